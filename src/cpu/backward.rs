@@ -1,0 +1,160 @@
+//! The discrete adjoint: a walk over the accepted steps, last to first.
+//!
+//! Step sizes are constants, so tiles no longer depend on each other and each is walked by itself, in both layouts.
+//! A lane that took fewer steps than its neighbours joins when the walk reaches its last one; until then its step has
+//! no length and its cotangent passes through.
+
+use super::Scalar;
+use super::dense::LANES;
+use super::ensemble::interior_weights;
+use super::lanes::{Lanes, add, add_weighted, rest_unless};
+use super::lockstep::within;
+use super::step::{FirstStage, InteriorSeed, Interval, Seeds, Stepper};
+use super::tile::{BackwardRoom, SavePoint, Tile};
+
+/// The steps that a batch took.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Steps<'a> {
+    /// The same for all trajectories.
+    Shared(&'a [[f64; 2]]),
+    /// Each tile has its own table.
+    PerLane,
+}
+
+impl Steps<'_> {
+    pub(crate) fn count<R>(&self, tile: &Tile<R>) -> usize {
+        match self {
+            Self::Shared(steps) => steps.len(),
+            Self::PerLane => tile.steps.len(),
+        }
+    }
+
+    pub(crate) fn interval<R: Scalar>(&self, tile: &Tile<R>, step: usize) -> Interval<R> {
+        match self {
+            Self::Shared(steps) => Interval::shared(steps[step][0], steps[step][1]),
+            Self::PerLane => Interval::new(tile.steps[step][0], tile.steps[step][1]),
+        }
+    }
+}
+
+/// A backward pass as every worker sees it.
+#[derive(Debug)]
+pub(crate) struct Backward<'a, R> {
+    pub(crate) stepper: &'a Stepper<R>,
+    pub(crate) steps: Steps<'a>,
+    pub(crate) saves: &'a [SavePoint],
+    pub(crate) t0: f64,
+    pub(crate) stride: usize,
+    /// Whether the accepted states' cotangents are in `saves_bar` too, one slot a step, the initial state first.
+    pub(crate) every_step: bool,
+}
+
+impl<R: Scalar> Backward<'_, R> {
+    /// Walks the tile's steps back: adds to the parameters' gradient and leaves the cotangent of `y0` in `tile.bar`.
+    /// Returns the number of vector-Jacobian products of the field.
+    pub(crate) fn walk(&self, tile: &mut Tile<R>, room: &mut BackwardRoom<R>, theta_bar: &mut [R]) -> usize {
+        let count = self.steps.count(tile);
+        let mut bar = std::mem::take(&mut tile.bar);
+        bar.fill(R::ZERO);
+        let mut products = 0;
+        for step in (0..count).rev() {
+            self.restore(tile, step, room, step + 1 == count || (step + 1).is_multiple_of(self.stride));
+            products += self.step(tile, step, room, theta_bar, &mut bar);
+            for probe in &tile.probes {
+                probe.inject(step, &mut bar);
+            }
+        }
+        if self.every_step {
+            add(&mut bar, tile_slot(tile, 0));
+        }
+        for point in self.saves.iter().filter(|p| p.t == self.t0) {
+            add(&mut bar, tile_slot(tile, point.slot));
+        }
+        tile.bar = bar;
+        products
+    }
+
+    /// Puts the state before `step` into `room.y`: from the tape, or from the segment since the last checkpoint, whose
+    /// steps are taken again up to this one if `refill`.
+    pub(crate) fn restore(&self, tile: &Tile<R>, step: usize, room: &mut BackwardRoom<R>, refill: bool) {
+        let inside = step % self.stride;
+        let checkpoint = &tile.tape[step / self.stride];
+        if inside == 0 {
+            room.y.copy_from_slice(checkpoint);
+            return;
+        }
+        if refill {
+            while room.segment.len() < self.stride {
+                room.segment.push(vec![R::ZERO; room.y.len()]);
+            }
+            room.segment[0].copy_from_slice(checkpoint);
+            for i in 0..inside {
+                let interval = self.steps.interval(tile, step - inside + i);
+                let (before, after) = room.segment.split_at_mut(i + 1);
+                self.stepper.keep(&interval, &before[i], &mut room.kept, false);
+                self.stepper.end(&interval, &before[i], &room.kept, &mut after[0]);
+            }
+        }
+        room.y.copy_from_slice(&room.segment[inside]);
+    }
+
+    fn step(
+        &self,
+        tile: &Tile<R>,
+        step: usize,
+        room: &mut BackwardRoom<R>,
+        theta_bar: &mut [R],
+        bar: &mut [R],
+    ) -> usize {
+        let mut interval: Interval<R> = self.steps.interval(tile, step);
+        // Lanes that were given up rest, so that whatever made them fail stays out of the products.
+        let moving: [bool; LANES] = std::array::from_fn(|l| tile.alive[l] && interval.t0[l] != interval.t1[l]);
+        for l in (0..LANES).filter(|&l| !moving[l]) {
+            interval.h[l] = R::ZERO;
+        }
+        if moving.contains(&false) {
+            rest_unless(&mut room.y, &moving);
+        }
+        let mut interior = Vec::new();
+        for point in self.saves {
+            let here: [bool; LANES] =
+                std::array::from_fn(|l| moving[l] && within(point.t, interval.t0[l], interval.t1[l]));
+            if !here.contains(&true) {
+                continue;
+            }
+            let save_bar = tile_slot(tile, point.slot);
+            let at_end: [bool; LANES] = std::array::from_fn(|l| here[l] && point.t == interval.t1[l]);
+            let inside: [bool; LANES] = std::array::from_fn(|l| here[l] && !at_end[l]);
+            add_weighted(bar, &indicator(&at_end), save_bar);
+            if inside.contains(&true) && save_bar.iter().any(|&x| x != R::ZERO) {
+                let weights = interior_weights(self.stepper, &interval, point.t, &inside);
+                interior.push(InteriorSeed { weights, bar: save_bar, mask: indicator(&inside) });
+            }
+        }
+        if self.every_step {
+            add_weighted(bar, &indicator(&moving), tile_slot(tile, step + 1));
+        }
+        self.stepper.keep(&interval, &room.y, &mut room.kept, !interior.is_empty());
+        let seeds = Seeds { error: None, interior: &interior, stiffness: None };
+        self.stepper.step_vjp(
+            &interval.h,
+            &room.kept,
+            &seeds,
+            FirstStage::Everything,
+            &mut room.vjp,
+            theta_bar,
+            bar,
+        );
+        let stages = self.stepper.tableau.stages();
+        stages - usize::from(self.stepper.fsal && interior.is_empty())
+    }
+}
+
+fn tile_slot<R: Scalar>(tile: &Tile<R>, slot: usize) -> &[R] {
+    &tile.saves_bar[slot * tile.y.len()..][..tile.y.len()]
+}
+
+/// 1 where the mask holds, else 0.
+fn indicator<R: Scalar>(mask: &[bool; LANES]) -> Lanes<R> {
+    mask.map(|m| if m { R::ONE } else { R::ZERO })
+}

@@ -1,0 +1,355 @@
+//! [`Engine`]: a problem on the workers, from loaded states to gradients. The solver and the trainer drive it.
+
+use std::sync::Arc;
+
+use super::backward::{Backward, Steps};
+use super::dense::LANES;
+use super::ensemble::Ensemble;
+use super::lockstep::{Attendee, Lockstep, Meeting, Run};
+use super::penalty::{Draws, Penalty};
+use super::step::Stepper;
+use super::tile::{BackwardRoom, Crew, MAX_SHARDS, Recording, Room, SavePoint, Shard, Tile};
+use super::{Scalar, Workers};
+use crate::error::{Error, Result, Status};
+use crate::spec::{Adjoint, Layout, OdeProblem, PenaltyAt, SaveAt, SolverOptions};
+
+/// What the task does with a solved tile before its backward walk: from saves to their cotangents.
+pub(crate) trait TaskWork<R>: Sync {
+    /// Fills the tile's save cotangents and adds to the gradient of parameters that are the task's own.
+    fn differentiate(&self, tile: &mut Tile<R>, theta_bar: &mut [R]);
+
+    /// Takes the cotangent of the tile's initial state, in `tile.bar`.
+    fn finish(&self, tile: &mut Tile<R>, theta_bar: &mut [R]);
+}
+
+/// A problem on the workers.
+#[derive(Debug)]
+pub(crate) struct Engine<R> {
+    pub(crate) problem: OdeProblem,
+    pub(crate) options: SolverOptions,
+    workers: Arc<Workers>,
+    stepper: Stepper<R>,
+    crews: Vec<Crew<R>>,
+    /// Batch that the tiles can hold, and the one they hold.
+    capacity: usize,
+    batch: usize,
+    /// Length of the gradient, of which the field's parameters are a part.
+    parameters: usize,
+    field_offset: usize,
+    saves: Vec<SavePoint>,
+    slots: usize,
+    probe_slots: usize,
+    recording: Recording,
+    t1: f64,
+}
+
+impl<R: Scalar> Engine<R> {
+    /// `parameters` is the length of the model's parameter vector, in which the field's begin at `field_offset`.
+    pub(crate) fn new(
+        workers: &Arc<Workers>,
+        problem: &OdeProblem,
+        options: &SolverOptions,
+        parameters: usize,
+        field_offset: usize,
+    ) -> Result<Self> {
+        options.validate::<R>(problem)?;
+        Ok(Self {
+            problem: problem.clone(),
+            options: options.clone(),
+            workers: Arc::clone(workers),
+            stepper: Stepper::new(problem, options),
+            crews: Vec::new(),
+            capacity: 0,
+            batch: 0,
+            parameters,
+            field_offset,
+            saves: Vec::new(),
+            slots: 0,
+            probe_slots: 0,
+            recording: Recording { stride: 0, stages: false },
+            t1: problem.t1,
+        })
+    }
+
+    pub(crate) const fn batch(&self) -> usize {
+        self.batch
+    }
+
+    pub(crate) fn dim(&self) -> usize {
+        self.stepper.field.dim()
+    }
+
+    /// Number of save slots that belong to the caller, not to a regularizer.
+    pub(crate) fn user_slots(&self) -> usize {
+        match &self.options.save_at {
+            SaveAt::End => 1,
+            SaveAt::Times(times) => times.len(),
+            SaveAt::Steps | SaveAt::Dense => 0,
+        }
+    }
+
+    /// Takes the field's weights from the model's parameters.
+    pub(crate) fn set_parameters(&mut self, theta: &[R], backward: bool) {
+        self.stepper.field.pack(&theta[self.field_offset..], backward);
+    }
+
+    /// Makes room for `batch` trajectories. Room that is there already is kept, so a smaller batch allocates nothing.
+    pub(crate) fn reserve(&mut self, batch: usize) {
+        self.batch = batch;
+        if batch <= self.capacity {
+            return;
+        }
+        self.capacity = batch;
+        let tiles = batch.div_ceil(LANES);
+        let (crews, shards) = self.parallelism(batch);
+        let dim = self.dim();
+        self.crews = (0..crews)
+            .map(|c| Crew {
+                shards: (c..shards)
+                    .step_by(crews)
+                    .map(|s| Shard {
+                        tiles: (s * tiles / shards..(s + 1) * tiles / shards).map(|i| Tile::new(i, dim)).collect(),
+                        theta_bar: Vec::new(),
+                    })
+                    .collect(),
+                room: Room {
+                    attempt: self.stepper.attempt_room(),
+                    scratch: vec![R::ZERO; dim * LANES],
+                    backward: None,
+                },
+                run: Run::default(),
+            })
+            .collect();
+    }
+
+    /// Threads that a batch is worth, and shards that it is cut into.
+    pub(crate) fn parallelism(&self, batch: usize) -> (usize, usize) {
+        let shards = batch.div_ceil(LANES).min(MAX_SHARDS);
+        // A region costs some ten microseconds to begin; less work than that is not shared out.
+        let work = batch * self.stepper.field.work() * self.stepper.tableau.stages();
+        (if work < 100_000 { 1 } else { shards.min(self.workers.count()) }, shards)
+    }
+
+    pub(crate) const fn parameters(&self) -> usize {
+        self.parameters
+    }
+
+    pub(crate) fn packed_bytes(&self) -> usize {
+        self.stepper.field.packed_bytes()
+    }
+
+    pub(crate) fn room_bytes(&self) -> usize {
+        self.stepper.room_bytes()
+    }
+
+    /// Loads the batch's initial states, `[B][D]`.
+    pub(crate) fn load(&mut self, y0: &[R]) {
+        let dim = self.dim();
+        self.for_each_tile(|tile| tile.load(y0, dim));
+    }
+
+    /// Runs `work` on every tile, used or not, on all workers.
+    pub(crate) fn for_each_tile(&mut self, work: impl Fn(&mut Tile<R>) + Sync) {
+        self.workers.run(&mut self.crews, |_, crew| {
+            for tile in crew.shards.iter_mut().flat_map(|s| &mut s.tiles) {
+                work(tile);
+            }
+        });
+    }
+
+    /// Tiles in the order of the batch.
+    pub(crate) fn tiles(&self) -> impl Iterator<Item = &Tile<R>> {
+        let shards = self.crews.iter().map(|c| c.shards.len()).sum::<usize>();
+        let crews = self.crews.len().max(1);
+        (0..shards).flat_map(move |s| &self.crews[s % crews].shards[s / crews].tiles).filter(|t| t.used > 0)
+    }
+
+    /// What the lockstep solve did; the first crew's record is everyone's.
+    pub(crate) fn run(&self) -> Option<&Run> {
+        self.crews.first().map(|c| &c.run)
+    }
+
+    fn plan_saves(&mut self, draws: Option<&Draws>) {
+        let t1 = self.t1;
+        self.saves.clear();
+        match &self.options.save_at {
+            SaveAt::End => self.saves.push(SavePoint { t: t1, slot: 0 }),
+            SaveAt::Times(times) => {
+                self.saves.extend(times.iter().enumerate().map(|(slot, &t)| SavePoint { t, slot }));
+            }
+            SaveAt::Steps | SaveAt::Dense => {}
+        }
+        let user = self.user_slots();
+        self.probe_slots = 0;
+        if let Some(draws) = draws.filter(|d| d.penalty.at == PenaltyAt::Unbiased) {
+            let (t0, span) = (self.problem.t0, t1 - self.problem.t0);
+            self.probe_slots = draws.uniform.len();
+            self.saves.extend(
+                (0..self.probe_slots).map(|n| SavePoint { t: t0 + draws.position(n) * span, slot: user + n }),
+            );
+        }
+        self.slots = user + self.probe_slots;
+    }
+
+    /// Solves from the loaded states. `tape` keeps what a backward pass needs.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] when the tape outgrows the memory limit; the solve stops there.
+    pub(crate) fn solve(&mut self, tape: bool, draws: Option<&Draws>) -> Result<()> {
+        let Some(limit) = self.options.memory_limit.filter(|_| tape) else {
+            self.solve_within(tape, draws);
+            return Ok(());
+        };
+        let wanted = self.options.max_steps;
+        let bytes = |batch: usize, steps: usize| self.workspace(batch, steps).total();
+        let (fixed, one) = (bytes(self.batch, 0), bytes(self.batch, 64).saturating_sub(bytes(self.batch, 0)));
+        let fitting = limit.saturating_sub(fixed).saturating_mul(64) / one.max(1);
+        self.options.max_steps = wanted.min(fitting.max(1));
+        self.solve_within(tape, draws);
+        let cut_short = self.options.max_steps < wanted && self.statuses().any(|s| s == Status::MaxSteps);
+        let steps = std::mem::replace(&mut self.options.max_steps, wanted) + 1;
+        let needed = self.workspace(self.batch, steps).total();
+        if !cut_short && fitting > 0 {
+            return Ok(());
+        }
+        let largest = (1..self.batch.div_ceil(LANES)).rev().map(|tiles| tiles * LANES);
+        let largest = largest.into_iter().find(|&b| self.workspace(b, 2 * steps).total() <= limit);
+        Err(Error::Memory { needed, limit, steps, batch: self.batch, largest_batch: largest.unwrap_or(0) })
+    }
+
+    fn solve_within(&mut self, tape: bool, draws: Option<&Draws>) {
+        self.plan_saves(draws);
+        let Adjoint::Discrete { checkpoints } = self.options.adjoint;
+        let every_step = matches!(self.options.save_at, SaveAt::Steps | SaveAt::Dense);
+        self.recording = Recording {
+            stride: if every_step { 1 } else { usize::from(tape) * checkpoints.stride() },
+            stages: self.options.save_at == SaveAt::Dense,
+        };
+        let slots = self.slots;
+        let Self { stepper, problem, options, saves, recording, workers, crews, t1, capacity, .. } = self;
+        match options.layout {
+            Layout::Lockstep => {
+                let solve = Lockstep { stepper, problem, t1: *t1, options, saves, recording: *recording };
+                let meeting = Meeting::new(crews.len(), capacity.div_ceil(LANES));
+                workers.run(crews, |_, crew| {
+                    crew.tiles_mut().0.for_each(|tile| tile.begin(slots));
+                    solve.solve(crew, &meeting);
+                });
+            }
+            Layout::Ensemble => {
+                let solve = Ensemble { stepper, problem, t1: *t1, options, saves, recording: *recording };
+                workers.run(crews, |_, crew| {
+                    crew.tiles_mut().0.for_each(|tile| tile.begin(slots));
+                    solve.solve(crew);
+                });
+            }
+        }
+    }
+
+    /// The solve's backward pass with its penalty: `theta_bar` receives the whole gradient, `[parameters]`. Returns the
+    /// unweighted penalty and the number of vector-Jacobian products of the field.
+    pub(crate) fn backward(
+        &mut self,
+        draws: Option<&Draws>,
+        task: &impl TaskWork<R>,
+        theta_bar: &mut [R],
+    ) -> (f64, usize) {
+        let every_step = matches!(self.options.save_at, SaveAt::Steps | SaveAt::Dense);
+        let (penalised_tiles, rows) = draws.map_or((0, 0), |d| self.penalised(d));
+        let user = self.user_slots();
+        let probe_slots = self.probe_slots;
+        let (parameters, dim) = (self.parameters, self.dim());
+        let offset = self.field_offset;
+        let Self { stepper, problem, options, saves, recording, workers, crews, t1, capacity, .. } = self;
+        let stepper = &*stepper;
+        let shared: Vec<[f64; 2]> = crews.first().map(|c| c.run.steps.clone()).unwrap_or_default();
+        let lockstep = options.layout == Layout::Lockstep;
+        let backward = Backward {
+            stepper,
+            steps: if lockstep { Steps::Shared(&shared) } else { Steps::PerLane },
+            saves,
+            t0: problem.t0,
+            stride: recording.stride.max(1),
+            every_step,
+        };
+        let forward = Lockstep { stepper, problem, t1: *t1, options, saves, recording: *recording };
+        let ensemble = Ensemble { stepper, problem, t1: *t1, options, saves, recording: *recording };
+        let penalty = draws.filter(|_| rows > 0).map(|draws| Penalty {
+            draws,
+            backward: &backward,
+            lockstep: lockstep.then_some(&forward),
+            ensemble: &ensemble,
+            first_slot: user,
+            tiles: penalised_tiles,
+            rows,
+            offset,
+        });
+        let meeting = Meeting::new(crews.len(), capacity.div_ceil(LANES));
+        let mut results: Vec<(&mut Crew<R>, f64, usize)> = crews.iter_mut().map(|c| (c, 0.0, 0)).collect();
+        workers.run(&mut results, |_, (crew, value, products)| {
+            crew.room.backward.get_or_insert_with(|| BackwardRoom::new(stepper, dim));
+            for shard in &mut crew.shards {
+                shard.theta_bar.clear();
+                shard.theta_bar.resize(parameters, R::ZERO);
+                for tile in shard.tiles.iter_mut().filter(|t| t.used > 0) {
+                    tile.begin_backward(user..user + probe_slots);
+                }
+            }
+            if let Some(penalty) = &penalty {
+                *value = penalty.apply(crew, lockstep.then(|| Attendee::new(&meeting, dim)));
+            }
+            let Crew { shards, room, .. } = &mut **crew;
+            let Some(room) = &mut room.backward else { return };
+            for Shard { tiles, theta_bar } in shards {
+                for tile in tiles.iter_mut().filter(|t| t.used > 0) {
+                    task.differentiate(tile, theta_bar);
+                    *products = backward.walk(tile, room, &mut theta_bar[offset..]).max(*products);
+                    task.finish(tile, theta_bar);
+                }
+            }
+        });
+        let value = results.first().map_or(0.0, |r| r.1);
+        let products = results.iter().map(|r| r.2).max().unwrap_or(0);
+        self.reduce(theta_bar);
+        (if lockstep { value } else { self.tiles().map(|t| t.penalty).sum() }, products)
+    }
+
+    /// Number of tiles with probes, and of living trajectories in them.
+    fn penalised(&self, draws: &Draws) -> (usize, usize) {
+        let used = self.batch.div_ceil(LANES);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a small number")]
+        let tiles = ((draws.penalty.fraction * used as f64).ceil() as usize).clamp(1, used.max(1));
+        let alive = self.tiles().filter(|t| t.index < tiles).map(|t| t.alive.iter().filter(|&&a| a).count());
+        (tiles, alive.sum())
+    }
+
+    /// Adds the shards' gradients in their order, each worker a part of the parameters.
+    fn reduce(&self, theta_bar: &mut [R]) {
+        let crews = &self.crews;
+        let shards = crews.iter().map(|c| c.shards.len()).sum::<usize>();
+        let part = theta_bar.len().div_ceil(crews.len().max(1)).max(1);
+        let mut parts: Vec<(usize, &mut [R])> =
+            theta_bar.chunks_mut(part).enumerate().map(|(i, out)| (i * part, out)).collect();
+        self.workers.run(&mut parts, |_, (from, out)| {
+            out.fill(R::ZERO);
+            for s in 0..shards {
+                let shard = &crews[s % crews.len()].shards[s / crews.len()];
+                super::lanes::add(out, &shard.theta_bar[*from..*from + out.len()]);
+            }
+        });
+    }
+
+    /// Status of each trajectory.
+    pub(crate) fn statuses(&self) -> impl Iterator<Item = Status> + '_ {
+        self.tiles().flat_map(|t| t.status[..t.used].iter().copied())
+    }
+
+    /// Bytes that the engine holds.
+    pub(crate) fn bytes(&self) -> usize {
+        let tiles: usize = self.crews.iter().flat_map(|c| &c.shards).flat_map(|s| &s.tiles).map(Tile::bytes).sum();
+        let gradients: usize =
+            self.crews.iter().flat_map(|c| &c.shards).map(|s| s.theta_bar.capacity() * size_of::<R>()).sum();
+        let rooms = self.crews.len() * self.stepper.room_bytes();
+        tiles + gradients + rooms + self.stepper.field.packed_bytes()
+    }
+}

@@ -1,0 +1,329 @@
+//! The ensemble layout: own time, step size, status and NFE for each trajectory.
+//!
+//! A lane is a trajectory. Every operation on a tile works lane by lane with the same instructions, so a trajectory's
+//! result depends neither on its lane nor on its neighbours.
+
+use super::Scalar;
+use super::dense::LANES;
+use super::dispatch::multiversion;
+use super::lanes::{Lanes, add_weighted, combine, scaled_squares, select};
+use super::lockstep::{InitialStepRule, end_of_step, finite_lanes, step_too_small, within};
+use super::step::{AttemptRoom, Interval, Stepper};
+use super::tile::{Crew, Recording, Room, SavePoint, Tile};
+use crate::error::Status;
+use crate::spec::{Controller, ControllerMemory, InitialStep, OdeProblem, SolverOptions, StepControl};
+
+/// A solve as every worker sees it.
+#[derive(Debug)]
+pub(crate) struct Ensemble<'a, R> {
+    pub(crate) stepper: &'a Stepper<R>,
+    pub(crate) problem: &'a OdeProblem,
+    pub(crate) t1: f64,
+    pub(crate) options: &'a SolverOptions,
+    pub(crate) saves: &'a [SavePoint],
+    pub(crate) recording: Recording,
+}
+
+/// What the controller makes of an attempt, a lane.
+struct Decisions<R> {
+    accept: [bool; LANES],
+    factor: Lanes<R>,
+}
+
+impl<R: Scalar> Ensemble<'_, R> {
+    /// Solves the crew's tiles from their loaded states.
+    pub(crate) fn solve(&self, crew: &mut Crew<R>) {
+        let (tiles, room) = crew.tiles_mut();
+        for tile in tiles {
+            self.start(tile, &mut room.attempt);
+            self.integrate(tile, room);
+            self.finish(tile);
+        }
+    }
+
+    /// First stage and first step size of each lane.
+    fn start(&self, tile: &mut Tile<R>, room: &mut AttemptRoom<R>) {
+        let (t0, span) = (self.problem.t0, self.t1 - self.problem.t0);
+        let fixed = matches!(self.options.step_control, StepControl::Fixed { .. });
+        tile.clock.t = [t0; LANES];
+        tile.clock.h = [span; LANES];
+        (tile.clock.nfe, tile.clock.accepted, tile.clock.rejected) = ([0; LANES], [0; LANES], [0; LANES]);
+        self.stepper.eval(&[R::from_f64(t0); LANES], &tile.y, &mut tile.k_first, room);
+        let (y, k) = (finite_lanes(&tile.y), finite_lanes(&tile.k_first));
+        tile.quarantine(&std::array::from_fn(|l| !(y[l] && k[l])), Status::NonFinite);
+        let start: Vec<SavePoint> = self.saves.iter().copied().filter(|p| p.t == t0).collect();
+        for point in start {
+            let Tile { saves, y, .. } = tile;
+            saves[point.slot * y.len()..][..y.len()].copy_from_slice(y);
+        }
+        tile.clock.nfe = [1; LANES];
+        match self.options.step_control {
+            StepControl::Fixed { steps } => tile.clock.h = [span / steps as f64; LANES],
+            StepControl::Adaptive { controller, initial_step, .. } => {
+                let memory = controller.memory::<R>();
+                tile.clock.memory = memory.log_errors.map(|e| [e; LANES]);
+                match initial_step {
+                    InitialStep::Length(h) => tile.clock.h = [h.min(span.abs()).copysign(span); LANES],
+                    InitialStep::Automatic => {
+                        let Tile { y, y1, k_first, k_last, .. } = tile;
+                        let h = self.automatic_steps(&[t0; LANES], y, k_first, y1, k_last, room);
+                        tile.clock.h = h.map(|h| h.copysign(span));
+                        tile.clock.nfe = [2; LANES];
+                    }
+                }
+            }
+        }
+        debug_assert!(!fixed || tile.clock.nfe[0] == 1, "fixed steps need no trial step");
+    }
+
+    /// The automatic initial step of each lane, as a length; `trial` and `k1` are room to work in.
+    pub(crate) fn automatic_steps(
+        &self,
+        t: &Lanes<f64>,
+        y: &[R],
+        k: &[R],
+        trial: &mut [R],
+        k1: &mut [R],
+        room: &mut AttemptRoom<R>,
+    ) -> Lanes<f64> {
+        let span = self.t1 - self.problem.t0;
+        let rule = InitialStepRule { span: span.abs(), error_power: self.stepper.tableau.error_power() };
+        let features = self.stepper.field.dim() as f64;
+        let norm = |term: &[R]| {
+            let mut sums = [R::ZERO; LANES];
+            scaled_squares(&mut sums, self.stepper.atol, self.stepper.rtol, term, y, y);
+            sums.map(|s| (s.to_f64() / features).sqrt())
+        };
+        let (d0, d1) = (norm(y), norm(k));
+        let h0: Lanes<f64> = std::array::from_fn(|l| rule.trial(d0[l], d1[l]));
+        let interval = Interval::new(*t, std::array::from_fn(|l| t[l] + h0[l].copysign(span)));
+        combine(trial, Some(y), &interval.h, [(1.0, k)]);
+        self.stepper.eval(&interval.t1.map(R::from_f64), trial, k1, room);
+        combine(trial, None, &[R::ONE; LANES], [(1.0, &*k1), (-1.0, k)]);
+        let change = norm(trial);
+        std::array::from_fn(|l| rule.step(h0[l], d1[l], change[l]))
+    }
+
+    fn integrate(&self, tile: &mut Tile<R>, room: &mut Room<R>) {
+        let stages = self.stepper.tableau.stages();
+        let mut k1_ready = [true; LANES];
+        loop {
+            let interval = self.next_interval(tile);
+            let moving = tile.running();
+            if !moving.contains(&true) {
+                break;
+            }
+            if (0..LANES).any(|l| moving[l] && !k1_ready[l]) {
+                let k = &mut room.scratch;
+                self.stepper.eval(&interval.t0.map(R::from_f64), &tile.y, k, &mut room.attempt);
+                select(&mut tile.k_first, &k1_ready.map(|ready| !ready), k);
+            }
+            let Tile { y, y1, k_first, k_last, .. } = tile;
+            self.stepper.attempt(&interval, y, k_first, k_last, y1, &mut room.attempt);
+            let decisions = self.decide(&interval, tile, &mut room.attempt);
+            let accept = std::array::from_fn(|l| moving[l] && decisions.accept[l]);
+            self.save_within(&interval, &accept, tile, room);
+            self.record(&interval, &accept, tile, &room.attempt);
+            for l in (0..LANES).filter(|&l| moving[l]) {
+                let fresh = u32::try_from(usize::from(!self.stepper.fsal && !k1_ready[l])).unwrap_or(0);
+                tile.clock.nfe[l] += u32::try_from(stages - 1).unwrap_or(u32::MAX) + fresh;
+                k1_ready[l] = self.stepper.fsal || !accept[l];
+            }
+            self.advance(&interval, &moving, &decisions, tile);
+        }
+    }
+
+    /// Ends of each lane's next attempt. Lanes that have arrived, or are stuck, rest.
+    fn next_interval(&self, tile: &mut Tile<R>) -> Interval<R> {
+        let (t0, t1) = (self.problem.t0, self.t1);
+        let mut ends = tile.clock.t;
+        let running = tile.running();
+        for l in (0..LANES).filter(|&l| running[l]) {
+            let t = tile.clock.t[l];
+            let t_next = match self.options.step_control {
+                StepControl::Fixed { steps } => {
+                    let i = tile.clock.accepted[l] as usize + 1;
+                    if i == steps { t1 } else { t0 + (t1 - t0) * (i as f64 / steps as f64) }
+                }
+                StepControl::Adaptive { .. } => end_of_step(t, tile.clock.h[l], t1),
+            };
+            if (tile.clock.accepted[l] + tile.clock.rejected[l]) as usize == self.options.max_steps {
+                tile.status[l] = Status::MaxSteps;
+            } else if step_too_small(t, t_next, t1, t1 - t0) {
+                // A step shrinks this far under a finite error only at a discontinuity, otherwise over a pole.
+                let finite = tile.norms[l].is_finite();
+                tile.status[l] = if finite { Status::StepTooSmall } else { Status::NonFinite };
+            } else {
+                ends[l] = t_next;
+            }
+        }
+        Interval::new(tile.clock.t, ends)
+    }
+
+    /// Error norms of the last attempt, and what the controller makes of them. Fixed steps are accepted as long as
+    /// they are finite.
+    fn decide(&self, interval: &Interval<R>, tile: &mut Tile<R>, room: &mut AttemptRoom<R>) -> Decisions<R> {
+        let mut decisions = Decisions { accept: [true; LANES], factor: [R::ONE; LANES] };
+        let StepControl::Adaptive { controller, .. } = &self.options.step_control else { return decisions };
+        let Tile { y, y1, k_first, k_last, .. } = tile;
+        tile.norms = self.stepper.error_squares(&interval.h, y, y1, k_first, k_last, room);
+        let features = R::from_f64(self.stepper.field.dim() as f64);
+        let error = tile.norms.map(|sum| (sum / features).sqrt());
+        adapt_lanes(
+            controller,
+            self.stepper.tableau.error_power(),
+            &mut tile.clock.memory,
+            &error,
+            &mut decisions.accept,
+            &mut decisions.factor,
+        );
+        decisions
+    }
+
+    fn save_within(
+        &self,
+        interval: &Interval<R>,
+        accept: &[bool; LANES],
+        tile: &mut Tile<R>,
+        Room { attempt, scratch, .. }: &mut Room<R>,
+    ) {
+        for point in self.saves {
+            let here: [bool; LANES] =
+                std::array::from_fn(|l| accept[l] && within(point.t, interval.t0[l], interval.t1[l]));
+            if !here.contains(&true) {
+                continue;
+            }
+            let at_end: [bool; LANES] = std::array::from_fn(|l| here[l] && point.t == interval.t1[l]);
+            let Tile { saves, y, y1, k_first, k_last, .. } = tile;
+            let out = &mut saves[point.slot * y.len()..][..y.len()];
+            if at_end != here {
+                let weights = interior_weights(self.stepper, interval, point.t, &here);
+                scratch.copy_from_slice(y);
+                for (weight, k) in weights.iter().zip(self.stepper.stages(k_first, k_last, attempt)) {
+                    if !k.is_empty() {
+                        add_weighted(scratch, weight, k);
+                    }
+                }
+                select(out, &here, scratch);
+            }
+            select(out, &at_end, y1);
+        }
+    }
+
+    /// Keeps the states before the accepted steps, and the ends of the steps, at each lane's own count.
+    fn record(&self, interval: &Interval<R>, accept: &[bool; LANES], tile: &mut Tile<R>, room: &AttemptRoom<R>) {
+        let Recording { stride, stages } = self.recording;
+        if stride == 0 {
+            return;
+        }
+        for l in (0..LANES).filter(|&l| accept[l]) {
+            let n = tile.clock.accepted[l] as usize;
+            while tile.steps.len() <= n {
+                tile.steps.push([[self.t1; LANES]; 2]);
+            }
+            (tile.steps[n][0][l], tile.steps[n][1][l]) = (interval.t0[l], interval.t1[l]);
+            if n.is_multiple_of(stride) {
+                while tile.tape.len() <= n / stride {
+                    let mut spare = tile.spare();
+                    spare.fill(R::ZERO);
+                    tile.tape.push(spare);
+                }
+                copy_lane(&mut tile.tape[n / stride], &tile.y, l);
+            }
+            if stages {
+                while tile.stage_tape.len() <= n {
+                    tile.stage_tape.push(vec![R::ZERO; tile.y.len() * self.stepper.tableau.stages()]);
+                }
+                let all = self.stepper.stages(&tile.k_first, &tile.k_last, room);
+                for (kept, k) in tile.stage_tape[n].chunks_exact_mut(tile.y.len()).zip(all) {
+                    copy_lane(kept, k, l);
+                }
+            }
+        }
+    }
+
+    fn advance(
+        &self,
+        interval: &Interval<R>,
+        moving: &[bool; LANES],
+        decisions: &Decisions<R>,
+        tile: &mut Tile<R>,
+    ) {
+        let accept: [bool; LANES] = std::array::from_fn(|l| moving[l] && decisions.accept[l]);
+        let Tile { y, y1, k_first, k_last, clock, status, .. } = tile;
+        select(y, &accept, y1);
+        if self.stepper.fsal {
+            select(k_first, &accept, k_last);
+        }
+        for l in (0..LANES).filter(|&l| moving[l]) {
+            clock.h[l] = (interval.t1[l] - interval.t0[l]) * decisions.factor[l].to_f64();
+            if accept[l] {
+                clock.t[l] = interval.t1[l];
+                clock.accepted[l] += 1;
+                if clock.t[l] == self.t1 {
+                    status[l] = Status::Done;
+                }
+            } else {
+                clock.rejected[l] += 1;
+            }
+        }
+    }
+
+    /// Non-finite ends are failures whatever the clock says; failed lanes leave the batch's losses.
+    fn finish(&self, tile: &mut Tile<R>) {
+        let finite = finite_lanes(&tile.y);
+        for l in (0..LANES).filter(|&l| tile.alive[l]) {
+            if !finite[l] {
+                tile.status[l] = Status::NonFinite;
+            }
+        }
+        for (alive, status) in tile.alive.iter_mut().zip(tile.status) {
+            *alive &= status == Status::Done;
+        }
+    }
+}
+
+/// Copies one lane of a tile.
+fn copy_lane<R: Scalar>(out: &mut [R], tile: &[R], lane: usize) {
+    for (out, x) in out[lane..].iter_mut().step_by(LANES).zip(tile[lane..].iter().step_by(LANES)) {
+        *out = *x;
+    }
+}
+
+/// The interpolant's weights times `h` at time `t`, in the lanes of `here`; zero elsewhere.
+pub(crate) fn interior_weights<R: Scalar>(
+    stepper: &Stepper<R>,
+    interval: &Interval<R>,
+    t: f64,
+    here: &[bool; LANES],
+) -> [Lanes<R>; crate::spec::MAX_STAGES] {
+    let mut weights = [[R::ZERO; LANES]; crate::spec::MAX_STAGES];
+    for l in (0..LANES).filter(|&l| here[l]) {
+        let h = interval.t1[l] - interval.t0[l];
+        let at = stepper.tableau.interpolant_weights((t - interval.t0[l]) / h);
+        for (weight, b) in weights.iter_mut().zip(at) {
+            weight[l] = R::from_f64(h * b);
+        }
+    }
+    weights
+}
+
+multiversion! {
+    /// [`Controller::adapt`] in every lane.
+    fn adapt_lanes<R>(
+        controller: &Controller,
+        error_power: usize,
+        memory: &mut [Lanes<R>; 2],
+        error: &Lanes<R>,
+        accept: &mut [bool; LANES],
+        factor: &mut Lanes<R>,
+    ) {
+        for l in 0..LANES {
+            let mut lane = ControllerMemory { log_errors: [memory[0][l], memory[1][l]] };
+            let decision = controller.adapt(error_power, &mut lane, error[l]);
+            [memory[0][l], memory[1][l]] = lane.log_errors;
+            accept[l] = decision.accept;
+            factor[l] = decision.factor;
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The vector field on a tile: evaluation and vector-Jacobian product.
+
+use super::Scalar;
+use super::dense::{LANES, Packed, add_weight_gradient};
+use super::lanes::{Lanes, activate, activate_with_derivative, cube, cube_vjp, multiply};
+use crate::spec::{InputMap, Layer, Mlp};
+
+/// A layer with its weights packed for both directions.
+#[derive(Debug)]
+pub(crate) struct DenseLayer<R> {
+    pub(crate) layer: Layer,
+    forward: Packed<R>,
+    transposed: Packed<R>,
+}
+
+impl<R: Scalar> DenseLayer<R> {
+    pub(crate) fn new(layer: Layer) -> Self {
+        Self {
+            layer,
+            forward: Packed::new(layer.rows(), layer.outputs),
+            transposed: Packed::new(layer.outputs, layer.inputs),
+        }
+    }
+
+    /// Takes the layer's weights from the flat parameter vector; `backward` also packs them for cotangents.
+    pub(crate) fn pack(&mut self, theta: &[R], backward: bool) {
+        let block = &theta[self.layer.range()];
+        self.forward.pack(block);
+        if backward {
+            self.transposed.pack_transposed(block);
+        }
+    }
+
+    /// `z = [x, t, 1] @ block`; `x` holds the layer's rows as [`fill_constant_rows`] leaves them.
+    pub(crate) fn apply(&self, x: &[R], z: &mut [R]) {
+        self.forward.apply(x, z);
+    }
+
+    /// Adds the layer's parameter gradient and writes the cotangent of `x` if asked.
+    pub(crate) fn vjp(&self, x: &[R], z_bar: &[R], theta_bar: Option<&mut [R]>, x_bar: Option<&mut [R]>) {
+        if let Some(theta_bar) = theta_bar {
+            let Layer { outputs, .. } = self.layer;
+            add_weight_gradient(&mut theta_bar[self.layer.range()], x, z_bar, self.layer.rows(), outputs);
+        }
+        if let Some(x_bar) = x_bar {
+            self.transposed.apply(z_bar, x_bar);
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.forward.bytes() + self.transposed.bytes()
+    }
+}
+
+/// An input tile of the layer, `[rows][LANES]`, its last row holding ones for the bias.
+pub(crate) fn input_tile<R: Scalar>(layer: &Layer) -> Vec<R> {
+    let mut tile = vec![R::ZERO; layer.rows() * LANES];
+    tile[(layer.rows() - 1) * LANES..].fill(R::ONE);
+    tile
+}
+
+/// The network of a problem with its current weights.
+#[derive(Debug)]
+pub(crate) struct Field<R> {
+    layers: Vec<DenseLayer<R>>,
+    map: InputMap,
+    dim: usize,
+}
+
+/// What one evaluation leaves for its vector-Jacobian product.
+#[derive(Debug)]
+pub(crate) struct Stage<R> {
+    /// Input of each layer, `[rows][LANES]`; the first one is the state itself unless an input map stands between.
+    inputs: Vec<Vec<R>>,
+    /// Derivative of each hidden layer's activation, `[outputs][LANES]`.
+    derivatives: Vec<Vec<R>>,
+    /// The state where an input map stands between it and the first layer.
+    mapped_state: Option<Vec<R>>,
+    dim: usize,
+}
+
+impl<R: Scalar> Stage<R> {
+    /// The state that the field is evaluated at, `[D][LANES]`.
+    pub(crate) fn state(&self) -> &[R] {
+        let tile = self.mapped_state.as_ref().unwrap_or(&self.inputs[0]);
+        &tile[..self.dim * LANES]
+    }
+
+    pub(crate) fn state_mut(&mut self) -> &mut [R] {
+        let tile = self.mapped_state.as_mut().unwrap_or(&mut self.inputs[0]);
+        &mut tile[..self.dim * LANES]
+    }
+}
+
+/// Room for cotangents on their way through the layers.
+#[derive(Debug)]
+pub(crate) struct Cotangents<R> {
+    buffers: [Vec<R>; 2],
+}
+
+impl<R: Scalar> Field<R> {
+    pub(crate) fn new(mlp: &Mlp) -> Self {
+        Self {
+            layers: mlp.layers().map(DenseLayer::new).collect(),
+            map: mlp.map(),
+            dim: mlp.sizes().first().copied().unwrap_or(0),
+        }
+    }
+
+    pub(crate) const fn dim(&self) -> usize {
+        self.dim
+    }
+
+    pub(crate) fn pack(&mut self, theta: &[R], backward: bool) {
+        for layer in &mut self.layers {
+            layer.pack(theta, backward);
+        }
+    }
+
+    /// Multiply-adds of one evaluation for one trajectory, activations counted as ten each.
+    pub(crate) fn work(&self) -> usize {
+        self.layers.iter().map(|l| l.layer.parameter_count() + 10 * l.layer.outputs).sum()
+    }
+
+    pub(crate) fn packed_bytes(&self) -> usize {
+        self.layers.iter().map(DenseLayer::bytes).sum()
+    }
+
+    /// Bytes of a [`Stage`].
+    pub(crate) fn stage_bytes(&self) -> usize {
+        let rows: usize = self.layers.iter().map(|l| l.layer.rows() + l.layer.outputs).sum();
+        (rows + self.dim) * LANES * size_of::<R>()
+    }
+
+    pub(crate) fn stage(&self) -> Stage<R> {
+        let hidden = self.layers.len() - 1;
+        Stage {
+            inputs: self.layers.iter().map(|l| input_tile(&l.layer)).collect(),
+            derivatives: self.layers[..hidden].iter().map(|l| vec![R::ZERO; l.layer.outputs * LANES]).collect(),
+            mapped_state: (self.map != InputMap::Identity).then(|| vec![R::ZERO; self.dim * LANES]),
+            dim: self.dim,
+        }
+    }
+
+    pub(crate) fn cotangents(&self) -> Cotangents<R> {
+        let widest = self.layers.iter().map(|l| l.layer.inputs.max(l.layer.outputs)).max().unwrap_or(0);
+        Cotangents { buffers: std::array::from_fn(|_| vec![R::ZERO; widest * LANES]) }
+    }
+
+    /// `dydt = f(t, y)` at the stage's state; `keep` leaves what [`Field::vjp`] needs.
+    pub(crate) fn eval(&self, t: &Lanes<R>, stage: &mut Stage<R>, dydt: &mut [R], keep: bool) {
+        if let Some(state) = &stage.mapped_state {
+            cube(&mut stage.inputs[0][..self.dim * LANES], state);
+        }
+        let hidden = self.layers.len() - 1;
+        for (i, layer) in self.layers.iter().enumerate() {
+            let (before, after) = stage.inputs.split_at_mut(i + 1);
+            let x = &mut before[i];
+            if layer.layer.time {
+                x[layer.layer.inputs * LANES..][..LANES].copy_from_slice(t);
+            }
+            if i == hidden {
+                layer.apply(x, dydt);
+            } else {
+                let z = &mut after[0][..layer.layer.outputs * LANES];
+                layer.apply(x, z);
+                if keep {
+                    activate_with_derivative(layer.layer.activation, z, &mut stage.derivatives[i]);
+                } else {
+                    activate(layer.layer.activation, z);
+                }
+            }
+        }
+    }
+
+    /// Adds `theta_bar += dydt_bar^T df/dtheta` and writes `y_bar = dydt_bar^T df/dy`, at a kept evaluation.
+    pub(crate) fn vjp(
+        &self,
+        stage: &Stage<R>,
+        cotangents: &mut Cotangents<R>,
+        dydt_bar: &[R],
+        mut theta_bar: Option<&mut [R]>,
+        y_bar: Option<&mut [R]>,
+    ) {
+        let [mut z_bar, mut x_bar] = cotangents.buffers.each_mut().map(Vec::as_mut_slice);
+        let hidden = self.layers.len() - 1;
+        for (i, layer) in self.layers.iter().enumerate().rev().take(hidden) {
+            let z_bar_now: &[R] = if i == hidden { dydt_bar } else { z_bar };
+            layer.vjp(&stage.inputs[i], z_bar_now, theta_bar.as_deref_mut(), Some(x_bar));
+            multiply(&mut x_bar[..layer.layer.inputs * LANES], &stage.derivatives[i - 1]);
+            std::mem::swap(&mut z_bar, &mut x_bar);
+        }
+        let z_bar: &[R] = if hidden == 0 { dydt_bar } else { z_bar };
+        match y_bar {
+            None => self.layers[0].vjp(&stage.inputs[0], z_bar, theta_bar, None),
+            Some(y_bar) => {
+                self.layers[0].vjp(&stage.inputs[0], z_bar, theta_bar, Some(y_bar));
+                if stage.mapped_state.is_some() {
+                    cube_vjp(y_bar, stage.state());
+                }
+            }
+        }
+    }
+}

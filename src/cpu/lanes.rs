@@ -1,0 +1,427 @@
+//! Elementwise kernels over tiles `[feature][LANES]`, each one pass over memory.
+
+use super::dense::LANES;
+use super::dispatch::multiversion;
+use crate::spec::{Activation, Real};
+
+/// One number a trajectory of a tile.
+pub(crate) type Lanes<R> = [R; LANES];
+
+multiversion! {
+    /// `out = base + scale * sum_j coefficients_j terms_j`, with one `scale` a lane.
+    fn combine_onto<R, const N: usize>(out: &mut [R], base: &[R], scale: &Lanes<R>, coefficients: [R; N], terms: [&[R]; N]) {
+        let n = out.len();
+        let base = &base[..n];
+        let terms = terms.map(|term| &term[..n]);
+        for from in (0..n - n % LANES).step_by(LANES) {
+            for lane in 0..LANES {
+                let i = from + lane;
+                let mut sum = coefficients[0] * terms[0][i];
+                for j in 1..N {
+                    sum = coefficients[j].mul_add(terms[j][i], sum);
+                }
+                out[i] = scale[lane].mul_add(sum, base[i]);
+            }
+        }
+    }
+}
+
+multiversion! {
+    /// `out = scale * sum_j coefficients_j terms_j`.
+    fn combine_alone<R, const N: usize>(out: &mut [R], scale: &Lanes<R>, coefficients: [R; N], terms: [&[R]; N]) {
+        let n = out.len();
+        let terms = terms.map(|term| &term[..n]);
+        for from in (0..n - n % LANES).step_by(LANES) {
+            for lane in 0..LANES {
+                let i = from + lane;
+                let mut sum = coefficients[0] * terms[0][i];
+                for j in 1..N {
+                    sum = coefficients[j].mul_add(terms[j][i], sum);
+                }
+                out[i] = scale[lane] * sum;
+            }
+        }
+    }
+}
+
+/// The most terms a [`combine`] can have: the stages of a step, its end and its error.
+const MAX_TERMS: usize = 9;
+
+/// `out = base + scale * sum coefficient * term` over the terms with non-zero coefficients; `base` may be absent.
+/// Fixed-size copies of the list let the inner loop keep every pointer in a register.
+pub(crate) fn combine<'a, R: Real>(
+    out: &mut [R],
+    base: Option<&[R]>,
+    scale: &Lanes<R>,
+    terms: impl IntoIterator<Item = (f64, &'a [R])>,
+) {
+    let mut coefficients = [R::ZERO; MAX_TERMS];
+    let mut slices: [&[R]; MAX_TERMS] = [&[]; MAX_TERMS];
+    let mut n = 0;
+    for (coefficient, term) in terms {
+        if coefficient != 0.0 {
+            (coefficients[n], slices[n]) = (R::from_f64(coefficient), term);
+            n += 1;
+        }
+    }
+    macro_rules! sized {
+        ($($n:literal)*) => {
+            match (n, base) {
+                (0, Some(base)) => out.copy_from_slice(base),
+                (0, None) => out.fill(R::ZERO),
+                $(
+                    ($n, Some(base)) => combine_onto::<R, $n>(
+                        out, base, scale, std::array::from_fn(|j| coefficients[j]), std::array::from_fn(|j| slices[j]),
+                    ),
+                    ($n, None) => combine_alone::<R, $n>(
+                        out, scale, std::array::from_fn(|j| coefficients[j]), std::array::from_fn(|j| slices[j]),
+                    ),
+                )*
+                _ => unreachable!("a method has at most seven stages"),
+            }
+        };
+    }
+    sized!(1 2 3 4 5 6 7 8 9);
+}
+
+multiversion! {
+    /// `out += weight * term`, with one weight a lane.
+    pub(crate) fn add_weighted<R>(out: &mut [R], weight: &Lanes<R>, term: &[R]) {
+        for (out, term) in out.chunks_exact_mut(LANES).zip(term.chunks_exact(LANES)) {
+            for lane in 0..LANES {
+                out[lane] = weight[lane].mul_add(term[lane], out[lane]);
+            }
+        }
+    }
+}
+
+multiversion! {
+    /// `out += term`.
+    pub(crate) fn add<R>(out: &mut [R], term: &[R]) {
+        for (out, &term) in out.iter_mut().zip(term) {
+            *out += term;
+        }
+    }
+}
+
+multiversion! {
+    /// `out *= factor`, element by element.
+    pub(crate) fn multiply<R>(out: &mut [R], factor: &[R]) {
+        for (out, &factor) in out.iter_mut().zip(factor) {
+            *out *= factor;
+        }
+    }
+}
+
+multiversion! {
+    /// Replaces the lanes of `out` for which `mask` holds.
+    pub(crate) fn select<R>(out: &mut [R], mask: &[bool; LANES], term: &[R]) {
+        for (out, term) in out.chunks_exact_mut(LANES).zip(term.chunks_exact(LANES)) {
+            for lane in 0..LANES {
+                out[lane] = if mask[lane] { term[lane] } else { out[lane] };
+            }
+        }
+    }
+}
+
+multiversion! {
+    /// Sets the lanes of `tile` to zero unless `mask` holds, whatever they held.
+    pub(crate) fn rest_unless<R>(tile: &mut [R], mask: &[bool; LANES]) {
+        for row in tile.chunks_exact_mut(LANES) {
+            for lane in 0..LANES {
+                row[lane] = if mask[lane] { row[lane] } else { R::ZERO };
+            }
+        }
+    }
+}
+
+multiversion! {
+    /// Sum over features of `(term / (atol + rtol max(|y|, |y1|)))^2`, a lane.
+    pub(crate) fn scaled_squares<R>(sums: &mut Lanes<R>, atol: R, rtol: R, term: &[R], y: &[R], y1: &[R]) {
+        *sums = [R::ZERO; LANES];
+        for ((e, y), y1) in term.chunks_exact(LANES).zip(y.chunks_exact(LANES)).zip(y1.chunks_exact(LANES)) {
+            for lane in 0..LANES {
+                let r = e[lane] / rtol.mul_add(y[lane].abs().max(y1[lane].abs()), atol);
+                sums[lane] = r.mul_add(r, sums[lane]);
+            }
+        }
+    }
+}
+
+multiversion! {
+    /// Sum over features of `(a - b)^2`, a lane.
+    pub(crate) fn squared_difference<R>(sums: &mut Lanes<R>, a: &[R], b: &[R]) {
+        *sums = [R::ZERO; LANES];
+        for (a, b) in a.chunks_exact(LANES).zip(b.chunks_exact(LANES)) {
+            for lane in 0..LANES {
+                let d = a[lane] - b[lane];
+                sums[lane] = d.mul_add(d, sums[lane]);
+            }
+        }
+    }
+}
+
+multiversion! {
+    /// Cotangents of `E = sqrt(mean r^2)`, `r = e / s`, `s = atol + rtol max(|y|, |y1|)`, where `weight` holds
+    /// `dR/dE / (N E)` a lane: `e_bar = w r / s` in place of `e`; `-w r^2 / s * rtol * sign` goes to the larger of
+    /// `y` and `y1`.
+    pub(crate) fn scaled_norm_vjp<R>(
+        e: &mut [R], y_bar: &mut [R], y1_bar: &mut [R], weight: &Lanes<R>, atol: R, rtol: R, y: &[R], y1: &[R],
+    ) {
+        let n = e.len();
+        let (y, y1, y_bar, y1_bar) = (&y[..n], &y1[..n], &mut y_bar[..n], &mut y1_bar[..n]);
+        for from in (0..n - n % LANES).step_by(LANES) {
+            for lane in 0..LANES {
+                let i = from + lane;
+                let (a, b) = (y[i].abs(), y1[i].abs());
+                let end_larger = b > a;
+                let s = rtol.mul_add(if end_larger { b } else { a }, atol);
+                let r = e[i] / s;
+                let r_over_s = weight[lane] * r / s;
+                let larger = if end_larger { y1[i] } else { y[i] };
+                let sign = if larger < R::ZERO { -R::ONE } else { R::ONE };
+                let toward = -(r_over_s * r) * rtol * sign;
+                e[i] = r_over_s;
+                y_bar[i] = if end_larger { R::ZERO } else { toward };
+                y1_bar[i] = if end_larger { toward } else { R::ZERO };
+            }
+        }
+    }
+}
+
+multiversion! {
+    /// `out = weight * (a - b)`, with one weight a lane.
+    pub(crate) fn weighted_difference<R>(out: &mut [R], weight: &Lanes<R>, a: &[R], b: &[R]) {
+        for ((out, a), b) in out.chunks_exact_mut(LANES).zip(a.chunks_exact(LANES)).zip(b.chunks_exact(LANES)) {
+            for lane in 0..LANES {
+                out[lane] = weight[lane] * (a[lane] - b[lane]);
+            }
+        }
+    }
+}
+
+multiversion! {
+    /// `out = x^3`.
+    pub(crate) fn cube<R>(out: &mut [R], x: &[R]) {
+        for (out, &x) in out.iter_mut().zip(x) {
+            *out = x * x * x;
+        }
+    }
+}
+
+multiversion! {
+    /// Turns the cotangent of `x^3` into that of `x`.
+    pub(crate) fn cube_vjp<R>(bar: &mut [R], x: &[R]) {
+        for (bar, &x) in bar.iter_mut().zip(x) {
+            *bar *= R::from_f64(3.0) * x * x;
+        }
+    }
+}
+
+/// Applies the activation in place.
+pub(crate) fn activate<R: Real>(activation: Activation, z: &mut [R]) {
+    match activation {
+        Activation::Identity => {}
+        Activation::Tanh => tanh(z),
+        Activation::Relu => relu(z),
+        Activation::Softplus => softplus(z),
+        Activation::Sigmoid => sigmoid(z),
+        Activation::Silu => silu(z),
+        Activation::Gelu => gelu(z),
+    }
+}
+
+/// Applies the activation in place and writes its derivative.
+pub(crate) fn activate_with_derivative<R: Real>(activation: Activation, z: &mut [R], derivative: &mut [R]) {
+    match activation {
+        Activation::Identity => derivative.fill(R::ONE),
+        Activation::Tanh => tanh_with_derivative(z, derivative),
+        Activation::Relu => relu_with_derivative(z, derivative),
+        Activation::Softplus => softplus_with_derivative(z, derivative),
+        Activation::Sigmoid => sigmoid_with_derivative(z, derivative),
+        Activation::Silu => silu_with_derivative(z, derivative),
+        Activation::Gelu => gelu_with_derivative(z, derivative),
+    }
+}
+
+/// `(f(x), f'(x))` of each activation; the pairs that the loops below share.
+mod formula {
+    use crate::spec::Real;
+
+    #[inline(always)]
+    pub(super) fn tanh<R: Real>(x: R) -> (R, R) {
+        let a = x.tanh();
+        (a, (-a).mul_add(a, R::ONE))
+    }
+
+    #[inline(always)]
+    pub(super) fn relu<R: Real>(x: R) -> (R, R) {
+        if x > R::ZERO { (x, R::ONE) } else { (R::ZERO, R::ZERO) }
+    }
+
+    /// `1 / (1 + e^-x)` as `(1 + tanh(x/2)) / 2`: no overflow on either side.
+    #[inline(always)]
+    pub(super) fn sigmoid<R: Real>(x: R) -> (R, R) {
+        // e^-|x| stays in (0, 1]; a direct quotient keeps relative precision in the left tail.
+        let small = (-x.abs()).exp();
+        let denominator = R::ONE + small;
+        let s = (if x < R::ZERO { small } else { R::ONE }) / denominator;
+        (s, small / (denominator * denominator))
+    }
+
+    #[inline(always)]
+    pub(super) fn softplus<R: Real>(x: R) -> (R, R) {
+        let small = (-x.abs()).exp();
+        let positive = if x > R::ZERO { x } else { R::ZERO };
+        (positive + small.ln_1p_unit(), sigmoid(x).0)
+    }
+
+    #[inline(always)]
+    pub(super) fn silu<R: Real>(x: R) -> (R, R) {
+        let (s, ds) = sigmoid(x);
+        // Far out on the left x overflows no product: s is zero there and x finite.
+        (x * s, x.mul_add(ds, s))
+    }
+
+    #[inline(always)]
+    pub(super) fn gelu<R: Real>(x: R) -> (R, R) {
+        let (c, half) = (R::from_f64((2.0 / std::f64::consts::PI).sqrt()), R::from_f64(0.5));
+        // Beyond 20 the tanh is exactly 1; the clamp keeps the cube finite.
+        let inside = x.min(R::from_f64(20.0)).max(R::from_f64(-20.0));
+        let square = inside * inside;
+        let (a, da) = tanh(c * inside * R::from_f64(0.044_715).mul_add(square, R::ONE));
+        let du = c * R::from_f64(3.0 * 0.044_715).mul_add(square, R::ONE);
+        (half * x * (R::ONE + a), half.mul_add(R::ONE + a, half * inside * da * du))
+    }
+}
+
+macro_rules! activation_loops {
+    ($($name:ident $with_derivative:ident)*) => {
+        $(
+            multiversion! {
+                fn $name<R>(z: &mut [R]) {
+                    for z in z {
+                        *z = formula::$name(*z).0;
+                    }
+                }
+            }
+            multiversion! {
+                fn $with_derivative<R>(z: &mut [R], derivative: &mut [R]) {
+                    for (z, derivative) in z.iter_mut().zip(derivative) {
+                        (*z, *derivative) = formula::$name(*z);
+                    }
+                }
+            }
+        )*
+    };
+}
+
+activation_loops! {
+    tanh tanh_with_derivative
+    relu relu_with_derivative
+    softplus softplus_with_derivative
+    sigmoid sigmoid_with_derivative
+    silu silu_with_derivative
+    gelu gelu_with_derivative
+}
+
+/// Copies rows `[lane][feature]` of the caller into a tile, repeating the last row in unused lanes so that they stay
+/// as harmless as their neighbour.
+pub(crate) fn gather<R: Real>(tile: &mut [R], rows: &[R], features: usize) {
+    let used = rows.len() / features;
+    for lane in 0..LANES {
+        let row = &rows[lane.min(used - 1) * features..][..features];
+        for (slot, &x) in tile[lane..].iter_mut().step_by(LANES).zip(row) {
+            *slot = x;
+        }
+    }
+}
+
+/// Copies the used lanes of a tile to rows `[lane][feature]` of the caller.
+pub(crate) fn scatter<R: Real>(tile: &[R], rows: &mut [R], features: usize) {
+    for (lane, row) in rows.chunks_exact_mut(features).enumerate() {
+        for (slot, &x) in row.iter_mut().zip(tile[lane..].iter().step_by(LANES)) {
+            *slot = x;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Value and derivative at `f64`, from the definitions.
+    fn truth(activation: Activation, x: f64) -> (f64, f64) {
+        let sigmoid = |x: f64| if x < 0.0 { x.exp() / (1.0 + x.exp()) } else { 1.0 / (1.0 + (-x).exp()) };
+        match activation {
+            Activation::Identity => (x, 1.0),
+            Activation::Tanh => (x.tanh(), x.cosh().powi(-2)),
+            Activation::Relu => (x.max(0.0), f64::from(u8::from(x > 0.0))),
+            Activation::Softplus => (x.max(0.0) + (-x.abs()).exp().ln_1p(), sigmoid(x)),
+            Activation::Sigmoid => (sigmoid(x), sigmoid(x) * sigmoid(-x)),
+            Activation::Silu => (x * sigmoid(x), sigmoid(x) + x * sigmoid(x) * sigmoid(-x)),
+            Activation::Gelu => {
+                let c = (2.0 / std::f64::consts::PI).sqrt();
+                let u = c * (x + 0.044715 * x.powi(3));
+                let du = c * (1.0 + 3.0 * 0.044715 * x * x);
+                let du = if x.abs() > 1e3 { 0.0 } else { 0.5 * x * u.cosh().powi(-2) * du };
+                (0.5 * x * (1.0 + u.tanh()), 0.5 * (1.0 + u.tanh()) + du)
+            }
+        }
+    }
+
+    #[test]
+    fn activations_are_right_from_one_end_of_the_reals_to_the_other() {
+        let grid: Vec<f64> = (-300..=300).map(|i| 10f64.powf(f64::from(i) / 10.0)).flat_map(|x| [x, -x]).collect();
+        let points: Vec<f64> =
+            grid.into_iter().chain((-4000..4000).map(|i| f64::from(i) / 200.0)).chain([0.0]).collect();
+        for activation in Activation::ALL {
+            let mut narrow: Vec<f32> = points.iter().map(|&x| x as f32).collect();
+            let mut wide = points.clone();
+            let (mut d_narrow, mut d_wide) = (vec![0f32; points.len()], vec![0f64; points.len()]);
+            let mut plain = narrow.clone();
+            activate(activation, &mut plain);
+            activate_with_derivative(activation, &mut narrow, &mut d_narrow);
+            activate_with_derivative(activation, &mut wide, &mut d_wide);
+            for i in 0..points.len() {
+                let x = points[i];
+                let (f, df) = truth(activation, x);
+                assert!((wide[i] - f).abs() <= 1e-13 * (f.abs() + 1e-30), "{activation:?}({x}) = {} at f64", wide[i]);
+                assert!((d_wide[i] - df).abs() <= 1e-12, "{activation:?}'({x}) = {} at f64", d_wide[i]);
+                // At f32 the argument's own rounding moves the value by up to eps |x f'|.
+                let (f, df) = truth(activation, f64::from(x as f32));
+                let bound = 1e-6 * (f.abs() + (f64::from(x as f32) * df).abs()) + 1e-37;
+                let error = (f64::from(narrow[i]) - f).abs();
+                assert!(error <= bound, "{activation:?}({x}) = {}, off by {error:e}", narrow[i]);
+                assert!((f64::from(d_narrow[i]) - df).abs() <= 2e-6, "{activation:?}'({x}) = {}", d_narrow[i]);
+                assert_eq!(plain[i].to_bits(), narrow[i].to_bits(), "{activation:?}({x}) with and without derivative");
+            }
+        }
+    }
+
+    #[test]
+    fn combinations_skip_zeros_and_take_any_number_of_terms() {
+        let terms: Vec<Vec<f64>> = (0..9).map(|j| vec![1.0 + j as f64; 2 * LANES]).collect();
+        let base = vec![10.0; 2 * LANES];
+        let scale: Lanes<f64> = std::array::from_fn(|l| l as f64);
+        for n in 0..=9 {
+            let mut out = vec![f64::NAN; 2 * LANES];
+            let list = terms.iter().take(n).enumerate().map(|(j, t)| (if j % 2 == 0 { 2.0 } else { 0.0 }, t.as_slice()));
+            combine(&mut out, Some(&base), &scale, list);
+            let sum: f64 = (0..n).step_by(2).map(|j| 2.0 * (1.0 + j as f64)).sum();
+            assert_eq!(out[LANES + 3], 10.0 + 3.0 * sum, "{n} terms onto a base");
+        }
+    }
+
+    #[test]
+    fn tiles_hold_rows_and_give_them_back() {
+        let rows: Vec<f32> = (0..15).map(|i| i as f32).collect();
+        let mut tile = vec![f32::NAN; 3 * LANES];
+        gather(&mut tile, &rows, 3);
+        assert_eq!(tile[LANES + 4], 13.0, "feature 1 of row 4");
+        assert_eq!(tile[LANES + 31], 13.0, "unused lanes repeat the last row");
+        let mut back = vec![0.0; 15];
+        scatter(&tile, &mut back, 3);
+        assert_eq!(back, rows, "rows come back");
+    }
+}

@@ -1,0 +1,435 @@
+//! The lockstep layout: one time and one step size for the whole batch.
+//!
+//! Every worker runs this loop over its own tiles. They meet once an attempt, to add up the error norm; then each
+//! makes the same decision from the same numbers, so no worker has to be told anything.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use super::Scalar;
+use super::dense::LANES;
+use super::lanes::{Lanes, combine, scaled_squares};
+use super::step::{AttemptRoom, Interval, Stepper};
+use super::tile::{Crew, Recording, SavePoint, Tile};
+use super::workers::Barrier;
+use crate::error::Status;
+use crate::spec::{Controller, InitialStep, OdeProblem, SolverOptions, StepControl};
+
+/// Attempts in a row with a non-finite error after which the lanes that cause it are given up. The step has shrunk by
+/// `min_factor^8` by then, about 1e-6.
+const PATIENCE: u32 = 8;
+
+/// What a lockstep solve did.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Run {
+    /// Ends of the accepted steps.
+    pub(crate) steps: Vec<[f64; 2]>,
+    pub(crate) nfe: usize,
+    pub(crate) rejected: usize,
+    pub(crate) status: Status,
+}
+
+/// What the workers of a lockstep solve share.
+#[derive(Debug)]
+pub(crate) struct Meeting {
+    barrier: Barrier,
+    /// Per tile, twice over so that a fast worker's next sum never meets a slow worker's read of this one.
+    slots: [Vec<Slot>; 2],
+}
+
+/// A tile's share of a norm.
+#[derive(Debug, Default)]
+struct Slot {
+    sum: AtomicU64,
+    lanes: AtomicU32,
+}
+
+impl Meeting {
+    pub(crate) fn new(workers: usize, tiles: usize) -> Self {
+        let slots = || (0..tiles).map(|_| Slot::default()).collect();
+        Self { barrier: Barrier::new(workers), slots: [slots(), slots()] }
+    }
+}
+
+/// One worker's view of a meeting.
+#[derive(Debug)]
+pub(crate) struct Attendee<'a> {
+    meeting: &'a Meeting,
+    turn: usize,
+    features: usize,
+}
+
+impl<'a> Attendee<'a> {
+    pub(crate) const fn new(meeting: &'a Meeting, features: usize) -> Self {
+        Self { meeting, turn: 0, features }
+    }
+
+    /// Puts down a tile's sums of squares over features, one a lane.
+    pub(crate) fn put<R: Scalar>(&self, tile: &Tile<R>, sums: &Lanes<R>) {
+        let slot = &self.meeting.slots[self.turn % 2][tile.index];
+        let alive = (0..LANES).filter(|&l| tile.alive[l]);
+        let (mut sum, mut lanes) = (0.0, 0);
+        for l in alive {
+            sum += sums[l].to_f64();
+            lanes += 1;
+        }
+        slot.sum.store(sum.to_bits(), Ordering::Relaxed);
+        slot.lanes.store(lanes, Ordering::Relaxed);
+    }
+
+    /// Waits for everyone; the root mean square over all living lanes and features, and the number of numbers in it.
+    /// Tiles are added in order, whoever worked on them.
+    pub(crate) fn root_mean_square(&mut self) -> (f64, usize) {
+        let slots = &self.meeting.slots[self.turn % 2];
+        self.turn += 1;
+        self.meeting.barrier.wait();
+        let (mut sum, mut lanes) = (0.0, 0);
+        for slot in slots {
+            sum += f64::from_bits(slot.sum.load(Ordering::Relaxed));
+            lanes += slot.lanes.load(Ordering::Relaxed) as usize;
+        }
+        let count = lanes * self.features;
+        ((sum / count.max(1) as f64).sqrt(), count)
+    }
+
+    /// Declares that a tile takes no part.
+    pub(crate) fn put_nothing(&self, tile: usize) {
+        let slot = &self.meeting.slots[self.turn % 2][tile];
+        slot.sum.store(0f64.to_bits(), Ordering::Relaxed);
+        slot.lanes.store(0, Ordering::Relaxed);
+    }
+
+    pub(crate) const fn barrier(&self) -> &'a Barrier {
+        &self.meeting.barrier
+    }
+}
+
+/// The automatic initial step of Hairer, Nørsett & Wanner, II.4, as a length.
+///
+/// `d0`, `d1`, `d2` are scaled norms of `y`, `f` and the change of `f` over an Euler step of [`Self::trial`]. Times
+/// are measured in units of the interval's length `span`, so that the same problem in other units of time takes the
+/// same steps; for an interval of length 1 it is the published rule.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InitialStepRule {
+    pub(crate) span: f64,
+    pub(crate) error_power: usize,
+}
+
+impl InitialStepRule {
+    #[inline(always)]
+    pub(crate) fn trial(&self, d0: f64, d1: f64) -> f64 {
+        let (d0, d1) = (d0, d1 * self.span);
+        let unit = if d0 < 1e-5 || d1 < 1e-5 { 1e-6 } else { 0.01 * d0 / d1 };
+        unit.min(1.0) * self.span
+    }
+
+    /// `change` is the scaled norm of `f1 - f0`.
+    #[inline(always)]
+    pub(crate) fn step(&self, trial: f64, d1: f64, change: f64) -> f64 {
+        let (h0, d1) = (trial / self.span, d1 * self.span);
+        let d2 = change * self.span / h0;
+        let largest = d1.max(d2);
+        let h1 =
+            if largest <= 1e-15 { (h0 * 1e-3).max(1e-6) } else { (0.01 / largest).powf(1.0 / self.error_power as f64) };
+        (100.0 * h0).min(h1).min(1.0) * self.span
+    }
+}
+
+/// A solve as every worker sees it.
+#[derive(Debug)]
+pub(crate) struct Lockstep<'a, R> {
+    pub(crate) stepper: &'a Stepper<R>,
+    pub(crate) problem: &'a OdeProblem,
+    /// End of the interval; the problem's unless a regularizer moves it.
+    pub(crate) t1: f64,
+    pub(crate) options: &'a SolverOptions,
+    pub(crate) saves: &'a [SavePoint],
+    pub(crate) recording: Recording,
+}
+
+impl<R: Scalar> Lockstep<'_, R> {
+    /// Solves the crew's tiles from their loaded states. All crews of the meeting run this at once.
+    pub(crate) fn solve(&self, crew: &mut Crew<R>, meeting: &Meeting) {
+        let mut attendee = Attendee::new(meeting, self.stepper.field.dim());
+        let _guard = meeting.barrier.guard();
+        let mut run = std::mem::take(&mut crew.run);
+        run.steps.clear();
+        (run.nfe, run.rejected, run.status) = (0, 0, Status::Running);
+        for tile in crew.tiles_mut().0 {
+            self.save_initial(tile);
+        }
+        match self.options.step_control {
+            StepControl::Fixed { steps } => self.solve_fixed(steps, crew, &mut run),
+            StepControl::Adaptive { controller, initial_step, .. } => {
+                self.solve_adaptive(&controller, initial_step, crew, &mut attendee, &mut run);
+            }
+        }
+        for tile in crew.tiles_mut().0 {
+            let finite = finite_lanes(&tile.y);
+            for l in (0..LANES).filter(|&l| tile.alive[l]) {
+                tile.status[l] = if finite[l] { run.status } else { Status::NonFinite };
+            }
+        }
+        crew.run = run;
+    }
+
+    fn save_initial(&self, tile: &mut Tile<R>) {
+        let Tile { saves, y, .. } = tile;
+        for point in self.saves.iter().filter(|p| p.t == self.problem.t0) {
+            saves[point.slot * y.len()..][..y.len()].copy_from_slice(y);
+        }
+    }
+
+    fn solve_fixed(&self, steps: usize, crew: &mut Crew<R>, run: &mut Run) {
+        let (t0, t1) = (self.problem.t0, self.t1);
+        let at = |i: usize| if i == steps { t1 } else { t0 + (t1 - t0) * (i as f64 / steps as f64) };
+        let stages = self.stepper.tableau.stages();
+        for i in 0..steps {
+            let interval = Interval::shared(at(i), at(i + 1));
+            let first = i == 0 || !self.stepper.fsal;
+            run.nfe += stages - usize::from(self.stepper.fsal) + usize::from(i == 0 && self.stepper.fsal);
+            let (tiles, room) = crew.tiles_mut();
+            for tile in tiles {
+                self.attempt(&interval, first, tile, &mut room.attempt);
+                self.save_within(&interval, tile, &room.attempt);
+                if self.recording.stages {
+                    tile.keep_stages(self.stepper, &room.attempt);
+                }
+                self.accept(i, tile);
+            }
+            run.steps.push([at(i), at(i + 1)]);
+        }
+        run.status = Status::Done;
+    }
+
+    fn solve_adaptive(
+        &self,
+        controller: &Controller,
+        initial_step: InitialStep,
+        crew: &mut Crew<R>,
+        attendee: &mut Attendee<'_>,
+        run: &mut Run,
+    ) {
+        let (t0, t1) = (self.problem.t0, self.t1);
+        let direction = (t1 - t0).signum();
+        let q = self.stepper.tableau.error_power();
+        let stages = self.stepper.tableau.stages();
+        let mut h = direction * self.first_step(initial_step, crew, attendee, run);
+        let mut memory = controller.memory::<f64>();
+        let (mut t, mut k1_ready, mut failures) = (t0, true, 0);
+        let mut last_good = h;
+        while run.status == Status::Running {
+            if run.steps.len() + run.rejected == self.options.max_steps {
+                run.status = Status::MaxSteps;
+                break;
+            }
+            let t_next = end_of_step(t, h, t1);
+            if step_too_small(t, t_next, t1, t1 - t0) {
+                run.status = Status::StepTooSmall;
+                break;
+            }
+            let interval = Interval::shared(t, t_next);
+            self.attempt_all(&interval, !k1_ready, crew, attendee);
+            run.nfe += stages - usize::from(self.stepper.fsal || k1_ready);
+            let (error, _) = attendee.root_mean_square();
+            let decision = controller.adapt(q, &mut memory, error);
+            h = (t_next - t) * decision.factor;
+            if decision.accept {
+                for tile in crew.tiles_mut().0 {
+                    self.accept(run.steps.len(), tile);
+                }
+                run.steps.push([t, t_next]);
+                (k1_ready, failures, last_good) = (self.stepper.fsal, 0, t_next - t);
+                t = t_next;
+                if t == t1 {
+                    run.status = Status::Done;
+                }
+                continue;
+            }
+            run.rejected += 1;
+            k1_ready = true;
+            failures = if error.is_finite() { 0 } else { failures + 1 };
+            for tile in crew.tiles_mut().0 {
+                tile.drop_stages();
+                if failures == PATIENCE {
+                    let bad = tile.norms.map(|sum| !sum.is_finite());
+                    tile.quarantine(&bad, Status::NonFinite);
+                }
+            }
+            if failures == PATIENCE {
+                (failures, h) = (0, last_good);
+                if !self.anyone_alive(crew, attendee) {
+                    run.status = Status::NonFinite;
+                }
+            }
+        }
+    }
+
+    /// One attempt on every tile of the crew; puts down their error norms.
+    fn attempt_all(&self, interval: &Interval<R>, first: bool, crew: &mut Crew<R>, attendee: &Attendee<'_>) {
+        let (tiles, room) = crew.tiles_mut();
+        for tile in tiles {
+            self.attempt(interval, first, tile, &mut room.attempt);
+            let Tile { y, y1, k_first, k_last, .. } = tile;
+            tile.norms = self.stepper.error_squares(&interval.h, y, y1, k_first, k_last, &mut room.attempt);
+            attendee.put(tile, &tile.norms);
+            self.save_within(interval, tile, &room.attempt);
+            if self.recording.stages {
+                tile.keep_stages(self.stepper, &room.attempt);
+            }
+        }
+    }
+
+    /// Whether any lane of the batch still counts; asked when some have been given up.
+    fn anyone_alive(&self, crew: &Crew<R>, attendee: &mut Attendee<'_>) -> bool {
+        for tile in crew.tiles() {
+            attendee.put(tile, &[R::ZERO; LANES]);
+        }
+        attendee.root_mean_square().1 > 0
+    }
+
+    fn attempt(
+        &self,
+        interval: &Interval<R>,
+        first: bool,
+        tile: &mut Tile<R>,
+        room: &mut AttemptRoom<R>,
+    ) {
+        if first {
+            let t = [R::from_f64(interval.t0[0]); LANES];
+            self.stepper.eval(&t, &tile.y, &mut tile.k_first, room);
+        }
+        let Tile { y, y1, k_first, k_last, .. } = tile;
+        self.stepper.attempt(interval, y, k_first, k_last, y1, room);
+    }
+
+    /// Stores the states at save points within the attempt. If it is rejected, the attempt that covers them in the
+    /// end writes them again.
+    fn save_within(&self, interval: &Interval<R>, tile: &mut Tile<R>, room: &AttemptRoom<R>) {
+        let (t0, t1) = (interval.t0[0], interval.t1[0]);
+        let Tile { saves, y, y1, k_first, k_last, .. } = tile;
+        for point in self.saves.iter().filter(|p| within(p.t, t0, t1)) {
+            let out = &mut saves[point.slot * y.len()..][..y.len()];
+            if point.t == t1 {
+                out.copy_from_slice(y1);
+            } else {
+                let stages = self.stepper.stages(k_first, k_last, room);
+                self.stepper.interpolate(out, (point.t - t0) / (t1 - t0), &interval.h, y, stages);
+            }
+        }
+    }
+
+    fn accept(&self, step: usize, tile: &mut Tile<R>) {
+        let Recording { stride, .. } = self.recording;
+        tile.accept(stride > 0 && step.is_multiple_of(stride), self.stepper.fsal);
+    }
+
+    /// Length of the first step. Evaluates the first stage, gives up lanes that start out non-finite.
+    fn first_step(
+        &self,
+        initial_step: InitialStep,
+        crew: &mut Crew<R>,
+        attendee: &mut Attendee<'_>,
+        run: &mut Run,
+    ) -> f64 {
+        let span = (self.t1 - self.problem.t0).abs();
+        let t = [R::from_f64(self.problem.t0); LANES];
+        run.nfe += 1;
+        let (tiles, room) = crew.tiles_mut();
+        for tile in tiles {
+            self.stepper.eval(&t, &tile.y, &mut tile.k_first, &mut room.attempt);
+            let (y, k) = (finite_lanes(&tile.y), finite_lanes(&tile.k_first));
+            if (0..tile.used).any(|l| !(y[l] && k[l])) {
+                tile.quarantine(&std::array::from_fn(|l| !(y[l] && k[l])), Status::NonFinite);
+                self.stepper.eval(&t, &tile.y, &mut tile.k_first, &mut room.attempt);
+            }
+        }
+        if !self.anyone_alive(crew, attendee) {
+            run.status = Status::NonFinite;
+            return span;
+        }
+        match initial_step {
+            InitialStep::Length(h) => h.min(span),
+            InitialStep::Automatic => {
+                run.nfe += 1;
+                self.automatic_step(self.problem.t0, crew, attendee, |tile| Some((&tile.y, &tile.k_first)))
+            }
+        }
+    }
+
+    /// The automatic initial step at time `t`, as a length, from the states and derivatives that `point` picks; a tile
+    /// without takes no part. Overwrites the tiles' `y1` and `k_last`.
+    pub(crate) fn automatic_step(
+        &self,
+        t: f64,
+        crew: &mut Crew<R>,
+        attendee: &mut Attendee<'_>,
+        point: impl Fn(&Tile<R>) -> Option<(&[R], &[R])>,
+    ) -> f64 {
+        let direction = (self.t1 - self.problem.t0).signum();
+        let span = (self.t1 - self.problem.t0).abs();
+        let rule = InitialStepRule { span, error_power: self.stepper.tableau.error_power() };
+        let norm = |tile: &Tile<R>, term: &[R], y: &[R], attendee: &Attendee<'_>| {
+            let mut sums = [R::ZERO; LANES];
+            scaled_squares(&mut sums, self.stepper.atol, self.stepper.rtol, term, y, y);
+            attendee.put(tile, &sums);
+        };
+        for tile in crew.tiles() {
+            match point(tile) {
+                Some((y, _)) => norm(tile, y, y, attendee),
+                None => attendee.put_nothing(tile.index),
+            }
+        }
+        let d0 = attendee.root_mean_square().0;
+        for tile in crew.tiles() {
+            match point(tile) {
+                Some((y, k)) => norm(tile, k, y, attendee),
+                None => attendee.put_nothing(tile.index),
+            }
+        }
+        let d1 = attendee.root_mean_square().0;
+        let trial = rule.trial(d0, d1);
+        let interval = Interval::<R>::shared(t, t + direction * trial);
+        let (tiles, room) = crew.tiles_mut();
+        for tile in tiles {
+            let (mut y1, mut k1) = (std::mem::take(&mut tile.y1), std::mem::take(&mut tile.k_last));
+            if let Some((y, k)) = point(tile) {
+                combine(&mut y1, Some(y), &interval.h, [(1.0, k)]);
+                self.stepper.eval(&[R::from_f64(interval.t1[0]); LANES], &y1, &mut k1, &mut room.attempt);
+                combine(&mut y1, None, &[R::ONE; LANES], [(1.0, k1.as_slice()), (-1.0, k)]);
+                norm(tile, &y1, y, attendee);
+            } else {
+                attendee.put_nothing(tile.index);
+            }
+            (tile.y1, tile.k_last) = (y1, k1);
+        }
+        rule.step(trial, d1, attendee.root_mean_square().0)
+    }
+}
+
+/// Whether `t` lies in the half-open step from `t0` (excluded) to `t1` (included), in either direction.
+pub(crate) fn within(t: f64, t0: f64, t1: f64) -> bool {
+    (t0 < t && t <= t1) || (t1 <= t && t < t0)
+}
+
+/// End of a step of signed length `h`: `t1` itself if the step reaches it, or would leave less than a rounding error.
+pub(crate) fn end_of_step(t: f64, h: f64, t1: f64) -> f64 {
+    let rest = t1 - t;
+    if h.abs() >= rest.abs() * (1.0 - 4.0 * f64::EPSILON) { t1 } else { t + h }
+}
+
+/// Whether a step is lost in the rounding of its times or of the interval's length. The last one may be that short.
+pub(crate) fn step_too_small(t: f64, t_next: f64, t1: f64, span: f64) -> bool {
+    let h = (t_next - t).abs();
+    t_next != t1 && (h <= 16.0 * f64::EPSILON * t.abs().max(t_next.abs()) || h <= f64::EPSILON * span.abs())
+}
+
+/// Which lanes hold finite numbers only.
+pub(crate) fn finite_lanes<R: Scalar>(tile: &[R]) -> [bool; LANES] {
+    let mut finite = [true; LANES];
+    for row in tile.chunks_exact(LANES) {
+        for (finite, x) in finite.iter_mut().zip(row) {
+            *finite &= x.is_finite();
+        }
+    }
+    finite
+}

@@ -1,0 +1,247 @@
+//! [`Solver`]: solves a problem on the native engine, and differentiates the solution.
+
+use super::dense::LANES;
+use super::engine::{Engine, TaskWork};
+use super::lanes::{gather, scatter};
+use super::solution::Solution;
+use super::tile::Tile;
+use super::{Cpu, Scalar};
+use crate::error::{Error, Result, Status};
+use crate::spec::{Adjoint, Layout, OdeProblem, SaveAt, SolverOptions};
+
+/// Bytes that a solve holds, told before anything is allocated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Workspace {
+    /// States, stages and saved states of the batch.
+    pub states: usize,
+    /// The tape of accepted states.
+    pub tape: usize,
+    /// Parameter gradients and packed weights.
+    pub parameters: usize,
+    /// What each thread needs to work in.
+    pub rooms: usize,
+}
+
+impl Workspace {
+    /// All of it.
+    #[must_use]
+    pub const fn total(&self) -> usize {
+        self.states + self.tape + self.parameters + self.rooms
+    }
+}
+
+/// Gradients of a loss.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gradients<R> {
+    /// With respect to the field's parameters, as [`Mlp::layers`](crate::Mlp::layers) lays them out.
+    pub theta: Vec<R>,
+    /// With respect to the initial states, `[B][D]`.
+    pub y0: Vec<R>,
+    /// Vector-Jacobian products of the field that the backward pass took; each also evaluates the field anew.
+    pub products: usize,
+}
+
+/// Solves a problem on the native engine.
+///
+/// ```
+/// use fewsteps::{Cpu, Mlp, OdeProblem, Solver, SolverOptions};
+/// # fn main() -> fewsteps::Result<()> {
+/// let field = Mlp::new([2, 16, 2]);
+/// let theta = field.initialize::<f32>(0);
+/// let problem = OdeProblem::new(field, 0.0, 1.0);
+/// let mut solver = Solver::new(&Cpu::new()?, &problem, &SolverOptions::default())?;
+/// let y0 = [1.0, 0.0, 0.0, 1.0]; // two trajectories
+/// let solution = solver.solve(&theta, &y0)?;
+/// let gradients = solver.gradients(&[1.0; 4])?; // of the sum of the final states
+/// # assert_eq!((solution.ys.len(), gradients.y0.len(), gradients.theta.len()), (4, 4, theta.len()));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Solver<R: Scalar> {
+    engine: Engine<R>,
+    parameters: usize,
+    solved: bool,
+}
+
+impl<R: Scalar> Solver<R> {
+    /// A solver for the problem.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] naming what does not fit in the problem or the options.
+    pub fn new(cpu: &Cpu, problem: &OdeProblem, options: &SolverOptions) -> Result<Self> {
+        let parameters = problem.field.parameter_count();
+        Ok(Self {
+            engine: Engine::new(cpu.workers(), problem, options, parameters, 0)?,
+            parameters,
+            solved: false,
+        })
+    }
+
+    /// Bytes that solving and differentiating a batch of `batch` trajectories holds when `steps` steps are accepted.
+    #[must_use]
+    pub fn workspace(&self, batch: usize, steps: usize) -> Workspace {
+        self.engine.workspace(batch, steps)
+    }
+
+    /// Bytes that the solver holds now.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.engine.bytes()
+    }
+
+    /// Solves from the initial states `y0`, `[B][D]`, with the field's parameters `theta`, and keeps what
+    /// [`Solver::gradients`] needs.
+    ///
+    /// A trajectory that fails has its own [`Status`] and does not take the batch along.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for an empty batch or slices of the wrong length; [`Error::NonFinite`] for parameters that are
+    /// not finite; [`Error::Memory`] when the tape would outgrow [`SolverOptions::memory_limit`].
+    pub fn solve(&mut self, theta: &[R], y0: &[R]) -> Result<Solution<R>> {
+        self.run(theta, y0, true)
+    }
+
+    /// As [`Solver::solve`], keeping nothing for gradients.
+    ///
+    /// # Errors
+    /// As [`Solver::solve`].
+    pub fn predict(&mut self, theta: &[R], y0: &[R]) -> Result<Solution<R>> {
+        self.run(theta, y0, false)
+    }
+
+    fn run(&mut self, theta: &[R], y0: &[R], tape: bool) -> Result<Solution<R>> {
+        self.solved = false;
+        Error::check_len("theta", theta.len(), self.parameters, || "the field's parameter_count()".into())?;
+        check_finite("theta", theta)?;
+        let dim = self.engine.dim();
+        if y0.is_empty() || !y0.len().is_multiple_of(dim) {
+            let expected = y0.len().div_ceil(dim).max(1) * dim;
+            return Err(Error::Shape { argument: "y0", found: y0.len(), expected, shape: format!("[B][{dim}], B > 0") });
+        }
+        self.engine.set_parameters(theta, tape);
+        self.engine.reserve(y0.len() / dim);
+        self.engine.load(y0);
+        self.engine.solve(tape, None)?;
+        self.solved = tape;
+        Ok(Solution::assemble(&self.engine))
+    }
+
+    /// Gradients of a loss with cotangents `ys_bar` of the last solve's saved states, in their order. Trajectories
+    /// that failed contribute nothing.
+    ///
+    /// With [`SaveAt::Dense`] the saved states are those of [`SaveAt::Steps`].
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when nothing was solved before, [`Error::Shape`] for a slice of the wrong length.
+    pub fn gradients(&mut self, ys_bar: &[R]) -> Result<Gradients<R>> {
+        if !self.solved {
+            return Err(Error::argument("gradients", "before solve", "call solve first; predict keeps no tape"));
+        }
+        let mut gradients = Gradients {
+            theta: vec![R::ZERO; self.parameters],
+            y0: vec![R::ZERO; self.engine.batch() * self.engine.dim()],
+            products: 0,
+        };
+        let seeds = self.seeds(ys_bar)?;
+        gradients.products = self.engine.backward(None, &seeds, &mut gradients.theta).1;
+        let dim = self.engine.dim();
+        for tile in self.engine.tiles() {
+            scatter(&tile.bar, &mut gradients.y0[tile.index * LANES * dim..][..tile.used * dim], dim);
+        }
+        Ok(gradients)
+    }
+
+    fn seeds<'a>(&self, ys_bar: &'a [R]) -> Result<SaveSeeds<'a, R>> {
+        let (batch, dim) = (self.engine.batch(), self.engine.dim());
+        let every_step = matches!(self.engine.options.save_at, SaveAt::Steps | SaveAt::Dense);
+        let per_trajectory = every_step && self.engine.options.layout == Layout::Ensemble;
+        // Saved states before each trajectory's first one, where trajectories come one after the other.
+        let mut starts = Vec::new();
+        let expected = if per_trajectory {
+            let mut count = 0;
+            for (tile, lane) in self.engine.tiles().flat_map(|t| (0..t.used).map(move |l| (t, l))) {
+                starts.push(count);
+                let accepted = tile.clock.accepted[lane] as usize;
+                count += if accepted == 0 { 0 } else { accepted + 1 };
+            }
+            count * dim
+        } else if every_step {
+            self.engine.run().map_or(0, |r| r.steps.len() + 1) * batch * dim
+        } else {
+            self.engine.user_slots() * batch * dim
+        };
+        let shape = || "the last solution's ys".into();
+        Error::check_len("ys_bar", ys_bar.len(), expected, shape)?;
+        Ok(SaveSeeds { ys_bar, batch, dim, starts })
+    }
+}
+
+/// Cotangents of saved states, as the caller gave them.
+struct SaveSeeds<'a, R> {
+    ys_bar: &'a [R],
+    batch: usize,
+    dim: usize,
+    starts: Vec<usize>,
+}
+
+impl<R: Scalar> TaskWork<R> for SaveSeeds<'_, R> {
+    fn differentiate(&self, tile: &mut Tile<R>, _: &mut [R]) {
+        let (dim, first) = (self.dim, tile.index * LANES);
+        let n = tile.y.len();
+        if self.starts.is_empty() {
+            let slots = self.ys_bar.len() / (self.batch * dim);
+            tile.saves_bar.resize(slots * n, R::ZERO);
+            for (slot, bars) in self.ys_bar.chunks_exact(self.batch * dim).enumerate() {
+                let rows = &bars[first * dim..(first + tile.used) * dim];
+                gather(tile.save_bar_mut(slot), rows, dim);
+            }
+        } else {
+            let slots = tile.steps.len() + 1;
+            tile.saves_bar.resize(slots * n, R::ZERO);
+            tile.saves_bar.fill(R::ZERO);
+            for lane in 0..tile.used {
+                let accepted = tile.clock.accepted[lane] as usize;
+                for i in 0..if accepted == 0 { 0 } else { accepted + 1 } {
+                    let bars = &self.ys_bar[(self.starts[first + lane] + i) * dim..][..dim];
+                    for (slot, &bar) in tile.save_bar_mut(i)[lane..].iter_mut().step_by(LANES).zip(bars) {
+                        *slot = bar;
+                    }
+                }
+            }
+        }
+        let counts: [bool; LANES] = std::array::from_fn(|l| tile.alive[l] && tile.status[l] == Status::Done);
+        super::lanes::rest_unless(&mut tile.saves_bar, &counts);
+    }
+
+    fn finish(&self, _: &mut Tile<R>, _: &mut [R]) {}
+}
+
+/// Names the first number of a slice that is not finite.
+pub(crate) fn check_finite<R: Scalar>(argument: &'static str, numbers: &[R]) -> Result<()> {
+    match numbers.iter().position(|x| !x.is_finite()) {
+        None => Ok(()),
+        Some(index) => Err(Error::NonFinite { argument, index, value: numbers[index].to_string() }),
+    }
+}
+
+impl<R: Scalar> Engine<R> {
+    /// Bytes of a solve and its backward pass with `steps` accepted steps, penalties aside.
+    pub(crate) fn workspace(&self, batch: usize, steps: usize) -> Workspace {
+        let Adjoint::Discrete { checkpoints } = self.options.adjoint;
+        let tiles = batch.div_ceil(LANES);
+        let array = self.dim() * LANES * size_of::<R>();
+        let every_step = matches!(self.options.save_at, SaveAt::Steps | SaveAt::Dense);
+        let kept = if every_step { steps } else { steps.div_ceil(checkpoints.stride()) };
+        let slots = if every_step { steps + 1 } else { 2 * self.user_slots() };
+        let stages = if self.options.save_at == SaveAt::Dense { steps * self.options.method.tableau().stages() } else { 0 };
+        let (threads, shards) = self.parallelism(batch);
+        let segment = if checkpoints.stride() > 1 { checkpoints.stride() * array } else { 0 };
+        Workspace {
+            states: tiles * (5 + slots) * array,
+            tape: tiles * (kept + stages) * array,
+            parameters: (shards + 1) * self.parameters() * size_of::<R>() + self.packed_bytes(),
+            rooms: threads * (self.room_bytes() + segment + 2 * array),
+        }
+    }
+}

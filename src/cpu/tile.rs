@@ -1,0 +1,271 @@
+//! [`Tile`]: up to `LANES` trajectories and all that is kept of them; shards and crews, which hold tiles.
+
+use super::Scalar;
+use super::dense::LANES;
+use super::lanes::{Lanes, gather, rest_unless};
+use super::penalty::Probe;
+use super::step::{AttemptRoom, KeptStep, Stages, Stepper, VjpRoom};
+use crate::error::Status;
+use crate::spec::MAX_STAGES;
+
+/// A time at which the solve stores the state, and the slot that it goes to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct SavePoint {
+    pub(crate) t: f64,
+    pub(crate) slot: usize,
+}
+
+/// What a solve stores besides its save points.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Recording {
+    /// Every n-th accepted state goes to the tape; none if zero.
+    pub(crate) stride: usize,
+    /// Also the stages of every accepted step.
+    pub(crate) stages: bool,
+}
+
+/// Where each trajectory of an ensemble is.
+#[derive(Clone, Debug)]
+pub(crate) struct Clock<R> {
+    pub(crate) t: Lanes<f64>,
+    /// Signed length of the next attempt.
+    pub(crate) h: Lanes<f64>,
+    /// Controller memory: logarithms of the last two accepted errors.
+    pub(crate) memory: [Lanes<R>; 2],
+    pub(crate) nfe: Lanes<u32>,
+    pub(crate) accepted: Lanes<u32>,
+    pub(crate) rejected: Lanes<u32>,
+}
+
+/// Up to `LANES` trajectories. Arrays are `[D][LANES]`.
+#[derive(Debug)]
+pub(crate) struct Tile<R> {
+    /// Position among the batch's tiles.
+    pub(crate) index: usize,
+    /// Lanes that hold a trajectory; 0 for a tile beyond the end of the batch.
+    pub(crate) used: usize,
+    pub(crate) status: [Status; LANES],
+    /// Lanes whose trajectory still counts: used, and not given up.
+    pub(crate) alive: [bool; LANES],
+    pub(crate) y: Vec<R>,
+    pub(crate) y1: Vec<R>,
+    pub(crate) k_first: Vec<R>,
+    pub(crate) k_last: Vec<R>,
+    /// Every `stride`-th accepted state, the initial one first.
+    pub(crate) tape: Vec<Vec<R>>,
+    /// Stages of accepted steps, one after the other, for dense output.
+    pub(crate) stage_tape: Vec<Vec<R>>,
+    pool: Vec<Vec<R>>,
+    /// Saved states and their cotangents, `[slot][D][LANES]`.
+    pub(crate) saves: Vec<R>,
+    pub(crate) saves_bar: Vec<R>,
+    /// Ensemble: the ends of each lane's n-th accepted step; equal where a lane took fewer.
+    pub(crate) steps: Vec<[Lanes<f64>; 2]>,
+    pub(crate) clock: Clock<R>,
+    /// Per lane, the sum over features of the last attempt's squared scaled errors.
+    pub(crate) norms: Lanes<R>,
+    pub(crate) probes: Vec<Probe<R>>,
+    /// Ensemble: the tile's share of the penalty.
+    pub(crate) penalty: f64,
+    /// The tile's share of the task's loss, and its correctly classified trajectories.
+    pub(crate) loss: f64,
+    pub(crate) correct: usize,
+    /// Cotangent of the current state in the backward pass; that of `y0` after it.
+    pub(crate) bar: Vec<R>,
+}
+
+impl<R: Scalar> Tile<R> {
+    pub(crate) fn new(index: usize, dim: usize) -> Self {
+        let zeros = || vec![R::ZERO; dim * LANES];
+        Self {
+            index,
+            used: 0,
+            status: [Status::Done; LANES],
+            alive: [false; LANES],
+            y: zeros(),
+            y1: zeros(),
+            k_first: zeros(),
+            k_last: zeros(),
+            tape: Vec::new(),
+            stage_tape: Vec::new(),
+            pool: Vec::new(),
+            saves: Vec::new(),
+            saves_bar: Vec::new(),
+            steps: Vec::new(),
+            clock: Clock {
+                t: [0.0; LANES],
+                h: [0.0; LANES],
+                memory: [[R::ZERO; LANES]; 2],
+                nfe: [0; LANES],
+                accepted: [0; LANES],
+                rejected: [0; LANES],
+            },
+            norms: [R::ZERO; LANES],
+            probes: Vec::new(),
+            penalty: 0.0,
+            loss: 0.0,
+            correct: 0,
+            bar: zeros(),
+        }
+    }
+
+    /// Takes the tile's share of a batch `[B][D]`.
+    pub(crate) fn load(&mut self, y0: &[R], dim: usize) {
+        let batch = y0.len() / dim;
+        let first = self.index * LANES;
+        self.used = batch.saturating_sub(first).min(LANES);
+        if self.used > 0 {
+            gather(&mut self.y, &y0[first * dim..(first + self.used) * dim], dim);
+        }
+    }
+
+    /// Makes the tile ready for a solve of the loaded states, with room for `slots` saves.
+    pub(crate) fn begin(&mut self, slots: usize) {
+        self.alive = std::array::from_fn(|l| l < self.used);
+        self.status = std::array::from_fn(|l| if l < self.used { Status::Running } else { Status::Done });
+        self.pool.append(&mut self.tape);
+        self.pool.append(&mut self.stage_tape);
+        self.steps.clear();
+        self.saves.resize(slots * self.y.len(), R::ZERO);
+        self.saves_bar.resize(slots * self.y.len(), R::ZERO);
+    }
+
+    /// Makes the tile ready for a backward pass: no cotangents at the probes' slots yet, no penalty.
+    pub(crate) fn begin_backward(&mut self, probe_slots: std::ops::Range<usize>) {
+        for slot in probe_slots {
+            self.save_bar_mut(slot).fill(R::ZERO);
+        }
+        self.probes.iter_mut().for_each(Probe::forget);
+        (self.penalty, self.loss, self.correct) = (0.0, 0.0, 0);
+    }
+
+    /// Lanes whose trajectory is still on its way.
+    pub(crate) fn running(&self) -> [bool; LANES] {
+        std::array::from_fn(|l| self.alive[l] && self.status[l] == Status::Running)
+    }
+
+    pub(crate) fn save(&self, slot: usize) -> &[R] {
+        &self.saves[slot * self.y.len()..][..self.y.len()]
+    }
+
+    pub(crate) fn save_bar_mut(&mut self, slot: usize) -> &mut [R] {
+        let n = self.y.len();
+        &mut self.saves_bar[slot * n..][..n]
+    }
+
+    /// Gives lanes up: they keep their status, leave every norm and every loss, and rest at zero so that no
+    /// non-finite number reaches their neighbours.
+    pub(crate) fn quarantine(&mut self, lanes: &[bool; LANES], status: Status) {
+        let mut rest = [true; LANES];
+        let alive = self.alive;
+        for l in (0..LANES).filter(|&l| lanes[l] && alive[l]) {
+            (self.alive[l], self.status[l], rest[l]) = (false, status, false);
+        }
+        rest_unless(&mut self.y, &rest);
+        rest_unless(&mut self.k_first, &rest);
+    }
+
+    /// Accepts the last attempt for all lanes: its end is the state now. `tape` keeps the state before.
+    pub(crate) fn accept(&mut self, tape: bool, fsal: bool) {
+        std::mem::swap(&mut self.y, &mut self.y1);
+        if tape {
+            let spare = self.spare();
+            self.tape.push(std::mem::replace(&mut self.y1, spare));
+        }
+        if fsal {
+            std::mem::swap(&mut self.k_first, &mut self.k_last);
+        }
+    }
+
+    /// An array for the tape, from an earlier solve if there is one.
+    pub(crate) fn spare(&mut self) -> Vec<R> {
+        let n = self.y.len();
+        self.pool.iter().rposition(|p| p.len() == n).map_or_else(|| vec![R::ZERO; n], |at| self.pool.swap_remove(at))
+    }
+
+    /// Keeps the stages of the last attempt, one after the other.
+    pub(crate) fn keep_stages(&mut self, stepper: &Stepper<R>, room: &AttemptRoom<R>) {
+        let count = stepper.tableau.stages();
+        let n = self.y.len();
+        let at = self.pool.iter().rposition(|p| p.len() == count * n);
+        let mut kept = at.map_or_else(Vec::new, |at| self.pool.swap_remove(at));
+        kept.clear();
+        let stages: Stages<'_, R> = stepper.stages(&self.k_first, &self.k_last, room);
+        for stage in &stages[..count.min(MAX_STAGES)] {
+            kept.extend_from_slice(stage);
+        }
+        self.stage_tape.push(kept);
+    }
+
+    /// Forgets the stages of a rejected attempt, if they were kept.
+    pub(crate) fn drop_stages(&mut self) {
+        self.pool.extend(self.stage_tape.pop());
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        let arrays = [&self.y, &self.y1, &self.k_first, &self.k_last, &self.saves, &self.saves_bar, &self.bar];
+        let lists = [&self.tape, &self.stage_tape, &self.pool];
+        let numbers = arrays.iter().map(|a| a.capacity()).sum::<usize>()
+            + lists.iter().flat_map(|list| list.iter()).map(Vec::capacity).sum::<usize>();
+        numbers * size_of::<R>() + self.steps.capacity() * size_of::<[Lanes<f64>; 2]>()
+    }
+}
+
+/// Tiles whose parameter gradients are added up in one place. The shards of a batch depend on its size alone, not on
+/// the number of threads, and are added in order: any number of threads gives the same bits.
+#[derive(Debug)]
+pub(crate) struct Shard<R> {
+    pub(crate) tiles: Vec<Tile<R>>,
+    pub(crate) theta_bar: Vec<R>,
+}
+
+/// The most shards of a batch.
+pub(crate) const MAX_SHARDS: usize = 32;
+
+/// What one thread works on, and its room to work in.
+#[derive(Debug)]
+pub(crate) struct Crew<R> {
+    pub(crate) shards: Vec<Shard<R>>,
+    pub(crate) room: Room<R>,
+    pub(crate) run: super::lockstep::Run,
+}
+
+impl<R> Crew<R> {
+    pub(crate) fn tiles(&self) -> impl Iterator<Item = &Tile<R>> {
+        self.shards.iter().flat_map(|s| &s.tiles).filter(|t| t.used > 0)
+    }
+
+    pub(crate) fn tiles_mut(&mut self) -> (impl Iterator<Item = &mut Tile<R>>, &mut Room<R>) {
+        (self.shards.iter_mut().flat_map(|s| &mut s.tiles).filter(|t| t.used > 0), &mut self.room)
+    }
+}
+
+/// A thread's room to work in.
+#[derive(Debug)]
+pub(crate) struct Room<R> {
+    pub(crate) attempt: AttemptRoom<R>,
+    pub(crate) scratch: Vec<R>,
+    /// Allocated with the first gradient.
+    pub(crate) backward: Option<BackwardRoom<R>>,
+}
+
+/// A thread's room for the backward pass.
+#[derive(Debug)]
+pub(crate) struct BackwardRoom<R> {
+    pub(crate) kept: KeptStep<R>,
+    pub(crate) vjp: VjpRoom<R>,
+    /// States between two checkpoints.
+    pub(crate) segment: Vec<Vec<R>>,
+    pub(crate) y: Vec<R>,
+}
+
+impl<R: Scalar> BackwardRoom<R> {
+    pub(crate) fn new(stepper: &Stepper<R>, dim: usize) -> Self {
+        Self {
+            kept: stepper.kept_step(),
+            vjp: stepper.vjp_room(),
+            segment: Vec::new(),
+            y: vec![R::ZERO; dim * LANES],
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! What can go wrong: [`Error`] for a call that cannot be carried out, [`Status`] for a trajectory that stopped.
+
+use std::path::PathBuf;
+
+/// The library's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A call that cannot be carried out. Each message names the argument, its value and the remedy.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An argument's value is outside what the function accepts.
+    #[error("{argument} = {value}: {remedy}")]
+    Argument {
+        /// The argument's name as the caller wrote it.
+        argument: &'static str,
+        /// The value that was refused.
+        value: String,
+        /// What to do instead.
+        remedy: String,
+    },
+    /// A slice has another length than the shapes of the problem ask for.
+    #[error("{argument} holds {found} numbers, expected {expected} ({shape}): pass a slice of that shape")]
+    Shape {
+        /// The argument's name.
+        argument: &'static str,
+        /// The length that was passed.
+        found: usize,
+        /// The length that is needed.
+        expected: usize,
+        /// How the expected length is made up.
+        shape: String,
+    },
+    /// A number that must be finite is not.
+    #[error("{argument}[{index}] = {value} is not finite: clean the data, or drop that sample")]
+    NonFinite {
+        /// The argument's name.
+        argument: &'static str,
+        /// Position of the first such number.
+        index: usize,
+        /// The number, as printed.
+        value: String,
+    },
+    /// The solve would need more memory than it may take.
+    #[error(
+        "{needed} bytes are needed for {steps} steps of a batch of {batch}, the limit is {limit}: \
+         use a batch of at most {largest_batch}, more checkpoints, or a larger memory_limit"
+    )]
+    Memory {
+        /// Bytes that are needed.
+        needed: usize,
+        /// Bytes that are allowed.
+        limit: usize,
+        /// Accepted steps that have to be kept.
+        steps: usize,
+        /// Trajectories in the batch.
+        batch: usize,
+        /// The largest batch that fits.
+        largest_batch: usize,
+    },
+    /// Trajectories failed and the failure policy is to abort.
+    #[error("{failed} of {batch} trajectories failed, the first one ({index}) with {status}: {}", status.remedy())]
+    Trajectory {
+        /// How many failed.
+        failed: usize,
+        /// Trajectories in the batch.
+        batch: usize,
+        /// Index of the first that failed.
+        index: usize,
+        /// Why it failed.
+        status: Status,
+    },
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+    /// A checkpoint file does not hold what it should.
+    #[error("{}: {reason}: restore the file from a copy, or train anew", path.display())]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The worker threads could not be started.
+    #[error("threads = {threads}: the operating system refused to start them ({reason}); ask for fewer")]
+    Threads {
+        /// Threads asked for.
+        threads: usize,
+        /// The reason given.
+        reason: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn argument(argument: &'static str, value: impl ToString, remedy: impl Into<String>) -> Self {
+        Self::Argument { argument, value: value.to_string(), remedy: remedy.into() }
+    }
+
+    pub(crate) fn check_len(argument: &'static str, found: usize, expected: usize, shape: impl FnOnce() -> String) -> Result<()> {
+        if found == expected { Ok(()) } else { Err(Self::Shape { argument, found, expected, shape: shape() }) }
+    }
+}
+
+/// How a trajectory ended. The first failure wins and is never overwritten.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[repr(u32)]
+pub enum Status {
+    /// The end of the interval was reached.
+    #[default]
+    Done = 0,
+    /// Still on its way.
+    Running = 1,
+    /// The bound on attempted steps was reached first.
+    MaxSteps = 2,
+    /// The step size fell under the resolution of time.
+    StepTooSmall = 3,
+    /// The state or its derivative became infinite or NaN.
+    NonFinite = 4,
+}
+
+impl Status {
+    /// What a user can do about this ending.
+    #[must_use]
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::Done | Self::Running => "nothing to do",
+            Self::MaxSteps => "raise max_steps, loosen the tolerances, or regularize the dynamics",
+            Self::StepTooSmall => "loosen the tolerances, or solve at f64; the dynamics may be discontinuous or stiff",
+            Self::NonFinite => "check the initial state and the weights for infinities; lower the learning rate or clip gradients",
+        }
+    }
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Done => "done",
+            Self::Running => "running",
+            Self::MaxSteps => "max-steps",
+            Self::StepTooSmall => "step-too-small",
+            Self::NonFinite => "non-finite",
+        })
+    }
+}

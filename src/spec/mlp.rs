@@ -1,0 +1,260 @@
+//! [`Mlp`]: the vector field's network, and the one owner of where its parameters lie.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Purpose, Random, Real};
+use crate::error::{Error, Result};
+
+/// An elementwise nonlinearity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Activation {
+    /// `x`.
+    Identity,
+    /// `tanh x`, the default.
+    #[default]
+    Tanh,
+    /// `max(x, 0)`, with derivative 0 at 0.
+    Relu,
+    /// `ln(1 + e^x)`.
+    Softplus,
+    /// `1 / (1 + e^-x)`.
+    Sigmoid,
+    /// `x sigmoid(x)`, also called swish.
+    Silu,
+    /// `x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))`: the tanh form of Hendrycks & Gimpel 2016.
+    Gelu,
+}
+
+impl Activation {
+    /// Every activation.
+    pub const ALL: [Self; 7] =
+        [Self::Identity, Self::Tanh, Self::Relu, Self::Softplus, Self::Sigmoid, Self::Silu, Self::Gelu];
+}
+
+/// Where the network sees the time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TimeInput {
+    /// Nowhere: an autonomous field, the default.
+    #[default]
+    None,
+    /// `t` is one more input of the first layer.
+    First,
+    /// `t` is one more input of every layer.
+    Every,
+}
+
+/// What is done to the state, element by element, before the first layer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InputMap {
+    /// Nothing, the default.
+    #[default]
+    Identity,
+    /// `y^3`.
+    Cube,
+}
+
+/// How weights are drawn; biases start at zero. A layer's fan-in counts its time input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Initialization {
+    /// Uniform on `±sqrt(6 / (fan_in + fan_out))` (Glorot & Bengio 2010), the default.
+    #[default]
+    GlorotUniform,
+    /// Normal with variance `2 / (fan_in + fan_out)`.
+    GlorotNormal,
+    /// Uniform on `±sqrt(6 / fan_in)` (He et al. 2015).
+    HeUniform,
+    /// Normal with variance `2 / fan_in`.
+    HeNormal,
+}
+
+/// One dense layer and its place in the flat parameter vector.
+///
+/// The block is a row-major matrix of `rows() x outputs`: a row an input, then the time's row if `time`, then the
+/// bias. So `z = [x, t, 1] @ block`, and one matrix product gives the gradient of all three.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layer {
+    /// First parameter of the block.
+    pub offset: usize,
+    /// Inputs, not counting time and bias.
+    pub inputs: usize,
+    /// Outputs.
+    pub outputs: usize,
+    /// Whether `t` is one more input.
+    pub time: bool,
+    /// Applied to the layer's outputs.
+    pub activation: Activation,
+}
+
+impl Layer {
+    /// A linear layer without time, starting at parameter `offset`.
+    #[must_use]
+    pub const fn linear(offset: usize, inputs: usize, outputs: usize) -> Self {
+        Self { offset, inputs, outputs, time: false, activation: Activation::Identity }
+    }
+
+    /// Rows of the parameter block: inputs, time, bias.
+    #[must_use]
+    pub const fn rows(&self) -> usize {
+        self.inputs + self.time as usize + 1
+    }
+
+    /// Number of parameters.
+    #[must_use]
+    pub const fn parameter_count(&self) -> usize {
+        self.rows() * self.outputs
+    }
+
+    /// The block's place in the flat parameter vector.
+    #[must_use]
+    pub const fn range(&self) -> std::ops::Range<usize> {
+        self.offset..self.offset + self.parameter_count()
+    }
+
+    /// Draws the block's weights (row-major, as described above) and sets its biases to zero.
+    pub fn initialize<R: Real>(&self, initialization: Initialization, random: &mut Random, block: &mut [R]) {
+        let fan_in = (self.rows() - 1) as f64;
+        let fan_out = self.outputs as f64;
+        let variance = match initialization {
+            Initialization::GlorotUniform | Initialization::GlorotNormal => 2.0 / (fan_in + fan_out),
+            Initialization::HeUniform | Initialization::HeNormal => 2.0 / fan_in,
+        };
+        let uniform = matches!(initialization, Initialization::GlorotUniform | Initialization::HeUniform);
+        let (weights, bias) = block.split_at_mut((self.rows() - 1) * self.outputs);
+        for weight in weights {
+            *weight = R::from_f64(if uniform {
+                (3.0 * variance).sqrt() * (2.0 * random.uniform() - 1.0)
+            } else {
+                variance.sqrt() * random.normal()
+            });
+        }
+        bias.fill(R::ZERO);
+    }
+}
+
+/// A dense network `f(t, y; theta)` whose last layer is linear; it maps `D` numbers to `D` numbers when it is a
+/// vector field.
+///
+/// ```
+/// use fewsteps::{Activation, Mlp, TimeInput};
+/// let field = Mlp::new([784, 100, 784]).activation(Activation::Tanh).time_input(TimeInput::Every);
+/// assert_eq!(field.parameter_count(), (784 + 2) * 100 + (100 + 2) * 784);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mlp {
+    sizes: Vec<usize>,
+    activation: Activation,
+    time_input: TimeInput,
+    input_map: InputMap,
+    initialization: Initialization,
+}
+
+impl Mlp {
+    /// A network with the given widths, first the input's, last the output's: tanh between layers, no time input,
+    /// Glorot-uniform weights.
+    pub fn new(sizes: impl Into<Vec<usize>>) -> Self {
+        Self {
+            sizes: sizes.into(),
+            activation: Activation::default(),
+            time_input: TimeInput::default(),
+            input_map: InputMap::default(),
+            initialization: Initialization::default(),
+        }
+    }
+
+    /// Sets the nonlinearity between layers.
+    #[must_use]
+    pub fn activation(mut self, activation: Activation) -> Self {
+        self.activation = activation;
+        self
+    }
+
+    /// Sets where the network sees the time.
+    #[must_use]
+    pub fn time_input(mut self, time_input: TimeInput) -> Self {
+        self.time_input = time_input;
+        self
+    }
+
+    /// Sets what is done to the state before the first layer.
+    #[must_use]
+    pub fn input_map(mut self, input_map: InputMap) -> Self {
+        self.input_map = input_map;
+        self
+    }
+
+    /// Sets how weights are drawn.
+    #[must_use]
+    pub fn initialization(mut self, initialization: Initialization) -> Self {
+        self.initialization = initialization;
+        self
+    }
+
+    /// Widths, first the input's, last the output's.
+    #[must_use]
+    pub fn sizes(&self) -> &[usize] {
+        &self.sizes
+    }
+
+    /// What is done to the state before the first layer.
+    #[must_use]
+    pub const fn map(&self) -> InputMap {
+        self.input_map
+    }
+
+    /// The layers in order, with their places in the flat parameter vector.
+    pub fn layers(&self) -> impl ExactSizeIterator<Item = Layer> + '_ {
+        let mut offset = 0;
+        let last = self.sizes.len().saturating_sub(2);
+        self.sizes.windows(2).enumerate().map(move |(i, width)| {
+            let layer = Layer {
+                offset,
+                inputs: width[0],
+                outputs: width[1],
+                time: match self.time_input {
+                    TimeInput::None => false,
+                    TimeInput::First => i == 0,
+                    TimeInput::Every => true,
+                },
+                activation: if i == last { Activation::Identity } else { self.activation },
+            };
+            offset = layer.range().end;
+            layer
+        })
+    }
+
+    /// Length of the flat parameter vector.
+    #[must_use]
+    pub fn parameter_count(&self) -> usize {
+        self.layers().map(|layer| layer.parameter_count()).sum()
+    }
+
+    /// Draws all parameters: a pure function of the network and `seed`.
+    #[must_use]
+    pub fn initialize<R: Real>(&self, seed: u64) -> Vec<R> {
+        let mut theta = vec![R::ZERO; self.parameter_count()];
+        for (i, layer) in self.layers().enumerate() {
+            let mut random = Random::new(seed, Purpose::Initialization, i as u64);
+            layer.initialize(self.initialization, &mut random, &mut theta[layer.range()]);
+        }
+        theta
+    }
+
+    /// Checks the widths.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when there are fewer than two widths, or one is zero.
+    pub fn validate(&self) -> Result<()> {
+        if self.sizes.len() < 2 || self.sizes.contains(&0) {
+            return Err(Error::argument(
+                "Mlp::sizes",
+                format!("{:?}", self.sizes),
+                "give at least an input and an output width, all positive",
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,24 @@
+//! Plain data and pure mathematics: what is to be computed, on no device in particular.
+
+mod adjoint;
+mod controller;
+mod elementary;
+mod mlp;
+mod optimizer;
+mod philox;
+mod problem;
+mod real;
+mod regularizer;
+mod schedule;
+mod tableau;
+
+pub use adjoint::{Adjoint, Checkpoints};
+pub use controller::{Controller, ControllerMemory, Decision};
+pub use mlp::{Activation, Initialization, InputMap, Layer, Mlp, TimeInput};
+pub use optimizer::{Clip, Optimizer, OptimizerState, Rule};
+pub use philox::{Purpose, Random, philox4x32};
+pub use problem::{InitialStep, Layout, OdeProblem, SaveAt, SolverOptions, StepControl, Tolerances};
+pub use real::Real;
+pub use regularizer::{Hooks, Local, Measure, PenaltyAt, PenaltyGradient, PenaltyStep, Regularizer, StepPenalty};
+pub use schedule::Schedule;
+pub use tableau::{MAX_STAGES, Method, Tableau};

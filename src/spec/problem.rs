@@ -1,0 +1,332 @@
+//! [`OdeProblem`] and [`SolverOptions`]: what is solved, and how.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Adjoint, Controller, Method, Mlp, Real};
+use crate::error::{Error, Result};
+
+/// `dy/dt = f(t, y; theta)` from `t0` to `t1`, forwards or backwards, with a network as `f`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OdeProblem {
+    /// The vector field; its input and output widths are the state's dimension `D`.
+    pub field: Mlp,
+    /// Where the interval starts.
+    pub t0: f64,
+    /// Where it ends; may lie before `t0`.
+    pub t1: f64,
+}
+
+impl OdeProblem {
+    /// A problem on the interval from `t0` to `t1`.
+    #[must_use]
+    pub const fn new(field: Mlp, t0: f64, t1: f64) -> Self {
+        Self { field, t0, t1 }
+    }
+
+    /// Number of features `D` of a state.
+    #[must_use]
+    pub fn dim(&self) -> usize {
+        self.field.sizes().first().copied().unwrap_or(0)
+    }
+
+    /// Checks the field and the interval.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] naming what does not fit.
+    pub fn validate(&self) -> Result<()> {
+        self.field.validate()?;
+        let sizes = self.field.sizes();
+        if sizes.first() != sizes.last() {
+            let remedy = "a vector field's output is as wide as its input: make the first and last width equal";
+            return Err(Error::argument("OdeProblem::field", format!("{sizes:?}"), remedy));
+        }
+        for (name, t) in [("OdeProblem::t0", self.t0), ("OdeProblem::t1", self.t1)] {
+            if !t.is_finite() {
+                return Err(Error::argument(name, t, "the interval needs finite ends"));
+            }
+        }
+        if self.t0 == self.t1 {
+            return Err(Error::argument("OdeProblem::t1", self.t1, "t1 equals t0: give the interval a length"));
+        }
+        Ok(())
+    }
+}
+
+/// Bounds on the local error: `e` is measured in units of `atol + rtol * max(|y|, |y+|)`, element by element.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tolerances {
+    /// Absolute part, in units of the state.
+    pub atol: f64,
+    /// Relative part.
+    pub rtol: f64,
+}
+
+impl Tolerances {
+    /// Absolute and relative tolerance of the same size.
+    #[must_use]
+    pub const fn both(tolerance: f64) -> Self {
+        Self { atol: tolerance, rtol: tolerance }
+    }
+
+    /// Checks that both are positive and within reach of `R`: at least 1e-9 at `f32`, 1e-15 at `f64`.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] naming the tolerance.
+    pub fn validate<R: Real>(&self) -> Result<()> {
+        let least = if R::EPSILON.to_f64() > 1e-10 { 1e-9 } else { 1e-15 };
+        for (name, value) in [("Tolerances::atol", self.atol), ("Tolerances::rtol", self.rtol)] {
+            if !(value > 0.0 && value.is_finite()) {
+                return Err(Error::argument(name, value, "tolerances are positive, finite numbers"));
+            }
+            if value < least {
+                let remedy = format!("{} cannot resolve less than {least:e}: loosen it, or solve at f64", R::NAME);
+                return Err(Error::argument(name, format!("{value:e}"), remedy));
+            }
+        }
+        Ok(())
+    }
+
+    /// A warning where the error estimate consists mostly of rounding.
+    #[must_use]
+    pub fn warning<R: Real>(&self) -> Option<String> {
+        let noise = 80.0 * R::EPSILON.to_f64();
+        (self.rtol < noise).then(|| {
+            format!(
+                "tolerance {:e} is near the rounding of {}: NFE partly measures noise; 1e-5 and above are safe",
+                self.rtol,
+                R::NAME
+            )
+        })
+    }
+}
+
+impl Default for Tolerances {
+    fn default() -> Self {
+        Self::both(1e-5)
+    }
+}
+
+/// The first step's size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InitialStep {
+    /// From the derivative at the start (Hairer, Nørsett & Wanner, II.4): two evaluations, of which the first is
+    /// also the first stage. The default.
+    #[default]
+    Automatic,
+    /// Given, as a positive length.
+    Length(f64),
+}
+
+/// How steps are chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepControl {
+    /// So that the local error stays within tolerances.
+    Adaptive {
+        /// Bounds on the local error.
+        tolerances: Tolerances,
+        /// Chooses the next step size.
+        controller: Controller,
+        /// Size of the first step.
+        initial_step: InitialStep,
+    },
+    /// As many equal steps.
+    Fixed {
+        /// How many.
+        steps: usize,
+    },
+}
+
+impl StepControl {
+    /// Adaptive steps with the default controller and initial step.
+    #[must_use]
+    pub fn adaptive(tolerances: Tolerances) -> Self {
+        Self::Adaptive { tolerances, controller: Controller::default(), initial_step: InitialStep::default() }
+    }
+}
+
+impl Default for StepControl {
+    fn default() -> Self {
+        Self::adaptive(Tolerances::default())
+    }
+}
+
+/// Who shares a step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Layout {
+    /// The whole batch: one time, one step size, the error's mean square over batch and features. The papers'
+    /// semantics, and the default.
+    #[default]
+    Lockstep,
+    /// Each trajectory has its own time, step size, status and NFE, which never depend on its batch.
+    Ensemble,
+}
+
+/// Which states a solve returns.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SaveAt {
+    /// The last one.
+    #[default]
+    End,
+    /// Those at the given times, in the direction of integration, by interpolation within steps.
+    Times(Vec<f64>),
+    /// All accepted ones, the initial state included.
+    Steps,
+    /// All accepted ones with their stages, so that the solution can be evaluated at any time.
+    Dense,
+}
+
+/// How a problem is solved.
+///
+/// ```
+/// use fewsteps::{Layout, Method, SaveAt, SolverOptions, Tolerances};
+/// let options = SolverOptions::default()
+///     .method(Method::Dopri5)
+///     .tolerances(Tolerances::both(1e-6))
+///     .layout(Layout::Ensemble)
+///     .save_at(SaveAt::Times(vec![0.5, 1.0]));
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SolverOptions {
+    /// The Runge-Kutta method.
+    pub method: Method,
+    /// How steps are chosen.
+    pub step_control: StepControl,
+    /// Who shares a step.
+    pub layout: Layout,
+    /// Which states are returned.
+    pub save_at: SaveAt,
+    /// How gradients are obtained.
+    pub adjoint: Adjoint,
+    /// Bound on attempted steps of a trajectory.
+    pub max_steps: usize,
+    /// Bound on the bytes a solve may hold, if any.
+    pub memory_limit: Option<usize>,
+}
+
+impl Default for SolverOptions {
+    fn default() -> Self {
+        Self {
+            method: Method::default(),
+            step_control: StepControl::default(),
+            layout: Layout::default(),
+            save_at: SaveAt::default(),
+            adjoint: Adjoint::default(),
+            max_steps: 10_000,
+            memory_limit: None,
+        }
+    }
+}
+
+impl SolverOptions {
+    /// Sets the Runge-Kutta method.
+    #[must_use]
+    pub fn method(mut self, method: Method) -> Self {
+        self.method = method;
+        self
+    }
+
+    /// Sets how steps are chosen.
+    #[must_use]
+    pub fn step_control(mut self, step_control: StepControl) -> Self {
+        self.step_control = step_control;
+        self
+    }
+
+    /// Chooses adaptive steps within `tolerances`, with the default controller.
+    #[must_use]
+    pub fn tolerances(self, tolerances: Tolerances) -> Self {
+        self.step_control(StepControl::adaptive(tolerances))
+    }
+
+    /// Sets who shares a step.
+    #[must_use]
+    pub fn layout(mut self, layout: Layout) -> Self {
+        self.layout = layout;
+        self
+    }
+
+    /// Sets which states are returned.
+    #[must_use]
+    pub fn save_at(mut self, save_at: SaveAt) -> Self {
+        self.save_at = save_at;
+        self
+    }
+
+    /// Sets how gradients are obtained.
+    #[must_use]
+    pub fn adjoint(mut self, adjoint: Adjoint) -> Self {
+        self.adjoint = adjoint;
+        self
+    }
+
+    /// Sets the bound on attempted steps.
+    #[must_use]
+    pub fn max_steps(mut self, max_steps: usize) -> Self {
+        self.max_steps = max_steps;
+        self
+    }
+
+    /// Sets the bound on the bytes a solve may hold.
+    #[must_use]
+    pub fn memory_limit(mut self, bytes: usize) -> Self {
+        self.memory_limit = Some(bytes);
+        self
+    }
+
+    /// Checks the options against a problem and the scalar type it is solved in.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] naming what does not fit.
+    pub fn validate<R: Real>(&self, problem: &OdeProblem) -> Result<()> {
+        problem.validate()?;
+        let tableau = self.method.tableau();
+        match self.step_control {
+            StepControl::Adaptive { tolerances, controller, initial_step } => {
+                if tableau.b_error.is_none() {
+                    let remedy = "it has no error estimate: use fixed steps, or heun, bosh3, dopri5 or tsit5";
+                    return Err(Error::argument("SolverOptions::method", tableau.name, remedy));
+                }
+                tolerances.validate::<R>()?;
+                controller.validate()?;
+                if let InitialStep::Length(h) = initial_step {
+                    if !(h > 0.0 && h.is_finite()) {
+                        return Err(Error::argument("InitialStep::Length", h, "give a positive, finite length"));
+                    }
+                }
+            }
+            StepControl::Fixed { steps: 0 } => {
+                return Err(Error::argument("StepControl::Fixed::steps", 0, "take at least one step"));
+            }
+            StepControl::Fixed { .. } => {}
+        }
+        if self.max_steps == 0 {
+            return Err(Error::argument("SolverOptions::max_steps", 0, "allow at least one step"));
+        }
+        let Adjoint::Discrete { checkpoints } = self.adjoint;
+        if checkpoints.stride() == 0 {
+            return Err(Error::argument("Checkpoints::Stride", 0, "keep every n-th state, n at least 1"));
+        }
+        self.validate_times(problem)
+    }
+
+    fn validate_times(&self, problem: &OdeProblem) -> Result<()> {
+        let SaveAt::Times(times) = &self.save_at else { return Ok(()) };
+        if times.is_empty() {
+            return Err(Error::argument("SaveAt::Times", "[]", "give at least one time, or save at the end"));
+        }
+        let (low, high) = (problem.t0.min(problem.t1), problem.t0.max(problem.t1));
+        if let Some(t) = times.iter().find(|t| !(low..=high).contains(*t)) {
+            return Err(Error::argument("SaveAt::Times", t, format!("save times lie in [{low}, {high}]")));
+        }
+        let forwards = problem.t1 > problem.t0;
+        if let Some(w) = times.windows(2).find(|w| if forwards { w[0] > w[1] } else { w[0] < w[1] }) {
+            let remedy = "order the save times in the direction of integration";
+            return Err(Error::argument("SaveAt::Times", format!("{:?}", w), remedy));
+        }
+        Ok(())
+    }
+}

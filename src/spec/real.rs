@@ -1,0 +1,179 @@
+//! [`Real`]: the two scalar types that the native engine is written for.
+
+use std::fmt::{Debug, Display};
+use std::iter::Sum;
+use std::ops::{Add, AddAssign, Div, DivAssign, Mul, MulAssign, Neg, Sub, SubAssign};
+
+use super::elementary;
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for f64 {}
+}
+
+/// A scalar of the native engine: `f32` (the fast path) or `f64` (the oracle).
+///
+/// The elementary functions are the library's own at `f32`: branch-free, so that a loop over lanes becomes SIMD
+/// code, finite for every finite input, and the same formulas in every engine. At `f64` they are the standard
+/// library's.
+pub trait Real:
+    sealed::Sealed
+    + Copy
+    + Send
+    + Sync
+    + Debug
+    + Display
+    + Default
+    + PartialOrd
+    + bytemuck::Pod
+    + Sum
+    + Neg<Output = Self>
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + AddAssign
+    + SubAssign
+    + MulAssign
+    + DivAssign
+    + 'static
+{
+    /// The additive identity.
+    const ZERO: Self;
+    /// The multiplicative identity.
+    const ONE: Self;
+    /// The distance from 1 to the next larger number.
+    const EPSILON: Self;
+    /// The type's name, as tables and metadata print it.
+    const NAME: &'static str;
+
+    /// Rounds an `f64` to this type.
+    fn from_f64(x: f64) -> Self;
+    /// Widens to `f64`, exactly.
+    fn to_f64(self) -> f64;
+    /// Whether the number is neither infinite nor NaN.
+    fn is_finite(self) -> bool;
+    /// `self * a + b`, rounded once.
+    fn mul_add(self, a: Self, b: Self) -> Self;
+    /// Absolute value.
+    fn abs(self) -> Self;
+    /// Square root.
+    fn sqrt(self) -> Self;
+    /// The larger of two numbers that are not NaN.
+    fn max(self, other: Self) -> Self;
+    /// The smaller of two numbers that are not NaN.
+    fn min(self, other: Self) -> Self;
+    /// Exponential function.
+    fn exp(self) -> Self;
+    /// `2^x`.
+    fn exp2(self) -> Self;
+    /// Base-2 logarithm of a positive number.
+    fn log2(self) -> Self;
+    /// `ln(1 + x)` for `x` in `[0, 1]`.
+    fn ln_1p_unit(self) -> Self;
+    /// Hyperbolic tangent.
+    fn tanh(self) -> Self;
+}
+
+macro_rules! shared {
+    ($t:ident) => {
+        const ZERO: Self = 0.0;
+        const ONE: Self = 1.0;
+        const EPSILON: Self = $t::EPSILON;
+        const NAME: &'static str = stringify!($t);
+
+        #[inline(always)]
+        fn is_finite(self) -> bool {
+            $t::is_finite(self)
+        }
+        #[inline(always)]
+        fn mul_add(self, a: Self, b: Self) -> Self {
+            $t::mul_add(self, a, b)
+        }
+        #[inline(always)]
+        fn abs(self) -> Self {
+            $t::abs(self)
+        }
+        #[inline(always)]
+        fn sqrt(self) -> Self {
+            $t::sqrt(self)
+        }
+        // Comparisons instead of `f32::max`: one instruction, as neither argument is NaN.
+        #[inline(always)]
+        fn max(self, other: Self) -> Self {
+            if self > other { self } else { other }
+        }
+        #[inline(always)]
+        fn min(self, other: Self) -> Self {
+            if self < other { self } else { other }
+        }
+    };
+}
+
+impl Real for f32 {
+    shared!(f32);
+
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "rounding to f32 is what the method is for")]
+    fn from_f64(x: f64) -> Self {
+        x as Self
+    }
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        f64::from(self)
+    }
+    #[inline(always)]
+    fn exp(self) -> Self {
+        elementary::exp(self)
+    }
+    #[inline(always)]
+    fn exp2(self) -> Self {
+        elementary::exp2(self)
+    }
+    #[inline(always)]
+    fn log2(self) -> Self {
+        elementary::log2(self)
+    }
+    #[inline(always)]
+    fn ln_1p_unit(self) -> Self {
+        elementary::ln_1p_unit(self)
+    }
+    #[inline(always)]
+    fn tanh(self) -> Self {
+        elementary::tanh(self)
+    }
+}
+
+impl Real for f64 {
+    shared!(f64);
+
+    #[inline(always)]
+    fn from_f64(x: f64) -> Self {
+        x
+    }
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        self
+    }
+    #[inline(always)]
+    fn exp(self) -> Self {
+        f64::exp(self)
+    }
+    #[inline(always)]
+    fn exp2(self) -> Self {
+        f64::exp2(self)
+    }
+    #[inline(always)]
+    fn log2(self) -> Self {
+        f64::log2(self)
+    }
+    #[inline(always)]
+    fn ln_1p_unit(self) -> Self {
+        f64::ln_1p(self)
+    }
+    #[inline(always)]
+    fn tanh(self) -> Self {
+        f64::tanh(self)
+    }
+}

@@ -1,0 +1,270 @@
+//! [`Regularizer`]: what training adds to the loss so that the dynamics become cheap to integrate.
+//!
+//! A regularizer knows no kernel: it lowers to [`Hooks`], which the engines understand.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Schedule, Tableau};
+use crate::error::{Error, Result};
+
+/// Where a penalised step starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PenaltyAt {
+    /// At a time drawn uniformly from the interval; the state comes from the interpolant, the solve is unchanged.
+    #[default]
+    Unbiased,
+    /// At the start of an accepted step, drawn uniformly among the steps.
+    Biased,
+}
+
+/// What is measured of a penalised step, of size `h`, scaled error norm `E` and error power `q`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Measure {
+    /// `E |h|` (Pal, Edelman & Rackauckas, ICML 2023).
+    Error,
+    /// `RMS(k_s - k_(s-1)) / (RMS(g_s - g_(s-1)) + eps) / stability size` (ibid.), with `g_i` the stage states. They
+    /// report that it does not help locally; Tsit5 and Dopri5 only.
+    Stiffness,
+    /// `|t1 - t0| E^(1/q) / |h|`: the number of steps an ideal controller would need, so that the coefficient is
+    /// the price of one step. The default.
+    #[default]
+    StepCount,
+}
+
+/// Size of the penalised step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PenaltyStep {
+    /// The automatic initial step at that state, as the paper's code has it.
+    FreshInitial,
+    /// The step the solver took there. The default.
+    #[default]
+    Taken,
+}
+
+/// What the penalty is differentiated through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PenaltyGradient {
+    /// Parameters in the stages after the first; the state and `k1` are constants. The paper's code does this.
+    Published,
+    /// Parameters in every stage, `k1` too; the state is a constant. The default.
+    #[default]
+    Step,
+    /// Parameters and the state, continued through the adjoint to the initial state.
+    Full,
+}
+
+/// Local regularization: the solver's own estimate on one step at a random time.
+///
+/// ```
+/// use fewsteps::{Local, Schedule};
+/// let published = Local::published_unbiased().coefficient(Schedule::exponential(2.5, 1.0, 7500));
+/// let ours = Local::unbiased().coefficient(0.2);
+/// # assert!(published.validate().is_ok() && ours.validate().is_ok());
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Local {
+    /// Where the step starts.
+    pub at: PenaltyAt,
+    /// What is measured.
+    pub measure: Measure,
+    /// Size of the step.
+    pub step: PenaltyStep,
+    /// What is differentiated.
+    pub gradient: PenaltyGradient,
+    /// Number of steps per batch, one in each of as many equal parts of the interval; their mean is the penalty.
+    pub times: usize,
+    /// Share of the batch on which the step is taken, in `(0, 1]`, rounded up to whole tiles of 32. The batch is
+    /// shuffled, so its first rows are a fair sample of it.
+    pub fraction: f64,
+    /// Weight of the penalty in the loss.
+    pub coefficient: Schedule,
+}
+
+impl Local {
+    /// The library's default at a uniform time: step-count measure, taken step, every stage differentiated.
+    #[must_use]
+    pub fn unbiased() -> Self {
+        Self {
+            at: PenaltyAt::Unbiased,
+            measure: Measure::default(),
+            step: PenaltyStep::default(),
+            gradient: PenaltyGradient::default(),
+            times: 1,
+            fraction: 0.25,
+            coefficient: Schedule::Constant(0.2),
+        }
+    }
+
+    /// As [`Local::unbiased`], at the start of a step the solver took.
+    #[must_use]
+    pub fn biased() -> Self {
+        Self { at: PenaltyAt::Biased, ..Self::unbiased() }
+    }
+
+    /// The paper's code: error measure, fresh initial step, state and `k1` constant, the whole batch.
+    #[must_use]
+    pub fn published_unbiased() -> Self {
+        Self {
+            measure: Measure::Error,
+            step: PenaltyStep::FreshInitial,
+            gradient: PenaltyGradient::Published,
+            fraction: 1.0,
+            coefficient: Schedule::Constant(2.5),
+            ..Self::unbiased()
+        }
+    }
+
+    /// As [`Local::published_unbiased`], at the start of a step the solver took.
+    #[must_use]
+    pub fn published_biased() -> Self {
+        Self { at: PenaltyAt::Biased, ..Self::published_unbiased() }
+    }
+
+    /// Sets what is measured.
+    #[must_use]
+    pub fn measure(mut self, measure: Measure) -> Self {
+        self.measure = measure;
+        self
+    }
+
+    /// Sets the size of the step.
+    #[must_use]
+    pub fn step(mut self, step: PenaltyStep) -> Self {
+        self.step = step;
+        self
+    }
+
+    /// Sets what is differentiated.
+    #[must_use]
+    pub fn gradient(mut self, gradient: PenaltyGradient) -> Self {
+        self.gradient = gradient;
+        self
+    }
+
+    /// Sets the number of steps per batch.
+    #[must_use]
+    pub fn times(mut self, times: usize) -> Self {
+        self.times = times;
+        self
+    }
+
+    /// Sets the share of the batch on which the step is taken.
+    #[must_use]
+    pub fn fraction(mut self, fraction: f64) -> Self {
+        self.fraction = fraction;
+        self
+    }
+
+    /// Sets the weight of the penalty in the loss.
+    #[must_use]
+    pub fn coefficient(mut self, coefficient: impl Into<Schedule>) -> Self {
+        self.coefficient = coefficient.into();
+        self
+    }
+
+    /// Checks the numbers.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for no times, a share outside `(0, 1]`, or a coefficient that is not finite.
+    pub fn validate(&self) -> Result<()> {
+        if self.times == 0 || self.times > 64 {
+            return Err(Error::argument("Local::times", self.times, "take 1 to 64 penalised steps per batch"));
+        }
+        if !(self.fraction > 0.0 && self.fraction <= 1.0) {
+            return Err(Error::argument("Local::fraction", self.fraction, "choose a share of the batch in (0, 1]"));
+        }
+        self.coefficient.validate("Local::coefficient")
+    }
+}
+
+/// What training adds to the loss. Evaluation never does.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Regularizer {
+    /// Nothing.
+    #[default]
+    None,
+    /// One step at a random time.
+    Local(Local),
+}
+
+impl From<Local> for Regularizer {
+    fn from(local: Local) -> Self {
+        Self::Local(local)
+    }
+}
+
+/// What an engine has to do in a training step beyond the solve.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Hooks {
+    /// Steps to be penalised.
+    pub penalty: Option<StepPenalty>,
+}
+
+/// Steps to be penalised, as an engine sees them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepPenalty {
+    /// Where they start.
+    pub at: PenaltyAt,
+    /// What is measured.
+    pub measure: Measure,
+    /// Their size.
+    pub step: PenaltyStep,
+    /// What is differentiated.
+    pub gradient: PenaltyGradient,
+    /// How many.
+    pub times: usize,
+    /// On which share of the batch.
+    pub fraction: f64,
+    /// Weight in the loss, at this training step.
+    pub coefficient: f64,
+}
+
+impl Regularizer {
+    /// What the engine has to do at training step `step`.
+    #[must_use]
+    pub fn lower(&self, step: u64) -> Hooks {
+        match self {
+            Self::None => Hooks::default(),
+            Self::Local(local) => Hooks {
+                penalty: Some(StepPenalty {
+                    at: local.at,
+                    measure: local.measure,
+                    step: local.step,
+                    gradient: local.gradient,
+                    times: local.times,
+                    fraction: local.fraction,
+                    coefficient: local.coefficient.value(step),
+                }),
+            },
+        }
+    }
+
+    /// Checks the regularizer's numbers and that the method can provide what it measures.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] naming what does not fit.
+    pub fn validate(&self, tableau: &Tableau) -> Result<()> {
+        let Self::Local(local) = self else { return Ok(()) };
+        local.validate()?;
+        if tableau.b_error.is_none() {
+            return Err(Error::argument(
+                "regularizer",
+                format!("local with {}", tableau.name),
+                "local regularization needs a method with an error estimate: heun, bosh3, dopri5 or tsit5",
+            ));
+        }
+        if local.measure == Measure::Stiffness && tableau.stability_size.is_none() {
+            return Err(Error::argument(
+                "Local::measure",
+                format!("stiffness with {}", tableau.name),
+                "the stiffness measure needs two stages at the end of the step: dopri5 or tsit5",
+            ));
+        }
+        Ok(())
+    }
+}
