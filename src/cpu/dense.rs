@@ -38,7 +38,7 @@ impl<R: Scalar> Packed<R> {
         let mut packed = self.data.iter_mut();
         for (first, width) in blocks(outputs) {
             for row in block.chunks_exact(outputs).take(inputs) {
-                for (slot, &w) in packed.by_ref().zip(&row[first..first + width]) {
+                for (&w, slot) in row[first..first + width].iter().zip(packed.by_ref()) {
                     *slot = w;
                 }
             }

@@ -9,17 +9,35 @@ use super::lockstep::{Attendee, Lockstep, Meeting, Run};
 use super::penalty::{Draws, Penalty};
 use super::step::Stepper;
 use super::tile::{BackwardRoom, Crew, MAX_SHARDS, Recording, Room, SavePoint, Shard, Tile};
-use super::{Scalar, Workers};
+use super::{DenseLayer, Scalar, Stats, Workers};
 use crate::error::{Error, Result, Status};
 use crate::spec::{Adjoint, Layout, OdeProblem, PenaltyAt, SaveAt, SolverOptions};
 
 /// What the task does with a solved tile before its backward walk: from saves to their cotangents.
 pub(crate) trait TaskWork<R>: Sync {
     /// Fills the tile's save cotangents and adds to the gradient of parameters that are the task's own.
-    fn differentiate(&self, tile: &mut Tile<R>, theta_bar: &mut [R]);
+    fn differentiate(&self, tile: &mut Tile<R>, room: &mut TaskRoom<R>, theta_bar: &mut [R]);
 
     /// Takes the cotangent of the tile's initial state, in `tile.bar`.
-    fn finish(&self, tile: &mut Tile<R>, theta_bar: &mut [R]);
+    fn finish(&self, tile: &mut Tile<R>, room: &mut TaskRoom<R>, theta_bar: &mut [R]);
+}
+
+/// A thread's room for the task's own layers.
+#[derive(Debug, Default)]
+pub(crate) struct TaskRoom<R> {
+    /// `[rows][LANES]` of the layer in use.
+    pub(crate) input: Vec<R>,
+    pub(crate) output: Vec<R>,
+    pub(crate) output_bar: Vec<R>,
+}
+
+impl<R: Scalar> TaskRoom<R> {
+    /// Gives `input` the layer's rows, the last one ones for the bias.
+    pub(crate) fn prepare(&mut self, layer: &DenseLayer<R>) {
+        let rows = layer.layer.rows();
+        self.input.resize(rows * LANES, R::ZERO);
+        self.input[(rows - 1) * LANES..].fill(R::ONE);
+    }
 }
 
 /// A problem on the workers.
@@ -115,6 +133,7 @@ impl<R: Scalar> Engine<R> {
                 room: Room {
                     attempt: self.stepper.attempt_room(),
                     scratch: vec![R::ZERO; dim * LANES],
+                    task: TaskRoom::default(),
                     backward: None,
                 },
                 run: Run::default(),
@@ -145,14 +164,14 @@ impl<R: Scalar> Engine<R> {
     /// Loads the batch's initial states, `[B][D]`.
     pub(crate) fn load(&mut self, y0: &[R]) {
         let dim = self.dim();
-        self.for_each_tile(|tile| tile.load(y0, dim));
+        self.for_each_tile(|tile, _| tile.load(y0, dim));
     }
 
     /// Runs `work` on every tile, used or not, on all workers.
-    pub(crate) fn for_each_tile(&mut self, work: impl Fn(&mut Tile<R>) + Sync) {
+    pub(crate) fn for_each_tile(&mut self, work: impl Fn(&mut Tile<R>, &mut TaskRoom<R>) + Sync) {
         self.workers.run(&mut self.crews, |_, crew| {
             for tile in crew.shards.iter_mut().flat_map(|s| &mut s.tiles) {
-                work(tile);
+                work(tile, &mut crew.room.task);
             }
         });
     }
@@ -298,13 +317,13 @@ impl<R: Scalar> Engine<R> {
             if let Some(penalty) = &penalty {
                 *value = penalty.apply(crew, lockstep.then(|| Attendee::new(&meeting, dim)));
             }
-            let Crew { shards, room, .. } = &mut **crew;
-            let Some(room) = &mut room.backward else { return };
+            let Crew { shards, room: Room { task: task_room, backward: room, .. }, .. } = &mut **crew;
+            let Some(room) = room else { return };
             for Shard { tiles, theta_bar } in shards {
                 for tile in tiles.iter_mut().filter(|t| t.used > 0) {
-                    task.differentiate(tile, theta_bar);
+                    task.differentiate(tile, task_room, theta_bar);
                     *products = backward.walk(tile, room, &mut theta_bar[offset..]).max(*products);
-                    task.finish(tile, theta_bar);
+                    task.finish(tile, task_room, theta_bar);
                 }
             }
         });
@@ -337,6 +356,24 @@ impl<R: Scalar> Engine<R> {
                 super::lanes::add(out, &shard.theta_bar[*from..*from + out.len()]);
             }
         });
+    }
+
+    /// Costs of the batch in lockstep, of its costliest trajectory in an ensemble.
+    pub(crate) fn costliest(&self) -> Stats {
+        if self.options.layout == Layout::Lockstep {
+            let stats = |run: &Run| Stats { nfe: run.nfe, accepted: run.steps.len(), rejected: run.rejected };
+            return self.run().map(stats).unwrap_or_default();
+        }
+        let lanes = self.tiles().flat_map(|t| (0..t.used).map(|l| t.stats(l)));
+        lanes.max_by_key(|stats| stats.nfe).unwrap_or_default()
+    }
+
+    /// Bytes of the probes of a penalty on `tiles` times the batch's tiles.
+    pub(crate) fn probe_bytes(&self, batch: usize, tiles: f64) -> usize {
+        let one = self.stepper.kept_bytes() + 5 * self.dim() * LANES * size_of::<R>();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a small number")]
+        let count = (batch.div_ceil(LANES) as f64 * tiles).ceil() as usize;
+        count * one
     }
 
     /// Status of each trajectory.

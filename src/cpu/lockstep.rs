@@ -97,10 +97,6 @@ impl<'a> Attendee<'a> {
         slot.sum.store(0f64.to_bits(), Ordering::Relaxed);
         slot.lanes.store(0, Ordering::Relaxed);
     }
-
-    pub(crate) const fn barrier(&self) -> &'a Barrier {
-        &self.meeting.barrier
-    }
 }
 
 /// The automatic initial step of Hairer, Nørsett & Wanner, II.4, as a length.

@@ -26,8 +26,11 @@ pub use solution::{DenseSolution, SavedTimes, Solution, Stats};
 pub use solver::{Gradients, Solver, Workspace};
 
 pub(crate) use dense::LANES;
-pub(crate) use engine::{Engine, TaskWork};
-pub(crate) use field::{DenseLayer, input_tile};
+pub(crate) use engine::{Engine, TaskRoom, TaskWork};
+pub(crate) use field::DenseLayer;
+pub(crate) use lanes::gather;
+pub(crate) use penalty::Draws;
+pub(crate) use solver::check_finite;
 pub(crate) use tile::Tile;
 pub(crate) use workers::Workers;
 

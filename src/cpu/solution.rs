@@ -123,11 +123,7 @@ impl Times {
         }
         let lanes = || engine.tiles().flat_map(|t| (0..t.used).map(move |l| (t, l)));
         let stats = lanes()
-            .map(|(t, l)| Stats {
-                nfe: t.clock.nfe[l] as usize,
-                accepted: t.clock.accepted[l] as usize,
-                rejected: t.clock.rejected[l] as usize,
-            })
+            .map(|(t, l)| t.stats(l))
             .collect();
         let steps = lanes()
             .map(|(t, l)| {

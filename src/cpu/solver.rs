@@ -1,7 +1,7 @@
 //! [`Solver`]: solves a problem on the native engine, and differentiates the solution.
 
 use super::dense::LANES;
-use super::engine::{Engine, TaskWork};
+use super::engine::{Engine, TaskRoom, TaskWork};
 use super::lanes::{gather, scatter};
 use super::solution::Solution;
 use super::tile::Tile;
@@ -186,7 +186,7 @@ struct SaveSeeds<'a, R> {
 }
 
 impl<R: Scalar> TaskWork<R> for SaveSeeds<'_, R> {
-    fn differentiate(&self, tile: &mut Tile<R>, _: &mut [R]) {
+    fn differentiate(&self, tile: &mut Tile<R>, _: &mut TaskRoom<R>, _: &mut [R]) {
         let (dim, first) = (self.dim, tile.index * LANES);
         let n = tile.y.len();
         if self.starts.is_empty() {
@@ -214,7 +214,7 @@ impl<R: Scalar> TaskWork<R> for SaveSeeds<'_, R> {
         super::lanes::rest_unless(&mut tile.saves_bar, &counts);
     }
 
-    fn finish(&self, _: &mut Tile<R>, _: &mut [R]) {}
+    fn finish(&self, _: &mut Tile<R>, _: &mut TaskRoom<R>, _: &mut [R]) {}
 }
 
 /// Names the first number of a slice that is not finite.

@@ -317,11 +317,17 @@ impl<R: Scalar> Stepper<R> {
         }
     }
 
+    /// Bytes of a kept step.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        let tile = self.field.dim() * LANES * size_of::<R>();
+        self.tableau.stages() * (self.field.stage_bytes() + tile)
+    }
+
     /// Bytes of an attempt's room, of a kept step and of a step's cotangents.
     pub(crate) fn room_bytes(&self) -> usize {
         let tile = self.field.dim() * LANES * size_of::<R>();
         let stages = self.tableau.stages();
         let stage = self.field.stage_bytes();
-        (stage + stages * tile) + stages * (stage + tile) + ((stages + 3) * tile)
+        (stage + stages * tile) + self.kept_bytes() + (stages + 3) * tile
     }
 }

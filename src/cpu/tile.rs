@@ -1,6 +1,7 @@
 //! [`Tile`]: up to `LANES` trajectories and all that is kept of them; shards and crews, which hold tiles.
 
-use super::Scalar;
+use super::engine::TaskRoom;
+use super::{Scalar, Stats};
 use super::dense::LANES;
 use super::lanes::{Lanes, gather, rest_unless};
 use super::penalty::Probe;
@@ -111,12 +112,23 @@ impl<R: Scalar> Tile<R> {
 
     /// Takes the tile's share of a batch `[B][D]`.
     pub(crate) fn load(&mut self, y0: &[R], dim: usize) {
-        let batch = y0.len() / dim;
+        self.place(y0.len() / dim);
         let first = self.index * LANES;
-        self.used = batch.saturating_sub(first).min(LANES);
         if self.used > 0 {
             gather(&mut self.y, &y0[first * dim..(first + self.used) * dim], dim);
         }
+    }
+
+    /// Takes its place in a batch of that size.
+    pub(crate) fn place(&mut self, batch: usize) {
+        self.used = batch.saturating_sub(self.index * LANES).min(LANES);
+    }
+
+    /// Ensemble: what a lane's trajectory cost.
+    pub(crate) fn stats(&self, lane: usize) -> Stats {
+        let count = |counts: &Lanes<u32>| counts[lane] as usize;
+        let Clock { nfe, accepted, rejected, .. } = &self.clock;
+        Stats { nfe: count(nfe), accepted: count(accepted), rejected: count(rejected) }
     }
 
     /// Makes the tile ready for a solve of the loaded states, with room for `slots` saves.
@@ -245,6 +257,7 @@ impl<R> Crew<R> {
 pub(crate) struct Room<R> {
     pub(crate) attempt: AttemptRoom<R>,
     pub(crate) scratch: Vec<R>,
+    pub(crate) task: TaskRoom<R>,
     /// Allocated with the first gradient.
     pub(crate) backward: Option<BackwardRoom<R>>,
 }

@@ -1,4 +1,4 @@
-//! [`Optimizer`]: how a gradient changes the parameters, with PyTorch's definitions.
+//! [`Optimizer`]: how a gradient changes the parameters, by the definitions of `torch.optim`.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,8 +7,8 @@ use crate::error::{Error, Result};
 
 /// The recurrence by which parameters follow their gradient `g`, at the learning rate `a`.
 ///
-/// `m` and `v` are the two moments of [`OptimizerState`], `t = 1, 2, ...` counts the updates. Each constructor of
-/// [`Optimizer`] gives the defaults of `torch.optim`.
+/// `m` and `v` are the two moments of [`OptimizerState`], `t = 1, 2, ...` counts the updates. The constructors of
+/// [`Optimizer`] give the defaults of `torch.optim`, and for `AdaBelief`, which it lacks, those of the paper.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rule {
@@ -52,7 +52,7 @@ pub enum Rule {
         /// What keeps the divisor positive.
         epsilon: f64,
     },
-    /// [`Rule::Adam`] with `v = beta2 v + (1 - beta2) (g - m)^2 + epsilon` (J. Zhuang et al., NeurIPS 2020).
+    /// [`Rule::Adam`] with `v = beta2 v + (1 - beta2) (g - m)^2 + epsilon` (J. Zhuang et al., 2020).
     #[serde(rename = "adabelief")]
     AdaBelief {
         /// The decay of `m` per update, in `[0, 1)`.
@@ -184,9 +184,9 @@ impl Optimizer {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] where a decay is outside `[0, 1)`, Nesterov's momentum is 0, epsilon or the bound on the
-    /// gradient is not positive and finite, the weight decay is negative or not finite, or the learning rate fails
-    /// [`Schedule::validate`].
+    /// [`Error::Argument`] where a decay is outside `[0, 1)`, Nesterov's momentum is 0, epsilon is under 1e-37 or not
+    /// finite, the bound on the gradient is not positive and finite, the weight decay is negative or not finite, or the
+    /// learning rate fails [`Schedule::validate`].
     pub fn validate(&self) -> Result<()> {
         self.learning_rate.validate("learning_rate")?;
         match self.rule {
@@ -200,11 +200,11 @@ impl Optimizer {
             | Rule::AdaBelief { beta1, beta2, epsilon } => {
                 check("beta1", beta1, (0.0..1.0).contains(&beta1), "use a number in [0, 1)")?;
                 check("beta2", beta2, (0.0..1.0).contains(&beta2), "use a number in [0, 1)")?;
-                check("epsilon", epsilon, positive(epsilon), "use a positive, finite number")?;
+                check("epsilon", epsilon, visible(epsilon), "use a finite number of at least 1e-37")?;
             }
             Rule::RmsProp { decay, epsilon } => {
                 check("decay", decay, (0.0..1.0).contains(&decay), "use a number in [0, 1)")?;
-                check("epsilon", epsilon, positive(epsilon), "use a positive, finite number")?;
+                check("epsilon", epsilon, visible(epsilon), "use a finite number of at least 1e-37")?;
             }
         }
         if let Rule::AdamW { weight_decay, .. } = self.rule {
@@ -226,7 +226,6 @@ impl Optimizer {
     /// Where the norm is infinite or NaN, all three are left as they were: the caller decides whether to skip the
     /// batch or to stop. The norm is a sum of squares in `f64` in a fixed order, the same on every machine; it is
     /// infinite also for finite components beyond 1e154, which no `f32` reaches.
-    #[expect(clippy::many_single_char_names, reason = "the names of the papers")]
     pub fn update<R: Real>(&self, state: &mut OptimizerState<R>, theta: &mut [R], gradient: &mut [R]) -> f64 {
         debug_assert_eq!(theta.len(), gradient.len(), "one derivative per parameter");
         let norm = norm(gradient);
@@ -320,6 +319,11 @@ impl Optimizer {
 
 fn positive(x: f64) -> bool {
     x.is_finite() && x > 0.0
+}
+
+/// Whether `epsilon` is still a normal number at `f32`: at 0, a parameter without gradient would move by 0 / 0.
+fn visible(epsilon: f64) -> bool {
+    epsilon.is_finite() && epsilon >= 1e-37
 }
 
 fn check(argument: &'static str, value: f64, good: bool, remedy: &str) -> Result<()> {

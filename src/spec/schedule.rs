@@ -28,7 +28,7 @@ pub enum Schedule {
         /// The decay per step, relative to `initial`.
         rate: f64,
     },
-    /// `to + (from - to) (1 + cos(pi n / steps)) / 2`, then `to` (I. Loshchilov, F. Hutter, ICLR 2017, without restarts).
+    /// `to + (from - to) (1 + cos(pi n / steps)) / 2`, then `to` (I. Loshchilov, F. Hutter, ICLR 2017).
     Cosine {
         /// The value at step 0.
         from: f64,

@@ -1,0 +1,58 @@
+//! [`Batches`]: which samples a training step sees.
+
+use crate::spec::{Purpose, Random};
+
+/// Shuffled mini-batches as a pure function of the training step, so that training resumes anywhere.
+///
+/// Every epoch is a new permutation and visits each sample once; its last batch may be smaller.
+#[derive(Clone, Debug)]
+pub struct Batches {
+    batch: usize,
+    seed: u64,
+    epoch: Option<u64>,
+    order: Vec<usize>,
+}
+
+impl Batches {
+    /// Batches of `batch` of `samples` samples; both are taken as at least 1.
+    #[must_use]
+    pub fn new(samples: usize, batch: usize, seed: u64) -> Self {
+        Self { batch: batch.max(1), seed, epoch: None, order: (0..samples.max(1)).collect() }
+    }
+
+    /// Batches in an epoch.
+    #[must_use]
+    pub fn per_epoch(&self) -> usize {
+        self.order.len().div_ceil(self.batch)
+    }
+
+    /// Indices of the samples of training step `step`, counted from 0.
+    pub fn at(&mut self, step: u64) -> &[usize] {
+        let per_epoch = self.per_epoch() as u64;
+        let (epoch, within) = (step / per_epoch, step % per_epoch);
+        if self.epoch != Some(epoch) {
+            self.order.sort_unstable();
+            Random::new(self.seed, Purpose::Shuffle, epoch).shuffle(&mut self.order);
+            self.epoch = Some(epoch);
+        }
+        let first = usize::try_from(within).unwrap_or(0) * self.batch;
+        &self.order[first..(first + self.batch).min(self.order.len())]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_visits_every_sample_once_and_resumes_anywhere() {
+        let mut batches = Batches::new(10, 4, 7);
+        let mut seen: Vec<usize> = (3..6).flat_map(|step| batches.at(step).to_vec()).collect();
+        assert_eq!(batches.at(5).len(), 2, "the last batch of an epoch holds what is left");
+        let middle = batches.at(4).to_vec();
+        seen.sort_unstable();
+        assert_eq!(seen, (0..10).collect::<Vec<_>>(), "steps 3, 4 and 5 are the second epoch");
+        assert_eq!(Batches::new(10, 4, 7).at(4), middle, "a step's batch does not depend on the steps before");
+        assert_ne!(Batches::new(10, 4, 8).at(4), middle, "another seed, another order");
+    }
+}

@@ -1,0 +1,12 @@
+//! Training: a linear encoder and head around the ODE, losses, regularizers, optimizers and checkpoints.
+
+mod batches;
+mod checkpoint;
+mod loss;
+mod model;
+mod trainer;
+
+pub use batches::Batches;
+pub use loss::{Loss, Target};
+pub use model::NeuralOde;
+pub use trainer::{Batch, Evaluation, FailurePolicy, StepGradients, StepReport, Trainer, TrainerConfig};

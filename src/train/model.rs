@@ -1,0 +1,119 @@
+//! [`NeuralOde`]: a linear encoder, a vector field and a linear head, with one flat parameter vector.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::spec::{Initialization, Layer, OdeProblem, Purpose, Random, Real, SaveAt, SolverOptions};
+
+/// `x -> encoder -> y0 -> ODE -> y(t) -> head -> output`; encoder and head are optional linear layers.
+///
+/// Parameters are one flat vector: the encoder's block, the field's, the head's, each as [`Layer`] describes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NeuralOde {
+    /// The vector field and the interval.
+    pub problem: OdeProblem,
+    /// How it is solved.
+    pub options: SolverOptions,
+    /// Width of the input that a linear layer maps to the initial state; without, the input is the initial state.
+    pub encoder: Option<usize>,
+    /// Outputs of a linear layer on the saved states; without, the saved states are the output.
+    pub head: Option<usize>,
+}
+
+impl NeuralOde {
+    /// The ODE alone: inputs are initial states, outputs are saved states.
+    #[must_use]
+    pub const fn new(problem: OdeProblem, options: SolverOptions) -> Self {
+        Self { problem, options, encoder: None, head: None }
+    }
+
+    /// Puts a linear layer from `inputs` numbers before the ODE.
+    #[must_use]
+    pub const fn encoder(mut self, inputs: usize) -> Self {
+        self.encoder = Some(inputs);
+        self
+    }
+
+    /// Puts a linear layer to `outputs` numbers after the ODE.
+    #[must_use]
+    pub const fn head(mut self, outputs: usize) -> Self {
+        self.head = Some(outputs);
+        self
+    }
+
+    /// Numbers in an input.
+    #[must_use]
+    pub fn input_width(&self) -> usize {
+        self.encoder.unwrap_or_else(|| self.problem.dim())
+    }
+
+    /// Numbers in an output.
+    #[must_use]
+    pub fn output_width(&self) -> usize {
+        self.head.unwrap_or_else(|| self.problem.dim())
+    }
+
+    /// Times at which there is an output.
+    #[must_use]
+    pub fn output_times(&self) -> usize {
+        match &self.options.save_at {
+            SaveAt::Times(times) => times.len(),
+            _ => 1,
+        }
+    }
+
+    pub(crate) fn encoder_layer(&self) -> Option<Layer> {
+        self.encoder.map(|inputs| Layer::linear(0, inputs, self.problem.dim()))
+    }
+
+    pub(crate) fn field_offset(&self) -> usize {
+        self.encoder_layer().map_or(0, |layer| layer.range().end)
+    }
+
+    pub(crate) fn head_layer(&self) -> Option<Layer> {
+        let offset = self.field_offset() + self.problem.field.parameter_count();
+        self.head.map(|outputs| Layer::linear(offset, self.problem.dim(), outputs))
+    }
+
+    /// Length of the flat parameter vector.
+    #[must_use]
+    pub fn parameter_count(&self) -> usize {
+        let field_end = self.field_offset() + self.problem.field.parameter_count();
+        self.head_layer().map_or(field_end, |layer| layer.range().end)
+    }
+
+    /// Draws all parameters: a pure function of the model and `seed`. Encoder and head are Glorot-uniform.
+    #[must_use]
+    pub fn initialize<R: Real>(&self, seed: u64) -> Vec<R> {
+        let mut theta = vec![R::ZERO; self.parameter_count()];
+        let offset = self.field_offset();
+        let field = self.problem.field.initialize::<R>(seed);
+        theta[offset..offset + field.len()].copy_from_slice(&field);
+        // The field's layers have the indices from 0; these come well after them.
+        for (index, layer) in [(1 << 32, self.encoder_layer()), ((1 << 32) + 1, self.head_layer())] {
+            if let Some(layer) = layer {
+                let mut random = Random::new(seed, Purpose::Initialization, index);
+                layer.initialize(Initialization::GlorotUniform, &mut random, &mut theta[layer.range()]);
+            }
+        }
+        theta
+    }
+
+    /// Checks the model against the scalar type it is trained in.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] naming what does not fit.
+    pub fn validate<R: Real>(&self) -> Result<()> {
+        self.options.validate::<R>(&self.problem)?;
+        for (name, width) in [("NeuralOde::encoder", self.encoder), ("NeuralOde::head", self.head)] {
+            if width == Some(0) {
+                return Err(Error::argument(name, 0, "a layer is at least one number wide"));
+            }
+        }
+        if matches!(self.options.save_at, SaveAt::Steps | SaveAt::Dense) {
+            let remedy = "train on the end or on given times: steps move while the field is trained";
+            return Err(Error::argument("SolverOptions::save_at", format!("{:?}", self.options.save_at), remedy));
+        }
+        Ok(())
+    }
+}

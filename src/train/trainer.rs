@@ -1,0 +1,423 @@
+//! [`Trainer`]: one call a training step.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::checkpoint;
+use super::loss::Task;
+use super::{Loss, NeuralOde, Target};
+use crate::cpu::{Cpu, DenseLayer, Draws, Engine, Scalar, check_finite};
+use crate::error::{Error, Result, Status};
+use crate::spec::{Optimizer, OptimizerState, PenaltyStep, Regularizer};
+
+/// What a training step does when trajectories fail, or the gradient is not finite.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailurePolicy {
+    /// Returns an error and leaves the parameters as they were. The default.
+    #[default]
+    Abort,
+    /// Leaves failed trajectories out of the loss, and the update out if none is left or the gradient is not finite;
+    /// the report counts them.
+    Skip,
+}
+
+/// Everything that determines a training, besides its data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainerConfig {
+    /// The model.
+    pub model: NeuralOde,
+    /// What is minimised.
+    pub loss: Loss,
+    /// How.
+    pub optimizer: Optimizer,
+    /// What is added to the loss.
+    pub regularizer: Regularizer,
+    /// Seed of the initial parameters and of the regularizer's draws.
+    pub seed: u64,
+    /// What happens when trajectories fail.
+    pub failure: FailurePolicy,
+}
+
+impl TrainerConfig {
+    /// Adam with learning rate 1e-3, no regularizer, seed 0, failures abort.
+    #[must_use]
+    pub fn new(model: NeuralOde, loss: Loss) -> Self {
+        Self {
+            model,
+            loss,
+            optimizer: Optimizer::adam(1e-3),
+            regularizer: Regularizer::None,
+            seed: 0,
+            failure: FailurePolicy::Abort,
+        }
+    }
+
+    /// Sets the optimizer.
+    #[must_use]
+    pub fn optimizer(mut self, optimizer: Optimizer) -> Self {
+        self.optimizer = optimizer;
+        self
+    }
+
+    /// Sets the regularizer.
+    #[must_use]
+    pub fn regularizer(mut self, regularizer: impl Into<Regularizer>) -> Self {
+        self.regularizer = regularizer.into();
+        self
+    }
+
+    /// Sets the seed.
+    #[must_use]
+    pub const fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Sets what happens when trajectories fail.
+    #[must_use]
+    pub const fn failure(mut self, failure: FailurePolicy) -> Self {
+        self.failure = failure;
+        self
+    }
+}
+
+/// A mini-batch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Batch<'a, R> {
+    /// `[B][inputs]`.
+    pub inputs: &'a [R],
+    /// What the outputs should be.
+    pub target: Target<'a, R>,
+}
+
+/// What a training step did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StepReport {
+    /// Which step it was, counted from 1.
+    pub step: u64,
+    /// The task's loss, without the penalty.
+    pub loss: f64,
+    /// The penalty, without its coefficient.
+    pub penalty: f64,
+    /// The penalty's coefficient at this step.
+    pub coefficient: f64,
+    /// Norm of the gradient of loss plus coefficient times penalty, before clipping.
+    pub gradient_norm: f64,
+    /// Evaluations of the field in the solve: the batch's in lockstep, the costliest trajectory's in an ensemble.
+    pub nfe: usize,
+    /// Accepted steps, likewise.
+    pub accepted: usize,
+    /// Rejected attempts, likewise.
+    pub rejected: usize,
+    /// Evaluations of the field for the penalty, each on the regularizer's share of the batch.
+    pub nfe_penalty: usize,
+    /// Vector-Jacobian products of the field in the backward pass; each also evaluates the field anew.
+    pub products: usize,
+    /// Trajectories that failed and were left out.
+    pub failed: usize,
+    /// Whether the update was left out.
+    pub skipped: bool,
+}
+
+/// Loss, penalty, gradient and costs of a batch, without an update.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepGradients<R> {
+    /// As a training step would report it.
+    pub report: StepReport,
+    /// Gradient of loss plus coefficient times penalty, in the model's parameter layout.
+    pub gradient: Vec<R>,
+}
+
+/// What an evaluation found. Regularizers play no part in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// The task's loss.
+    pub loss: f64,
+    /// Correctly classified trajectories.
+    pub correct: usize,
+    /// Trajectories.
+    pub count: usize,
+    /// Evaluations of the field.
+    pub nfe: usize,
+    /// Accepted steps.
+    pub accepted: usize,
+    /// Rejected attempts.
+    pub rejected: usize,
+    /// Trajectories that failed.
+    pub failed: usize,
+}
+
+/// Trains a model on the native engine.
+///
+/// ```
+/// use fewsteps::{Batch, Cpu, Local, Loss, Mlp, NeuralOde, OdeProblem, SolverOptions, Target, Trainer, TrainerConfig};
+/// # fn main() -> fewsteps::Result<()> {
+/// let model = NeuralOde::new(OdeProblem::new(Mlp::new([2, 16, 2]), 0.0, 1.0), SolverOptions::default());
+/// let config = TrainerConfig::new(model, Loss::Mse).regularizer(Local::unbiased().coefficient(0.01));
+/// let mut trainer = Trainer::<f32>::new(&Cpu::new()?, config)?;
+/// let batch = Batch { inputs: &[1.0, 0.0, 0.0, 1.0], target: Target::States(&[0.0, 1.0, 1.0, 0.0]) };
+/// for _ in 0..10 {
+///     let report = trainer.step(&batch)?;
+///     println!("loss {:.4}, penalty {:.3}, NFE {}", report.loss, report.penalty, report.nfe);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Trainer<R: Scalar> {
+    config: TrainerConfig,
+    engine: Engine<R>,
+    encoder: Option<DenseLayer<R>>,
+    head: Option<DenseLayer<R>>,
+    theta: Vec<R>,
+    gradient: Vec<R>,
+    state: OptimizerState<R>,
+    steps: u64,
+}
+
+impl<R: Scalar> Trainer<R> {
+    /// A trainer with freshly drawn parameters.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] naming what does not fit in the configuration.
+    pub fn new(cpu: &Cpu, config: TrainerConfig) -> Result<Self> {
+        let model = &config.model;
+        model.validate::<R>()?;
+        config.optimizer.validate()?;
+        config.regularizer.validate(model.options.method.tableau())?;
+        let parameters = model.parameter_count();
+        Ok(Self {
+            engine: Engine::new(cpu.workers(), &model.problem, &model.options, parameters, model.field_offset())?,
+            encoder: model.encoder_layer().map(DenseLayer::new),
+            head: model.head_layer().map(DenseLayer::new),
+            theta: model.initialize(config.seed),
+            gradient: vec![R::ZERO; parameters],
+            state: OptimizerState::new(&config.optimizer.rule, parameters),
+            steps: 0,
+            config,
+        })
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub const fn config(&self) -> &TrainerConfig {
+        &self.config
+    }
+
+    /// Updates made or skipped so far.
+    #[must_use]
+    pub const fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// The model's parameters.
+    #[must_use]
+    pub fn parameters(&self) -> &[R] {
+        &self.theta
+    }
+
+    /// Replaces the model's parameters; the optimizer's state stays.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] or [`Error::NonFinite`] for parameters that cannot be the model's.
+    pub fn set_parameters(&mut self, theta: &[R]) -> Result<()> {
+        Error::check_len("theta", theta.len(), self.theta.len(), || "the model's parameter_count()".into())?;
+        check_finite("theta", theta)?;
+        self.theta.copy_from_slice(theta);
+        Ok(())
+    }
+
+    /// Bytes that training holds now.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.engine.bytes() + (4 * self.theta.len()) * size_of::<R>()
+    }
+
+    /// Bytes that a training step on `batch` trajectories holds when `steps` steps are accepted.
+    #[must_use]
+    pub fn workspace(&self, batch: usize, steps: usize) -> crate::cpu::Workspace {
+        let penalised = match &self.config.regularizer {
+            Regularizer::None => 0.0,
+            Regularizer::Local(local) => local.fraction * local.times as f64,
+        };
+        let mut workspace = self.engine.workspace(batch, steps);
+        workspace.parameters += 4 * self.theta.len() * size_of::<R>();
+        workspace.states += self.engine.probe_bytes(batch, penalised);
+        workspace
+    }
+
+    /// One training step: solve, loss, penalty, gradient, update.
+    ///
+    /// # Errors
+    /// [`Error::Shape`], [`Error::NonFinite`] and [`Error::Argument`] for a batch that does not fit the model. Under
+    /// [`FailurePolicy::Abort`], [`Error::Trajectory`] when trajectories failed and [`Error::NonFinite`] when the
+    /// gradient is not finite; parameters and optimizer state are as before then.
+    pub fn step(&mut self, batch: &Batch<'_, R>) -> Result<StepReport> {
+        let mut report = self.differentiate(batch)?;
+        let abort = self.config.failure == FailurePolicy::Abort;
+        if report.failed < batch.inputs.len() / self.config.model.input_width() {
+            report.gradient_norm =
+                self.config.optimizer.update(&mut self.state, &mut self.theta, &mut self.gradient);
+            report.skipped = !report.gradient_norm.is_finite();
+        } else {
+            report.skipped = true;
+        }
+        if report.skipped && abort {
+            check_finite("gradient", &self.gradient)?;
+        }
+        self.steps += 1;
+        Ok(report)
+    }
+
+    /// Loss, penalty, gradient and costs of a batch at the current step, without an update.
+    ///
+    /// # Errors
+    /// As [`Trainer::step`].
+    pub fn gradients(&mut self, batch: &Batch<'_, R>) -> Result<StepGradients<R>> {
+        let mut report = self.differentiate(batch)?;
+        report.gradient_norm = self.gradient.iter().map(|g| g.to_f64().powi(2)).sum::<f64>().sqrt();
+        Ok(StepGradients { report, gradient: self.gradient.clone() })
+    }
+
+    fn differentiate(&mut self, batch: &Batch<'_, R>) -> Result<StepReport> {
+        let penalty = self.config.regularizer.lower(self.steps).penalty;
+        let draws = penalty.map(|penalty| Draws::new(penalty, self.config.seed, self.steps));
+        let count = self.forward(batch, true, draws.as_ref())?;
+        let failed = self.failures(count)?;
+        let Self { config, engine, encoder, head, gradient, .. } = self;
+        let task = task(config, encoder.as_ref(), head.as_ref(), batch, count - failed);
+        let mut report = report(engine);
+        (report.penalty, report.products) = engine.backward(draws.as_ref(), &task, gradient);
+        report.loss = engine.tiles().map(|t| t.loss).sum();
+        report.step = self.steps + 1;
+        report.failed = failed;
+        if let Some(penalty) = penalty {
+            let stages = config.model.options.method.tableau().stages();
+            let fresh = 2 * usize::from(penalty.step == PenaltyStep::FreshInitial);
+            report.coefficient = penalty.coefficient;
+            report.nfe_penalty = penalty.times * (stages + fresh);
+        }
+        Ok(report)
+    }
+
+    /// Number of trajectories that failed; an error if that is to abort.
+    fn failures(&self, count: usize) -> Result<usize> {
+        let failed = self.engine.statuses().filter(|&s| s != Status::Done).count();
+        match self.engine.statuses().enumerate().find(|(_, s)| *s != Status::Done) {
+            Some((index, status)) if self.config.failure == FailurePolicy::Abort => {
+                Err(Error::Trajectory { failed, batch: count, index, status })
+            }
+            _ => Ok(failed),
+        }
+    }
+
+    /// Evaluates the model on a batch. Never regularizes.
+    ///
+    /// # Errors
+    /// [`Error::Shape`], [`Error::NonFinite`] and [`Error::Argument`] for a batch that does not fit the model.
+    pub fn evaluate(&mut self, batch: &Batch<'_, R>) -> Result<Evaluation> {
+        let count = self.forward(batch, false, None)?;
+        let failed = self.engine.statuses().filter(|&s| s != Status::Done).count();
+        let Self { config, engine, encoder, head, .. } = self;
+        let task = task(config, encoder.as_ref(), head.as_ref(), batch, count - failed);
+        engine.for_each_tile(|tile, room| {
+            if tile.used > 0 {
+                task.evaluate(tile, room, None);
+            }
+        });
+        let report = report(engine);
+        let (loss, correct) = engine.tiles().fold((0.0, 0), |(l, c), t| (l + t.loss, c + t.correct));
+        Ok(Evaluation {
+            loss,
+            correct,
+            count,
+            nfe: report.nfe,
+            accepted: report.accepted,
+            rejected: report.rejected,
+            failed,
+        })
+    }
+
+    /// Checks and loads the batch, and solves it; the number of its trajectories.
+    fn forward(&mut self, batch: &Batch<'_, R>, tape: bool, draws: Option<&Draws>) -> Result<usize> {
+        let Self { config, engine, encoder, head, theta, .. } = self;
+        let model = &config.model;
+        let width = model.input_width();
+        let found = batch.inputs.len();
+        if found == 0 || !found.is_multiple_of(width) {
+            let expected = found.div_ceil(width).max(1) * width;
+            return Err(Error::Shape { argument: "Batch::inputs", found, expected, shape: format!("[B][{width}], B > 0") });
+        }
+        check_finite("Batch::inputs", batch.inputs)?;
+        let count = found / width;
+        batch.target.check(config.loss, count, model.output_times(), model.output_width())?;
+        engine.set_parameters(theta, tape);
+        for layer in encoder.iter_mut().chain(head) {
+            layer.pack(theta, tape);
+        }
+        engine.reserve(count);
+        let task = task(config, encoder.as_ref(), self.head.as_ref(), batch, count);
+        engine.for_each_tile(|tile, room| task.load(tile, room));
+        engine.solve(tape, draws)?;
+        Ok(count)
+    }
+
+    /// Writes a checkpoint: parameters, optimizer state, counters and configuration, and the caller's `metadata`. The
+    /// file is written whole or not at all.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it cannot be written; an older file of that name is still there then.
+    pub fn save(&self, path: &Path, metadata: &BTreeMap<String, String>) -> Result<()> {
+        checkpoint::save(path, &self.config, self.steps, &self.theta, &self.state, metadata)
+    }
+
+    /// Goes on from a checkpoint, bit for bit as if training had not stopped; also returns the caller's metadata.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be read, [`Error::Checkpoint`] when it is not a checkpoint of this scalar
+    /// type.
+    pub fn resume(cpu: &Cpu, path: &Path) -> Result<(Self, BTreeMap<String, String>)> {
+        let loaded = checkpoint::load::<R>(path)?;
+        let mut trainer = Self::new(cpu, loaded.config)?;
+        let wrong = |what: &str| Error::Checkpoint { path: path.into(), reason: format!("{what} do not fit the model") };
+        if loaded.theta.len() != trainer.theta.len() {
+            return Err(wrong("its parameters"));
+        }
+        if loaded.state.moments.iter().map(Vec::len).ne(trainer.state.moments.iter().map(Vec::len)) {
+            return Err(wrong("its optimizer moments"));
+        }
+        (trainer.theta, trainer.state, trainer.steps) = (loaded.theta, loaded.state, loaded.steps);
+        Ok((trainer, loaded.metadata))
+    }
+}
+
+fn task<'a, R: Scalar>(
+    config: &'a TrainerConfig,
+    encoder: Option<&'a DenseLayer<R>>,
+    head: Option<&'a DenseLayer<R>>,
+    batch: &Batch<'a, R>,
+    solved: usize,
+) -> Task<'a, R> {
+    let model = &config.model;
+    Task {
+        loss: config.loss,
+        inputs: batch.inputs,
+        target: batch.target,
+        encoder,
+        head,
+        batch: batch.inputs.len() / model.input_width(),
+        dim: model.problem.dim(),
+        times: model.output_times(),
+        outputs: model.output_width(),
+        solved,
+    }
+}
+
+/// Costs of the last solve.
+fn report<R: Scalar>(engine: &Engine<R>) -> StepReport {
+    let stats = engine.costliest();
+    StepReport { nfe: stats.nfe, accepted: stats.accepted, rejected: stats.rejected, ..StepReport::default() }
+}
