@@ -12,9 +12,6 @@ use super::Scalar;
 /// Trajectories of a tile.
 pub(crate) const LANES: usize = 32;
 
-/// Widths of the blocks of outputs, widest first; a matrix is cut into them greedily.
-const WIDTHS: [usize; 5] = [12, 8, 4, 2, 1];
-
 /// A matrix of `outputs x inputs`, cut into blocks of outputs and stored `[block][input][output in block]`.
 #[derive(Debug, Clone)]
 pub(crate) struct Packed<R> {
@@ -68,14 +65,26 @@ impl<R: Scalar> Packed<R> {
     }
 }
 
+/// Width of the next block when so many outputs are left: 12, 8, 4, 2 or 1.
+#[inline(always)]
+const fn width_at(left: usize) -> usize {
+    match left {
+        12.. => 12,
+        8.. => 8,
+        4.. => 4,
+        2.. => 2,
+        _ => 1,
+    }
+}
+
 /// First output and width of each block.
 fn blocks(outputs: usize) -> impl Iterator<Item = (usize, usize)> {
     let mut first = 0;
     std::iter::from_fn(move || {
-        let width = WIDTHS.into_iter().find(|w| first + w <= outputs)?;
+        let width = width_at(outputs - first);
         let block = (first, width);
         first += width;
-        Some(block)
+        (block.0 < outputs).then_some(block)
     })
 }
 
@@ -94,12 +103,15 @@ impl<R: Scalar> WithSimd for Product<'_, R> {
         let x: &[R::Register<S>] = bytemuck::cast_slice(&self.x[..inputs * LANES]);
         let out: &mut [R::Register<S>] = bytemuck::cast_slice_mut(&mut self.out[..outputs * LANES]);
         let many = S::REGISTER_COUNT >= 32;
+        let registers = const { LANES * size_of::<R>() } / size_of::<R::Register<S>>();
         let mut rest = data.as_slice();
-        for (first, width) in blocks(*outputs) {
+        let mut first = 0;
+        while first < *outputs {
+            let width = width_at(*outputs - first);
             let (weights, after) = rest.split_at(inputs * width);
             rest = after;
-            let registers = LANES * size_of::<R>() / size_of::<R::Register<S>>();
             let out = &mut out[first * registers..(first + width) * registers];
+            first += width;
             // With 16 registers a block of 12 or 8 is done in two halves.
             match (width, many) {
                 (12, true) => block::<R, S, 12, 12>(simd, weights, x, out, 0),
@@ -129,19 +141,31 @@ fn block<R: Scalar, S: Simd, const N: usize, const STRIDE: usize>(
     out: &mut [R::Register<S>],
     from: usize,
 ) {
-    let registers = LANES * size_of::<R>() / size_of::<R::Register<S>>();
-    for r in (0..registers).step_by(2) {
+    let registers = const { LANES * size_of::<R>() } / size_of::<R::Register<S>>();
+    let weights = weights.as_chunks::<STRIDE>().0;
+    let x = &x[..weights.len() * registers];
+    // Plain counted loops: iterator adaptors are not always inlined into code for other CPU features.
+    let mut r = 0;
+    while r < registers {
         let mut sums = [[R::splat(simd, R::ZERO); 2]; N];
-        for (w, x) in weights.chunks_exact(STRIDE).zip(x.chunks_exact(registers)) {
-            let x = [x[r], x[r + 1]];
-            for (sum, &w) in sums.iter_mut().zip(&w[from..from + N]) {
-                let w = R::splat(simd, w);
-                *sum = [R::fused(simd, w, x[0], sum[0]), R::fused(simd, w, x[1], sum[1])];
+        let mut k = 0;
+        while k < weights.len() {
+            let x = [x[k * registers + r], x[k * registers + r + 1]];
+            let mut n = 0;
+            while n < N {
+                let w = R::splat(simd, weights[k][from + n]);
+                sums[n] = [R::fused(simd, w, x[0], sums[n][0]), R::fused(simd, w, x[1], sums[n][1])];
+                n += 1;
             }
+            k += 1;
         }
-        for (out, sum) in out.chunks_exact_mut(registers).skip(from).zip(sums) {
-            out[r..r + 2].copy_from_slice(&sum);
+        let mut n = 0;
+        while n < N {
+            out[(from + n) * registers + r] = sums[n][0];
+            out[(from + n) * registers + r + 1] = sums[n][1];
+            n += 1;
         }
+        r += 2;
     }
 }
 

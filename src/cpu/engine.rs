@@ -134,6 +134,7 @@ impl<R: Scalar> Engine<R> {
                     attempt: self.stepper.attempt_room(),
                     scratch: vec![R::ZERO; dim * LANES],
                     task: TaskRoom::default(),
+                    working: None,
                     backward: None,
                 },
                 run: Run::default(),

@@ -9,7 +9,7 @@ use super::dispatch::multiversion;
 use super::lanes::{Lanes, add_weighted, combine, scaled_squares, select};
 use super::lockstep::{InitialStepRule, end_of_step, finite_lanes, step_too_small, within};
 use super::step::{AttemptRoom, Interval, Stepper};
-use super::tile::{Crew, Recording, Room, SavePoint, Tile};
+use super::tile::{Crew, Recording, Room, SavePoint, Tile, copy_lane};
 use crate::error::Status;
 use crate::spec::{Controller, ControllerMemory, InitialStep, OdeProblem, SolverOptions, StepControl};
 
@@ -36,9 +36,48 @@ impl<R: Scalar> Ensemble<'_, R> {
         let (tiles, room) = crew.tiles_mut();
         for tile in tiles {
             self.start(tile, &mut room.attempt);
-            self.integrate(tile, room);
+            if self.recording.stride > 0 {
+                let mut k1_ready = [true; LANES];
+                while self.turn(tile, &mut k1_ready, room) {}
+            }
+        }
+        if self.recording.stride == 0 {
+            self.stream(crew);
+        }
+        for tile in crew.tiles_mut().0 {
             self.finish(tile);
         }
+    }
+
+    /// Integrates started tiles without keeping a tape. Trajectories of a tile arrive after different numbers of steps;
+    /// so that no lane waits for the slowest, a working tile takes the next trajectory into each lane that falls free.
+    fn stream(&self, crew: &mut Crew<R>) {
+        let (tiles, room) = crew.tiles_mut();
+        let mut homes: Vec<&mut Tile<R>> = tiles.collect();
+        let Some(slots) = homes.first().map(|home| home.saves.len() / home.y.len()) else { return };
+        let mut working = room.working.take().unwrap_or_else(|| Box::new(Tile::new(0, self.stepper.field.dim())));
+        working.used = LANES;
+        working.begin(slots);
+        working.status = [Status::Done; LANES];
+        let mut origin: [Option<(usize, usize)>; LANES] = [None; LANES];
+        let mut k1_ready = [true; LANES];
+        let mut next = (0, 0);
+        loop {
+            let running = working.running();
+            for lane in (0..LANES).filter(|&l| !running[l]) {
+                if let Some((tile, home_lane)) = origin[lane].take() {
+                    homes[tile].take_lane(home_lane, &working, lane);
+                }
+                if let Some((tile, home_lane)) = next_running(&homes, &mut next) {
+                    working.take_lane(lane, homes[tile], home_lane);
+                    (origin[lane], k1_ready[lane]) = (Some((tile, home_lane)), true);
+                }
+            }
+            if !self.turn(&mut working, &mut k1_ready, room) && origin.iter().all(Option::is_none) {
+                break;
+            }
+        }
+        room.working = Some(working);
     }
 
     /// First stage and first step size of each lane.
@@ -104,33 +143,32 @@ impl<R: Scalar> Ensemble<'_, R> {
         std::array::from_fn(|l| rule.step(h0[l], d1[l], change[l]))
     }
 
-    fn integrate(&self, tile: &mut Tile<R>, room: &mut Room<R>) {
+    /// One attempt in every running lane of the tile; false when there is none.
+    fn turn(&self, tile: &mut Tile<R>, k1_ready: &mut [bool; LANES], room: &mut Room<R>) -> bool {
         let stages = self.stepper.tableau.stages();
-        let mut k1_ready = [true; LANES];
-        loop {
-            let interval = self.next_interval(tile);
-            let moving = tile.running();
-            if !moving.contains(&true) {
-                break;
-            }
-            if (0..LANES).any(|l| moving[l] && !k1_ready[l]) {
-                let k = &mut room.scratch;
-                self.stepper.eval(&interval.t0.map(R::from_f64), &tile.y, k, &mut room.attempt);
-                select(&mut tile.k_first, &k1_ready.map(|ready| !ready), k);
-            }
-            let Tile { y, y1, k_first, k_last, .. } = tile;
-            self.stepper.attempt(&interval, y, k_first, k_last, y1, &mut room.attempt);
-            let decisions = self.decide(&interval, tile, &mut room.attempt);
-            let accept = std::array::from_fn(|l| moving[l] && decisions.accept[l]);
-            self.save_within(&interval, &accept, tile, room);
-            self.record(&interval, &accept, tile, &room.attempt);
-            for l in (0..LANES).filter(|&l| moving[l]) {
-                let fresh = u32::try_from(usize::from(!self.stepper.fsal && !k1_ready[l])).unwrap_or(0);
-                tile.clock.nfe[l] += u32::try_from(stages - 1).unwrap_or(u32::MAX) + fresh;
-                k1_ready[l] = self.stepper.fsal || !accept[l];
-            }
-            self.advance(&interval, &moving, &decisions, tile);
+        let interval = self.next_interval(tile);
+        let moving = tile.running();
+        if !moving.contains(&true) {
+            return false;
         }
+        if (0..LANES).any(|l| moving[l] && !k1_ready[l]) {
+            let k = &mut room.scratch;
+            self.stepper.eval(&interval.t0.map(R::from_f64), &tile.y, k, &mut room.attempt);
+            select(&mut tile.k_first, &k1_ready.map(|ready| !ready), k);
+        }
+        let Tile { y, y1, k_first, k_last, .. } = tile;
+        self.stepper.attempt(&interval, y, k_first, k_last, y1, &mut room.attempt);
+        let decisions = self.decide(&interval, tile, &mut room.attempt);
+        let accept = std::array::from_fn(|l| moving[l] && decisions.accept[l]);
+        self.save_within(&interval, &accept, tile, room);
+        self.record(&interval, &accept, tile, &room.attempt);
+        for l in (0..LANES).filter(|&l| moving[l]) {
+            let fresh = u32::from(!self.stepper.fsal && !k1_ready[l]);
+            tile.clock.nfe[l] += u32::try_from(stages - 1).unwrap_or(u32::MAX) + fresh;
+            k1_ready[l] = self.stepper.fsal || !accept[l];
+        }
+        self.advance(&interval, &moving, &decisions, tile);
+        true
     }
 
     /// Ends of each lane's next attempt. Lanes that have arrived, or are stuck, rest.
@@ -228,7 +266,7 @@ impl<R: Scalar> Ensemble<'_, R> {
                     spare.fill(R::ZERO);
                     tile.tape.push(spare);
                 }
-                copy_lane(&mut tile.tape[n / stride], &tile.y, l);
+                copy_lane(&mut tile.tape[n / stride], l, &tile.y, l);
             }
             if stages {
                 while tile.stage_tape.len() <= n {
@@ -236,7 +274,7 @@ impl<R: Scalar> Ensemble<'_, R> {
                 }
                 let all = self.stepper.stages(&tile.k_first, &tile.k_last, room);
                 for (kept, k) in tile.stage_tape[n].chunks_exact_mut(tile.y.len()).zip(all) {
-                    copy_lane(kept, k, l);
+                    copy_lane(kept, l, k, l);
                 }
             }
         }
@@ -283,11 +321,16 @@ impl<R: Scalar> Ensemble<'_, R> {
     }
 }
 
-/// Copies one lane of a tile.
-fn copy_lane<R: Scalar>(out: &mut [R], tile: &[R], lane: usize) {
-    for (out, x) in out[lane..].iter_mut().step_by(LANES).zip(tile[lane..].iter().step_by(LANES)) {
-        *out = *x;
+/// The next running trajectory of the homes, as tile and lane.
+fn next_running<R: Scalar>(homes: &[&mut Tile<R>], next: &mut (usize, usize)) -> Option<(usize, usize)> {
+    while let Some(home) = homes.get(next.0) {
+        let (tile, lane) = *next;
+        *next = if lane + 1 < home.used { (tile, lane + 1) } else { (tile + 1, 0) };
+        if home.alive[lane] && home.status[lane] == Status::Running {
+            return Some((tile, lane));
+        }
     }
+    None
 }
 
 /// The interpolant's weights times `h` at time `t`, in the lanes of `here`; zero elsewhere.

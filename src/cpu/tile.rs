@@ -38,6 +38,24 @@ pub(crate) struct Clock<R> {
     pub(crate) rejected: Lanes<u32>,
 }
 
+impl<R: Scalar> Clock<R> {
+    fn take_lane(&mut self, lane: usize, from: &Self, from_lane: usize) {
+        (self.t[lane], self.h[lane]) = (from.t[from_lane], from.h[from_lane]);
+        for (memory, from) in self.memory.iter_mut().zip(&from.memory) {
+            memory[lane] = from[from_lane];
+        }
+        self.nfe[lane] = from.nfe[from_lane];
+        (self.accepted[lane], self.rejected[lane]) = (from.accepted[from_lane], from.rejected[from_lane]);
+    }
+}
+
+/// Copies one lane of a tile to a lane of another.
+pub(crate) fn copy_lane<R: Scalar>(out: &mut [R], lane: usize, tile: &[R], from_lane: usize) {
+    for (out, x) in out[lane..].iter_mut().step_by(LANES).zip(tile[from_lane..].iter().step_by(LANES)) {
+        *out = *x;
+    }
+}
+
 /// Up to `LANES` trajectories. Arrays are `[D][LANES]`.
 #[derive(Debug)]
 pub(crate) struct Tile<R> {
@@ -122,6 +140,16 @@ impl<R: Scalar> Tile<R> {
     /// Takes its place in a batch of that size.
     pub(crate) fn place(&mut self, batch: usize) {
         self.used = batch.saturating_sub(self.index * LANES).min(LANES);
+    }
+
+    /// Ensemble: takes over another tile's trajectory, wherever it is on its way.
+    pub(crate) fn take_lane(&mut self, lane: usize, from: &Self, from_lane: usize) {
+        (self.alive[lane], self.status[lane]) = (from.alive[from_lane], from.status[from_lane]);
+        self.norms[lane] = from.norms[from_lane];
+        self.clock.take_lane(lane, &from.clock, from_lane);
+        copy_lane(&mut self.y, lane, &from.y, from_lane);
+        copy_lane(&mut self.k_first, lane, &from.k_first, from_lane);
+        copy_lane(&mut self.saves, lane, &from.saves, from_lane);
     }
 
     /// Ensemble: what a lane's trajectory cost.
@@ -258,6 +286,8 @@ pub(crate) struct Room<R> {
     pub(crate) attempt: AttemptRoom<R>,
     pub(crate) scratch: Vec<R>,
     pub(crate) task: TaskRoom<R>,
+    /// Ensemble without a tape: the tile that trajectories stream through.
+    pub(crate) working: Option<Box<Tile<R>>>,
     /// Allocated with the first gradient.
     pub(crate) backward: Option<BackwardRoom<R>>,
 }

@@ -158,22 +158,22 @@ impl Real for f64 {
     }
     #[inline(always)]
     fn exp(self) -> Self {
-        f64::exp(self)
+        Self::exp(self)
     }
     #[inline(always)]
     fn exp2(self) -> Self {
-        f64::exp2(self)
+        Self::exp2(self)
     }
     #[inline(always)]
     fn log2(self) -> Self {
-        f64::log2(self)
+        Self::log2(self)
     }
     #[inline(always)]
     fn ln_1p_unit(self) -> Self {
-        f64::ln_1p(self)
+        Self::ln_1p(self)
     }
     #[inline(always)]
     fn tanh(self) -> Self {
-        f64::tanh(self)
+        Self::tanh(self)
     }
 }
