@@ -101,7 +101,12 @@ impl Error {
         Self::Argument { argument, value: value.to_string(), remedy: remedy.into() }
     }
 
-    pub(crate) fn check_len(argument: &'static str, found: usize, expected: usize, shape: impl FnOnce() -> String) -> Result<()> {
+    pub(crate) fn check_len(
+        argument: &'static str,
+        found: usize,
+        expected: usize,
+        shape: impl FnOnce() -> String,
+    ) -> Result<()> {
         if found == expected { Ok(()) } else { Err(Self::Shape { argument, found, expected, shape: shape() }) }
     }
 }
@@ -131,7 +136,9 @@ impl Status {
             Self::Done | Self::Running => "nothing to do",
             Self::MaxSteps => "raise max_steps, loosen the tolerances, or regularize the dynamics",
             Self::StepTooSmall => "loosen the tolerances, or solve at f64; the dynamics may be discontinuous or stiff",
-            Self::NonFinite => "check the initial state and the weights for infinities; lower the learning rate or clip gradients",
+            Self::NonFinite => {
+                "check the initial state and the weights for infinities; lower the learning rate or clip gradients"
+            }
         }
     }
 }

@@ -1,4 +1,48 @@
 //! Train neural ODEs that need few solver steps.
+//!
+//! A neural ODE's cost is the number of times its adaptive solver evaluates the network (NFE). *Local regularization*
+//! (Pal, Edelman & Rackauckas, ICML 2023) takes the solver's own error estimate of one step at a random time, adds it
+//! to the loss, and so learns dynamics that are easy to integrate.
+//!
+//! # A tour
+//!
+//! A vector field is an [`Mlp`]. An [`OdeProblem`] puts it on an interval, [`SolverOptions`] say how it is solved, and
+//! a [`Solver`] solves batches of it on a [`Cpu`] and differentiates the solution:
+//!
+//! ```
+//! use fewsteps::{Cpu, Mlp, OdeProblem, SaveAt, Solver, SolverOptions, Tolerances};
+//!
+//! # fn main() -> fewsteps::Result<()> {
+//! let field = Mlp::new([2, 32, 2]);
+//! let theta = field.initialize::<f64>(0);
+//! let options = SolverOptions::default()
+//!     .tolerances(Tolerances::both(1e-8))
+//!     .save_at(SaveAt::Times(vec![0.5, 1.0]));
+//! let mut solver = Solver::new(&Cpu::new()?, &OdeProblem::new(field, 0.0, 1.0), &options)?;
+//! let solution = solver.solve(&theta, &[1.0, 0.0])?.check()?; // one trajectory of two features
+//! println!("y(1) = {:?} after {} evaluations", &solution.ys[2..], solution.nfe());
+//! let gradients = solver.gradients(&[0.0, 0.0, 1.0, 1.0])?; // of the sum of y(1)
+//! # assert_eq!(gradients.theta.len(), theta.len());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A [`Trainer`] puts a linear encoder and head around the problem ([`NeuralOde`]), adds a loss, an [`Optimizer`] and a
+//! [`Regularizer`], and makes one call a training step. [`Local`] describes local regularization.
+//!
+//! # Two layouts with two meanings
+//!
+//! In [`Layout::Lockstep`] the batch is one system with one step size, as in the papers; in [`Layout::Ensemble`] each
+//! trajectory has its own, and neither its result nor its cost depends on its neighbours.
+//!
+//! # Failures
+//!
+//! A call that cannot be carried out returns an [`Error`] that names the argument, its value and the remedy. A
+//! trajectory that fails has a [`Status`] and does not take its batch along. Nothing panics on a user's input.
+//!
+//! # Engines
+//!
+//! This version has the native engine alone, at `f32` and `f64`; the specification in [`spec`] knows no device.
 
 pub mod cpu;
 pub mod error;
@@ -7,5 +51,17 @@ pub mod train;
 
 pub use cpu::{Cpu, DenseSolution, Gradients, SavedTimes, Scalar, Solution, Solver, Stats, Workspace};
 pub use error::{Error, Result, Status};
-pub use spec::*;
-pub use train::*;
+pub use spec::{
+    Activation, Adjoint, Checkpoints, Clip, Controller, ControllerMemory, Decision, Hooks, InitialStep, Initialization,
+    InputMap, Layer, Layout, Local, MAX_STAGES, Measure, Method, Mlp, OdeProblem, Optimizer, OptimizerState, PenaltyAt,
+    PenaltyGradient, PenaltyStep, Purpose, Random, Real, Regularizer, Rule, SaveAt, Schedule, SolverOptions,
+    StepControl, StepPenalty, Tableau, TimeInput, Tolerances, philox4x32,
+};
+pub use train::{
+    Batch, Batches, Evaluation, FailurePolicy, Loss, NeuralOde, StepGradients, StepReport, Target, Trainer,
+    TrainerConfig,
+};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

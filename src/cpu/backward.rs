@@ -136,15 +136,7 @@ impl<R: Scalar> Backward<'_, R> {
         }
         self.stepper.keep(&interval, &room.y, &mut room.kept, !interior.is_empty());
         let seeds = Seeds { error: None, interior: &interior, stiffness: None };
-        self.stepper.step_vjp(
-            &interval.h,
-            &room.kept,
-            &seeds,
-            FirstStage::Everything,
-            &mut room.vjp,
-            theta_bar,
-            bar,
-        );
+        self.stepper.step_vjp(&interval.h, &room.kept, &seeds, FirstStage::Everything, &mut room.vjp, theta_bar, bar);
         let stages = self.stepper.tableau.stages();
         stages - usize::from(self.stepper.fsal && interior.is_empty())
     }

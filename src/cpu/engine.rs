@@ -204,9 +204,8 @@ impl<R: Scalar> Engine<R> {
         if let Some(draws) = draws.filter(|d| d.penalty.at == PenaltyAt::Unbiased) {
             let (t0, span) = (self.problem.t0, t1 - self.problem.t0);
             self.probe_slots = draws.uniform.len();
-            self.saves.extend(
-                (0..self.probe_slots).map(|n| SavePoint { t: t0 + draws.position(n) * span, slot: user + n }),
-            );
+            self.saves
+                .extend((0..self.probe_slots).map(|n| SavePoint { t: t0 + draws.position(n) * span, slot: user + n }));
         }
         self.slots = user + self.probe_slots;
     }

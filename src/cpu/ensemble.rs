@@ -280,13 +280,7 @@ impl<R: Scalar> Ensemble<'_, R> {
         }
     }
 
-    fn advance(
-        &self,
-        interval: &Interval<R>,
-        moving: &[bool; LANES],
-        decisions: &Decisions<R>,
-        tile: &mut Tile<R>,
-    ) {
+    fn advance(&self, interval: &Interval<R>, moving: &[bool; LANES], decisions: &Decisions<R>, tile: &mut Tile<R>) {
         let accept: [bool; LANES] = std::array::from_fn(|l| moving[l] && decisions.accept[l]);
         let Tile { y, y1, k_first, k_last, clock, status, .. } = tile;
         select(y, &accept, y1);

@@ -407,7 +407,8 @@ mod tests {
         let scale: Lanes<f64> = std::array::from_fn(|l| l as f64);
         for n in 0..=9 {
             let mut out = vec![f64::NAN; 2 * LANES];
-            let list = terms.iter().take(n).enumerate().map(|(j, t)| (if j % 2 == 0 { 2.0 } else { 0.0 }, t.as_slice()));
+            let list =
+                terms.iter().take(n).enumerate().map(|(j, t)| (if j % 2 == 0 { 2.0 } else { 0.0 }, t.as_slice()));
             combine(&mut out, Some(&base), &scale, list);
             let sum: f64 = (0..n).step_by(2).map(|j| 2.0 * (1.0 + j as f64)).sum();
             assert_eq!(out[LANES + 3], 10.0 + 3.0 * sum, "{n} terms onto a base");

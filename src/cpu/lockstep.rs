@@ -283,13 +283,7 @@ impl<R: Scalar> Lockstep<'_, R> {
         attendee.root_mean_square().1 > 0
     }
 
-    fn attempt(
-        &self,
-        interval: &Interval<R>,
-        first: bool,
-        tile: &mut Tile<R>,
-        room: &mut AttemptRoom<R>,
-    ) {
+    fn attempt(&self, interval: &Interval<R>, first: bool, tile: &mut Tile<R>, room: &mut AttemptRoom<R>) {
         if first {
             let t = [R::from_f64(interval.t0[0]); LANES];
             self.stepper.eval(&t, &tile.y, &mut tile.k_first, room);

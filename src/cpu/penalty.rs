@@ -85,8 +85,7 @@ impl Draws {
 
     /// Accepted step of the n-th probe for one trajectory of an ensemble, which draws for itself.
     fn own_position(&self, n: usize, trajectory: usize) -> f64 {
-        let mut random =
-            Random::new(self.seed, Purpose::RegularizationTime, (self.step << 32) + 1 + trajectory as u64);
+        let mut random = Random::new(self.seed, Purpose::RegularizationTime, (self.step << 32) + 1 + trajectory as u64);
         let uniform = (0..=n).map(|_| random.uniform()).last().unwrap_or(0.0);
         (n as f64 + uniform) / self.uniform.len() as f64
     }
@@ -184,8 +183,7 @@ impl<R: Scalar> Penalty<'_, R> {
             PenaltyAt::Biased => {
                 let own = self.lockstep.is_none();
                 let starts: Lanes<usize> = std::array::from_fn(|l| {
-                    let count =
-                        if own { tile.clock.accepted[l] as usize } else { steps.count(tile) };
+                    let count = if own { tile.clock.accepted[l] as usize } else { steps.count(tile) };
                     let position =
                         if own { self.draws.own_position(n, tile.index * LANES + l) } else { self.draws.position(n) };
                     start_of(position, count)

@@ -16,12 +16,7 @@ pub trait Scalar: Real {
 
     /// `a * b + c`, lane by lane, rounded once where the hardware can.
     #[doc(hidden)]
-    fn fused<S: Simd>(
-        simd: S,
-        a: Self::Register<S>,
-        b: Self::Register<S>,
-        c: Self::Register<S>,
-    ) -> Self::Register<S>;
+    fn fused<S: Simd>(simd: S, a: Self::Register<S>, b: Self::Register<S>, c: Self::Register<S>) -> Self::Register<S>;
 }
 
 impl Scalar for f32 {

@@ -119,12 +119,14 @@ impl Times {
             let run = engine.run();
             let stats =
                 run.map(|r| Stats { nfe: r.nfe, accepted: r.steps.len(), rejected: r.rejected }).unwrap_or_default();
-            return Self { shared: true, steps: run.map(|r| r.steps.clone()).into_iter().collect(), stats: vec![stats] };
+            return Self {
+                shared: true,
+                steps: run.map(|r| r.steps.clone()).into_iter().collect(),
+                stats: vec![stats],
+            };
         }
         let lanes = || engine.tiles().flat_map(|t| (0..t.used).map(move |l| (t, l)));
-        let stats = lanes()
-            .map(|(t, l)| t.stats(l))
-            .collect();
+        let stats = lanes().map(|(t, l)| t.stats(l)).collect();
         let steps = lanes()
             .map(|(t, l)| {
                 t.steps.iter().take(t.clock.accepted[l] as usize).map(|ends| [ends[0][l], ends[1][l]]).collect()
@@ -156,7 +158,8 @@ impl Times {
                     let state = tile.tape.get(i).unwrap_or(&tile.y);
                     let rows = &mut ys[tile.index * LANES * dim..][..tile.used * dim];
                     scatter(state, rows, dim);
-                    for (row, _) in rows.chunks_exact_mut(dim).zip(tile.status).filter(|(_, s)| *s == Status::NonFinite) {
+                    for (row, _) in rows.chunks_exact_mut(dim).zip(tile.status).filter(|(_, s)| *s == Status::NonFinite)
+                    {
                         row.fill(R::from_f64(f64::NAN));
                     }
                 }

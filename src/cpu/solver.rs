@@ -71,11 +71,7 @@ impl<R: Scalar> Solver<R> {
     /// [`Error::Argument`] naming what does not fit in the problem or the options.
     pub fn new(cpu: &Cpu, problem: &OdeProblem, options: &SolverOptions) -> Result<Self> {
         let parameters = problem.field.parameter_count();
-        Ok(Self {
-            engine: Engine::new(cpu.workers(), problem, options, parameters, 0)?,
-            parameters,
-            solved: false,
-        })
+        Ok(Self { engine: Engine::new(cpu.workers(), problem, options, parameters, 0)?, parameters, solved: false })
     }
 
     /// Bytes that solving and differentiating a batch of `batch` trajectories holds when `steps` steps are accepted.
@@ -117,7 +113,12 @@ impl<R: Scalar> Solver<R> {
         let dim = self.engine.dim();
         if y0.is_empty() || !y0.len().is_multiple_of(dim) {
             let expected = y0.len().div_ceil(dim).max(1) * dim;
-            return Err(Error::Shape { argument: "y0", found: y0.len(), expected, shape: format!("[B][{dim}], B > 0") });
+            return Err(Error::Shape {
+                argument: "y0",
+                found: y0.len(),
+                expected,
+                shape: format!("[B][{dim}], B > 0"),
+            });
         }
         self.engine.set_parameters(theta, tape);
         self.engine.reserve(y0.len() / dim);
@@ -234,7 +235,8 @@ impl<R: Scalar> Engine<R> {
         let every_step = matches!(self.options.save_at, SaveAt::Steps | SaveAt::Dense);
         let kept = if every_step { steps } else { steps.div_ceil(checkpoints.stride()) };
         let slots = if every_step { steps + 1 } else { 2 * self.user_slots() };
-        let stages = if self.options.save_at == SaveAt::Dense { steps * self.options.method.tableau().stages() } else { 0 };
+        let stages =
+            if self.options.save_at == SaveAt::Dense { steps * self.options.method.tableau().stages() } else { 0 };
         let (threads, shards) = self.parallelism(batch);
         let segment = if checkpoints.stride() > 1 { checkpoints.stride() * array } else { 0 };
         Workspace {

@@ -1,11 +1,11 @@
 //! [`Tile`]: up to `LANES` trajectories and all that is kept of them; shards and crews, which hold tiles.
 
-use super::engine::TaskRoom;
-use super::{Scalar, Stats};
 use super::dense::LANES;
+use super::engine::TaskRoom;
 use super::lanes::{Lanes, gather, rest_unless};
 use super::penalty::Probe;
 use super::step::{AttemptRoom, KeptStep, Stages, Stepper, VjpRoom};
+use super::{Scalar, Stats};
 use crate::error::Status;
 use crate::spec::MAX_STAGES;
 
@@ -304,11 +304,6 @@ pub(crate) struct BackwardRoom<R> {
 
 impl<R: Scalar> BackwardRoom<R> {
     pub(crate) fn new(stepper: &Stepper<R>, dim: usize) -> Self {
-        Self {
-            kept: stepper.kept_step(),
-            vjp: stepper.vjp_room(),
-            segment: Vec::new(),
-            y: vec![R::ZERO; dim * LANES],
-        }
+        Self { kept: stepper.kept_step(), vjp: stepper.vjp_room(), segment: Vec::new(), y: vec![R::ZERO; dim * LANES] }
     }
 }

@@ -60,12 +60,7 @@ pub(crate) struct Barrier {
 
 impl Barrier {
     pub(crate) const fn new(workers: usize) -> Self {
-        Self {
-            workers,
-            arrived: AtomicUsize::new(0),
-            generation: AtomicUsize::new(0),
-            broken: AtomicBool::new(false),
-        }
+        Self { workers, arrived: AtomicUsize::new(0), generation: AtomicUsize::new(0), broken: AtomicBool::new(false) }
     }
 
     /// Waits until every worker has come here. What they wrote before is visible afterwards.

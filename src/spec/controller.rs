@@ -160,8 +160,7 @@ mod tests {
         // E_old starts at its floor, is the last accepted error afterwards, and a rejection leaves it alone.
         let rows = run(Controller::PI, &[0.5, 0.3, 2.0, f64::NAN, 0.9]);
         let accepted = |e: f64, old: f64| 0.9 * e.powf(-0.7 / 5.0) * old.powf(0.4 / 5.0);
-        let expect =
-            [accepted(0.5, 1e-4), accepted(0.3, 0.5), 0.9 * 2f64.powf(-0.14), 0.2, accepted(0.9, 0.3)];
+        let expect = [accepted(0.5, 1e-4), accepted(0.3, 0.5), 0.9 * 2f64.powf(-0.14), 0.2, accepted(0.9, 0.3)];
         for (row, expected) in rows.iter().zip(expect) {
             assert!((row.1 - expected).abs() < 1e-14, "factor {} instead of {expected}", row.1);
         }

@@ -292,10 +292,10 @@ impl SolverOptions {
                 }
                 tolerances.validate::<R>()?;
                 controller.validate()?;
-                if let InitialStep::Length(h) = initial_step {
-                    if !(h > 0.0 && h.is_finite()) {
-                        return Err(Error::argument("InitialStep::Length", h, "give a positive, finite length"));
-                    }
+                if let InitialStep::Length(h) = initial_step
+                    && !(h > 0.0 && h.is_finite())
+                {
+                    return Err(Error::argument("InitialStep::Length", h, "give a positive, finite length"));
                 }
             }
             StepControl::Fixed { steps: 0 } => {

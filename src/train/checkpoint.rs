@@ -93,7 +93,8 @@ fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 pub(super) fn load<R: Scalar>(path: &Path) -> Result<Loaded<R>> {
     let failed = |reason: String| Error::Checkpoint { path: path.into(), reason };
     let bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.into(), source })?;
-    let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| failed(format!("not a safetensors file: {e}")))?;
+    let (_, metadata) =
+        SafeTensors::read_metadata(&bytes).map_err(|e| failed(format!("not a safetensors file: {e}")))?;
     let header = metadata.metadata().as_ref().and_then(|m| m.get(KEY));
     let header = header.ok_or_else(|| failed("a safetensors file, but none of ours".into()))?;
     let header: Header = serde_json::from_str(header).map_err(|e| failed(format!("unreadable metadata: {e}")))?;

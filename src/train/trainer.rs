@@ -259,8 +259,7 @@ impl<R: Scalar> Trainer<R> {
         let mut report = self.differentiate(batch)?;
         let abort = self.config.failure == FailurePolicy::Abort;
         if report.failed < batch.inputs.len() / self.config.model.input_width() {
-            report.gradient_norm =
-                self.config.optimizer.update(&mut self.state, &mut self.theta, &mut self.gradient);
+            report.gradient_norm = self.config.optimizer.update(&mut self.state, &mut self.theta, &mut self.gradient);
             report.skipped = !report.gradient_norm.is_finite();
         } else {
             report.skipped = true;
@@ -349,7 +348,12 @@ impl<R: Scalar> Trainer<R> {
         let found = batch.inputs.len();
         if found == 0 || !found.is_multiple_of(width) {
             let expected = found.div_ceil(width).max(1) * width;
-            return Err(Error::Shape { argument: "Batch::inputs", found, expected, shape: format!("[B][{width}], B > 0") });
+            return Err(Error::Shape {
+                argument: "Batch::inputs",
+                found,
+                expected,
+                shape: format!("[B][{width}], B > 0"),
+            });
         }
         check_finite("Batch::inputs", batch.inputs)?;
         let count = found / width;
@@ -382,7 +386,8 @@ impl<R: Scalar> Trainer<R> {
     pub fn resume(cpu: &Cpu, path: &Path) -> Result<(Self, BTreeMap<String, String>)> {
         let loaded = checkpoint::load::<R>(path)?;
         let mut trainer = Self::new(cpu, loaded.config)?;
-        let wrong = |what: &str| Error::Checkpoint { path: path.into(), reason: format!("{what} do not fit the model") };
+        let wrong =
+            |what: &str| Error::Checkpoint { path: path.into(), reason: format!("{what} do not fit the model") };
         if loaded.theta.len() != trainer.theta.len() {
             return Err(wrong("its parameters"));
         }

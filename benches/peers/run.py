@@ -1,0 +1,89 @@
+"""fewsteps against its peers on the same dumped problems, alternating, one process at a time.
+
+    python3 -m venv venv && venv/bin/pip install -r requirements.txt     # about 6 GB
+    cargo build --release && venv/bin/python run.py [--rounds 3] [--only W1,W5]
+
+Every round runs fewsteps, then each peer, for every row; a program's figure is its best median over the rounds. The
+table ends with the ratio of the fastest peer to fewsteps, and shows the losses and gradient norms side by side.
+"""
+import argparse, json, os, subprocess, sys, tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROWS = {  # (workload, mode): peers with their options
+    ("W1", "forward"): ["diffrax", "diffrax --dt0 hairer", "torchode", "torchdiffeq"],
+    ("W1", "train"): ["diffrax --grad discrete", "torchode", "torchdiffeq --grad discrete"],
+    ("W2b", "forward"): ["diffrax", "diffrax --dt0 hairer", "torchode", "torchdiffeq"],
+    ("W2b", "train"): ["diffrax --grad discrete --max-steps 64", "torchode", "torchdiffeq --grad discrete"],
+    ("W2a", "forward"): ["diffrax", "torchode --method dopri5", "torchdiffeq"],
+    ("W2a", "train"): ["diffrax --grad adjoint", "torchode --method dopri5", "torchdiffeq --grad discrete"],
+    ("W5", "forward"): ["diffrax --batching chunk", "torchode", "torchdiffeq"],
+}
+REGULARIZED = [("W1", "train"), ("W2b", "train")]
+
+
+def measure(command):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    if not lines:
+        return dict(error=(done.stderr.strip().splitlines() or ["no output"])[-1])
+    return json.loads(lines[-1])
+
+
+def better(old, new):
+    if old is None or "error" in old:
+        return new
+    return old if "error" in new or old["ms_median"] <= new["ms_median"] else new
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument("--binary", default=os.path.join(HERE, "../../target/release/fewsteps"))
+    ap.add_argument("--rounds", type=int, default=2)
+    ap.add_argument("--threads", type=int, default=2)
+    ap.add_argument("--seconds", type=float, default=1.0, help="timed at least this long, per program and round")
+    ap.add_argument("--only", default="", help="workloads, separated by commas")
+    ap.add_argument("--json", metavar="FILE", help="also write every figure here")
+    a = ap.parse_args()
+    only = set(filter(None, a.only.split(",")))
+    common = ["--threads", str(a.threads), "--min-seconds", str(a.seconds), "--json"]
+    best = {}
+    with tempfile.TemporaryDirectory() as dump:
+        subprocess.run([sys.executable, os.path.join(HERE, "common.py"), "--dump", dump], check=True)
+        for _ in range(a.rounds):
+            for (workload, mode), peers in ROWS.items():
+                if only and workload not in only:
+                    continue
+                ours = [a.binary, "bench-workload", workload, "--mode", mode, "--dump", dump, *common]
+                runs = [("fewsteps", ours)]
+                if workload == "W2a":
+                    runs.append(("fewsteps dopri5", ours + ["--method", "dopri5"]))
+                if (workload, mode) in REGULARIZED:
+                    runs += [(f"fewsteps {reg}", ours + ["--reg", reg]) for reg in ("unbiased", "biased")]
+                for peer in peers:
+                    name, *options = peer.split()
+                    script = os.path.join(HERE, f"peer_{name}.py")
+                    runs.append((peer, [sys.executable, script, "--workload", workload, "--mode", mode, *options, *common]))
+                for name, command in runs:
+                    got = measure(command)
+                    key = (workload, mode, name)
+                    best[key] = better(best.get(key), got)
+                    print(*key, got.get("ms_median", got.get("error")), file=sys.stderr, flush=True)
+    print("| workload | program | nfe | ms | fastest peer / this | loss | gradient norm |")
+    print("|---|---|---:|---:|---:|---:|---:|")
+    for (workload, mode), _ in ROWS.items():
+        rows = {name: r for (w, m, name), r in best.items() if (w, m) == (workload, mode)}
+        peers = [r["ms_median"] for name, r in rows.items() if not name.startswith("fewsteps") and "error" not in r]
+        for name, r in rows.items():
+            if "error" in r:
+                print(f"| {workload} {mode} | {name} | | {r['error']} | | | |")
+                continue
+            ratio = f"{min(peers) / r['ms_median']:.2f}" if peers else ""
+            norm = f"{r['grad_norm']:.6g}" if r.get("grad_norm") is not None else ""
+            print(f"| {workload} {mode} | {name} | {r.get('nfe', '')} | {r['ms_median']:.3f} | {ratio} | {r['value']:.6g} | {norm} |")
+    if a.json:
+        with open(a.json, "w") as out:
+            json.dump([dict(zip(("workload", "mode", "program"), k), **r) for k, r in best.items()], out, indent=1)
+
+
+if __name__ == "__main__":
+    main()
