@@ -9,7 +9,7 @@ use super::dense::LANES;
 use super::ensemble::interior_weights;
 use super::lanes::{Lanes, add, add_weighted, rest_unless};
 use super::lockstep::within;
-use super::step::{FirstStage, InteriorSeed, Interval, Seeds, Stepper};
+use super::step::{FirstStage, Interval, Seeds, Stepper};
 use super::tile::{BackwardRoom, SavePoint, Tile};
 
 /// The steps that a batch took.
@@ -115,7 +115,32 @@ impl<R: Scalar> Backward<'_, R> {
         if moving.contains(&false) {
             rest_unless(&mut room.y, &moving);
         }
-        let mut interior = Vec::new();
+        let inside = self.seed_saves(tile, &interval, &moving, room, bar);
+        if self.every_step {
+            add_weighted(bar, &indicator(&moving), tile_slot(tile, step + 1));
+        }
+        self.stepper.keep(&interval, &room.y, &mut room.kept, inside);
+        let seeds = Seeds { error: None, stages: inside.then_some(&room.stage_bars[..]), stiffness: None };
+        let BackwardRoom { kept, vjp, .. } = room;
+        self.stepper.step_vjp(&interval.h, kept, &seeds, FirstStage::Everything, vjp, theta_bar, bar);
+        if inside {
+            add(bar, &room.start_bar);
+        }
+        let stages = self.stepper.tableau.stages();
+        stages - usize::from(self.stepper.fsal && !inside)
+    }
+
+    /// Hands out the cotangents of the states saved in this step: those at its end to `bar`, those within to the
+    /// stages and the start, `y(t) = y + h sum b_i(theta) k_i`. Whether there were any within.
+    fn seed_saves(
+        &self,
+        tile: &Tile<R>,
+        interval: &Interval<R>,
+        moving: &[bool; LANES],
+        room: &mut BackwardRoom<R>,
+        bar: &mut [R],
+    ) -> bool {
+        let mut any_inside = false;
         for point in self.saves {
             let here: [bool; LANES] =
                 std::array::from_fn(|l| moving[l] && within(point.t, interval.t0[l], interval.t1[l]));
@@ -123,22 +148,22 @@ impl<R: Scalar> Backward<'_, R> {
                 continue;
             }
             let save_bar = tile_slot(tile, point.slot);
-            let at_end: [bool; LANES] = std::array::from_fn(|l| here[l] && point.t == interval.t1[l]);
-            let inside: [bool; LANES] = std::array::from_fn(|l| here[l] && !at_end[l]);
-            add_weighted(bar, &indicator(&at_end), save_bar);
-            if inside.contains(&true) && save_bar.iter().any(|&x| x != R::ZERO) {
-                let weights = interior_weights(self.stepper, &interval, point.t, &inside);
-                interior.push(InteriorSeed { weights, bar: save_bar, mask: indicator(&inside) });
+            let inside: [bool; LANES] = std::array::from_fn(|l| here[l] && point.t != interval.t1[l]);
+            add_weighted(bar, &indicator(&std::array::from_fn(|l| here[l] && !inside[l])), save_bar);
+            if !inside.contains(&true) || save_bar.iter().all(|&x| x == R::ZERO) {
+                continue;
             }
+            if !any_inside {
+                room.clear_stage_bars(self.stepper.tableau.stages());
+                any_inside = true;
+            }
+            let weights = interior_weights(self.stepper, interval, point.t, &inside);
+            for (stage_bar, weight) in room.stage_bars.iter_mut().zip(&weights) {
+                add_weighted(stage_bar, weight, save_bar);
+            }
+            add_weighted(&mut room.start_bar, &indicator(&inside), save_bar);
         }
-        if self.every_step {
-            add_weighted(bar, &indicator(&moving), tile_slot(tile, step + 1));
-        }
-        self.stepper.keep(&interval, &room.y, &mut room.kept, !interior.is_empty());
-        let seeds = Seeds { error: None, interior: &interior, stiffness: None };
-        self.stepper.step_vjp(&interval.h, &room.kept, &seeds, FirstStage::Everything, &mut room.vjp, theta_bar, bar);
-        let stages = self.stepper.tableau.stages();
-        stages - usize::from(self.stepper.fsal && interior.is_empty())
+        any_inside
     }
 }
 

@@ -352,12 +352,12 @@ impl<R: Scalar> Penalty<'_, R> {
             y1_bar.fill(R::ZERO);
             Seeds {
                 error: None,
-                interior: &[],
+                stages: None,
                 stiffness: Some(StiffnessSeed { k_difference: error, state_difference: y1 }),
             }
         } else {
             scaled_norm_vjp(error, bar, y1_bar, &weights[0], stepper.atol, stepper.rtol, y, y1);
-            Seeds { error: Some(error), interior: &[], stiffness: None }
+            Seeds { error: Some(error), stages: None, stiffness: None }
         };
         let first = match gradient {
             PenaltyGradient::Published => FirstStage::Nothing,

@@ -72,15 +72,6 @@ pub(crate) struct VjpRoom<R> {
     cotangents: Cotangents<R>,
 }
 
-/// The cotangent of a state interpolated within a step: `bar`, and the interpolant's weights times `h`, a lane.
-#[derive(Debug)]
-pub(crate) struct InteriorSeed<'a, R> {
-    pub(crate) weights: [Lanes<R>; MAX_STAGES],
-    pub(crate) bar: &'a [R],
-    /// 1 in the lanes that saved in this step, else 0.
-    pub(crate) mask: Lanes<R>,
-}
-
 /// Cotangents of the last two stages and their states, which the stiffness measure has.
 #[derive(Debug)]
 pub(crate) struct StiffnessSeed<'a, R> {
@@ -94,7 +85,8 @@ pub(crate) struct StiffnessSeed<'a, R> {
 #[derive(Debug)]
 pub(crate) struct Seeds<'a, R> {
     pub(crate) error: Option<&'a [R]>,
-    pub(crate) interior: &'a [InteriorSeed<'a, R>],
+    /// Cotangents of the stages themselves, which states interpolated within the step have.
+    pub(crate) stages: Option<&'a [Vec<R>]>,
     pub(crate) stiffness: Option<StiffnessSeed<'a, R>>,
 }
 
@@ -258,7 +250,7 @@ impl<R: Scalar> Stepper<R> {
     ///
     /// With `Y_i = y + h sum_j a_ij k_j` and `k_i = f(Y_i)`, from the last stage to the first:
     /// `k_i_bar = h (b_i y1_bar + b_error_i e_bar + sum_(j>i) a_ji Y_j_bar) + seeds`, `Y_i_bar = k_i_bar^T df/dy`,
-    /// and at the end `y_bar = y1_bar + sum Y_i_bar + seeds`. Where the last stage's state is the step's end itself
+    /// and at the end `y_bar = y1_bar + sum Y_i_bar`. Where the last stage's state is the step's end itself
     /// (FSAL), its cotangent joins `y1_bar` first.
     pub(crate) fn step_vjp(
         &self,
@@ -272,7 +264,7 @@ impl<R: Scalar> Stepper<R> {
     ) {
         let Tableau { a, b, b_error, .. } = self.tableau;
         let stages = self.tableau.stages();
-        let last_needed = seeds.error.is_some() || seeds.stiffness.is_some() || !seeds.interior.is_empty();
+        let last_needed = seeds.error.is_some() || seeds.stiffness.is_some() || seeds.stages.is_some();
         let mut begun = stages;
         for i in (0..stages).rev() {
             let is_end = self.fsal && i + 1 == stages;
@@ -287,8 +279,8 @@ impl<R: Scalar> Stepper<R> {
             let end = std::iter::once((b[i], &*bar));
             let error = seeds.error.zip(*b_error).map(|(e_bar, weights)| (weights[i], e_bar));
             combine(k_bar, None, h, end.chain(error).chain(later_terms));
-            for seed in seeds.interior {
-                add_weighted(k_bar, &seed.weights[i], seed.bar);
+            if let Some(stage_bars) = seeds.stages {
+                add(k_bar, &stage_bars[i]);
             }
             let sign = if i + 1 == stages { R::ONE } else { -R::ONE };
             let stiffness = seeds.stiffness.as_ref().filter(|_| i + 2 >= stages);
@@ -311,9 +303,6 @@ impl<R: Scalar> Stepper<R> {
         let first_with_state = if first == FirstStage::Everything { begun } else { 1 };
         for y_bar in &room.state_bars[first_with_state.min(count)..count] {
             add(bar, y_bar);
-        }
-        for seed in seeds.interior {
-            add_weighted(bar, &seed.mask, seed.bar);
         }
     }
 

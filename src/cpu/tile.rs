@@ -300,10 +300,29 @@ pub(crate) struct BackwardRoom<R> {
     /// States between two checkpoints.
     pub(crate) segment: Vec<Vec<R>>,
     pub(crate) y: Vec<R>,
+    /// Cotangents that states saved within a step give to its stages, and to its start; allocated when there are any.
+    pub(crate) stage_bars: Vec<Vec<R>>,
+    pub(crate) start_bar: Vec<R>,
 }
 
 impl<R: Scalar> BackwardRoom<R> {
     pub(crate) fn new(stepper: &Stepper<R>, dim: usize) -> Self {
-        Self { kept: stepper.kept_step(), vjp: stepper.vjp_room(), segment: Vec::new(), y: vec![R::ZERO; dim * LANES] }
+        Self {
+            kept: stepper.kept_step(),
+            vjp: stepper.vjp_room(),
+            segment: Vec::new(),
+            y: vec![R::ZERO; dim * LANES],
+            stage_bars: Vec::new(),
+            start_bar: Vec::new(),
+        }
+    }
+
+    pub(crate) fn clear_stage_bars(&mut self, stages: usize) {
+        let n = self.y.len();
+        self.stage_bars.resize_with(stages, Vec::new);
+        for bar in self.stage_bars.iter_mut().chain([&mut self.start_bar]) {
+            bar.clear();
+            bar.resize(n, R::ZERO);
+        }
     }
 }
