@@ -220,8 +220,11 @@ impl<R: Scalar> Lockstep<'_, R> {
             }
             let t_next = end_of_step(t, h, t1);
             if step_too_small(t, t_next, t1, t1 - t0) {
-                run.status = Status::StepTooSmall;
-                break;
+                h = last_good;
+                if !self.give_up(crew, attendee, Status::StepTooSmall, 1.0) {
+                    run.status = Status::StepTooSmall;
+                }
+                continue;
             }
             let interval = Interval::shared(t, t_next);
             self.attempt_all(&interval, !k1_ready, crew, attendee);
@@ -244,20 +247,27 @@ impl<R: Scalar> Lockstep<'_, R> {
             run.rejected += 1;
             k1_ready = true;
             failures = if error.is_finite() { 0 } else { failures + 1 };
-            for tile in crew.tiles_mut().0 {
-                tile.drop_stages();
-                if failures == PATIENCE {
-                    let bad = tile.norms.map(|sum| !sum.is_finite());
-                    tile.quarantine(&bad, Status::NonFinite);
-                }
-            }
+            crew.tiles_mut().0.for_each(Tile::drop_stages);
             if failures == PATIENCE {
                 (failures, h) = (0, last_good);
-                if !self.anyone_alive(crew, attendee) {
+                if !self.give_up(crew, attendee, Status::NonFinite, f64::INFINITY) {
                     run.status = Status::NonFinite;
                 }
             }
         }
+    }
+
+    /// Gives up the lanes whose own error in the last attempt is not finite, or above `bound`: they keep the batch from
+    /// going on. False when that leaves nobody, or was nobody.
+    fn give_up(&self, crew: &mut Crew<R>, attendee: &mut Attendee<'_>, status: Status, bound: f64) -> bool {
+        let before = self.alive(crew, attendee);
+        let features = self.stepper.field.dim() as f64;
+        for tile in crew.tiles_mut().0 {
+            let above = |sum: R| !sum.is_finite() || (sum.to_f64() / features).sqrt() > bound;
+            tile.quarantine(&tile.norms.map(above), status);
+        }
+        let after = self.alive(crew, attendee);
+        0 < after && after < before
     }
 
     /// One attempt on every tile of the crew; puts down their error norms.
@@ -275,12 +285,12 @@ impl<R: Scalar> Lockstep<'_, R> {
         }
     }
 
-    /// Whether any lane of the batch still counts; asked when some have been given up.
-    fn anyone_alive(&self, crew: &Crew<R>, attendee: &mut Attendee<'_>) -> bool {
+    /// Numbers that still count, in the whole batch.
+    fn alive(&self, crew: &Crew<R>, attendee: &mut Attendee<'_>) -> usize {
         for tile in crew.tiles() {
             attendee.put(tile, &[R::ZERO; LANES]);
         }
-        attendee.root_mean_square().1 > 0
+        attendee.root_mean_square().1
     }
 
     fn attempt(&self, interval: &Interval<R>, first: bool, tile: &mut Tile<R>, room: &mut AttemptRoom<R>) {
@@ -327,13 +337,18 @@ impl<R: Scalar> Lockstep<'_, R> {
         let (tiles, room) = crew.tiles_mut();
         for tile in tiles {
             self.stepper.eval(&t, &tile.y, &mut tile.k_first, &mut room.attempt);
-            let (y, k) = (finite_lanes(&tile.y), finite_lanes(&tile.k_first));
-            if (0..tile.used).any(|l| !(y[l] && k[l])) {
-                tile.quarantine(&std::array::from_fn(|l| !(y[l] && k[l])), Status::NonFinite);
+            // A lane whose derivative has no finite norm cannot take any step.
+            let Tile { y, k_first, norms, .. } = &mut *tile;
+            scaled_squares(norms, self.stepper.atol, self.stepper.rtol, k_first, y, y);
+            let finite = finite_lanes(y);
+            let bad: [bool; LANES] = std::array::from_fn(|l| !(finite[l] && norms[l].is_finite()));
+            *norms = [R::ZERO; LANES];
+            if (0..tile.used).any(|l| bad[l]) {
+                tile.quarantine(&bad, Status::NonFinite);
                 self.stepper.eval(&t, &tile.y, &mut tile.k_first, &mut room.attempt);
             }
         }
-        if !self.anyone_alive(crew, attendee) {
+        if self.alive(crew, attendee) == 0 {
             run.status = Status::NonFinite;
             return span;
         }

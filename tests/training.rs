@@ -1,0 +1,312 @@
+//! The trainer: losses, encoder and head, resume, failures, memory.
+
+use std::alloc::{GlobalAlloc, Layout as MemoryLayout, System};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use fewsteps::{
+    Activation, Batch, Batches, Cpu, Error, FailurePolicy, Layout, Local, Loss, Mlp, NeuralOde, OdeProblem, Optimizer,
+    Purpose, Random, Regularizer, SaveAt, Schedule, SolverOptions, StepControl, Target, TimeInput, Tolerances, Trainer,
+    TrainerConfig,
+};
+
+/// Counts the bytes that are allocated, so that a test can tell a steady state from slow growth.
+struct Counting;
+
+static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: hands every request on to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: MemoryLayout) -> *mut u8 {
+        ALLOCATED.fetch_add(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller's promise, handed on.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: MemoryLayout) {
+        // SAFETY: the caller's promise, handed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn cpu() -> Cpu {
+    Cpu::with_threads(2).expect("two threads start")
+}
+
+/// A small classifier with everything in it: encoder, time input, head.
+fn classifier(regularizer: impl Into<Regularizer>) -> TrainerConfig {
+    let field = Mlp::new([4, 12, 4]).time_input(TimeInput::Every);
+    let options = SolverOptions::default().tolerances(Tolerances::both(1e-4));
+    let model = NeuralOde::new(OdeProblem::new(field, 0.0, 1.0), options).encoder(6).head(3);
+    TrainerConfig::new(model, Loss::CrossEntropy).optimizer(Optimizer::adam(1e-2)).regularizer(regularizer).seed(5)
+}
+
+/// Points around three centres.
+fn points(count: usize) -> (Vec<f32>, Vec<u32>) {
+    let mut random = Random::new(1, Purpose::Data, 0);
+    let labels: Vec<u32> = (0..count).map(|_| u32::try_from(random.below(3)).expect("below 3")).collect();
+    let inputs = labels
+        .iter()
+        .flat_map(|&label| (0..6).map(move |i| if i % 3 == label { 1.0 } else { 0.0 }))
+        .map(|centre: f64| (centre + 0.3 * random.normal()) as f32)
+        .collect();
+    (inputs, labels)
+}
+
+#[test]
+fn learns_with_every_optimizer() {
+    let (inputs, labels) = points(96);
+    let batch = Batch { inputs: &inputs, target: Target::Labels(&labels) };
+    for optimizer in [
+        Optimizer::sgd(0.3),
+        Optimizer::momentum(0.05, 0.9),
+        Optimizer::adam(1e-2).clip_norm(1.0),
+        Optimizer::adamw(1e-2, 1e-3),
+        Optimizer::adamax(2e-2),
+        Optimizer::adabelief(1e-2),
+        Optimizer::rmsprop(Schedule::warmup(5, Schedule::cosine(5e-3, 1e-3, 60))),
+    ] {
+        let config = classifier(Local::unbiased()).optimizer(optimizer.clone());
+        let mut trainer = Trainer::<f32>::new(&cpu(), config).expect("a valid model");
+        let before = trainer.evaluate(&batch).expect("evaluates");
+        for _ in 0..60 {
+            trainer.step(&batch).expect("a step");
+        }
+        let after = trainer.evaluate(&batch).expect("evaluates");
+        assert!(after.loss < 0.5 * before.loss, "{:?}: {} -> {}", optimizer.rule, before.loss, after.loss);
+        assert!(after.correct > 85, "{:?}: {} of 96 right", optimizer.rule, after.correct);
+    }
+}
+
+/// Central differences of the task's loss at `f64` with fixed steps, for every parameter.
+fn check_gradient(config: TrainerConfig, batch: &Batch<'_, f64>, name: &str) {
+    let mut trainer = Trainer::<f64>::new(&cpu(), config).expect("a valid model");
+    let found = trainer.gradients(batch).expect("a gradient").gradient;
+    let theta = trainer.parameters().to_vec();
+    let scale = found.iter().fold(0.0f64, |m, g| m.max(g.abs()));
+    assert!(scale > 1e-4, "{name}: the gradient is not zero");
+    for i in 0..theta.len() {
+        let h = 1e-5;
+        let mut loss = |shift: f64| {
+            let mut moved = theta.clone();
+            moved[i] += shift;
+            trainer.set_parameters(&moved).expect("the model's parameters");
+            trainer.evaluate(batch).expect("evaluates").loss
+        };
+        let difference = (loss(h) - loss(-h)) / (2.0 * h);
+        let error = (found[i] - difference).abs();
+        assert!(error < 1e-8 * scale.max(1.0) + 1e-7 * scale, "{name}: parameter {i}: {} not {difference}", found[i]);
+    }
+}
+
+#[test]
+fn gradients_of_encoder_field_and_head_are_exact() {
+    let (inputs, labels) = points(35);
+    let inputs: Vec<f64> = inputs.into_iter().map(f64::from).collect();
+    for layout in [Layout::Lockstep, Layout::Ensemble] {
+        for activation in [Activation::Tanh, Activation::Gelu] {
+            let field = Mlp::new([3, 5, 3]).time_input(TimeInput::First).activation(activation);
+            let options = SolverOptions::default().step_control(StepControl::Fixed { steps: 3 }).layout(layout);
+            let problem = OdeProblem::new(field, 0.0, 1.0);
+            let model = NeuralOde::new(problem.clone(), options.clone()).encoder(6).head(3);
+            let batch = Batch { inputs: &inputs, target: Target::Labels(&labels) };
+            check_gradient(TrainerConfig::new(model, Loss::CrossEntropy), &batch, "cross-entropy");
+
+            let options = options.save_at(SaveAt::Times(vec![0.0, 0.21, 0.5, 1.0]));
+            let states: Vec<f64> = (0..4 * 35 * 2).map(|i| f64::from(i % 7) / 7.0).collect();
+            let batch = Batch { inputs: &inputs, target: Target::States(&states) };
+            let model = NeuralOde::new(problem, options).encoder(6).head(2);
+            check_gradient(TrainerConfig::new(model, Loss::Mse), &batch, "mean square");
+        }
+    }
+}
+
+#[test]
+fn resumes_to_the_same_bits() {
+    let (inputs, labels) = points(100);
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("checkpoint.safetensors");
+    let mut batches = Batches::new(100, 32, 3);
+    let step = |trainer: &mut Trainer<f32>, batches: &mut Batches| {
+        let (mut x, mut y) = (Vec::new(), Vec::new());
+        for &i in batches.at(trainer.steps()) {
+            x.extend_from_slice(&inputs[i * 6..(i + 1) * 6]);
+            y.push(labels[i]);
+        }
+        trainer.step(&Batch { inputs: &x, target: Target::Labels(&y) }).expect("a step")
+    };
+    let config = classifier(Local::biased().coefficient(Schedule::exponential(1.0, 0.1, 20)));
+    let mut straight = Trainer::<f32>::new(&cpu(), config).expect("a valid model");
+    for _ in 0..9 {
+        step(&mut straight, &mut batches);
+    }
+    let metadata = BTreeMap::from([("epoch".to_owned(), "2".to_owned())]);
+    straight.save(&path, &metadata).expect("a checkpoint");
+    let (mut resumed, found) = Trainer::<f32>::resume(&cpu(), &path).expect("resumes");
+    assert_eq!(found, metadata, "the caller's metadata comes back");
+    let mut fresh = Batches::new(100, 32, 3);
+    for _ in 0..9 {
+        let (a, b) = (step(&mut straight, &mut batches), step(&mut resumed, &mut fresh));
+        assert_eq!(a, b, "reports agree");
+    }
+    assert_eq!(straight.parameters(), resumed.parameters(), "parameters agree to the bit");
+}
+
+#[test]
+fn damaged_checkpoints_are_refused_and_the_old_file_survives_a_failed_write() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("checkpoint.safetensors");
+    let trainer = Trainer::<f32>::new(&cpu(), classifier(Regularizer::None)).expect("a valid model");
+    trainer.save(&path, &BTreeMap::new()).expect("a checkpoint");
+    let good = std::fs::read(&path).expect("the file");
+    for (name, bytes) in [
+        ("empty", Vec::new()),
+        ("truncated", good[..good.len() - 100].to_vec()),
+        ("header cut", good[..50].to_vec()),
+        ("not ours", b"hello, world, this is no checkpoint".to_vec()),
+        ("nan inside", {
+            let mut bytes = good.clone();
+            let at = bytes.len() - 4;
+            bytes[at..].copy_from_slice(&f32::NAN.to_le_bytes());
+            bytes
+        }),
+    ] {
+        let damaged = directory.path().join("damaged.safetensors");
+        std::fs::write(&damaged, bytes).expect("a file");
+        let error = Trainer::<f32>::resume(&cpu(), &damaged).expect_err(name);
+        assert!(matches!(error, Error::Checkpoint { .. }), "{name}: {error}");
+    }
+    let error = Trainer::<f64>::resume(&cpu(), &path).expect_err("the wrong scalar");
+    assert!(error.to_string().contains("f32"), "names the scalar: {error}");
+    let missing = Trainer::<f32>::resume(&cpu(), &directory.path().join("none")).expect_err("no such file");
+    assert!(matches!(missing, Error::Io { .. }), "{missing}");
+    let unwritable = path.join("below-a-file.safetensors");
+    assert!(matches!(trainer.save(&unwritable, &BTreeMap::new()), Err(Error::Io { .. })), "not a directory");
+    assert_eq!(std::fs::read(&path).expect("the file"), good, "the checkpoint is as it was");
+}
+
+#[test]
+fn penalties_are_apart_from_the_loss_and_off_at_evaluation() {
+    let (inputs, labels) = points(64);
+    let batch = Batch { inputs: &inputs, target: Target::Labels(&labels) };
+    let mut vanilla = Trainer::<f32>::new(&cpu(), classifier(Regularizer::None)).expect("a valid model");
+    let mut local = Trainer::<f32>::new(&cpu(), classifier(Local::unbiased().coefficient(3.0))).expect("a valid model");
+    let (a, b) = (vanilla.gradients(&batch).expect("a gradient"), local.gradients(&batch).expect("a gradient"));
+    assert_eq!(a.report.loss, b.report.loss, "the task's loss does not contain the penalty");
+    assert_eq!((a.report.nfe, a.report.penalty), (b.report.nfe, 0.0), "an unbiased penalty leaves the solve alone");
+    assert!(b.report.penalty > 0.0 && b.report.coefficient == 3.0, "the penalty is reported: {:?}", b.report);
+    assert_ne!(a.gradient, b.gradient, "and is in the gradient");
+    assert_eq!(vanilla.evaluate(&batch).expect("evaluates"), local.evaluate(&batch).expect("evaluates"), "evaluation");
+}
+
+#[test]
+fn regularization_lowers_nfe() {
+    let (inputs, labels) = points(96);
+    let batch = Batch { inputs: &inputs, target: Target::Labels(&labels) };
+    let nfe = |regularizer: Regularizer| {
+        let config = classifier(regularizer);
+        let mut config = config.optimizer(Optimizer::adam(3e-2));
+        config.model.options = config.model.options.tolerances(Tolerances::both(1e-6));
+        let mut trainer = Trainer::<f32>::new(&cpu(), config).expect("a valid model");
+        for _ in 0..150 {
+            trainer.step(&batch).expect("a step");
+        }
+        let e = trainer.evaluate(&batch).expect("evaluates");
+        assert!(e.correct > 90, "{} of 96 right", e.correct);
+        e.nfe
+    };
+    let vanilla = nfe(Regularizer::None);
+    for (name, local) in [("unbiased", Local::unbiased()), ("biased", Local::biased())] {
+        let regularized = nfe(local.coefficient(0.3).into());
+        assert!(regularized < vanilla, "{name}: {regularized} instead of {vanilla}");
+    }
+}
+
+#[test]
+fn bad_batches_are_named() {
+    let (inputs, labels) = points(8);
+    let mut trainer = Trainer::<f32>::new(&cpu(), classifier(Regularizer::None)).expect("a valid model");
+    let theta = trainer.parameters().to_vec();
+    let mut nan = inputs.clone();
+    nan[13] = f32::NAN;
+    let cases: [(&[f32], Target<'_, f32>, &str); 7] = [
+        (&[], Target::Labels(&[]), "Batch::inputs"),
+        (&inputs[..7], Target::Labels(&labels), "Batch::inputs"),
+        (&nan, Target::Labels(&labels), "Batch::inputs[13]"),
+        (&inputs, Target::Labels(&labels[..7]), "Target::Labels"),
+        (&inputs, Target::Labels(&[0, 1, 2, 3, 0, 0, 0, 0]), "sample 3"),
+        (&inputs, Target::States(&[0.0; 24]), "Target::States"),
+        (&inputs, Target::States(&[f32::INFINITY; 24]), "Target::States"),
+    ];
+    for (inputs, target, name) in cases {
+        let error = trainer.step(&Batch { inputs, target }).expect_err(name);
+        assert!(error.to_string().contains(name), "{error} should name {name}");
+    }
+    assert_eq!((trainer.steps(), trainer.parameters()), (0, &theta[..]), "nothing was changed");
+}
+
+/// A field that one sample of the batch drives over a pole.
+fn explosive(failure: FailurePolicy, layout: Layout) -> Trainer<f32> {
+    let field = Mlp::new([1, 1]).input_map(fewsteps::InputMap::Cube);
+    let options = SolverOptions::default().layout(layout).max_steps(400);
+    let model = NeuralOde::new(OdeProblem::new(field, 0.0, 1.0), options);
+    let config = TrainerConfig::new(model, Loss::Mse).failure(failure).optimizer(Optimizer::sgd(1e-2));
+    let mut trainer = Trainer::new(&cpu(), config).expect("a valid model");
+    trainer.set_parameters(&[1.0, 0.0]).expect("y' = y^3");
+    trainer
+}
+
+#[test]
+fn failing_trajectories_abort_or_are_left_out() {
+    let good = [0.1f32, 0.2, -0.3];
+    let bad = [0.1f32, 0.2, 1e12, -0.3];
+    let target = [0.0f32; 4];
+    for layout in [Layout::Lockstep, Layout::Ensemble] {
+        let mut trainer = explosive(FailurePolicy::Abort, layout);
+        let error =
+            trainer.step(&Batch { inputs: &bad, target: Target::States(&target) }).expect_err("aborts");
+        assert!(matches!(error, Error::Trajectory { failed: 1, batch: 4, index: 2, .. }), "{layout:?}: {error}");
+        assert_eq!(trainer.parameters(), [1.0, 0.0], "{layout:?}: an aborted step changes nothing");
+
+        let mut skipping = explosive(FailurePolicy::Skip, layout);
+        let with = skipping.gradients(&Batch { inputs: &bad, target: Target::States(&target) }).expect("skips");
+        let without =
+            skipping.gradients(&Batch { inputs: &good, target: Target::States(&target[..3]) }).expect("a gradient");
+        assert_eq!(with.report.failed, 1, "{layout:?}: counted");
+        for (a, b) in with.gradient.iter().zip(&without.gradient) {
+            assert!((a - b).abs() <= 1e-4 * b.abs().max(1e-3), "{layout:?}: {a} with the failing one, {b} without");
+        }
+        let report = skipping
+            .step(&Batch { inputs: &[1e12, 1e12], target: Target::States(&[0.0, 0.0]) })
+            .expect("a batch of failures is skipped");
+        assert!(report.skipped && report.failed == 2, "{layout:?}: {report:?}");
+        assert_eq!(skipping.parameters(), [1.0, 0.0], "{layout:?}: and changes nothing");
+    }
+}
+
+#[test]
+fn memory_is_flat_after_warm_up() {
+    let (inputs, labels) = points(80);
+    let config = classifier(Local::unbiased());
+    let mut trainer = Trainer::<f32>::new(&cpu(), config).expect("a valid model");
+    let full = Batch { inputs: &inputs, target: Target::Labels(&labels) };
+    let partial = Batch { inputs: &inputs[..33 * 6], target: Target::Labels(&labels[..33]) };
+    let mut steps = |count: usize| {
+        for _ in 0..count {
+            trainer.step(&full).expect("a step");
+            trainer.step(&partial).expect("a step");
+        }
+        (trainer.bytes(), ALLOCATED.load(Ordering::Relaxed))
+    };
+    let (warm, _) = steps(30);
+    let (bytes, before) = steps(1);
+    let (after_many, after) = steps(300);
+    assert!(bytes <= warm, "a partial batch needs no new room");
+    assert!(after_many as f64 <= 1.1 * bytes as f64, "the engine grew from {bytes} to {after_many} bytes");
+    let per_step = (after - before) / 600;
+    assert!(per_step < 16_384, "{per_step} bytes allocated a training step, in a batch of 80");
+    let predicted = trainer.workspace(80, 64).total();
+    assert!(after_many < predicted, "{after_many} bytes held, {predicted} predicted for 64 steps");
+}
