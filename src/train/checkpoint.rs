@@ -79,28 +79,73 @@ pub(super) fn save<R: Scalar>(
     write_whole(path, &bytes).map_err(|source| Error::Io { path: path.into(), source })
 }
 
-/// Writes a file so that whoever opens it finds the old content or the new, never a part: into a temporary file
-/// beside it, to the disk, then renamed.
-fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+/// Writes a file so that whoever opens it, even after a crash, finds the old content or the new, never a part: into a
+/// temporary file beside it, to the disk, then renamed.
+///
+/// # Errors
+/// The operating system's; the old file is still there then.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(bytes)?;
+    #[cfg(unix)]
+    {
+        // A temporary file is its owner's secret; a result is as readable as any other file.
+        use std::os::unix::fs::PermissionsExt;
+        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+    }
     file.as_file().sync_all()?;
-    file.persist(path).map_err(|e| e.error)?;
-    Ok(())
+    file.persist(path)?;
+    // The rename itself reaches the disk with its folder; where folders cannot be opened, the system sees to it.
+    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).or(Ok(()))
+}
+
+/// What a checkpoint says of itself, without its numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CheckpointInfo {
+    /// Scalar type of the numbers, `f32` or `f64`: the one to resume it with.
+    pub scalar: String,
+    /// Training steps made.
+    pub steps: u64,
+    /// The training's configuration.
+    pub config: TrainerConfig,
+    /// The metadata that was given to [`Trainer::save`](super::Trainer::save).
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl CheckpointInfo {
+    /// Reads what a checkpoint says of itself.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be read, [`Error::Checkpoint`] when it is not a checkpoint.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = read(path)?;
+        let Header { scalar, steps, config, metadata, .. } = header(path, &bytes)?;
+        Ok(Self { scalar, steps, config, metadata })
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|source| Error::Io { path: path.into(), source })
+}
+
+fn header(path: &Path, bytes: &[u8]) -> Result<Header> {
+    let failed = |reason: String| Error::Checkpoint { path: path.into(), reason };
+    let (_, metadata) =
+        SafeTensors::read_metadata(bytes).map_err(|e| failed(format!("not a whole safetensors file: {e}")))?;
+    let entry = metadata.metadata().as_ref().and_then(|m| m.get(KEY));
+    let entry = entry.ok_or_else(|| failed("a safetensors file, but none of ours".into()))?;
+    let header: Header = serde_json::from_str(entry).map_err(|e| failed(format!("unreadable metadata: {e}")))?;
+    if header.format != FORMAT {
+        return Err(failed(format!("format {} instead of {FORMAT}", header.format)));
+    }
+    Ok(header)
 }
 
 pub(super) fn load<R: Scalar>(path: &Path) -> Result<Loaded<R>> {
     let failed = |reason: String| Error::Checkpoint { path: path.into(), reason };
-    let bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.into(), source })?;
-    let (_, metadata) =
-        SafeTensors::read_metadata(&bytes).map_err(|e| failed(format!("not a safetensors file: {e}")))?;
-    let header = metadata.metadata().as_ref().and_then(|m| m.get(KEY));
-    let header = header.ok_or_else(|| failed("a safetensors file, but none of ours".into()))?;
-    let header: Header = serde_json::from_str(header).map_err(|e| failed(format!("unreadable metadata: {e}")))?;
-    if header.format != FORMAT {
-        return Err(failed(format!("format {} instead of {FORMAT}", header.format)));
-    }
+    let bytes = read(path)?;
+    let header = header(path, &bytes)?;
     if header.scalar != R::NAME {
         return Err(failed(format!("numbers are {}, asked for {}", header.scalar, R::NAME)));
     }

@@ -7,6 +7,7 @@ mod model;
 mod trainer;
 
 pub use batches::Batches;
+pub use checkpoint::{CheckpointInfo, write_whole};
 pub use loss::{Loss, Target};
 pub use model::NeuralOde;
 pub use trainer::{Batch, Evaluation, FailurePolicy, StepGradients, StepReport, Trainer, TrainerConfig};

@@ -1,0 +1,284 @@
+//! The command line.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use fewsteps::{Layout, Measure, Method, PenaltyGradient, PenaltyStep};
+
+use crate::settings::{Precision, Training};
+use crate::task::TaskName;
+use crate::workload::WorkloadArgs;
+
+const EXAMPLES: &str = "\
+Examples:
+  fewsteps                                   compare the methods on the embedded digits, in minutes
+  fewsteps bench --seeds 5 --tol 1e-6        the same with more seeds and a tighter tolerance
+  fewsteps bench --task mnist --data DIR     the papers' MNIST model; DIR holds the four IDX files
+  fewsteps bench --resume                    go on where an interrupted benchmark stopped
+  fewsteps train --regularization vanilla    one run, which leaves a checkpoint
+  fewsteps eval fewsteps-out/checkpoints/vanilla-seed0.safetensors --tol 1e-4
+  fewsteps completions bash > fewsteps.bash  shell completions";
+
+/// Train neural ODEs that need few solver steps, and measure what that costs.
+///
+/// NFE, the number of function evaluations, says how often the solver evaluates the network during one forward pass. A
+/// regularizer that prices the solver's own error estimate at a random time lowers NFE, and with it the time of a
+/// prediction. Without a subcommand, `fewsteps` runs `bench` on the embedded digits.
+#[derive(Debug, Parser)]
+#[command(name = "fewsteps", version, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Compare training methods: accuracy, NFE, training and prediction time, over several seeds
+    Bench(BenchArgs),
+    /// Train one model with one method and one seed, and keep its checkpoint
+    Train(TrainArgs),
+    /// Measure a checkpoint on its test set: accuracy, NFE, time per batch
+    Eval(EvalArgs),
+    /// Time one workload of the peer comparison and print its JSON line
+    BenchWorkload(WorkloadArgs),
+    /// Say what this machine computes with
+    Devices,
+    /// Print a shell's completion script
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// Training methods to compare, separated by commas; ratios are to vanilla
+    #[arg(long, value_enum, value_delimiter = ',')]
+    #[arg(default_values_t = [Training::Vanilla, Training::LocalUnbiased, Training::LocalBiased])]
+    pub(crate) methods: Vec<Training>,
+    /// How many seeds: 0, 1, ..., N - 1 [default: the task's]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) seeds: Option<NonZeroUsize>,
+    #[command(flatten)]
+    pub(crate) training: TrainingArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TrainArgs {
+    /// The training method
+    #[arg(long, value_enum, default_value_t = Training::LocalUnbiased, value_name = "METHOD")]
+    pub(crate) regularization: Training,
+    /// Fixes the initial weights, the order of the samples and the regularization times
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) training: TrainingArgs,
+}
+
+/// What `bench` and `train` share.
+#[derive(Debug, Args)]
+pub(crate) struct TrainingArgs {
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// Training steps, each on one batch [default: the task's]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) steps: Option<NonZeroUsize>,
+    /// Samples in a batch [default: the task's]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) batch: Option<NonZeroUsize>,
+    /// Learning rate [default: the task's]
+    #[arg(long, value_name = "X")]
+    pub(crate) lr: Option<f64>,
+    /// Evaluate on the test set every N steps, and at the end [default: a tenth of the steps]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) eval_every: Option<NonZeroUsize>,
+    #[command(flatten, next_help_heading = "Solver")]
+    pub(crate) solver: SolverArgs,
+    #[command(flatten, next_help_heading = "Regularizer of the local-* methods")]
+    pub(crate) regularizer: RegularizerArgs,
+    #[command(flatten, next_help_heading = "Output")]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DataArgs {
+    /// What is learnt
+    #[arg(long, value_enum, default_value_t = TaskName::Digits)]
+    pub(crate) task: TaskName,
+    /// The folder of the IDX files, for mnist and fashion
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SolverArgs {
+    /// Absolute and relative tolerance of the solver [default: the task's]
+    #[arg(long, value_name = "T", allow_hyphen_values = true)]
+    pub(crate) tol: Option<f64>,
+    /// Runge-Kutta method
+    #[arg(long, default_value = "tsit5", value_parser = adaptive_method, value_name = "NAME")]
+    pub(crate) method: Method,
+    /// Who shares a step: the batch, or nobody
+    #[arg(long, value_enum, default_value_t = LayoutName::Lockstep)]
+    pub(crate) layout: LayoutName,
+    /// Scalar type
+    #[arg(long, value_enum, default_value_t = Precision::F32)]
+    pub(crate) precision: Precision,
+    /// Worker threads [default: as many as the machine runs at once]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) threads: Option<NonZeroUsize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RegularizerArgs {
+    /// What is measured of the penalised step [default: step-count]
+    #[arg(long, value_enum)]
+    pub(crate) measure: Option<MeasureName>,
+    /// Size of the penalised step [default: taken]
+    #[arg(long, value_enum)]
+    pub(crate) penalty_step: Option<PenaltyStepName>,
+    /// What the penalty is differentiated through [default: step]
+    #[arg(long, value_enum)]
+    pub(crate) gradient: Option<GradientName>,
+    /// Weight of the penalty in the loss [default: the task's]
+    #[arg(long, value_name = "X", allow_hyphen_values = true)]
+    pub(crate) coefficient: Option<f64>,
+    /// Weight at the end of training, which is approached by equal factors
+    #[arg(long, value_name = "X", allow_hyphen_values = true)]
+    pub(crate) coefficient_to: Option<f64>,
+    /// Penalised steps per batch [default: 1]
+    #[arg(long, value_name = "K")]
+    pub(crate) times: Option<usize>,
+    /// Share of the batch on which the penalised step is taken [default: 0.25]
+    #[arg(long, value_name = "F", allow_hyphen_values = true)]
+    pub(crate) fraction: Option<f64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OutputArgs {
+    /// Folder of the report, the results, the finished runs and the checkpoints
+    #[arg(long, default_value = "fewsteps-out", value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Print the results as JSON, and nothing else, to stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Go on with unfinished runs from their checkpoints, and keep finished ones
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Write a checkpoint every so many seconds; 0 means after every step
+    #[arg(long, default_value_t = 30, value_name = "SECONDS")]
+    pub(crate) checkpoint_every: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EvalArgs {
+    /// A checkpoint that `bench` or `train` wrote
+    pub(crate) checkpoint: PathBuf,
+    /// The task, if another than the checkpoint was trained on
+    #[arg(long, value_enum)]
+    pub(crate) task: Option<TaskName>,
+    /// The folder of the IDX files, for mnist and fashion
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Tolerance of the solver, if another than in training
+    #[arg(long, value_name = "T", allow_hyphen_values = true)]
+    pub(crate) tol: Option<f64>,
+    /// Samples in a batch, if others than in training
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) batch: Option<NonZeroUsize>,
+    /// Worker threads [default: as many as the machine runs at once]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) threads: Option<NonZeroUsize>,
+    /// Print the result as JSON, and nothing else, to stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A count of which there is at least one.
+fn positive(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| "give a whole number of at least 1".to_owned())
+}
+
+/// The methods that estimate their error: the others cannot keep a tolerance.
+fn adaptive_method(name: &str) -> Result<Method, String> {
+    let adaptive = || Method::ALL.into_iter().filter(|m| m.tableau().b_error.is_some());
+    adaptive().find(|m| m.tableau().name == name).ok_or_else(|| {
+        let names: Vec<&str> = adaptive().map(|m| m.tableau().name).collect();
+        format!("choose one with an error estimate: {}", names.join(", "))
+    })
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LayoutName {
+    /// One step size for the whole batch, as in the papers
+    Lockstep,
+    /// A step size for each trajectory
+    Ensemble,
+}
+
+impl From<LayoutName> for Layout {
+    fn from(name: LayoutName) -> Self {
+        match name {
+            LayoutName::Lockstep => Self::Lockstep,
+            LayoutName::Ensemble => Self::Ensemble,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MeasureName {
+    /// The scaled error times the step size, as published
+    Error,
+    /// An estimate of the stiffness; published as of no help locally
+    Stiffness,
+    /// The number of steps an ideal controller would need
+    StepCount,
+}
+
+impl From<MeasureName> for Measure {
+    fn from(name: MeasureName) -> Self {
+        match name {
+            MeasureName::Error => Self::Error,
+            MeasureName::Stiffness => Self::Stiffness,
+            MeasureName::StepCount => Self::StepCount,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PenaltyStepName {
+    /// The automatic initial step at that state, as published
+    FreshInitial,
+    /// The step the solver took there
+    Taken,
+}
+
+impl From<PenaltyStepName> for PenaltyStep {
+    fn from(name: PenaltyStepName) -> Self {
+        match name {
+            PenaltyStepName::FreshInitial => Self::FreshInitial,
+            PenaltyStepName::Taken => Self::Taken,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GradientName {
+    /// The stages after the first, as published
+    Published,
+    /// Every stage of the penalised step
+    Step,
+    /// Every stage, and the state through the adjoint
+    Full,
+}
+
+impl From<GradientName> for PenaltyGradient {
+    fn from(name: GradientName) -> Self {
+        match name {
+            GradientName::Published => Self::Published,
+            GradientName::Step => Self::Step,
+            GradientName::Full => Self::Full,
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Data sets, and the batches that are gathered from them.
+
+mod digits;
+mod idx;
+mod spiral;
+
+use fewsteps::{Batch, Scalar, Target};
+
+pub(crate) use digits::digits;
+pub(crate) use idx::IdxFiles;
+pub(crate) use spiral::{END as SPIRAL_END, SAVE_TIMES as SPIRAL_TIMES, spiral};
+
+/// A task's samples, divided into what is trained on and what is tested on.
+#[derive(Debug)]
+pub(crate) struct Data {
+    pub(crate) train: Samples,
+    pub(crate) test: Samples,
+}
+
+/// Inputs with what the model should make of them.
+#[derive(Debug)]
+pub(crate) enum Samples {
+    /// Images with a label each.
+    Images(Images),
+    /// Initial states with their solutions.
+    Paths(Paths),
+}
+
+/// Grey images of equal size. Pixels stay bytes until a batch needs them: MNIST is 188 MB as `f32`, 47 MB so.
+#[derive(Debug)]
+pub(crate) struct Images {
+    /// `[image][pixel]`.
+    pub(crate) pixels: Vec<u8>,
+    /// Pixels in an image.
+    pub(crate) width: usize,
+    /// What a white pixel counts; inputs are pixels divided by it.
+    pub(crate) white: u8,
+    /// One an image, 0 to 9.
+    pub(crate) labels: Vec<u8>,
+}
+
+/// Trajectories in the plane, sampled at the same times.
+#[derive(Debug)]
+pub(crate) struct Paths {
+    /// `[path]`.
+    pub(crate) starts: Vec<[f64; 2]>,
+    /// `[path][time]`.
+    pub(crate) states: Vec<Vec<[f64; 2]>>,
+}
+
+impl Samples {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Images(images) => images.labels.len(),
+            Self::Paths(paths) => paths.starts.len(),
+        }
+    }
+}
+
+impl Images {
+    /// The images of these indices, in their order.
+    fn select(&self, indices: &[usize]) -> Self {
+        let pixels = indices.iter().flat_map(|&i| self.image(i)).copied().collect();
+        let labels = indices.iter().map(|&i| self.labels[i]).collect();
+        Self { pixels, labels, ..*self }
+    }
+
+    fn image(&self, i: usize) -> &[u8] {
+        &self.pixels[i * self.width..(i + 1) * self.width]
+    }
+}
+
+/// A batch's numbers; its vectors are used again for the next batch.
+#[derive(Debug, Default)]
+pub(crate) struct BatchBuffer<R> {
+    inputs: Vec<R>,
+    labels: Vec<u32>,
+    states: Vec<R>,
+}
+
+impl<R: Scalar> BatchBuffer<R> {
+    /// Gathers the samples of these indices.
+    pub(crate) fn gather(&mut self, samples: &Samples, indices: &[usize]) -> Batch<'_, R> {
+        self.inputs.clear();
+        match samples {
+            Samples::Images(images) => {
+                let white = f64::from(images.white);
+                let pixels = indices.iter().flat_map(|&i| images.image(i));
+                self.inputs.extend(pixels.map(|&pixel| R::from_f64(f64::from(pixel) / white)));
+                self.labels.clear();
+                self.labels.extend(indices.iter().map(|&i| u32::from(images.labels[i])));
+                Batch { inputs: &self.inputs, target: Target::Labels(&self.labels) }
+            }
+            Samples::Paths(paths) => {
+                self.inputs.extend(indices.iter().flat_map(|&i| paths.starts[i]).map(R::from_f64));
+                self.states.clear();
+                let times = indices.first().map_or(0, |&i| paths.states[i].len());
+                let states = (0..times).flat_map(|time| indices.iter().flat_map(move |&i| paths.states[i][time]));
+                self.states.extend(states.map(R::from_f64));
+                Batch { inputs: &self.inputs, target: Target::States(&self.states) }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_are_scaled_and_labelled() {
+        let samples =
+            Samples::Images(Images { pixels: vec![0, 16, 8, 4, 16, 16], width: 2, white: 16, labels: vec![7, 1, 9] });
+        let mut buffer = BatchBuffer::<f32>::default();
+        let batch = buffer.gather(&samples, &[2, 1]);
+        assert_eq!(batch.inputs, [1.0, 1.0, 0.5, 0.25], "pixels of images 2 and 1");
+        assert!(matches!(batch.target, Target::Labels([9, 1])), "their labels");
+    }
+
+    #[test]
+    fn states_are_ordered_by_time() {
+        let path = |x: f64| vec![[x, 0.0], [x, 1.0]];
+        let samples =
+            Samples::Paths(Paths { starts: vec![[1.0, 0.0], [2.0, 0.0]], states: vec![path(1.0), path(2.0)] });
+        let mut buffer = BatchBuffer::<f64>::default();
+        let batch = buffer.gather(&samples, &[1, 0]);
+        assert_eq!(batch.inputs, [2.0, 0.0, 1.0, 0.0], "starts");
+        let Target::States(states) = batch.target else { panic!("paths have states") };
+        assert_eq!(states, [2.0, 0.0, 1.0, 0.0, 2.0, 1.0, 1.0, 1.0], "[times][B][D]");
+    }
+}

@@ -1,0 +1,121 @@
+//! `fewsteps eval`: a checkpoint on its test set.
+
+use anyhow::{Context, ensure};
+use fewsteps::{CheckpointInfo, Cpu, Scalar, SolverOptions, StepControl, Tolerances, Trainer};
+use serde::Serialize;
+
+use crate::args::EvalArgs;
+use crate::data::BatchBuffer;
+use crate::machine::Machine;
+use crate::measure;
+use crate::output;
+use crate::record::Measured;
+use crate::run;
+use crate::session;
+use crate::settings::Settings;
+use crate::task::TaskName;
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct EvalRecord {
+    task: TaskName,
+    tolerance: f64,
+    machine: Machine,
+    test: Measured,
+    prediction_milliseconds: f64,
+    prediction_batch: usize,
+    settings: Settings,
+}
+
+pub(crate) fn eval(args: &EvalArgs) -> anyhow::Result<()> {
+    let cpu = session::cpu(args.threads.map(usize::from))?;
+    let record = match CheckpointInfo::read(&args.checkpoint)?.scalar.as_str() {
+        "f64" => evaluate::<f64>(args, &cpu)?,
+        _ => evaluate::<f32>(args, &cpu)?,
+    };
+    if args.json {
+        return output::print(&(serde_json::to_string_pretty(&record)? + "\n"));
+    }
+    output::print(&render(&record))
+}
+
+fn evaluate<R: Scalar>(args: &EvalArgs, cpu: &Cpu) -> anyhow::Result<EvalRecord> {
+    let (mut trainer, metadata) = Trainer::<R>::resume(cpu, &args.checkpoint)?;
+    let settings = run::settings_of(&metadata, &args.checkpoint)?;
+    let step = trainer.steps();
+    let tolerance = args.tol.unwrap_or(settings.tolerance);
+    if args.tol.is_some() {
+        trainer = with_tolerance(cpu, &trainer, tolerance).context("--tol")?;
+    }
+    let task = args.task.unwrap_or(settings.task);
+    check_fit(task, &settings)?;
+    let data = task.load(args.data.as_deref())?;
+    let batch = args.batch.map_or(settings.batch, usize::from);
+    let mut buffer = BatchBuffer::default();
+    let test = Measured { step, ..measure::measure(&mut trainer, &data.test, batch, &mut buffer)? };
+    let (seconds, prediction_batch) = measure::time_prediction(&mut trainer, &data.test, batch, &mut buffer)?;
+    Ok(EvalRecord {
+        task,
+        tolerance,
+        machine: Machine::of(cpu),
+        test,
+        prediction_milliseconds: 1e3 * seconds,
+        prediction_batch,
+        settings,
+    })
+}
+
+/// The same model, solved within another tolerance.
+fn with_tolerance<R: Scalar>(cpu: &Cpu, trainer: &Trainer<R>, tolerance: f64) -> fewsteps::Result<Trainer<R>> {
+    let mut config = trainer.config().clone();
+    if let StepControl::Adaptive { tolerances, .. } = &mut config.model.options.step_control {
+        *tolerances = Tolerances::both(tolerance);
+    }
+    let mut other = Trainer::new(cpu, config)?;
+    other.set_parameters(trainer.parameters())?;
+    Ok(other)
+}
+
+/// Refuses a task whose data the model cannot take.
+fn check_fit(task: TaskName, settings: &Settings) -> anyhow::Result<()> {
+    let (data, model) = (task.model(SolverOptions::default()), &settings.config.model);
+    ensure!(
+        (data.problem.dim(), data.head) == (model.problem.dim(), model.head),
+        "--task {}: its data do not fit the model, which was trained on {}",
+        task.name(),
+        settings.task.name()
+    );
+    Ok(())
+}
+
+fn render(record: &EvalRecord) -> String {
+    let EvalRecord { settings, test, machine, .. } = record;
+    let quality = match test.accuracy {
+        Some(accuracy) => format!("accuracy    {:.2} %, loss {:.4}", 100.0 * accuracy, test.loss),
+        None => format!("loss        {:.4e} (MAE)", test.loss),
+    };
+    let failed = if test.failed > 0 { format!("failed      {} trajectories\n", test.failed) } else { String::new() };
+    format!(
+        "checkpoint  {} on {}, seed {}, step {} of {}\n\
+         solver      {} at tolerance {:e}, {}, {}\n\
+         {quality}\n\
+         NFE         {:.1}, {:.1} steps accepted and {:.1} rejected, mean over the test batches\n\
+         prediction  {:.2} ms a batch of {}, {}, {}\n{failed}",
+        settings.training,
+        settings.task.name(),
+        settings.seed,
+        test.step,
+        settings.steps,
+        settings.config.model.options.method,
+        record.tolerance,
+        settings.layout_name(),
+        settings.precision_name(),
+        test.nfe,
+        test.accepted,
+        test.rejected,
+        record.prediction_milliseconds,
+        record.prediction_batch,
+        machine.threads_text(),
+        machine.instruction_set,
+    )
+}

@@ -1,0 +1,187 @@
+//! Figures as SVG, which takes its text and axes' colour from the page around it.
+
+use anyhow::anyhow;
+use plotters::coord::Shift;
+use plotters::prelude::*;
+
+const SIZE: (u32, u32) = (640, 340);
+
+/// Stands for the page's text colour until [`themed`] replaces it.
+const INK: RGBColor = RGBColor(1, 2, 3);
+const INK_SVG: &str = "#010203";
+
+/// A title and what the axes show.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Labels<'a> {
+    pub(crate) title: &'a str,
+    pub(crate) x: &'a str,
+    pub(crate) y: &'a str,
+}
+
+/// Points of one colour.
+#[derive(Clone, Debug)]
+pub(crate) struct Series {
+    pub(crate) colour: (u8, u8, u8),
+    pub(crate) points: Vec<(f64, f64)>,
+}
+
+impl Series {
+    fn colour(&self) -> RGBColor {
+        RGBColor(self.colour.0, self.colour.1, self.colour.2)
+    }
+
+    /// Points with numbers on both axes: a diverged run has others.
+    fn finite(&self) -> impl Iterator<Item = (f64, f64)> + '_ {
+        self.points.iter().copied().filter(|(x, y)| x.is_finite() && y.is_finite())
+    }
+}
+
+/// How the vertical axis runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scale {
+    Linear,
+    Logarithmic,
+}
+
+/// One line a series.
+pub(crate) fn lines(labels: Labels<'_>, series: &[Series], scale: Scale) -> anyhow::Result<String> {
+    let log = scale == Scale::Logarithmic;
+    let shown = |y: f64| if log { y.max(f64::MIN_POSITIVE).log10() } else { y };
+    draw(labels, series, shown, log, |series, plot| {
+        let points = series.finite().map(|(x, y)| (x, shown(y)));
+        plot.draw_series(LineSeries::new(points, series.colour().stroke_width(2))).map(|_| ())
+    })
+}
+
+/// One mark a point.
+pub(crate) fn scatter(labels: Labels<'_>, series: &[Series]) -> anyhow::Result<String> {
+    draw(
+        labels,
+        series,
+        |y| y,
+        false,
+        |series, plot| {
+            plot.draw_series(series.finite().map(|point| Circle::new(point, 6, series.colour().mix(0.7).filled())))
+                .map(|_| ())
+        },
+    )
+}
+
+type Plot<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedF64, RangedF64>>;
+type RangedF64 = plotters::coord::types::RangedCoordf64;
+type DrawResult = Result<(), DrawingAreaErrorKind<std::io::Error>>;
+
+/// Axes around all series, and `marks` for each of them. `shown` maps a value to its place on the vertical axis.
+fn draw(
+    labels: Labels<'_>,
+    series: &[Series],
+    shown: impl Fn(f64) -> f64,
+    log: bool,
+    marks: impl Fn(&Series, &mut Plot<'_, '_>) -> DrawResult,
+) -> anyhow::Result<String> {
+    let mut svg = String::new();
+    {
+        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        chart(&area, labels, series, shown, log, marks).map_err(|error| anyhow!("{}: {error}", labels.title))?;
+    }
+    Ok(themed(&svg, labels.title))
+}
+
+fn chart(
+    area: &DrawingArea<SVGBackend<'_>, Shift>,
+    labels: Labels<'_>,
+    series: &[Series],
+    shown: impl Fn(f64) -> f64,
+    log: bool,
+    marks: impl Fn(&Series, &mut Plot<'_, '_>) -> DrawResult,
+) -> DrawResult {
+    let points = || series.iter().flat_map(Series::finite);
+    let (x, y) = (range(points().map(|p| p.0)), range(points().map(|p| shown(p.1))));
+    let text = |size: i32| ("sans-serif", size).into_font().color(&INK);
+    let mut plot = ChartBuilder::on(area)
+        .margin(8)
+        .margin_right(20)
+        .caption(labels.title, text(17))
+        .x_label_area_size(42)
+        .y_label_area_size(66)
+        .build_cartesian_2d(x, y)?;
+    plot.configure_mesh()
+        .axis_style(INK.mix(0.7))
+        .bold_line_style(INK.mix(0.15))
+        .light_line_style(TRANSPARENT)
+        .label_style(text(13))
+        .axis_desc_style(text(14))
+        .x_desc(labels.x)
+        .y_desc(labels.y)
+        .x_label_formatter(&|x| number(*x))
+        .y_label_formatter(&|y| number(if log { 10f64.powf(*y) } else { *y }))
+        .draw()?;
+    for series in series {
+        marks(series, &mut plot)?;
+    }
+    area.present()
+}
+
+/// The values' range with a margin, which is wide enough to divide by.
+fn range(values: impl Iterator<Item = f64>) -> std::ops::Range<f64> {
+    let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)));
+    if low > high {
+        return 0.0..1.0;
+    }
+    let margin = (0.05 * (high - low)).max(1e-3 * high.abs()).max(1e-9);
+    low - margin..high + margin
+}
+
+/// A tick's number in few characters.
+fn number(x: f64) -> String {
+    let size = x.abs();
+    if size < 1e-12 {
+        return "0".to_owned();
+    }
+    let text = match size {
+        1e5.. => return format!("{x:.1e}"),
+        100.0.. => format!("{x:.0}"),
+        1.0.. => format!("{x:.1}"),
+        0.01.. => format!("{x:.3}"),
+        _ => return format!("{x:.1e}"),
+    };
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+/// Makes the figure scale with the page, take its colour, and name itself to a screen reader.
+fn themed(svg: &str, title: &str) -> String {
+    let (width, height) = SIZE;
+    let fixed = format!("<svg width=\"{width}\" height=\"{height}\"");
+    svg.replacen(&fixed, &format!("<svg role=\"img\" aria-label=\"{title}\""), 1).replace(INK_SVG, "currentColor")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LABELS: Labels<'_> = Labels { title: "loss", x: "step", y: "loss" };
+
+    #[test]
+    fn figures_are_svg_in_the_pages_colour() {
+        let series = [Series { colour: (0, 114, 178), points: vec![(0.0, 1.0), (1.0, f64::NAN), (2.0, 0.01)] }];
+        let drawn = [lines(LABELS, &series, Scale::Logarithmic), scatter(LABELS, &series)];
+        for svg in drawn.map(|svg| svg.expect("drawn")) {
+            assert!(svg.starts_with("<svg role=\"img\"") && svg.trim_end().ends_with("</svg>"), "{svg}");
+            assert!(svg.contains("currentColor") && !svg.contains(INK_SVG), "the page's colour");
+            assert!(svg.contains("#0072B2"), "the series' colour");
+        }
+    }
+
+    #[test]
+    fn nothing_to_draw_is_no_error() {
+        lines(LABELS, &[], Scale::Linear).expect("empty axes");
+        let diverged = [Series { colour: (0, 0, 0), points: vec![(0.0, f64::NAN)] }];
+        lines(LABELS, &diverged, Scale::Logarithmic).expect("empty axes");
+    }
+
+    #[test]
+    fn ticks_are_short() {
+        let shown: Vec<String> = [0.0, 1500.0, 2.5, 0.95, 0.001, 123_456.0].map(number).into();
+        assert_eq!(shown, ["0", "1500", "2.5", "0.95", "1.0e-3", "1.2e5"]);
+    }
+}

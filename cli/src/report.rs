@@ -1,0 +1,209 @@
+//! The report: one HTML file with everything in it.
+
+use std::fmt::Write;
+
+use crate::plot::{self, Labels, Scale, Series};
+use crate::record::{Results, RunRecord};
+use crate::settings::Training;
+use crate::table::{self, Cells};
+
+/// Points in a curve's figure; each is the mean of as many steps as it takes.
+const POINTS: usize = 200;
+
+const STYLE: &str = "
+:root { color-scheme: light dark; --ink: #1b1f24; --page: #ffffff; --line: #d5dae0; --faint: #5c6670; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ec; --page: #14171a; --line: #363c43; --faint: #9aa4ae; } }
+body { max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: var(--ink); background: var(--page);
+       font: 16px/1.5 system-ui, sans-serif; }
+h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
+p.faint, caption, figcaption { color: var(--faint); }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%; }
+th, td { padding: .35rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; }
+figure { margin: 1.2rem 0; } svg { width: 100%; height: auto; max-width: 48rem; display: block; }
+.key { display: inline-block; margin-right: 1.2rem; white-space: nowrap; }
+.key i { display: inline-block; width: .8rem; height: .8rem; border-radius: 2px; margin-right: .4rem; }
+.warning { border-left: 4px solid #e69f00; padding-left: .8rem; }
+pre { overflow-x: auto; padding: .8rem; border: 1px solid var(--line); font-size: .85rem; }
+";
+
+/// The report's page.
+pub(crate) fn html(results: &Results) -> anyhow::Result<String> {
+    let task = results.runs.first().map_or("", |run| run.settings.task.name());
+    let title =
+        format!("fewsteps: {} on {task}", if results.summary.len() > 1 { "methods compared" } else { "one method" });
+    let mut page = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width\">\n<title>{title}</title>\n<style>{STYLE}</style>\n\
+         </head>\n<body>\n<h1>{title}</h1>\n"
+    );
+    for line in table::conditions(results) {
+        writeln!(page, "<p class=\"faint\" style=\"margin:0\">{}</p>", escape(&line))?;
+    }
+    for warning in &results.warnings {
+        writeln!(page, "<p class=\"warning\">{}</p>", escape(warning))?;
+    }
+    write_summary(&mut page, results)?;
+    write_figures(&mut page, results)?;
+    write_runs(&mut page, &results.runs)?;
+    write_settings(&mut page, results)?;
+    writeln!(
+        page,
+        "<p class=\"faint\">fewsteps {}; every number is in results.json.</p>\n</body>\n</html>",
+        results.version
+    )?;
+    Ok(page)
+}
+
+fn write_summary(page: &mut String, results: &Results) -> anyhow::Result<()> {
+    let Cells { head, rows } = table::cells(results);
+    page.push_str("<h2>Result</h2>\n");
+    write_table(page, &head, &rows)?;
+    page.push_str(
+        "<p class=\"faint\">Means over the seeds ± their standard deviation; x is relative to vanilla. NFE, the number \
+         of function evaluations of a forward pass, is the mean over the test batches. Evaluation never \
+         regularizes. A training step's time is the median without the first step, a prediction's the median over \
+         full test batches.</p>\n",
+    );
+    Ok(())
+}
+
+fn write_figures(page: &mut String, results: &Results) -> anyhow::Result<()> {
+    page.push_str("<h2>Training</h2>\n<p>");
+    for method in &results.summary {
+        let (r, g, b) = colour(method.training);
+        write!(page, "<span class=\"key\"><i style=\"background:rgb({r},{g},{b})\"></i>{}</span>", method.training)?;
+    }
+    page.push_str("</p>\n");
+    let curve = |values: fn(&RunRecord) -> Vec<f64>| -> Vec<Series> {
+        results
+            .runs
+            .iter()
+            .map(|run| Series { colour: colour(run.settings.training), points: thin(&values(run)) })
+            .collect()
+    };
+    let labels = Labels { title: "Loss of the task on the training batches", x: "training step", y: "loss" };
+    figure(page, &plot::lines(labels, &curve(|run| run.progress.curve.loss.clone()), Scale::Logarithmic)?)?;
+    let labels = Labels { title: "NFE on the training batches", x: "training step", y: "NFE" };
+    let nfe = curve(|run| run.progress.curve.nfe.iter().map(|&nfe| nfe as f64).collect());
+    figure(page, &plot::lines(labels, &nfe, Scale::Linear)?)?;
+    page.push_str("<h2>What a function evaluation buys</h2>\n");
+    let classifies = results.runs.iter().any(|run| run.test.accuracy.is_some());
+    let y = if classifies { "test accuracy, %" } else { "test loss" };
+    let labels = Labels { title: "Test set after training, one point a run", x: "NFE", y };
+    let end = |run: &RunRecord| {
+        let quality = run.test.accuracy.map_or(run.test.loss, |accuracy| 100.0 * accuracy);
+        Series { colour: colour(run.settings.training), points: vec![(run.test.nfe, quality)] }
+    };
+    let ends: Vec<Series> = results.runs.iter().map(end).collect();
+    figure(page, &plot::scatter(labels, &ends)?)
+}
+
+fn figure(page: &mut String, svg: &str) -> anyhow::Result<()> {
+    Ok(writeln!(page, "<figure>{svg}</figure>")?)
+}
+
+/// One row a run, with what the summary leaves out.
+fn write_runs(page: &mut String, runs: &[RunRecord]) -> anyhow::Result<()> {
+    let head = [
+        "run",
+        "test loss",
+        "accuracy, %",
+        "NFE",
+        "steps",
+        "rejected",
+        "first step, ms",
+        "training, s",
+        "peak memory, MB",
+    ];
+    let row = |run: &RunRecord| {
+        vec![
+            run.settings.run_name(),
+            format!("{:.4e}", run.test.loss),
+            run.test.accuracy.map_or("-".to_owned(), |accuracy| format!("{:.2}", 100.0 * accuracy)),
+            format!("{:.1}", run.test.nfe),
+            format!("{:.1}", run.test.accepted),
+            format!("{:.1}", run.test.rejected),
+            format!("{:.1}", 1e3 * run.times.cold_step_seconds),
+            format!("{:.1}", run.times.training_seconds),
+            run.peak_memory_bytes.map_or("-".to_owned(), |bytes| format!("{:.0}", bytes as f64 / 1e6)),
+        ]
+    };
+    page.push_str("<h2>Runs</h2>\n");
+    write_table(page, &head.map(str::to_owned), &runs.iter().map(row).collect::<Vec<_>>())?;
+    page.push_str(
+        "<p class=\"faint\">Steps and rejected attempts are the solver's, means over the test batches. Peak memory is \
+         the process's so far, earlier runs included.</p>\n",
+    );
+    Ok(())
+}
+
+/// The first run's settings of each method, in full.
+fn write_settings(page: &mut String, results: &Results) -> anyhow::Result<()> {
+    page.push_str("<h2>Settings</h2>\n");
+    for method in &results.summary {
+        let Some(run) = results.runs.iter().find(|run| run.settings.training == method.training) else { continue };
+        let json = serde_json::to_string_pretty(&run.settings)?;
+        writeln!(page, "<details><summary>{}</summary><pre>{}</pre></details>", method.training, escape(&json))?;
+    }
+    let machine = serde_json::to_string_pretty(&results.machine)?;
+    Ok(writeln!(page, "<details><summary>machine</summary><pre>{}</pre></details>", escape(&machine))?)
+}
+
+fn write_table(page: &mut String, head: &[String], rows: &[Vec<String>]) -> anyhow::Result<()> {
+    page.push_str("<div class=\"scroll\"><table>\n<tr>");
+    for cell in head {
+        write!(page, "<th scope=\"col\">{}</th>", escape(cell))?;
+    }
+    page.push_str("</tr>\n");
+    for row in rows {
+        let cells: String = row.iter().map(|cell| format!("<td>{}</td>", escape(cell))).collect();
+        writeln!(page, "<tr>{cells}</tr>")?;
+    }
+    page.push_str("</table></div>\n");
+    Ok(())
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// Means over consecutive steps, at most [`POINTS`] of them, at the step where each group ends.
+fn thin(values: &[f64]) -> Vec<(f64, f64)> {
+    let group = values.len().div_ceil(POINTS).max(1);
+    let mean = |(i, chunk): (usize, &[f64])| {
+        ((i * group + chunk.len()) as f64, chunk.iter().sum::<f64>() / chunk.len() as f64)
+    };
+    values.chunks(group).enumerate().map(mean).collect()
+}
+
+/// Colours that stay apart for readers who do not see all of them (M. Okabe, K. Ito, 2008).
+const fn colour(training: Training) -> (u8, u8, u8) {
+    match training {
+        Training::Vanilla => (213, 94, 0),
+        Training::LocalUnbiased => (0, 114, 178),
+        Training::LocalBiased => (0, 158, 115),
+        Training::PublishedUnbiased => (204, 121, 167),
+        Training::PublishedBiased => (230, 159, 0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thinned_curves_keep_their_mean_and_end() {
+        let values: Vec<f64> = (0..1000).map(f64::from).collect();
+        let points = thin(&values);
+        assert_eq!((points.len(), points[0], points[199]), (200, (5.0, 2.0), (1000.0, 997.0)), "groups of five");
+        assert_eq!(thin(&[3.0]), [(1.0, 3.0)], "a single step");
+        assert_eq!(thin(&[]), [], "none");
+    }
+
+    #[test]
+    fn text_cannot_become_markup() {
+        assert_eq!(escape("<a href=\"x\">&"), "&lt;a href=&quot;x&quot;&gt;&amp;");
+    }
+}

@@ -1,0 +1,183 @@
+//! One training run: a method, a seed, and what comes of them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use fewsteps::{Batches, Cpu, Scalar, StepReport, Trainer};
+use indicatif::ProgressBar;
+
+use crate::data::{BatchBuffer, Data};
+use crate::interrupt::Interrupt;
+use crate::machine::{self, Machine};
+use crate::measure;
+use crate::record::{Progress, RunRecord, Times};
+use crate::settings::Settings;
+use crate::stats;
+
+/// Names of our entries in a checkpoint's metadata.
+pub(crate) const SETTINGS: &str = "settings";
+const PROGRESS: &str = "progress";
+
+/// What a run needs besides its data.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) settings: Settings,
+    pub(crate) checkpoint: PathBuf,
+    pub(crate) checkpoint_every: Duration,
+    /// Whether to go on from the checkpoint if there is one.
+    pub(crate) resume: bool,
+}
+
+/// A run under way.
+pub(crate) struct Run<'a, R: Scalar> {
+    plan: &'a Plan,
+    data: &'a Data,
+    trainer: Trainer<R>,
+    batches: Batches,
+    progress: Progress,
+    buffer: BatchBuffer<R>,
+}
+
+impl<'a, R: Scalar> Run<'a, R> {
+    /// Begins the run, or goes on with it from its checkpoint.
+    pub(crate) fn open(cpu: &Cpu, plan: &'a Plan, data: &'a Data) -> anyhow::Result<Self> {
+        let (trainer, progress) = if plan.resume && plan.checkpoint.exists() {
+            resume(cpu, plan)?
+        } else {
+            (Trainer::new(cpu, plan.settings.config.clone())?, Progress::default())
+        };
+        let batches = Batches::new(data.train.len(), plan.settings.batch, plan.settings.seed);
+        Ok(Self { plan, data, trainer, batches, progress, buffer: BatchBuffer::default() })
+    }
+
+    /// Trains to the last step. `None` when interrupted before; the checkpoint is written in either case.
+    pub(crate) fn finish(
+        mut self,
+        cpu: &Cpu,
+        bar: &ProgressBar,
+        interrupt: &Interrupt,
+    ) -> anyhow::Result<Option<RunRecord>> {
+        let settings = &self.plan.settings;
+        bar.set_position(self.trainer.steps());
+        bar.reset_eta();
+        let mut last_checkpoint = Instant::now();
+        while self.trainer.steps() < settings.steps {
+            if interrupt.requested() {
+                self.save()?;
+                return Ok(None);
+            }
+            let report = self.step()?;
+            bar.set_message(message(&report));
+            bar.inc(1);
+            if report.step.is_multiple_of(settings.eval_every) || report.step == settings.steps {
+                self.evaluate()?;
+            }
+            if last_checkpoint.elapsed() >= self.plan.checkpoint_every {
+                self.save()?;
+                last_checkpoint = Instant::now();
+            }
+        }
+        self.save()?;
+        self.record(cpu).map(Some)
+    }
+
+    fn step(&mut self) -> anyhow::Result<StepReport> {
+        let indices = self.batches.at(self.trainer.steps());
+        let batch = self.buffer.gather(&self.data.train, indices);
+        let start = Instant::now();
+        let report = self.trainer.step(&batch)?;
+        self.progress.push(&report, start.elapsed());
+        Ok(report)
+    }
+
+    fn evaluate(&mut self) -> anyhow::Result<()> {
+        let Self { plan, data, trainer, buffer, progress, .. } = self;
+        progress.evaluations.push(measure::measure(trainer, &data.test, plan.settings.batch, buffer)?);
+        Ok(())
+    }
+
+    /// Writes weights and curves as one file, so that neither can be of another step than the other.
+    fn save(&self) -> anyhow::Result<()> {
+        let metadata = BTreeMap::from([
+            (SETTINGS.to_owned(), serde_json::to_string(&self.plan.settings)?),
+            (PROGRESS.to_owned(), serde_json::to_string(&self.progress)?),
+        ]);
+        self.trainer.save(&self.plan.checkpoint, &metadata).context("the checkpoint cannot be written")
+    }
+
+    fn record(mut self, cpu: &Cpu) -> anyhow::Result<RunRecord> {
+        let (batch, test) = (self.plan.settings.batch, &self.data.test);
+        let (prediction, prediction_batch) =
+            measure::time_prediction(&mut self.trainer, test, batch, &mut self.buffer)?;
+        let seconds = &self.progress.curve.seconds;
+        let cold = seconds.first().copied().context("a run has at least one step")?;
+        let times = Times {
+            cold_step_seconds: cold,
+            warm_step_seconds: stats::median(seconds.iter().skip(1).copied()).unwrap_or(cold),
+            training_seconds: seconds.iter().sum(),
+            prediction_milliseconds: 1e3 * prediction,
+            prediction_batch,
+        };
+        Ok(RunRecord {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            settings: self.plan.settings.clone(),
+            machine: Machine::of(cpu),
+            parameters: self.trainer.parameters().len(),
+            test: *self.progress.evaluations.last().context("a run ends with an evaluation")?,
+            times,
+            peak_memory_bytes: machine::peak_memory(),
+            progress: self.progress,
+        })
+    }
+}
+
+/// Reads a checkpoint, and checks that it is of this run and of one step throughout.
+fn resume<R: Scalar>(cpu: &Cpu, plan: &Plan) -> anyhow::Result<(Trainer<R>, Progress)> {
+    let path = &plan.checkpoint;
+    let (trainer, metadata) = Trainer::<R>::resume(cpu, path)?;
+    plan.settings.ensure_same(&settings_of(&metadata, path)?, path)?;
+    let progress = metadata.get(PROGRESS).and_then(|text| serde_json::from_str::<Progress>(text).ok());
+    let progress = progress.with_context(|| format!("{}: its curves cannot be read; delete it", path.display()))?;
+    ensure!(
+        progress.curve.loss.len() as u64 == trainer.steps(),
+        "{}: its curves are of {} steps, its weights of {}; delete it",
+        path.display(),
+        progress.curve.loss.len(),
+        trainer.steps()
+    );
+    Ok((trainer, progress))
+}
+
+/// The settings that a checkpoint's run had.
+pub(crate) fn settings_of(metadata: &BTreeMap<String, String>, path: &std::path::Path) -> anyhow::Result<Settings> {
+    let foreign = || format!("{}: holds no settings; it was not written by this command", path.display());
+    serde_json::from_str(metadata.get(SETTINGS).with_context(foreign)?).with_context(foreign)
+}
+
+impl Progress {
+    fn push(&mut self, report: &StepReport, elapsed: Duration) {
+        let curve = &mut self.curve;
+        curve.loss.push(report.loss);
+        curve.penalty.push(report.penalty);
+        curve.coefficient.push(report.coefficient);
+        curve.nfe.push(report.nfe);
+        curve.nfe_penalty.push(report.nfe_penalty);
+        curve.products.push(report.products);
+        curve.seconds.push(elapsed.as_secs_f64());
+        self.failed += report.failed;
+        self.skipped += usize::from(report.skipped);
+    }
+}
+
+/// What the progress bar says of a step.
+fn message(report: &StepReport) -> String {
+    let penalty = match report.penalty {
+        _ if report.coefficient == 0.0 => String::new(),
+        // Step counts are of the order of 10, published errors of 1e-5.
+        small if small < 1e-2 => format!("  penalty {small:.2e}"),
+        penalty => format!("  penalty {penalty:.3}"),
+    };
+    format!("loss {:.4}  NFE {}{penalty}", report.loss, report.nfe)
+}

@@ -1,0 +1,138 @@
+//! [`Session`]: what the runs of one command share.
+
+use std::time::Duration;
+
+use fewsteps::Cpu;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::args::TrainingArgs;
+use crate::data::Data;
+use crate::files::{self, OutDir};
+use crate::interrupt::{self, Interrupt};
+use crate::output;
+use crate::record::RunRecord;
+use crate::run::{Plan, Run};
+use crate::settings::{Precision, Settings};
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Finished,
+    Interrupted,
+}
+
+/// The engine, the data, the output folder, and how to stop.
+#[derive(Debug)]
+pub(crate) struct Session<'a> {
+    args: &'a TrainingArgs,
+    pub(crate) cpu: Cpu,
+    pub(crate) out: OutDir,
+    data: Data,
+    interrupt: Interrupt,
+}
+
+impl<'a> Session<'a> {
+    /// Loads the data and opens the output folder. Everything that can be refused is refused here, before training.
+    pub(crate) fn open(args: &'a TrainingArgs, runs: &[Settings]) -> anyhow::Result<Self> {
+        let cpu = cpu(args.solver.threads.map(usize::from))?;
+        let data = args.data.task.load(args.data.data.as_deref())?;
+        for settings in runs {
+            settings.check_batch(&data)?;
+        }
+        let session = Self { args, cpu, out: OutDir::create(&args.output.out)?, data, interrupt: Interrupt::catch()? };
+        for settings in runs {
+            session.prepare(settings)?;
+        }
+        if let Some(warning) = runs.iter().find_map(Settings::warning) {
+            output::note(&format!("warning: {warning}"));
+        }
+        Ok(session)
+    }
+
+    /// When resuming, checks the finished run's settings; otherwise removes what an earlier command left of the run,
+    /// so that a later `--resume` cannot take it for this one's.
+    fn prepare(&self, settings: &Settings) -> anyhow::Result<()> {
+        let name = settings.run_name();
+        if self.args.output.resume {
+            return self.finished(settings).map(|_| ());
+        }
+        files::remove(&self.out.record(&name))?;
+        files::remove(&self.out.checkpoint(&name))
+    }
+
+    /// The record of a run that is finished.
+    fn finished(&self, settings: &Settings) -> anyhow::Result<Option<RunRecord>> {
+        let path = self.out.record(&settings.run_name());
+        let record = files::read_json::<RunRecord>(&path)?;
+        if let Some(record) = &record {
+            settings.ensure_same(&record.settings, &path)?;
+        }
+        Ok(record)
+    }
+
+    /// Trains, unless the run is finished already. `None` when interrupted.
+    pub(crate) fn run(&self, settings: &Settings) -> anyhow::Result<Option<RunRecord>> {
+        if self.args.output.resume
+            && let Some(record) = self.finished(settings)?
+        {
+            return Ok(Some(record));
+        }
+        let name = settings.run_name();
+        let plan = Plan {
+            settings: settings.clone(),
+            checkpoint: self.out.checkpoint(&name),
+            checkpoint_every: Duration::from_secs(self.args.output.checkpoint_every),
+            resume: self.args.output.resume,
+        };
+        let bar = self.bar(settings)?;
+        let record = match settings.precision {
+            Precision::F32 => Run::<f32>::open(&self.cpu, &plan, &self.data)?.finish(&self.cpu, &bar, &self.interrupt),
+            Precision::F64 => Run::<f64>::open(&self.cpu, &plan, &self.data)?.finish(&self.cpu, &bar, &self.interrupt),
+        };
+        bar.finish_and_clear();
+        match record? {
+            Some(record) => {
+                files::write_json(&self.out.record(&name), &record)?;
+                output::note(&line(&record));
+                Ok(Some(record))
+            }
+            None => {
+                let hint = interrupt::resume_command();
+                output::note(&format!("interrupted; {} is written. To go on:\n  {hint}", plan.checkpoint.display()));
+                Ok(None)
+            }
+        }
+    }
+
+    /// A progress bar, which hides itself where stderr is not a terminal.
+    fn bar(&self, settings: &Settings) -> anyhow::Result<ProgressBar> {
+        let hidden = self.args.output.json;
+        let target = if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let style = "{prefix:27} {bar:24} {pos}/{len}  {msg}  {eta} left";
+        let bar = ProgressBar::with_draw_target(Some(settings.steps), target);
+        bar.set_style(ProgressStyle::with_template(style)?.progress_chars("=> "));
+        bar.set_prefix(settings.run_name());
+        Ok(bar)
+    }
+}
+
+/// The engine, with as many threads as asked for.
+pub(crate) fn cpu(threads: Option<usize>) -> anyhow::Result<Cpu> {
+    Ok(threads.map_or_else(Cpu::new, Cpu::with_threads)?)
+}
+
+/// One line that says how a run ended.
+fn line(record: &RunRecord) -> String {
+    let quality = match record.test.accuracy {
+        Some(accuracy) => format!("accuracy {:.2} %", 100.0 * accuracy),
+        None => format!("test loss {:.4e}", record.test.loss),
+    };
+    let times = &record.times;
+    format!(
+        "{:27} {quality}  NFE {:.1}  {:.2} ms a training step  {:.2} ms a prediction",
+        record.settings.run_name(),
+        record.test.nfe,
+        1e3 * times.warm_step_seconds,
+        times.prediction_milliseconds,
+    )
+}

@@ -1,0 +1,247 @@
+//! [`Settings`]: everything that determines a run, resolved from the command line.
+
+use anyhow::{Context, ensure};
+use clap::ValueEnum;
+use fewsteps::{FailurePolicy, Layout, Local, Regularizer, Scalar, Schedule, SolverOptions, Tolerances, TrainerConfig};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::args::{RegularizerArgs, TrainingArgs};
+use crate::data::Data;
+use crate::task::{Defaults, TaskName};
+
+/// A training method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Training {
+    /// No regularizer
+    Vanilla,
+    /// One step at a uniform time; step-count measure unless options say otherwise
+    LocalUnbiased,
+    /// The same at the start of a step the solver took
+    LocalBiased,
+    /// The paper's code at a uniform time: error measure, fresh initial step, k1 constant
+    PublishedUnbiased,
+    /// The paper's code at the start of a step the solver took
+    PublishedBiased,
+}
+
+impl Training {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Vanilla => "vanilla",
+            Self::LocalUnbiased => "local-unbiased",
+            Self::LocalBiased => "local-biased",
+            Self::PublishedUnbiased => "published-unbiased",
+            Self::PublishedBiased => "published-biased",
+        }
+    }
+
+    const fn takes_options(self) -> bool {
+        matches!(self, Self::LocalUnbiased | Self::LocalBiased)
+    }
+
+    fn regularizer(self, args: &RegularizerArgs, defaults: &Defaults, steps: u64) -> Regularizer {
+        // The papers let the published coefficient fall from 2.5 to 1 over the training.
+        let published = |local: Local| local.coefficient(Schedule::exponential(2.5, 1.0, steps)).into();
+        match self {
+            Self::Vanilla => Regularizer::None,
+            Self::LocalUnbiased => with_options(Local::unbiased(), args, defaults, steps).into(),
+            Self::LocalBiased => with_options(Local::biased(), args, defaults, steps).into(),
+            Self::PublishedUnbiased => published(Local::published_unbiased()),
+            Self::PublishedBiased => published(Local::published_biased()),
+        }
+    }
+}
+
+impl std::fmt::Display for Training {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+fn with_options(local: Local, args: &RegularizerArgs, defaults: &Defaults, steps: u64) -> Local {
+    let from = args.coefficient.unwrap_or(defaults.coefficient);
+    Local {
+        measure: args.measure.map_or(local.measure, Into::into),
+        step: args.penalty_step.map_or(local.step, Into::into),
+        gradient: args.gradient.map_or(local.gradient, Into::into),
+        times: args.times.unwrap_or(local.times),
+        fraction: args.fraction.unwrap_or(local.fraction),
+        coefficient: args.coefficient_to.map_or(Schedule::Constant(from), |to| Schedule::exponential(from, to, steps)),
+        ..local
+    }
+}
+
+impl RegularizerArgs {
+    /// Refuses options that no method would take: a comparison without them is not what was asked for.
+    pub(crate) fn ensure_used(&self, methods: &[Training]) -> anyhow::Result<()> {
+        let given = [
+            ("--measure", self.measure.is_some()),
+            ("--penalty-step", self.penalty_step.is_some()),
+            ("--gradient", self.gradient.is_some()),
+            ("--coefficient", self.coefficient.is_some()),
+            ("--coefficient-to", self.coefficient_to.is_some()),
+            ("--times", self.times.is_some()),
+            ("--fraction", self.fraction.is_some()),
+        ];
+        if let Some((option, _)) = given.into_iter().find(|(_, given)| *given) {
+            let used = methods.iter().any(|method| method.takes_options());
+            ensure!(used, "{option} applies to local-unbiased and local-biased: add one of them, or leave it out");
+        }
+        Ok(())
+    }
+}
+
+/// The scalar type a model is trained in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Precision {
+    /// Single precision: the fast path
+    #[default]
+    F32,
+    /// Double precision
+    F64,
+}
+
+/// A run's settings. Two runs with equal settings differ in nothing but their times.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Settings {
+    pub(crate) task: TaskName,
+    pub(crate) training: Training,
+    pub(crate) seed: u64,
+    pub(crate) steps: u64,
+    pub(crate) batch: usize,
+    pub(crate) learning_rate: f64,
+    pub(crate) tolerance: f64,
+    pub(crate) precision: Precision,
+    pub(crate) eval_every: u64,
+    /// The trainer's view of them, in full.
+    pub(crate) config: TrainerConfig,
+}
+
+impl Settings {
+    pub(crate) fn resolve(args: &TrainingArgs, training: Training, seed: u64) -> anyhow::Result<Self> {
+        let task = args.data.task;
+        let defaults = task.defaults();
+        let steps = args.steps.map_or(defaults.steps, usize::from) as u64;
+        let learning_rate = args.lr.unwrap_or(defaults.learning_rate);
+        let tolerance = args.solver.tol.unwrap_or(defaults.tolerance);
+        let options = SolverOptions::default()
+            .method(args.solver.method)
+            .tolerances(Tolerances::both(tolerance))
+            .layout(args.solver.layout.into());
+        // One batch that blows up should cost that batch, not the other methods' runs; the record counts them.
+        let config = TrainerConfig::new(task.model(options), task.loss())
+            .optimizer(task.optimizer(learning_rate))
+            .regularizer(training.regularizer(&args.regularizer, &defaults, steps))
+            .seed(seed)
+            .failure(FailurePolicy::Skip);
+        let settings = Self {
+            task,
+            training,
+            seed,
+            steps,
+            batch: args.batch.map_or(defaults.batch, usize::from),
+            learning_rate,
+            tolerance,
+            precision: args.solver.precision,
+            eval_every: args.eval_every.map_or((steps / 10).max(1), |n| usize::from(n) as u64),
+            config,
+        };
+        match settings.precision {
+            Precision::F32 => settings.validate::<f32>()?,
+            Precision::F64 => settings.validate::<f64>()?,
+        }
+        Ok(settings)
+    }
+
+    fn validate<R: Scalar>(&self) -> anyhow::Result<()> {
+        let options = &self.config.model.options;
+        options.validate::<R>(&self.config.model.problem).context("--tol or --method")?;
+        self.config.optimizer.validate().context("--lr")?;
+        self.config.regularizer.validate(options.method.tableau()).context("regularizer options")?;
+        ensure!(self.learning_rate > 0.0, "--lr {}: give a positive, finite learning rate", self.learning_rate);
+        Ok(())
+    }
+
+    /// Checks what depends on the amount of data.
+    pub(crate) fn check_batch(&self, data: &Data) -> anyhow::Result<()> {
+        let (batch, samples) = (self.batch, data.train.len());
+        ensure!(batch <= samples, "--batch {batch}: the training set holds {samples} samples; ask for at most that");
+        Ok(())
+    }
+
+    /// A warning where the tolerance is near the rounding.
+    pub(crate) fn warning(&self) -> Option<String> {
+        let tolerances = Tolerances::both(self.tolerance);
+        match self.precision {
+            Precision::F32 => tolerances.warning::<f32>(),
+            Precision::F64 => tolerances.warning::<f64>(),
+        }
+    }
+
+    /// Name of the run's files.
+    pub(crate) fn run_name(&self) -> String {
+        format!("{}-seed{}", self.training, self.seed)
+    }
+
+    pub(crate) const fn precision_name(&self) -> &'static str {
+        match self.precision {
+            Precision::F32 => "f32",
+            Precision::F64 => "f64",
+        }
+    }
+
+    pub(crate) const fn layout_name(&self) -> &'static str {
+        match self.config.model.options.layout {
+            Layout::Lockstep => "lockstep",
+            Layout::Ensemble => "ensemble",
+        }
+    }
+
+    /// Refuses to go on with a run that was made with other settings, and names the first that differs.
+    pub(crate) fn ensure_same(&self, stored: &Self, path: &std::path::Path) -> anyhow::Result<()> {
+        let (ours, theirs) = (serde_json::to_value(self)?, serde_json::to_value(stored)?);
+        if let Some((name, found, asked)) = first_difference("", &theirs, &ours) {
+            anyhow::bail!(
+                "{}: was made with {name} = {found}, this command asks for {asked}; \
+                 give the same options, choose another --out, or leave out --resume to start anew",
+                path.display()
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The first place where two JSON values differ: its path and both values. Plain values come before nested ones, so
+/// that an option is named by its own name and not by where the trainer keeps it.
+fn first_difference(path: &str, a: &Value, b: &Value) -> Option<(String, String, String)> {
+    let (Value::Object(left), Value::Object(right)) = (a, b) else {
+        return (a != b).then(|| (path.to_owned(), a.to_string(), b.to_string()));
+    };
+    let mut keys: Vec<&String> = left.keys().chain(right.keys().filter(|key| !left.contains_key(*key))).collect();
+    keys.sort_by_key(|key| left.get(*key).is_some_and(Value::is_object));
+    keys.into_iter().find_map(|key| {
+        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        first_difference(&path, left.get(key).unwrap_or(&Value::Null), right.get(key).unwrap_or(&Value::Null))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_difference_is_named_by_its_option() {
+        let a = json!({"config": {"tolerances": {"atol": 1.0}}, "tolerance": 1.0, "steps": 3});
+        let b = json!({"config": {"tolerances": {"atol": 2.0}}, "tolerance": 2.0, "steps": 3});
+        let expected = ("tolerance".to_owned(), "1.0".to_owned(), "2.0".to_owned());
+        assert_eq!(first_difference("", &a, &b), Some(expected), "the plain one first");
+        let c = json!({"config": {"tolerances": {"atol": 2.0}}, "tolerance": 1.0, "steps": 3});
+        assert_eq!(first_difference("", &a, &c).map(|d| d.0), Some("config.tolerances.atol".to_owned()), "nested");
+        assert_eq!(first_difference("", &a, &a), None, "equal");
+    }
+}

@@ -1,0 +1,68 @@
+//! From runs to a benchmark's results.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::machine::Machine;
+use crate::record::{MethodSummary, Ratios, Results, RunRecord};
+use crate::settings::Training;
+use crate::stats::Spread;
+
+/// Means over the seeds for each method, in the methods' order, and what a reader should beware of.
+pub(crate) fn summarize(machine: Machine, methods: &[Training], runs: Vec<RunRecord>) -> Results {
+    let mut summary: Vec<MethodSummary> = methods.iter().filter_map(|&method| method_summary(method, &runs)).collect();
+    let vanilla = summary.iter().find(|method| method.training == Training::Vanilla).cloned();
+    for method in &mut summary {
+        method.ratios = vanilla.as_ref().map(|vanilla| ratios(method, vanilla));
+    }
+    Results {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        finished_unix_seconds: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
+        warnings: warnings(&machine, &runs),
+        machine,
+        summary,
+        runs,
+    }
+}
+
+fn method_summary(training: Training, runs: &[RunRecord]) -> Option<MethodSummary> {
+    let runs: Vec<&RunRecord> = runs.iter().filter(|run| run.settings.training == training).collect();
+    let spread = |value: fn(&RunRecord) -> f64| Spread::of(&runs.iter().map(|run| value(run)).collect::<Vec<_>>());
+    let accuracies: Option<Vec<f64>> = runs.iter().map(|run| run.test.accuracy).collect();
+    Some(MethodSummary {
+        training,
+        seeds: runs.len(),
+        accuracy: accuracies.and_then(|accuracies| Spread::of(&accuracies)),
+        test_loss: spread(|run| run.test.loss).filter(|loss| loss.mean.is_finite()),
+        nfe: spread(|run| run.test.nfe)?,
+        step_milliseconds: spread(|run| 1e3 * run.times.warm_step_seconds)?,
+        prediction_milliseconds: spread(|run| run.times.prediction_milliseconds)?,
+        ratios: None,
+    })
+}
+
+fn ratios(method: &MethodSummary, vanilla: &MethodSummary) -> Ratios {
+    Ratios {
+        nfe: method.nfe.mean / vanilla.nfe.mean,
+        step_time: method.step_milliseconds.mean / vanilla.step_milliseconds.mean,
+        prediction_time: method.prediction_milliseconds.mean / vanilla.prediction_milliseconds.mean,
+    }
+}
+
+/// Whatever makes the figures less comparable than they look.
+fn warnings(machine: &Machine, runs: &[RunRecord]) -> Vec<String> {
+    let mut warnings: Vec<String> = runs.first().and_then(|run| run.settings.warning()).into_iter().collect();
+    for run in runs {
+        let (name, progress) = (run.settings.run_name(), &run.progress);
+        if progress.failed + progress.skipped > 0 {
+            let (failed, skipped) = (progress.failed, progress.skipped);
+            warnings.push(format!("{name}: {failed} trajectories failed in training, {skipped} updates were left out"));
+        }
+        if run.test.failed > 0 {
+            warnings.push(format!("{name}: {} test trajectories failed and count as wrong", run.test.failed));
+        }
+        if run.machine != *machine {
+            warnings.push(format!("{name}: ran on other threads or another machine; its times do not compare"));
+        }
+    }
+    warnings
+}

@@ -1,0 +1,100 @@
+//! The result table on a terminal, and the cells it shares with the report.
+
+use comfy_table::{CellAlignment, Table, presets};
+
+use crate::record::{MethodSummary, Results, RunRecord};
+use crate::settings::Settings;
+use crate::stats::Spread;
+
+/// Headings and cells, one row a method.
+pub(crate) struct Cells {
+    pub(crate) head: Vec<String>,
+    pub(crate) rows: Vec<Vec<String>>,
+}
+
+pub(crate) fn cells(results: &Results) -> Cells {
+    let classifies = results.summary.iter().any(|method| method.accuracy.is_some());
+    let quality = if classifies { "test accuracy, %" } else { "test loss (MAE)" };
+    let head = ["method", quality, "NFE", "training, ms a step", "prediction, ms a batch"];
+    Cells { head: head.map(str::to_owned).into(), rows: results.summary.iter().map(row).collect() }
+}
+
+fn row(method: &MethodSummary) -> Vec<String> {
+    let ratios = method.ratios;
+    let quality = match (method.accuracy, method.test_loss) {
+        (Some(accuracy), _) => {
+            let percent = Spread { mean: 100.0 * accuracy.mean, std: 100.0 * accuracy.std };
+            with_spread(percent, method.seeds, 2)
+        }
+        (None, Some(loss)) if method.seeds > 1 => format!("{:.2e} ± {:.0e}", loss.mean, loss.std),
+        (None, Some(loss)) => format!("{:.2e}", loss.mean),
+        (None, None) => "not finite".to_owned(),
+    };
+    let cell = |spread: Spread, digits: usize, ratio: Option<f64>| {
+        let ratio = ratio.map_or(String::new(), |ratio| format!("  {ratio:.2}x"));
+        with_spread(spread, method.seeds, digits) + &ratio
+    };
+    vec![
+        method.training.to_string(),
+        quality,
+        cell(method.nfe, 1, ratios.map(|r| r.nfe)),
+        cell(method.step_milliseconds, 2, ratios.map(|r| r.step_time)),
+        cell(method.prediction_milliseconds, 2, ratios.map(|r| r.prediction_time)),
+    ]
+}
+
+/// A mean with its spread, which a single seed does not have.
+fn with_spread(spread: Spread, seeds: usize, digits: usize) -> String {
+    if seeds > 1 {
+        format!("{:.digits$} ± {:.digits$}", spread.mean, spread.std)
+    } else {
+        format!("{:.digits$}", spread.mean)
+    }
+}
+
+/// Under what conditions the figures were measured: without them a table says little.
+pub(crate) fn conditions(results: &Results) -> Vec<String> {
+    let Some(RunRecord { settings, parameters, times, .. }) = results.runs.first() else { return Vec::new() };
+    let machine = &results.machine;
+    let seeds = results.summary.iter().map(|method| method.seeds).max().unwrap_or(0);
+    vec![
+        format!("task {}, {parameters} parameters, {}", settings.task.name(), training(settings)),
+        format!("{}, {}", solver(settings), if seeds == 1 { "1 seed".into() } else { format!("{seeds} seeds") }),
+        format!(
+            "predictions in batches of {}; {}, {}, {}",
+            times.prediction_batch,
+            machine.threads_text(),
+            machine.instruction_set,
+            machine.model()
+        ),
+    ]
+}
+
+fn training(settings: &Settings) -> String {
+    format!("{} steps of batch {}, learning rate {}", settings.steps, settings.batch, settings.learning_rate)
+}
+
+fn solver(settings: &Settings) -> String {
+    let method = settings.config.model.options.method;
+    let (tolerance, layout, precision) = (settings.tolerance, settings.layout_name(), settings.precision_name());
+    format!("{method} at tolerance {tolerance:e}, {layout}, {precision}")
+}
+
+/// Conditions, table and warnings, as printed at the end of a benchmark.
+pub(crate) fn render(results: &Results) -> String {
+    let Cells { head, rows } = cells(results);
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(head).add_rows(rows);
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    let note = if results.summary.iter().any(|method| method.ratios.is_some()) {
+        "x: relative to vanilla; NFE: mean over the test batches"
+    } else {
+        "NFE: mean over the test batches"
+    };
+    let warnings = results.warnings.iter().map(|warning| format!("warning: {warning}"));
+    let lines: Vec<String> =
+        conditions(results).into_iter().chain([table.to_string(), note.to_owned()]).chain(warnings).collect();
+    lines.join("\n") + "\n"
+}

@@ -1,0 +1,335 @@
+//! The built command from outside: what it prints, what it writes, how it fails and how it goes on.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn command(folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fewsteps"));
+    command.current_dir(folder).args(args).stdin(Stdio::null());
+    command
+}
+
+fn run(folder: &Path, args: &[&str]) -> Output {
+    command(folder, args).output().expect("the command starts")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("stdout is text")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("stderr is text")
+}
+
+fn succeed(folder: &Path, args: &[&str]) -> String {
+    let output = run(folder, args);
+    assert!(output.status.success(), "{args:?}: {}", stderr(&output));
+    stdout(&output)
+}
+
+/// Asserts that the command exits with `code`, prints nothing to stdout, and says each of `parts` in its message.
+fn refuse(folder: &Path, args: &[&str], code: i32, parts: &[&str]) {
+    let output = run(folder, args);
+    let message = stderr(&output);
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {message}");
+    assert!(output.stdout.is_empty(), "{args:?} prints nothing to stdout");
+    for part in parts {
+        assert!(message.contains(part), "{args:?} says {part:?} in: {message}");
+    }
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_str(&fs::read_to_string(path).expect("the file is there")).expect("the file is JSON")
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+const TINY: [&str; 9] = ["bench", "--steps", "4", "--seeds", "1", "--threads", "1", "--batch", "32"];
+
+fn tiny<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    TINY.iter().chain(more).copied().collect()
+}
+
+/// Everything of a run's record that is not a time.
+fn outcome(record: &Path) -> [Value; 4] {
+    let record = json(record);
+    let curve = &record["progress"]["curve"];
+    [curve["loss"].clone(), curve["nfe"].clone(), record["test"].clone(), record["progress"]["evaluations"].clone()]
+}
+
+/// Every regular file below `folder`.
+fn files(folder: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            names.extend(files(&path));
+        } else {
+            names.push(path.file_name().expect("a name").to_string_lossy().into_owned());
+        }
+    }
+    names.sort();
+    names
+}
+
+#[test]
+fn bench_prints_a_table_and_leaves_report_and_results() {
+    let folder = folder();
+    let table = succeed(folder.path(), &tiny(&["--methods", "vanilla,local-unbiased"]));
+    for part in ["vanilla", "local-unbiased", "test accuracy", "NFE", "1.00x", "tolerance 1e-5", "1 seed", "1 thread,"]
+    {
+        assert!(table.contains(part), "{part:?} is in\n{table}");
+    }
+    let out = folder.path().join("fewsteps-out");
+    let results = json(&out.join("results.json"));
+    assert_eq!(results["summary"].as_array().map(Vec::len), Some(2), "both methods");
+    assert_eq!(results["machine"]["threads"], 1, "threads");
+    for run in results["runs"].as_array().expect("runs") {
+        assert_eq!(run["progress"]["curve"]["loss"].as_array().map(Vec::len), Some(4), "a loss a step");
+        assert!(run["times"]["cold_step_seconds"].as_f64() > Some(0.0), "times");
+        assert!(run["test"]["nfe"].as_f64() > Some(0.0), "NFE");
+    }
+    let report = fs::read_to_string(out.join("report.html")).expect("a report");
+    assert!(report.starts_with("<!DOCTYPE html>") && report.trim_end().ends_with("</html>"), "a whole page");
+    assert_eq!(report.matches("<svg").count(), 3, "three figures");
+    assert!(!report.contains("http://") || !report.contains("src="), "nothing is fetched");
+    let names = files(&out);
+    let expected = [
+        "local-unbiased-seed0.json",
+        "local-unbiased-seed0.safetensors",
+        "report.html",
+        "results.json",
+        "vanilla-seed0.json",
+        "vanilla-seed0.safetensors",
+    ];
+    assert_eq!(names, expected, "and no temporary files");
+}
+
+#[test]
+fn json_goes_to_stdout_alone() {
+    let folder = folder();
+    let printed = succeed(folder.path(), &tiny(&["--json", "--methods", "local-biased"]));
+    let results: Value = serde_json::from_str(&printed).expect("stdout is JSON");
+    assert_eq!(results, json(&folder.path().join("fewsteps-out/results.json")), "the same as the file");
+    assert_eq!(results["summary"][0]["ratios"], Value::Null, "no ratios without vanilla");
+}
+
+#[test]
+fn every_method_measure_and_layout_runs() {
+    let folder = folder();
+    let methods = "vanilla,local-unbiased,local-biased,published-unbiased,published-biased";
+    succeed(folder.path(), &tiny(&["--methods", methods, "--precision", "f64", "--method", "dopri5"]));
+    let options = ["--coefficient", "0.5", "--coefficient-to", "0.1", "--times", "2", "--fraction", "1"];
+    for (measure, step, gradient) in
+        [("error", "fresh-initial", "published"), ("stiffness", "taken", "step"), ("step-count", "taken", "full")]
+    {
+        let choice = ["--measure", measure, "--penalty-step", step, "--gradient", gradient];
+        succeed(folder.path(), &tiny(&[&["--methods", "local-unbiased"][..], &options, &choice].concat()));
+    }
+    succeed(folder.path(), &tiny(&["--layout", "ensemble", "--methods", "local-biased"]));
+}
+
+#[test]
+fn the_spiral_reports_a_test_loss() {
+    let folder = folder();
+    let table = succeed(folder.path(), &tiny(&["--task", "spiral", "--methods", "vanilla"]));
+    assert!(table.contains("test loss (MAE)"), "{table}");
+    let results = json(&folder.path().join("fewsteps-out/results.json"));
+    assert_eq!(results["runs"][0]["test"]["accuracy"], Value::Null, "nothing is classified");
+}
+
+#[test]
+fn usage_errors_say_the_remedy() {
+    let folder = folder();
+    for option in ["--steps", "--seeds", "--batch", "--threads", "--eval-every"] {
+        refuse(folder.path(), &["bench", option, "0"], 2, &[option, "at least 1"]);
+    }
+    refuse(folder.path(), &["bench", "--task", "cifar"], 2, &["digits", "mnist", "fashion", "spiral"]);
+    refuse(folder.path(), &["bench", "--methods", "vanilla,best"], 2, &["local-unbiased", "published-biased"]);
+    refuse(folder.path(), &["bench", "--method", "rk4"], 2, &["tsit5", "dopri5"]);
+    refuse(folder.path(), &["frobnicate"], 2, &["frobnicate"]);
+    assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 0, "nothing is written");
+}
+
+#[test]
+fn bad_values_are_refused_before_training() {
+    let folder = folder();
+    refuse(folder.path(), &["bench", "--tol", "0"], 1, &["--tol", "positive"]);
+    refuse(folder.path(), &["bench", "--tol", "-1e-5"], 1, &["--tol", "positive"]);
+    refuse(folder.path(), &["bench", "--tol", "1e-12"], 1, &["f32", "solve at f64"]);
+    refuse(folder.path(), &["bench", "--lr", "0"], 1, &["--lr", "positive"]);
+    refuse(folder.path(), &["bench", "--lr", "NaN"], 1, &["--lr"]);
+    refuse(folder.path(), &["bench", "--coefficient=-1"], 1, &["coefficient", "not negative"]);
+    refuse(folder.path(), &["bench", "--fraction", "2"], 1, &["fraction", "(0, 1]"]);
+    refuse(folder.path(), &["bench", "--times", "0"], 1, &["times"]);
+    refuse(folder.path(), &["bench", "--method", "heun", "--measure", "stiffness"], 1, &["stiffness", "tsit5"]);
+    refuse(folder.path(), &["bench", "--batch", "9999"], 1, &["--batch", "1437"]);
+    refuse(folder.path(), &["bench", "--methods", "vanilla", "--times", "2"], 1, &["--times", "local-unbiased"]);
+    refuse(folder.path(), &["bench", "--threads", "9999"], 1, &["threads", "1024"]);
+    assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 0, "nothing is written");
+}
+
+#[test]
+fn missing_and_damaged_data_are_named() {
+    let folder = folder();
+    refuse(folder.path(), &["bench", "--task", "mnist"], 1, &["--data", "train-images-idx3-ubyte.gz"]);
+    refuse(
+        folder.path(),
+        &["bench", "--task", "fashion", "--data", "."],
+        1,
+        &["t10k-labels-idx1-ubyte.gz", "not found"],
+    );
+    for name in ["train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"] {
+        fs::write(folder.path().join(format!("{name}-ubyte.gz")), [0x1f, 0x8b, 8, 0]).expect("written");
+    }
+    let parts = ["train-images-idx3-ubyte.gz", "truncated", "fetch"];
+    refuse(folder.path(), &["bench", "--task", "mnist", "--data", "."], 1, &parts);
+    assert!(!folder.path().join("fewsteps-out").exists(), "no output folder is made");
+}
+
+#[test]
+fn an_unwritable_folder_is_found_before_training() {
+    let folder = folder();
+    fs::write(folder.path().join("file"), "").expect("written");
+    let start = Instant::now();
+    refuse(folder.path(), &["bench", "--out", "file/below"], 1, &["file/below", "--out"]);
+    assert!(start.elapsed() < Duration::from_secs(20), "the default benchmark takes longer than that");
+}
+
+#[test]
+fn a_killed_run_resumes_to_the_same_bits() {
+    let folder = folder();
+    let args = |out, more: &[&'static str]| -> Vec<&'static str> {
+        let shared = ["train", "--threads", "1", "--batch", "32", "--steps", "60", "--eval-every", "7"];
+        shared.into_iter().chain(["--checkpoint-every", "0", "--out", out]).chain(more.iter().copied()).collect()
+    };
+    succeed(folder.path(), &args("whole", &[]));
+
+    let checkpoint = folder.path().join("broken/checkpoints/local-unbiased-seed0.safetensors");
+    let mut child = command(folder.path(), &args("broken", &[])).stderr(Stdio::null()).spawn().expect("started");
+    while !checkpoint.exists() {
+        assert_eq!(child.try_wait().expect("waited"), None, "still training");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+    let record = |out: &str| folder.path().join(out).join("runs/local-unbiased-seed0.json");
+    assert!(!record("broken").exists(), "killed before its end");
+
+    succeed(folder.path(), &args("broken", &["--resume"]));
+    assert_eq!(outcome(&record("broken")), outcome(&record("whole")), "as if never killed");
+
+    let finished = fs::read(record("broken")).expect("a record");
+    succeed(folder.path(), &args("broken", &["--resume"]));
+    assert_eq!(fs::read(record("broken")).expect("a record"), finished, "a finished run is not run again");
+}
+
+#[test]
+fn resume_refuses_other_settings() {
+    let folder = folder();
+    let args = ["--methods", "vanilla"];
+    succeed(folder.path(), &tiny(&args));
+    let changed = tiny(&[&args[..], &["--resume", "--tol", "1e-4"]].concat());
+    refuse(folder.path(), &changed, 1, &["vanilla-seed0.json", "tolerance = ", "0.0001"]);
+    let record = folder.path().join("fewsteps-out/runs/vanilla-seed0.json");
+    fs::remove_file(&record).expect("removed");
+    refuse(folder.path(), &changed, 1, &["vanilla-seed0.safetensors", "tolerance"]);
+    succeed(folder.path(), &tiny(&["--methods", "vanilla,local-biased", "--resume"]));
+    assert!(record.exists(), "the finished checkpoint became a record again");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_leaves_a_checkpoint_and_says_how_to_go_on() {
+    let folder = folder();
+    let args = ["train", "--threads", "1", "--steps", "100000", "--eval-every", "100000", "--out", "my out"];
+    let child = command(folder.path(), &[&args[..], &["--checkpoint-every", "0"]].concat())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("started");
+    let checkpoint = folder.path().join("my out/checkpoints/local-unbiased-seed0.safetensors");
+    while !checkpoint.exists() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill is there");
+    assert!(kill.success(), "the signal is sent");
+    let output = child.wait_with_output().expect("ended");
+    assert_eq!(output.status.code(), Some(130), "as shells report Ctrl-C");
+    let message = stderr(&output);
+    assert!(message.contains("train --threads 1") && message.contains("'my out'"), "{message}");
+    assert!(message.trim_end().ends_with("--resume"), "{message}");
+    let evaluated = succeed(folder.path(), &["eval", &checkpoint.to_string_lossy(), "--threads", "1"]);
+    assert!(evaluated.contains("of 100000"), "a checkpoint of an unfinished run: {evaluated}");
+}
+
+#[test]
+fn eval_reads_what_train_wrote() {
+    let folder = folder();
+    let train = ["train", "--steps", "4", "--threads", "1", "--batch", "32", "--seed", "7", "--precision", "f64"];
+    let printed = succeed(folder.path(), &[&train[..], &["--regularization", "vanilla", "--json"]].concat());
+    let record: Value = serde_json::from_str(&printed).expect("stdout is JSON");
+    let checkpoint = "fewsteps-out/checkpoints/vanilla-seed7.safetensors";
+    let evaluate = |more: &[&str]| -> Value {
+        let args = [&["eval", checkpoint, "--threads", "1", "--json"][..], more].concat();
+        serde_json::from_str(&succeed(folder.path(), &args)).expect("stdout is JSON")
+    };
+    assert_eq!(evaluate(&[])["test"], record["test"], "the same figures");
+    let loose = evaluate(&["--tol", "1e-2"]);
+    assert!(loose["test"]["nfe"].as_f64() < record["test"]["nfe"].as_f64(), "a looser tolerance takes fewer");
+    assert!(succeed(folder.path(), &["eval", checkpoint]).contains("vanilla on digits, seed 7"), "the table");
+    refuse(folder.path(), &["eval", checkpoint, "--tol", "0"], 1, &["--tol"]);
+    refuse(folder.path(), &["eval", checkpoint, "--task", "spiral"], 1, &["--task spiral", "digits"]);
+}
+
+#[test]
+fn damaged_checkpoints_are_errors() {
+    let folder = folder();
+    succeed(folder.path(), &["train", "--steps", "2", "--threads", "1", "--batch", "32"]);
+    let name = "fewsteps-out/checkpoints/local-unbiased-seed0.safetensors";
+    let path = folder.path().join(name);
+    let whole = fs::read(&path).expect("a checkpoint");
+    let mut flipped = whole.clone();
+    flipped[40] ^= 0xff;
+    let cases =
+        [whole[..whole.len() / 2].to_vec(), whole[..whole.len() - 1].to_vec(), flipped, Vec::new(), vec![0xff; 64]];
+    fs::remove_file(folder.path().join("fewsteps-out/runs/local-unbiased-seed0.json")).expect("removed");
+    for bytes in cases {
+        fs::write(&path, bytes).expect("written");
+        refuse(folder.path(), &["eval", name], 1, &["local-unbiased-seed0.safetensors"]);
+        let resume = ["train", "--steps", "2", "--threads", "1", "--batch", "32", "--resume"];
+        refuse(folder.path(), &resume, 1, &["local-unbiased-seed0.safetensors"]);
+    }
+    refuse(folder.path(), &["eval", "nowhere.safetensors"], 1, &["nowhere.safetensors"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_under_stdout_is_an_error() {
+    let folder = folder();
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("every Linux has it");
+    let output = command(folder.path(), &["devices"]).stdout(full).output().expect("started");
+    assert_eq!(output.status.code(), Some(1), "a failure");
+    assert!(stderr(&output).contains("cannot write to stdout"), "{}", stderr(&output));
+}
+
+#[test]
+fn devices_completions_and_help() {
+    let folder = folder();
+    let devices = succeed(folder.path(), &["devices"]);
+    assert!(devices.contains("thread") && devices.contains("no GPU engine in this version"), "{devices}");
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        assert!(succeed(folder.path(), &["completions", shell]).contains("fewsteps"), "{shell}");
+    }
+    let help = succeed(folder.path(), &["--help"]);
+    assert!(help.contains("Examples:") && help.contains("NFE"), "{help}");
+    assert!(succeed(folder.path(), &["--version"]).starts_with("fewsteps "), "version");
+    assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 0, "nothing is written");
+}
