@@ -61,14 +61,18 @@ impl std::fmt::Display for Training {
 }
 
 fn with_options(local: Local, args: &RegularizerArgs, defaults: &Defaults, steps: u64) -> Local {
-    let from = args.coefficient.unwrap_or(defaults.coefficient);
+    let coefficient = match (args.coefficient.or(defaults.coefficient), args.coefficient_to) {
+        (None, None) => local.coefficient,
+        (Some(from), None) => Schedule::Constant(from),
+        (from, Some(to)) => Schedule::exponential(from.unwrap_or_else(|| local.coefficient.value(0)), to, steps),
+    };
     Local {
         measure: args.measure.map_or(local.measure, Into::into),
         step: args.penalty_step.map_or(local.step, Into::into),
         gradient: args.gradient.map_or(local.gradient, Into::into),
         times: args.times.unwrap_or(local.times),
         fraction: args.fraction.unwrap_or(local.fraction),
-        coefficient: args.coefficient_to.map_or(Schedule::Constant(from), |to| Schedule::exponential(from, to, steps)),
+        coefficient,
         ..local
     }
 }

@@ -95,14 +95,15 @@ impl Local {
             gradient: PenaltyGradient::default(),
             times: 1,
             fraction: 0.25,
-            coefficient: Schedule::Constant(0.2),
+            coefficient: Schedule::Constant(0.5),
         }
     }
 
-    /// As [`Local::unbiased`], at the start of a step the solver took.
+    /// As [`Local::unbiased`], at the start of a step the solver took, with a smaller coefficient: the short steps at
+    /// the start of a solve, which measure more, are drawn more often.
     #[must_use]
     pub fn biased() -> Self {
-        Self { at: PenaltyAt::Biased, ..Self::unbiased() }
+        Self { at: PenaltyAt::Biased, coefficient: Schedule::Constant(0.2), ..Self::unbiased() }
     }
 
     /// The paper's code: error measure, fresh initial step, state and `k1` constant, the whole batch.
