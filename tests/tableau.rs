@@ -8,7 +8,7 @@ const TOLERANCE: f64 = 2e-13;
 
 /// A rooted tree: the subtrees at its root, in order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Tree(Vec<Tree>);
+struct Tree(Vec<Self>);
 
 impl Tree {
     fn order(&self) -> usize {

@@ -126,7 +126,7 @@ impl<R: Scalar> Engine<R> {
                 shards: (c..shards)
                     .step_by(crews)
                     .map(|s| Shard {
-                        tiles: (s * tiles / shards..(s + 1) * tiles / shards).map(|i| Tile::new(i, dim)).collect(),
+                        tiles: (s..tiles).step_by(shards).map(|i| Tile::new(i, dim)).collect(),
                         theta_bar: Vec::new(),
                     })
                     .collect(),
@@ -179,9 +179,13 @@ impl<R: Scalar> Engine<R> {
 
     /// Tiles in the order of the batch.
     pub(crate) fn tiles(&self) -> impl Iterator<Item = &Tile<R>> {
-        let shards = self.crews.iter().map(|c| c.shards.len()).sum::<usize>();
+        let shards = self.crews.iter().map(|c| c.shards.len()).sum::<usize>().max(1);
         let crews = self.crews.len().max(1);
-        (0..shards).flat_map(move |s| &self.crews[s % crews].shards[s / crews].tiles).filter(|t| t.used > 0)
+        let tile = move |i: usize| {
+            let s = i % shards;
+            &self.crews[s % crews].shards[s / crews].tiles[i / shards]
+        };
+        (0..self.batch.div_ceil(LANES)).map(tile).filter(|t| t.used > 0)
     }
 
     /// What the lockstep solve did; the first crew's record is everyone's.

@@ -161,8 +161,10 @@ impl<R: Scalar> Lockstep<'_, R> {
         }
         for tile in crew.tiles_mut().0 {
             let finite = finite_lanes(&tile.y);
-            for l in (0..LANES).filter(|&l| tile.alive[l]) {
+            let alive = tile.alive;
+            for l in (0..LANES).filter(|&l| alive[l]) {
                 tile.status[l] = if finite[l] { run.status } else { Status::NonFinite };
+                tile.alive[l] = finite[l];
             }
         }
         crew.run = run;
@@ -179,7 +181,8 @@ impl<R: Scalar> Lockstep<'_, R> {
         let (t0, t1) = (self.problem.t0, self.t1);
         let at = |i: usize| if i == steps { t1 } else { t0 + (t1 - t0) * (i as f64 / steps as f64) };
         let stages = self.stepper.tableau.stages();
-        for i in 0..steps {
+        let taken = steps.min(self.options.max_steps);
+        for i in 0..taken {
             let interval = Interval::shared(at(i), at(i + 1));
             let first = i == 0 || !self.stepper.fsal;
             run.nfe += stages - usize::from(self.stepper.fsal) + usize::from(i == 0 && self.stepper.fsal);
@@ -194,7 +197,7 @@ impl<R: Scalar> Lockstep<'_, R> {
             }
             run.steps.push([at(i), at(i + 1)]);
         }
-        run.status = Status::Done;
+        run.status = if taken == steps { Status::Done } else { Status::MaxSteps };
     }
 
     fn solve_adaptive(
@@ -212,19 +215,23 @@ impl<R: Scalar> Lockstep<'_, R> {
         let mut h = direction * self.first_step(initial_step, crew, attendee, run);
         let mut memory = controller.memory::<f64>();
         let (mut t, mut k1_ready, mut failures) = (t0, true, 0);
-        let mut last_good = h;
+        let (mut last_good, mut rejected) = (h, false);
         while run.status == Status::Running {
             if run.steps.len() + run.rejected == self.options.max_steps {
                 run.status = Status::MaxSteps;
                 break;
             }
-            let t_next = end_of_step(t, h, t1);
+            let mut t_next = end_of_step(t, h, t1);
             if step_too_small(t, t_next, t1, t1 - t0) {
-                h = last_good;
-                if !self.give_up(crew, attendee, Status::StepTooSmall, 1.0) {
-                    run.status = Status::StepTooSmall;
+                if rejected {
+                    (h, rejected) = (last_good, false);
+                    if !self.give_up(crew, attendee, Status::StepTooSmall, 1.0) {
+                        run.status = Status::StepTooSmall;
+                    }
+                    continue;
                 }
-                continue;
+                // Nobody has failed at such a step yet. The smallest one that time resolves shows who does.
+                t_next = end_of_step(t, direction * smallest_step(t, t1 - t0), t1);
             }
             let interval = Interval::shared(t, t_next);
             self.attempt_all(&interval, !k1_ready, crew, attendee);
@@ -232,6 +239,7 @@ impl<R: Scalar> Lockstep<'_, R> {
             let (error, _) = attendee.root_mean_square();
             let decision = controller.adapt(q, &mut memory, error);
             h = (t_next - t) * decision.factor;
+            rejected = !decision.accept;
             if decision.accept {
                 for tile in crew.tiles_mut().0 {
                     self.accept(run.steps.len(), tile);
@@ -426,6 +434,11 @@ pub(crate) fn end_of_step(t: f64, h: f64, t1: f64) -> f64 {
 pub(crate) fn step_too_small(t: f64, t_next: f64, t1: f64, span: f64) -> bool {
     let h = (t_next - t).abs();
     t_next != t1 && (h <= 16.0 * f64::EPSILON * t.abs().max(t_next.abs()) || h <= f64::EPSILON * span.abs())
+}
+
+/// Length of a step from `t` that is just not too small.
+fn smallest_step(t: f64, span: f64) -> f64 {
+    32.0 * f64::EPSILON * t.abs() + 2.0 * f64::EPSILON * span.abs()
 }
 
 /// Which lanes hold finite numbers only.

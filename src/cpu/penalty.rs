@@ -180,6 +180,12 @@ impl<R: Scalar> Penalty<'_, R> {
                 probe.interval = Interval::new([t; LANES], taken.map(|h| t + h));
                 probe.starts = None;
             }
+            PenaltyAt::Biased if steps.count(tile) == 0 => {
+                // Every trajectory of the tile failed before its first step; the probe rests.
+                probe.y.fill(R::ZERO);
+                probe.interval = Interval::shared(t0, t0);
+                probe.starts = None;
+            }
             PenaltyAt::Biased => {
                 let own = self.lockstep.is_none();
                 let starts: Lanes<usize> = std::array::from_fn(|l| {

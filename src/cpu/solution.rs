@@ -196,7 +196,9 @@ impl<R: Scalar> DenseSolution<R> {
         let nodes = lanes
             .enumerate()
             .map(|(trajectory, (tile, lane))| {
-                let count = times.steps[if times.shared { 0 } else { trajectory }].len();
+                // In lockstep a trajectory that was given up rests; the steps it is carried along through are not its own.
+                let lost = times.shared && !tile.alive[lane];
+                let count = if lost { 0 } else { times.steps[if times.shared { 0 } else { trajectory }].len() };
                 let column = |tile: &[R]| tile[lane..].iter().step_by(LANES).copied().collect::<Vec<R>>();
                 (0..count).flat_map(|i| [column(&tile.tape[i]), column(&tile.stage_tape[i])].concat()).collect()
             })
@@ -219,10 +221,13 @@ impl<R: Scalar> DenseSolution<R> {
             return Err(Error::argument("trajectory", trajectory, remedy));
         };
         let steps = &self.steps[if self.shared { 0 } else { trajectory }];
-        let found = steps.iter().position(|s| t == s[0] || within(t, s[0], s[1]));
+        let found = steps.iter().position(|s| t == s[0] || within(t, s[0], s[1])).filter(|_| !nodes.is_empty());
         let Some(i) = found else {
-            let range = steps.first().zip(steps.last()).map_or([f64::NAN; 2], |(a, b)| [a[0], b[1]]);
-            let remedy = format!("the trajectory was integrated from {} to {}", range[0], range[1]);
+            let range = steps.first().zip(steps.last()).filter(|_| !nodes.is_empty());
+            let remedy = range.map_or_else(
+                || "the trajectory failed".into(),
+                |(a, b)| format!("the trajectory was integrated from {} to {}", a[0], b[1]),
+            );
             return Err(Error::argument("t", t, remedy));
         };
         let tableau = self.tableau();

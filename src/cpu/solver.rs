@@ -168,7 +168,8 @@ impl<R: Scalar> Solver<R> {
             }
             count * dim
         } else if every_step {
-            self.engine.run().map_or(0, |r| r.steps.len() + 1) * batch * dim
+            let accepted = self.engine.run().map_or(0, |r| r.steps.len());
+            (if accepted == 0 { 0 } else { accepted + 1 }) * batch * dim
         } else {
             self.engine.user_slots() * batch * dim
         };
@@ -192,7 +193,8 @@ impl<R: Scalar> TaskWork<R> for SaveSeeds<'_, R> {
         let n = tile.y.len();
         if self.starts.is_empty() {
             let slots = self.ys_bar.len() / (self.batch * dim);
-            tile.saves_bar.resize(slots * n, R::ZERO);
+            // The backward walk reads the initial state's slot even where no step was accepted.
+            tile.saves_bar.resize(slots.max(1) * n, R::ZERO);
             for (slot, bars) in self.ys_bar.chunks_exact(self.batch * dim).enumerate() {
                 let rows = &bars[first * dim..(first + tile.used) * dim];
                 gather(tile.save_bar_mut(slot), rows, dim);
@@ -236,12 +238,18 @@ impl<R: Scalar> Engine<R> {
         let kept = if every_step { steps } else { steps.div_ceil(checkpoints.stride()) };
         let slots = if every_step { steps + 1 } else { 2 * self.user_slots() };
         let stages =
-            if self.options.save_at == SaveAt::Dense { steps * self.options.method.tableau().stages() } else { 0 };
+            if self.options.save_at == SaveAt::Dense { (steps + 1) * self.options.method.tableau().stages() } else { 0 };
+        // An ensemble keeps the ends of each lane's steps, in a list that grows by doubling.
+        let ends = if self.options.layout == Layout::Ensemble {
+            steps.next_power_of_two().max(4) * 2 * LANES * size_of::<f64>()
+        } else {
+            0
+        };
         let (threads, shards) = self.parallelism(batch);
         let segment = if checkpoints.stride() > 1 { checkpoints.stride() * array } else { 0 };
         Workspace {
             states: tiles * (5 + slots) * array,
-            tape: tiles * (kept + stages) * array,
+            tape: tiles * ((kept + stages) * array + ends),
             parameters: (shards + 1) * self.parameters() * size_of::<R>() + self.packed_bytes(),
             rooms: threads * (self.room_bytes() + segment + 2 * array),
         }

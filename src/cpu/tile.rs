@@ -166,6 +166,7 @@ impl<R: Scalar> Tile<R> {
         self.pool.append(&mut self.tape);
         self.pool.append(&mut self.stage_tape);
         self.steps.clear();
+        self.norms = [R::ZERO; LANES];
         self.saves.resize(slots * self.y.len(), R::ZERO);
         self.saves_bar.resize(slots * self.y.len(), R::ZERO);
     }
@@ -228,7 +229,7 @@ impl<R: Scalar> Tile<R> {
         let count = stepper.tableau.stages();
         let n = self.y.len();
         let at = self.pool.iter().rposition(|p| p.len() == count * n);
-        let mut kept = at.map_or_else(Vec::new, |at| self.pool.swap_remove(at));
+        let mut kept = at.map_or_else(|| Vec::with_capacity(count * n), |at| self.pool.swap_remove(at));
         kept.clear();
         let stages: Stages<'_, R> = stepper.stages(&self.k_first, &self.k_last, room);
         for stage in &stages[..count.min(MAX_STAGES)] {

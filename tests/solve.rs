@@ -1,0 +1,900 @@
+//! Solves against closed forms: accuracy, convergence, costs, save times, layouts, failures.
+
+mod common;
+
+use common::{
+    ADAPTIVE, Known, LAYOUTS, System, adaptive, bits, cast, close, cpu, distance, fixed, largest, numbers, scaled,
+    solver, step_times, widen, with_first_step, zoo,
+};
+use fewsteps::{
+    Adjoint, Checkpoints, Controller, Error, InitialStep, InputMap, Layout, Method, Mlp, OdeProblem, SaveAt,
+    SavedTimes, Scalar, Solution, Solver, SolverOptions, Stats, Status, StepControl, TimeInput, Tolerances,
+};
+
+fn solve<R: Scalar>(problem: &OdeProblem, options: &SolverOptions, theta: &[f64], y0: &[f64]) -> Solution<R> {
+    solver::<R>(problem, options).solve(&cast(theta), &cast(y0)).expect("a valid call")
+}
+
+fn predict<R: Scalar>(known: &Known, options: &SolverOptions, y0: &[f64]) -> Solution<R> {
+    solver::<R>(&known.problem, options).predict(&cast(&known.theta), &cast(y0)).expect("a valid call")
+}
+
+/// A small network with random weights, of size 1 or so.
+fn random_field(dim: usize, hidden: usize, seed: u64) -> (Mlp, Vec<f64>) {
+    let field = Mlp::new([dim, hidden, dim]);
+    let theta = scaled(1.2, &numbers(seed, field.parameter_count()));
+    (field, theta)
+}
+
+fn all_done<R>(name: &str, solution: &Solution<R>) {
+    assert!(solution.status.iter().all(|s| *s == Status::Done), "{name}: {:?}", solution.status);
+}
+
+// --- Accuracy ---
+
+/// Solves three trajectories and compares the ends with the solution, in units of the tolerance times the problem's
+/// own amplification of errors.
+fn check_closed_form<R: Scalar>(known: &Known, method: Method, layout: Layout, tolerance: f64) {
+    let name = format!("{} from {}, {method}, {layout:?}, {}", known.name, known.problem.t0, R::NAME);
+    let rows = known.rows(3);
+    let solution = predict::<R>(known, &adaptive(method, tolerance).layout(layout), &rows);
+    all_done(&name, &solution);
+    let exact = known.exact(&rows, known.problem.t1);
+    let error = distance(&widen(&solution.ys), &exact);
+    let unit = tolerance * (1.0 + largest(&exact)) * known.growth();
+    assert!(error <= 6.0 * unit, "{name}: error {error:e} is {:.1} times the tolerance", error / unit);
+}
+
+#[test]
+fn ends_are_within_tolerances() {
+    for backwards in [false, true] {
+        for known in zoo() {
+            let known = if backwards { known.backwards() } else { known };
+            if known.growth() > 100.0 {
+                continue; // Diffusion and fast decay cannot be integrated backwards.
+            }
+            for (method, wide, narrow) in [
+                (Method::Heun, 1e-5, 1e-3),
+                (Method::Bosh3, 1e-6, 1e-4),
+                (Method::Dopri5, 1e-8, 1e-5),
+                (Method::Tsit5, 1e-8, 1e-5),
+            ] {
+                for layout in LAYOUTS {
+                    check_closed_form::<f64>(&known, method, layout, wide);
+                    check_closed_form::<f32>(&known, method, layout, narrow);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_given_first_step_changes_the_costs_alone() {
+    for known in zoo() {
+        let rows = known.rows(2);
+        for layout in LAYOUTS {
+            for length in [1e-4, 0.1, 1e6] {
+                let name = format!("{} with first step {length}, {layout:?}", known.name);
+                let options = with_first_step(Method::Tsit5, 1e-7, length).layout(layout).save_at(SaveAt::Steps);
+                let solution = predict::<f64>(&known, &options, &rows);
+                all_done(&name, &solution);
+                let times = step_times(&solution, 0);
+                let first = times[1] - times[0];
+                if length < 1.0 {
+                    assert!(first <= length * (1.0 + 1e-12), "{name}: the first step is {first}");
+                }
+                let end = predict::<f64>(&known, &options.save_at(SaveAt::End), &rows);
+                let error = distance(&end.ys, &known.exact(&rows, known.problem.t1));
+                assert!(error < 1e-5, "{name}: error {error:e}");
+            }
+        }
+    }
+}
+
+// --- Convergence ---
+
+/// Asserts that halving the steps divides the error by `2^expected`.
+fn check_slope(name: &str, coarse: f64, fine: f64, expected: usize) {
+    let slope = (coarse / fine).log2();
+    assert!(fine > 3e-14, "{name}: error {fine:e} is rounding already");
+    assert!((slope - expected as f64).abs() < 0.15, "{name}: slope {slope:.3} instead of {expected}");
+}
+
+/// Steps at which a method is in its asymptotic range: the error is small, and far from rounding.
+fn asymptotic_steps(method: Method) -> usize {
+    match method {
+        Method::Euler => 640,
+        Method::Heun => 320,
+        Method::Bosh3 => 160,
+        Method::Rk4 => 80,
+        Method::Dopri5 | Method::Tsit5 => 56,
+    }
+}
+
+#[test]
+fn fixed_steps_converge_at_the_order_of_the_method() {
+    for known in zoo().into_iter().filter(|k| ["rotation", "chain C2"].contains(&k.name)) {
+        let exact = known.exact(&known.y0, known.problem.t1);
+        for method in Method::ALL {
+            let steps = asymptotic_steps(method);
+            let [coarse, fine] =
+                [steps, 2 * steps].map(|n| distance(&predict::<f64>(&known, &fixed(method, n), &known.y0).ys, &exact));
+            check_slope(&format!("{} with {method}", known.name), coarse, fine, method.tableau().order);
+        }
+    }
+}
+
+/// On a nonlinear field that depends on time. The principal error of the pairs of order 5 is so small there that terms
+/// of order 6 count until rounding takes over: their slope is only bounded from below.
+#[test]
+fn fixed_steps_converge_on_a_network() {
+    let field = Mlp::new([3, 8, 3]).time_input(TimeInput::Every);
+    let theta = scaled(1.2, &numbers(6, field.parameter_count()));
+    let (problem, y0) = (OdeProblem::new(field, 0.0, 3.0), [0.4, -0.7, 0.9]);
+    let end = |method, steps| solve::<f64>(&problem, &fixed(method, steps), &theta, &y0).ys;
+    let reference = end(Method::Dopri5, 3000);
+    close("two methods", &end(Method::Tsit5, 3000), &reference, 1e-13);
+    for method in Method::ALL {
+        let (steps, order) = (2 * asymptotic_steps(method), method.tableau().order);
+        let [coarse, fine] = [steps, 2 * steps].map(|n| distance(&end(method, n), &reference));
+        if order < 5 {
+            check_slope(&format!("a network with {method}"), coarse, fine, order);
+        } else {
+            let slope = (coarse / fine).log2();
+            assert!((4.85..6.15).contains(&slope), "a network with {method}: slope {slope:.3}");
+        }
+    }
+}
+
+/// The nonlinear problem, towards its pole.
+fn cubic_until(t1: f64) -> Known {
+    let mut known = zoo().remove(3);
+    assert_eq!(known.name, "cubic", "the nonlinear problem");
+    known.problem.t1 = t1;
+    known
+}
+
+/// Between steps the error is the steps' own, of the method's order, plus that of one interpolation, of one order more
+/// than the interpolant's: the smaller of the two is the slope.
+#[test]
+fn states_between_steps_converge_too() {
+    let known = cubic_until(-0.55);
+    for method in Method::ALL {
+        let error = |steps: usize| {
+            // The same place within a step, whatever the number of steps.
+            let h = known.problem.t1 / steps as f64;
+            let times = [0.5, 0.96875].map(|x| (x * steps as f64 + 0.37) * h).to_vec();
+            let solution =
+                predict::<f64>(&known, &fixed(method, steps).save_at(SaveAt::Times(times.clone())), &known.y0);
+            let exact: Vec<f64> = times.iter().flat_map(|&t| known.exact(&known.y0, t)).collect();
+            distance(&solution.ys, &exact)
+        };
+        let tableau = method.tableau();
+        let order = tableau.order.min(tableau.interpolant_order + 1);
+        check_slope(&format!("{method} between steps"), error(256), error(512), order);
+    }
+}
+
+/// Within a single step from an exact state only the interpolant errs, by one order more than its own.
+#[test]
+fn interpolants_converge_at_their_order() {
+    for method in Method::ALL {
+        let error = |h: f64| {
+            let known = cubic_until(h);
+            let t = 0.37 * h;
+            let solution = predict::<f64>(&known, &fixed(method, 1).save_at(SaveAt::Times(vec![t])), &known.y0);
+            distance(&solution.ys, &known.exact(&known.y0, t))
+        };
+        check_slope(
+            &format!("{method} within a step"),
+            error(-0.03),
+            error(-0.015),
+            method.tableau().interpolant_order + 1,
+        );
+    }
+}
+
+// --- Costs ---
+
+/// Evaluations that the counts of steps imply, `initial` of them for the first stage and the first step's size.
+fn expected_nfe(method: Method, stats: &Stats, initial: usize) -> usize {
+    let tableau = method.tableau();
+    let attempts = stats.accepted + stats.rejected;
+    // Without FSAL every accepted step but the last is followed by a first stage of its own.
+    let fresh = if tableau.fsal() { 0 } else { stats.accepted - 1 };
+    initial + (tableau.stages() - 1) * attempts + fresh
+}
+
+#[test]
+fn evaluations_are_counted_exactly() {
+    let mut rejections = 0;
+    for known in zoo() {
+        for layout in LAYOUTS {
+            for method in ADAPTIVE {
+                let name = format!("{} with {method}, {layout:?}", known.name);
+                let rows = known.rows(3);
+                for (options, initial) in [(adaptive(method, 1e-4), 2), (with_first_step(method, 1e-4, 1.0), 1)] {
+                    for stats in &predict::<f64>(&known, &options.layout(layout), &rows).stats {
+                        assert_eq!(stats.nfe, expected_nfe(method, stats, initial), "{name}: {stats:?}");
+                        rejections += stats.rejected;
+                    }
+                }
+                if method == Method::Tsit5 {
+                    let stats = predict::<f64>(&known, &adaptive(method, 1e-6).layout(layout), &rows).stats[0];
+                    assert_eq!(stats.nfe, 2 + 6 * (stats.accepted + stats.rejected), "{name}: SciML's nf");
+                }
+            }
+            for method in Method::ALL {
+                let stats = predict::<f64>(&known, &fixed(method, 7).layout(layout), &known.y0).stats[0];
+                let stages = method.tableau().stages();
+                let nfe = if method.tableau().fsal() { 1 + 7 * (stages - 1) } else { 7 * stages };
+                assert_eq!(stats, Stats { nfe, accepted: 7, rejected: 0 }, "{} with {method}, 7 steps", known.name);
+            }
+        }
+    }
+    assert!(rejections > 20, "only {rejections} rejected attempts: the formulas are not tried");
+}
+
+/// A change of these numbers is a change of the controller, of the initial step or of the error norm, and must be
+/// explained where it is made.
+#[test]
+fn costs_are_what_they_were() {
+    let expected: [(&str, Method, f64, [usize; 3]); 9] = [
+        ("decay", Method::Tsit5, 1e-6, [116, 19, 0]),
+        ("rotation", Method::Tsit5, 1e-6, [182, 30, 0]),
+        ("forced", Method::Dopri5, 1e-6, [92, 15, 0]),
+        ("cubic", Method::Tsit5, 1e-8, [140, 23, 0]),
+        ("reaction B2", Method::Bosh3, 1e-4, [95, 31, 0]),
+        ("chain C1", Method::Tsit5, 1e-6, [134, 22, 0]),
+        ("chain C2", Method::Heun, 1e-3, [85, 42, 0]),
+        ("diffusion C3", Method::Dopri5, 1e-5, [122, 20, 0]),
+        ("diffusion C4", Method::Tsit5, 1e-3, [56, 9, 0]),
+    ];
+    let found: Vec<_> = expected
+        .iter()
+        .map(|&(name, method, tolerance, _)| {
+            let known = zoo().into_iter().find(|k| k.name == name).expect("a problem of the zoo");
+            let Stats { nfe, accepted, rejected } =
+                predict::<f64>(&known, &adaptive(method, tolerance), &known.y0).stats[0];
+            (name, method, tolerance, [nfe, accepted, rejected])
+        })
+        .collect();
+    assert_eq!(found, expected, "evaluations, accepted steps, rejected attempts");
+}
+
+/// The accepted steps and their sizes against the published rules, evaluated independently.
+#[test]
+fn steps_are_those_of_the_published_controller() {
+    // From small states the first step is bounded by its trial step.
+    for (size, known) in [1.0, 1e-3].into_iter().flat_map(|size| zoo().into_iter().map(move |known| (size, known))) {
+        for method in ADAPTIVE {
+            let name = format!("{} from {size} y0 with {method}", known.name);
+            let y0 = scaled(size, &known.y0);
+            let options = adaptive(method, 1e-4).save_at(SaveAt::Steps);
+            let found = step_times(&predict::<f64>(&known, &options, &y0), 0);
+            let system = System { field: &known.problem.field, method, tolerances: Tolerances::both(1e-4) };
+            let OdeProblem { t0, t1, .. } = known.problem;
+            let q = method.tableau().error_power() as f64;
+            let (mut t, mut y, mut old) = (t0, y0, 1e-4f64);
+            let mut h = system.initial_step(&known.theta, t0, std::slice::from_ref(&y), t1 - t0);
+            let mut times = vec![t0];
+            while t < t1 && times.len() < 500 {
+                let next = if t + h * (1.0 + 1e-14) >= t1 { t1 } else { t + h };
+                let step = system.step(&known.theta, t, next, &y, None);
+                let error = system.error_norm(std::slice::from_ref(&step));
+                let factor = if error <= 1.0 {
+                    (t, y) = (next, step.end);
+                    times.push(t);
+                    let factor = 0.9 * error.powf(-0.7 / q) * old.powf(0.4 / q);
+                    old = error.max(1e-4);
+                    factor
+                } else {
+                    0.9 * error.powf(-0.7 / q)
+                };
+                h = (step.t1 - step.t0) * factor.clamp(0.2, 10.0);
+            }
+            assert_eq!(found.len(), times.len(), "{name}: accepted steps");
+            close(&format!("{name}: first step"), &[found[1] - t0], &[times[1] - t0], 1e-9);
+            // The error of a short step is mostly rounding, and so are some digits of the step after it.
+            close(&format!("{name}: step times"), &found, &times, 1e-6);
+        }
+    }
+}
+
+// --- Save times ---
+
+#[test]
+fn steps_begin_and_end_exactly() {
+    for backwards in [false, true] {
+        for known in zoo().into_iter().take(5).map(|k| if backwards { k.backwards() } else { k }) {
+            for layout in LAYOUTS {
+                for control in [adaptive(Method::Tsit5, 1e-5), adaptive(Method::Heun, 1e-3), fixed(Method::Rk4, 13)] {
+                    let name = format!("{} from {} with {}, {layout:?}", known.name, known.problem.t0, control.method);
+                    let rows = known.rows(4);
+                    let options = control.layout(layout).save_at(SaveAt::Steps);
+                    let solution = predict::<f64>(&known, &options, &rows);
+                    let end = predict::<f64>(&known, &options.clone().save_at(SaveAt::End), &rows);
+                    let dim = known.y0.len();
+                    assert_eq!(solution.ys.len(), solution.ts.count(4) * dim, "{name}: a state a time");
+                    assert_eq!(solution.stats, end.stats, "{name}: saving changes no step");
+                    let mut from = 0;
+                    for row in 0..4 {
+                        let times = step_times(&solution, row);
+                        let OdeProblem { t0, t1, .. } = known.problem;
+                        assert_eq!((times[0], times[times.len() - 1]), (t0, t1), "{name}: ends of row {row}");
+                        let ordered = times.windows(2).all(|w| (w[1] - w[0]) * (t1 - t0) > 0.0);
+                        assert!(ordered, "{name}: times of row {row} in order: {times:?}");
+                        let stats = solution.stats[row.min(solution.stats.len() - 1)];
+                        assert_eq!(times.len(), stats.accepted + 1, "{name}: as many times as steps");
+                        // [times][B][D] in lockstep, [times][D] trajectory by trajectory in an ensemble.
+                        let state = |i: usize| match layout {
+                            Layout::Lockstep => &solution.ys[(i * 4 + row) * dim..][..dim],
+                            Layout::Ensemble => &solution.ys[from + i * dim..][..dim],
+                        };
+                        assert_eq!(state(0), &rows[row * dim..][..dim], "{name}: row {row} starts at y0");
+                        assert_eq!(state(times.len() - 1), &end.ys[row * dim..][..dim], "{name}: row {row} ends at y1");
+                        let exact = (known.flow)(t0, &rows[row * dim..][..dim], times[2]);
+                        assert!(distance(state(2), &exact) < 0.1, "{name}: row {row} at its second step");
+                        from += times.len() * dim;
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn check_times<R: Scalar>(known: &Known, method: Method, layout: Layout, bound: f64) {
+    let name = format!("{} from {} with {method}, {layout:?}, {}", known.name, known.problem.t0, R::NAME);
+    let (rows, dim, batch) = (known.rows(5), known.y0.len(), 5);
+    let options =
+        if method.tableau().b_error.is_some() { adaptive(method, 1e-4) } else { fixed(method, 9) }.layout(layout);
+    let steps = predict::<R>(known, &options.clone().save_at(SaveAt::Steps), &rows);
+    let on_step = step_times(&steps, 2)[3];
+    let OdeProblem { t0, t1, .. } = known.problem;
+    let at = |x: f64| t0 + x * (t1 - t0);
+    // Both ends, a step's end, times between, several in one step, and duplicates of all kinds.
+    let mut times = vec![t0, t0, at(1e-9), at(0.31), at(0.31), at(0.32), on_step, on_step, at(0.5), at(0.999), t1, t1];
+    times.sort_by(|a, b| (a - b).total_cmp(&0.0));
+    if t1 < t0 {
+        times.reverse();
+    }
+    let solution = predict::<R>(known, &options.clone().save_at(SaveAt::Times(times.clone())), &rows);
+    let dense = predict::<R>(known, &options.save_at(SaveAt::Dense), &rows);
+    assert_eq!(solution.stats, dense.stats, "{name}: saving changes no step");
+    assert_eq!((&steps.ts, bits(&steps.ys)), (&dense.ts, bits(&dense.ys)), "{name}: dense saves the steps too");
+    assert_eq!(solution.ts, SavedTimes::Shared(times.clone()), "{name}: the times asked for");
+    let dense = dense.dense.expect("a dense solution");
+    for (i, &t) in times.iter().enumerate() {
+        for row in 0..batch {
+            let state = widen(&solution.ys[(i * batch + row) * dim..][..dim]);
+            let other = widen(&dense.evaluate(row, t).expect("a time within the interval"));
+            let error = distance(&state, &other);
+            assert!(error <= bound * (1.0 + largest(&other)), "{name}: row {row} at {t}: off by {error:e}");
+            if t == t0 {
+                assert_eq!(state, widen(&cast::<R>(&rows[row * dim..][..dim])), "{name}: row {row} at t0");
+            }
+        }
+    }
+    for outside in [t0 - 0.01 * (t1 - t0), t1 + 0.01 * (t1 - t0), f64::NAN] {
+        assert!(dense.evaluate(0, outside).is_err(), "{name}: nothing is known at {outside}");
+    }
+    assert!(dense.evaluate(batch, t1).is_err(), "{name}: there is no trajectory {batch}");
+}
+
+#[test]
+fn saved_times_agree_with_the_dense_solution() {
+    for known in zoo().into_iter().take(5).chain(zoo().into_iter().take(4).map(Known::backwards)) {
+        for layout in LAYOUTS {
+            for method in Method::ALL {
+                check_times::<f64>(&known, method, layout, 1e-13);
+            }
+            check_times::<f32>(&known, Method::Tsit5, layout, 1e-6);
+        }
+    }
+}
+
+#[test]
+fn a_dense_solution_is_accurate_between_steps() {
+    for known in zoo() {
+        for layout in LAYOUTS {
+            let rows = known.rows(3);
+            let options = adaptive(Method::Tsit5, 1e-7).layout(layout).save_at(SaveAt::Dense);
+            let dense = predict::<f64>(&known, &options, &rows).dense.expect("a dense solution");
+            for i in 0..=50 {
+                let t = known.problem.t0 + (known.problem.t1 - known.problem.t0) * f64::from(i) / 50.0;
+                let exact = known.exact(&rows, t);
+                for (row, exact) in exact.chunks_exact(known.y0.len()).enumerate() {
+                    let error = distance(&dense.evaluate(row, t).expect("a time within"), exact);
+                    assert!(error < 1e-5, "{} at {t}, {layout:?}, row {row}: error {error:e}", known.name);
+                }
+            }
+        }
+    }
+}
+
+// --- Units of time ---
+
+/// An autonomous problem in other units of time, or at another time, is the same problem.
+#[test]
+fn time_has_no_units_and_no_origin() {
+    let (field, theta) = random_field(3, 8, 5);
+    let y0 = numbers(6, 12);
+    let last = field.layers().last().expect("two layers").range();
+    for layout in LAYOUTS {
+        for method in ADAPTIVE {
+            let options = adaptive(method, 1e-5).layout(layout);
+            let problem = |t0, t1| OdeProblem::new(field.clone(), t0, t1);
+            let plain = solve::<f64>(&problem(0.0, 3.0), &options, &theta, &y0);
+            let narrow = solve::<f32>(&problem(0.0, 3.0), &options, &theta, &y0);
+            all_done("in plain units", &plain);
+            for (scale, shift) in
+                [(1e-12, 0.0), (1e6, 0.0), (-1.0, 0.0), (1.0, 1e5), (1e-12, 1e-8), (1e6, -1e9), (2f64.powi(-40), 0.0)]
+            {
+                let name = format!("{method}, {layout:?}, time times {scale:e} from {shift:e}");
+                let mut theta = theta.clone();
+                theta[last.clone()].iter_mut().for_each(|w| *w /= scale);
+                let problem = problem(shift, shift + 3.0 * scale);
+                let solution = solve::<f64>(&problem, &options, &theta, &y0);
+                assert_eq!(solution.stats, plain.stats, "{name}: costs");
+                // The rounding of the shifted times is all that differs.
+                let rounding = 1e-12 + 20.0 * f64::EPSILON * (shift / scale).abs();
+                close(&name, &solution.ys, &plain.ys, rounding);
+                let solution = solve::<f32>(&problem, &options, &theta, &y0);
+                let near = solution.nfe().abs_diff(narrow.nfe()) <= 14;
+                assert!(near, "{name}: {} evaluations at f32 instead of {}", solution.nfe(), narrow.nfe());
+                close(&format!("{name} at f32"), &widen(&solution.ys), &widen(&narrow.ys), 2e-5);
+            }
+        }
+    }
+}
+
+// --- Batches ---
+
+fn check_alone_and_together<R: Scalar>(method: Method, save: &SaveAt) {
+    let (field, theta) = random_field(5, 9, 11);
+    let theta = cast::<R>(&theta);
+    let y0 = cast::<R>(&scaled(2.0, &numbers(12, 100 * 5)));
+    let problem = OdeProblem::new(field, 0.0, 2.0);
+    let options = adaptive(method, 1e-5).layout(Layout::Ensemble).save_at(save.clone());
+    let times = if let SaveAt::Times(times) = save { times.len() } else { 1 };
+    let alone: Vec<Solution<R>> = y0
+        .chunks_exact(5)
+        .map(|row| solver::<R>(&problem, &options).solve(&theta, row).expect("a valid call"))
+        .collect();
+    let costs: Vec<usize> = alone.iter().map(|s| s.nfe()).collect();
+    assert!(costs.iter().any(|c| *c != costs[0]), "{method}: trajectories differ in cost, or nothing is shown");
+    let mut one_solver = Solver::<R>::new(&cpu(2), &problem, &options).expect("a valid problem");
+    for batch in [1, 3, 31, 32, 33, 65, 100, 33] {
+        let name = format!("{method} at {}, batch of {batch}", R::NAME);
+        let together = one_solver.solve(&theta, &y0[..batch * 5]).expect("a valid call");
+        for (row, alone) in alone.iter().enumerate().take(batch) {
+            assert_eq!(
+                (together.stats[row], together.status[row]),
+                (alone.stats[0], alone.status[0]),
+                "{name}: row {row}"
+            );
+            for slot in 0..times {
+                let states = &together.ys[(slot * batch + row) * 5..][..5];
+                assert_eq!(bits(states), bits(&alone.ys[slot * 5..][..5]), "{name}: row {row}, time {slot}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_trajectory_of_an_ensemble_does_not_know_its_batch() {
+    for method in ADAPTIVE {
+        check_alone_and_together::<f32>(method, &SaveAt::End);
+        check_alone_and_together::<f64>(method, &SaveAt::Times(vec![0.0, 0.1, 0.7, 2.0]));
+    }
+}
+
+#[test]
+fn identical_rows_in_lockstep_are_one_row() {
+    let (field, theta) = random_field(4, 7, 21);
+    let row = numbers(22, 4);
+    let problem = OdeProblem::new(field, 0.0, 2.0);
+    let alone = solve::<f64>(&problem, &adaptive(Method::Tsit5, 1e-6), &theta, &row);
+    for batch in [2, 3, 32, 33, 64, 70] {
+        let together = solve::<f64>(&problem, &adaptive(Method::Tsit5, 1e-6), &theta, &row.repeat(batch));
+        assert_eq!(together.stats, alone.stats, "batch of {batch}: costs");
+        for (r, state) in together.ys.chunks_exact(4).enumerate() {
+            if batch == 2 {
+                // The sum of two equal numbers is exact, so that the norms agree to the bit.
+                assert_eq!(bits(state), bits(&alone.ys), "batch of {batch}, row {r}");
+            } else {
+                close(&format!("batch of {batch}, row {r}"), state, &alone.ys, 1e-13);
+            }
+        }
+    }
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bits() {
+    let (field, theta) = random_field(6, 60, 31);
+    let y0 = numbers(32, 200 * 6);
+    let problem = OdeProblem::new(field, 0.0, 1.0);
+    for layout in LAYOUTS {
+        let options = adaptive(Method::Tsit5, 1e-6).layout(layout).save_at(SaveAt::Times(vec![0.3, 1.0]));
+        let run = |threads: usize| {
+            let mut solver = Solver::<f32>::new(&cpu(threads), &problem, &options).expect("a valid problem");
+            let solution = solver.solve(&cast(&theta), &cast(&y0)).expect("a valid call");
+            let gradients =
+                solver.gradients(&cast(&numbers(33, solution.ys.len()))).expect("cotangents of every state");
+            (bits(&solution.ys), solution.stats, bits(&gradients.theta), bits(&gradients.y0), gradients.products)
+        };
+        let one = run(1);
+        for threads in [2, 3, 1] {
+            assert!(run(threads) == one, "{layout:?}: {threads} threads and 1 differ");
+        }
+    }
+}
+
+#[test]
+fn a_solver_keeps_nothing_of_what_it_solved_before() {
+    let (field, theta) = random_field(3, 6, 41);
+    let y0 = numbers(42, 2000 * 3);
+    let problem = OdeProblem::new(field, 0.0, 1.0);
+    for layout in LAYOUTS {
+        let options = adaptive(Method::Tsit5, 1e-5).layout(layout);
+        let run = |solver: &mut Solver<f64>, batch: usize| {
+            let solution = solver.solve(&theta, &y0[..batch * 3]).expect("a valid call");
+            let gradients = solver.gradients(&numbers(43, batch * 3)).expect("cotangents of every state");
+            (bits(&solution.ys), solution.stats, bits(&gradients.theta), bits(&gradients.y0))
+        };
+        let mut used = solver::<f64>(&problem, &options);
+        let spoilt: Vec<f64> = y0.iter().map(|_| f64::NAN).collect();
+        used.solve(&theta, &spoilt).expect("failures have a status");
+        for batch in [2000, 1, 70, 2000, 33] {
+            let fresh = run(&mut solver::<f64>(&problem, &options), batch);
+            assert!(run(&mut used, batch) == fresh, "{layout:?}: a used and a fresh solver differ on {batch} rows");
+        }
+    }
+}
+
+// --- f32 ---
+
+/// With given steps only rounding differs. Each step rounds the state once and its increment, `h` times a sum of slopes
+/// whose networks add some ten numbers, a few times: in all `C eps` a step, amplified by the flow.
+#[test]
+fn f32_differs_from_f64_by_its_rounding() {
+    const C: f64 = 1.5;
+    for known in zoo() {
+        for layout in LAYOUTS {
+            for method in Method::ALL {
+                for steps in [20, 200] {
+                    // Initial states that f32 holds exactly.
+                    let rows = widen(&cast::<f32>(&known.rows(3)));
+                    let theta = widen(&cast::<f32>(&known.theta));
+                    let options = fixed(method, steps).layout(layout);
+                    let narrow = widen(&solve::<f32>(&known.problem, &options, &theta, &rows).ys);
+                    let wide = solve::<f64>(&known.problem, &options, &theta, &rows).ys;
+                    let error = distance(&narrow, &wide);
+                    let bound = C
+                        * f64::from(f32::EPSILON)
+                        * (steps as f64).sqrt()
+                        * largest(&rows).max(largest(&wide))
+                        * known.growth();
+                    assert!(
+                        error <= bound,
+                        "{} with {steps} steps of {method}, {layout:?}: {error:e} > {bound:e}",
+                        known.name
+                    );
+                }
+            }
+        }
+    }
+}
+
+// --- Failures ---
+
+/// `y' = y^3`, which reaches its pole at `t = 1 / (2 y0^2)`, and stands still at 0.
+fn blow_up() -> (OdeProblem, Vec<f64>) {
+    (OdeProblem::new(Mlp::new([1, 1]).input_map(InputMap::Cube), 0.0, 1.0), vec![1.0, 0.0])
+}
+
+fn blow_up_exact(y: f64) -> f64 {
+    y / (1.0 - 2.0 * y * y).sqrt()
+}
+
+fn check_failures<R: Scalar>(bad: f64, layout: Layout, method: Method, tolerance: f64, batch: usize) {
+    let name = format!("y0 = {bad} among {batch}, {method}, {layout:?}, {}", R::NAME);
+    let (problem, theta) = blow_up();
+    let theta = cast::<R>(&theta);
+    let good: Vec<f64> = (0..batch - 1).map(|i| 0.1 + 0.5 * i as f64 / batch as f64).collect();
+    let at = batch / 2;
+    let rows: Vec<f64> = good[..at].iter().copied().chain([bad]).chain(good[at..].iter().copied()).collect();
+    let without = |v: &[f64]| [&v[..at], &v[at + 1..]].concat();
+    let options = adaptive(method, tolerance).layout(layout);
+    let mut solver = solver::<R>(&problem, &options);
+    let solution = solver.solve(&theta, &cast(&rows)).expect("a failure has a status");
+    let (status, others) = (solution.status[at], solution.status.iter().filter(|s| **s == Status::Done).count());
+    assert!(matches!(status, Status::NonFinite | Status::StepTooSmall | Status::MaxSteps), "{name}: {status}");
+    assert_eq!(others, batch - 1, "{name}: the others are done, {:?}", solution.status);
+    let ys = widen(&solution.ys);
+    assert!(ys[at].is_nan(), "{name}: the failed state is NaN, not {}", ys[at]);
+    let exact: Vec<f64> = good.iter().map(|&y| blow_up_exact(y)).collect();
+    let error = distance(&without(&ys), &exact);
+    assert!(error < 50.0 * tolerance, "{name}: the others are off by {error:e}");
+
+    let ys_bar = numbers(51, batch);
+    let gradients = solver.gradients(&cast(&ys_bar)).expect("cotangents of every state");
+    let (theta_bar, y0_bar) = (widen(&gradients.theta), widen(&gradients.y0));
+    assert_eq!(y0_bar[at], 0.0, "{name}: a failed trajectory contributes nothing");
+    // The same again without the bad trajectory.
+    let expected = solver.solve(&theta, &cast(&good)).expect("a valid call");
+    let gradients = solver.gradients(&cast(&without(&ys_bar))).expect("cotangents of every state");
+    let rounding =
+        if layout == Layout::Ensemble || bad.is_nan() { 30.0 * R::EPSILON.to_f64() } else { 100.0 * tolerance };
+    close(&format!("{name}: gradient of theta"), &theta_bar, &widen(&gradients.theta), rounding);
+    close(&format!("{name}: gradient of y0"), &without(&y0_bar), &widen(&gradients.y0), rounding);
+    if layout == Layout::Ensemble {
+        assert_eq!(bits(&without(&ys)), bits(&widen(&expected.ys)), "{name}: the others' states");
+        assert_eq!(bits(&without(&y0_bar)), bits(&widen(&gradients.y0)), "{name}: the others' gradients");
+    }
+}
+
+#[test]
+fn a_failing_trajectory_fails_alone() {
+    for layout in LAYOUTS {
+        for method in [Method::Tsit5, Method::Bosh3] {
+            for batch in [2, 20, 40, 70] {
+                for bad in [f64::NAN, f64::INFINITY, 1e30, 0.9, -5.0] {
+                    check_failures::<f64>(bad, layout, method, 1e-6, batch);
+                    check_failures::<f32>(bad, layout, method, 1e-4, batch);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn fixed_steps_fail_alone_too() {
+    let (problem, theta) = blow_up();
+    for layout in LAYOUTS {
+        for method in Method::ALL {
+            for bad in [f64::NAN, 10.0] {
+                let name = format!("y0 = {bad} with {method}, {layout:?}");
+                let mut solver = solver::<f64>(&problem, &fixed(method, 30).layout(layout));
+                let solution = solver.solve(&theta, &[0.3, bad, 0.5]).expect("a failure has a status");
+                let expected = [Status::Done, Status::NonFinite, Status::Done];
+                assert_eq!(solution.status, expected, "{name}");
+                assert!(solution.ys[1].is_nan(), "{name}: the failed state is NaN");
+                let gradients = solver.gradients(&[1.0, 1.0, 1.0]).expect("cotangents of every state");
+                let expected = solver.solve(&theta, &[0.3, 0.5]).expect("a valid call");
+                assert_eq!([solution.ys[0], solution.ys[2]], [expected.ys[0], expected.ys[1]], "{name}: the others");
+                let others = solver.gradients(&[1.0, 1.0]).expect("cotangents of every state");
+                close(&format!("{name}: gradient of theta"), &gradients.theta, &others.theta, 1e-14);
+                assert_eq!(gradients.y0, [others.y0[0], 0.0, others.y0[1]], "{name}: gradient of y0");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_batch_in_which_all_fail_says_so() {
+    let (problem, theta) = blow_up();
+    for layout in LAYOUTS {
+        for save in [SaveAt::End, SaveAt::Times(vec![0.0, 0.5]), SaveAt::Steps, SaveAt::Dense] {
+            let name = format!("{save:?}, {layout:?}");
+            let mut solver = solver::<f64>(&problem, &adaptive(Method::Tsit5, 1e-6).layout(layout).save_at(save));
+            let solution = solver.solve(&theta, &[f64::NAN, f64::NAN]).expect("failures have a status");
+            assert_eq!(solution.status, [Status::NonFinite; 2], "{name}");
+            assert!(solution.ys.iter().all(|y| y.is_nan()), "{name}: {:?}", solution.ys);
+            assert_eq!(solution.ys.len(), solution.ts.count(2), "{name}: a state a time");
+            let gradients = solver.gradients(&vec![1.0; solution.ys.len()]).expect("cotangents of every state");
+            assert_eq!((gradients.theta, gradients.y0), (vec![0.0; 2], vec![0.0; 2]), "{name}: nothing contributes");
+            if let Some(dense) = &solution.dense {
+                assert!(dense.evaluate(0, 0.5).is_err(), "{name}: the trajectory did not come that far");
+            }
+            let error = solution.check().expect_err("all have failed");
+            let expected =
+                matches!(error, Error::Trajectory { failed: 2, batch: 2, index: 0, status: Status::NonFinite });
+            assert!(expected, "{name}: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_dense_solution_has_nothing_to_say_of_a_failed_trajectory() {
+    let (problem, theta) = blow_up();
+    for layout in LAYOUTS {
+        let options = adaptive(Method::Tsit5, 1e-6).layout(layout).save_at(SaveAt::Dense);
+        let solution = solve::<f64>(&problem, &options, &theta, &[0.4, f64::NAN]);
+        let dense = solution.dense.expect("a dense solution");
+        let good = dense.evaluate(0, 1.0).expect("it came that far")[0];
+        assert!((good - blow_up_exact(0.4)).abs() < 1e-5, "{layout:?}: the good trajectory");
+        let bad = dense.evaluate(1, 0.5);
+        assert!(!bad.as_ref().is_ok_and(|y| y[0].is_finite()), "{layout:?}: the failed trajectory is at {bad:?}");
+    }
+}
+
+#[test]
+fn the_bound_on_steps_is_kept() {
+    let known = zoo().remove(1);
+    for layout in LAYOUTS {
+        let options = adaptive(Method::Tsit5, 1e-8).layout(layout);
+        let Stats { accepted, rejected, .. } = predict::<f64>(&known, &options, &known.y0).stats[0];
+        let enough = predict::<f64>(&known, &options.clone().max_steps(accepted + rejected), &known.y0);
+        all_done(&format!("{layout:?}, just enough steps"), &enough);
+        let fewer = accepted + rejected - 1;
+        let solution = predict::<f64>(&known, &options.max_steps(fewer), &known.y0);
+        assert_eq!(solution.status, [Status::MaxSteps], "{layout:?}, one step less");
+        assert_eq!(solution.stats[0].accepted + solution.stats[0].rejected, fewer, "{layout:?}: attempts made");
+        assert!(solution.ys.iter().all(|y| y.is_nan()), "{layout:?}: no end was reached");
+    }
+}
+
+#[test]
+fn a_field_without_slope_is_solved_in_few_steps() {
+    let problem = OdeProblem::new(Mlp::new([2, 2]), -1.0, 5.0);
+    for layout in LAYOUTS {
+        for method in ADAPTIVE {
+            let solution =
+                solve::<f32>(&problem, &adaptive(method, 1e-6).layout(layout), &[0.0; 6], &[1.5, -2.0, 0.0, 0.0]);
+            all_done("no slope", &solution);
+            assert_eq!(solution.ys, [1.5, -2.0, 0.0, 0.0], "{method}, {layout:?}: nothing moves");
+            assert!(solution.stats[0].accepted <= 12, "{method}, {layout:?}: {:?}", solution.stats);
+        }
+    }
+}
+
+// --- Errors ---
+
+/// The argument that an error names.
+fn argument(error: &Error) -> &'static str {
+    match error {
+        Error::Argument { argument, .. } | Error::Shape { argument, .. } | Error::NonFinite { argument, .. } => {
+            argument
+        }
+        other => panic!("{other} names no argument"),
+    }
+}
+
+#[test]
+fn options_that_cannot_be_carried_out_are_refused() {
+    let problem = |t0, t1| OdeProblem::new(Mlp::new([2, 2]), t0, t1);
+    let good = problem(0.0, 1.0);
+    let plain = SolverOptions::default();
+    let tolerance = |atol, rtol| SolverOptions::default().tolerances(Tolerances { atol, rtol });
+    let times = |times: &[f64]| SolverOptions::default().save_at(SaveAt::Times(times.to_vec()));
+    let control = |initial_step, controller| {
+        let tolerances = Tolerances::default();
+        SolverOptions::default().step_control(StepControl::Adaptive { tolerances, controller, initial_step })
+    };
+    let first_step = |h| control(InitialStep::Length(h), Controller::PI);
+    let controller = |controller| control(InitialStep::Automatic, controller);
+    let checkpoints = Adjoint::Discrete { checkpoints: Checkpoints::Stride(0) };
+    let table: Vec<(&str, OdeProblem, SolverOptions)> = vec![
+        ("OdeProblem::t1", problem(1.0, 1.0), plain.clone()),
+        ("OdeProblem::t0", problem(f64::NAN, 1.0), plain.clone()),
+        ("OdeProblem::t1", problem(0.0, f64::INFINITY), plain.clone()),
+        ("OdeProblem::field", OdeProblem::new(Mlp::new([2, 3]), 0.0, 1.0), plain.clone()),
+        ("Mlp::sizes", OdeProblem::new(Mlp::new([2]), 0.0, 1.0), plain.clone()),
+        ("Mlp::sizes", OdeProblem::new(Mlp::new([2, 0, 2]), 0.0, 1.0), plain.clone()),
+        ("Tolerances::atol", good.clone(), tolerance(0.0, 1e-5)),
+        ("Tolerances::rtol", good.clone(), tolerance(1e-5, -1e-5)),
+        ("Tolerances::rtol", good.clone(), tolerance(1e-5, f64::NAN)),
+        ("Tolerances::atol", good.clone(), tolerance(1e-12, 1e-5)),
+        ("Tolerances::rtol", good.clone(), tolerance(1e-5, 1e-12)),
+        ("SolverOptions::method", good.clone(), plain.clone().method(Method::Rk4)),
+        ("SolverOptions::method", good.clone(), plain.clone().method(Method::Euler)),
+        ("StepControl::Fixed::steps", good.clone(), fixed(Method::Tsit5, 0)),
+        ("SolverOptions::max_steps", good.clone(), plain.clone().max_steps(0)),
+        ("Checkpoints::Stride", good.clone(), plain.clone().adjoint(checkpoints)),
+        ("InitialStep::Length", good.clone(), first_step(0.0)),
+        ("InitialStep::Length", good.clone(), first_step(-0.1)),
+        ("InitialStep::Length", good.clone(), first_step(f64::NAN)),
+        ("Controller::safety", good.clone(), controller(Controller { safety: 1.5, ..Controller::PI })),
+        ("Controller::min_factor", good.clone(), controller(Controller { min_factor: 0.0, ..Controller::PI })),
+        ("Controller::max_factor", good.clone(), controller(Controller { max_factor: 1.0, ..Controller::PI })),
+        ("Controller::beta", good.clone(), controller(Controller { beta: [-1.0, 0.0, 0.0], ..Controller::PI })),
+        ("SaveAt::Times", good.clone(), times(&[])),
+        ("SaveAt::Times", good.clone(), times(&[0.5, 1.5])),
+        ("SaveAt::Times", good.clone(), times(&[-0.1, 0.5])),
+        ("SaveAt::Times", good.clone(), times(&[0.5, 0.4])),
+        ("SaveAt::Times", good.clone(), times(&[f64::NAN])),
+        ("SaveAt::Times", problem(1.0, 0.0), times(&[0.4, 0.5])),
+    ];
+    for (expected, problem, options) in table {
+        let error = Solver::<f32>::new(&cpu(1), &problem, &options).expect_err(expected);
+        assert_eq!(argument(&error), expected, "{error}");
+        assert!(error.to_string().starts_with(&format!("{expected} = ")), "{error} names the argument and its value");
+    }
+    Solver::<f64>::new(&cpu(1), &good, &tolerance(1e-12, 1e-12)).expect("f64 can resolve that");
+    Solver::<f32>::new(&cpu(1), &problem(1.0, 0.0), &times(&[1.0, 0.5, 0.5, 0.0])).expect("backwards, with both ends");
+    assert_eq!(argument(&fewsteps::Cpu::with_threads(0).expect_err("no threads")), "threads", "no threads");
+}
+
+#[test]
+fn calls_that_cannot_be_carried_out_are_refused() {
+    let problem = OdeProblem::new(Mlp::new([2, 2]), 0.0, 1.0);
+    let (theta, y0) = ([0.1f32; 6], [1.0f32; 4]);
+    for layout in LAYOUTS {
+        let mut solver = solver::<f32>(&problem, &SolverOptions::default().layout(layout));
+        let error = solver.gradients(&[1.0; 4]).expect_err("nothing was solved");
+        assert_eq!(argument(&error), "gradients", "{error}");
+        for (expected, theta, y0) in [
+            ("y0", &theta[..], &[][..]),
+            ("y0", &theta[..], &y0[..3]),
+            ("theta", &theta[..5], &y0[..]),
+            ("theta", &[0.1, 0.1, f32::NAN, 0.1, 0.1, 0.1][..], &y0[..]),
+        ] {
+            let error = solver.solve(theta, y0).expect_err(expected);
+            assert_eq!(argument(&error), expected, "{error}");
+        }
+        let shape = solver.solve(&theta, &y0[..3]).expect_err("one and a half trajectories");
+        assert!(matches!(shape, Error::Shape { found: 3, expected: 4, .. }), "{shape}");
+        solver.predict(&theta, &y0).expect("a valid call");
+        let error = solver.gradients(&[1.0; 4]).expect_err("predict keeps no tape");
+        assert_eq!(argument(&error), "gradients", "{error}");
+        solver.solve(&theta, &y0).expect("a valid call");
+        for length in [0, 3, 5, 8] {
+            let error = solver.gradients(&vec![1.0; length]).expect_err("a cotangent for every saved number");
+            assert!(matches!(error, Error::Shape { expected: 4, .. }), "{error}");
+        }
+        solver.gradients(&[1.0; 4]).expect("a valid call");
+        solver.solve(&theta[..5], &y0).expect_err("too few parameters");
+        solver.gradients(&[1.0; 4]).expect_err("the last solve did not take place");
+    }
+}
+
+// --- Memory ---
+
+#[test]
+fn a_solve_keeps_within_its_memory_limit() {
+    let (field, theta) = random_field(8, 16, 61);
+    let problem = OdeProblem::new(field, 0.0, 20.0);
+    let y0 = numbers(62, 96 * 8);
+    for layout in LAYOUTS {
+        for control in [adaptive(Method::Tsit5, 1e-8), fixed(Method::Tsit5, 60)] {
+            let name = format!("{:?}, {layout:?}", control.step_control);
+            let options = control.layout(layout);
+            let mut unlimited = solver::<f64>(&problem, &options);
+            let steps =
+                unlimited.solve(&theta, &y0).expect("no limit").stats.iter().map(|s| s.accepted).max().unwrap_or(0);
+            let needed = unlimited.workspace(96, steps).total();
+            let limited = |bytes: usize| solver::<f64>(&problem, &options.clone().memory_limit(bytes));
+            limited(2 * needed).solve(&theta, &y0).unwrap_or_else(|e| panic!("{name}: twice what is needed: {e}"));
+            let limit = (unlimited.workspace(96, 0).total() + needed) / 2;
+            let error = limited(limit).solve(&theta, &y0).err();
+            let Some(Error::Memory { needed: told, limit: l, batch, largest_batch, .. }) = error else {
+                panic!("{name}: half the tape of {steps} steps does not fit {limit} bytes: {error:?}");
+            };
+            assert!((l, batch) == (limit, 96) && told > limit, "{name}: {told} bytes needed, limit {l}, batch {batch}");
+            assert!(largest_batch < 96 && largest_batch % 32 == 0, "{name}: the largest batch is {largest_batch}");
+            if largest_batch > 0 {
+                let fits = limited(limit).solve(&theta, &y0[..largest_batch * 8]);
+                assert!(fits.is_ok(), "{name}: the batch that is said to fit: {:?}", fits.err());
+            }
+            let error = limited(1).solve(&theta, &y0).expect_err("a byte is not enough");
+            assert!(matches!(error, Error::Memory { limit: 1, largest_batch: 0, .. }), "{name}: {error}");
+            limited(1).predict(&theta, &y0).unwrap_or_else(|e| panic!("{name}: a prediction keeps no tape: {e}"));
+        }
+    }
+}
+
+#[test]
+fn a_solver_holds_what_it_said() {
+    for (dim, hidden, batch) in [(1, 4, 3), (2, 50, 200), (20, 40, 64), (100, 30, 33)] {
+        let (field, theta) = random_field(dim, hidden, 71);
+        let theta = scaled(1.0 / (hidden as f64).sqrt(), &theta);
+        let problem = OdeProblem::new(field, 0.0, 3.0);
+        for layout in LAYOUTS {
+            for stride in [1, 5] {
+                for save in [SaveAt::End, SaveAt::Times(vec![0.1, 0.2, 0.3]), SaveAt::Steps, SaveAt::Dense] {
+                    let name = format!("{dim} features, {batch} rows, {layout:?}, every {stride}th state, {save:?}");
+                    let adjoint = Adjoint::Discrete { checkpoints: Checkpoints::Stride(stride) };
+                    let options = adaptive(Method::Tsit5, 1e-5).layout(layout).save_at(save).adjoint(adjoint);
+                    let mut solver = solver::<f32>(&problem, &options);
+                    let solution = solver.solve(&cast(&theta), &cast(&numbers(72, batch * dim))).expect("a valid call");
+                    let steps = solution.stats.iter().map(|s| s.accepted).max().unwrap_or(0);
+                    solver.gradients(&vec![1.0; solution.ys.len()]).expect("cotangents of every state");
+                    let (said, held) = (solver.workspace(batch, steps).total(), solver.bytes());
+                    assert!(held <= said, "{name}: {held} bytes held, {said} said");
+                    assert!(said <= 3 * held, "{name}: {said} bytes said, only {held} held");
+                }
+            }
+        }
+    }
+}
