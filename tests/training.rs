@@ -202,6 +202,24 @@ fn penalties_are_apart_from_the_loss_and_off_at_evaluation() {
 }
 
 #[test]
+fn predictions_are_what_evaluation_judges() {
+    let (inputs, labels) = points(40);
+    let mut trainer = Trainer::<f32>::new(&cpu(), classifier(Regularizer::None)).expect("a valid model");
+    let outputs = trainer.predict(&inputs).expect("predicts");
+    assert_eq!(outputs.len(), 40 * 3, "[times][B][outputs]");
+    let correct = outputs.chunks_exact(3).zip(&labels).filter(|(row, label)| {
+        let best = (0..3).fold(0, |best, o| if row[o] > row[best] { o } else { best });
+        best == **label as usize
+    });
+    let found = trainer.evaluate(&Batch { inputs: &inputs, target: Target::Labels(&labels) }).expect("evaluates");
+    assert_eq!(correct.count(), found.correct, "the same classes");
+    let alone = trainer.predict(&inputs[6..12]).expect("predicts");
+    for (a, b) in alone.iter().zip(&outputs[3..6]) {
+        assert!((a - b).abs() < 1e-3, "one trajectory, alone {a} and in the batch {b}");
+    }
+}
+
+#[test]
 fn regularization_lowers_nfe() {
     let (inputs, labels) = points(96);
     let batch = Batch { inputs: &inputs, target: Target::Labels(&labels) };
@@ -265,8 +283,7 @@ fn failing_trajectories_abort_or_are_left_out() {
     let target = [0.0f32; 4];
     for layout in [Layout::Lockstep, Layout::Ensemble] {
         let mut trainer = explosive(FailurePolicy::Abort, layout);
-        let error =
-            trainer.step(&Batch { inputs: &bad, target: Target::States(&target) }).expect_err("aborts");
+        let error = trainer.step(&Batch { inputs: &bad, target: Target::States(&target) }).expect_err("aborts");
         assert!(matches!(error, Error::Trajectory { failed: 1, batch: 4, index: 2, .. }), "{layout:?}: {error}");
         assert_eq!(trainer.parameters(), [1.0, 0.0], "{layout:?}: an aborted step changes nothing");
 

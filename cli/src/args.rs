@@ -150,7 +150,7 @@ pub(crate) struct RegularizerArgs {
     /// Penalised steps per batch [default: 1]
     #[arg(long, value_name = "K")]
     pub(crate) times: Option<usize>,
-    /// Share of the batch on which the penalised step is taken [default: 0.25]
+    /// Share of the batch on which the penalised step is taken [default: 0.125]
     #[arg(long, value_name = "F", allow_hyphen_values = true)]
     pub(crate) fraction: Option<f64>,
 }

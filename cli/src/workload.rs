@@ -257,11 +257,8 @@ pub(crate) fn run(args: &WorkloadArgs) -> Result<()> {
         version: env!("CARGO_PKG_VERSION"),
         workload: format!("{:?}", args.workload),
         mode: format!("{:?}", args.mode).to_lowercase(),
-        method: format!(
-            "{}/{}",
-            args.method,
-            if args.workload == Workload::W5 { "per-trajectory" } else { "joint" }
-        ) + &args.reg.map(|reg| format!("/reg={reg:?}").to_lowercase()).unwrap_or_default(),
+        method: format!("{}/{}", args.method, if args.workload == Workload::W5 { "per-trajectory" } else { "joint" })
+            + &args.reg.map(|reg| format!("/reg={reg:?}").to_lowercase()).unwrap_or_default(),
         threads: cpu.threads(),
         instruction_set: fewsteps::cpu::instruction_set(),
         steps: ms.len(),

@@ -84,7 +84,7 @@ impl<R: Scalar> Engine<R> {
             saves: Vec::new(),
             slots: 0,
             probe_slots: 0,
-            recording: Recording { stride: 0, stages: false },
+            recording: Recording { stride: 0, stages: false, limit: usize::MAX },
             t1: problem.t1,
         })
     }
@@ -219,34 +219,47 @@ impl<R: Scalar> Engine<R> {
     /// # Errors
     /// [`Error::Memory`] when the tape outgrows the memory limit; the solve stops there.
     pub(crate) fn solve(&mut self, tape: bool, draws: Option<&Draws>) -> Result<()> {
-        let Some(limit) = self.options.memory_limit.filter(|_| tape) else {
-            self.solve_within(tape, draws);
-            return Ok(());
-        };
-        let wanted = self.options.max_steps;
-        let bytes = |batch: usize, steps: usize| self.workspace(batch, steps).total();
-        let (fixed, one) = (bytes(self.batch, 0), bytes(self.batch, 64).saturating_sub(bytes(self.batch, 0)));
-        let fitting = limit.saturating_sub(fixed).saturating_mul(64) / one.max(1);
-        self.options.max_steps = wanted.min(fitting.max(1));
-        self.solve_within(tape, draws);
-        let cut_short = self.options.max_steps < wanted && self.statuses().any(|s| s == Status::MaxSteps);
-        let steps = std::mem::replace(&mut self.options.max_steps, wanted) + 1;
-        let needed = self.workspace(self.batch, steps).total();
-        if !cut_short && fitting > 0 {
-            return Ok(());
+        let limit = self.options.memory_limit.filter(|_| tape);
+        let fitting = limit.map_or(usize::MAX, |limit| self.fitting_steps(limit));
+        if fitting > 0 {
+            self.solve_within(tape, fitting, draws);
+            let stopped = |t: &Tile<R>, l: usize| t.status[l] == Status::MaxSteps && self.accepted(t, l) == fitting;
+            if !self.tiles().any(|t| (0..t.used).any(|l| stopped(t, l))) {
+                return Ok(());
+            }
         }
-        let largest = (1..self.batch.div_ceil(LANES)).rev().map(|tiles| tiles * LANES);
-        let largest = largest.into_iter().find(|&b| self.workspace(b, 2 * steps).total() <= limit);
-        Err(Error::Memory { needed, limit, steps, batch: self.batch, largest_batch: largest.unwrap_or(0) })
+        let (limit, steps) = (limit.unwrap_or(usize::MAX), fitting + 1);
+        let needed = self.workspace(self.batch, steps).total();
+        let smaller = (1..self.batch.div_ceil(LANES)).rev().map(|tiles| tiles * LANES);
+        let largest_batch = smaller.into_iter().find(|&b| self.workspace(b, 2 * steps).total() <= limit).unwrap_or(0);
+        Err(Error::Memory { needed, limit, steps, batch: self.batch, largest_batch })
     }
 
-    fn solve_within(&mut self, tape: bool, draws: Option<&Draws>) {
+    /// Accepted steps of this batch whose tape fits into `limit` bytes.
+    fn fitting_steps(&self, limit: usize) -> usize {
+        /// Steps over which the bytes of one are averaged: with checkpoints not every step has a state to keep.
+        const SAMPLE: usize = 64;
+        let bytes = |steps: usize| self.workspace(self.batch, steps).total();
+        let fixed = bytes(0);
+        limit.saturating_sub(fixed).saturating_mul(SAMPLE) / (bytes(SAMPLE) - fixed).max(1)
+    }
+
+    /// Accepted steps of a trajectory.
+    fn accepted(&self, tile: &Tile<R>, lane: usize) -> usize {
+        match self.options.layout {
+            Layout::Lockstep => self.run().map_or(0, |run| run.steps.len()),
+            Layout::Ensemble => tile.clock.accepted[lane] as usize,
+        }
+    }
+
+    fn solve_within(&mut self, tape: bool, limit: usize, draws: Option<&Draws>) {
         self.plan_saves(draws);
         let Adjoint::Discrete { checkpoints } = self.options.adjoint;
         let every_step = matches!(self.options.save_at, SaveAt::Steps | SaveAt::Dense);
         self.recording = Recording {
             stride: if every_step { 1 } else { usize::from(tape) * checkpoints.stride() },
             stages: self.options.save_at == SaveAt::Dense,
+            limit,
         };
         let slots = self.slots;
         let Self { stepper, problem, options, saves, recording, workers, crews, t1, capacity, .. } = self;

@@ -185,7 +185,8 @@ impl<R: Scalar> Ensemble<'_, R> {
                 }
                 StepControl::Adaptive { .. } => end_of_step(t, tile.clock.h[l], t1),
             };
-            if (tile.clock.accepted[l] + tile.clock.rejected[l]) as usize == self.options.max_steps {
+            let (accepted, rejected) = (tile.clock.accepted[l] as usize, tile.clock.rejected[l] as usize);
+            if accepted + rejected == self.options.max_steps || accepted == self.recording.limit {
                 tile.status[l] = Status::MaxSteps;
             } else if step_too_small(t, t_next, t1, t1 - t0) {
                 // A step shrinks this far under a finite error only at a discontinuity, otherwise over a pole.
@@ -250,7 +251,7 @@ impl<R: Scalar> Ensemble<'_, R> {
 
     /// Keeps the states before the accepted steps, and the ends of the steps, at each lane's own count.
     fn record(&self, interval: &Interval<R>, accept: &[bool; LANES], tile: &mut Tile<R>, room: &AttemptRoom<R>) {
-        let Recording { stride, stages } = self.recording;
+        let Recording { stride, stages, .. } = self.recording;
         if stride == 0 {
             return;
         }

@@ -181,7 +181,7 @@ impl<R: Scalar> Lockstep<'_, R> {
         let (t0, t1) = (self.problem.t0, self.t1);
         let at = |i: usize| if i == steps { t1 } else { t0 + (t1 - t0) * (i as f64 / steps as f64) };
         let stages = self.stepper.tableau.stages();
-        let taken = steps.min(self.options.max_steps);
+        let taken = steps.min(self.options.max_steps).min(self.recording.limit);
         for i in 0..taken {
             let interval = Interval::shared(at(i), at(i + 1));
             let first = i == 0 || !self.stepper.fsal;
@@ -217,7 +217,8 @@ impl<R: Scalar> Lockstep<'_, R> {
         let (mut t, mut k1_ready, mut failures) = (t0, true, 0);
         let (mut last_good, mut rejected) = (h, false);
         while run.status == Status::Running {
-            if run.steps.len() + run.rejected == self.options.max_steps {
+            let accepted = run.steps.len();
+            if accepted + run.rejected == self.options.max_steps || accepted == self.recording.limit {
                 run.status = Status::MaxSteps;
                 break;
             }

@@ -28,7 +28,7 @@ pub use solver::{Gradients, Solver, Workspace};
 pub(crate) use dense::LANES;
 pub(crate) use engine::{Engine, TaskRoom, TaskWork};
 pub(crate) use field::DenseLayer;
-pub(crate) use lanes::gather;
+pub(crate) use lanes::{gather, scatter};
 pub(crate) use penalty::Draws;
 pub(crate) use solver::check_finite;
 pub(crate) use tile::Tile;

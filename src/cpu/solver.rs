@@ -237,8 +237,11 @@ impl<R: Scalar> Engine<R> {
         let every_step = matches!(self.options.save_at, SaveAt::Steps | SaveAt::Dense);
         let kept = if every_step { steps } else { steps.div_ceil(checkpoints.stride()) };
         let slots = if every_step { steps + 1 } else { 2 * self.user_slots() };
-        let stages =
-            if self.options.save_at == SaveAt::Dense { (steps + 1) * self.options.method.tableau().stages() } else { 0 };
+        let stages = if self.options.save_at == SaveAt::Dense {
+            (steps + 1) * self.options.method.tableau().stages()
+        } else {
+            0
+        };
         // An ensemble keeps the ends of each lane's steps, in a list that grows by doubling.
         let ends = if self.options.layout == Layout::Ensemble {
             steps.next_power_of_two().max(4) * 2 * LANES * size_of::<f64>()
@@ -247,11 +250,14 @@ impl<R: Scalar> Engine<R> {
         };
         let (threads, shards) = self.parallelism(batch);
         let segment = if checkpoints.stride() > 1 { checkpoints.stride() * array } else { 0 };
+        // Cotangents of a step's stages and start, which states saved within the step have.
+        let within = self.options.method.tableau().stages() + 1;
+        let interior = if matches!(self.options.save_at, SaveAt::Times(_)) { within * array } else { 0 };
         Workspace {
             states: tiles * (5 + slots) * array,
             tape: tiles * ((kept + stages) * array + ends),
             parameters: (shards + 1) * self.parameters() * size_of::<R>() + self.packed_bytes(),
-            rooms: threads * (self.room_bytes() + segment + 2 * array),
+            rooms: threads * (self.room_bytes() + segment + interior + 2 * array),
         }
     }
 }

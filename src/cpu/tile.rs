@@ -23,6 +23,8 @@ pub(crate) struct Recording {
     pub(crate) stride: usize,
     /// Also the stages of every accepted step.
     pub(crate) stages: bool,
+    /// Accepted steps that there is memory for.
+    pub(crate) limit: usize,
 }
 
 /// Where each trajectory of an ensemble is.

@@ -94,7 +94,7 @@ impl Local {
             step: PenaltyStep::default(),
             gradient: PenaltyGradient::default(),
             times: 1,
-            fraction: 0.25,
+            fraction: 0.125,
             coefficient: Schedule::Constant(0.5),
         }
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::cpu::{DenseLayer, LANES, Scalar, TaskRoom, TaskWork, Tile, gather};
+use crate::cpu::{DenseLayer, Engine, LANES, Scalar, TaskRoom, TaskWork, Tile, gather, scatter};
 use crate::error::{Error, Result, Status};
 
 /// What is minimised. Means are over the trajectories that were solved.
@@ -94,6 +94,37 @@ impl<R: Scalar> Task<'_, R> {
         gather(&mut room.input, &self.inputs[first..first + tile.used * width], width);
     }
 
+    /// The solved batch's outputs, `[times][B][outputs]`, NaN where a trajectory failed.
+    pub(super) fn outputs(&self, engine: &Engine<R>) -> Vec<R> {
+        let mut room = TaskRoom::default();
+        let mut outputs = vec![R::ZERO; self.times * self.batch * self.outputs];
+        for (slot, outputs) in outputs.chunks_exact_mut(self.batch * self.outputs).enumerate() {
+            for tile in engine.tiles() {
+                self.output(tile, slot, &mut room);
+                let rows = &mut outputs[tile.index * LANES * self.outputs..][..tile.used * self.outputs];
+                scatter(&room.output, rows, self.outputs);
+                let rows = rows.chunks_exact_mut(self.outputs).zip(tile.status);
+                for (row, _) in rows.filter(|(_, status)| *status != Status::Done) {
+                    row.fill(R::from_f64(f64::NAN));
+                }
+            }
+        }
+        outputs
+    }
+
+    /// Puts the tile's output at a saved time into `room.output`.
+    fn output(&self, tile: &Tile<R>, slot: usize, room: &mut TaskRoom<R>) {
+        room.output.resize(self.outputs * LANES, R::ZERO);
+        match self.head {
+            None => room.output.copy_from_slice(tile.save(slot)),
+            Some(head) => {
+                room.prepare(head);
+                room.input[..self.dim * LANES].copy_from_slice(tile.save(slot));
+                head.apply(&room.input, &mut room.output);
+            }
+        }
+    }
+
     /// The tile's share of the loss; with `theta_bar`, its gradient with respect to saved states and the head.
     pub(super) fn evaluate(&self, tile: &mut Tile<R>, room: &mut TaskRoom<R>, mut theta_bar: Option<&mut [R]>) {
         let counts: [bool; LANES] = std::array::from_fn(|l| tile.alive[l] && tile.status[l] == Status::Done);
@@ -106,16 +137,8 @@ impl<R: Scalar> Task<'_, R> {
                 }
                 continue;
             }
-            room.output.resize(self.outputs * LANES, R::ZERO);
             room.output_bar.resize(self.outputs * LANES, R::ZERO);
-            match self.head {
-                None => room.output.copy_from_slice(tile.save(slot)),
-                Some(head) => {
-                    room.prepare(head);
-                    room.input[..self.dim * LANES].copy_from_slice(tile.save(slot));
-                    head.apply(&room.input, &mut room.output);
-                }
-            }
+            self.output(tile, slot, room);
             let (loss, correct) = match self.target {
                 Target::Labels(labels) => self.cross_entropy(labels, tile, &counts, room),
                 Target::States(states) => {

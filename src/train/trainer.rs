@@ -340,24 +340,43 @@ impl<R: Scalar> Trainer<R> {
         })
     }
 
-    /// Checks and loads the batch, and solves it; the number of its trajectories.
-    fn forward(&mut self, batch: &Batch<'_, R>, tape: bool, draws: Option<&Draws>) -> Result<usize> {
-        let Self { config, engine, encoder, head, theta, .. } = self;
-        let model = &config.model;
-        let width = model.input_width();
-        let found = batch.inputs.len();
+    /// The model's outputs for a batch of inputs `[B][inputs]`: `[times][B][outputs]`, NaN for trajectories that fail.
+    /// Never regularizes.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] and [`Error::NonFinite`] for inputs that do not fit the model.
+    pub fn predict(&mut self, inputs: &[R]) -> Result<Vec<R>> {
+        let count = self.check_inputs(inputs)?;
+        let batch = Batch { inputs, target: Target::Labels(&[]) };
+        self.solve(&batch, count, false, None)?;
+        let task = task(&self.config, self.encoder.as_ref(), self.head.as_ref(), &batch, count);
+        Ok(task.outputs(&self.engine))
+    }
+
+    fn check_inputs(&self, inputs: &[R]) -> Result<usize> {
+        let width = self.config.model.input_width();
+        let found = inputs.len();
         if found == 0 || !found.is_multiple_of(width) {
             let expected = found.div_ceil(width).max(1) * width;
-            return Err(Error::Shape {
-                argument: "Batch::inputs",
-                found,
-                expected,
-                shape: format!("[B][{width}], B > 0"),
-            });
+            let shape = format!("[B][{width}], B > 0");
+            return Err(Error::Shape { argument: "Batch::inputs", found, expected, shape });
         }
-        check_finite("Batch::inputs", batch.inputs)?;
-        let count = found / width;
-        batch.target.check(config.loss, count, model.output_times(), model.output_width())?;
+        check_finite("Batch::inputs", inputs)?;
+        Ok(found / width)
+    }
+
+    /// Checks and loads the batch, and solves it; the number of its trajectories.
+    fn forward(&mut self, batch: &Batch<'_, R>, tape: bool, draws: Option<&Draws>) -> Result<usize> {
+        let count = self.check_inputs(batch.inputs)?;
+        let model = &self.config.model;
+        batch.target.check(self.config.loss, count, model.output_times(), model.output_width())?;
+        self.solve(batch, count, tape, draws)?;
+        Ok(count)
+    }
+
+    /// Loads a checked batch and solves it.
+    fn solve(&mut self, batch: &Batch<'_, R>, count: usize, tape: bool, draws: Option<&Draws>) -> Result<()> {
+        let Self { config, engine, encoder, head, theta, .. } = self;
         engine.set_parameters(theta, tape);
         for layer in encoder.iter_mut().chain(head) {
             layer.pack(theta, tape);
@@ -365,8 +384,7 @@ impl<R: Scalar> Trainer<R> {
         engine.reserve(count);
         let task = task(config, encoder.as_ref(), self.head.as_ref(), batch, count);
         engine.for_each_tile(|tile, room| task.load(tile, room));
-        engine.solve(tape, draws)?;
-        Ok(count)
+        engine.solve(tape, draws)
     }
 
     /// Writes a checkpoint: parameters, optimizer state, counters and configuration, and the caller's `metadata`. The
