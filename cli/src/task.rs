@@ -58,7 +58,6 @@ impl TaskName {
                 tolerance: 1e-6,
                 coefficient: Some(1e-3),
                 seeds: 3,
-                ..published
             },
         }
     }
