@@ -75,7 +75,7 @@ impl Barrier {
         while self.generation.load(Ordering::Acquire) == generation {
             assert!(!self.broken.load(Ordering::Relaxed), "another worker of this region panicked");
             spins += 1;
-            if spins < 20_000 {
+            if spins < 2_000 {
                 std::hint::spin_loop();
             } else {
                 std::thread::yield_now();
