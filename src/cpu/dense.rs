@@ -3,7 +3,7 @@
 //! A tile is feature-major, `[feature][LANES]`: a lane is a trajectory. It already has the order that a blocked
 //! matrix product would pack its operand into, so the kernel reads it in place; the weights are packed once per
 //! parameter change. `LANES` is two AVX-512 registers of `f32`: with 12 outputs a block, 24 accumulators fill the
-//! register file and the kernel runs at the multiply-add units' rate (measured in `benches/step.rs`).
+//! register file, and loads are few enough to leave the multiply-add units busy (`benches/step.rs`).
 
 use pulp::{Arch, Simd, WithSimd};
 
