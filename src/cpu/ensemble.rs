@@ -83,16 +83,14 @@ impl<R: Scalar> Ensemble<'_, R> {
     /// First stage and first step size of each lane.
     fn start(&self, tile: &mut Tile<R>, room: &mut AttemptRoom<R>) {
         let (t0, span) = (self.problem.t0, self.t1 - self.problem.t0);
-        let fixed = matches!(self.options.step_control, StepControl::Fixed { .. });
         tile.clock.t = [t0; LANES];
         tile.clock.h = [span; LANES];
         (tile.clock.nfe, tile.clock.accepted, tile.clock.rejected) = ([0; LANES], [0; LANES], [0; LANES]);
         self.stepper.eval(&[R::from_f64(t0); LANES], &tile.y, &mut tile.k_first, room);
         let (y, k) = (finite_lanes(&tile.y), finite_lanes(&tile.k_first));
         tile.quarantine(&std::array::from_fn(|l| !(y[l] && k[l])), Status::NonFinite);
-        let start: Vec<SavePoint> = self.saves.iter().copied().filter(|p| p.t == t0).collect();
-        for point in start {
-            let Tile { saves, y, .. } = tile;
+        let Tile { saves, y, .. } = &mut *tile;
+        for point in self.saves.iter().filter(|p| p.t == t0) {
             saves[point.slot * y.len()..][..y.len()].copy_from_slice(y);
         }
         tile.clock.nfe = [1; LANES];
@@ -112,7 +110,6 @@ impl<R: Scalar> Ensemble<'_, R> {
                 }
             }
         }
-        debug_assert!(!fixed || tile.clock.nfe[0] == 1, "fixed steps need no trial step");
     }
 
     /// The automatic initial step of each lane, as a length; `trial` and `k1` are room to work in.
