@@ -86,6 +86,30 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// No adapter is what was asked for.
+    #[error(
+        "{wanted}: there is no such adapter (found: {}); install a Vulkan driver (on Debian: mesa-vulkan-drivers), or \
+         use the native engine",
+        if found.is_empty() { "none" } else { found }
+    )]
+    NoAdapter {
+        /// What was asked for.
+        wanted: String,
+        /// Names of the adapters there are.
+        found: String,
+    },
+    /// The device refused a request.
+    #[error("the device refused: {reason}; try a smaller batch, another adapter, or the native engine")]
+    Device {
+        /// What it said.
+        reason: String,
+    },
+    /// The device is gone: its driver was reset, or it was unplugged or destroyed.
+    #[error("the device is lost ({reason}): open it again and resume from the last checkpoint")]
+    DeviceLost {
+        /// What the driver said.
+        reason: String,
+    },
     /// The worker threads could not be started.
     #[error("threads = {threads}: the operating system refused to start them ({reason}); ask for fewer")]
     Threads {

@@ -46,11 +46,13 @@
 
 pub mod cpu;
 pub mod error;
+pub mod gpu;
 pub mod spec;
 pub mod train;
 
 pub use cpu::{Cpu, DenseSolution, Gradients, SavedTimes, Scalar, Solution, Solver, Stats, Workspace};
 pub use error::{Error, Result, Status};
+pub use gpu::{AdapterSummary, Gpu, GpuSolver, Pick};
 pub use spec::{
     Activation, Adjoint, Checkpoints, Clip, Controller, ControllerMemory, Decision, Hooks, InitialStep, Initialization,
     InputMap, Layer, Layout, Local, MAX_STAGES, Measure, Method, Mlp, OdeProblem, Optimizer, OptimizerState, PenaltyAt,

@@ -206,6 +206,17 @@ impl<R: Scalar> DenseSolution<R> {
         Self { dim, shared: times.shared, steps: times.steps.clone(), nodes, tableau: tableau.name }
     }
 
+    /// From the ends of the accepted steps, and each trajectory's states and stages.
+    pub(crate) const fn from_parts(
+        dim: usize,
+        shared: bool,
+        steps: Vec<Vec<[f64; 2]>>,
+        nodes: Vec<Vec<R>>,
+        tableau: &'static Tableau,
+    ) -> Self {
+        Self { dim, shared, steps, nodes, tableau: tableau.name }
+    }
+
     fn tableau(&self) -> &'static Tableau {
         let method = crate::spec::Method::ALL.into_iter().find(|m| m.tableau().name == self.tableau);
         method.unwrap_or_default().tableau()

@@ -1,0 +1,24 @@
+// Puts clocks, cursors and rows at the start of a solve.
+
+@group(0) @binding(1) var<storage, read_write> clocks: array<Clock>;
+@group(0) @binding(2) var<storage, read_write> cursors: array<Cursor>;
+@group(0) @binding(3) var<storage, read_write> row_status: array<u32>;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let row = flat_group(group, groups) * GROUP + lane;
+    if row >= job.rows {
+        return;
+    }
+    row_status[row] = RUNNING;
+    if row == 0u || job.per_row == 1u {
+        let memory = vec2<f32>(job.a[2].y, job.a[2].y);
+        let clock = Clock(vec2<u32>(), memory, 0.0, 0.0, 0u, 0u, 1u, RUNNING, 0u, 0u);
+        clocks[row] = clock;
+        cursors[row] = aim(clock, vec2<u32>(), 1u);
+    }
+}

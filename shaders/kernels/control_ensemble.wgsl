@@ -1,0 +1,72 @@
+// Judges each trajectory's own attempt and aims at its next one: `cpu::ensemble` on the device.
+
+@group(0) @binding(1) var<storage, read_write> clocks: array<Clock>;
+@group(0) @binding(2) var<storage, read_write> cursors: array<Cursor>;
+@group(0) @binding(3) var<storage, read_write> row_status: array<u32>;
+@group(0) @binding(4) var<storage, read> norms: array<vec2<f32>>;
+@group(0) @binding(5) var<storage, read_write> steps: array<vec4<u32>>;
+
+const BEGIN = 0u;
+const CHANGE = 1u;
+const ATTEMPT = 2u;
+const RESUME = 3u;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let row = flat_group(group, groups) * GROUP + lane;
+    if row >= job.rows {
+        return;
+    }
+    var clock = clocks[row];
+    if clock.status != RUNNING && !(job.mode == RESUME && clock.status == PAUSED) {
+        return;
+    }
+    let norm = norms[row] / f32(job.dim);
+    switch job.mode {
+        case BEGIN: { ensemble_begin(&clock, norm, row); }
+        case CHANGE: {
+            clock.h = initial_step(clock.h, clock.last_good, sqrt(norm.x));
+            cursors[row] = ensemble_aim(&clock, true, 0u);
+        }
+        case ATTEMPT: { ensemble_attempt(&clock, sqrt(norm.x), row); }
+        default: {
+            if clock.status == PAUSED {
+                clock.status = RUNNING;
+                cursors[row] = ensemble_aim(&clock, true, cursors[row].first);
+            }
+        }
+    }
+    clocks[row] = clock;
+    row_status[row] = select(clock.status, RUNNING, clock.status == PAUSED);
+}
+
+fn ensemble_begin(clock: ptr<function, Clock>, norm: vec2<f32>, row: u32) {
+    if !(is_finite(norm.x) && is_finite(norm.y)) {
+        (*clock).status = NON_FINITE;
+        cursors[row].moving = 0u;
+        return;
+    }
+    if has(FIXED) || job.a[2].z > 0.0 {
+        (*clock).h = min(job.a[2].z, 1.0);
+        cursors[row] = ensemble_aim(clock, true, 0u);
+        return;
+    }
+    (*clock).nfe += 1u;
+    let slope = sqrt(norm.y);
+    (*clock).h = initial_trial(sqrt(norm.x), slope);
+    (*clock).last_good = slope;
+    cursors[row] = aim(*clock, share_to_ticks((*clock).h), 0u);
+}
+
+fn ensemble_attempt(clock: ptr<function, Clock>, error: f32, row: u32) {
+    let cursor = cursors[row];
+    if ensemble_judge(clock, cursor, error) && has(RECORD) {
+        steps[cursor.step * job.rows + row] = vec4<u32>(cursor.t, cursor.d);
+    }
+    let first = select(0u, 1u, (*clock).accepted > cursor.step && !has(FSAL));
+    cursors[row] = ensemble_aim(clock, is_finite(error), first);
+}

@@ -1,0 +1,82 @@
+// Ends a solve: every row's status, and what the batch cost.
+
+@group(0) @binding(1) var<storage, read> clocks: array<Clock>;
+@group(0) @binding(2) var<storage, read_write> row_status: array<u32>;
+@group(0) @binding(3) var<storage, read> norms: array<vec2<f32>>;
+@group(0) @binding(4) var<storage, read_write> outcome: Outcome;
+
+const WIDE = 256u;
+
+// Per invocation: unfinished clocks, solved rows, first failed row, solved rows with a penalty.
+var<workgroup> sh_counts: array<vec4<u32>, 256>;
+// NFE and row of the costliest clock; paused clocks; most accepted steps.
+var<workgroup> sh_cost: array<vec4<u32>, 256>;
+
+fn merge(a: u32, b: u32) {
+    let x = sh_counts[a];
+    let y = sh_counts[b];
+    sh_counts[a] = vec4<u32>(x.x + y.x, x.y + y.y, min(x.z, y.z), x.w + y.w);
+    let p = sh_cost[a];
+    let q = sh_cost[b];
+    let other = q.x > p.x || (q.x == p.x && q.y > p.y);
+    sh_cost[a] = vec4<u32>(select(p.xy, q.xy, other), p.z + q.z, max(p.w, q.w));
+}
+
+@compute @workgroup_size(256)
+fn main(@builtin(local_invocation_index) lane: u32) {
+    var counts = vec4<u32>(0u, 0u, 0xffffffffu, 0u);
+    var cost = vec4<u32>();
+    for (var row = lane; row < job.rows; row += WIDE) {
+        let clock = clocks[row * job.per_row];
+        if clock.status == RUNNING || clock.status == PAUSED {
+            counts.x += 1u;
+            cost.z += select(0u, 1u, clock.status == PAUSED);
+        } else {
+            var status = row_status[row];
+            if status == RUNNING || status == DONE {
+                status = select(clock.status, NON_FINITE, norms[row].x > 0.0);
+                row_status[row] = status;
+            }
+            if status == DONE {
+                counts.y += 1u;
+                counts.w += select(0u, 1u, row < job.x.z);
+            } else {
+                counts.z = min(counts.z, row);
+            }
+        }
+        if clock.nfe >= cost.x {
+            cost = vec4<u32>(clock.nfe, row, cost.z, cost.w);
+        }
+        cost.w = max(cost.w, clock.accepted);
+    }
+    sh_counts[lane] = counts;
+    sh_cost[lane] = cost;
+    for (var half = WIDE / 2u; half > 0u; half /= 2u) {
+        workgroupBarrier();
+        if lane < half {
+            merge(lane, lane + half);
+        }
+    }
+    if lane == 0u {
+        let sum = sh_counts[0];
+        let most = sh_cost[0];
+        let clock = clocks[most.y * job.per_row];
+        outcome.unfinished = sum.x;
+        outcome.paused = most.z;
+        outcome.solved = sum.y;
+        outcome.penalised = sum.w;
+        outcome.failed = job.rows - sum.x - sum.y;
+        outcome.first_failed = sum.z;
+        outcome.first_status = DONE;
+        if sum.z < job.rows {
+            outcome.first_status = row_status[sum.z];
+        }
+        outcome.nfe = clock.nfe;
+        outcome.accepted = clock.accepted;
+        outcome.rejected = clock.rejected;
+        outcome.most_accepted = most.w;
+        outcome.loss = 0.0;
+        outcome.correct = 0u;
+        outcome.penalty = 0.0;
+    }
+}

@@ -1,0 +1,87 @@
+// Sums over a row's features: squared scaled norms of a state, a stage, a change or an error; or a count of numbers that
+// are not finite.
+
+@group(0) @binding(1) var<storage, read> cursors: array<Cursor>;
+@group(0) @binding(2) var<storage, read> tape: array<f32>;
+@group(0) @binding(3) var<storage, read> k: array<f32>;
+@group(0) @binding(4) var<storage, read_write> norms: array<vec2<f32>>;
+
+// Lanes that share a row: 1 for narrow states, the workgroup for wide ones.
+override LANES: u32 = 1u;
+
+var<workgroup> sh_sums: array<vec2<f32>, 64>;
+
+const STATE_AND_SLOPE = 0u;
+const CHANGE_OF_SLOPE = 1u;
+const ERROR = 2u;
+const NOT_FINITE = 3u;
+const STIFFNESS = 4u;
+
+fn stages_sum(at: u32, size: u32, cursor: Cursor, second: bool) -> f32 {
+    var sum = 0.0;
+    for (var j = 0u; j < job.stages; j++) {
+        let weight = select(job.a[j / 4u][j % 4u], job.b[j / 4u][j % 4u], second);
+        if weight != 0.0 {
+            sum = fma(weight, k[stage_slot(j, cursor) * size + at], sum);
+        }
+    }
+    return sum;
+}
+
+fn terms(at: u32, size: u32, cursor: Cursor) -> vec2<f32> {
+    let y = tape[cursor.origin * size + at];
+    if job.mode == NOT_FINITE {
+        return vec2<f32>(select(1.0, 0.0, is_finite(y)), 0.0);
+    }
+    if job.mode == STIFFNESS {
+        // a: k_s - k_(s-1); b: g_s - g_(s-1), over h.
+        let slopes = stages_sum(at, size, cursor, false);
+        let states = cursor.h * stages_sum(at, size, cursor, true);
+        return vec2<f32>(slopes * slopes, states * states);
+    }
+    if job.mode == ERROR {
+        let error = cursor.h * stages_sum(at, size, cursor, false);
+        let bound = fma(job.rtol, max(abs(y), abs(tape[cursor.target_ * size + at])), job.atol);
+        let r = error / bound;
+        return vec2<f32>(r * r, 0.0);
+    }
+    let bound = fma(job.rtol, abs(y), job.atol);
+    let slope = k[cursor.k_first * size + at];
+    if job.mode == CHANGE_OF_SLOPE {
+        let r = (k[cursor.k_last * size + at] - slope) / bound;
+        return vec2<f32>(r * r, 0.0);
+    }
+    return vec2<f32>((y / bound) * (y / bound), (slope / bound) * (slope / bound));
+}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let row = flat_group(group, groups) * (GROUP / LANES) + lane / LANES;
+    let within = lane % LANES;
+    var sum = vec2<f32>();
+    if row < job.rows {
+        let cursor = cursors[row * job.per_row];
+        if cursor.moving == 1u {
+            for (var d = within; d < job.dim; d += LANES) {
+                sum += terms(row * job.dim + d, job.rows * job.dim, cursor);
+            }
+        }
+    }
+    if LANES > 1u {
+        sh_sums[lane] = sum;
+        for (var half = LANES / 2u; half > 0u; half /= 2u) {
+            workgroupBarrier();
+            if within < half {
+                sh_sums[lane] += sh_sums[lane + half];
+            }
+        }
+        sum = sh_sums[lane];
+    }
+    if row < job.rows && within == 0u {
+        norms[row] = sum;
+    }
+}

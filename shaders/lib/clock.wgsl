@@ -1,0 +1,57 @@
+// Where a solve is: clocks belong to the controller, cursors tell the stage kernels which step they work on.
+
+// Twins of `error::Status`; PAUSED is the device's own: the tape is full and the host makes room.
+const DONE = 0u;
+const RUNNING = 1u;
+const MAX_STEPS = 2u;
+const STEP_TOO_SMALL = 3u;
+const NON_FINITE = 4u;
+const PAUSED = 5u;
+
+struct Clock {
+    t: vec2<u32>,             // Ticks since the interval's start.
+    log_errors: vec2<f32>,    // Controller memory: base-2 logarithms of the last two accepted errors.
+    h: f32,                   // Length of the next attempt as a share of the interval.
+    last_good: f32,           // That of the last accepted step.
+    accepted: u32,
+    rejected: u32,
+    nfe: u32,
+    status: u32,
+    failures: u32,            // Attempts in a row with a non-finite error.
+    was_rejected: u32,
+}
+
+// The step from tape slot `origin` to slot `target_`.
+struct Cursor {
+    t: vec2<u32>,
+    d: vec2<u32>,             // Length in ticks.
+    h: f32,                   // The same, signed, in units of time.
+    origin: u32,
+    target_: u32,
+    k_first: u32,             // Where the first stage is, and the last one of an FSAL method.
+    k_last: u32,
+    moving: u32,              // 0: nothing is to be done, 1: it moves, 2: it rests while others move.
+    first: u32,               // Whether the first stage has to be evaluated.
+    step: u32,
+}
+
+const RESTS = 2u;
+
+fn slot_of(step: u32, stride: u32) -> u32 {
+    // Kept states follow the two that are overwritten in turn.
+    return select(step & 1u, 2u + step / stride, step % stride == 0u);
+}
+
+fn stage_slot(stage: u32, cursor: Cursor) -> u32 {
+    if stage == 0u {
+        return cursor.k_first;
+    }
+    if stage + 1u == job.stages && has(FSAL) {
+        return cursor.k_last;
+    }
+    return stage + 1u;
+}
+
+fn is_alive(status: u32) -> bool {
+    return status == DONE || status == RUNNING;
+}

@@ -1,0 +1,96 @@
+// The step-size controller: `spec::Controller::adapt` and the automatic initial step, on clocks and cursors.
+//
+// In the job of a control kernel, a = [betas and beta_reject over q | log2 safety, log2 floor, min and max factor |
+// smallest share of the interval, log2 initial error, share of a given first step or 0, -], u = [max_steps, steps that
+// the tape holds, ticks of a fixed step], x.y = number of fixed steps.
+
+const PATIENCE = 8u;
+
+struct Decision {
+    accept: bool,
+    factor: f32,
+}
+
+// Judges an attempt; a non-finite error rejects, shrinks by the smallest factor and leaves the memory as it was.
+fn controller_adapt(log_errors: ptr<function, vec2<f32>>, error: f32) -> Decision {
+    if !is_finite(error) {
+        return Decision(false, job.a[1].z);
+    }
+    let log_error = own_log2(error);
+    let accept = error <= 1.0;
+    let beta = job.a[0];
+    let memory = *log_errors;
+    let grow = job.a[1].x - beta.x * log_error - beta.y * memory.x - beta.z * memory.y;
+    let shrink = job.a[1].x - beta.w * log_error;
+    let factor = clamp(own_exp2(select(shrink, grow, accept)), job.a[1].z, job.a[1].w);
+    if accept {
+        *log_errors = vec2<f32>(max(log_error, job.a[1].y), memory.x);
+    }
+    return Decision(accept, factor);
+}
+
+// Hairer, Norsett & Wanner II.4 in units of the interval: the trial step, as a share, from scaled norms of y and f.
+fn initial_trial(d0: f32, slope: f32) -> f32 {
+    let d1 = slope * abs(job.span);
+    return min(select(0.01 * d0 / d1, 1e-6, d0 < 1e-5 || d1 < 1e-5), 1.0);
+}
+
+// The first step, as a share; `change` is the scaled norm of f1 - f0 over the trial step.
+fn initial_step(trial: f32, slope: f32, change: f32) -> f32 {
+    let largest = max(slope * abs(job.span), change * abs(job.span) / trial);
+    var h1 = max(trial * 1e-3, 1e-6);
+    if largest > 1e-15 {
+        h1 = own_exp2(own_log2(0.01 / largest) * job.power);
+    }
+    return min(min(100.0 * trial, h1), 1.0);
+}
+
+fn smallest_share() -> f32 {
+    return job.a[2].x;
+}
+
+// Ticks of the next attempt: the whole rest if the step reaches the end, or would leave less than a rounding error.
+fn next_ticks(clock: Clock) -> vec2<u32> {
+    let rest = ticks_sub(END_TICKS, clock.t);
+    if has(FIXED) {
+        return select(job.u.zw, rest, clock.accepted + 1u >= job.x.y);
+    }
+    if !(clock.h < ticks_to_share(rest) * 0.9999995) {
+        return rest;
+    }
+    return share_to_ticks(max(clock.h, smallest_share()));
+}
+
+// Whether a step is lost in the rounding of time. The last one may be that short.
+fn too_small(clock: Clock, d: vec2<u32>) -> bool {
+    return !has(FIXED)
+        && !ticks_equal(d, ticks_sub(END_TICKS, clock.t))
+        && ticks_to_share(d) <= smallest_share();
+}
+
+// The cursor of the clock's next attempt.
+fn aim(clock: Clock, d: vec2<u32>, first: u32) -> Cursor {
+    return Cursor(
+        clock.t,
+        d,
+        ticks_to_share(d) * job.span,
+        slot_of(clock.accepted, job.stride),
+        slot_of(clock.accepted + 1u, job.stride),
+        clock.accepted & 1u,
+        (clock.accepted + 1u) & 1u,
+        select(0u, 1u, clock.status == RUNNING),
+        first,
+        clock.accepted,
+    );
+}
+
+// The status that bounds on steps give, RUNNING where there are more to take.
+fn bounded(clock: Clock) -> u32 {
+    if has(FIXED) && clock.accepted == job.x.y {
+        return DONE;
+    }
+    if clock.accepted + clock.rejected == job.u.x {
+        return MAX_STEPS;
+    }
+    return select(RUNNING, PAUSED, clock.accepted == job.u.y);
+}

@@ -1,0 +1,36 @@
+// What the controller does with the clock of one trajectory.
+
+// Takes the attempt's error into the clock; whether the step is accepted. Fixed steps always are.
+fn ensemble_judge(clock: ptr<function, Clock>, cursor: Cursor, error: f32) -> bool {
+    (*clock).nfe += job.stages - select(1u, 0u, !has(FSAL) && cursor.first == 1u);
+    var decision = Decision(true, 1.0);
+    if !has(FIXED) {
+        var log_errors = (*clock).log_errors;
+        decision = controller_adapt(&log_errors, error);
+        (*clock).log_errors = log_errors;
+    }
+    (*clock).h = ticks_to_share(cursor.d) * decision.factor;
+    if decision.accept {
+        (*clock).t = ticks_add(cursor.t, cursor.d);
+        (*clock).accepted += 1u;
+        if ticks_equal((*clock).t, END_TICKS) {
+            (*clock).status = DONE;
+        }
+    } else {
+        (*clock).rejected += 1u;
+    }
+    return decision.accept;
+}
+
+// The next attempt, if the trajectory may make one.
+fn ensemble_aim(clock: ptr<function, Clock>, finite: bool, first: u32) -> Cursor {
+    if (*clock).status == RUNNING {
+        (*clock).status = bounded(*clock);
+    }
+    let d = next_ticks(*clock);
+    if (*clock).status == RUNNING && too_small(*clock, d) {
+        // A step shrinks this far under a finite error only at a discontinuity, otherwise over a pole.
+        (*clock).status = select(NON_FINITE, STEP_TOO_SMALL, finite);
+    }
+    return aim(*clock, d, first);
+}

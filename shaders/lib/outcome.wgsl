@@ -1,0 +1,24 @@
+// What a solve or a training step leaves for the host: the only thing that is read back each step.
+
+struct Outcome {
+    unfinished: u32,      // Clocks still on their way.
+    paused: u32,          // Those of them that wait for room on the tape.
+    solved: u32,
+    penalised: u32,       // Solved rows among those with a penalty.
+    failed: u32,
+    first_failed: u32,
+    first_status: u32,
+    nfe: u32,             // Of the costliest clock, like the next two.
+    accepted: u32,
+    rejected: u32,
+    most_accepted: u32,
+    remaining: u32,       // Steps that the backward walk still has to go.
+    loss: f32,
+    correct: u32,
+    penalty: f32,
+    gradient_norm: f32,
+    skipped: u32,
+    updates: u32,         // Optimizer updates made so far.
+    steps: u32,           // Training steps made so far.
+    pad: u32,
+}

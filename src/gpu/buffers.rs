@@ -1,0 +1,230 @@
+//! [`Buffers`]: everything that a batch keeps on the device.
+
+use super::Gpu;
+use crate::error::{Error, Result};
+
+/// What the buffers' sizes depend on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sizes {
+    /// Trajectories.
+    pub(crate) rows: usize,
+    pub(crate) dim: usize,
+    /// Inputs of the field's layers.
+    pub(crate) widths: Vec<usize>,
+    /// The widest row of any layer of the model, input or output.
+    pub(crate) widest: usize,
+    pub(crate) stages: usize,
+    /// Parameters of the whole model.
+    pub(crate) parameters: usize,
+    /// Whether every trajectory has a clock of its own.
+    pub(crate) per_row: bool,
+    /// Accepted steps that the tables have room for, and slots of the tape.
+    pub(crate) steps: usize,
+    pub(crate) slots: usize,
+    /// Saved states, those of a regularizer's probes included.
+    pub(crate) points: usize,
+    /// What a backward pass needs, if there is to be one.
+    pub(crate) backward: Option<BackwardSizes>,
+}
+
+/// What a backward pass needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BackwardSizes {
+    /// Parts that a parameter's gradient is summed in.
+    pub(crate) splits: usize,
+    /// Rows with a penalty, and penalised steps a batch.
+    pub(crate) penalised: usize,
+    pub(crate) times: usize,
+    /// Saved states whose cotangents there are: the points, or all accepted steps.
+    pub(crate) saves: usize,
+}
+
+/// Bytes of a clock, a cursor, and what the host reads of a step.
+pub(crate) const CLOCK: usize = 48;
+pub(crate) const CURSOR: usize = 56;
+pub(crate) const OUTCOME: usize = 80;
+
+macro_rules! buffers {
+    ($($(#[$doc:meta])* $name:ident: |$s:ident, $b:ident| $numbers:expr;)*) => {
+        /// Everything that a batch keeps on the device. Sizes are in bytes.
+        #[derive(Debug)]
+        pub(crate) struct Buffers {
+            pub(crate) sizes: Sizes,
+            $($(#[$doc])* pub(crate) $name: wgpu::Buffer,)*
+            /// Inputs of each layer, a slot a stage, and the derivatives of what they come from.
+            pub(crate) inputs: Vec<wgpu::Buffer>,
+            pub(crate) derivatives: Vec<wgpu::Buffer>,
+        }
+
+        impl Sizes {
+            /// Name and bytes of every buffer.
+            pub(crate) fn list(&self) -> Vec<(String, u64)> {
+                let none = BackwardSizes { splits: 0, penalised: 0, times: 0, saves: 0 };
+                let mut list = vec![$((stringify!($name).to_owned(), {
+                    let ($s, $b) = (self, self.backward.as_ref().unwrap_or(&none));
+                    let bytes: usize = $numbers;
+                    bytes as u64
+                })),*];
+                let kept = if self.backward.is_some() { self.stages } else { 1 };
+                for (l, width) in self.widths.iter().enumerate() {
+                    let bytes = 4 * kept * self.rows * width;
+                    list.push((format!("inputs[{l}]"), bytes as u64));
+                    list.push((format!("derivatives[{l}]"), if self.backward.is_some() { bytes as u64 } else { 0 }));
+                }
+                list
+            }
+        }
+
+        impl Buffers {
+            fn create(gpu: &Gpu, sizes: &Sizes, poison: bool) -> Self {
+                let list = sizes.list();
+                let mut made = list.iter().map(|(name, bytes)| create(gpu, name, *bytes, poison));
+                let mut next = || made.next().unwrap_or_else(|| create(gpu, "none", 0, false));
+                $(let $name = next();)*
+                let (mut inputs, mut derivatives) = (Vec::new(), Vec::new());
+                for _ in &sizes.widths {
+                    inputs.push(next());
+                    derivatives.push(next());
+                }
+                Self { sizes: sizes.clone(), $($name,)* inputs, derivatives }
+            }
+        }
+    };
+}
+
+const WORD: usize = 4;
+
+impl Sizes {
+    fn state(&self) -> usize {
+        WORD * self.rows * self.dim
+    }
+
+    fn clocks(&self) -> usize {
+        if self.per_row { self.rows } else { 1 }
+    }
+}
+
+buffers! {
+    /// The model's parameters.
+    theta: |s, _b| WORD * s.parameters;
+    clocks: |s, _b| CLOCK * s.clocks();
+    /// The step that is attempted, that is walked back, and that is penalised.
+    cursors: |s, _b| CURSOR * s.clocks();
+    walk_cursors: |s, _b| CURSOR * s.clocks();
+    probe_cursors: |s, _b| CURSOR * s.clocks();
+    row_status: |s, _b| WORD * s.rows;
+    /// Accepted states, `[slot][B][D]`: two in turn, then those that are kept.
+    tape: |s, _b| s.slots * s.state();
+    /// Start and length of the accepted steps, `[step][clock]`.
+    steps: |s, _b| 4 * WORD * s.steps * s.clocks();
+    /// Stages of the step at hand, `[slot][B][D]`.
+    k: |s, _b| (s.stages + 1) * s.state();
+    norms: |s, _b| 2 * WORD * s.rows;
+    /// Ticks of the save points.
+    points: |s, _b| 2 * WORD * s.points.max(1);
+    /// Saved states, `[point][B][D]`.
+    saves: |s, _b| s.points.max(1) * s.state();
+    outcome: |_s, _b| OUTCOME;
+    /// Cotangents of the saved states, `[save][B][D]`.
+    saves_bar: |s, b| b.saves * s.state();
+    /// Cotangent of the state at hand; that of the initial state in the end.
+    bar: |s, b| if b.splits > 0 { s.state() } else { 0 };
+    /// Cotangents of the stages' states, then of the error and of another state, `[slot][B][D]`.
+    state_bars: |s, b| if b.splits > 0 { (s.stages + 2) * s.state() } else { 0 };
+    stage_bar: |s, b| if b.splits > 0 { s.state() } else { 0 };
+    /// Cotangents on their way through the layers.
+    cotangents0: |s, b| if b.splits > 0 { WORD * s.rows * s.widest } else { 0 };
+    cotangents1: |s, b| if b.splits > 0 { WORD * s.rows * s.widest } else { 0 };
+    /// Parts of the gradient, `[part][parameter]`.
+    partial: |s, b| WORD * b.splits * s.parameters;
+    gradient: |s, b| if b.splits > 0 { WORD * s.parameters } else { 0 };
+    /// State and end of a penalised step, as slots 1 and 2 of a tape.
+    probe_tape: |s, b| if b.times > 0 { 3 * WORD * b.penalised * s.dim } else { 0 };
+    probe_bar: |s, b| WORD * b.times * b.penalised * s.dim;
+    /// Accepted step that a biased probe starts with, `[probe][clock]`.
+    probe_starts: |s, b| WORD * b.times * s.clocks();
+    /// Per row, the weights of a probe's two norms in its gradient.
+    probe_weights: |_s, b| 2 * WORD * b.penalised * b.times.min(1);
+}
+
+/// What fresh memory holds in debug builds, so that nobody leans on zeros.
+const POISON: f32 = -12_345.0;
+
+fn create(gpu: &Gpu, name: &str, bytes: u64, poison: bool) -> wgpu::Buffer {
+    use wgpu::BufferUsages as Usage;
+    // Bindings are never empty.
+    let size = bytes.next_multiple_of(8).max(16);
+    let buffer = gpu.device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some(name),
+        size,
+        usage: Usage::STORAGE | Usage::COPY_DST | Usage::COPY_SRC,
+        mapped_at_creation: poison,
+    });
+    if poison {
+        if let Ok(mut view) = buffer.get_mapped_range_mut(..) {
+            let numbers = vec![POISON; usize::try_from(size / 4).unwrap_or(0)];
+            view.copy_from_slice(bytemuck::cast_slice(&numbers));
+        }
+        buffer.unmap();
+    }
+    buffer
+}
+
+impl Sizes {
+    /// All bytes.
+    pub(crate) fn total(&self) -> u64 {
+        self.list().iter().map(|(_, bytes)| bytes).sum()
+    }
+
+    /// The largest buffer.
+    pub(crate) fn largest(&self) -> u64 {
+        self.list().iter().map(|(_, bytes)| *bytes).max().unwrap_or(0)
+    }
+}
+
+impl Buffers {
+    /// Creates the buffers, if each fits into a binding and all into the caller's limit.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] when they do not, [`Error::Device`] when the device has no room.
+    pub(crate) async fn new(gpu: &Gpu, sizes: &Sizes, limit: Option<usize>) -> Result<Self> {
+        let fits = |sizes: &Sizes| {
+            sizes.largest() <= gpu.largest_binding() && limit.is_none_or(|limit| sizes.total() <= limit as u64)
+        };
+        if !fits(sizes) {
+            let over = sizes.largest() > gpu.largest_binding();
+            let (needed, bound) = if over {
+                (sizes.largest(), gpu.largest_binding())
+            } else {
+                (sizes.total(), limit.unwrap_or(usize::MAX) as u64)
+            };
+            let largest_batch = largest(sizes.rows, |rows| {
+                let mut smaller = Sizes { rows, ..sizes.clone() };
+                if let Some(backward) = &mut smaller.backward {
+                    backward.penalised = backward.penalised.min(rows);
+                }
+                fits(&smaller)
+            });
+            let bytes = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+            return Err(Error::Memory {
+                needed: bytes(needed),
+                limit: bytes(bound),
+                steps: sizes.steps,
+                batch: sizes.rows,
+                largest_batch,
+            });
+        }
+        let poison = gpu.runtime_checks();
+        gpu.scoped(|| Self::create(gpu, sizes, poison)).await
+    }
+}
+
+/// The largest number in `0..=most` for which `fits` holds; it holds for all smaller ones.
+fn largest(most: usize, fits: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut high) = (0, most);
+    while low < high {
+        let middle = low + (high - low).div_ceil(2);
+        if fits(middle) { low = middle } else { high = middle - 1 }
+    }
+    low
+}

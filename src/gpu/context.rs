@@ -1,0 +1,307 @@
+//! [`Gpu`]: a device and its queue, its own or an application's.
+
+use std::sync::{Arc, Mutex};
+
+use crate::error::{Error, Result};
+
+/// What an adapter is.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct AdapterSummary {
+    /// The adapter's name.
+    pub name: String,
+    /// The driver and its version.
+    pub driver: String,
+    /// The graphics interface, such as `vulkan`.
+    pub backend: String,
+    /// Discrete, integrated, virtual, software or other.
+    pub kind: String,
+    /// Whether it is a processor that plays a graphics card.
+    pub software: bool,
+    /// Whether shaders can compute with and store 16-bit numbers.
+    pub f16: bool,
+    /// Whether shaders can use subgroups.
+    pub subgroups: bool,
+    /// Bytes that one binding may have.
+    pub max_binding: u64,
+}
+
+impl AdapterSummary {
+    fn of(info: &wgpu::AdapterInfo, features: wgpu::Features, limits: &wgpu::Limits) -> Self {
+        Self {
+            name: info.name.clone(),
+            driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
+            backend: info.backend.to_string(),
+            kind: match info.device_type {
+                wgpu::DeviceType::DiscreteGpu => "discrete",
+                wgpu::DeviceType::IntegratedGpu => "integrated",
+                wgpu::DeviceType::VirtualGpu => "virtual",
+                wgpu::DeviceType::Cpu => "software",
+                wgpu::DeviceType::Other => "other",
+            }
+            .to_owned(),
+            software: info.device_type == wgpu::DeviceType::Cpu,
+            f16: features.contains(wgpu::Features::SHADER_F16),
+            subgroups: features.contains(wgpu::Features::SUBGROUP),
+            max_binding: limits.max_storage_buffer_binding_size,
+        }
+    }
+}
+
+impl std::fmt::Display for AdapterSummary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { name, driver, backend, kind, .. } = self;
+        write!(f, "{name} ({kind}, {backend}, {driver})")
+    }
+}
+
+/// Which adapter to take.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Pick {
+    /// The one that `WGPU_ADAPTER_NAME` names, else the fastest that is no software.
+    #[default]
+    Fastest,
+    /// As [`Pick::Fastest`], software too if there is nothing else.
+    Any,
+    /// The n-th of [`Gpu::list`].
+    Index(usize),
+    /// The first whose name contains this, whatever the case.
+    Name(String),
+}
+
+/// A device with its queue. Cheap to clone; clones share it.
+///
+/// ```no_run
+/// # fn main() -> fewsteps::Result<()> {
+/// let gpu = fewsteps::Gpu::open(&fewsteps::Pick::Any)?;
+/// println!("{}", gpu.adapter());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Gpu {
+    pub(crate) device: wgpu::Device,
+    pub(crate) queue: wgpu::Queue,
+    adapter: Arc<AdapterSummary>,
+    lost: Arc<Mutex<Option<String>>>,
+    checked: bool,
+}
+
+fn instance() -> wgpu::Instance {
+    // `WGPU_BACKEND` and the other variables of wgpu are honoured.
+    wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env())
+}
+
+impl Gpu {
+    /// The features that the engine asks for where the adapter has them. None is required.
+    #[must_use]
+    pub fn wanted_features(available: wgpu::Features) -> wgpu::Features {
+        available & (wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP)
+    }
+
+    /// The limits that the engine asks for: WebGPU's defaults, with buffers and bindings as large as the adapter has
+    /// them, so that the largest batch fits.
+    #[must_use]
+    pub fn wanted_limits(available: &wgpu::Limits) -> wgpu::Limits {
+        let defaults = wgpu::Limits::default();
+        wgpu::Limits {
+            max_buffer_size: available.max_buffer_size.max(defaults.max_buffer_size),
+            max_storage_buffer_binding_size: available
+                .max_storage_buffer_binding_size
+                .max(defaults.max_storage_buffer_binding_size),
+            ..defaults
+        }
+    }
+
+    /// Every adapter there is, in the order of [`Pick::Index`].
+    pub async fn list() -> Vec<AdapterSummary> {
+        let adapters = instance().enumerate_adapters(wgpu::Backends::all()).await;
+        adapters.iter().map(|a| AdapterSummary::of(&a.get_info(), a.features(), &a.limits())).collect()
+    }
+
+    /// Opens an adapter's device.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] when there is none such, [`Error::Device`] when it refuses to open.
+    pub async fn request(pick: &Pick) -> Result<Self> {
+        let instance = instance();
+        let (adapter, why) = choose(&instance, pick).await?;
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("fewsteps"),
+            required_features: Self::wanted_features(adapter.features()),
+            required_limits: Self::wanted_limits(&adapter.limits()),
+            ..Default::default()
+        };
+        let opened = adapter.request_device(&descriptor).await;
+        let (device, queue) = opened.map_err(|e| Error::Device { reason: e.to_string() })?;
+        let gpu = Self::from_wgpu(&device, &queue)?;
+        log::info!("{}: {why}", gpu.adapter);
+        Ok(gpu)
+    }
+
+    /// An application's device. It needs no features and no more than WebGPU's default limits; see
+    /// [`Gpu::wanted_features`] and [`Gpu::wanted_limits`] for what makes it faster and larger.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when the device has less than WebGPU's default limits.
+    pub fn from_wgpu(device: &wgpu::Device, queue: &wgpu::Queue) -> Result<Self> {
+        let limits = device.limits();
+        let needed = wgpu::Limits::default();
+        for (name, has, needs) in [
+            (
+                "max_storage_buffers_per_shader_stage",
+                limits.max_storage_buffers_per_shader_stage,
+                super::kernel::MAX_STORAGE_BUFFERS,
+            ),
+            (
+                "max_compute_invocations_per_workgroup",
+                limits.max_compute_invocations_per_workgroup,
+                needed.max_compute_invocations_per_workgroup,
+            ),
+            (
+                "max_compute_workgroup_storage_size",
+                limits.max_compute_workgroup_storage_size,
+                needed.max_compute_workgroup_storage_size,
+            ),
+        ] {
+            if has < needs {
+                return Err(Error::Device { reason: format!("{name} is {has}, the engine needs {needs}") });
+            }
+        }
+        let lost = Arc::new(Mutex::new(None));
+        let slot = Arc::clone(&lost);
+        device.set_device_lost_callback(move |reason, message| {
+            if let Ok(mut slot) = slot.lock() {
+                *slot = Some(format!("{reason:?}: {message}"));
+            }
+        });
+        Ok(Self {
+            device: device.clone(),
+            queue: queue.clone(),
+            adapter: Arc::new(AdapterSummary::of(&device.adapter_info(), device.features(), &limits)),
+            lost,
+            checked: cfg!(debug_assertions),
+        })
+    }
+
+    /// What the device computes with.
+    #[must_use]
+    pub fn adapter(&self) -> &AdapterSummary {
+        &self.adapter
+    }
+
+    /// The device, for buffers and encoders of one's own.
+    #[must_use]
+    pub const fn device(&self) -> &wgpu::Device {
+        &self.device
+    }
+
+    /// The device's queue.
+    #[must_use]
+    pub const fn queue(&self) -> &wgpu::Queue {
+        &self.queue
+    }
+
+    /// Compiles shaders with bounds checks and bounded loops, as debug builds do.
+    #[must_use]
+    pub const fn checked(mut self, checked: bool) -> Self {
+        self.checked = checked;
+        self
+    }
+
+    pub(crate) const fn runtime_checks(&self) -> bool {
+        self.checked
+    }
+
+    /// An error if the device is lost.
+    pub(crate) fn check_lost(&self) -> Result<()> {
+        match self.lost.lock().ok().and_then(|reason| reason.clone()) {
+            None => Ok(()),
+            Some(reason) => Err(Error::DeviceLost { reason }),
+        }
+    }
+
+    /// The largest buffer that can be bound.
+    pub(crate) fn largest_binding(&self) -> u64 {
+        let limits = self.device.limits();
+        limits.max_storage_buffer_binding_size.min(limits.max_buffer_size)
+    }
+
+    /// Uncaptured errors become the result of `work`: creation of buffers, pipelines and bind groups.
+    pub(crate) async fn scoped<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
+        let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let value = work();
+        let validation = validation.pop();
+        let memory = memory.pop();
+        for error in [validation.await, memory.await] {
+            if let Some(error) = error {
+                self.check_lost()?;
+                return Err(Error::Device { reason: error.to_string() });
+            }
+        }
+        Ok(value)
+    }
+}
+
+async fn choose(instance: &wgpu::Instance, pick: &Pick) -> Result<(wgpu::Adapter, String)> {
+    let mut adapters = instance.enumerate_adapters(wgpu::Backends::all()).await;
+    let infos: Vec<wgpu::AdapterInfo> = adapters.iter().map(wgpu::Adapter::get_info).collect();
+    let named = |name: &str| infos.iter().position(|i| i.name.to_lowercase().contains(&name.to_lowercase()));
+    let names = || infos.iter().map(|i| i.name.clone()).collect::<Vec<_>>().join(", ");
+    let none = |wanted: String| Error::NoAdapter { wanted, found: names() };
+    let (index, why) = match pick {
+        Pick::Index(index) if *index < infos.len() => (*index, format!("adapter {index} was asked for")),
+        Pick::Index(index) => return Err(none(format!("adapter {index}"))),
+        Pick::Name(name) => {
+            (named(name).ok_or_else(|| none(format!("an adapter named {name}")))?, format!("{name} was asked for"))
+        }
+        Pick::Fastest | Pick::Any => {
+            if let Ok(name) = std::env::var("WGPU_ADAPTER_NAME")
+                && !name.is_empty()
+            {
+                let index = named(&name).ok_or_else(|| none(format!("WGPU_ADAPTER_NAME={name}")))?;
+                (index, "WGPU_ADAPTER_NAME names it".to_owned())
+            } else {
+                let best = (0..infos.len())
+                    .filter(|&i| *pick == Pick::Any || infos[i].device_type != wgpu::DeviceType::Cpu)
+                    .min_by_key(|&i| (rank(infos[i].device_type), infos[i].backend == wgpu::Backend::Gl, i));
+                (best.ok_or_else(|| none("a graphics card".into()))?, "the fastest there is".to_owned())
+            }
+        }
+    };
+    Ok((adapters.swap_remove(index), why))
+}
+
+/// The faster kinds first, as a high-performance power preference has it.
+const fn rank(kind: wgpu::DeviceType) -> u32 {
+    match kind {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::VirtualGpu => 1,
+        wgpu::DeviceType::IntegratedGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    }
+}
+
+/// Blocking forms, for native programs.
+#[cfg(not(target_arch = "wasm32"))]
+impl Gpu {
+    /// As [`Gpu::request`], and waits.
+    ///
+    /// # Errors
+    /// As [`Gpu::request`].
+    pub fn open(pick: &Pick) -> Result<Self> {
+        super::readback::wait(Self::request(pick))
+    }
+
+    /// As [`Gpu::list`], and waits.
+    #[must_use]
+    pub fn list_all() -> Vec<AdapterSummary> {
+        super::readback::wait(Self::list())
+    }
+
+    /// Waits for a future of this device, polling the device between polls of the future.
+    pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        super::readback::block_on(&self.device, future)
+    }
+}

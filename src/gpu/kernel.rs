@@ -1,0 +1,207 @@
+//! [`Kernel`]: a compute stage, composed of plain WGSL files; [`Kernels`]: those of a problem, compiled on demand.
+//!
+//! WGSL's module scope has no order, so a kernel is the concatenation of a generated prelude, the library files it names
+//! and its own file. `GPU_DUMP=DIR` writes each one as it is compiled.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+
+use super::Gpu;
+use crate::spec::Tableau;
+
+/// The most storage buffers that a kernel binds; WebGPU's default limit is one more.
+pub(crate) const MAX_STORAGE_BUFFERS: u32 = 7;
+
+/// A library file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Module {
+    pub(crate) name: &'static str,
+    pub(crate) source: &'static str,
+}
+
+/// How a kernel uses a storage buffer; bindings are numbered from 1, after the job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read,
+    Write,
+}
+
+/// A compute stage.
+#[derive(Debug)]
+pub(crate) struct Kernel {
+    pub(crate) name: &'static str,
+    pub(crate) source: &'static str,
+    pub(crate) modules: &'static [Module],
+    pub(crate) bindings: &'static [Access],
+}
+
+macro_rules! modules {
+    ($($constant:ident $file:literal;)*) => {
+        $(const $constant: Module =
+            Module { name: $file, source: include_str!(concat!("../../shaders/lib/", $file, ".wgsl")) };)*
+        /// Every library file.
+        #[cfg(test)]
+        pub(crate) const MODULES: &[Module] = &[$($constant),*];
+    };
+}
+
+modules! {
+    ACTIVATION "activation";
+    CLOCK "clock";
+    CONTROLLER "controller";
+    ELEMENTARY "elementary";
+    ENSEMBLE "ensemble";
+    GRID "grid";
+    INTERPOLANT "interpolant";
+    JOB "job";
+    OUTCOME "outcome";
+    PRODUCT "product";
+    TIME "time";
+}
+
+macro_rules! kernels {
+    ($($constant:ident $file:literal [$($module:ident)*] [$($access:ident)*];)*) => {
+        $(pub(crate) const $constant: Kernel = Kernel {
+            name: $file,
+            source: include_str!(concat!("../../shaders/kernels/", $file, ".wgsl")),
+            modules: &[JOB, $($module),*],
+            bindings: &[$(Access::$access),*],
+        };)*
+        /// Every kernel.
+        #[cfg(test)]
+        pub(crate) const ALL: &[&Kernel] = &[$(&$constant),*];
+    };
+}
+
+kernels! {
+    BEGIN "begin" [CLOCK TIME CONTROLLER ELEMENTARY GRID] [Write Write Write];
+    COMBINE "combine" [CLOCK GRID] [Read Read Write Read Write Write];
+    CONTROL_ENSEMBLE "control_ensemble" [CLOCK TIME CONTROLLER ELEMENTARY ENSEMBLE GRID] [Write Write Write Read Write];
+    CONTROL_LOCKSTEP "control_lockstep" [CLOCK TIME CONTROLLER ELEMENTARY] [Write Write Write Read Write];
+    DENSE "dense" [CLOCK TIME ELEMENTARY ACTIVATION PRODUCT] [Read Read Read Write Write];
+    FINISH "finish" [CLOCK OUTCOME] [Read Write Read Write];
+    ROW_NORM "row_norm" [CLOCK ELEMENTARY GRID] [Read Read Read Write];
+    SAVE "save" [CLOCK TIME INTERPOLANT GRID] [Read Read Read Read Write];
+}
+
+/// The constants that a problem prints before its kernels: what sizes arrays, and the method's tables.
+pub(crate) fn prelude(tableau: &Tableau) -> String {
+    let mut text = String::new();
+    let stages = tableau.stages();
+    let rows = tableau.interpolant.iter().map(|p| {
+        let p = p.map(|x| literal(x));
+        format!("    vec4<f32>({}),\n", p.join(", "))
+    });
+    let rows: String = rows.collect();
+    // Writing to a string cannot fail.
+    let _ = write!(text, "// {}\nconst STAGES = {stages}u;\n", tableau.name);
+    let _ = write!(text, "const INTERPOLANT = array<vec4<f32>, {stages}>(\n{rows});\n\n");
+    text
+}
+
+/// An `f32` as WGSL reads it back to the same bits.
+pub(crate) fn literal(x: f64) -> String {
+    #[expect(clippy::cast_possible_truncation, reason = "the device computes at f32")]
+    let x = x as f32;
+    format!("{x:?}f")
+}
+
+impl Kernel {
+    /// The shader's whole text.
+    pub(crate) fn compose(&self, prelude: &str) -> String {
+        let modules: String = self.modules.iter().map(|m| format!("// {}\n{}\n", m.name, m.source)).collect();
+        format!("{prelude}{modules}// {}\n{}", self.name, self.source)
+    }
+
+    fn layout(&self, gpu: &Gpu) -> wgpu::BindGroupLayout {
+        let entry = |binding, ty, has_dynamic_offset| wgpu::BindGroupLayoutEntry {
+            binding,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset, min_binding_size: None },
+            count: None,
+        };
+        let mut entries = vec![entry(0, wgpu::BufferBindingType::Uniform, true)];
+        for (binding, access) in (1..).zip(self.bindings) {
+            let read_only = *access == Access::Read;
+            entries.push(entry(binding, wgpu::BufferBindingType::Storage { read_only }, false));
+        }
+        gpu.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+            label: Some(self.name),
+            entries: &entries,
+        })
+    }
+}
+
+/// A compiled kernel.
+#[derive(Clone, Debug)]
+pub(crate) struct Compiled {
+    pub(crate) pipeline: wgpu::ComputePipeline,
+    pub(crate) layout: wgpu::BindGroupLayout,
+}
+
+/// The kernels of one problem.
+#[derive(Debug)]
+pub(crate) struct Kernels {
+    gpu: Gpu,
+    prelude: String,
+    compiled: HashMap<(&'static str, String), Compiled>,
+}
+
+impl Kernels {
+    pub(crate) fn new(gpu: &Gpu, tableau: &Tableau) -> Self {
+        Self { gpu: gpu.clone(), prelude: prelude(tableau), compiled: HashMap::new() }
+    }
+
+    /// The kernel with its override constants, compiled the first time it is asked for.
+    pub(crate) fn get(&mut self, kernel: &'static Kernel, constants: &[(&str, f64)]) -> Compiled {
+        let key = (kernel.name, format!("{constants:?}"));
+        let Self { gpu, prelude, compiled } = self;
+        compiled.entry(key).or_insert_with(|| compile(gpu, kernel, prelude, constants)).clone()
+    }
+}
+
+fn compile(gpu: &Gpu, kernel: &Kernel, prelude: &str, constants: &[(&str, f64)]) -> Compiled {
+    let text = kernel.compose(prelude);
+    dump(kernel.name, &text);
+    let descriptor =
+        wgpu::ShaderModuleDescriptor { label: Some(kernel.name), source: wgpu::ShaderSource::Wgsl(text.into()) };
+    let module = if gpu.runtime_checks() {
+        gpu.device.create_shader_module(descriptor)
+    } else {
+        // SAFETY: every index is bounded by the job's sizes, for which the buffers were made, every loop counts, and no
+        // divisor is zero. The tests run the same kernels with all checks on.
+        unsafe { gpu.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
+    };
+    let layout = kernel.layout(gpu);
+    let pipeline_layout = gpu.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+        label: Some(kernel.name),
+        bind_group_layouts: &[Some(&layout)],
+        immediate_size: 0,
+    });
+    let pipeline = gpu.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: Some(kernel.name),
+        layout: Some(&pipeline_layout),
+        module: &module,
+        entry_point: Some("main"),
+        compilation_options: wgpu::PipelineCompilationOptions {
+            constants,
+            // Every kernel writes its workgroup memory before it reads it.
+            zero_initialize_workgroup_memory: false,
+        },
+        cache: None,
+    });
+    Compiled { pipeline, layout }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn dump(name: &str, text: &str) {
+    if let Ok(folder) = std::env::var("GPU_DUMP") {
+        // A dump is a help to the reader; a folder that cannot be written to stops nobody.
+        if let Err(error) = std::fs::write(std::path::Path::new(&folder).join(format!("{name}.wgsl")), text) {
+            log::warn!("GPU_DUMP={folder}: {error}");
+        }
+    }
+}
+
+#[cfg(target_arch = "wasm32")]
+fn dump(_: &str, _: &str) {}

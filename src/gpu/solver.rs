@@ -1,0 +1,229 @@
+//! [`GpuSolver`]: solves a problem on the device, and differentiates the solution.
+
+use super::engine::{Clock, Engine, Outcome, Purpose, share, status, ticks};
+use super::Gpu;
+use crate::cpu::{DenseSolution, SavedTimes, Solution, Stats, check_finite};
+use crate::error::{Error, Result, Status};
+use crate::spec::{OdeProblem, SaveAt, SolverOptions};
+
+/// Solves a problem on a device, at `f32`: the twin of [`Solver`](crate::Solver).
+///
+/// Every call is a future; [`Gpu::block_on`] waits for one.
+///
+/// ```no_run
+/// use fewsteps::{Gpu, GpuSolver, Mlp, OdeProblem, Pick, SolverOptions};
+/// # fn main() -> fewsteps::Result<()> {
+/// let gpu = Gpu::open(&Pick::Any)?;
+/// let field = Mlp::new([2, 16, 2]);
+/// let theta = field.initialize::<f32>(0);
+/// let problem = OdeProblem::new(field, 0.0, 1.0);
+/// let mut solver = GpuSolver::new(&gpu, &problem, &SolverOptions::default())?;
+/// let solution = gpu.block_on(solver.solve(&theta, &[1.0, 0.0, 0.0, 1.0]))?; // two trajectories
+/// # assert_eq!(solution.ys.len(), 4);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct GpuSolver {
+    pub(crate) engine: Engine,
+    solved: Option<Outcome>,
+}
+
+impl GpuSolver {
+    /// A solver for the problem.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] naming what does not fit in the problem or the options.
+    pub fn new(gpu: &Gpu, problem: &OdeProblem, options: &SolverOptions) -> Result<Self> {
+        let parameters = problem.field.parameter_count();
+        Ok(Self { engine: Engine::new(gpu, problem, options, parameters, 0, 0)?, solved: None })
+    }
+
+    /// Bytes that the solver holds on the device now.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.engine.bytes()
+    }
+
+    /// Bytes on the device that solving and, with `backward`, differentiating a batch needs when `steps` steps are
+    /// accepted.
+    #[must_use]
+    pub fn workspace(&self, batch: usize, steps: usize, backward: bool) -> u64 {
+        self.engine.sizes(batch, steps, Purpose { backward, penalty: None }).total()
+    }
+
+    /// Solves from the initial states `y0`, `[B][D]`, with the field's parameters `theta`, and keeps what
+    /// [`GpuSolver::gradients`] needs.
+    ///
+    /// A trajectory that fails has its own [`Status`] and does not take the batch along.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for an empty batch or slices of the wrong length; [`Error::NonFinite`] for parameters that are
+    /// not finite; [`Error::Memory`] when the tape would outgrow a binding or
+    /// [`SolverOptions::memory_limit`]; [`Error::DeviceLost`].
+    pub async fn solve(&mut self, theta: &[f32], y0: &[f32]) -> Result<Solution<f32>> {
+        self.run(theta, y0, true).await
+    }
+
+    /// As [`GpuSolver::solve`], keeping nothing for gradients.
+    ///
+    /// # Errors
+    /// As [`GpuSolver::solve`].
+    pub async fn predict(&mut self, theta: &[f32], y0: &[f32]) -> Result<Solution<f32>> {
+        self.run(theta, y0, false).await
+    }
+
+    async fn run(&mut self, theta: &[f32], y0: &[f32], backward: bool) -> Result<Solution<f32>> {
+        self.solved = None;
+        let engine = &mut self.engine;
+        Error::check_len("theta", theta.len(), engine.parameters, || "the field's parameter_count()".into())?;
+        check_finite("theta", theta)?;
+        let dim = engine.dim();
+        if y0.is_empty() || !y0.len().is_multiple_of(dim) {
+            let expected = y0.len().div_ceil(dim).max(1) * dim;
+            let shape = format!("[B][{dim}], B > 0");
+            return Err(Error::Shape { argument: "y0", found: y0.len(), expected, shape });
+        }
+        engine.reserve(y0.len() / dim, Purpose { backward, penalty: None }).await?;
+        let points: Vec<[u32; 2]> = engine.user_points().into_iter().map(ticks).collect();
+        let start = engine.start_of_tape();
+        let buffers = engine.held()?;
+        engine.gpu.queue.write_buffer(&buffers.theta, 0, bytemuck::cast_slice(theta));
+        engine.gpu.queue.write_buffer(&buffers.tape, start, bytemuck::cast_slice(y0));
+        engine.gpu.queue.write_buffer(&buffers.points, 0, bytemuck::cast_slice(&points));
+        let outcome = engine.solve(backward).await?;
+        self.solved = backward.then_some(outcome);
+        self.assemble(outcome).await
+    }
+
+    /// Reads the solution back.
+    async fn assemble(&mut self, outcome: Outcome) -> Result<Solution<f32>> {
+        let engine = &mut self.engine;
+        let (batch, dim) = (engine.batch, engine.dim());
+        let (t0, span) = (engine.problem.t0, engine.problem.t1 - engine.problem.t0);
+        let clocks_count = if engine.per_row() { batch } else { 1 };
+        let buffers = engine.held()?;
+        let (clocks, rows) = (buffers.clocks.clone(), buffers.row_status.clone());
+        let (tape, steps, saves) = (buffers.tape.clone(), buffers.steps.clone(), buffers.saves.clone());
+        let clocks: Vec<Clock> = engine.read(&[(&clocks, 0, clocks_count)]).await?.swap_remove(0);
+        let rows: Vec<u32> = engine.read(&[(&rows, 0, batch)]).await?.swap_remove(0);
+        let status: Vec<Status> = rows.into_iter().map(status).collect();
+        let stats = clocks
+            .iter()
+            .map(|c| Stats { nfe: c.nfe as usize, accepted: c.accepted as usize, rejected: c.rejected as usize })
+            .collect();
+        let (ts, ys, dense) = if engine.every_step() {
+            let most = outcome.most_accepted as usize;
+            let states: Vec<f32> = engine
+                .read(&[(&tape, engine.start_of_tape(), (most + 1) * batch * dim)])
+                .await?
+                .swap_remove(0);
+            let table: Vec<[u32; 4]> = engine.read(&[(&steps, 0, most * clocks_count)]).await?.swap_remove(0);
+            let at = |ticks: [u32; 2]| {
+                // The end is met exactly, as on the native engine.
+                let share = share(ticks);
+                if share == 1.0 { t0 + span } else { t0 + span * share }
+            };
+            let ends = |[t_high, t_low, d_high, d_low]: [u32; 4]| {
+                let (t, d) = ((u64::from(t_high) << 32) | u64::from(t_low), (u64::from(d_high) << 32) | u64::from(d_low));
+                #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
+                let end = [((t + d) >> 32) as u32, (t + d) as u32];
+                [at([t_high, t_low]), at(end)]
+            };
+            let taken: Vec<Vec<[f64; 2]>> = clocks
+                .iter()
+                .enumerate()
+                .map(|(c, clock)| (0..clock.accepted as usize).map(|n| ends(table[n * clocks_count + c])).collect())
+                .collect();
+            let ts = saved_times(&taken, engine.per_row());
+            let ys = step_states(&states, &taken, engine.per_row(), batch, dim, &status);
+            let dense = if engine.options.save_at == SaveAt::Dense {
+                Some(self.dense(&states, taken, most, &status).await?)
+            } else {
+                None
+            };
+            (ts, ys, dense)
+        } else {
+            let points = engine.user_points().len();
+            let mut ys: Vec<f32> = engine.read(&[(&saves, 0, points * batch * dim)]).await?.swap_remove(0);
+            for slot in ys.chunks_exact_mut(batch * dim) {
+                for (row, _) in slot.chunks_exact_mut(dim).zip(&status).filter(|(_, s)| **s != Status::Done) {
+                    row.fill(f32::NAN);
+                }
+            }
+            let ts = match &engine.options.save_at {
+                SaveAt::Times(times) => times.clone(),
+                _ => vec![engine.problem.t1],
+            };
+            (SavedTimes::Shared(ts), ys, None)
+        };
+        Ok(Solution { ts, ys, stats, status, dense })
+    }
+
+    /// Stages of every accepted step, for dense output.
+    async fn dense(
+        &mut self,
+        states: &[f32],
+        steps: Vec<Vec<[f64; 2]>>,
+        most: usize,
+        status: &[Status],
+    ) -> Result<DenseSolution<f32>> {
+        let engine = &mut self.engine;
+        let (batch, dim, stages) = (engine.batch, engine.dim(), engine.tableau.stages());
+        let per_row = engine.per_row();
+        let mut nodes: Vec<Vec<f32>> = vec![Vec::new(); batch];
+        for step in 0..most {
+            let k = engine.stages_of_step(step).await?;
+            for (row, nodes) in nodes.iter_mut().enumerate() {
+                let taken = if per_row { steps[row].len() } else { steps[0].len() };
+                // In lockstep a trajectory that was given up rests; the steps it is carried through are not its own.
+                if step >= taken || (!per_row && matches!(status[row], Status::NonFinite | Status::StepTooSmall)) {
+                    continue;
+                }
+                nodes.extend_from_slice(&states[(step * batch + row) * dim..][..dim]);
+                for stage in 0..stages {
+                    nodes.extend_from_slice(&k[(stage * batch + row) * dim..][..dim]);
+                }
+            }
+        }
+        Ok(DenseSolution::from_parts(dim, !per_row, steps, nodes, engine.tableau))
+    }
+}
+
+fn saved_times(taken: &[Vec<[f64; 2]>], per_row: bool) -> SavedTimes {
+    let ends = |steps: &Vec<[f64; 2]>| -> Vec<f64> {
+        steps.first().map(|s| s[0]).into_iter().chain(steps.iter().map(|s| s[1])).collect()
+    };
+    if per_row {
+        SavedTimes::PerTrajectory(taken.iter().map(ends).collect())
+    } else {
+        SavedTimes::Shared(taken.first().map(ends).unwrap_or_default())
+    }
+}
+
+/// The accepted states, in the order of [`SavedTimes`].
+fn step_states(
+    states: &[f32],
+    taken: &[Vec<[f64; 2]>],
+    per_row: bool,
+    batch: usize,
+    dim: usize,
+    status: &[Status],
+) -> Vec<f32> {
+    let count = |steps: &Vec<[f64; 2]>| if steps.is_empty() { 0 } else { steps.len() + 1 };
+    if per_row {
+        let rows = taken.iter().enumerate();
+        return rows
+            .flat_map(|(row, steps)| (0..count(steps)).map(move |n| (n * batch + row) * dim))
+            .flat_map(|at| states[at..at + dim].iter().copied())
+            .collect();
+    }
+    let count = taken.first().map_or(0, count);
+    let mut ys = states[..count * batch * dim].to_vec();
+    for slot in ys.chunks_exact_mut(batch * dim) {
+        for (row, _) in slot.chunks_exact_mut(dim).zip(status).filter(|(_, s)| **s == Status::NonFinite) {
+            row.fill(f32::NAN);
+        }
+    }
+    ys
+}
