@@ -32,7 +32,7 @@ fn right_at(k: u32, n: u32) -> f32 {
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    if job.per_row == 0u && (cursors[0].moving == 0u || (has(FIRST) && cursors[0].first == 0u)) {
+    if !has(ALWAYS) && job.per_row == 0u && (cursors[0].moving == 0u || (has(FIRST) && cursors[0].first == 0u)) {
         return;
     }
     let depth = job.inputs + select(1u, 2u, has(TIME));
@@ -45,7 +45,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             return;
         }
         let cursor = cursors[row * job.per_row];
-        if cursor.moving == 0u || (cursor.moving == RESTS && !has(KEEP)) || (has(FIRST) && cursor.first == 0u) {
+        let idle = cursor.moving == 0u || (cursor.moving == RESTS && !has(KEEP)) || (has(FIRST) && cursor.first == 0u);
+        if idle && !has(ALWAYS) {
             continue;
         }
         var base = job.target_ + row * job.outputs;

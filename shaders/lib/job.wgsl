@@ -46,7 +46,7 @@ const STAGE_OUT = 128u; // The layer's output is stage `job.stage`.
 const RECORD = 256u;    // Accepted steps go to the table.
 const FIXED = 512u;     // Steps of equal length, always accepted.
 const LINEAR = 1024u;   // No activation, and no derivative to multiply with.
-const ACCUMULATE = 2048u;
+const ALWAYS = 2048u;     // No cursor decides whether the rows take part.
 
 fn has(flag: u32) -> bool {
     return (job.flags & flag) != 0u;

@@ -1,14 +1,454 @@
 //! The discrete adjoint on the device: a walk over the accepted steps, last to first.
+//!
+//! Step sizes are constants, so rows do not depend on each other; each walks back from its own last step.
 
-use super::engine::Engine;
+use super::buffers::Buffers;
+use super::engine::{Context, Engine, Outcome, activation, dense_grid, uniform_buffer, word};
+use super::job::{Job, flag};
+use super::kernel;
+use super::plan::{Jobs, Plan, Planner, flat};
+use crate::error::Result;
+use crate::spec::{Adjoint, Layer, PenaltyAt, PenaltyGradient};
+
+/// What the first stage passes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FirstStage {
+    /// Parameter and state cotangents.
+    Everything,
+    /// Parameter cotangents: the state is a constant.
+    Parameters,
+    /// Nothing: `k1` is a constant.
+    Nothing,
+}
+
+/// What else a step's loss depends on, besides its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seed {
+    /// Nothing.
+    None,
+    /// The error estimate, whose cotangent is in the slot after the stages', and the start, in the one after it.
+    Error,
+    /// The differences of the last two stages, and of their states, in the same slots.
+    Stiffness,
+}
+
+/// The recorded parts of a backward pass.
+#[derive(Clone, Debug)]
+pub(crate) struct WalkPlans {
+    pub(crate) begin: Plan,
+    /// From one checkpoint to the one before it: `stride` steps.
+    pub(crate) segment: Plan,
+    pub(crate) end: Plan,
+    /// For dense output: the stages of one step.
+    pub(crate) stride: usize,
+}
+
+/// Modes of the kernel `walk`.
+pub(crate) mod walk {
+    pub(crate) const BEGIN: u32 = 0;
+    pub(crate) const BACK: u32 = 1;
+    pub(crate) const AGAIN: u32 = 2;
+    pub(crate) const AT: u32 = 3;
+}
+
+/// Modes of the kernel `bar_update`.
+mod update {
+    pub(super) const CLEAR: u32 = 0;
+    pub(super) const BEFORE: u32 = 1;
+    pub(super) const JOIN: u32 = 2;
+    pub(super) const AFTER: u32 = 3;
+}
 
 impl Engine {
-    pub(crate) async fn stages_of_step(&mut self, _step: usize) -> crate::error::Result<Vec<f32>> {
-        Ok(vec![0.0; 8 * self.batch * self.dim()])
-    }
-
     /// Parts in which the gradient is summed: enough for the device to be busy, few enough to be added quickly.
     pub(crate) fn splits(&self, rows: usize) -> usize {
         rows.div_ceil(128).clamp(1, 16)
     }
+
+    fn clocks(&self) -> usize {
+        if self.per_row() { self.batch } else { 1 }
+    }
+
+    /// Points whose cotangents the walk takes up: the caller's, and the probes' if the gradient goes on into the state.
+    fn walk_points(&self) -> usize {
+        let probes = self.purpose.penalty.filter(|p| p.at == PenaltyAt::Unbiased && p.gradient == PenaltyGradient::Full);
+        self.user_points().len() + probes.map_or(0, |p| p.times)
+    }
+
+    /// Whether states are saved within steps, so that the last stage has a cotangent of its own.
+    fn interior(&self) -> bool {
+        self.walk_points() > self.user_points().len() || self.user_points().iter().any(|&p| p > 0.0 && p < 1.0)
+    }
+
+    /// Vector-Jacobian products of the field for each step of the walk.
+    pub(crate) fn products_per_step(&self) -> usize {
+        self.tableau.stages() - usize::from(self.tableau.fsal() && !self.interior())
+    }
+
+    /// Records the walk.
+    pub(crate) fn plan_walk(&self, planner: &mut Planner<'_>, buffers: &Buffers) -> WalkPlans {
+        let Adjoint::Discrete { checkpoints } = self.options.adjoint;
+        let stride = if self.every_step() { 1 } else { checkpoints.stride() };
+        let cursors = &buffers.walk_cursors;
+        let points = if self.every_step() { 0 } else { self.walk_points() };
+        let walking = Context { cursors, tape: &buffers.tape, rows: self.batch, keep: true, points };
+        self.plan_aim(planner, buffers, walk::BEGIN, 0, stride);
+        self.plan_bar(planner, buffers, walking, update::CLEAR, &[]);
+        let begin = planner.take();
+        let again = Context { keep: false, ..walking };
+        for i in 0..stride - 1 {
+            self.plan_aim(planner, buffers, walk::AGAIN, i, stride);
+            self.plan_retake(planner, buffers, again);
+        }
+        for i in 0..stride {
+            self.plan_aim(planner, buffers, walk::BACK, i, stride);
+            self.plan_bar(planner, buffers, walking, update::BEFORE, &[]);
+            let interior = self.interior();
+            self.plan_keep(planner, buffers, walking, interior);
+            self.plan_step_vjp(planner, buffers, walking, Seed::None, FirstStage::Everything, interior);
+            self.plan_injection(planner, buffers);
+        }
+        let segment = planner.take();
+        let remaining = self.kernels.get(&kernel::REMAINING, &[]);
+        planner.add(&remaining, &[cursors, &buffers.outcome], self.job(self.batch), [1, 1, 1]);
+        let reduce = self.kernels.get(&kernel::REDUCE, &[]);
+        let mut job = self.job(self.batch);
+        job.u = [word(self.splits(self.batch)), word(self.parameters), 0, 0];
+        planner.add(&reduce, &[&buffers.partial, &buffers.gradient], job, flat(self.parameters.div_ceil(64)));
+        WalkPlans { begin, segment, end: planner.take(), stride }
+    }
+
+    fn plan_aim(&self, planner: &mut Planner<'_>, buffers: &Buffers, mode: u32, position: usize, stride: usize) {
+        let aim = self.kernels.get(&kernel::WALK, &[]);
+        let mut job = self.job(self.batch);
+        job.mode = mode;
+        job.stride = word(stride);
+        job.u = [word(position), word(3 + buffers.sizes.steps.div_ceil(stride)), 0, 0];
+        let bound = [&buffers.clocks, &buffers.steps, &buffers.outcome, &buffers.walk_cursors];
+        planner.add(&aim, &bound, job, flat(self.clocks().div_ceil(64)));
+    }
+
+    /// Takes the context's step again, to its end on the tape.
+    pub(crate) fn plan_retake(&self, planner: &mut Planner<'_>, buffers: &Buffers, context: Context<'_>) {
+        let evaluated = self.tableau.stages() - usize::from(self.tableau.fsal());
+        for stage in 0..evaluated {
+            self.plan_stage(planner, buffers, context, stage, 0);
+        }
+        let end = if self.tableau.fsal() { self.tableau.a[evaluated] } else { self.tableau.b };
+        self.plan_combination(planner, buffers, context, end, flag::END, 0);
+    }
+
+    /// Takes the context's step and keeps what its vector-Jacobian product needs; the last stage of an FSAL method only
+    /// `with_last`.
+    pub(crate) fn plan_keep(
+        &self,
+        planner: &mut Planner<'_>,
+        buffers: &Buffers,
+        context: Context<'_>,
+        with_last: bool,
+    ) {
+        let stages = self.tableau.stages();
+        for stage in 0..stages - usize::from(self.tableau.fsal() && !with_last) {
+            self.plan_stage(planner, buffers, context, stage, 0);
+        }
+    }
+
+    fn plan_bar(
+        &self,
+        planner: &mut Planner<'_>,
+        buffers: &Buffers,
+        context: Context<'_>,
+        mode: u32,
+        weights: &[(usize, f64)],
+    ) {
+        let kernel = self.kernels.get(&kernel::BAR_UPDATE, &[]);
+        let mut job = self.job(context.rows);
+        job.mode = mode;
+        job.points = word(context.points);
+        job.a = slots(weights);
+        job.u[0] = u32::from(self.every_step() && context.tape == &buffers.tape);
+        let bound = [
+            context.cursors,
+            &buffers.row_status,
+            &buffers.state_bars,
+            &buffers.saves_bar,
+            &buffers.points,
+            &buffers.bar,
+        ];
+        planner.add(&kernel, &bound, job, flat((context.rows * self.dim()).div_ceil(64)));
+    }
+
+    /// The vector-Jacobian product of the context's kept step: adds to the partial gradients and replaces the cotangent
+    /// of the step's end in `bar` by that of its start, as `cpu::step::Stepper::step_vjp` does.
+    pub(crate) fn plan_step_vjp(
+        &self,
+        planner: &mut Planner<'_>,
+        buffers: &Buffers,
+        context: Context<'_>,
+        seed: Seed,
+        first: FirstStage,
+        with_last: bool,
+    ) {
+        let tableau = self.tableau;
+        let stages = tableau.stages();
+        let fsal = tableau.fsal();
+        // Stages whose states are not the step's end, where the cotangent joins that of the end.
+        let count = if fsal { stages - 1 } else { stages };
+        let error_weights = if seed == Seed::Error { tableau.b_error } else { None };
+        for i in (0..stages).rev() {
+            let is_end = fsal && i + 1 == stages;
+            if (is_end && !with_last) || (i == 0 && first == FirstStage::Nothing) {
+                continue;
+            }
+            let mut weights: Vec<(usize, f64)> = (i + 1..count).map(|j| (j, tableau.a[j][i])).collect();
+            if let Some(error_weights) = error_weights {
+                weights.push((stages, error_weights[i]));
+            }
+            let mut extra = 0.0;
+            if seed == Seed::Stiffness {
+                // The state of the last stage but one has the difference's cotangent with a minus.
+                if i + 2 < stages {
+                    weights.push((stages + 1, -tableau.a[stages - 2][i]));
+                }
+                extra = match stages - i {
+                    1 => 1.0,
+                    2 => -1.0,
+                    _ => 0.0,
+                };
+            }
+            self.plan_stage_bar(planner, buffers, context, i, &weights, extra);
+            let wants_state = i > 0 || first == FirstStage::Everything;
+            self.plan_field_vjp(planner, buffers, context, i, wants_state);
+            if is_end {
+                let join: &[(usize, f64)] =
+                    if seed == Seed::Stiffness { &[(i, 1.0), (stages + 1, 1.0)] } else { &[(i, 1.0)] };
+                self.plan_bar(planner, buffers, context, update::JOIN, join);
+            }
+        }
+        if first == FirstStage::Everything {
+            let mut weights: Vec<(usize, f64)> = (0..count).map(|j| (j, 1.0)).collect();
+            match seed {
+                Seed::None => {}
+                Seed::Error => weights.push((stages + 1, 1.0)),
+                Seed::Stiffness => weights.push((stages + 1, -1.0)),
+            }
+            self.plan_bar(planner, buffers, context, update::AFTER, &weights);
+        }
+    }
+
+    fn plan_stage_bar(
+        &self,
+        planner: &mut Planner<'_>,
+        buffers: &Buffers,
+        context: Context<'_>,
+        stage: usize,
+        weights: &[(usize, f64)],
+        extra: f32,
+    ) {
+        let kernel = self.kernels.get(&kernel::STAGE_BAR, &[]);
+        let mut job = self.job(context.rows);
+        job.stage = word(stage);
+        job.points = word(context.points);
+        job.a = slots(weights);
+        job.scale = Job::coefficients([self.tableau.b[stage]])[0];
+        job.extra = extra;
+        let bound = [
+            context.cursors,
+            &buffers.row_status,
+            &buffers.bar,
+            &buffers.state_bars,
+            &buffers.saves_bar,
+            &buffers.points,
+            &buffers.stage_bar,
+        ];
+        planner.add(&kernel, &bound, job, flat((context.rows * self.dim()).div_ceil(64)));
+    }
+
+    /// From the cotangent of a kept stage to those of the parameters, and of the stage's state if that is wanted.
+    fn plan_field_vjp(
+        &self,
+        planner: &mut Planner<'_>,
+        buffers: &Buffers,
+        context: Context<'_>,
+        stage: usize,
+        wants_state: bool,
+    ) {
+        let rows = context.rows;
+        let mut z_bar = &buffers.stage_bar;
+        for (l, layer) in self.layers.iter().enumerate().rev() {
+            let mut job = self.job(rows);
+            job.node = Job::coefficients([self.tableau.c[stage]])[0];
+            self.plan_layer_vjp(
+                planner,
+                buffers,
+                LayerVjp {
+                    layer,
+                    cursors: context.cursors,
+                    job,
+                    input: &buffers.inputs[l],
+                    source: stage * rows * layer.inputs,
+                    z_bar,
+                    z_bar_offset: 0,
+                },
+            );
+            if l == 0 && !wants_state {
+                return;
+            }
+            let x_bar = match l {
+                0 => &buffers.state_bars,
+                _ if l.is_multiple_of(2) => &buffers.cotangents0,
+                _ => &buffers.cotangents1,
+            };
+            let cubed = job.flags & flag::CUBE != 0;
+            job.flags |= if l == 0 && !cubed { flag::LINEAR } else { 0 };
+            job.target = if l == 0 { word(stage * rows * self.dim()) } else { 0 };
+            job.target2 = word(stage * rows * layer.inputs);
+            let kernel = self.kernels.get(&kernel::DENSE_VJP_INPUT, &[]);
+            let job = layer_job(job, layer);
+            let bound = [context.cursors, &buffers.theta, z_bar, &buffers.derivatives[l], x_bar];
+            planner.add(&kernel, &bound, job, dense_grid(rows, layer.inputs));
+            z_bar = x_bar;
+        }
+    }
+
+    /// Adds a layer's gradient to the parts.
+    pub(crate) fn plan_layer_vjp(&self, planner: &mut Planner<'_>, buffers: &Buffers, vjp: LayerVjp<'_>) {
+        let LayerVjp { layer, cursors, job, input, source, z_bar, z_bar_offset } = vjp;
+        let kernel = self.kernels.get(&kernel::DENSE_VJP_WEIGHTS, &[]);
+        let mut job = layer_job(job, layer);
+        let splits = self.splits(self.batch);
+        job.source = word(source);
+        job.target2 = word(z_bar_offset);
+        job.u = [job.rows.div_ceil(word(splits)), word(self.parameters), 0, 0];
+        let [x, y, _] = dense_grid(layer.rows(), layer.outputs);
+        let parts = job.rows.div_ceil(job.u[0].max(1));
+        planner.add(&kernel, &[cursors, input, z_bar, &buffers.partial], job, [x, y, parts]);
+    }
+
+    fn plan_injection(&self, planner: &mut Planner<'_>, buffers: &Buffers) {
+        let Some(penalty) = self.purpose.penalty else { return };
+        if penalty.at != PenaltyAt::Biased || penalty.gradient != PenaltyGradient::Full {
+            return;
+        }
+        let inject = self.kernels.get(&kernel::INJECT, &[]);
+        let rows = super::engine::penalised_rows(self.batch, penalty.fraction);
+        let mut job = self.job(rows);
+        job.u[0] = word(penalty.times);
+        let bound = [&buffers.walk_cursors, &buffers.probe_starts, &buffers.probe_bar, &buffers.bar];
+        planner.add(&inject, &bound, job, flat((rows * self.dim()).div_ceil(64)));
+    }
+
+    /// Walks back from the loaded cotangents of the saved states: the gradient is in its buffer then, the cotangent of
+    /// the initial states in `bar`.
+    pub(crate) async fn walk_back(&mut self, accepted: usize) -> Result<()> {
+        let (plans, uniforms) = self.gpu.scoped(|| self.record_walk()).await??;
+        let mut groups = accepted.div_ceil(plans.stride);
+        let mut begun = false;
+        loop {
+            let now = groups.min(self.attempts_per_submission());
+            let mut encoder = self.encoder();
+            if !begun {
+                encoder.clear_buffer(&self.held()?.partial, 0, None);
+            }
+            {
+                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                    label: Some("walk back"),
+                    timestamp_writes: None,
+                });
+                if !begun {
+                    plans.begin.encode(&mut pass);
+                }
+                for _ in 0..now {
+                    plans.segment.encode(&mut pass);
+                }
+                groups -= now;
+                if groups == 0 {
+                    plans.end.encode(&mut pass);
+                }
+            }
+            begun = true;
+            self.gpu.queue.submit([encoder.finish()]);
+            if groups == 0 {
+                drop(uniforms);
+                return self.gpu.check_lost();
+            }
+        }
+    }
+
+    fn record_walk(&self) -> Result<(WalkPlans, wgpu::Buffer)> {
+        let buffers = self.held()?;
+        let mut jobs = Jobs::default();
+        let uniforms = uniform_buffer(&self.gpu);
+        let mut planner = Planner { gpu: &self.gpu, jobs: &mut jobs, uniforms: &uniforms, plan: Plan::default() };
+        let plans = self.plan_walk(&mut planner, buffers);
+        self.gpu.queue.write_buffer(&uniforms, 0, jobs.bytes());
+        Ok((plans, uniforms))
+    }
+
+    /// The stages of accepted step `step`, `[stage][B][D]`, for dense output.
+    pub(crate) async fn stages_of_step(&mut self, step: usize) -> Result<Vec<f32>> {
+        let k = {
+            let buffers = self.held()?;
+            let mut jobs = Jobs::default();
+            let uniforms = uniform_buffer(&self.gpu);
+            let mut planner = Planner { gpu: &self.gpu, jobs: &mut jobs, uniforms: &uniforms, plan: Plan::default() };
+            let cursors = &buffers.walk_cursors;
+            let context = Context { cursors, tape: &buffers.tape, rows: self.batch, keep: false, points: 0 };
+            self.plan_aim(&mut planner, buffers, walk::AT, step, 1);
+            self.plan_keep(&mut planner, buffers, context, true);
+            let plan = planner.take();
+            self.gpu.queue.write_buffer(&uniforms, 0, jobs.bytes());
+            let mut encoder = self.encoder();
+            plan.encode(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));
+            self.gpu.queue.submit([encoder.finish()]);
+            buffers.k.clone()
+        };
+        let size = self.batch * self.dim();
+        let stages = self.tableau.stages();
+        let slots = self.read::<f32>(&[(&k, 0, (stages + 1) * size)]).await?.swap_remove(0);
+        // As `stage_slot` has it: the first stage, the last one of an FSAL method, then the others.
+        let slot = |stage: usize| match stage {
+            0 => 0,
+            _ if stage + 1 == stages && self.tableau.fsal() => 1,
+            _ => stage + 1,
+        };
+        Ok((0..stages).flat_map(|stage| slots[slot(stage) * size..][..size].iter().copied()).collect())
+    }
+
+    /// What a solve and its backward pass leave.
+    pub(crate) async fn outcome(&mut self) -> Result<Outcome> {
+        let encoder = self.encoder();
+        self.submit_for_outcome(encoder).await
+    }
+}
+
+/// A layer's part in the gradient.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LayerVjp<'a> {
+    pub(crate) layer: &'a Layer,
+    pub(crate) cursors: &'a wgpu::Buffer,
+    pub(crate) job: Job,
+    pub(crate) input: &'a wgpu::Buffer,
+    pub(crate) source: usize,
+    pub(crate) z_bar: &'a wgpu::Buffer,
+    pub(crate) z_bar_offset: usize,
+}
+
+/// A job with a layer's shape.
+pub(crate) fn layer_job(mut job: Job, layer: &Layer) -> Job {
+    job.inputs = word(layer.inputs);
+    job.outputs = word(layer.outputs);
+    job.theta = word(layer.offset);
+    job.activation = activation(layer.activation);
+    job.flags |= if layer.time { flag::TIME } else { 0 };
+    job
+}
+
+/// Weights of the slots that have any.
+fn slots(weights: &[(usize, f64)]) -> [f32; 12] {
+    let mut all = [0.0; 12];
+    for (slot, weight) in weights {
+        all[*slot] = *weight;
+    }
+    Job::coefficients(all)
 }

@@ -84,6 +84,7 @@ pub struct Gpu {
     adapter: Arc<AdapterSummary>,
     lost: Arc<Mutex<Option<String>>>,
     checked: bool,
+    pub(crate) cache: Arc<Mutex<super::kernel::Cache>>,
 }
 
 fn instance() -> wgpu::Instance {
@@ -180,6 +181,7 @@ impl Gpu {
             adapter: Arc::new(AdapterSummary::of(&device.adapter_info(), device.features(), &limits)),
             lost,
             checked: cfg!(debug_assertions),
+            cache: Arc::default(),
         })
     }
 
@@ -203,8 +205,10 @@ impl Gpu {
 
     /// Compiles shaders with bounds checks and bounded loops, as debug builds do.
     #[must_use]
-    pub const fn checked(mut self, checked: bool) -> Self {
-        self.checked = checked;
+    pub fn checked(mut self, checked: bool) -> Self {
+        if self.checked != checked {
+            (self.checked, self.cache) = (checked, Arc::default());
+        }
         self
     }
 

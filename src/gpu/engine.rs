@@ -144,6 +144,8 @@ pub(crate) struct Context<'a> {
     pub(crate) rows: usize,
     /// Whether derivatives are kept, a slot a stage.
     pub(crate) keep: bool,
+    /// Save points whose cotangents the steps take up.
+    pub(crate) points: usize,
 }
 
 pub(crate) fn word(n: usize) -> u32 {
@@ -417,37 +419,31 @@ impl Engine {
         if let Some(plans) = self.plans.get(&key) {
             return Ok(plans.clone());
         }
-        let gpu = self.gpu.clone();
-        let plans = gpu.scoped(|| self.record_solve(backward)).await??;
+        let plans = self.gpu.scoped(|| self.record_solve(backward)).await??;
         self.plans.insert(key, plans.clone());
         Ok(plans)
     }
 
-    fn record_solve(&mut self, backward: bool) -> Result<SolvePlans> {
-        let Some(buffers) = self.buffers.take() else {
-            return Err(Error::argument("solve", "before reserve", "reserve first"));
-        };
+    fn record_solve(&self, backward: bool) -> Result<SolvePlans> {
+        let buffers = self.held()?;
         let mut jobs = Jobs::default();
-        let gpu = self.gpu.clone();
-        let uniforms = uniform_buffer(&gpu);
-        let mut planner =
-            Planner { gpu: &gpu, jobs: &mut jobs, uniforms: &uniforms, plan: Plan::default() };
+        let uniforms = uniform_buffer(&self.gpu);
+        let mut planner = Planner { gpu: &self.gpu, jobs: &mut jobs, uniforms: &uniforms, plan: Plan::default() };
         let plans = SolvePlans {
-            start: self.plan_start(&mut planner, &buffers, backward),
-            attempt: self.plan_attempt(&mut planner, &buffers, backward),
+            start: self.plan_start(&mut planner, buffers, backward),
+            attempt: self.plan_attempt(&mut planner, buffers, backward),
             resume: {
-                self.plan_control(&mut planner, &buffers, control::RESUME, backward);
+                self.plan_control(&mut planner, buffers, control::RESUME, backward);
                 planner.take()
             },
-            finish: self.plan_finish(&mut planner, &buffers),
+            finish: self.plan_finish(&mut planner, buffers),
         };
-        gpu.queue.write_buffer(&uniforms, 0, jobs.bytes());
-        self.buffers = Some(buffers);
+        self.gpu.queue.write_buffer(&uniforms, 0, jobs.bytes());
         Ok(plans)
     }
 
-    fn plan_start(&mut self, planner: &mut Planner<'_>, buffers: &Buffers, backward: bool) -> Plan {
-        let context = Context { cursors: &buffers.cursors, tape: &buffers.tape, rows: self.batch, keep: false };
+    fn plan_start(&self, planner: &mut Planner<'_>, buffers: &Buffers, backward: bool) -> Plan {
+        let context = Context { cursors: &buffers.cursors, tape: &buffers.tape, rows: self.batch, keep: false, points: 0 };
         let begin = self.kernels.get(&kernel::BEGIN, &[]);
         let job = self.control_job(buffers, control::BEGIN, backward);
         let bound = [&buffers.clocks, &buffers.cursors, &buffers.row_status];
@@ -466,8 +462,8 @@ impl Engine {
         planner.take()
     }
 
-    fn plan_attempt(&mut self, planner: &mut Planner<'_>, buffers: &Buffers, backward: bool) -> Plan {
-        let context = Context { cursors: &buffers.cursors, tape: &buffers.tape, rows: self.batch, keep: false };
+    fn plan_attempt(&self, planner: &mut Planner<'_>, buffers: &Buffers, backward: bool) -> Plan {
+        let context = Context { cursors: &buffers.cursors, tape: &buffers.tape, rows: self.batch, keep: false, points: 0 };
         let stages = self.tableau.stages();
         let fsal = self.tableau.fsal();
         if !fsal {
@@ -488,8 +484,8 @@ impl Engine {
         planner.take()
     }
 
-    fn plan_finish(&mut self, planner: &mut Planner<'_>, buffers: &Buffers) -> Plan {
-        let context = Context { cursors: &buffers.cursors, tape: &buffers.tape, rows: self.batch, keep: false };
+    fn plan_finish(&self, planner: &mut Planner<'_>, buffers: &Buffers) -> Plan {
+        let context = Context { cursors: &buffers.cursors, tape: &buffers.tape, rows: self.batch, keep: false, points: 0 };
         self.plan_norm(planner, buffers, context, norm::NOT_FINITE, [&[], &[]]);
         let finish = self.kernels.get(&kernel::FINISH, &[]);
         let mut job = self.job(self.batch);
@@ -499,7 +495,7 @@ impl Engine {
         planner.take()
     }
 
-    fn plan_control(&mut self, planner: &mut Planner<'_>, buffers: &Buffers, mode: u32, backward: bool) {
+    fn plan_control(&self, planner: &mut Planner<'_>, buffers: &Buffers, mode: u32, backward: bool) {
         let job = self.control_job(buffers, mode, backward);
         let bound = [&buffers.clocks, &buffers.cursors, &buffers.row_status, &buffers.norms, &buffers.steps];
         if self.per_row() {
@@ -511,7 +507,7 @@ impl Engine {
         }
     }
 
-    fn plan_save(&mut self, planner: &mut Planner<'_>, buffers: &Buffers, mode: u32) {
+    fn plan_save(&self, planner: &mut Planner<'_>, buffers: &Buffers, mode: u32) {
         if buffers.sizes.points == 0 {
             return;
         }
@@ -525,7 +521,7 @@ impl Engine {
 
     /// Norms of the context's rows, with the weights of one or two sums of stages.
     pub(crate) fn plan_norm(
-        &mut self,
+        &self,
         planner: &mut Planner<'_>,
         buffers: &Buffers,
         context: Context<'_>,
@@ -544,7 +540,7 @@ impl Engine {
 
     /// Evaluates stage `stage` of the context's step.
     pub(crate) fn plan_stage(
-        &mut self,
+        &self,
         planner: &mut Planner<'_>,
         buffers: &Buffers,
         context: Context<'_>,
@@ -557,14 +553,14 @@ impl Engine {
     }
 
     /// `f` after the Euler step that the automatic initial step tries, where the last stage will be.
-    pub(crate) fn plan_trial(&mut self, planner: &mut Planner<'_>, buffers: &Buffers, context: Context<'_>) {
+    pub(crate) fn plan_trial(&self, planner: &mut Planner<'_>, buffers: &Buffers, context: Context<'_>) {
         self.plan_combination(planner, buffers, context, &[1.0], flag::STATE, 0);
         self.plan_field(planner, buffers, context, self.tableau.stages() - 1, 1.0, flag::FSAL);
     }
 
     /// `y + h sum weights k`; `stage` is the slot of the field's input that it goes to, if it does.
     pub(crate) fn plan_combination(
-        &mut self,
+        &self,
         planner: &mut Planner<'_>,
         buffers: &Buffers,
         context: Context<'_>,
@@ -591,7 +587,7 @@ impl Engine {
 
     /// The field at the state in the first layer's input, at node `c`: stage `stage`.
     fn plan_field(
-        &mut self,
+        &self,
         planner: &mut Planner<'_>,
         buffers: &Buffers,
         context: Context<'_>,
@@ -601,7 +597,7 @@ impl Engine {
     ) {
         let dense = self.kernels.get(&kernel::DENSE, &[]);
         let slot = if context.keep { stage } else { 0 };
-        for (l, layer) in self.layers.clone().iter().enumerate() {
+        for (l, layer) in self.layers.iter().enumerate() {
             let mut job = self.job(context.rows);
             job.flags |= flags | if context.keep { flag::KEEP } else { 0 } | if layer.time { flag::TIME } else { 0 };
             job.stage = word(stage);

@@ -52,7 +52,7 @@ pub(crate) mod flag {
     pub(crate) const RECORD: u32 = 256;
     pub(crate) const FIXED: u32 = 512;
     pub(crate) const LINEAR: u32 = 1024;
-    pub(crate) const ACCUMULATE: u32 = 2048;
+    pub(crate) const ALWAYS: u32 = 2048;
 }
 
 impl Job {

@@ -55,6 +55,8 @@ modules! {
     INTERPOLANT "interpolant";
     JOB "job";
     OUTCOME "outcome";
+    PARAMS "params";
+    PHILOX "philox";
     PRODUCT "product";
     TIME "time";
 }
@@ -74,14 +76,35 @@ macro_rules! kernels {
 }
 
 kernels! {
+    BAR_UPDATE "bar_update" [CLOCK TIME GRID] [Read Read Read Read Read Write];
     BEGIN "begin" [CLOCK TIME CONTROLLER ELEMENTARY GRID] [Write Write Write];
     COMBINE "combine" [CLOCK GRID] [Read Read Write Read Write Write];
     CONTROL_ENSEMBLE "control_ensemble" [CLOCK TIME CONTROLLER ELEMENTARY ENSEMBLE GRID] [Write Write Write Read Write];
     CONTROL_LOCKSTEP "control_lockstep" [CLOCK TIME CONTROLLER ELEMENTARY] [Write Write Write Read Write];
     DENSE "dense" [CLOCK TIME ELEMENTARY ACTIVATION PRODUCT] [Read Read Read Write Write];
+    DENSE_VJP_INPUT "dense_vjp_input" [CLOCK PRODUCT] [Read Read Read Read Write];
+    DENSE_VJP_WEIGHTS "dense_vjp_weights" [CLOCK TIME PRODUCT] [Read Read Read Write];
     FINISH "finish" [CLOCK OUTCOME] [Read Write Read Write];
+    GATHER "gather" [GRID] [Read Read Write];
+    GRADIENT_NORM "gradient_norm" [OUTCOME ELEMENTARY] [Read Write];
+    INJECT "inject" [CLOCK GRID] [Read Read Read Write];
+    LOSS "loss" [CLOCK OUTCOME ELEMENTARY GRID] [Read Read Read Read Write Write];
+    LOSS_SUM "loss_sum" [OUTCOME] [Read Write];
+    NEXT_STEP "next_step" [OUTCOME PARAMS] [Read Read Write Write];
+    PROBE_BAR "probe_bar" [CLOCK GRID] [Read Read Read Read Read Write Write];
+    PROBE_CURSOR "probe_cursor" [CLOCK TIME OUTCOME PARAMS PHILOX GRID] [Read Read Read Read Write Write];
+    PROBE_PLACE "probe_place" [CLOCK GRID] [Read Read Read Read Write];
+    PROBE_STEP "probe_step" [CLOCK TIME CONTROLLER ELEMENTARY] [Read Read Write Write];
+    PROBE_STORE "probe_store" [CLOCK GRID] [Read Read Write];
+    PROBE_VALUE "probe_value" [CLOCK OUTCOME PARAMS ELEMENTARY] [Read Read Read Read Write Write];
+    REDUCE "reduce" [GRID] [Read Write];
+    REMAINING "remaining" [CLOCK OUTCOME] [Read Write];
     ROW_NORM "row_norm" [CLOCK ELEMENTARY GRID] [Read Read Read Write];
     SAVE "save" [CLOCK TIME INTERPOLANT GRID] [Read Read Read Read Write];
+    SETTLE "settle" [CLOCK GRID] [Read Write];
+    STAGE_BAR "stage_bar" [CLOCK TIME INTERPOLANT GRID] [Read Read Read Read Read Read Write];
+    UPDATE "update" [OUTCOME PARAMS GRID] [Read Read Read Write Write Write];
+    WALK "walk" [CLOCK TIME OUTCOME GRID] [Read Read Read Write];
 }
 
 /// The constants that a problem prints before its kernels: what sizes arrays, and the method's tables.
@@ -139,24 +162,26 @@ pub(crate) struct Compiled {
     pub(crate) layout: wgpu::BindGroupLayout,
 }
 
-/// The kernels of one problem.
+/// Kernels that a device has compiled, by name, prelude and constants.
+pub(crate) type Cache = HashMap<(&'static str, String, String), Compiled>;
+
+/// The kernels of one problem. Those of one device are compiled once, whoever asks for them.
 #[derive(Debug)]
 pub(crate) struct Kernels {
     gpu: Gpu,
     prelude: String,
-    compiled: HashMap<(&'static str, String), Compiled>,
 }
 
 impl Kernels {
     pub(crate) fn new(gpu: &Gpu, tableau: &Tableau) -> Self {
-        Self { gpu: gpu.clone(), prelude: prelude(tableau), compiled: HashMap::new() }
+        Self { gpu: gpu.clone(), prelude: prelude(tableau) }
     }
 
     /// The kernel with its override constants, compiled the first time it is asked for.
-    pub(crate) fn get(&mut self, kernel: &'static Kernel, constants: &[(&str, f64)]) -> Compiled {
-        let key = (kernel.name, format!("{constants:?}"));
-        let Self { gpu, prelude, compiled } = self;
-        compiled.entry(key).or_insert_with(|| compile(gpu, kernel, prelude, constants)).clone()
+    pub(crate) fn get(&self, kernel: &'static Kernel, constants: &[(&str, f64)]) -> Compiled {
+        let key = (kernel.name, self.prelude.clone(), format!("{constants:?}"));
+        let mut cache = self.gpu.cache.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        cache.entry(key).or_insert_with(|| compile(&self.gpu, kernel, &self.prelude, constants)).clone()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::engine::{Clock, Engine, Outcome, Purpose, share, status, ticks};
 use super::Gpu;
-use crate::cpu::{DenseSolution, SavedTimes, Solution, Stats, check_finite};
+use crate::cpu::{DenseSolution, Gradients, SavedTimes, Solution, Stats, check_finite};
 use crate::error::{Error, Result, Status};
 use crate::spec::{OdeProblem, SaveAt, SolverOptions};
 
@@ -94,6 +94,61 @@ impl GpuSolver {
         let outcome = engine.solve(backward).await?;
         self.solved = backward.then_some(outcome);
         self.assemble(outcome).await
+    }
+
+    /// Gradients of a loss with cotangents `ys_bar` of the last solve's saved states, in their order. Trajectories that
+    /// failed contribute nothing.
+    ///
+    /// With [`SaveAt::Dense`] the saved states are those of [`SaveAt::Steps`].
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when nothing was solved before, [`Error::Shape`] for a slice of the wrong length,
+    /// [`Error::DeviceLost`].
+    pub async fn gradients(&mut self, ys_bar: &[f32]) -> Result<Gradients<f32>> {
+        let Some(outcome) = self.solved else {
+            return Err(Error::argument("gradients", "before solve", "call solve first; predict keeps no tape"));
+        };
+        let most = outcome.most_accepted as usize;
+        let seeds = self.seeds(ys_bar, most).await?;
+        let engine = &mut self.engine;
+        let (saves_bar, gradient, bar) = {
+            let buffers = engine.held()?;
+            (buffers.saves_bar.clone(), buffers.gradient.clone(), buffers.bar.clone())
+        };
+        engine.gpu.queue.write_buffer(&saves_bar, 0, bytemuck::cast_slice(&seeds));
+        engine.walk_back(most).await?;
+        let (parameters, states) = (engine.parameters, engine.batch * engine.dim());
+        let mut parts = engine.read(&[(&gradient, 0, parameters), (&bar, 0, states)]).await?;
+        let y0 = parts.pop().unwrap_or_default();
+        let theta = parts.pop().unwrap_or_default();
+        Ok(Gradients { theta, y0, products: most * engine.products_per_step() })
+    }
+
+    /// Cotangents in the device's order, `[save][B][D]`.
+    async fn seeds(&mut self, ys_bar: &[f32], most: usize) -> Result<Vec<f32>> {
+        let engine = &mut self.engine;
+        let (batch, dim) = (engine.batch, engine.dim());
+        let count = |accepted: usize| if accepted == 0 { 0 } else { accepted + 1 };
+        let shape = || "the last solution's ys".into();
+        if !(engine.every_step() && engine.per_row()) {
+            let slots = if engine.every_step() { count(most) } else { engine.user_points().len() };
+            Error::check_len("ys_bar", ys_bar.len(), slots * batch * dim, shape)?;
+            return Ok(ys_bar.to_vec());
+        }
+        let clocks = engine.held()?.clocks.clone();
+        let clocks: Vec<Clock> = engine.read(&[(&clocks, 0, batch)]).await?.swap_remove(0);
+        let counts: Vec<usize> = clocks.iter().map(|c| count(c.accepted as usize)).collect();
+        Error::check_len("ys_bar", ys_bar.len(), counts.iter().sum::<usize>() * dim, shape)?;
+        let mut seeds = vec![0.0; (most + 1) * batch * dim];
+        let mut rest = ys_bar;
+        for (row, count) in counts.iter().enumerate() {
+            for n in 0..*count {
+                let (state, after) = rest.split_at(dim);
+                seeds[(n * batch + row) * dim..][..dim].copy_from_slice(state);
+                rest = after;
+            }
+        }
+        Ok(seeds)
     }
 
     /// Reads the solution back.

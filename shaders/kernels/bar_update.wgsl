@@ -1,0 +1,70 @@
+// Adds to the cotangent of the state at hand: stage states' cotangents, and those of the states saved at the step's end,
+// within it, or at the very start.
+
+@group(0) @binding(1) var<storage, read> cursors: array<Cursor>;
+@group(0) @binding(2) var<storage, read> row_status: array<u32>;
+@group(0) @binding(3) var<storage, read> state_bars: array<f32>;
+@group(0) @binding(4) var<storage, read> saves_bar: array<f32>;
+@group(0) @binding(5) var<storage, read> points: array<vec2<u32>>;
+@group(0) @binding(6) var<storage, read_write> bar: array<f32>;
+
+const CLEAR = 0u;
+const BEFORE = 1u;
+const JOIN = 2u;
+const AFTER = 3u;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let size = job.rows * job.dim;
+    let i = flat_group(group, groups) * GROUP + lane;
+    if i >= size {
+        return;
+    }
+    if job.mode == CLEAR {
+        bar[i] = 0.0;
+        return;
+    }
+    let row = i / job.dim;
+    let cursor = cursors[row * job.per_row];
+    if cursor.moving != 1u || !is_alive(row_status[row]) {
+        return;
+    }
+    var sum = bar[i];
+    for (var j = 0u; j < job.stages + 2u; j++) {
+        let weight = job.a[j / 4u][j % 4u];
+        if weight != 0.0 {
+            sum = fma(weight, state_bars[j * size + i], sum);
+        }
+    }
+    if job.mode != JOIN {
+        sum += saved(cursor, i, size);
+    }
+    bar[i] = sum;
+}
+
+fn saved(cursor: Cursor, i: u32, size: u32) -> f32 {
+    let end = ticks_add(cursor.t, cursor.d);
+    var sum = 0.0;
+    for (var p = 0u; p < job.points; p++) {
+        let point = points[p];
+        let at_end = ticks_equal(point, end);
+        let inside = covers(cursor.t, cursor.d, point) && !at_end;
+        let at_start = cursor.step == 0u && ticks_equal(point, cursor.t);
+        if (job.mode == BEFORE && at_end) || (job.mode == AFTER && (inside || at_start)) {
+            sum += saves_bar[p * size + i];
+        }
+    }
+    // u.x: every accepted state is saved, the initial one first.
+    if job.u.x == 1u {
+        if job.mode == BEFORE {
+            sum += saves_bar[(cursor.step + 1u) * size + i];
+        } else if cursor.step == 0u {
+            sum += saves_bar[i];
+        }
+    }
+    return sum;
+}

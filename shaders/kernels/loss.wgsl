@@ -1,0 +1,83 @@
+// A row's share of the loss and its gradient with respect to the row's outputs: `train::Loss` on the device.
+
+@group(0) @binding(1) var<storage, read> row_status: array<u32>;
+@group(0) @binding(2) var<storage, read> outputs: array<f32>;
+@group(0) @binding(3) var<storage, read> targets: array<f32>;
+@group(0) @binding(4) var<storage, read> outcome: Outcome;
+@group(0) @binding(5) var<storage, read_write> outputs_bar: array<f32>;
+@group(0) @binding(6) var<storage, read_write> row_losses: array<vec2<f32>>;
+
+const CROSS_ENTROPY = 0u;
+const MSE = 1u;
+
+const LN_2 = 0.6931471805599453;
+
+// -log softmax(output)[label], and whether the label's output is the largest.
+fn cross_entropy(row: u32, counts: bool) -> vec2<f32> {
+    let scale = 1.0 / f32(max(outcome.solved, 1u));
+    let size = job.rows * job.outputs;
+    for (var at = row * job.outputs; at < (job.points - 1u) * size; at += size) {
+        for (var o = 0u; o < job.outputs; o++) {
+            outputs_bar[at + o] = 0.0;
+        }
+    }
+    let base = (job.points - 1u) * size + row * job.outputs;
+    if !counts {
+        for (var o = 0u; o < job.outputs; o++) {
+            outputs_bar[base + o] = 0.0;
+        }
+        return vec2<f32>();
+    }
+    let label = bitcast<u32>(targets[row]);
+    var best = 0u;
+    for (var o = 1u; o < job.outputs; o++) {
+        best = select(best, o, outputs[base + o] > outputs[base + best]);
+    }
+    let largest = outputs[base + best];
+    var sum = 0.0;
+    for (var o = 0u; o < job.outputs; o++) {
+        sum += own_exp(outputs[base + o] - largest);
+    }
+    for (var o = 0u; o < job.outputs; o++) {
+        let softmax = own_exp(outputs[base + o] - largest) / sum;
+        outputs_bar[base + o] = scale * (softmax - select(0.0, 1.0, o == label));
+    }
+    let loss = scale * (own_log2(sum) * LN_2 + largest - outputs[base + label]);
+    return vec2<f32>(loss, select(0.0, 1.0, best == label));
+}
+
+fn difference(row: u32, counts: bool) -> vec2<f32> {
+    let scale = 1.0 / (f32(max(outcome.solved, 1u)) * f32(job.points * job.outputs));
+    let size = job.rows * job.outputs;
+    var loss = 0.0;
+    for (var at = row * job.outputs; at < job.points * size; at += size) {
+        for (var o = 0u; o < job.outputs; o++) {
+            var slope = 0.0;
+            if counts {
+                let d = outputs[at + o] - targets[at + o];
+                loss += scale * select(abs(d), d * d, job.mode == MSE);
+                slope = scale * select(sign(d), 2.0 * d, job.mode == MSE);
+            }
+            outputs_bar[at + o] = slope;
+        }
+    }
+    return vec2<f32>(loss, 0.0);
+}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let row = flat_group(group, groups) * GROUP + lane;
+    if row >= job.rows {
+        return;
+    }
+    let counts = row_status[row] == DONE;
+    if job.mode == CROSS_ENTROPY {
+        row_losses[row] = cross_entropy(row, counts);
+    } else {
+        row_losses[row] = difference(row, counts);
+    }
+}

@@ -1,0 +1,17 @@
+// Takes the training step's parameters from the schedule, and puts its probes among the save points.
+
+@group(0) @binding(1) var<storage, read> schedule: array<Params>;
+@group(0) @binding(2) var<storage, read> outcome: Outcome;
+@group(0) @binding(3) var<storage, read_write> params: Params;
+@group(0) @binding(4) var<storage, read_write> points: array<vec2<u32>>;
+
+@compute @workgroup_size(1)
+fn main() {
+    let first = schedule[0].step.x;
+    let entry = min(outcome.steps - first, job.u.x - 1u);
+    params = schedule[entry];
+    // u.y: the first probe's point, u.z: how many there are.
+    for (var n = 0u; n < job.u.z; n++) {
+        points[job.u.y + n] = schedule[entry].draws[n];
+    }
+}

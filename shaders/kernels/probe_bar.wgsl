@@ -1,0 +1,65 @@
+// Cotangents of a penalised step's measure: of its error, its start and its end, or of its last two stages.
+
+@group(0) @binding(1) var<storage, read> cursors: array<Cursor>;
+@group(0) @binding(2) var<storage, read> row_status: array<u32>;
+@group(0) @binding(3) var<storage, read> tape: array<f32>;
+@group(0) @binding(4) var<storage, read> k: array<f32>;
+@group(0) @binding(5) var<storage, read> weights: array<vec2<f32>>;
+@group(0) @binding(6) var<storage, read_write> bar: array<f32>;
+@group(0) @binding(7) var<storage, read_write> state_bars: array<f32>;
+
+const STIFFNESS = 1u;
+
+fn stages_sum(at: u32, size: u32, cursor: Cursor, second: bool) -> f32 {
+    var sum = 0.0;
+    for (var j = 0u; j < job.stages; j++) {
+        let weight = select(job.a[j / 4u][j % 4u], job.b[j / 4u][j % 4u], second);
+        if weight != 0.0 {
+            sum = fma(weight, k[stage_slot(j, cursor) * size + at], sum);
+        }
+    }
+    return sum;
+}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let size = job.rows * job.dim;
+    let i = flat_group(group, groups) * GROUP + lane;
+    if i >= size {
+        return;
+    }
+    let row = i / job.dim;
+    let cursor = cursors[row * job.per_row];
+    // The error's or the stages' cotangent goes to the slot after the stages, that of the start or of the stages'
+    // states to the one after it.
+    let first = job.stages * size + i;
+    let second = first + size;
+    if cursor.moving != 1u || !is_alive(row_status[row]) {
+        bar[i] = 0.0;
+        state_bars[first] = 0.0;
+        state_bars[second] = 0.0;
+        return;
+    }
+    let weight = weights[row];
+    if job.mode == STIFFNESS {
+        bar[i] = 0.0;
+        state_bars[first] = weight.x * stages_sum(i, size, cursor, false);
+        state_bars[second] = weight.y * cursor.h * stages_sum(i, size, cursor, true);
+        return;
+    }
+    let y = tape[cursor.origin * size + i];
+    let y1 = tape[cursor.target_ * size + i];
+    let end_larger = abs(y1) > abs(y);
+    let larger = select(y, y1, end_larger);
+    let s = fma(job.rtol, abs(larger), job.atol);
+    let r = cursor.h * stages_sum(i, size, cursor, false) / s;
+    let r_over_s = weight.x * r / s;
+    let toward = -(r_over_s * r) * job.rtol * select(1.0, -1.0, larger < 0.0);
+    state_bars[first] = r_over_s;
+    state_bars[second] = select(toward, 0.0, end_larger);
+    bar[i] = select(0.0, toward, end_larger);
+}

@@ -1,0 +1,88 @@
+// Aims at a penalised step: at the accepted step that covers a drawn time, or at one drawn among the accepted steps.
+
+@group(0) @binding(1) var<storage, read> clocks: array<Clock>;
+@group(0) @binding(2) var<storage, read> steps: array<vec4<u32>>;
+@group(0) @binding(3) var<storage, read> outcome: Outcome;
+@group(0) @binding(4) var<storage, read> params: Params;
+@group(0) @binding(5) var<storage, read_write> cursors: array<Cursor>;
+@group(0) @binding(6) var<storage, read_write> starts: array<u32>;
+
+const UNBIASED = 0u;
+const BIASED = 1u;
+// Takes the u.y-th step after the checkpoint again, from one of the probe's tape slots to the other.
+const AGAIN = 2u;
+const BIASED_AGAIN = 3u;
+
+const REGULARIZATION_TIME = 2u;
+
+// Slots 2 and 1 of the probe's tape in turn.
+fn probe_slot(taken: u32) -> u32 {
+    return 2u - (taken & 1u);
+}
+
+// The accepted step of probe u.x for one clock; a trajectory of an ensemble draws for itself.
+fn drawn_step(c: u32, count: u32) -> u32 {
+    var place = params.draws[job.u.x].x;
+    if job.per_row == 1u {
+        // Uniforms take two words each; the upper one has the leading bits.
+        let word = 2u * job.u.x + 1u;
+        let counter = vec4<u32>(word / 4u, 1u + c, params.step.x, REGULARIZATION_TIME);
+        let uniform_ = philox4x32(counter, params.seed)[word % 4u];
+        // (n + u) / times, as a share of 2^32: one probe in each of as many equal parts.
+        place = wide_quotient(job.u.x, uniform_, job.u.z);
+    }
+    return min(wide_product(place, count).x, max(count, 1u) - 1u);
+}
+
+// (high 2^32 + low) / divisor for high < divisor <= 64, by long division in halves.
+fn wide_quotient(high: u32, low: u32, divisor: u32) -> u32 {
+    let first = (high << 16u) | (low >> 16u);
+    let upper = first / divisor;
+    let second = ((first % divisor) << 16u) | (low & 0xffffu);
+    return (upper << 16u) | (second / divisor);
+}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let c = flat_group(group, groups) * GROUP + lane;
+    if c >= select(1u, job.rows, job.per_row == 1u) {
+        return;
+    }
+    let clock_count = select(1u, job.x.y, job.per_row == 1u);
+    let count = clocks[c].accepted;
+    if outcome.unfinished > 0u || count == 0u {
+        cursors[c] = Cursor(vec2<u32>(), vec2<u32>(), 0.0, 2u, 1u, 0u, 1u, select(0u, RESTS, job.per_row == 1u), 1u, 0u);
+        return;
+    }
+    if job.mode == UNBIASED {
+        let point = params.draws[job.u.x];
+        var length = vec2<u32>();
+        for (var n = 0u; n < count; n++) {
+            let entry = steps[n * clock_count + c];
+            if covers(entry.xy, entry.zw, point) || (n == 0u && ticks_equal(entry.xy, point)) {
+                length = entry.zw;
+                break;
+            }
+        }
+        let h = ticks_to_share(length) * job.span;
+        cursors[c] = Cursor(point, length, h, 2u, 1u, 0u, 1u, 1u, 1u, 0u);
+        return;
+    }
+    let start = drawn_step(c, count);
+    let within = start % job.stride;
+    let step = select(start, start - within + job.u.y, job.mode == AGAIN);
+    let entry = steps[step * clock_count + c];
+    let taken = select(within, job.u.y, job.mode == AGAIN);
+    var moving = 1u;
+    if job.mode == AGAIN && job.u.y >= within {
+        moving = select(0u, RESTS, job.per_row == 1u);
+    }
+    let h = ticks_to_share(entry.zw) * job.span;
+    cursors[c] = Cursor(entry.xy, entry.zw, h, probe_slot(taken), probe_slot(taken + 1u), 0u, 1u, moving, 1u, start);
+    // Without this, nobody knows later which steps the probes' states belong to.
+    starts[job.u.x * select(1u, job.rows, job.per_row == 1u) + c] = start;
+}

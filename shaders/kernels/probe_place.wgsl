@@ -1,0 +1,35 @@
+// Copies the state that a penalised step starts from, or the checkpoint before it, into slot 2 of the probe's tape.
+
+@group(0) @binding(1) var<storage, read> cursors: array<Cursor>;
+@group(0) @binding(2) var<storage, read> row_status: array<u32>;
+@group(0) @binding(3) var<storage, read> saves: array<f32>;
+@group(0) @binding(4) var<storage, read> tape: array<f32>;
+@group(0) @binding(5) var<storage, read_write> probe_tape: array<f32>;
+
+const UNBIASED = 0u;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let size = job.rows * job.dim;
+    let i = flat_group(group, groups) * GROUP + lane;
+    if i >= size {
+        return;
+    }
+    let row = i / job.dim;
+    let cursor = cursors[row * job.per_row];
+    // x.y rows of the whole batch, u.y the probe's save slot.
+    let batch_size = job.x.y * job.dim;
+    var state = 0.0;
+    if cursor.moving == 1u && is_alive(row_status[row]) {
+        if job.mode == UNBIASED {
+            state = saves[job.u.y * batch_size + i];
+        } else {
+            state = tape[(2u + cursor.step / job.stride) * batch_size + i];
+        }
+    }
+    probe_tape[2u * size + i] = state;
+}

@@ -1,0 +1,51 @@
+// Gives a penalised step the automatic initial step at its state: first the trial, then the step itself.
+
+@group(0) @binding(1) var<storage, read> row_status: array<u32>;
+@group(0) @binding(2) var<storage, read> norms: array<vec2<f32>>;
+@group(0) @binding(3) var<storage, read_write> cursors: array<Cursor>;
+@group(0) @binding(4) var<storage, read_write> weights: array<vec2<f32>>;
+
+const WIDE = 256u;
+const TRIAL = 0u;
+
+var<workgroup> sh_sums: array<vec3<f32>, 256>;
+
+fn size_step(c: u32, norm: vec2<f32>) {
+    if cursors[c].moving != 1u {
+        return;
+    }
+    var share: f32;
+    if job.mode == TRIAL {
+        let slope = sqrt(norm.y);
+        share = initial_trial(sqrt(norm.x), slope);
+        // Read again when the change of slope is known.
+        weights[c] = vec2<f32>(slope, share);
+    } else {
+        share = initial_step(weights[c].y, weights[c].x, sqrt(norm.x));
+    }
+    cursors[c].d = share_to_ticks(share);
+    cursors[c].h = ticks_to_share(cursors[c].d) * job.span;
+}
+
+@compute @workgroup_size(256)
+fn main(@builtin(local_invocation_index) lane: u32) {
+    var sum = vec3<f32>();
+    for (var row = lane; row < job.rows; row += WIDE) {
+        if job.per_row == 1u {
+            size_step(row, norms[row] / f32(job.dim));
+        } else if is_alive(row_status[row]) {
+            sum += vec3<f32>(norms[row], 1.0);
+        }
+    }
+    sh_sums[lane] = sum;
+    for (var half = WIDE / 2u; half > 0u; half /= 2u) {
+        workgroupBarrier();
+        if lane < half {
+            sh_sums[lane] += sh_sums[lane + half];
+        }
+    }
+    if lane == 0u && job.per_row == 0u {
+        let all = sh_sums[0];
+        size_step(0u, all.xy / max(all.z * f32(job.dim), 1.0));
+    }
+}

@@ -1,0 +1,17 @@
+// Keeps the cotangent of a probe's state until the walk comes by: among the saved states', or beside them.
+
+@group(0) @binding(1) var<storage, read> row_status: array<u32>;
+@group(0) @binding(2) var<storage, read> bar: array<f32>;
+@group(0) @binding(3) var<storage, read_write> stored: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = flat_group(group, groups) * GROUP + lane;
+    if i < job.rows * job.dim {
+        stored[job.target_ + i] = select(0.0, bar[i], is_alive(row_status[i / job.dim]));
+    }
+}

@@ -1,0 +1,107 @@
+// The measure of a penalised step, and the weights that its norms have in the gradient: `cpu::penalty` on the device.
+
+@group(0) @binding(1) var<storage, read> cursors: array<Cursor>;
+@group(0) @binding(2) var<storage, read> row_status: array<u32>;
+@group(0) @binding(3) var<storage, read> norms: array<vec2<f32>>;
+@group(0) @binding(4) var<storage, read> params: Params;
+@group(0) @binding(5) var<storage, read_write> weights: array<vec2<f32>>;
+@group(0) @binding(6) var<storage, read_write> outcome: Outcome;
+
+const WIDE = 256u;
+
+const ERROR = 0u;
+const STIFFNESS = 1u;
+
+// Keeps the stiffness measure finite when two stage states coincide.
+const STIFFNESS_EPSILON = 1e-12;
+
+var<workgroup> sh_sums: array<vec3<f32>, 256>;
+var<workgroup> sh_weight: vec2<f32>;
+
+struct Measured {
+    value: f32,
+    slopes: vec2<f32>,
+}
+
+// R, and its derivatives with respect to the two norms it is made of, for a step of signed length `h`.
+fn measured(norm: vec2<f32>, h: f32) -> Measured {
+    let length = abs(h);
+    if job.mode == ERROR {
+        return Measured(norm.x * length, vec2<f32>(length, 0.0));
+    }
+    if job.mode == STIFFNESS {
+        // v.x: the stability region's size.
+        let below = norm.y + STIFFNESS_EPSILON;
+        let ratio = norm.x / below / job.v.x;
+        return Measured(ratio, vec2<f32>(1.0 / below / job.v.x, -ratio / below));
+    }
+    if length == 0.0 || norm.x == 0.0 {
+        return Measured(0.0, vec2<f32>());
+    }
+    let count = abs(job.span) * own_exp2(own_log2(norm.x) * job.power) / length;
+    return Measured(select(norm.x, count, is_finite(norm.x)), vec2<f32>(job.power * count / norm.x, 0.0));
+}
+
+// dE/de is proportional to 1/E; where E is zero there is nothing left to reduce.
+fn weights_of(m: Measured, norm: vec2<f32>, share: f32, count: f32) -> vec2<f32> {
+    let scale = params.coefficient * job.v.y * share;
+    let first = select(0.0, scale * m.slopes.x / (count * norm.x), norm.x > 0.0);
+    return vec2<f32>(first, select(0.0, scale * m.slopes.y / (count * norm.y), norm.y > 0.0));
+}
+
+// Sums over the living rows, and how many there are, in every invocation's order.
+fn reduce(lane: u32) {
+    for (var half = WIDE / 2u; half > 0u; half /= 2u) {
+        workgroupBarrier();
+        if lane < half {
+            sh_sums[lane] += sh_sums[lane + half];
+        }
+    }
+    workgroupBarrier();
+}
+
+@compute @workgroup_size(256)
+fn main(@builtin(local_invocation_index) lane: u32) {
+    let features = f32(job.dim);
+    // In an ensemble the rows' own values are averaged over all that count.
+    let share = 1.0 / max(f32(outcome.penalised), 1.0);
+    var sum = vec3<f32>();
+    for (var row = lane; row < job.rows; row += WIDE) {
+        let cursor = cursors[row * job.per_row];
+        if !is_alive(row_status[row]) || cursor.moving != 1u {
+            weights[row] = vec2<f32>();
+            continue;
+        }
+        if job.per_row == 1u {
+            let norm = sqrt(norms[row] / features);
+            let m = measured(norm, cursor.h);
+            weights[row] = weights_of(m, norm, share, features);
+            sum += vec3<f32>(share * m.value, 0.0, 1.0);
+        } else {
+            sum += vec3<f32>(norms[row], 1.0);
+        }
+    }
+    sh_sums[lane] = sum;
+    reduce(lane);
+    // v.y: 1 over the number of probes.
+    if lane == 0u {
+        let all = sh_sums[0];
+        if job.per_row == 1u {
+            outcome.penalty += job.v.y * all.x;
+        } else {
+            let count = max(all.z, 1.0) * features;
+            let norm = sqrt(all.xy / count);
+            let m = measured(norm, cursors[0].h);
+            sh_weight = weights_of(m, norm, 1.0, count);
+            outcome.penalty += job.v.y * m.value;
+        }
+    }
+    workgroupBarrier();
+    if job.per_row == 0u {
+        for (var row = lane; row < job.rows; row += WIDE) {
+            if is_alive(row_status[row]) && cursors[0].moving == 1u {
+                weights[row] = sh_weight;
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+// Aims the backward walk's cursors: at the next step back, or at a step to be taken again from a checkpoint.
+
+@group(0) @binding(1) var<storage, read> clocks: array<Clock>;
+@group(0) @binding(2) var<storage, read> steps: array<vec4<u32>>;
+@group(0) @binding(3) var<storage, read> outcome: Outcome;
+@group(0) @binding(4) var<storage, read_write> cursors: array<Cursor>;
+
+const BEGIN = 0u;
+// u.x: position since the last checkpoint was restored.
+const BACK = 1u;
+// u.x: how many steps after the checkpoint.
+const AGAIN = 2u;
+// Any step, u.x, for dense output.
+const AT = 3u;
+
+// Between checkpoints states are in a segment of the tape that begins at slot u.y.
+fn walk_slot(step: u32) -> u32 {
+    let within = step % job.stride;
+    return select(job.u.y + within - 1u, 2u + step / job.stride, within == 0u);
+}
+
+fn aim_at(step: u32, origin: u32, target_: u32, c: u32, left: u32) -> Cursor {
+    let entry = steps[step * select(1u, job.rows, job.per_row == 1u) + c];
+    let h = ticks_to_share(entry.zw) * job.span;
+    return Cursor(entry.xy, entry.zw, h, origin, target_, 0u, 1u, 1u, 1u, left);
+}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let c = flat_group(group, groups) * GROUP + lane;
+    if c >= select(1u, job.rows, job.per_row == 1u) {
+        return;
+    }
+    let rests = select(0u, RESTS, job.per_row == 1u);
+    // The cursor's step is the one it is at, which is also how many are left.
+    let left = cursors[c].step;
+    switch job.mode {
+        case BEGIN: {
+            let count = select(clocks[c].accepted, 0u, outcome.unfinished > 0u);
+            cursors[c] = Cursor(vec2<u32>(), vec2<u32>(), 0.0, 2u, 1u, 0u, 1u, 0u, 0u, count);
+        }
+        case BACK: {
+            if left == 0u || (job.u.x > 0u && left % job.stride == 0u) {
+                cursors[c].moving = rests;
+            } else {
+                cursors[c] = aim_at(left - 1u, walk_slot(left - 1u), 1u, c, left - 1u);
+            }
+        }
+        case AGAIN: {
+            let last = max(left, 1u) - 1u;
+            let step = last - last % job.stride + job.u.x;
+            if left == 0u || step >= last {
+                cursors[c].moving = rests;
+            } else {
+                cursors[c] = aim_at(step, walk_slot(step), walk_slot(step + 1u), c, left);
+            }
+        }
+        default: {
+            if job.u.x < clocks[c].accepted {
+                cursors[c] = aim_at(job.u.x, slot_of(job.u.x, job.stride), 1u, c, 0u);
+            } else {
+                cursors[c].moving = rests;
+            }
+        }
+    }
+}

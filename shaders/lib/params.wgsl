@@ -1,0 +1,12 @@
+// What changes from one training step to the next; the twin of `gpu::train::Params`. The host writes entries ahead, and
+// the device takes the one of the step that it is at.
+
+struct Params {
+    step: vec2<u32>,              // The training step, low word first, and
+    seed: vec2<u32>,              // the seed, of random draws.
+    updates: u32,                 // Optimizer updates before the first entry of `rates`.
+    coefficient: f32,             // Of the penalty.
+    pad: vec2<u32>,
+    rates: array<vec4<f32>, 4>,   // Per update: learning rate, 1 / sqrt(1 - beta2^t), what weight decay leaves.
+    draws: array<vec2<u32>, 64>,  // Per probe: its time in ticks, or for biased ones its place among the steps.
+}
