@@ -60,8 +60,8 @@ pub use spec::{
     StepControl, StepPenalty, Tableau, TimeInput, Tolerances, philox4x32,
 };
 pub use train::{
-    Batch, Batches, CheckpointInfo, Evaluation, FailurePolicy, Loss, NeuralOde, StepGradients, StepReport, Target,
-    Trainer, TrainerConfig, write_whole,
+    Batch, Batches, CheckpointInfo, Evaluation, FailurePolicy, GpuData, GpuTrainer, Loss, NeuralOde, StepGradients,
+    StepReport, Target, Trainer, TrainerConfig, write_whole,
 };
 
 #[cfg(doctest)]

@@ -20,7 +20,7 @@ fn main(
     }
     let row = i / job.dim;
     let cursor = cursors[row * job.per_row];
-    if cursor.moving == 0u || (has(FIRST) && cursor.first == 0u) {
+    if cursor.moving == 0u || (cursor.moving == RESTS && !has(KEEP)) || (has(FIRST) && cursor.first == 0u) {
         return;
     }
     var state = 0.0;
@@ -30,8 +30,6 @@ fn main(
             sum = fma(job.a[j / 4u][j % 4u], k[stage_slot(j, cursor) * size + i], sum);
         }
         state = fma(cursor.h, sum, tape[cursor.origin * size + i]);
-    } else if cursor.moving == RESTS && !has(KEEP) {
-        return;
     }
     if has(END) {
         tape[cursor.target_ * size + i] = state;

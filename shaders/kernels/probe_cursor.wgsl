@@ -55,7 +55,9 @@ fn main(
     let clock_count = select(1u, job.x.y, job.per_row == 1u);
     let count = clocks[c].accepted;
     if outcome.unfinished > 0u || count == 0u {
-        cursors[c] = Cursor(vec2<u32>(), vec2<u32>(), 0.0, 2u, 1u, 0u, 1u, select(0u, RESTS, job.per_row == 1u), 1u, 0u);
+        // A solve that has yet to go on needs its stages, which rows at rest would overwrite with zeros.
+        let moving = select(0u, RESTS, job.per_row == 1u && outcome.unfinished == 0u);
+        cursors[c] = Cursor(vec2<u32>(), vec2<u32>(), 0.0, 2u, 1u, 0u, 1u, moving, 1u, 0u);
         return;
     }
     if job.mode == UNBIASED {

@@ -65,7 +65,7 @@ fn main(
     var sum = vec2<f32>();
     if row < job.rows {
         let cursor = cursors[row * job.per_row];
-        if cursor.moving == 1u {
+        if cursor.moving == 1u || job.mode == NOT_FINITE {
             for (var d = within; d < job.dim; d += LANES) {
                 sum += terms(row * job.dim + d, job.rows * job.dim, cursor);
             }

@@ -11,7 +11,8 @@ fn main(
 ) {
     let size = job.rows * job.dim;
     let i = flat_group(group, groups) * GROUP + lane;
-    if i < job.points * size && row_status[(i % size) / job.dim] != DONE {
+    // Those of trajectories that have yet to go on are still wanted.
+    if i < job.points * size && !is_alive(row_status[(i % size) / job.dim]) {
         saves[i] = 0.0;
     }
 }

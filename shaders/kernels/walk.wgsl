@@ -35,7 +35,8 @@ fn main(
     if c >= select(1u, job.rows, job.per_row == 1u) {
         return;
     }
-    let rests = select(0u, RESTS, job.per_row == 1u);
+    // A solve that has yet to go on needs its stages: then nobody moves, and nobody writes the zeros of a row at rest.
+    let rests = select(0u, RESTS, job.per_row == 1u && outcome.unfinished == 0u);
     // The cursor's step is the one it is at, which is also how many are left.
     let left = cursors[c].step;
     switch job.mode {

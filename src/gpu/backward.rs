@@ -3,7 +3,7 @@
 //! Step sizes are constants, so rows do not depend on each other; each walks back from its own last step.
 
 use super::buffers::Buffers;
-use super::engine::{Context, Engine, Outcome, activation, dense_grid, uniform_buffer, word};
+use super::engine::{Context, Engine, activation, dense_grid, uniform_buffer, word};
 use super::job::{Job, flag};
 use super::kernel;
 use super::plan::{Jobs, Plan, Planner, flat};
@@ -71,7 +71,8 @@ impl Engine {
 
     /// Points whose cotangents the walk takes up: the caller's, and the probes' if the gradient goes on into the state.
     fn walk_points(&self) -> usize {
-        let probes = self.purpose.penalty.filter(|p| p.at == PenaltyAt::Unbiased && p.gradient == PenaltyGradient::Full);
+        let probes =
+            self.purpose.penalty.filter(|p| p.at == PenaltyAt::Unbiased && p.gradient == PenaltyGradient::Full);
         self.user_points().len() + probes.map_or(0, |p| p.times)
     }
 
@@ -110,7 +111,7 @@ impl Engine {
         }
         let segment = planner.take();
         let remaining = self.kernels.get(&kernel::REMAINING, &[]);
-        planner.add(&remaining, &[cursors, &buffers.outcome], self.job(self.batch), [1, 1, 1]);
+        planner.add(&remaining, &[cursors, &self.outcome], self.job(self.batch), [1, 1, 1]);
         let reduce = self.kernels.get(&kernel::REDUCE, &[]);
         let mut job = self.job(self.batch);
         job.u = [word(self.splits(self.batch)), word(self.parameters), 0, 0];
@@ -124,7 +125,7 @@ impl Engine {
         job.mode = mode;
         job.stride = word(stride);
         job.u = [word(position), word(3 + buffers.sizes.steps.div_ceil(stride)), 0, 0];
-        let bound = [&buffers.clocks, &buffers.steps, &buffers.outcome, &buffers.walk_cursors];
+        let bound = [&buffers.clocks, &buffers.steps, &self.outcome, &buffers.walk_cursors];
         planner.add(&aim, &bound, job, flat(self.clocks().div_ceil(64)));
     }
 
@@ -305,7 +306,7 @@ impl Engine {
             job.target2 = word(stage * rows * layer.inputs);
             let kernel = self.kernels.get(&kernel::DENSE_VJP_INPUT, &[]);
             let job = layer_job(job, layer);
-            let bound = [context.cursors, &buffers.theta, z_bar, &buffers.derivatives[l], x_bar];
+            let bound = [context.cursors, &self.theta, z_bar, &buffers.derivatives[l], x_bar];
             planner.add(&kernel, &bound, job, dense_grid(rows, layer.inputs));
             z_bar = x_bar;
         }
@@ -413,12 +414,6 @@ impl Engine {
             _ => stage + 1,
         };
         Ok((0..stages).flat_map(|stage| slots[slot(stage) * size..][..size].iter().copied()).collect())
-    }
-
-    /// What a solve and its backward pass leave.
-    pub(crate) async fn outcome(&mut self) -> Result<Outcome> {
-        let encoder = self.encoder();
-        self.submit_for_outcome(encoder).await
     }
 }
 

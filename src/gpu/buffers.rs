@@ -105,8 +105,6 @@ impl Sizes {
 }
 
 buffers! {
-    /// The model's parameters.
-    theta: |s, _b| WORD * s.parameters;
     clocks: |s, _b| CLOCK * s.clocks();
     /// The step that is attempted, that is walked back, and that is penalised.
     cursors: |s, _b| CURSOR * s.clocks();
@@ -124,7 +122,6 @@ buffers! {
     points: |s, _b| 2 * WORD * s.points.max(1);
     /// Saved states, `[point][B][D]`.
     saves: |s, _b| s.points.max(1) * s.state();
-    outcome: |_s, _b| OUTCOME;
     /// Cotangents of the saved states, `[save][B][D]`.
     saves_bar: |s, b| b.saves * s.state();
     /// Cotangent of the state at hand; that of the initial state in the end.
@@ -150,7 +147,7 @@ buffers! {
 /// What fresh memory holds in debug builds, so that nobody leans on zeros.
 const POISON: f32 = -12_345.0;
 
-fn create(gpu: &Gpu, name: &str, bytes: u64, poison: bool) -> wgpu::Buffer {
+pub(crate) fn create(gpu: &Gpu, name: &str, bytes: u64, poison: bool) -> wgpu::Buffer {
     use wgpu::BufferUsages as Usage;
     // Bindings are never empty.
     let size = bytes.next_multiple_of(8).max(16);

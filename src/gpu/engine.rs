@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use super::Gpu;
-use super::buffers::{BackwardSizes, Buffers, CLOCK, OUTCOME, Sizes};
+use super::buffers::{BackwardSizes, Buffers, CLOCK, OUTCOME, Sizes, create};
 use super::job::{Job, flag};
 use super::kernel::{self, Kernels};
+use super::penalty::Params;
 use super::plan::{Jobs, Plan, Planner, flat};
 use super::readback::Readback;
 use crate::error::{Error, Result, Status};
@@ -22,7 +23,7 @@ const FIRST_ATTEMPTS: usize = 8;
 
 /// Multiply-adds that a submission may hold, so that no driver takes it for a hang: some 50 ms.
 const BUDGET: f64 = 2e11;
-const SOFTWARE_BUDGET: f64 = 2e9;
+const SOFTWARE_BUDGET: f64 = 2e10;
 
 /// What a solve is for; plans and buffers differ.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -119,12 +120,18 @@ pub(crate) struct Engine {
     pub(crate) widest: usize,
     pub(crate) buffers: Option<Buffers>,
     plans: HashMap<(usize, bool), SolvePlans>,
+    /// Counts how often the buffers were made anew, and with them every plan became stale.
+    pub(crate) generation: u64,
     pub(crate) purpose: Purpose,
     pub(crate) batch: usize,
     /// Attempts that the last solve took, and accepted steps.
     pub(crate) attempts: usize,
     pub(crate) accepted: usize,
     staging: Vec<wgpu::Buffer>,
+    /// The model's parameters, what a step leaves, and what the training step at hand draws.
+    pub(crate) theta: wgpu::Buffer,
+    pub(crate) outcome: wgpu::Buffer,
+    pub(crate) params: wgpu::Buffer,
 }
 
 /// The recorded parts of a solve.
@@ -177,11 +184,15 @@ impl Engine {
             widest,
             buffers: None,
             plans: HashMap::new(),
+            generation: 0,
             purpose: Purpose { backward: false, penalty: None },
             batch: 0,
             attempts: FIRST_ATTEMPTS,
             accepted: FIRST_ATTEMPTS,
             staging: Vec::new(),
+            theta: create(gpu, "theta", 4 * parameters as u64, false),
+            outcome: create(gpu, "outcome", OUTCOME as u64, false),
+            params: create(gpu, "params", size_of::<Params>() as u64, false),
         })
     }
 
@@ -269,7 +280,7 @@ impl Engine {
         let same_kind = purpose.backward == self.purpose.backward || !purpose.backward;
         let probes = |p: Purpose| p.penalty.map(|p| (p.times, p.fraction.to_bits()));
         let enough = self.buffers.as_ref().is_some_and(|b| {
-            b.sizes.rows >= batch && same_kind && (probes(purpose) == probes(self.purpose) || !purpose.backward)
+            b.sizes.rows >= batch && same_kind && (purpose.penalty.is_none() || probes(purpose) == probes(self.purpose))
         });
         if !enough {
             let rows = self.buffers.as_ref().map_or(batch, |b| b.sizes.rows.max(batch));
@@ -281,15 +292,13 @@ impl Engine {
 
     async fn allocate(&mut self, rows: usize, steps: usize) -> Result<()> {
         // The old buffers go first, so that the device never holds both.
-        let theta = self.buffers.take().map(|b| b.theta);
+        self.buffers = None;
         self.plans.clear();
+        self.generation += 1;
         let sizes = self.sizes(rows, steps, self.purpose);
         let buffers = Buffers::new(&self.gpu, &sizes, self.options.memory_limit).await?;
-        if let Some(theta) = theta {
-            let mut encoder = self.encoder();
-            encoder.copy_buffer_to_buffer(&theta, 0, &buffers.theta, 0, theta.size());
-            self.gpu.queue.submit([encoder.finish()]);
-        }
+        let points: Vec<[u32; 2]> = self.user_points().into_iter().map(ticks).collect();
+        self.gpu.queue.write_buffer(&buffers.points, 0, bytemuck::cast_slice(&points));
         self.buffers = Some(buffers);
         Ok(())
     }
@@ -308,7 +317,6 @@ impl Engine {
         };
         let mut encoder = self.encoder();
         for (from, to) in [
-            (&old.theta, &new.theta),
             (&old.clocks, &new.clocks),
             (&old.cursors, &new.cursors),
             (&old.row_status, &new.row_status),
@@ -317,12 +325,12 @@ impl Engine {
             (&old.k, &new.k),
             (&old.points, &new.points),
             (&old.saves, &new.saves),
-            (&old.outcome, &new.outcome),
         ] {
             encoder.copy_buffer_to_buffer(from, 0, to, 0, from.size());
         }
         self.gpu.queue.submit([encoder.finish()]);
         self.plans.clear();
+        self.generation += 1;
         self.buffers = Some(new);
         Ok(())
     }
@@ -443,7 +451,8 @@ impl Engine {
     }
 
     fn plan_start(&self, planner: &mut Planner<'_>, buffers: &Buffers, backward: bool) -> Plan {
-        let context = Context { cursors: &buffers.cursors, tape: &buffers.tape, rows: self.batch, keep: false, points: 0 };
+        let context =
+            Context { cursors: &buffers.cursors, tape: &buffers.tape, rows: self.batch, keep: false, points: 0 };
         let begin = self.kernels.get(&kernel::BEGIN, &[]);
         let job = self.control_job(buffers, control::BEGIN, backward);
         let bound = [&buffers.clocks, &buffers.cursors, &buffers.row_status];
@@ -463,7 +472,8 @@ impl Engine {
     }
 
     fn plan_attempt(&self, planner: &mut Planner<'_>, buffers: &Buffers, backward: bool) -> Plan {
-        let context = Context { cursors: &buffers.cursors, tape: &buffers.tape, rows: self.batch, keep: false, points: 0 };
+        let context =
+            Context { cursors: &buffers.cursors, tape: &buffers.tape, rows: self.batch, keep: false, points: 0 };
         let stages = self.tableau.stages();
         let fsal = self.tableau.fsal();
         if !fsal {
@@ -485,12 +495,13 @@ impl Engine {
     }
 
     fn plan_finish(&self, planner: &mut Planner<'_>, buffers: &Buffers) -> Plan {
-        let context = Context { cursors: &buffers.cursors, tape: &buffers.tape, rows: self.batch, keep: false, points: 0 };
+        let context =
+            Context { cursors: &buffers.cursors, tape: &buffers.tape, rows: self.batch, keep: false, points: 0 };
         self.plan_norm(planner, buffers, context, norm::NOT_FINITE, [&[], &[]]);
         let finish = self.kernels.get(&kernel::FINISH, &[]);
         let mut job = self.job(self.batch);
         job.x[2] = self.purpose.penalty.map_or(0, |p| word(penalised_rows(self.batch, p.fraction)));
-        let bound = [&buffers.clocks, &buffers.row_status, &buffers.norms, &buffers.outcome];
+        let bound = [&buffers.clocks, &buffers.row_status, &buffers.norms, &self.outcome];
         planner.add(&finish, &bound, job, [1, 1, 1]);
         planner.take()
     }
@@ -610,13 +621,13 @@ impl Engine {
             let last = l + 1 == self.layers.len();
             let (output, derivative) = if last {
                 job.flags |= flag::STAGE_OUT | flag::LINEAR;
-                (&buffers.k, &buffers.outcome)
+                (&buffers.k, &self.outcome)
             } else {
                 job.target = word(slot * context.rows * layer.outputs);
                 job.target2 = job.target;
                 (&buffers.inputs[l + 1], &buffers.derivatives[l + 1])
             };
-            let bound = [context.cursors, &buffers.theta, &buffers.inputs[l], output, derivative];
+            let bound = [context.cursors, &self.theta, &buffers.inputs[l], output, derivative];
             planner.add(&dense, &bound, job, dense_grid(context.rows, layer.outputs));
         }
     }
@@ -633,10 +644,8 @@ impl Engine {
             let attempts = left.min(self.attempts_per_submission());
             let mut encoder = self.encoder();
             {
-                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
-                    label: Some("solve"),
-                    timestamp_writes: None,
-                });
+                let mut pass = encoder
+                    .begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some("solve"), timestamp_writes: None });
                 if !begun {
                     plans.start.encode(&mut pass);
                 }
@@ -647,7 +656,6 @@ impl Engine {
             }
             begun = true;
             let outcome = self.submit_for_outcome(encoder).await?;
-            begun = true;
             if outcome.unfinished == 0 {
                 self.attempts = (outcome.accepted + outcome.rejected) as usize;
                 self.accepted = outcome.most_accepted as usize;
@@ -674,7 +682,7 @@ impl Engine {
     pub(crate) async fn submit_for_outcome(&mut self, mut encoder: wgpu::CommandEncoder) -> Result<Outcome> {
         let readback = {
             let staging = self.staging(OUTCOME as u64);
-            encoder.copy_buffer_to_buffer(&self.held()?.outcome, 0, &staging, 0, OUTCOME as u64);
+            encoder.copy_buffer_to_buffer(&self.outcome, 0, &staging, 0, OUTCOME as u64);
             self.gpu.queue.submit([encoder.finish()]);
             Readback::new(&staging, OUTCOME as u64)
         };
@@ -697,7 +705,10 @@ impl Engine {
     }
 
     /// Reads the first numbers of buffers back, one after the other.
-    pub(crate) async fn read<T: bytemuck::Pod>(&mut self, parts: &[(&wgpu::Buffer, u64, usize)]) -> Result<Vec<Vec<T>>> {
+    pub(crate) async fn read<T: bytemuck::Pod>(
+        &mut self,
+        parts: &[(&wgpu::Buffer, u64, usize)],
+    ) -> Result<Vec<Vec<T>>> {
         let size = |count: usize| (count * size_of::<T>()) as u64;
         let total = parts.iter().map(|p| size(p.2)).sum::<u64>();
         if total == 0 {

@@ -148,10 +148,8 @@ impl Kernel {
             let read_only = *access == Access::Read;
             entries.push(entry(binding, wgpu::BufferBindingType::Storage { read_only }, false));
         }
-        gpu.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-            label: Some(self.name),
-            entries: &entries,
-        })
+        gpu.device
+            .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(self.name), entries: &entries })
     }
 }
 

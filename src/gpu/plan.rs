@@ -25,6 +25,11 @@ impl Plan {
         self.dispatches.len()
     }
 
+    /// Adds another plan's dispatches.
+    pub(crate) fn append(&mut self, other: &Self) {
+        self.dispatches.extend_from_slice(&other.dispatches);
+    }
+
     /// Encodes the dispatches into a pass. Touches no queue and allocates nothing of the device.
     pub(crate) fn encode(&self, pass: &mut wgpu::ComputePass<'_>) {
         for dispatch in &self.dispatches {
@@ -68,11 +73,7 @@ pub(crate) struct Planner<'a> {
 impl Planner<'_> {
     /// Adds a dispatch that binds `buffers` in the kernel's order.
     pub(crate) fn add(&mut self, kernel: &Compiled, buffers: &[&wgpu::Buffer], job: Job, grid: [u32; 3]) {
-        let uniform = wgpu::BufferBinding {
-            buffer: self.uniforms,
-            offset: 0,
-            size: wgpu::BufferSize::new(Job::SIZE),
-        };
+        let uniform = wgpu::BufferBinding { buffer: self.uniforms, offset: 0, size: wgpu::BufferSize::new(Job::SIZE) };
         let mut entries = vec![wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(uniform) }];
         for (binding, buffer) in (1..).zip(buffers) {
             entries.push(wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() });

@@ -1,7 +1,7 @@
 //! [`GpuSolver`]: solves a problem on the device, and differentiates the solution.
 
-use super::engine::{Clock, Engine, Outcome, Purpose, share, status, ticks};
 use super::Gpu;
+use super::engine::{Clock, Engine, Outcome, Purpose, share, status};
 use crate::cpu::{DenseSolution, Gradients, SavedTimes, Solution, Stats, check_finite};
 use crate::error::{Error, Result, Status};
 use crate::spec::{OdeProblem, SaveAt, SolverOptions};
@@ -85,12 +85,10 @@ impl GpuSolver {
             return Err(Error::Shape { argument: "y0", found: y0.len(), expected, shape });
         }
         engine.reserve(y0.len() / dim, Purpose { backward, penalty: None }).await?;
-        let points: Vec<[u32; 2]> = engine.user_points().into_iter().map(ticks).collect();
         let start = engine.start_of_tape();
         let buffers = engine.held()?;
-        engine.gpu.queue.write_buffer(&buffers.theta, 0, bytemuck::cast_slice(theta));
+        engine.gpu.queue.write_buffer(&engine.theta, 0, bytemuck::cast_slice(theta));
         engine.gpu.queue.write_buffer(&buffers.tape, start, bytemuck::cast_slice(y0));
-        engine.gpu.queue.write_buffer(&buffers.points, 0, bytemuck::cast_slice(&points));
         let outcome = engine.solve(backward).await?;
         self.solved = backward.then_some(outcome);
         self.assemble(outcome).await
@@ -169,10 +167,8 @@ impl GpuSolver {
             .collect();
         let (ts, ys, dense) = if engine.every_step() {
             let most = outcome.most_accepted as usize;
-            let states: Vec<f32> = engine
-                .read(&[(&tape, engine.start_of_tape(), (most + 1) * batch * dim)])
-                .await?
-                .swap_remove(0);
+            let states: Vec<f32> =
+                engine.read(&[(&tape, engine.start_of_tape(), (most + 1) * batch * dim)]).await?.swap_remove(0);
             let table: Vec<[u32; 4]> = engine.read(&[(&steps, 0, most * clocks_count)]).await?.swap_remove(0);
             let at = |ticks: [u32; 2]| {
                 // The end is met exactly, as on the native engine.
@@ -180,7 +176,8 @@ impl GpuSolver {
                 if share == 1.0 { t0 + span } else { t0 + span * share }
             };
             let ends = |[t_high, t_low, d_high, d_low]: [u32; 4]| {
-                let (t, d) = ((u64::from(t_high) << 32) | u64::from(t_low), (u64::from(d_high) << 32) | u64::from(d_low));
+                let (t, d) =
+                    ((u64::from(t_high) << 32) | u64::from(t_low), (u64::from(d_high) << 32) | u64::from(d_low));
                 #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
                 let end = [((t + d) >> 32) as u32, (t + d) as u32];
                 [at([t_high, t_low]), at(end)]

@@ -2,12 +2,15 @@
 
 mod batches;
 mod checkpoint;
+mod gpu;
+mod gpu_plans;
 mod loss;
 mod model;
 mod trainer;
 
 pub use batches::Batches;
 pub use checkpoint::{CheckpointInfo, write_whole};
+pub use gpu::{GpuData, GpuTrainer};
 pub use loss::{Loss, Target};
 pub use model::NeuralOde;
 pub use trainer::{Batch, Evaluation, FailurePolicy, StepGradients, StepReport, Trainer, TrainerConfig};

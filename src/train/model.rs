@@ -99,6 +99,19 @@ impl NeuralOde {
         theta
     }
 
+    /// Checks a batch of inputs `[B][inputs]`; the number of its trajectories.
+    pub(crate) fn check_inputs<R: crate::cpu::Scalar>(&self, inputs: &[R]) -> Result<usize> {
+        let width = self.input_width();
+        let found = inputs.len();
+        if found == 0 || !found.is_multiple_of(width) {
+            let expected = found.div_ceil(width).max(1) * width;
+            let shape = format!("[B][{width}], B > 0");
+            return Err(Error::Shape { argument: "Batch::inputs", found, expected, shape });
+        }
+        crate::cpu::check_finite("Batch::inputs", inputs)?;
+        Ok(found / width)
+    }
+
     /// Checks the model against the scalar type it is trained in.
     ///
     /// # Errors

@@ -346,28 +346,16 @@ impl<R: Scalar> Trainer<R> {
     /// # Errors
     /// [`Error::Shape`] and [`Error::NonFinite`] for inputs that do not fit the model.
     pub fn predict(&mut self, inputs: &[R]) -> Result<Vec<R>> {
-        let count = self.check_inputs(inputs)?;
+        let count = self.config.model.check_inputs(inputs)?;
         let batch = Batch { inputs, target: Target::Labels(&[]) };
         self.solve(&batch, count, false, None)?;
         let task = task(&self.config, self.encoder.as_ref(), self.head.as_ref(), &batch, count);
         Ok(task.outputs(&self.engine))
     }
 
-    fn check_inputs(&self, inputs: &[R]) -> Result<usize> {
-        let width = self.config.model.input_width();
-        let found = inputs.len();
-        if found == 0 || !found.is_multiple_of(width) {
-            let expected = found.div_ceil(width).max(1) * width;
-            let shape = format!("[B][{width}], B > 0");
-            return Err(Error::Shape { argument: "Batch::inputs", found, expected, shape });
-        }
-        check_finite("Batch::inputs", inputs)?;
-        Ok(found / width)
-    }
-
     /// Checks and loads the batch, and solves it; the number of its trajectories.
     fn forward(&mut self, batch: &Batch<'_, R>, tape: bool, draws: Option<&Draws>) -> Result<usize> {
-        let count = self.check_inputs(batch.inputs)?;
+        let count = self.config.model.check_inputs(batch.inputs)?;
         let model = &self.config.model;
         batch.target.check(self.config.loss, count, model.output_times(), model.output_width())?;
         self.solve(batch, count, tape, draws)?;

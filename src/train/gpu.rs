@@ -1,0 +1,720 @@
+//! [`GpuTrainer`]: one call a training step, on a device.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use super::gpu_plans::{BatchBuffers, EvaluationPlans, Parts, Recorder, TrainPlans};
+use super::{Batch, Evaluation, FailurePolicy, StepGradients, StepReport, Target, TrainerConfig, checkpoint};
+use crate::cpu::{Draws, check_finite};
+use crate::error::{Error, Result, Status};
+use crate::gpu::{
+    Engine, GATHER, Gpu, Jobs, Outcome, Params, Plan, Planner, Purpose, create, flat, status, ticks, uniform_buffer,
+    word,
+};
+use crate::spec::{OptimizerState, PenaltyAt, PenaltyStep, Regularizer, Rule};
+
+/// Values of `Outcome::skipped`, as `shaders/kernels/gradient_norm.wgsl` has them.
+const SKIPPED: u32 = 1;
+const ABORTED: u32 = 2;
+const INCOMPLETE: u32 = 3;
+
+/// Attempts and steps recorded beyond those that the last step took, so that a slightly longer solve needs no second
+/// submission.
+const SPARE: usize = 1;
+
+/// Trains a model on a device, at `f32`: the twin of [`Trainer`](crate::Trainer). The checkpoints are the same.
+///
+/// Solve, loss, penalty, adjoint and update are one submission; the host reads 80 bytes back once a step.
+///
+/// ```no_run
+/// use fewsteps::{Batch, Gpu, GpuTrainer, Local, Loss, Mlp, NeuralOde, OdeProblem, Pick, SolverOptions, Target};
+/// use fewsteps::TrainerConfig;
+/// # fn main() -> fewsteps::Result<()> {
+/// let gpu = Gpu::open(&Pick::Any)?;
+/// let model = NeuralOde::new(OdeProblem::new(Mlp::new([2, 16, 2]), 0.0, 1.0), SolverOptions::default());
+/// let config = TrainerConfig::new(model, Loss::Mse).regularizer(Local::unbiased().coefficient(0.01));
+/// let mut trainer = GpuTrainer::new(&gpu, config)?;
+/// let batch = Batch { inputs: &[1.0, 0.0, 0.0, 1.0], target: Target::States(&[0.0, 1.0, 1.0, 0.0]) };
+/// for _ in 0..10 {
+///     let report = gpu.block_on(trainer.step(&batch))?;
+///     println!("loss {:.4}, penalty {:.3}, NFE {}", report.loss, report.penalty, report.nfe);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct GpuTrainer {
+    config: TrainerConfig,
+    engine: Engine,
+    parts: Parts,
+    batch: Option<BatchBuffers>,
+    training: HashMap<usize, TrainPlans>,
+    evaluation: HashMap<usize, EvaluationPlans>,
+    /// The engine's buffers that the plans were recorded for.
+    generation: u64,
+    steps: u64,
+    updates: u64,
+    indices: Option<wgpu::Buffer>,
+}
+
+/// A data set on the device, from which training steps take their samples without a copy from the host.
+#[derive(Debug)]
+pub struct GpuData {
+    inputs: wgpu::Buffer,
+    targets: wgpu::Buffer,
+    samples: usize,
+    plans: HashMap<(u64, usize), Plan>,
+}
+
+impl GpuData {
+    /// Samples.
+    #[must_use]
+    pub const fn samples(&self) -> usize {
+        self.samples
+    }
+}
+
+impl GpuTrainer {
+    /// A trainer with freshly drawn parameters, those that the native engine draws.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] naming what does not fit in the configuration.
+    pub fn new(gpu: &Gpu, config: TrainerConfig) -> Result<Self> {
+        let model = &config.model;
+        model.validate::<f32>()?;
+        config.optimizer.validate()?;
+        config.regularizer.validate(model.options.method.tableau())?;
+        let (encoder, head) = (model.encoder_layer(), model.head_layer());
+        let widest = encoder.iter().chain(&head).map(|l| l.inputs.max(l.outputs)).max().unwrap_or(0);
+        let parameters = model.parameter_count();
+        let engine = Engine::new(gpu, &model.problem, &model.options, parameters, model.field_offset(), widest)?;
+        let entries = 2;
+        let parts = Parts {
+            encoder,
+            head,
+            times: model.output_times(),
+            outputs: model.output_width(),
+            inputs: model.input_width(),
+            moments: ["moment1", "moment2"].map(|name| create(gpu, name, 4 * parameters as u64, false)),
+            schedule: create(gpu, "schedule", (entries * size_of::<Params>()) as u64, false),
+            entries,
+        };
+        let mut trainer = Self {
+            engine,
+            parts,
+            batch: None,
+            training: HashMap::new(),
+            evaluation: HashMap::new(),
+            generation: 0,
+            steps: 0,
+            updates: 0,
+            indices: None,
+            config,
+        };
+        let theta: Vec<f32> = trainer.config.model.initialize(trainer.config.seed);
+        trainer.write_state(&theta, &OptimizerState::new(&trainer.config.optimizer.rule, parameters), 0);
+        Ok(trainer)
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub const fn config(&self) -> &TrainerConfig {
+        &self.config
+    }
+
+    /// The device.
+    #[must_use]
+    pub const fn gpu(&self) -> &Gpu {
+        &self.engine.gpu
+    }
+
+    /// Updates made or skipped so far.
+    #[must_use]
+    pub const fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Bytes that training holds on the device now.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.engine.bytes() + 12 * self.engine.parameters
+    }
+
+    /// Bytes on the device that a training step on `batch` trajectories needs when `steps` steps are accepted.
+    #[must_use]
+    pub fn workspace(&self, batch: usize, steps: usize) -> u64 {
+        self.engine.sizes(batch, steps, self.purpose()).total() + 16 * self.engine.parameters as u64
+    }
+
+    /// Replaces the model's parameters; the optimizer's state stays.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] or [`Error::NonFinite`] for parameters that cannot be the model's.
+    pub fn set_parameters(&mut self, theta: &[f32]) -> Result<()> {
+        Error::check_len("theta", theta.len(), self.engine.parameters, || "the model's parameter_count()".into())?;
+        check_finite("theta", theta)?;
+        self.engine.gpu.queue.write_buffer(&self.engine.theta, 0, bytemuck::cast_slice(theta));
+        Ok(())
+    }
+
+    /// Reads the model's parameters back.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`].
+    pub async fn parameters(&mut self) -> Result<Vec<f32>> {
+        let theta = self.engine.theta.clone();
+        let count = self.engine.parameters;
+        Ok(self.engine.read(&[(&theta, 0, count)]).await?.swap_remove(0))
+    }
+
+    /// One training step: solve, loss, penalty, gradient, update.
+    ///
+    /// # Errors
+    /// As [`Trainer::step`](crate::Trainer::step), and [`Error::Memory`], [`Error::DeviceLost`].
+    pub async fn step(&mut self, batch: &Batch<'_, f32>) -> Result<StepReport> {
+        let count = self.load(batch, self.purpose()).await?;
+        self.train(count, true).await
+    }
+
+    /// As [`GpuTrainer::step`], on the given samples of a data set on the device.
+    ///
+    /// # Errors
+    /// As [`GpuTrainer::step`]; [`Error::Argument`] for an index beyond the data set.
+    pub async fn step_on(&mut self, data: &mut GpuData, samples: &[u32]) -> Result<StepReport> {
+        self.gather(data, samples, self.purpose()).await?;
+        self.train(samples.len(), true).await
+    }
+
+    /// Loss, penalty, gradient and costs of a batch at the current step, without an update.
+    ///
+    /// # Errors
+    /// As [`GpuTrainer::step`].
+    pub async fn gradients(&mut self, batch: &Batch<'_, f32>) -> Result<StepGradients<f32>> {
+        let count = self.load(batch, self.purpose()).await?;
+        let mut report = self.train(count, false).await?;
+        let gradient = self.read_gradient().await?;
+        report.gradient_norm = gradient.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
+        Ok(StepGradients { report, gradient })
+    }
+
+    /// Evaluates the model on a batch. Never regularizes.
+    ///
+    /// # Errors
+    /// As [`GpuTrainer::step`], but failed trajectories are counted, not an error.
+    pub async fn evaluate(&mut self, batch: &Batch<'_, f32>) -> Result<Evaluation> {
+        let count = self.load(batch, Purpose { backward: self.needs_cotangents(), penalty: None }).await?;
+        let outcome = self.solve_and_measure(count, true).await?;
+        Ok(evaluation(&outcome, count))
+    }
+
+    /// As [`GpuTrainer::evaluate`], on the given samples of a data set on the device.
+    ///
+    /// # Errors
+    /// As [`GpuTrainer::step_on`].
+    pub async fn evaluate_on(&mut self, data: &mut GpuData, samples: &[u32]) -> Result<Evaluation> {
+        self.gather(data, samples, Purpose { backward: self.needs_cotangents(), penalty: None }).await?;
+        let outcome = self.solve_and_measure(samples.len(), true).await?;
+        Ok(evaluation(&outcome, samples.len()))
+    }
+
+    /// The model's outputs for a batch of inputs `[B][inputs]`: `[times][B][outputs]`, NaN for trajectories that fail.
+    /// Never regularizes.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] and [`Error::NonFinite`] for inputs that do not fit the model; [`Error::DeviceLost`].
+    pub async fn predict(&mut self, inputs: &[f32]) -> Result<Vec<f32>> {
+        let count = self.config.model.check_inputs(inputs)?;
+        self.reserve(count, Purpose { backward: self.needs_cotangents(), penalty: None }).await?;
+        let batch = self.batch()?;
+        self.engine.gpu.queue.write_buffer(&batch.inputs, 0, bytemuck::cast_slice(inputs));
+        self.solve_and_measure(count, false).await?;
+        let size = count * self.parts.outputs;
+        let outputs = self.batch()?.outputs(&self.engine, &self.parts)?.clone();
+        let rows = self.engine.held()?.row_status.clone();
+        let mut outputs: Vec<f32> = self.engine.read(&[(&outputs, 0, self.parts.times * size)]).await?.swap_remove(0);
+        let rows: Vec<u32> = self.engine.read(&[(&rows, 0, count)]).await?.swap_remove(0);
+        for outputs in outputs.chunks_exact_mut(size) {
+            let failed = outputs.chunks_exact_mut(self.parts.outputs).zip(&rows);
+            for (row, _) in failed.filter(|(_, code)| status(**code) != Status::Done) {
+                row.fill(f32::NAN);
+            }
+        }
+        Ok(outputs)
+    }
+
+    /// Puts a data set on the device: inputs `[N][inputs]`, and labels or `[N][times][outputs]` states.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] and [`Error::NonFinite`] for data that do not fit the model, [`Error::Memory`] when they do not
+    /// fit into a binding of the device: stream batches with [`GpuTrainer::step`] then.
+    pub async fn upload(&self, inputs: &[f32], target: Target<'_, f32>) -> Result<GpuData> {
+        let model = &self.config.model;
+        let samples = model.check_inputs(inputs)?;
+        target.check(self.config.loss, samples, model.output_times(), model.output_width())?;
+        let targets: &[u8] = match target {
+            Target::Labels(labels) => bytemuck::cast_slice(labels),
+            Target::States(states) => bytemuck::cast_slice(states),
+        };
+        let gpu = &self.engine.gpu;
+        let needed = size_of_val(inputs).max(targets.len());
+        let limit = usize::try_from(gpu.largest_binding()).unwrap_or(usize::MAX);
+        if needed > limit {
+            let largest_batch = samples * limit / needed;
+            return Err(Error::Memory { needed, limit, steps: 0, batch: samples, largest_batch });
+        }
+        let data = gpu
+            .scoped(|| GpuData {
+                inputs: create(gpu, "data inputs", size_of_val(inputs) as u64, false),
+                targets: create(gpu, "data targets", targets.len() as u64, false),
+                samples,
+                plans: HashMap::new(),
+            })
+            .await?;
+        gpu.queue.write_buffer(&data.inputs, 0, bytemuck::cast_slice(inputs));
+        gpu.queue.write_buffer(&data.targets, 0, targets);
+        Ok(data)
+    }
+
+    /// Writes a checkpoint, as [`Trainer::save`](crate::Trainer::save) does: either engine goes on from it.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it cannot be written; an older file of that name is still there then. [`Error::DeviceLost`].
+    pub async fn save(&mut self, path: &Path, metadata: &BTreeMap<String, String>) -> Result<()> {
+        let empty = OptimizerState::<f32>::new(&self.config.optimizer.rule, self.engine.parameters);
+        let counts = [self.engine.parameters, empty.moments[0].len(), empty.moments[1].len()];
+        let [first, second] = self.parts.moments.clone();
+        let theta = self.engine.theta.clone();
+        let read = [(&theta, 0, counts[0]), (&first, 0, counts[1]), (&second, 0, counts[2])];
+        let mut arrays = self.engine.read::<f32>(&read).await?.into_iter();
+        let mut next = || arrays.next().unwrap_or_default();
+        let theta = next();
+        let state = OptimizerState { step: self.updates, moments: [next(), next()] };
+        checkpoint::save(path, &self.config, self.steps, &theta, &state, metadata)
+    }
+
+    /// Goes on from a checkpoint of either engine at `f32`; also returns the caller's metadata.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be read, [`Error::Checkpoint`] when it is not a checkpoint at `f32`.
+    pub fn resume(gpu: &Gpu, path: &Path) -> Result<(Self, BTreeMap<String, String>)> {
+        let loaded = checkpoint::load::<f32>(path)?;
+        let mut trainer = Self::new(gpu, loaded.config)?;
+        let parameters = trainer.engine.parameters;
+        let empty = OptimizerState::<f32>::new(&trainer.config.optimizer.rule, parameters);
+        let wrong =
+            |what: &str| Error::Checkpoint { path: path.into(), reason: format!("{what} do not fit the model") };
+        if loaded.theta.len() != parameters {
+            return Err(wrong("its parameters"));
+        }
+        if loaded.state.moments.iter().map(Vec::len).ne(empty.moments.iter().map(Vec::len)) {
+            return Err(wrong("its optimizer moments"));
+        }
+        trainer.write_state(&loaded.theta, &loaded.state, loaded.steps);
+        Ok((trainer, loaded.metadata))
+    }
+
+    /// Dispatches of the last recorded training step of `batch` trajectories, by its parts, if there was one.
+    #[must_use]
+    pub fn dispatches(&self, batch: usize) -> Option<usize> {
+        let plans = self.training.get(&batch)?;
+        let (attempts, segments) = self.expected(plans);
+        let fixed = plans.prologue.len() + plans.solve.start.len() + plans.solve.finish.len() + plans.loss.len();
+        let walk = plans.walk.begin.len() + segments * plans.walk.segment.len() + plans.walk.end.len();
+        Some(fixed + attempts * plans.solve.attempt.len() + walk + plans.update.len())
+    }
+
+    fn write_state(&mut self, theta: &[f32], state: &OptimizerState<f32>, steps: u64) {
+        let queue = &self.engine.gpu.queue;
+        queue.write_buffer(&self.engine.theta, 0, bytemuck::cast_slice(theta));
+        for (buffer, moment) in self.parts.moments.iter().zip(&state.moments) {
+            queue.write_buffer(buffer, 0, bytemuck::cast_slice(moment));
+        }
+        (self.steps, self.updates) = (steps, state.step);
+        let outcome = Outcome { updates: low(state.step), steps: low(steps), ..Outcome::default() };
+        queue.write_buffer(&self.engine.outcome, 0, bytemuck::bytes_of(&outcome));
+    }
+
+    fn purpose(&self) -> Purpose {
+        Purpose { backward: true, penalty: self.config.regularizer.lower(self.steps).penalty }
+    }
+
+    /// Without a head, the loss writes its cotangents where the solver keeps those of saved states.
+    const fn needs_cotangents(&self) -> bool {
+        self.parts.head.is_none()
+    }
+
+    fn batch(&self) -> Result<&BatchBuffers> {
+        self.batch.as_ref().ok_or_else(|| Error::argument("batch", "none", "load a batch first"))
+    }
+
+    async fn reserve(&mut self, count: usize, purpose: Purpose) -> Result<()> {
+        self.engine.reserve(count, purpose).await?;
+        if self.batch.as_ref().is_none_or(|b| b.rows < count) {
+            self.batch = Some(BatchBuffers::new(&self.engine, &self.parts, count).await?);
+            self.forget_plans();
+        }
+        Ok(())
+    }
+
+    fn forget_plans(&mut self) {
+        self.training.clear();
+        self.evaluation.clear();
+        self.generation = self.engine.generation;
+    }
+
+    /// Checks a batch and sends it; the number of its trajectories.
+    async fn load(&mut self, batch: &Batch<'_, f32>, purpose: Purpose) -> Result<usize> {
+        let model = &self.config.model;
+        let count = model.check_inputs(batch.inputs)?;
+        batch.target.check(self.config.loss, count, model.output_times(), model.output_width())?;
+        self.reserve(count, purpose).await?;
+        let queue = &self.engine.gpu.queue;
+        let buffers = self.batch()?;
+        queue.write_buffer(&buffers.inputs, 0, bytemuck::cast_slice(batch.inputs));
+        match batch.target {
+            Target::Labels(labels) => queue.write_buffer(&buffers.targets, 0, bytemuck::cast_slice(labels)),
+            Target::States(states) => queue.write_buffer(&buffers.targets, 0, bytemuck::cast_slice(states)),
+        }
+        Ok(count)
+    }
+
+    /// Collects a batch from a data set on the device.
+    async fn gather(&mut self, data: &mut GpuData, samples: &[u32], purpose: Purpose) -> Result<()> {
+        if samples.is_empty() {
+            return Err(Error::argument("samples", "[]", "name at least one sample"));
+        }
+        if let Some(index) = samples.iter().find(|i| **i as usize >= data.samples) {
+            return Err(Error::argument("samples", index, format!("samples count from 0 to {}", data.samples - 1)));
+        }
+        let count = samples.len();
+        self.reserve(count, purpose).await?;
+        if self.engine.generation != self.generation {
+            self.forget_plans();
+        }
+        let gpu = self.engine.gpu.clone();
+        let bytes = 4 * count as u64;
+        if self.indices.as_ref().is_none_or(|b| b.size() < bytes) {
+            self.indices = Some(create(&gpu, "indices", bytes, false));
+            data.plans.clear();
+        }
+        let Some(indices) = &self.indices else { return Ok(()) };
+        gpu.queue.write_buffer(indices, 0, bytemuck::cast_slice(samples));
+        let key = (self.generation, count);
+        if !data.plans.contains_key(&key) {
+            let plan = gpu.scoped(|| self.record_gather(data, indices, count)).await??;
+            data.plans.clear();
+            data.plans.insert(key, plan);
+        }
+        let mut encoder = self.engine.encoder();
+        if let Some(plan) = data.plans.get(&key) {
+            plan.encode(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));
+        }
+        gpu.queue.submit([encoder.finish()]);
+        Ok(())
+    }
+
+    fn record_gather(&self, data: &GpuData, indices: &wgpu::Buffer, count: usize) -> Result<Plan> {
+        let gpu = &self.engine.gpu;
+        let (mut jobs, uniforms) = (Jobs::default(), uniform_buffer(gpu));
+        let mut planner = Planner { gpu, jobs: &mut jobs, uniforms: &uniforms, plan: Plan::default() };
+        let kernel = self.engine.kernels.get(&GATHER, &[]);
+        let batch = self.batch()?;
+        let labels = self.config.loss == super::Loss::CrossEntropy;
+        let (times, width) = if labels { (1, 1) } else { (self.parts.times, self.parts.outputs) };
+        for (from, to, times, width) in
+            [(&data.inputs, &batch.inputs, 1, self.parts.inputs), (&data.targets, &batch.targets, times, width)]
+        {
+            let mut job = self.engine.job(count);
+            job.points = word(times);
+            job.inputs = word(width);
+            planner.add(&kernel, &[indices, from, to], job, flat((times * count * width).div_ceil(64)));
+        }
+        let plan = planner.take();
+        gpu.queue.write_buffer(&uniforms, 0, jobs.bytes());
+        Ok(plan)
+    }
+
+    async fn training_plans(&mut self, count: usize) -> Result<TrainPlans> {
+        let solve = self.engine.solve_plans(true).await?;
+        if self.engine.generation != self.generation {
+            self.forget_plans();
+        }
+        if let Some(plans) = self.training.get(&count) {
+            return Ok(plans.clone());
+        }
+        let plans = {
+            let recorder =
+                Recorder { config: &self.config, engine: &self.engine, parts: &self.parts, batch: self.batch()? };
+            self.engine.gpu.scoped(|| recorder.training(solve)).await??
+        };
+        self.training.insert(count, plans.clone());
+        Ok(plans)
+    }
+
+    async fn evaluation_plans(&mut self, count: usize) -> Result<EvaluationPlans> {
+        let solve = self.engine.solve_plans(false).await?;
+        if self.engine.generation != self.generation {
+            self.forget_plans();
+        }
+        if let Some(plans) = self.evaluation.get(&count) {
+            return Ok(plans.clone());
+        }
+        let plans = {
+            let recorder =
+                Recorder { config: &self.config, engine: &self.engine, parts: &self.parts, batch: self.batch()? };
+            self.engine.gpu.scoped(|| recorder.evaluation(solve)).await??
+        };
+        self.evaluation.insert(count, plans.clone());
+        Ok(plans)
+    }
+
+    /// Attempts and walk segments to record, from what the last step took.
+    fn expected(&self, plans: &TrainPlans) -> (usize, usize) {
+        (self.engine.attempts + SPARE, (self.engine.accepted + SPARE).div_ceil(plans.walk.stride))
+    }
+
+    /// The parameters of the next steps, for the device to take.
+    fn params(&self) -> [Params; 2] {
+        std::array::from_fn(|ahead| {
+            let step = self.steps + ahead as u64;
+            let mut params = Params {
+                step: halves(step),
+                seed: halves(self.config.seed),
+                updates: low(self.updates),
+                coefficient: 0.0,
+                pad: [0; 2],
+                rates: std::array::from_fn(|i| self.rates(self.updates + i as u64)),
+                draws: [[0; 2]; 64],
+            };
+            if let Some(penalty) = self.config.regularizer.lower(step).penalty {
+                params.coefficient = single(penalty.coefficient);
+                let draws = Draws::new(penalty, self.config.seed, step);
+                for (n, draw) in params.draws.iter_mut().enumerate().take(penalty.times) {
+                    let position = draws.position(n);
+                    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in [0, 2^32)")]
+                    let place = (position * 4_294_967_296.0) as u32;
+                    *draw = if penalty.at == PenaltyAt::Unbiased { ticks(position) } else { [place, 0] };
+                }
+            }
+            params
+        })
+    }
+
+    /// Learning rate over `1 - beta1^t`, `1 / sqrt(1 - beta2^t)` and what weight decay leaves, at one update.
+    fn rates(&self, update: u64) -> [f32; 4] {
+        let optimizer = &self.config.optimizer;
+        let rate = optimizer.learning_rate.value(update);
+        let t = (update + 1) as f64;
+        let (first, second, kept) = match optimizer.rule {
+            Rule::Sgd { .. } | Rule::RmsProp { .. } => (1.0, 1.0, 1.0),
+            Rule::AdamW { beta1, beta2, weight_decay, .. } => {
+                (1.0 - beta1.powf(t), 1.0 - beta2.powf(t), 1.0 - rate * weight_decay)
+            }
+            Rule::Adam { beta1, beta2, .. }
+            | Rule::AdaMax { beta1, beta2, .. }
+            | Rule::AdaBelief { beta1, beta2, .. } => (1.0 - beta1.powf(t), 1.0 - beta2.powf(t), 1.0),
+        };
+        [single(rate / first), single(second.sqrt().recip()), single(kept), 0.0]
+    }
+
+    /// Records a training step into an encoder: from the loaded batch to the update.
+    fn encode_step(&self, encoder: &mut wgpu::CommandEncoder, plans: &TrainPlans, update: bool) -> Result<()> {
+        let (attempts, segments) = self.expected(plans);
+        self.encode_inputs(encoder)?;
+        {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                label: Some("training step: solve"),
+                timestamp_writes: None,
+            });
+            plans.prologue.encode(&mut pass);
+            plans.solve.start.encode(&mut pass);
+            for _ in 0..attempts {
+                plans.solve.attempt.encode(&mut pass);
+            }
+        }
+        self.encode_tail(encoder, plans, segments, update)
+    }
+
+    /// Inputs that are initial states go to the tape.
+    fn encode_inputs(&self, encoder: &mut wgpu::CommandEncoder) -> Result<()> {
+        if self.parts.encoder.is_none() {
+            let bytes = 4 * (self.engine.batch * self.engine.dim()) as u64;
+            let (inputs, tape) = (&self.batch()?.inputs, &self.engine.held()?.tape);
+            encoder.copy_buffer_to_buffer(inputs, 0, tape, self.engine.start_of_tape(), bytes);
+        }
+        Ok(())
+    }
+
+    /// What follows the solve: loss, penalty, walk and update.
+    fn encode_tail(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        plans: &TrainPlans,
+        segments: usize,
+        update: bool,
+    ) -> Result<()> {
+        let buffers = self.engine.held()?;
+        encoder.clear_buffer(&buffers.partial, 0, None);
+        if !plans.probes.is_empty() {
+            encoder.clear_buffer(&buffers.saves_bar, plans.probes.start, Some(plans.probes.end - plans.probes.start));
+        }
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+            label: Some("training step: loss, penalty, adjoint, update"),
+            timestamp_writes: None,
+        });
+        plans.solve.finish.encode(&mut pass);
+        plans.loss.encode(&mut pass);
+        plans.walk.begin.encode(&mut pass);
+        for _ in 0..segments {
+            plans.walk.segment.encode(&mut pass);
+        }
+        plans.walk.end.encode(&mut pass);
+        if update { &plans.update } else { &plans.gradient }.encode(&mut pass);
+        Ok(())
+    }
+
+    /// A training step on the loaded batch.
+    async fn train(&mut self, count: usize, update: bool) -> Result<StepReport> {
+        let mut plans = self.training_plans(count).await?;
+        self.engine.gpu.queue.write_buffer(&self.parts.schedule, 0, bytemuck::cast_slice(&self.params()));
+        let mut encoder = self.engine.encoder();
+        self.encode_step(&mut encoder, &plans, update)?;
+        let mut outcome = self.engine.submit_for_outcome(encoder).await?;
+        // A solve that is longer than the one before it by more than was foreseen goes on.
+        while outcome.skipped == INCOMPLETE {
+            if outcome.paused > 0 {
+                self.engine.make_room(true).await?;
+                plans = self.training_plans(count).await?;
+            }
+            let mut encoder = self.engine.encoder();
+            if outcome.unfinished > 0 {
+                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+                for _ in 0..self.engine.attempts_per_submission().min(self.engine.attempts.max(8)) {
+                    plans.solve.attempt.encode(&mut pass);
+                }
+            }
+            let taken = (outcome.most_accepted as usize).div_ceil(plans.walk.stride);
+            let segments = if outcome.unfinished > 0 { 0 } else { taken };
+            self.encode_tail(&mut encoder, &plans, segments, update)?;
+            outcome = self.engine.submit_for_outcome(encoder).await?;
+        }
+        self.conclude(outcome, count, update).await
+    }
+
+    /// Takes note of a finished step.
+    async fn conclude(&mut self, outcome: Outcome, count: usize, update: bool) -> Result<StepReport> {
+        self.engine.attempts = (outcome.accepted + outcome.rejected) as usize;
+        self.engine.accepted = outcome.most_accepted as usize;
+        let abort = self.config.failure == FailurePolicy::Abort;
+        if abort && outcome.failed > 0 {
+            return Err(Error::Trajectory {
+                failed: outcome.failed as usize,
+                batch: count,
+                index: outcome.first_failed as usize,
+                status: status(outcome.first_status),
+            });
+        }
+        if outcome.skipped == ABORTED {
+            let gradient = self.read_gradient().await?;
+            check_finite("gradient", &gradient)?;
+            // Each component is finite and only their squares overflow.
+            return Err(Error::NonFinite { argument: "gradient", index: 0, value: "a norm beyond f32".into() });
+        }
+        let report = self.report(&outcome);
+        if update {
+            self.steps += 1;
+            self.updates += u64::from(!report.skipped);
+        }
+        Ok(report)
+    }
+
+    fn report(&self, outcome: &Outcome) -> StepReport {
+        let mut report = StepReport {
+            step: self.steps + 1,
+            loss: f64::from(outcome.loss),
+            penalty: f64::from(outcome.penalty),
+            gradient_norm: f64::from(outcome.gradient_norm),
+            nfe: outcome.nfe as usize,
+            accepted: outcome.accepted as usize,
+            rejected: outcome.rejected as usize,
+            products: outcome.most_accepted as usize * self.engine.products_per_step(),
+            failed: outcome.failed as usize,
+            skipped: outcome.skipped == SKIPPED,
+            ..StepReport::default()
+        };
+        if let Regularizer::Local(local) = &self.config.regularizer {
+            let fresh = 2 * usize::from(local.step == PenaltyStep::FreshInitial);
+            report.coefficient = local.coefficient.value(self.steps);
+            report.nfe_penalty = local.times * (self.engine.tableau.stages() + fresh);
+        }
+        report
+    }
+
+    async fn read_gradient(&mut self) -> Result<Vec<f32>> {
+        let gradient = self.engine.held()?.gradient.clone();
+        let count = self.engine.parameters;
+        Ok(self.engine.read(&[(&gradient, 0, count)]).await?.swap_remove(0))
+    }
+
+    /// Solves the loaded batch, and measures the loss if that is asked for.
+    async fn solve_and_measure(&mut self, count: usize, loss: bool) -> Result<Outcome> {
+        let plans = self.evaluation_plans(count).await?;
+        let mut encoder = self.engine.encoder();
+        self.encode_inputs(&mut encoder)?;
+        let mut begun = false;
+        loop {
+            {
+                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                    label: Some("evaluation"),
+                    timestamp_writes: None,
+                });
+                if !begun {
+                    plans.prologue.encode(&mut pass);
+                    plans.solve.start.encode(&mut pass);
+                }
+                for _ in 0..self.engine.attempts_per_submission().min(self.engine.attempts + SPARE) {
+                    plans.solve.attempt.encode(&mut pass);
+                }
+                plans.solve.finish.encode(&mut pass);
+                plans.outputs.encode(&mut pass);
+                if loss {
+                    plans.loss.encode(&mut pass);
+                }
+            }
+            begun = true;
+            let outcome = self.engine.submit_for_outcome(encoder).await?;
+            if outcome.unfinished == 0 {
+                self.engine.attempts = (outcome.accepted + outcome.rejected) as usize;
+                return Ok(outcome);
+            }
+            encoder = self.engine.encoder();
+        }
+    }
+}
+
+fn evaluation(outcome: &Outcome, count: usize) -> Evaluation {
+    Evaluation {
+        loss: f64::from(outcome.loss),
+        correct: outcome.correct as usize,
+        count,
+        nfe: outcome.nfe as usize,
+        accepted: outcome.accepted as usize,
+        rejected: outcome.rejected as usize,
+        failed: outcome.failed as usize,
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the device computes at f32")]
+const fn single(x: f64) -> f32 {
+    x as f32
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the device counts in 32 bits, modulo their range")]
+const fn low(n: u64) -> u32 {
+    n as u32
+}
+
+/// The low word and the high one.
+const fn halves(n: u64) -> [u32; 2] {
+    [low(n), low(n >> 32)]
+}

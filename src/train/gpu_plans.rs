@@ -1,0 +1,304 @@
+//! What a training step and an evaluation record on the device.
+
+use super::{Loss, TrainerConfig};
+use crate::error::Result;
+use crate::gpu::{
+    DENSE, DENSE_VJP_INPUT, Engine, GRADIENT_NORM, Job, Jobs, LOSS, LOSS_SUM, LayerVjp, NEXT_STEP, Plan, Planner,
+    SETTLE, SolvePlans, UPDATE, WalkPlans, create, dense_grid, flag, flat, layer_job, uniform_buffer, word,
+};
+use crate::spec::{Clip, Layer, Rule};
+
+/// The model's layers around the field, and what a step keeps besides the engine's buffers.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) encoder: Option<Layer>,
+    pub(super) head: Option<Layer>,
+    pub(super) times: usize,
+    pub(super) outputs: usize,
+    pub(super) inputs: usize,
+    /// The two moments of the optimizer's rule.
+    pub(super) moments: [wgpu::Buffer; 2],
+    /// Parameters of the steps ahead.
+    pub(super) schedule: wgpu::Buffer,
+    pub(super) entries: usize,
+}
+
+/// A batch on the device.
+#[derive(Debug)]
+pub(super) struct BatchBuffers {
+    pub(super) rows: usize,
+    pub(super) inputs: wgpu::Buffer,
+    pub(super) targets: wgpu::Buffer,
+    outputs: wgpu::Buffer,
+    outputs_bar: wgpu::Buffer,
+    row_losses: wgpu::Buffer,
+}
+
+impl BatchBuffers {
+    pub(super) async fn new(engine: &Engine, parts: &Parts, rows: usize) -> Result<Self> {
+        let outputs = 4 * (parts.times * rows * parts.outputs) as u64;
+        let own = if parts.head.is_some() { outputs } else { 0 };
+        let gpu = &engine.gpu;
+        let poison = gpu.runtime_checks();
+        gpu.scoped(|| Self {
+            rows,
+            inputs: create(gpu, "batch inputs", 4 * (rows * parts.inputs) as u64, poison),
+            targets: create(gpu, "batch targets", outputs.max(4 * rows as u64), poison),
+            outputs: create(gpu, "outputs", own, poison),
+            outputs_bar: create(gpu, "outputs_bar", own, poison),
+            row_losses: create(gpu, "row losses", 8 * rows as u64, poison),
+        })
+        .await
+    }
+
+    /// The model's outputs: the head's, or the saved states themselves.
+    pub(super) fn outputs<'a>(&'a self, engine: &'a Engine, parts: &Parts) -> Result<&'a wgpu::Buffer> {
+        Ok(if parts.head.is_some() { &self.outputs } else { &engine.held()?.saves })
+    }
+}
+
+/// A training step's recorded parts.
+#[derive(Clone, Debug)]
+pub(super) struct TrainPlans {
+    pub(super) prologue: Plan,
+    pub(super) solve: SolvePlans,
+    /// Loss, penalty, and the start of the walk.
+    pub(super) loss: Plan,
+    pub(super) walk: WalkPlans,
+    /// The encoder's gradient, the sum of all, and the update.
+    pub(super) update: Plan,
+    /// The same without an update.
+    pub(super) gradient: Plan,
+    /// Bytes of the cotangents of the probes' states, which nobody else clears.
+    pub(super) probes: std::ops::Range<u64>,
+}
+
+/// An evaluation's recorded parts.
+#[derive(Clone, Debug)]
+pub(super) struct EvaluationPlans {
+    pub(super) prologue: Plan,
+    pub(super) solve: SolvePlans,
+    pub(super) outputs: Plan,
+    pub(super) loss: Plan,
+}
+
+/// Records plans for one batch size.
+#[derive(Debug)]
+pub(super) struct Recorder<'a> {
+    pub(super) config: &'a TrainerConfig,
+    pub(super) engine: &'a Engine,
+    pub(super) parts: &'a Parts,
+    pub(super) batch: &'a BatchBuffers,
+}
+
+impl Recorder<'_> {
+    pub(super) fn training(&self, solve: SolvePlans) -> Result<TrainPlans> {
+        let buffers = self.engine.held()?;
+        let gpu = &self.engine.gpu;
+        let (mut jobs, uniforms) = (Jobs::default(), uniform_buffer(gpu));
+        let mut planner = Planner { gpu, jobs: &mut jobs, uniforms: &uniforms, plan: Plan::default() };
+        let penalty = self.engine.purpose.penalty;
+        let points = self.engine.user_points().len();
+        let next = self.engine.kernels.get(&NEXT_STEP, &[]);
+        let mut job = self.engine.job(self.engine.batch);
+        job.u = [word(self.parts.entries), word(points), penalty.map_or(0, |p| word(p.times)), 0];
+        let bound = [&self.parts.schedule, &self.engine.outcome, &self.engine.params, &buffers.points];
+        planner.add(&next, &bound, job, [1, 1, 1]);
+        self.encoder(&mut planner)?;
+        let prologue = planner.take();
+        self.outputs(&mut planner)?;
+        self.loss(&mut planner)?;
+        self.head_vjp(&mut planner)?;
+        if let Some(penalty) = penalty {
+            self.engine.plan_penalty(&mut planner, buffers, penalty);
+        }
+        let loss = planner.take();
+        let walk = self.engine.plan_walk(&mut planner, buffers);
+        let [update, gradient] = [true, false].map(|update| {
+            self.gradient_norm(&mut planner, update);
+            if update {
+                self.update(&mut planner);
+            }
+            planner.take()
+        });
+        let walk = self.with_encoder_vjp(&mut planner, walk)?;
+        let slot = 4 * (self.engine.batch * self.engine.dim()) as u64;
+        let probes = points as u64 * slot..(points + penalty.map_or(0, |p| p.times)) as u64 * slot;
+        gpu.queue.write_buffer(&uniforms, 0, jobs.bytes());
+        Ok(TrainPlans { prologue, solve, loss, walk, update, gradient, probes })
+    }
+
+    pub(super) fn evaluation(&self, solve: SolvePlans) -> Result<EvaluationPlans> {
+        let gpu = &self.engine.gpu;
+        let (mut jobs, uniforms) = (Jobs::default(), uniform_buffer(gpu));
+        let mut planner = Planner { gpu, jobs: &mut jobs, uniforms: &uniforms, plan: Plan::default() };
+        self.encoder(&mut planner)?;
+        let prologue = planner.take();
+        self.outputs(&mut planner)?;
+        let outputs = planner.take();
+        self.loss(&mut planner)?;
+        let loss = planner.take();
+        gpu.queue.write_buffer(&uniforms, 0, jobs.bytes());
+        Ok(EvaluationPlans { prologue, solve, outputs, loss })
+    }
+
+    /// A job outside the solve: no cursor decides about it.
+    fn outer_job(&self, rows: usize) -> Job {
+        let mut job = self.engine.job(rows);
+        job.per_row = 0;
+        job.flags = flag::ALWAYS | flag::LINEAR;
+        job
+    }
+
+    /// From inputs to initial states, where a layer does that.
+    fn encoder(&self, planner: &mut Planner<'_>) -> Result<()> {
+        let Some(layer) = &self.parts.encoder else { return Ok(()) };
+        let buffers = self.engine.held()?;
+        let rows = self.engine.batch;
+        let mut job = layer_job(self.outer_job(rows), layer);
+        job.target = word(2 * rows * self.engine.dim());
+        let dense = self.engine.kernels.get(&DENSE, &[]);
+        let bound = [&buffers.cursors, &self.engine.theta, &self.batch.inputs, &buffers.tape, &self.batch.row_losses];
+        planner.add(&dense, &bound, job, dense_grid(rows, layer.outputs));
+        Ok(())
+    }
+
+    /// From saved states to outputs.
+    fn outputs(&self, planner: &mut Planner<'_>) -> Result<()> {
+        let buffers = self.engine.held()?;
+        let rows = self.engine.batch;
+        let settle = self.engine.kernels.get(&SETTLE, &[]);
+        let mut job = self.engine.job(rows);
+        job.points = word(self.parts.times);
+        let size = self.parts.times * rows * self.engine.dim();
+        planner.add(&settle, &[&buffers.row_status, &buffers.saves], job, flat(size.div_ceil(64)));
+        let Some(layer) = &self.parts.head else { return Ok(()) };
+        let job = layer_job(self.outer_job(self.parts.times * rows), layer);
+        let dense = self.engine.kernels.get(&DENSE, &[]);
+        let bound = [&buffers.cursors, &self.engine.theta, &buffers.saves, &self.batch.outputs, &self.batch.row_losses];
+        planner.add(&dense, &bound, job, dense_grid(self.parts.times * rows, layer.outputs));
+        Ok(())
+    }
+
+    fn loss(&self, planner: &mut Planner<'_>) -> Result<()> {
+        let buffers = self.engine.held()?;
+        let rows = self.engine.batch;
+        let loss = self.engine.kernels.get(&LOSS, &[]);
+        let mut job = self.engine.job(rows);
+        job.mode = match self.config.loss {
+            Loss::CrossEntropy => 0,
+            Loss::Mse => 1,
+            Loss::Mae => 2,
+        };
+        job.points = word(self.parts.times);
+        job.outputs = word(self.parts.outputs);
+        // Without a head the saved states' cotangents are the outputs', but an evaluation has none.
+        let outputs_bar = if self.parts.head.is_some() { &self.batch.outputs_bar } else { &buffers.saves_bar };
+        let bound = [
+            &buffers.row_status,
+            self.batch.outputs(self.engine, self.parts)?,
+            &self.batch.targets,
+            &self.engine.outcome,
+            outputs_bar,
+            &self.batch.row_losses,
+        ];
+        planner.add(&loss, &bound, job, flat(rows.div_ceil(64)));
+        let sum = self.engine.kernels.get(&LOSS_SUM, &[]);
+        planner.add(&sum, &[&self.batch.row_losses, &self.engine.outcome], self.engine.job(rows), [1, 1, 1]);
+        Ok(())
+    }
+
+    /// The head's gradient, and the cotangents of the saved states.
+    fn head_vjp(&self, planner: &mut Planner<'_>) -> Result<()> {
+        let Some(layer) = &self.parts.head else { return Ok(()) };
+        let buffers = self.engine.held()?;
+        let rows = self.parts.times * self.engine.batch;
+        self.engine.plan_layer_vjp(
+            planner,
+            buffers,
+            LayerVjp {
+                layer,
+                cursors: &buffers.cursors,
+                job: self.outer_job(rows),
+                input: &buffers.saves,
+                source: 0,
+                z_bar: &self.batch.outputs_bar,
+                z_bar_offset: 0,
+            },
+        );
+        let kernel = self.engine.kernels.get(&DENSE_VJP_INPUT, &[]);
+        let job = layer_job(self.outer_job(rows), layer);
+        let bound =
+            [&buffers.cursors, &self.engine.theta, &self.batch.outputs_bar, &self.batch.row_losses, &buffers.saves_bar];
+        planner.add(&kernel, &bound, job, dense_grid(rows, layer.inputs));
+        Ok(())
+    }
+
+    /// The walk, with the encoder's gradient before its end.
+    fn with_encoder_vjp(&self, planner: &mut Planner<'_>, mut walk: WalkPlans) -> Result<WalkPlans> {
+        let Some(layer) = &self.parts.encoder else { return Ok(walk) };
+        let buffers = self.engine.held()?;
+        self.engine.plan_layer_vjp(
+            planner,
+            buffers,
+            LayerVjp {
+                layer,
+                cursors: &buffers.cursors,
+                job: self.outer_job(self.engine.batch),
+                input: &self.batch.inputs,
+                source: 0,
+                z_bar: &buffers.bar,
+                z_bar_offset: 0,
+            },
+        );
+        let mut end = planner.take();
+        end.append(&walk.end);
+        walk.end = end;
+        Ok(walk)
+    }
+
+    fn gradient_norm(&self, planner: &mut Planner<'_>, update: bool) {
+        let Ok(buffers) = self.engine.held() else { return };
+        let kernel = self.engine.kernels.get(&GRADIENT_NORM, &[]);
+        let mut job = self.engine.job(self.engine.batch);
+        let abort = self.config.failure == super::FailurePolicy::Abort;
+        job.u = [0, word(self.engine.parameters), u32::from(abort), u32::from(!update)];
+        planner.add(&kernel, &[&buffers.gradient, &self.engine.outcome], job, [1, 1, 1]);
+    }
+
+    fn update(&self, planner: &mut Planner<'_>) {
+        let Ok(buffers) = self.engine.held() else { return };
+        let kernel = self.engine.kernels.get(&UPDATE, &[]);
+        let mut job = self.engine.job(self.engine.batch);
+        job.u[1] = word(self.engine.parameters);
+        let (mode, beta1, beta2, epsilon) = match self.config.optimizer.rule {
+            Rule::Sgd { momentum: 0.0, .. } => (0, 0.0, 0.0, 0.0),
+            Rule::Sgd { momentum, nesterov: false } => (1, momentum, 0.0, 0.0),
+            Rule::Sgd { momentum, nesterov: true } => (2, momentum, 0.0, 0.0),
+            Rule::Adam { beta1, beta2, epsilon } => (3, beta1, beta2, epsilon),
+            Rule::AdamW { beta1, beta2, epsilon, .. } => (4, beta1, beta2, epsilon),
+            Rule::AdaMax { beta1, beta2, epsilon } => (5, beta1, beta2, epsilon),
+            Rule::AdaBelief { beta1, beta2, epsilon } => (6, beta1, beta2, epsilon),
+            Rule::RmsProp { decay, epsilon } => (7, 0.0, decay, epsilon),
+        };
+        let (clip, bound) = match self.config.optimizer.clip {
+            None => (0, 0.0),
+            Some(Clip::Norm(bound)) => (1, bound),
+            Some(Clip::Value(bound)) => (2, bound),
+        };
+        job.mode = mode;
+        let numbers = Job::coefficients([beta1, 1.0 - beta1, beta2, 1.0 - beta2, epsilon, bound]);
+        job.w = [numbers[0], numbers[1], numbers[2], numbers[3]];
+        job.v = [numbers[4], numbers[5], 0.0, 0.0];
+        job.x[0] = clip;
+        let bound = [
+            &self.engine.outcome,
+            &self.engine.params,
+            &buffers.gradient,
+            &self.engine.theta,
+            &self.parts.moments[0],
+            &self.parts.moments[1],
+        ];
+        planner.add(&kernel, &bound, job, flat(self.engine.parameters.div_ceil(64)));
+    }
+}

@@ -1,0 +1,189 @@
+//! Training on the device against the native engine: gradients with every regularizer option, every optimizer, curves.
+
+mod common;
+
+use common::{LAYOUTS, cast, close, cpu, gpu, largest, numbers, widen};
+use fewsteps::{
+    Adjoint, Batch, Checkpoints, GpuTrainer, Layout, Local, Loss, Measure, Method, Mlp, NeuralOde, OdeProblem,
+    Optimizer, PenaltyAt, PenaltyGradient, PenaltyStep, SaveAt, Scalar, SolverOptions, StepControl, Target, TimeInput,
+    Tolerances, Trainer, TrainerConfig,
+};
+
+const INPUTS: usize = 5;
+const DIM: usize = 4;
+const CLASSES: usize = 3;
+
+fn model(layout: Layout, method: Method) -> NeuralOde {
+    let field = Mlp::new([DIM, 6, DIM]).time_input(TimeInput::Every);
+    // With fixed steps rounding decides about nothing, and the errors measured are well above it.
+    let options = SolverOptions::default().method(method).layout(layout).step_control(StepControl::Fixed { steps: 3 });
+    NeuralOde::new(OdeProblem::new(field, 0.0, 2.0), options).encoder(INPUTS).head(CLASSES)
+}
+
+/// Inputs, labels and states of a batch.
+struct Samples {
+    inputs: Vec<f32>,
+    labels: Vec<u32>,
+}
+
+fn samples(batch: usize) -> Samples {
+    let labels = (0..batch).map(|i| (i * 7 % CLASSES) as u32).collect();
+    Samples { inputs: cast(&numbers(11, batch * INPUTS)), labels }
+}
+
+impl Samples {
+    fn batch(&self) -> Batch<'_, f32> {
+        Batch { inputs: &self.inputs, target: Target::Labels(&self.labels) }
+    }
+}
+
+/// Dynamics whose errors stand well above rounding.
+fn lively(theta: &[f32]) -> Vec<f32> {
+    theta.iter().map(|x| 2.5 * x).collect()
+}
+
+/// The gradient of a classification on the device and on the native engine: at f64 in lockstep, at f32 in an ensemble,
+/// where single trajectories may take another number of steps at f64.
+fn compare(name: &str, config: &TrainerConfig, batch: usize, tolerance: f64) {
+    match config.model.options.layout {
+        Layout::Lockstep => compare_with::<f64>(name, config, batch, tolerance),
+        Layout::Ensemble => compare_with::<f32>(name, config, batch, tolerance),
+    }
+}
+
+fn compare_with<R: Scalar>(name: &str, config: &TrainerConfig, batch: usize, tolerance: f64) {
+    let Some(gpu) = gpu() else { return };
+    let samples = samples(batch);
+    let mut device = GpuTrainer::new(&gpu, config.clone()).expect("a valid configuration");
+    let mut native = Trainer::<R>::new(&cpu(1), config.clone()).expect("a valid configuration");
+    let theta = lively(&gpu.block_on(device.parameters()).expect("a device"));
+    device.set_parameters(&theta).expect("parameters of the same model");
+    native.set_parameters(&cast(&widen(&theta))).expect("parameters of the same model");
+    let inputs = cast::<R>(&widen(&samples.inputs));
+    let expected = native.gradients(&Batch { inputs: &inputs, target: Target::Labels(&samples.labels) });
+    let expected = expected.expect("a valid batch");
+    for round in 0..2 {
+        let found = gpu.block_on(device.gradients(&samples.batch())).expect("a valid batch");
+        let (a, b) = (&found.report, &expected.report);
+        assert_eq!((a.nfe, a.accepted, a.rejected), (b.nfe, b.accepted, b.rejected), "{name}: costs");
+        assert_eq!((a.nfe_penalty, a.coefficient), (b.nfe_penalty, b.coefficient), "{name}: penalty's costs");
+        assert!((a.loss - b.loss).abs() < 2e-5 * b.loss, "{name}: loss {} for {}", a.loss, b.loss);
+        let bound = tolerance * b.penalty.abs() + 1e-9;
+        assert!((a.penalty - b.penalty).abs() <= bound, "{name}: penalty {} for {}", a.penalty, b.penalty);
+        close(&format!("{name}, round {round}"), &widen(&found.gradient), &widen(&expected.gradient), tolerance);
+        assert!(largest(&widen(&expected.gradient)) > 1e-4, "{name}: there is a gradient");
+    }
+}
+
+#[test]
+fn every_regularizer_option() {
+    for layout in LAYOUTS {
+        for at in [PenaltyAt::Unbiased, PenaltyAt::Biased] {
+            for measure in [Measure::Error, Measure::StepCount, Measure::Stiffness] {
+                for step in [PenaltyStep::Taken, PenaltyStep::FreshInitial] {
+                    for gradient in [PenaltyGradient::Published, PenaltyGradient::Step, PenaltyGradient::Full] {
+                        let base = if at == PenaltyAt::Biased { Local::biased() } else { Local::unbiased() };
+                        // Weighed so that loss and penalty have gradients of one size.
+                        let coefficient = match measure {
+                            Measure::Error => 2.0,
+                            Measure::StepCount => 0.3,
+                            Measure::Stiffness => 5.0,
+                        };
+                        let local = Local { at, ..base }
+                            .measure(measure)
+                            .step(step)
+                            .gradient(gradient)
+                            .times(2)
+                            .fraction(0.5)
+                            .coefficient(coefficient);
+                        let mut model = model(layout, Method::Tsit5);
+                        if step == PenaltyStep::FreshInitial {
+                            // An automatic initial step that is long enough for its error to be more than rounding.
+                            model.options = model.options.tolerances(Tolerances::both(0.1));
+                        }
+                        let config = TrainerConfig::new(model, Loss::CrossEntropy).regularizer(local).seed(3);
+                        let name = format!("{layout:?} {at:?} {measure:?} {step:?} {gradient:?}");
+                        // An ensemble's single trajectories have smaller errors, which rounding reaches sooner.
+                        let tolerance = if layout == Layout::Ensemble { 2e-2 } else { 5e-3 };
+                        compare(&name, &config, 70, tolerance);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn regularized_between_checkpoints() {
+    for layout in LAYOUTS {
+        for method in [Method::Heun, Method::Bosh3, Method::Dopri5] {
+            let mut model = model(layout, method);
+            model.options.adjoint = Adjoint::Discrete { checkpoints: Checkpoints::Stride(3) };
+            for local in [Local::biased(), Local::unbiased()] {
+                let local = local.gradient(PenaltyGradient::Full).fraction(1.0).coefficient(0.1);
+                let config = TrainerConfig::new(model.clone(), Loss::CrossEntropy).regularizer(local);
+                compare(&format!("{layout:?} {method} {:?}", config.regularizer), &config, 9, 5e-3);
+            }
+        }
+    }
+}
+
+#[test]
+fn losses_over_times_without_encoder_or_head() {
+    let Some(gpu) = gpu() else { return };
+    for loss in [Loss::Mse, Loss::Mae] {
+        for head in [None, Some(2)] {
+            let times = vec![0.0, 0.4, 1.1, 2.0];
+            let mut model = model(Layout::Lockstep, Method::Tsit5);
+            model.options = model.options.save_at(SaveAt::Times(times));
+            (model.encoder, model.head) = (None, head);
+            let config = TrainerConfig::new(model.clone(), loss);
+            let inputs = cast::<f32>(&numbers(2, 6 * DIM));
+            let states = cast::<f32>(&numbers(3, 4 * 6 * model.output_width()));
+            let batch = Batch { inputs: &inputs, target: Target::States(&states) };
+            let mut device = GpuTrainer::new(&gpu, config.clone()).expect("a valid configuration");
+            let mut native = Trainer::<f32>::new(&cpu(1), config).expect("a valid configuration");
+            let found = gpu.block_on(device.gradients(&batch)).expect("a valid batch");
+            let expected = native.gradients(&batch).expect("a valid batch");
+            let name = format!("{loss:?}, head {head:?}");
+            close(&name, &widen(&found.gradient), &widen(&expected.gradient), 2e-4);
+            let (a, b) = (
+                gpu.block_on(device.evaluate(&batch)).expect("a valid batch"),
+                native.evaluate(&batch).expect("a valid batch"),
+            );
+            assert!((a.loss - b.loss).abs() < 1e-5 * b.loss, "{name}: {a:?} {b:?}");
+            let outputs = gpu.block_on(device.predict(&inputs)).expect("valid inputs");
+            close(&name, &widen(&outputs), &widen(&native.predict(&inputs).expect("valid inputs")), 1e-4);
+        }
+    }
+}
+
+#[test]
+fn every_optimizer_follows_the_native_curve() {
+    let Some(gpu) = gpu() else { return };
+    let samples = samples(40);
+    let optimizers = [
+        Optimizer::sgd(0.05),
+        Optimizer::momentum(0.05, 0.9).clip_norm(0.5),
+        Optimizer::nesterov(0.05, 0.9).clip_value(0.05),
+        Optimizer::adam(0.01),
+        Optimizer::adamw(0.01, 0.1),
+        Optimizer::adamax(0.01),
+        Optimizer::adabelief(0.01),
+        Optimizer::rmsprop(0.005),
+    ];
+    for optimizer in optimizers {
+        let config = TrainerConfig::new(model(Layout::Lockstep, Method::Tsit5), Loss::CrossEntropy)
+            .optimizer(optimizer.clone())
+            .regularizer(Local::unbiased().coefficient(0.01));
+        let mut device = GpuTrainer::new(&gpu, config.clone()).expect("a valid configuration");
+        let mut native = Trainer::<f32>::new(&cpu(1), config).expect("a valid configuration");
+        for step in 0..10 {
+            let a = gpu.block_on(device.step(&samples.batch())).expect("a valid batch");
+            let b = native.step(&samples.batch()).expect("a valid batch");
+            assert!((a.loss - b.loss).abs() < 5e-4 * b.loss, "{optimizer:?}, step {step}: {a:?} {b:?}");
+            assert!((a.gradient_norm / b.gradient_norm - 1.0).abs() < 5e-3, "{optimizer:?}, step {step}: {a:?} {b:?}");
+        }
+        assert_eq!(device.steps(), 10, "every step counts");
+    }
+}
