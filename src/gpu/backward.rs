@@ -4,11 +4,12 @@
 
 use super::buffers::Buffers;
 use super::engine::{Context, Engine, activation, dense_grid, uniform_buffer, word};
+use super::fused;
 use super::job::{Job, flag};
 use super::kernel;
 use super::plan::{Jobs, Plan, Planner, flat};
 use crate::error::Result;
-use crate::spec::{Adjoint, Layer, PenaltyAt, PenaltyGradient};
+use crate::spec::{Adjoint, Layer, PenaltyAt, PenaltyGradient, StepPenalty};
 
 /// What the first stage passes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +63,23 @@ mod update {
 impl Engine {
     /// Parts in which the gradient is summed: enough for the device to be busy, few enough to be added quickly.
     pub(crate) fn splits(&self, rows: usize) -> usize {
-        rows.div_ceil(128).clamp(1, 16)
+        if self.walks_whole(self.purpose.penalty) {
+            // One for each workgroup of the walk, which takes several rows an invocation in a large batch.
+            rows.div_ceil(64).clamp(1, 256)
+        } else {
+            rows.div_ceil(128).clamp(1, 16)
+        }
+    }
+
+    /// Whether each trajectory is walked back whole in one invocation.
+    pub(crate) fn walks_whole(&self, penalty: Option<StepPenalty>) -> bool {
+        let Adjoint::Discrete { checkpoints } = self.options.adjoint;
+        let injected = penalty.is_some_and(|p| p.at == PenaltyAt::Biased && p.gradient == PenaltyGradient::Full);
+        self.whole
+            && fused::has_small_gradient(&self.layers)
+            && checkpoints.stride() == 1
+            && !self.every_step()
+            && !injected
     }
 
     fn clocks(&self) -> usize {
@@ -94,6 +111,9 @@ impl Engine {
         let points = if self.every_step() { 0 } else { self.walk_points() };
         let walking = Context { cursors, tape: &buffers.tape, rows: self.batch, keep: true, points };
         self.plan_aim(planner, buffers, walk::BEGIN, 0, stride);
+        if self.walks_whole(self.purpose.penalty) {
+            return self.plan_whole_walk(planner, buffers);
+        }
         self.plan_bar(planner, buffers, walking, update::CLEAR, &[]);
         let begin = planner.take();
         let again = Context { keep: false, ..walking };
@@ -110,13 +130,47 @@ impl Engine {
             self.plan_injection(planner, buffers);
         }
         let segment = planner.take();
+        self.plan_sum(planner, buffers);
+        WalkPlans { begin, segment, end: planner.take(), stride }
+    }
+
+    /// What is still to be walked, and the sum of the gradient's parts.
+    fn plan_sum(&self, planner: &mut Planner<'_>, buffers: &Buffers) {
         let remaining = self.kernels.get(&kernel::REMAINING, &[]);
-        planner.add(&remaining, &[cursors, &self.outcome], self.job(self.batch), [1, 1, 1]);
+        planner.add(&remaining, &[&buffers.walk_cursors, &self.outcome], self.job(self.batch), [1, 1, 1]);
         let reduce = self.kernels.get(&kernel::REDUCE, &[]);
         let mut job = self.job(self.batch);
         job.u = [word(self.splits(self.batch)), word(self.parameters), 0, 0];
         planner.add(&reduce, &[&buffers.partial, &buffers.gradient], job, flat(self.parameters.div_ceil(64)));
-        WalkPlans { begin, segment, end: planner.take(), stride }
+    }
+
+    /// The walk of whole trajectories: one dispatch, and one that puts the initial states' cotangents where a walk layer
+    /// by layer has them.
+    fn plan_whole_walk(&self, planner: &mut Planner<'_>, buffers: &Buffers) -> WalkPlans {
+        let begin = planner.take();
+        let map = self.problem.field.map();
+        let text = fused::Printer::new(&self.layers, map, self.tableau).adjoint(self.interior());
+        let adjoint = self.kernels.printed(&kernel::ENSEMBLE_ADJOINT, &text, &[]);
+        let mut job = self.job(self.batch);
+        job.points = word(self.walk_points());
+        job.u[1] = word(self.parameters);
+        let bound = [
+            &buffers.walk_cursors,
+            &self.theta,
+            &buffers.tape,
+            &buffers.steps,
+            &buffers.points,
+            &buffers.saves_bar,
+            &buffers.partial,
+        ];
+        planner.add(&adjoint, &bound, job, [word(self.splits(self.batch)), 1, 1]);
+        let store = self.kernels.get(&kernel::PROBE_STORE, &[]);
+        let job = self.job(self.batch);
+        let bound = [&buffers.row_status, &buffers.saves_bar, &buffers.bar];
+        planner.add(&store, &bound, job, flat((self.batch * self.dim()).div_ceil(64)));
+        let segment = planner.take();
+        self.plan_sum(planner, buffers);
+        WalkPlans { begin, segment, end: planner.take(), stride: usize::MAX / 2 }
     }
 
     fn plan_aim(&self, planner: &mut Planner<'_>, buffers: &Buffers, mode: u32, position: usize, stride: usize) {
@@ -125,7 +179,7 @@ impl Engine {
         job.mode = mode;
         job.stride = word(stride);
         job.u = [word(position), word(3 + buffers.sizes.steps.div_ceil(stride)), 0, 0];
-        let bound = [&buffers.clocks, &buffers.steps, &self.outcome, &buffers.walk_cursors];
+        let bound = [&buffers.clocks, &buffers.steps, &self.outcome, &buffers.row_status, &buffers.walk_cursors];
         planner.add(&aim, &bound, job, flat(self.clocks().div_ceil(64)));
     }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::Gpu;
 use super::buffers::{BackwardSizes, Buffers, CLOCK, OUTCOME, Sizes, create};
+use super::fused;
 use super::job::{Job, flag};
 use super::kernel::{self, Kernels};
 use super::penalty::Params;
@@ -120,6 +121,8 @@ pub(crate) struct Engine {
     pub(crate) widest: usize,
     pub(crate) buffers: Option<Buffers>,
     plans: HashMap<(usize, bool), SolvePlans>,
+    /// Whether each trajectory is solved whole in one invocation.
+    pub(crate) whole: bool,
     /// Counts how often the buffers were made anew, and with them every plan became stale.
     pub(crate) generation: u64,
     pub(crate) purpose: Purpose,
@@ -172,12 +175,13 @@ impl Engine {
     ) -> Result<Self> {
         options.validate::<f32>(problem)?;
         let tableau = options.method.tableau();
-        let layers = problem.field.layers().map(|l| Layer { offset: l.offset + offset, ..l }).collect();
+        let layers: Vec<Layer> = problem.field.layers().map(|l| Layer { offset: l.offset + offset, ..l }).collect();
         Ok(Self {
             gpu: gpu.clone(),
             problem: problem.clone(),
             options: options.clone(),
             tableau,
+            whole: options.layout == Layout::Ensemble && fused::is_small(&layers),
             layers,
             kernels: Kernels::new(gpu, tableau),
             parameters,
@@ -234,6 +238,17 @@ impl Engine {
     fn attempt_work(&self) -> f64 {
         let field: usize = self.layers.iter().map(Layer::parameter_count).sum();
         (field * self.tableau.stages() * self.batch) as f64
+    }
+
+    /// Attempts to record after a solve's start, from what the last one took; one more, so that a slightly longer solve
+    /// needs no second submission.
+    pub(crate) const fn expected_attempts(&self) -> usize {
+        if self.whole { 0 } else { self.attempts + 1 }
+    }
+
+    /// Attempts to record where those were not enough.
+    pub(crate) const fn more_attempts(&self) -> usize {
+        if self.whole { 1 } else { 8 }
     }
 
     /// Attempts, or steps of a walk, that fit into one submission.
@@ -437,17 +452,53 @@ impl Engine {
         let mut jobs = Jobs::default();
         let uniforms = uniform_buffer(&self.gpu);
         let mut planner = Planner { gpu: &self.gpu, jobs: &mut jobs, uniforms: &uniforms, plan: Plan::default() };
-        let plans = SolvePlans {
-            start: self.plan_start(&mut planner, buffers, backward),
-            attempt: self.plan_attempt(&mut planner, buffers, backward),
-            resume: {
-                self.plan_control(&mut planner, buffers, control::RESUME, backward);
-                planner.take()
-            },
-            finish: self.plan_finish(&mut planner, buffers),
+        let plans = if self.whole {
+            let [start, attempt] = [0, 1].map(|mode| self.plan_whole(&mut planner, buffers, mode, backward));
+            SolvePlans { start, attempt, resume: Plan::default(), finish: self.plan_finish(&mut planner, buffers) }
+        } else {
+            self.record_products(&mut planner, buffers, backward)
         };
         self.gpu.queue.write_buffer(&uniforms, 0, jobs.bytes());
         Ok(plans)
+    }
+
+    /// Trajectories that are solved whole: one dispatch starts them and makes as many attempts as fit into a submission,
+    /// another one goes on.
+    fn plan_whole(&self, planner: &mut Planner<'_>, buffers: &Buffers, mode: u32, backward: bool) -> Plan {
+        let mut job = self.control_job(buffers, mode, backward);
+        if mode == 0 {
+            let begin = self.kernels.get(&kernel::BEGIN, &[]);
+            let bound = [&buffers.clocks, &buffers.cursors, &buffers.row_status];
+            planner.add(&begin, &bound, job, flat(self.batch.div_ceil(64)));
+        }
+        let text = fused::Printer::new(&self.layers, self.problem.field.map(), self.tableau).solve();
+        let solve = self.kernels.printed(&kernel::ENSEMBLE_SOLVE, &text, &[]);
+        job.points = word(buffers.sizes.points);
+        job.x[3] = word(self.attempts_per_submission());
+        let bound = [
+            &buffers.clocks,
+            &buffers.cursors,
+            &self.theta,
+            &buffers.tape,
+            &buffers.steps,
+            &buffers.points,
+            &buffers.saves,
+        ];
+        planner.add(&solve, &bound, job, flat(self.batch.div_ceil(64)));
+        planner.take()
+    }
+
+    /// Attempts that are made layer by layer.
+    fn record_products(&self, planner: &mut Planner<'_>, buffers: &Buffers, backward: bool) -> SolvePlans {
+        SolvePlans {
+            start: self.plan_start(planner, buffers, backward),
+            attempt: self.plan_attempt(planner, buffers, backward),
+            resume: {
+                self.plan_control(planner, buffers, control::RESUME, backward);
+                planner.take()
+            },
+            finish: self.plan_finish(planner, buffers),
+        }
     }
 
     fn plan_start(&self, planner: &mut Planner<'_>, buffers: &Buffers, backward: bool) -> Plan {
@@ -638,7 +689,7 @@ impl Engine {
     /// [`Error::Memory`] when the tape outgrows a binding or the memory limit, [`Error::DeviceLost`].
     pub(crate) async fn solve(&mut self, backward: bool) -> Result<Outcome> {
         let mut plans = self.solve_plans(backward).await?;
-        let mut left = self.attempts + 2;
+        let mut left = self.expected_attempts();
         let mut begun = false;
         loop {
             let attempts = left.min(self.attempts_per_submission());
@@ -661,7 +712,7 @@ impl Engine {
                 self.accepted = outcome.most_accepted as usize;
                 return Ok(outcome);
             }
-            left = left.saturating_sub(attempts).max(8);
+            left = left.saturating_sub(attempts).max(self.more_attempts());
             if outcome.paused > 0 {
                 plans = self.make_room(backward).await?;
             }

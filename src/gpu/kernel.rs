@@ -84,6 +84,10 @@ kernels! {
     DENSE "dense" [CLOCK TIME ELEMENTARY ACTIVATION PRODUCT] [Read Read Read Write Write];
     DENSE_VJP_INPUT "dense_vjp_input" [CLOCK PRODUCT] [Read Read Read Read Write];
     DENSE_VJP_WEIGHTS "dense_vjp_weights" [CLOCK TIME PRODUCT] [Read Read Read Write];
+    ENSEMBLE_ADJOINT "ensemble_adjoint" [CLOCK TIME ELEMENTARY ACTIVATION INTERPOLANT GRID]
+        [Write Read Read Read Read Write Write];
+    ENSEMBLE_SOLVE "ensemble_solve" [CLOCK TIME CONTROLLER ELEMENTARY ACTIVATION ENSEMBLE INTERPOLANT GRID]
+        [Write Write Read Write Write Read Write];
     FINISH "finish" [CLOCK OUTCOME] [Read Write Read Write];
     GATHER "gather" [GRID] [Read Read Write];
     GRADIENT_NORM "gradient_norm" [OUTCOME ELEMENTARY] [Read Write];
@@ -104,7 +108,7 @@ kernels! {
     SETTLE "settle" [CLOCK GRID] [Read Write];
     STAGE_BAR "stage_bar" [CLOCK TIME INTERPOLANT GRID] [Read Read Read Read Read Read Write];
     UPDATE "update" [OUTCOME PARAMS GRID] [Read Read Read Write Write Write];
-    WALK "walk" [CLOCK TIME OUTCOME GRID] [Read Read Read Write];
+    WALK "walk" [CLOCK TIME OUTCOME GRID] [Read Read Read Read Write];
 }
 
 /// The constants that a problem prints before its kernels: what sizes arrays, and the method's tables.
@@ -177,9 +181,20 @@ impl Kernels {
 
     /// The kernel with its override constants, compiled the first time it is asked for.
     pub(crate) fn get(&self, kernel: &'static Kernel, constants: &[(&str, f64)]) -> Compiled {
-        let key = (kernel.name, self.prelude.clone(), format!("{constants:?}"));
+        self.printed(kernel, "", constants)
+    }
+
+    /// As [`Kernels::get`], with functions that were printed for the problem.
+    pub(crate) fn printed(&self, kernel: &'static Kernel, text: &str, constants: &[(&str, f64)]) -> Compiled {
+        let prelude = format!("{}{text}", self.prelude);
         let mut cache = self.gpu.cache.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        cache.entry(key).or_insert_with(|| compile(&self.gpu, kernel, &self.prelude, constants)).clone()
+        let key = (kernel.name, prelude, format!("{constants:?}"));
+        if let Some(compiled) = cache.get(&key) {
+            return compiled.clone();
+        }
+        let compiled = compile(&self.gpu, kernel, &key.1, constants);
+        cache.insert(key, compiled.clone());
+        compiled
     }
 }
 

@@ -18,10 +18,6 @@ const SKIPPED: u32 = 1;
 const ABORTED: u32 = 2;
 const INCOMPLETE: u32 = 3;
 
-/// Attempts and steps recorded beyond those that the last step took, so that a slightly longer solve needs no second
-/// submission.
-const SPARE: usize = 1;
-
 /// Trains a model on a device, at `f32`: the twin of [`Trainer`](crate::Trainer). The checkpoints are the same.
 ///
 /// Solve, loss, penalty, adjoint and update are one submission; the host reads 80 bytes back once a step.
@@ -470,7 +466,7 @@ impl GpuTrainer {
 
     /// Attempts and walk segments to record, from what the last step took.
     fn expected(&self, plans: &TrainPlans) -> (usize, usize) {
-        (self.engine.attempts + SPARE, (self.engine.accepted + SPARE).div_ceil(plans.walk.stride))
+        (self.engine.expected_attempts(), (self.engine.accepted + 1).div_ceil(plans.walk.stride))
     }
 
     /// The parameters of the next steps, for the device to take.
@@ -589,7 +585,7 @@ impl GpuTrainer {
             let mut encoder = self.engine.encoder();
             if outcome.unfinished > 0 {
                 let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-                for _ in 0..self.engine.attempts_per_submission().min(self.engine.attempts.max(8)) {
+                for _ in 0..self.engine.more_attempts() {
                     plans.solve.attempt.encode(&mut pass);
                 }
             }
@@ -662,6 +658,7 @@ impl GpuTrainer {
         let mut encoder = self.engine.encoder();
         self.encode_inputs(&mut encoder)?;
         let mut begun = false;
+        let mut attempts = self.engine.expected_attempts();
         loop {
             {
                 let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
@@ -672,7 +669,7 @@ impl GpuTrainer {
                     plans.prologue.encode(&mut pass);
                     plans.solve.start.encode(&mut pass);
                 }
-                for _ in 0..self.engine.attempts_per_submission().min(self.engine.attempts + SPARE) {
+                for _ in 0..attempts.min(self.engine.attempts_per_submission()) {
                     plans.solve.attempt.encode(&mut pass);
                 }
                 plans.solve.finish.encode(&mut pass);
@@ -687,6 +684,7 @@ impl GpuTrainer {
                 self.engine.attempts = (outcome.accepted + outcome.rejected) as usize;
                 return Ok(outcome);
             }
+            attempts = self.engine.more_attempts();
             encoder = self.engine.encoder();
         }
     }
