@@ -11,40 +11,10 @@
 
 const START = 0u;
 
-fn load_state(slot: u32, row: u32) -> State {
-    var y: State;
-    for (var d = 0u; d < DIM; d++) {
-        y[d] = tape[(slot * job.rows + row) * DIM + d];
-    }
-    return y;
-}
-
-fn store_state(slot: u32, row: u32, y: State) {
-    for (var d = 0u; d < DIM; d++) {
-        tape[(slot * job.rows + row) * DIM + d] = y[d];
-    }
-}
-
-fn save_state(point: u32, row: u32, y: State) {
-    for (var d = 0u; d < DIM; d++) {
-        saves[(point * job.rows + row) * DIM + d] = y[d];
-    }
-}
-
-// The mean of the squares of `x` in units of the tolerances at `y` and `y1`.
-fn mean_square(x: State, y: State, y1: State) -> f32 {
-    var sum = 0.0;
-    for (var d = 0u; d < DIM; d++) {
-        let r = x[d] / fma(job.rtol, max(abs(y[d]), abs(y1[d])), job.atol);
-        sum += r * r;
-    }
-    return sum / f32(DIM);
-}
-
 // The first step's length: `control_ensemble` and the kernels before it in one.
-fn start(clock: ptr<function, Clock>, y: State, row: u32) {
-    let d0 = mean_square(y, y, y);
-    let d1 = mean_square(K[0], y, y);
+fn start(clock: ptr<function, Clock>, y: State) {
+    let d0 = sum_of_squares(y, y, y) / f32(DIM);
+    let d1 = sum_of_squares(K[0], y, y) / f32(DIM);
     if !(is_finite(d0) && is_finite(d1)) {
         (*clock).status = NON_FINITE;
         return;
@@ -56,33 +26,8 @@ fn start(clock: ptr<function, Clock>, y: State, row: u32) {
     (*clock).nfe += 1u;
     let slope = sqrt(d1);
     let trial = initial_trial(sqrt(d0), slope);
-    let d = share_to_ticks(trial);
-    let h = ticks_to_share(d) * job.span;
-    var moved: State;
-    for (var i = 0u; i < DIM; i++) {
-        moved[i] = fma(h, K[0][i], y[i]);
-    }
-    let there = field(node_time((*clock).t, d, 1.0, job.t0, job.span), moved);
-    var change: State;
-    for (var i = 0u; i < DIM; i++) {
-        change[i] = there[i] - K[0][i];
-    }
-    (*clock).h = initial_step(trial, slope, sqrt(mean_square(change, y, y)));
-}
-
-fn save_within(cursor: Cursor, row: u32, y: State, y1: State) {
-    for (var p = 0u; p < job.points; p++) {
-        let point = points[p];
-        if !covers(cursor.t, cursor.d, point) {
-            continue;
-        }
-        if ticks_equal(point, ticks_add(cursor.t, cursor.d)) {
-            save_state(p, row, y1);
-        } else {
-            let share = ticks_to_share(ticks_sub(point, cursor.t)) / ticks_to_share(cursor.d);
-            save_state(p, row, interpolate(cursor.h, y, share));
-        }
-    }
+    let change = trial_change(aim(*clock, share_to_ticks(trial), 0u), y);
+    (*clock).h = initial_step(trial, slope, sqrt(sum_of_squares(change, y, y) / f32(DIM)));
 }
 
 @compute @workgroup_size(64)
@@ -109,12 +54,8 @@ fn main(
     var first = clock.was_rejected;
     if job.mode == START {
         first = 0u;
-        for (var p = 0u; p < job.points; p++) {
-            if ticks_equal(points[p], clock.t) {
-                save_state(p, row, y);
-            }
-        }
-        start(&clock, y, row);
+        save_at_start(clock.t, row, y);
+        start(&clock, y);
     }
     var cursor = ensemble_aim(&clock, true, first);
     for (var attempt = 0u; attempt < job.x.w; attempt++) {
@@ -128,7 +69,7 @@ fn main(
         save_within(cursor, row, y, y1);
         var error = 0.0;
         if !has(FIXED) {
-            error = sqrt(mean_square(stage_error(cursor.h), y, y1));
+            error = sqrt(sum_of_squares(stage_error(cursor.h), y, y1) / f32(DIM));
         }
         let accepted = ensemble_judge(&clock, cursor, error);
         if accepted {

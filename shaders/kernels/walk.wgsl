@@ -3,8 +3,7 @@
 @group(0) @binding(1) var<storage, read> clocks: array<Clock>;
 @group(0) @binding(2) var<storage, read> steps: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read> outcome: Outcome;
-@group(0) @binding(4) var<storage, read> row_status: array<u32>;
-@group(0) @binding(5) var<storage, read_write> cursors: array<Cursor>;
+@group(0) @binding(4) var<storage, read_write> cursors: array<Cursor>;
 
 const BEGIN = 0u;
 // u.x: position since the last checkpoint was restored.
@@ -42,8 +41,7 @@ fn main(
     let left = cursors[c].step;
     switch job.mode {
         case BEGIN: {
-            let failed = job.per_row == 1u && !is_alive(row_status[c]);
-            let count = select(clocks[c].accepted, 0u, outcome.unfinished > 0u || failed);
+            let count = select(clocks[c].accepted, 0u, outcome.unfinished > 0u);
             cursors[c] = Cursor(vec2<u32>(), vec2<u32>(), 0.0, 2u, 1u, 0u, 1u, 0u, 0u, count);
         }
         case BACK: {

@@ -110,10 +110,10 @@ impl Engine {
         let cursors = &buffers.walk_cursors;
         let points = if self.every_step() { 0 } else { self.walk_points() };
         let walking = Context { cursors, tape: &buffers.tape, rows: self.batch, keep: true, points };
-        self.plan_aim(planner, buffers, walk::BEGIN, 0, stride);
         if self.walks_whole(self.purpose.penalty) {
             return self.plan_whole_walk(planner, buffers);
         }
+        self.plan_aim(planner, buffers, walk::BEGIN, 0, stride);
         self.plan_bar(planner, buffers, walking, update::CLEAR, &[]);
         let begin = planner.take();
         let again = Context { keep: false, ..walking };
@@ -130,14 +130,14 @@ impl Engine {
             self.plan_injection(planner, buffers);
         }
         let segment = planner.take();
+        let remaining = self.kernels.get(&kernel::REMAINING, &[]);
+        planner.add(&remaining, &[&buffers.walk_cursors, &self.outcome], self.job(self.batch), [1, 1, 1]);
         self.plan_sum(planner, buffers);
         WalkPlans { begin, segment, end: planner.take(), stride }
     }
 
-    /// What is still to be walked, and the sum of the gradient's parts.
+    /// The sum of the gradient's parts.
     fn plan_sum(&self, planner: &mut Planner<'_>, buffers: &Buffers) {
-        let remaining = self.kernels.get(&kernel::REMAINING, &[]);
-        planner.add(&remaining, &[&buffers.walk_cursors, &self.outcome], self.job(self.batch), [1, 1, 1]);
         let reduce = self.kernels.get(&kernel::REDUCE, &[]);
         let mut job = self.job(self.batch);
         job.u = [word(self.splits(self.batch)), word(self.parameters), 0, 0];
@@ -147,15 +147,18 @@ impl Engine {
     /// The walk of whole trajectories: one dispatch, and one that puts the initial states' cotangents where a walk layer
     /// by layer has them.
     fn plan_whole_walk(&self, planner: &mut Planner<'_>, buffers: &Buffers) -> WalkPlans {
+        let counts = self.kernels.get(&kernel::WALK_COUNTS, &[]);
+        let bound = [&buffers.clocks, &buffers.row_status, &self.outcome, &buffers.norms];
+        planner.add(&counts, &bound, self.job(self.batch), flat(self.batch.div_ceil(64)));
         let begin = planner.take();
         let map = self.problem.field.map();
         let text = fused::Printer::new(&self.layers, map, self.tableau).adjoint(self.interior());
-        let adjoint = self.kernels.printed(&kernel::ENSEMBLE_ADJOINT, &text, &[]);
+        let adjoint = self.kernels.printed(&kernel::WHOLE_ADJOINT, &text, &[]);
         let mut job = self.job(self.batch);
         job.points = word(self.walk_points());
         job.u[1] = word(self.parameters);
         let bound = [
-            &buffers.walk_cursors,
+            &buffers.norms,
             &self.theta,
             &buffers.tape,
             &buffers.steps,
@@ -179,7 +182,7 @@ impl Engine {
         job.mode = mode;
         job.stride = word(stride);
         job.u = [word(position), word(3 + buffers.sizes.steps.div_ceil(stride)), 0, 0];
-        let bound = [&buffers.clocks, &buffers.steps, &self.outcome, &buffers.row_status, &buffers.walk_cursors];
+        let bound = [&buffers.clocks, &buffers.steps, &self.outcome, &buffers.walk_cursors];
         planner.add(&aim, &bound, job, flat(self.clocks().div_ceil(64)));
     }
 

@@ -22,6 +22,9 @@ const FIRST_STEPS: usize = 32;
 /// Attempts that are recorded for the first solve; later ones know from the one before.
 const FIRST_ATTEMPTS: usize = 8;
 
+/// Invocations of the largest workgroup that every device has.
+const WORKGROUP: usize = 256;
+
 /// Multiply-adds that a submission may hold, so that no driver takes it for a hang: some 50 ms.
 const BUDGET: f64 = 2e11;
 const SOFTWARE_BUDGET: f64 = 2e10;
@@ -121,7 +124,7 @@ pub(crate) struct Engine {
     pub(crate) widest: usize,
     pub(crate) buffers: Option<Buffers>,
     plans: HashMap<(usize, bool), SolvePlans>,
-    /// Whether each trajectory is solved whole in one invocation.
+    /// Whether the field is small enough for trajectories to be solved whole, and that is wanted.
     pub(crate) whole: bool,
     /// Counts how often the buffers were made anew, and with them every plan became stale.
     pub(crate) generation: u64,
@@ -181,7 +184,7 @@ impl Engine {
             problem: problem.clone(),
             options: options.clone(),
             tableau,
-            whole: options.layout == Layout::Ensemble && fused::is_small(&layers),
+            whole: fused::is_small(&layers),
             layers,
             kernels: Kernels::new(gpu, tableau),
             parameters,
@@ -242,13 +245,13 @@ impl Engine {
 
     /// Attempts to record after a solve's start, from what the last one took; one more, so that a slightly longer solve
     /// needs no second submission.
-    pub(crate) const fn expected_attempts(&self) -> usize {
-        if self.whole { 0 } else { self.attempts + 1 }
+    pub(crate) fn expected_attempts(&self) -> usize {
+        if self.solves_whole(self.batch) { 0 } else { self.attempts + 1 }
     }
 
     /// Attempts to record where those were not enough.
-    pub(crate) const fn more_attempts(&self) -> usize {
-        if self.whole { 1 } else { 8 }
+    pub(crate) fn more_attempts(&self) -> usize {
+        if self.solves_whole(self.batch) { 1 } else { 8 }
     }
 
     /// Attempts, or steps of a walk, that fit into one submission.
@@ -258,6 +261,20 @@ impl Engine {
         {
             (budget / self.attempt_work().max(1.0)).clamp(1.0, 256.0) as usize
         }
+    }
+
+    /// Rows that are worked on layer by layer.
+    fn layered_rows(&self, rows: usize, purpose: Purpose) -> usize {
+        let solved_whole = self.solves_whole(rows) && self.options.save_at != SaveAt::Dense;
+        if !solved_whole || (purpose.backward && !self.walks_whole(purpose.penalty)) {
+            return rows;
+        }
+        purpose.penalty.filter(|_| purpose.backward).map_or(0, |p| penalised_rows(rows, p.fraction))
+    }
+
+    /// Whether each trajectory is solved whole in one invocation. In lockstep one workgroup has to hold the batch.
+    pub(crate) fn solves_whole(&self, rows: usize) -> bool {
+        self.whole && (self.per_row() || rows <= WORKGROUP)
     }
 
     /// What the buffers have to hold for a batch.
@@ -277,6 +294,7 @@ impl Engine {
             stages: self.tableau.stages(),
             parameters: self.parameters,
             per_row: self.per_row(),
+            layered: self.layered_rows(rows, purpose),
             steps: if recorded { steps } else { 1 },
             slots: 3 + if recorded { steps.div_ceil(stride) + segment } else { 0 },
             points: points + probes,
@@ -452,7 +470,7 @@ impl Engine {
         let mut jobs = Jobs::default();
         let uniforms = uniform_buffer(&self.gpu);
         let mut planner = Planner { gpu: &self.gpu, jobs: &mut jobs, uniforms: &uniforms, plan: Plan::default() };
-        let plans = if self.whole {
+        let plans = if self.solves_whole(self.batch) {
             let [start, attempt] = [0, 1].map(|mode| self.plan_whole(&mut planner, buffers, mode, backward));
             SolvePlans { start, attempt, resume: Plan::default(), finish: self.plan_finish(&mut planner, buffers) }
         } else {
@@ -472,19 +490,35 @@ impl Engine {
             planner.add(&begin, &bound, job, flat(self.batch.div_ceil(64)));
         }
         let text = fused::Printer::new(&self.layers, self.problem.field.map(), self.tableau).solve();
-        let solve = self.kernels.printed(&kernel::ENSEMBLE_SOLVE, &text, &[]);
         job.points = word(buffers.sizes.points);
         job.x[3] = word(self.attempts_per_submission());
-        let bound = [
-            &buffers.clocks,
-            &buffers.cursors,
-            &self.theta,
-            &buffers.tape,
-            &buffers.steps,
-            &buffers.points,
-            &buffers.saves,
-        ];
-        planner.add(&solve, &bound, job, flat(self.batch.div_ceil(64)));
+        if self.per_row() {
+            let solve = self.kernels.printed(&kernel::ENSEMBLE_SOLVE, &text, &[]);
+            let bound = [
+                &buffers.clocks,
+                &buffers.cursors,
+                &self.theta,
+                &buffers.tape,
+                &buffers.steps,
+                &buffers.points,
+                &buffers.saves,
+            ];
+            planner.add(&solve, &bound, job, flat(self.batch.div_ceil(64)));
+        } else {
+            let solve = self.kernels.printed(&kernel::LOCKSTEP_SOLVE, &text, &[]);
+            let bound = [
+                &buffers.clocks,
+                &buffers.row_status,
+                &self.theta,
+                &buffers.tape,
+                &buffers.steps,
+                &buffers.points,
+                &buffers.saves,
+            ];
+            planner.add(&solve, &bound, job, [1, 1, 1]);
+            // The kernels after it find the state by the cursor.
+            self.plan_control(planner, buffers, control::AIM, backward);
+        }
         planner.take()
     }
 
@@ -808,6 +842,7 @@ pub(crate) mod control {
     pub(crate) const CHANGE: u32 = 1;
     pub(crate) const ATTEMPT: u32 = 2;
     pub(crate) const RESUME: u32 = 3;
+    pub(crate) const AIM: u32 = 4;
 }
 
 /// Modes of the kernel `row_norm`.

@@ -11,7 +11,7 @@ use super::kernel::literal;
 use crate::spec::{InputMap, Layer, Tableau};
 
 /// The most features of a state that is kept in registers.
-const WIDEST_STATE: usize = 8;
+const WIDEST_STATE: usize = 4;
 
 /// The most parameters whose gradient an invocation keeps to itself.
 const MOST_PARAMETERS: usize = 1024;
@@ -28,7 +28,8 @@ pub(crate) fn has_small_gradient(layers: &[Layer]) -> bool {
     is_small(layers) && layers.iter().map(Layer::parameter_count).sum::<usize>() <= MOST_PARAMETERS
 }
 
-/// The constants and functions of a problem, for the kernels `ensemble_solve` and `ensemble_adjoint`.
+/// The constants and functions of a problem, for the kernels `ensemble_solve`, `lockstep_solve` and
+/// `whole_adjoint`.
 #[derive(Debug)]
 pub(crate) struct Printer<'a> {
     layers: &'a [Layer],

@@ -54,11 +54,13 @@ modules! {
     GRID "grid";
     INTERPOLANT "interpolant";
     JOB "job";
+    LOCKSTEP "lockstep";
     OUTCOME "outcome";
     PARAMS "params";
     PHILOX "philox";
     PRODUCT "product";
     TIME "time";
+    WHOLE "whole";
 }
 
 macro_rules! kernels {
@@ -80,18 +82,18 @@ kernels! {
     BEGIN "begin" [CLOCK TIME CONTROLLER ELEMENTARY GRID] [Write Write Write];
     COMBINE "combine" [CLOCK GRID] [Read Read Write Read Write Write];
     CONTROL_ENSEMBLE "control_ensemble" [CLOCK TIME CONTROLLER ELEMENTARY ENSEMBLE GRID] [Write Write Write Read Write];
-    CONTROL_LOCKSTEP "control_lockstep" [CLOCK TIME CONTROLLER ELEMENTARY] [Write Write Write Read Write];
+    CONTROL_LOCKSTEP "control_lockstep" [CLOCK TIME CONTROLLER ELEMENTARY LOCKSTEP] [Write Write Write Read Write];
     DENSE "dense" [CLOCK TIME ELEMENTARY ACTIVATION PRODUCT] [Read Read Read Write Write];
     DENSE_VJP_INPUT "dense_vjp_input" [CLOCK PRODUCT] [Read Read Read Read Write];
     DENSE_VJP_WEIGHTS "dense_vjp_weights" [CLOCK TIME PRODUCT] [Read Read Read Write];
-    ENSEMBLE_ADJOINT "ensemble_adjoint" [CLOCK TIME ELEMENTARY ACTIVATION INTERPOLANT GRID]
-        [Write Read Read Read Read Write Write];
-    ENSEMBLE_SOLVE "ensemble_solve" [CLOCK TIME CONTROLLER ELEMENTARY ACTIVATION ENSEMBLE INTERPOLANT GRID]
+    ENSEMBLE_SOLVE "ensemble_solve" [CLOCK TIME CONTROLLER ELEMENTARY ACTIVATION ENSEMBLE INTERPOLANT WHOLE GRID]
         [Write Write Read Write Write Read Write];
     FINISH "finish" [CLOCK OUTCOME] [Read Write Read Write];
     GATHER "gather" [GRID] [Read Read Write];
     GRADIENT_NORM "gradient_norm" [OUTCOME ELEMENTARY] [Read Write];
     INJECT "inject" [CLOCK GRID] [Read Read Read Write];
+    LOCKSTEP_SOLVE "lockstep_solve" [CLOCK TIME CONTROLLER ELEMENTARY ACTIVATION LOCKSTEP INTERPOLANT WHOLE]
+        [Write Write Read Write Write Read Write];
     LOSS "loss" [CLOCK OUTCOME ELEMENTARY GRID] [Read Read Read Read Write Write];
     LOSS_SUM "loss_sum" [OUTCOME] [Read Write];
     NEXT_STEP "next_step" [OUTCOME PARAMS] [Read Read Write Write];
@@ -108,7 +110,10 @@ kernels! {
     SETTLE "settle" [CLOCK GRID] [Read Write];
     STAGE_BAR "stage_bar" [CLOCK TIME INTERPOLANT GRID] [Read Read Read Read Read Read Write];
     UPDATE "update" [OUTCOME PARAMS GRID] [Read Read Read Write Write Write];
-    WALK "walk" [CLOCK TIME OUTCOME GRID] [Read Read Read Read Write];
+    WALK "walk" [CLOCK TIME OUTCOME GRID] [Read Read Read Write];
+    WALK_COUNTS "walk_counts" [CLOCK OUTCOME GRID] [Read Read Read Write];
+    WHOLE_ADJOINT "whole_adjoint" [CLOCK TIME ELEMENTARY ACTIVATION INTERPOLANT GRID]
+        [Read Read Read Read Read Write Write];
 }
 
 /// The constants that a problem prints before its kernels: what sizes arrays, and the method's tables.

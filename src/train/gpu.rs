@@ -18,6 +18,9 @@ const SKIPPED: u32 = 1;
 const ABORTED: u32 = 2;
 const INCOMPLETE: u32 = 3;
 
+/// Nothing is kept for gradients.
+const EVALUATION: Purpose = Purpose { backward: false, penalty: None };
+
 /// Trains a model on a device, at `f32`: the twin of [`Trainer`](crate::Trainer). The checkpoints are the same.
 ///
 /// Solve, loss, penalty, adjoint and update are one submission; the host reads 80 bytes back once a step.
@@ -198,7 +201,7 @@ impl GpuTrainer {
     /// # Errors
     /// As [`GpuTrainer::step`], but failed trajectories are counted, not an error.
     pub async fn evaluate(&mut self, batch: &Batch<'_, f32>) -> Result<Evaluation> {
-        let count = self.load(batch, Purpose { backward: self.needs_cotangents(), penalty: None }).await?;
+        let count = self.load(batch, EVALUATION).await?;
         let outcome = self.solve_and_measure(count, true).await?;
         Ok(evaluation(&outcome, count))
     }
@@ -208,7 +211,7 @@ impl GpuTrainer {
     /// # Errors
     /// As [`GpuTrainer::step_on`].
     pub async fn evaluate_on(&mut self, data: &mut GpuData, samples: &[u32]) -> Result<Evaluation> {
-        self.gather(data, samples, Purpose { backward: self.needs_cotangents(), penalty: None }).await?;
+        self.gather(data, samples, EVALUATION).await?;
         let outcome = self.solve_and_measure(samples.len(), true).await?;
         Ok(evaluation(&outcome, samples.len()))
     }
@@ -220,7 +223,7 @@ impl GpuTrainer {
     /// [`Error::Shape`] and [`Error::NonFinite`] for inputs that do not fit the model; [`Error::DeviceLost`].
     pub async fn predict(&mut self, inputs: &[f32]) -> Result<Vec<f32>> {
         let count = self.config.model.check_inputs(inputs)?;
-        self.reserve(count, Purpose { backward: self.needs_cotangents(), penalty: None }).await?;
+        self.reserve(count, EVALUATION).await?;
         let batch = self.batch()?;
         self.engine.gpu.queue.write_buffer(&batch.inputs, 0, bytemuck::cast_slice(inputs));
         self.solve_and_measure(count, false).await?;
@@ -332,11 +335,6 @@ impl GpuTrainer {
 
     fn purpose(&self) -> Purpose {
         Purpose { backward: true, penalty: self.config.regularizer.lower(self.steps).penalty }
-    }
-
-    /// Without a head, the loss writes its cotangents where the solver keeps those of saved states.
-    const fn needs_cotangents(&self) -> bool {
-        self.parts.head.is_none()
     }
 
     fn batch(&self) -> Result<&BatchBuffers> {

@@ -45,7 +45,7 @@ impl BatchBuffers {
             inputs: create(gpu, "batch inputs", 4 * (rows * parts.inputs) as u64, poison),
             targets: create(gpu, "batch targets", outputs.max(4 * rows as u64), poison),
             outputs: create(gpu, "outputs", own, poison),
-            outputs_bar: create(gpu, "outputs_bar", own, poison),
+            outputs_bar: create(gpu, "outputs_bar", outputs, poison),
             row_losses: create(gpu, "row losses", 8 * rows as u64, poison),
         })
         .await
@@ -107,7 +107,7 @@ impl Recorder<'_> {
         self.encoder(&mut planner)?;
         let prologue = planner.take();
         self.outputs(&mut planner)?;
-        self.loss(&mut planner)?;
+        self.loss(&mut planner, true)?;
         self.head_vjp(&mut planner)?;
         if let Some(penalty) = penalty {
             self.engine.plan_penalty(&mut planner, buffers, penalty);
@@ -136,7 +136,7 @@ impl Recorder<'_> {
         let prologue = planner.take();
         self.outputs(&mut planner)?;
         let outputs = planner.take();
-        self.loss(&mut planner)?;
+        self.loss(&mut planner, false)?;
         let loss = planner.take();
         gpu.queue.write_buffer(&uniforms, 0, jobs.bytes());
         Ok(EvaluationPlans { prologue, solve, outputs, loss })
@@ -180,7 +180,8 @@ impl Recorder<'_> {
         Ok(())
     }
 
-    fn loss(&self, planner: &mut Planner<'_>) -> Result<()> {
+    /// The loss and the outputs' cotangents, which without a head are those of the saved states in `training`.
+    fn loss(&self, planner: &mut Planner<'_>, training: bool) -> Result<()> {
         let buffers = self.engine.held()?;
         let rows = self.engine.batch;
         let loss = self.engine.kernels.get(&LOSS, &[]);
@@ -192,8 +193,8 @@ impl Recorder<'_> {
         };
         job.points = word(self.parts.times);
         job.outputs = word(self.parts.outputs);
-        // Without a head the saved states' cotangents are the outputs', but an evaluation has none.
-        let outputs_bar = if self.parts.head.is_some() { &self.batch.outputs_bar } else { &buffers.saves_bar };
+        let own = self.parts.head.is_some() || !training;
+        let outputs_bar = if own { &self.batch.outputs_bar } else { &buffers.saves_bar };
         let bound = [
             &buffers.row_status,
             self.batch.outputs(self.engine, self.parts)?,

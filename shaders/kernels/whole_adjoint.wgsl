@@ -1,7 +1,7 @@
 // The backward walk of whole trajectories: each invocation takes rows of its own, one after the other, keeps its part of
 // the gradient to itself, and the workgroup adds its invocations' parts in a fixed order.
 
-@group(0) @binding(1) var<storage, read_write> cursors: array<Cursor>;
+@group(0) @binding(1) var<storage, read> counts: array<vec2<f32>>;
 @group(0) @binding(2) var<storage, read> theta: array<f32>;
 @group(0) @binding(3) var<storage, read> tape: array<f32>;
 @group(0) @binding(4) var<storage, read> steps: array<vec4<u32>>;
@@ -56,14 +56,15 @@ fn seed_saves(cursor: Cursor, row: u32, bar: ptr<function, State>) -> State {
 }
 
 fn walk_row(row: u32) {
-    let count = cursors[row].step;
+    let count = u32(counts[row].x);
     if count == 0u {
         return;
     }
+    let clock_count = select(1u, job.rows, job.per_row == 1u);
     var bar: State;
     for (var back = 0u; back < count; back++) {
         let step = count - 1u - back;
-        let entry = steps[step * job.rows + row];
+        let entry = steps[step * clock_count + row * job.per_row];
         let h = ticks_to_share(entry.zw) * job.span;
         let cursor = Cursor(entry.xy, entry.zw, h, 2u + step, 1u, 0u, 1u, 1u, 1u, step);
         let y = load_state(cursor.origin, row);
@@ -74,7 +75,6 @@ fn walk_row(row: u32) {
             bar[d] += start_bar[d];
         }
     }
-    cursors[row].step = 0u;
     // Everything saved of this row has been taken up: its first slot has room for the cotangent of its initial state.
     for (var d = 0u; d < DIM; d++) {
         saves_bar[row * DIM + d] = bar[d];
