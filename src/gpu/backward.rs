@@ -156,6 +156,7 @@ impl Engine {
         let adjoint = self.kernels.printed(&kernel::WHOLE_ADJOINT, &text, &[]);
         let mut job = self.job(self.batch);
         job.points = word(self.walk_points());
+        job.inputs = word(fused::hidden_units(&self.layers));
         job.u[1] = word(self.parameters);
         let bound = [
             &buffers.norms,

@@ -492,6 +492,7 @@ impl Engine {
         let text = fused::Printer::new(&self.layers, self.problem.field.map(), self.tableau).solve();
         job.points = word(buffers.sizes.points);
         job.x[3] = word(self.attempts_per_submission());
+        job.inputs = word(fused::hidden_units(&self.layers));
         if self.per_row() {
             let solve = self.kernels.printed(&kernel::ENSEMBLE_SOLVE, &text, &[]);
             let bound = [

@@ -19,8 +19,12 @@ const MOST_PARAMETERS: usize = 1024;
 /// Whether a field is small enough to be solved whole.
 pub(crate) fn is_small(layers: &[Layer]) -> bool {
     let dim = layers.first().map_or(0, |l| l.inputs);
-    let hidden = layers.first().map_or(0, |l| l.outputs);
-    layers.len() <= 2 && dim <= WIDEST_STATE && (layers.len() == 1 || hidden <= 512)
+    layers.len() <= 2 && dim <= WIDEST_STATE && (layers.len() == 1 || hidden_units(layers) <= 512)
+}
+
+/// What the job of a kernel with such a field says in `inputs`: the number of hidden units.
+pub(crate) fn hidden_units(layers: &[Layer]) -> usize {
+    layers.first().map_or(0, |l| l.outputs)
 }
 
 /// Whether its gradient is small enough too.
@@ -107,6 +111,12 @@ impl<'a> Printer<'a> {
         line!(self, "{indent}{name} += {};", at(layer.rows() - 1));
     }
 
+    /// The number of hidden units comes from the job: a driver that knew it would unroll the loop in each of the stages,
+    /// and compile for seconds.
+    fn hidden_loop(&mut self) {
+        line!(self, "    for (var j = 0u; j < job.inputs; j++) {{");
+    }
+
     fn field(&mut self) {
         line!(self, "fn field(t: f32, y: State) -> State {{");
         self.map_input();
@@ -120,7 +130,7 @@ impl<'a> Printer<'a> {
                 for o in 0..last.outputs {
                     line!(self, "    var z{o} = 0.0;");
                 }
-                line!(self, "    for (var j = 0u; j < {}u; j++) {{", hidden.outputs);
+                self.hidden_loop();
                 self.unit("        ", "z", hidden, "j");
                 line!(self, "        let a = activate({}u, z).x;", activation(hidden.activation));
                 let (offset, outputs) = (last.offset, last.outputs);
@@ -166,7 +176,7 @@ impl<'a> Printer<'a> {
                     }
                     line!(self, "    THETA_BAR[{}u] += k_bar[{o}];", at + (last.rows() - 1) * outputs + o);
                 }
-                line!(self, "    for (var j = 0u; j < {}u; j++) {{", hidden.outputs);
+                self.hidden_loop();
                 self.unit("        ", "z", hidden, "j");
                 line!(self, "        let a = activate({}u, z);", activation(hidden.activation));
                 line!(self, "        var a_bar = 0.0;");
