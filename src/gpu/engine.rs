@@ -692,7 +692,7 @@ impl Engine {
         c: f64,
         flags: u32,
     ) {
-        let dense = self.kernels.get(&kernel::DENSE, &[]);
+        let dense = self.kernels.product(&kernel::DENSE);
         let slot = if context.keep { stage } else { 0 };
         for (l, layer) in self.layers.iter().enumerate() {
             let mut job = self.job(context.rows);
@@ -714,7 +714,7 @@ impl Engine {
                 (&buffers.inputs[l + 1], &buffers.derivatives[l + 1])
             };
             let bound = [context.cursors, &self.theta, &buffers.inputs[l], output, derivative];
-            planner.add(&dense, &bound, job, dense_grid(context.rows, layer.outputs));
+            planner.add(&dense, &bound, job, self.kernels.product_grid(context.rows, layer.outputs, 1));
         }
     }
 
@@ -858,11 +858,6 @@ pub(crate) mod norm {
 /// The number of an activation in the shaders.
 pub(crate) fn activation(activation: Activation) -> u32 {
     word(Activation::ALL.iter().position(|a| *a == activation).unwrap_or(0))
-}
-
-/// Workgroups of a dense layer: tiles of 32 outputs and 32 rows.
-pub(crate) fn dense_grid(rows: usize, outputs: usize) -> [u32; 3] {
-    [word(outputs.div_ceil(32)), word(rows.div_ceil(32)), 1]
 }
 
 /// Rows with a penalty: as the native engine has it, whole tiles of 32.
