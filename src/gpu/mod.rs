@@ -6,6 +6,7 @@
 
 mod backward;
 mod buffers;
+mod check;
 mod context;
 mod engine;
 mod job;
@@ -15,6 +16,7 @@ mod plan;
 mod readback;
 mod solver;
 
+pub use check::SelfCheck;
 pub use context::{AdapterSummary, Gpu, Pick};
 pub use readback::traffic;
 pub use solver::GpuSolver;
