@@ -50,7 +50,9 @@ impl Device {
     pub fn multiply_adds(model: &NeuralOde, batch: usize) -> u64 {
         let tableau = model.options.method.tableau();
         let evaluations = tableau.stages() - usize::from(tableau.fsal());
-        let field: u64 = model.problem.field.layers().map(|layer| layer.inputs as u64 * layer.outputs as u64).sum();
+        let layers = model.problem.field.layers();
+        let field = layers
+            .fold(0, |sum: u64, layer| sum.saturating_add((layer.inputs as u64).saturating_mul(layer.outputs as u64)));
         field.saturating_mul(batch as u64).saturating_mul(evaluations as u64)
     }
 
