@@ -237,7 +237,7 @@ impl Prepared {
     fn hold(&self, learner: &mut impl Learner<Scalar = f32>) -> fewsteps::Result<()> {
         let Answer::States(states) = &self.target else { return learner.hold(&self.as_batch()) };
         let (batch, width) = (self.batch(), self.config.model.output_width());
-        let times = states.len() / (batch * width);
+        let times = states.len() / (batch * width).max(1);
         let state = |row: usize, time: usize| &states[(time * batch + row) * width..][..width];
         let rows = (0..batch).flat_map(|row| (0..times).flat_map(move |time| state(row, time)));
         let held: Vec<f32> = rows.copied().collect();
