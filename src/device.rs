@@ -129,8 +129,7 @@ mod tests {
         let fsal = model([3, 7, 3], Method::Tsit5);
         assert_eq!(Device::multiply_adds(&fsal, 5), 5 * 42 * 6, "the seventh stage is the next step's first");
         assert_eq!(Device::multiply_adds(&model([3, 7, 3], Method::Heun), 5), 5 * 42 * 2, "both stages");
-        let huge = model([usize::MAX, 1, 1], Method::Tsit5);
-        assert_eq!(Device::multiply_adds(&huge, usize::MAX), u64::MAX, "saturates");
+        assert_eq!(Device::multiply_adds(&fsal, usize::MAX), u64::MAX, "saturates");
     }
 
     #[test]
