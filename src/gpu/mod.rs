@@ -6,6 +6,7 @@
 
 mod backward;
 mod buffers;
+mod check;
 mod context;
 mod engine;
 mod fused;
@@ -16,6 +17,7 @@ mod plan;
 mod readback;
 mod solver;
 
+pub use check::SelfCheck;
 pub use context::{AdapterSummary, Gpu, Pick};
 pub use readback::traffic;
 pub use solver::GpuSolver;
