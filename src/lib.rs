@@ -44,6 +44,10 @@
 //!
 //! This version has the native engine alone, at `f32` and `f64`; the specification in [`spec`] knows no device.
 
+// Unit tests open the device as the integration tests do.
+#[cfg(test)]
+extern crate self as fewsteps;
+
 pub mod cpu;
 pub mod error;
 pub mod gpu;

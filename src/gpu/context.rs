@@ -237,11 +237,9 @@ impl Gpu {
         let value = work();
         let validation = validation.pop();
         let memory = memory.pop();
-        for error in [validation.await, memory.await] {
-            if let Some(error) = error {
-                self.check_lost()?;
-                return Err(Error::Device { reason: error.to_string() });
-            }
+        if let Some(error) = [validation.await, memory.await].into_iter().flatten().next() {
+            self.check_lost()?;
+            return Err(Error::Device { reason: error.to_string() });
         }
         Ok(value)
     }

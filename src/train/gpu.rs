@@ -14,9 +14,9 @@ use crate::gpu::{
 use crate::spec::{OptimizerState, PenaltyAt, PenaltyStep, Regularizer, Rule};
 
 /// Values of `Outcome::skipped`, as `shaders/kernels/gradient_norm.wgsl` has them.
-const SKIPPED: u32 = 1;
-const ABORTED: u32 = 2;
-const INCOMPLETE: u32 = 3;
+pub(crate) const SKIPPED: u32 = 1;
+pub(crate) const ABORTED: u32 = 2;
+pub(crate) const INCOMPLETE: u32 = 3;
 
 /// Attempts and steps recorded beyond those that the last step took, so that a slightly longer solve needs no second
 /// submission.
