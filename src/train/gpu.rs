@@ -111,6 +111,7 @@ impl GpuTrainer {
             indices: None,
             config,
         };
+        gpu.check_alive()?;
         let theta: Vec<f32> = trainer.config.model.initialize(trainer.config.seed);
         trainer.write_state(&theta, &OptimizerState::new(&trainer.config.optimizer.rule, parameters), 0);
         Ok(trainer)
