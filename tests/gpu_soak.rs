@@ -69,12 +69,14 @@ fn memory_is_flat_over_a_long_training() {
     println!("{steps} steps of {:?} dispatches, {bytes} bytes held", trainer.dispatches(8));
     println!("device {device:?}, then {device_after:?}; process {process:?}, then {process_after:?}");
     assert_eq!(bytes_after, bytes, "bytes that the trainer holds");
-    let Some(((before, count), (after, count_after))) = device.zip(device_after) else {
-        panic!("{}: no report of its memory", gpu.adapter())
-    };
-    // Staging memory of the queue comes and goes.
-    assert!(count_after <= count + 4, "{count} allocations became {count_after}");
-    assert!(after <= before + (1 << 20), "{before} bytes of the device became {after}");
+    // Vulkan and DX12 report it, and must; elsewhere the driver owns the memory.
+    let reports = ["vulkan", "dx12"].contains(&gpu.adapter().backend.as_str());
+    assert_eq!(device.is_some(), reports, "{}: a report of its memory", gpu.adapter());
+    if let Some(((before, count), (after, count_after))) = device.zip(device_after) {
+        // Staging memory of the queue comes and goes.
+        assert!(count_after <= count + 4, "{count} allocations became {count_after}");
+        assert!(after <= before + (1 << 20), "{before} bytes of the device became {after}");
+    }
     if let Some((before, after)) = process.zip(process_after) {
         let per_step = after.saturating_sub(before) as f64 / (steps - steps / 4) as f64;
         assert!(after < before + (8 << 20), "{before} bytes of the process became {after}: {per_step:.0} a step");
