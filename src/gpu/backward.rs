@@ -53,11 +53,11 @@ pub(crate) mod walk {
 }
 
 /// Modes of the kernel `bar_update`.
-mod update {
-    pub(super) const CLEAR: u32 = 0;
-    pub(super) const BEFORE: u32 = 1;
-    pub(super) const JOIN: u32 = 2;
-    pub(super) const AFTER: u32 = 3;
+pub(crate) mod update {
+    pub(crate) const CLEAR: u32 = 0;
+    pub(crate) const BEFORE: u32 = 1;
+    pub(crate) const JOIN: u32 = 2;
+    pub(crate) const AFTER: u32 = 3;
 }
 
 impl Engine {

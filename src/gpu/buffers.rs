@@ -43,7 +43,7 @@ pub(crate) struct BackwardSizes {
 
 /// Bytes of a clock, a cursor, and what the host reads of a step.
 pub(crate) const CLOCK: usize = 48;
-pub(crate) const CURSOR: usize = 56;
+pub(crate) const CURSOR: usize = 48;
 pub(crate) const OUTCOME: usize = 80;
 
 macro_rules! buffers {

@@ -767,7 +767,7 @@ impl Engine {
     /// Submits, and waits for what it leaves.
     pub(crate) async fn submit_for_outcome(&mut self, mut encoder: wgpu::CommandEncoder) -> Result<Outcome> {
         let readback = {
-            let staging = self.staging(OUTCOME as u64);
+            let staging = self.staging(OUTCOME as u64)?;
             encoder.copy_buffer_to_buffer(&self.outcome, 0, &staging, 0, OUTCOME as u64);
             self.gpu.queue.submit([encoder.finish()]);
             Readback::new(&staging, OUTCOME as u64)
@@ -776,9 +776,9 @@ impl Engine {
     }
 
     /// A buffer to read back through, of at least that size; one is kept for the next time.
-    fn staging(&mut self, bytes: u64) -> wgpu::Buffer {
+    fn staging(&mut self, bytes: u64) -> Result<wgpu::Buffer> {
         if let Some(buffer) = self.staging.iter().find(|b| b.size() >= bytes) {
-            return buffer.clone();
+            return Ok(buffer.clone());
         }
         let buffer = self.gpu.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("staging"),
@@ -786,8 +786,9 @@ impl Engine {
             usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
+        self.gpu.check_alive()?;
         self.staging = vec![buffer.clone()];
-        buffer
+        Ok(buffer)
     }
 
     /// Reads the first numbers of buffers back, one after the other.
@@ -800,7 +801,7 @@ impl Engine {
         if total == 0 {
             return Ok(parts.iter().map(|_| Vec::new()).collect());
         }
-        let staging = self.staging(total.next_multiple_of(4));
+        let staging = self.staging(total.next_multiple_of(4))?;
         let mut encoder = self.encoder();
         let mut at = 0;
         for (buffer, offset, count) in parts {

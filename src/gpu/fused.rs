@@ -152,7 +152,7 @@ impl<'a> Printer<'a> {
         line!(self, "    return State({});\n}}\n", list.join(", "));
     }
 
-    /// Adds to THETA_BAR, and returns the cotangent of the state.
+    /// Adds to `THETA_BAR`, and returns the cotangent of the state.
     fn field_vjp(&mut self) {
         let first = self.layers.first().map_or(0, |l| l.offset);
         let dim = self.dim;

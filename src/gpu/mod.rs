@@ -4,11 +4,18 @@
 //! the device, and the host records attempts ahead and reads one small status late. Time is an integer there, `2^63`
 //! ticks to the interval, so that no step drifts and the end is met exactly.
 
+#[cfg(test)]
+#[path = "../../tests/common/gpu.rs"]
+mod adapter;
 mod backward;
 mod buffers;
 mod check;
 mod context;
+#[cfg(test)]
+mod contract;
 mod engine;
+#[cfg(test)]
+mod functions;
 mod fused;
 mod job;
 mod kernel;
@@ -29,3 +36,5 @@ pub(crate) use job::{Job, flag};
 pub(crate) use kernel::{DENSE, DENSE_VJP_INPUT, GATHER, GRADIENT_NORM, LOSS, LOSS_SUM, NEXT_STEP, SETTLE, UPDATE};
 pub(crate) use penalty::Params;
 pub(crate) use plan::{Jobs, Plan, Planner, flat};
+#[cfg(test)]
+pub(crate) use readback::Readback;

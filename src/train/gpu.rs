@@ -14,9 +14,9 @@ use crate::gpu::{
 use crate::spec::{OptimizerState, PenaltyAt, PenaltyStep, Regularizer, Rule};
 
 /// Values of `Outcome::skipped`, as `shaders/kernels/gradient_norm.wgsl` has them.
-const SKIPPED: u32 = 1;
-const ABORTED: u32 = 2;
-const INCOMPLETE: u32 = 3;
+pub(crate) const SKIPPED: u32 = 1;
+pub(crate) const ABORTED: u32 = 2;
+pub(crate) const INCOMPLETE: u32 = 3;
 
 /// Nothing is kept for gradients.
 const EVALUATION: Purpose = Purpose { backward: false, penalty: None };
@@ -110,6 +110,7 @@ impl GpuTrainer {
             indices: None,
             config,
         };
+        gpu.check_alive()?;
         let theta: Vec<f32> = trainer.config.model.initialize(trainer.config.seed);
         trainer.write_state(&theta, &OptimizerState::new(&trainer.config.optimizer.rule, parameters), 0);
         Ok(trainer)
