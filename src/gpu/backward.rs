@@ -401,7 +401,8 @@ impl Engine {
     /// the initial states in `bar`.
     pub(crate) async fn walk_back(&mut self, accepted: usize) -> Result<()> {
         let (plans, uniforms) = self.gpu.scoped(|| self.record_walk()).await??;
-        let mut groups = accepted.div_ceil(plans.stride);
+        // One group at least: it also leaves the initial states' cotangents where they are looked for.
+        let mut groups = accepted.div_ceil(plans.stride).max(1);
         let mut begun = false;
         loop {
             let now = groups.min(self.attempts_per_submission());

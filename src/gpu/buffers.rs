@@ -186,11 +186,17 @@ impl Sizes {
 }
 
 impl Buffers {
-    /// Creates the buffers, if each fits into a binding and all into the caller's limit.
+    /// Creates the buffers, if each fits into a binding and all into the caller's limit; `smaller` are the sizes of a
+    /// batch with fewer rows.
     ///
     /// # Errors
     /// [`Error::Memory`] when they do not, [`Error::Device`] when the device has no room.
-    pub(crate) async fn new(gpu: &Gpu, sizes: &Sizes, limit: Option<usize>) -> Result<Self> {
+    pub(crate) async fn new(
+        gpu: &Gpu,
+        sizes: &Sizes,
+        limit: Option<usize>,
+        smaller: impl Fn(usize) -> Sizes,
+    ) -> Result<Self> {
         let fits = |sizes: &Sizes| {
             sizes.largest() <= gpu.largest_binding() && limit.is_none_or(|limit| sizes.total() <= limit as u64)
         };
@@ -201,13 +207,7 @@ impl Buffers {
             } else {
                 (sizes.total(), limit.unwrap_or(usize::MAX) as u64)
             };
-            let largest_batch = largest(sizes.rows, |rows| {
-                let mut smaller = Sizes { rows, layered: sizes.layered.min(rows), ..sizes.clone() };
-                if let Some(backward) = &mut smaller.backward {
-                    backward.penalised = backward.penalised.min(rows);
-                }
-                fits(&smaller)
-            });
+            let largest_batch = largest(sizes.rows, |rows| fits(&smaller(rows)));
             let bytes = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
             return Err(Error::Memory {
                 needed: bytes(needed),

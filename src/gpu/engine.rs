@@ -329,7 +329,9 @@ impl Engine {
         self.plans.clear();
         self.generation += 1;
         let sizes = self.sizes(rows, steps, self.purpose);
-        let buffers = Buffers::new(&self.gpu, &sizes, self.options.memory_limit).await?;
+        let buffers =
+            Buffers::new(&self.gpu, &sizes, self.options.memory_limit, |rows| self.sizes(rows, steps, self.purpose))
+                .await?;
         let points: Vec<[u32; 2]> = self.user_points().into_iter().map(ticks).collect();
         self.gpu.queue.write_buffer(&buffers.points, 0, bytemuck::cast_slice(&points));
         self.buffers = Some(buffers);
@@ -341,7 +343,11 @@ impl Engine {
         let Some(old) = self.buffers.take() else { return Ok(()) };
         let steps = (2 * old.sizes.steps).min(self.options.max_steps);
         let sizes = self.sizes(old.sizes.rows, steps, self.purpose);
-        let new = match Buffers::new(&self.gpu, &sizes, self.options.memory_limit).await {
+        let new = match Buffers::new(&self.gpu, &sizes, self.options.memory_limit, |rows| {
+            self.sizes(rows, steps, self.purpose)
+        })
+        .await
+        {
             Ok(new) => new,
             Err(error) => {
                 self.buffers = Some(old);
