@@ -49,7 +49,7 @@ fn printed(kernel: &Kernel, method: Method) -> Vec<String> {
     };
     match kernel.name {
         "dense" | "dense_vjp_input" | "dense_vjp_weights" => {
-            ["product_rows", "product_tiles"].map(|name| library(name).to_owned()).into()
+            ["product_registers", "product_tiles"].map(|name| library(name).to_owned()).into()
         }
         "ensemble_solve" | "lockstep_solve" => whole(false),
         "whole_adjoint" => whole(true),

@@ -58,7 +58,7 @@ modules! {
     OUTCOME "outcome";
     PARAMS "params";
     PHILOX "philox";
-    PRODUCT_ROWS "product_rows";
+    PRODUCT_REGISTERS "product_registers";
     PRODUCT_TILES "product_tiles";
     TIME "time";
     WHOLE "whole";
@@ -179,12 +179,12 @@ pub(crate) struct Kernels {
     gpu: Gpu,
     prelude: String,
     /// Whether matrix products are made for software adapters.
-    products_by_rows: bool,
+    products_in_registers: bool,
 }
 
 impl Kernels {
     pub(crate) fn new(gpu: &Gpu, tableau: &Tableau) -> Self {
-        Self { gpu: gpu.clone(), prelude: prelude(tableau), products_by_rows: gpu.adapter().software }
+        Self { gpu: gpu.clone(), prelude: prelude(tableau), products_in_registers: gpu.adapter().software }
     }
 
     /// The kernel with its override constants, compiled the first time it is asked for.
@@ -194,14 +194,14 @@ impl Kernels {
 
     /// A kernel that is a matrix product, by the library that suits the adapter.
     pub(crate) fn product(&self, kernel: &'static Kernel) -> Compiled {
-        let library = if self.products_by_rows { PRODUCT_ROWS } else { PRODUCT_TILES };
+        let library = if self.products_in_registers { PRODUCT_REGISTERS } else { PRODUCT_TILES };
         self.printed(kernel, library.source, &[])
     }
 
     /// Workgroups of a product of that many rows and columns.
     pub(crate) fn product_grid(&self, rows: usize, columns: usize, parts: u32) -> [u32; 3] {
-        let height = if self.products_by_rows { 64 } else { 32 };
-        let [x, y] = [columns.div_ceil(32), rows.div_ceil(height)].map(|n| u32::try_from(n).unwrap_or(u32::MAX));
+        let side = if self.products_in_registers { 64 } else { 32 };
+        let [x, y] = [columns.div_ceil(side), rows.div_ceil(side)].map(|n| u32::try_from(n).unwrap_or(u32::MAX));
         [x, y, parts]
     }
 
