@@ -290,6 +290,14 @@ impl Engine {
         Ok(())
     }
 
+    /// As [`Engine::reserve`], with room for that many accepted steps.
+    pub(crate) async fn reserve_steps(&mut self, batch: usize, purpose: Purpose, steps: usize) -> Result<()> {
+        self.reserve(batch, purpose).await?;
+        let steps = steps.min(self.options.max_steps);
+        let Sizes { rows, steps: held, .. } = self.held()?.sizes;
+        if held < steps { self.allocate(rows, steps).await } else { Ok(()) }
+    }
+
     async fn allocate(&mut self, rows: usize, steps: usize) -> Result<()> {
         // The old buffers go first, so that the device never holds both.
         self.buffers = None;
@@ -687,6 +695,12 @@ impl Engine {
             Readback::new(&staging, OUTCOME as u64)
         };
         readback.read(&self.gpu, bytemuck::pod_read_unaligned).await
+    }
+
+    /// Waits for what the last submission left.
+    pub(crate) async fn read_outcome(&mut self) -> Result<Outcome> {
+        let encoder = self.encoder();
+        self.submit_for_outcome(encoder).await
     }
 
     /// A buffer to read back through, of at least that size; one is kept for the next time.

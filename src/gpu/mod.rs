@@ -13,10 +13,12 @@ mod kernel;
 mod penalty;
 mod plan;
 mod readback;
+mod recording;
 mod solver;
 
 pub use context::{AdapterSummary, Gpu, Pick};
 pub use readback::traffic;
+pub use recording::{OUTCOME_WGSL, SolveIo, SolveOutcome, SolveRecording};
 pub use solver::GpuSolver;
 
 pub(crate) use backward::{LayerVjp, WalkPlans, layer_job};
@@ -26,4 +28,4 @@ pub(crate) use job::{Job, flag};
 pub(crate) use kernel::{DENSE, DENSE_VJP_INPUT, GATHER, GRADIENT_NORM, LOSS, LOSS_SUM, NEXT_STEP, SETTLE, UPDATE};
 pub(crate) use penalty::Params;
 pub(crate) use plan::{Jobs, Plan, Planner, flat};
-pub(crate) use readback::Readback;
+pub(crate) use recording::{check, check_counts, copy_in};

@@ -10,7 +10,7 @@ mod trainer;
 
 pub use batches::Batches;
 pub use checkpoint::{CheckpointInfo, write_whole};
-pub use gpu::{GpuData, GpuTrainer};
+pub use gpu::{GpuData, GpuTrainer, SliceReport, TrainIo};
 pub use loss::{Loss, Target};
 pub use model::NeuralOde;
 pub use trainer::{Batch, Evaluation, FailurePolicy, StepGradients, StepReport, Trainer, TrainerConfig};
