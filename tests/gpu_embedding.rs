@@ -4,8 +4,8 @@ mod common;
 
 use common::{LAYOUTS, adaptive, bits, cast, gpu, numbers, scaled};
 use fewsteps::{
-    Batch, Error, Gpu, GpuSolver, GpuTrainer, Layout, Local, Loss, Method, Mlp, NeuralOde, OUTCOME_WGSL, OdeProblem,
-    Optimizer, SaveAt, SolveIo, SolverOptions, Target, TrainIo, TrainerConfig,
+    Batch, Error, FailurePolicy, Gpu, GpuSolver, GpuTrainer, Layout, Local, Loss, Method, Mlp, NeuralOde, OUTCOME_WGSL,
+    OdeProblem, Optimizer, SaveAt, SolveIo, SolverOptions, Target, TrainIo, TrainerConfig,
 };
 use wgpu::BufferUsages as Usage;
 
@@ -238,6 +238,7 @@ fn training(layout: Layout, at: Local) -> TrainerConfig {
     TrainerConfig::new(model, Loss::CrossEntropy)
         .optimizer(Optimizer::adamw(0.02, 0.01))
         .regularizer(at.coefficient(0.1).fraction(0.5))
+        .failure(FailurePolicy::Skip)
 }
 
 /// The inputs and labels of step `n`. All trajectories of step 2 fail, so it makes no update.

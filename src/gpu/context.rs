@@ -243,13 +243,14 @@ impl Gpu {
         let value = work();
         let validation = validation.pop();
         let memory = memory.pop();
-        for error in [validation.await, memory.await] {
-            if let Some(error) = error {
+        let errors = [validation.await, memory.await];
+        match errors.into_iter().flatten().next() {
+            None => Ok(value),
+            Some(error) => {
                 self.check_lost()?;
-                return Err(Error::Device { reason: error.to_string() });
+                Err(Error::Device { reason: error.to_string() })
             }
         }
-        Ok(value)
     }
 }
 

@@ -112,7 +112,7 @@ pub(crate) fn prelude(tableau: &Tableau) -> String {
     let mut text = String::new();
     let stages = tableau.stages();
     let rows = tableau.interpolant.iter().map(|p| {
-        let p = p.map(|x| literal(x));
+        let p = p.map(literal);
         format!("    vec4<f32>({}),\n", p.join(", "))
     });
     let rows: String = rows.collect();
