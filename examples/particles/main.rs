@@ -5,8 +5,8 @@
 //! cargo run --release -p fewsteps --example particles -- --headless frames     # PNG files, no window
 //! ```
 //!
-//! Learning and solving happen on the application's own device. A frame is one submission: a recorded solve of all
-//! particles, then the passes that draw them. Nothing is read back for a frame to be drawn.
+//! The device is the application's. A frame is one submission: a recorded solve of all particles, then the passes that
+//! draw them. Nothing is read back for a frame to be drawn.
 
 mod flow;
 mod headless;

@@ -1,6 +1,6 @@
 //! [`Scene`]: the particles, and what a frame records.
 
-use fewsteps::{Gpu, GpuSolver, GpuTrainer, Purpose, Random, SolveIo, SolveRecording};
+use fewsteps::{Gpu, GpuSolver, Purpose, Random, SolveIo, SolveRecording};
 
 use crate::flow;
 use crate::picture::Picture;
@@ -9,7 +9,7 @@ use crate::picture::Picture;
 const ATTEMPTS: usize = 3;
 
 pub(crate) struct Scene {
-    trainer: GpuTrainer,
+    theta: wgpu::Buffer,
     solve: SolveRecording,
     /// States before and after the frame, in turn.
     states: [wgpu::Buffer; 2],
@@ -26,21 +26,23 @@ impl Scene {
         particles: usize,
     ) -> anyhow::Result<Self> {
         println!("adapter: {}", gpu.adapter());
-        let trainer = flow::learn(gpu)?;
+        let learned = flow::learn()?;
         let (problem, options) = flow::frame();
         let solver = GpuSolver::new(gpu, &problem, &options)?;
         let solve = gpu.block_on(solver.prepare(particles, ATTEMPTS))?;
-        let states = std::array::from_fn(|_| {
-            gpu.device().create_buffer(&wgpu::BufferDescriptor {
-                label: Some("particles"),
-                size: solve.y0_bytes(),
-                usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
-                mapped_at_creation: false,
-            })
-        });
-        gpu.queue().write_buffer(&states[0], 0, bytemuck::cast_slice(&ribbons(particles)));
+        let buffer = |label, numbers: &[f32]| {
+            let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+            let size = size_of_val(numbers) as u64;
+            let descriptor = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
+            let buffer = gpu.device().create_buffer(&descriptor);
+            gpu.queue().write_buffer(&buffer, 0, bytemuck::cast_slice(numbers));
+            buffer
+        };
+        let scattered = ribbons(particles);
+        let states = [buffer("particles before", &scattered), buffer("particles after", &scattered)];
+        let theta = buffer("theta", &learned);
         let picture = Picture::new(gpu.device(), format, size, &states);
-        Ok(Self { trainer, solve, states, picture, frames: 0 })
+        Ok(Self { theta, solve, states, picture, frames: 0 })
     }
 
     pub(crate) fn resize(&mut self, gpu: &Gpu, size: [u32; 2]) {
@@ -64,8 +66,8 @@ impl Scene {
         target: &wgpu::TextureView,
     ) -> fewsteps::Result<()> {
         let after = (self.frames + 1) % 2;
-        let (y0, ys) = (self.states[1 - after].slice(..), self.states[after].slice(..));
-        self.solve.record(encoder, &SolveIo { theta: self.trainer.theta_buffer().slice(..), y0, ys })?;
+        let (theta, y0, ys) = (self.theta.slice(..), self.states[1 - after].slice(..), self.states[after].slice(..));
+        self.solve.record(encoder, &SolveIo { theta, y0, ys })?;
         self.picture.record(encoder, target, after);
         self.frames += 1;
         Ok(())
@@ -86,7 +88,7 @@ fn ribbons(particles: usize) -> Vec<f32> {
         .flat_map(|i| {
             let middle = (i % RIBBONS) as f64 / (RIBBONS - 1) as f64 * 2.0 - 1.0;
             let scatter = 0.02 * (random.uniform() + random.uniform() - 1.0);
-            [1.6 * (2.0 * random.uniform() - 1.0), 0.9 * middle + scatter].map(|y| y as f32)
+            [1.5 * (2.0 * random.uniform() - 1.0), 0.9 * middle + scatter].map(|y| y as f32)
         })
         .collect()
 }
