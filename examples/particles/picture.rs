@@ -5,10 +5,10 @@ use crate::flow::FRAME;
 const CANVAS: wgpu::TextureFormat = wgpu::TextureFormat::Rgba16Float;
 
 /// Share of the light that stays from one frame to the next.
-const KEPT: f64 = 0.82;
+const KEPT: f64 = 0.75;
 
 /// Half the plane's extent that is to be seen.
-const PLANE: [f32; 2] = [1.9, 1.25];
+const PLANE: [f32; 2] = [2.1, 1.42];
 
 pub(crate) struct Picture {
     pipelines: Pipelines,
@@ -64,7 +64,7 @@ impl Picture {
         let [width, height] = self.canvas.size.map(|n| n as f32);
         // The whole plane is seen, whatever the window's shape.
         let unit = (width / PLANE[0]).min(height / PLANE[1]);
-        let light = 0.9 * (width * height) / (self.particles() as f32 * 12.0);
+        let light = 0.3 * (width * height) / (self.particles() as f32 * 12.0);
         let view = [unit / width, unit / height, 2.0 / width, 2.0 / height, light.min(1.5), 0.0, 0.0, 0.0];
         queue.write_buffer(&self.view, 0, bytemuck::cast_slice(&view));
     }
