@@ -42,17 +42,25 @@
 //!
 //! # Engines
 //!
-//! This version has the native engine alone, at `f32` and `f64`; the specification in [`spec`] knows no device.
+//! The native engine ([`Solver`], [`Trainer`]) computes at `f32` and `f64`, the wgpu engine ([`GpuSolver`],
+//! [`GpuTrainer`]) at `f32` on any [`Gpu`]; [`Device::best`] chooses. Their checkpoints are the same, and the
+//! specification in [`spec`] knows no device.
+
+// Unit tests open the device as the integration tests do.
+#[cfg(test)]
+extern crate self as fewsteps;
 
 pub mod cpu;
+mod device;
 pub mod error;
 pub mod gpu;
 pub mod spec;
 pub mod train;
 
 pub use cpu::{Cpu, DenseSolution, Gradients, SavedTimes, Scalar, Solution, Solver, Stats, Workspace};
+pub use device::Device;
 pub use error::{Error, Result, Status};
-pub use gpu::{AdapterSummary, Gpu, GpuSolver, OUTCOME_WGSL, Pick, SolveIo, SolveOutcome, SolveRecording};
+pub use gpu::{AdapterSummary, Gpu, GpuSolver, OUTCOME_WGSL, Pick, SelfCheck, SolveIo, SolveOutcome, SolveRecording};
 pub use spec::{
     Activation, Adjoint, Checkpoints, Clip, Controller, ControllerMemory, Decision, Hooks, InitialStep, Initialization,
     InputMap, Layer, Layout, Local, MAX_STAGES, Measure, Method, Mlp, OdeProblem, Optimizer, OptimizerState, PenaltyAt,

@@ -117,8 +117,12 @@ fn initial_states() -> Vec<f32> {
     (0..BATCH * DIM).map(|i| (i % 61) as f32 * 0.03125 - 0.9375).collect()
 }
 
-fn problem() -> (OdeProblem, Vec<f32>) {
-    let field = Mlp::new([DIM, 9, DIM]);
+/// A field that is small enough for trajectories to be solved whole, and one that is solved layer by layer.
+fn fields() -> [Mlp; 2] {
+    [Mlp::new([DIM, 9, DIM]), Mlp::new([DIM, 9, 7, DIM])]
+}
+
+fn problem(field: Mlp) -> (OdeProblem, Vec<f32>) {
     let theta: Vec<f32> = field.initialize::<f32>(1).iter().map(|x| 3.0 * x).collect();
     (OdeProblem::new(field, 0.0, 2.0), theta)
 }
@@ -131,9 +135,15 @@ fn save_points() -> [SaveAt; 2] {
     [SaveAt::End, SaveAt::Times(vec![0.0, 0.7, 1.1, 2.0])]
 }
 
+/// Every way of solving.
+fn cases() -> impl Iterator<Item = (Mlp, Layout, SaveAt)> {
+    let layouts = fields().into_iter().flat_map(|field| LAYOUTS.map(|layout| (field.clone(), layout)));
+    layouts.flat_map(|(field, layout)| save_points().map(|save_at| (field.clone(), layout, save_at)))
+}
+
 /// A frame of the application: its pass writes initial states, a solve, its pass reads the saved ones. One submission.
-fn frame(app: &App, options: &SolverOptions, attempts: usize) -> (Vec<f32>, f32) {
-    let (problem, theta) = problem();
+fn frame(app: &App, field: Mlp, options: &SolverOptions, attempts: usize) -> (Vec<f32>, f32) {
+    let (problem, theta) = problem(field);
     let gpu = app.gpu().checked(true);
     let solver = GpuSolver::new(&gpu, &problem, options).expect("a valid problem");
     let solve = gpu.block_on(solver.prepare(BATCH, attempts)).expect("room for a small batch");
@@ -151,8 +161,8 @@ fn frame(app: &App, options: &SolverOptions, attempts: usize) -> (Vec<f32>, f32)
     (found, unfinished)
 }
 
-fn predicted(gpu: &Gpu, options: &SolverOptions) -> Vec<f32> {
-    let (problem, theta) = problem();
+fn predicted(gpu: &Gpu, field: Mlp, options: &SolverOptions) -> Vec<f32> {
+    let (problem, theta) = problem(field);
     let mut solver = GpuSolver::new(gpu, &problem, options).expect("a valid problem");
     gpu.block_on(solver.predict(&theta, &initial_states())).expect("a valid solve").ys
 }
@@ -160,52 +170,49 @@ fn predicted(gpu: &Gpu, options: &SolverOptions) -> Vec<f32> {
 #[test]
 fn a_solve_between_an_applications_passes() {
     let Some(app) = App::open() else { return };
-    for layout in LAYOUTS {
-        for save_at in save_points() {
-            let options = options(layout, save_at);
-            let (found, unfinished) = frame(&app, &options, 40);
-            assert_eq!(unfinished, 0.0, "{layout:?}: the attempts suffice");
-            assert_eq!(bits(&found), bits(&predicted(&app.gpu(), &options)), "{layout:?}: as predict has it");
-        }
+    for (field, layout, save_at) in cases() {
+        let options = options(layout, save_at);
+        let (found, unfinished) = frame(&app, field.clone(), &options, 40);
+        assert_eq!(unfinished, 0.0, "{layout:?}: the attempts suffice");
+        let expected = predicted(&app.gpu().checked(true), field.clone(), &options);
+        assert_eq!(bits(&found), bits(&expected), "{field:?} {layout:?}: as predict has it");
     }
 }
 
 #[test]
 fn a_long_solve_takes_slices_of_several_frames() {
     let Some(app) = App::open() else { return };
-    let (problem, theta) = problem();
-    for layout in LAYOUTS {
-        for save_at in save_points() {
-            let options = options(layout, save_at);
-            let gpu = app.gpu();
-            let solver = GpuSolver::new(&gpu, &problem, &options).expect("a valid problem");
-            let mut solve = gpu.block_on(solver.prepare(BATCH, 3)).expect("room for a small batch");
-            let (theta, y0) = (app.filled(&theta), app.filled(&initial_states()));
-            let ys = app.buffer(solve.ys_bytes(), Usage::COPY_SRC | Usage::COPY_DST);
-            // Twice, so that a solve starts from what an earlier one left.
-            for _ in 0..2 {
-                let mut encoder = app.encoder();
-                let io = SolveIo { theta: theta.slice(..), y0: y0.slice(..), ys: ys.slice(..) };
-                solve.record(&mut encoder, &io).expect("fitting buffers");
-                let early = app.read(encoder, &ys);
-                assert_eq!(early.len() % (BATCH * DIM), 0);
-                let after = gpu.block_on(solve.outcome()).expect("a device");
-                assert!(after.unfinished > 0 && after.accepted + after.rejected == 3, "{after:?}");
-                if layout == Layout::Lockstep {
-                    let last = early.len() - BATCH * DIM;
-                    assert_eq!(early[last..], initial_states(), "what was not reached is where it began");
-                }
-                let mut frames = 1;
-                while gpu.block_on(solve.outcome()).expect("a device").unfinished > 0 {
-                    let mut encoder = app.encoder();
-                    solve.record_more(&mut encoder, ys.slice(..)).expect("fitting buffers");
-                    app.queue.submit([encoder.finish()]);
-                    frames += 1;
-                }
-                assert!(frames > 1, "{layout:?}: it took {frames} frames");
-                let found = app.read(app.encoder(), &ys);
-                assert_eq!(bits(&found), bits(&predicted(&gpu, &options)), "{layout:?}: as predict has it");
+    for (field, layout, save_at) in cases() {
+        let (problem, theta) = problem(field.clone());
+        let options = options(layout, save_at);
+        let gpu = app.gpu();
+        let solver = GpuSolver::new(&gpu, &problem, &options).expect("a valid problem");
+        let mut solve = gpu.block_on(solver.prepare(BATCH, 3)).expect("room for a small batch");
+        let (theta, y0) = (app.filled(&theta), app.filled(&initial_states()));
+        let ys = app.buffer(solve.ys_bytes(), Usage::COPY_SRC | Usage::COPY_DST);
+        // Twice, so that a solve starts from what an earlier one left.
+        for _ in 0..2 {
+            let mut encoder = app.encoder();
+            let io = SolveIo { theta: theta.slice(..), y0: y0.slice(..), ys: ys.slice(..) };
+            solve.record(&mut encoder, &io).expect("fitting buffers");
+            let early = app.read(encoder, &ys);
+            assert_eq!(early.len() % (BATCH * DIM), 0);
+            let after = gpu.block_on(solve.outcome()).expect("a device");
+            assert!(after.unfinished > 0 && after.accepted + after.rejected == 3, "{after:?}");
+            if layout == Layout::Lockstep {
+                let last = early.len() - BATCH * DIM;
+                assert_eq!(early[last..], initial_states(), "what was not reached is where it began");
             }
+            let mut frames = 1;
+            while gpu.block_on(solve.outcome()).expect("a device").unfinished > 0 {
+                let mut encoder = app.encoder();
+                solve.record_more(&mut encoder, ys.slice(..)).expect("fitting buffers");
+                app.queue.submit([encoder.finish()]);
+                frames += 1;
+            }
+            assert!(frames > 1, "{layout:?}: it took {frames} frames");
+            let found = app.read(app.encoder(), &ys);
+            assert_eq!(bits(&found), bits(&predicted(&gpu, field.clone(), &options)), "{field:?} {layout:?}");
         }
     }
 }
@@ -213,7 +220,7 @@ fn a_long_solve_takes_slices_of_several_frames() {
 #[test]
 fn trajectories_that_fail_leave_nan_and_the_others_their_states() {
     let Some(app) = App::open() else { return };
-    let (problem, theta) = problem();
+    let (problem, theta) = problem(Mlp::new([DIM, 9, DIM]));
     let gpu = app.gpu();
     let mut y0 = initial_states();
     y0[5 * DIM] = f32::NAN;
@@ -232,8 +239,7 @@ fn trajectories_that_fail_leave_nan_and_the_others_their_states() {
     assert_eq!((outcome.failed, outcome.first_failure), (1, Some((5, expected.status[5]))));
 }
 
-fn training(layout: Layout, at: Local) -> TrainerConfig {
-    let field = Mlp::new([DIM, 6, DIM]);
+fn training(field: Mlp, layout: Layout, at: Local) -> TrainerConfig {
     let model = NeuralOde::new(OdeProblem::new(field, 0.0, 2.0), options(layout, SaveAt::End)).encoder(2).head(4);
     TrainerConfig::new(model, Loss::CrossEntropy)
         .optimizer(Optimizer::adamw(0.02, 0.01))
@@ -252,9 +258,9 @@ fn recorded_training_steps_are_those_of_step() {
     const STEPS: u64 = 6;
     let Some(app) = App::open() else { return };
     let gpu = app.gpu();
-    for layout in LAYOUTS {
+    for (field, layout) in fields().into_iter().flat_map(|field| LAYOUTS.map(|layout| (field.clone(), layout))) {
         for local in [Local::unbiased(), Local::biased()] {
-            let config = training(layout, local);
+            let config = training(field.clone(), layout, local);
             let mut stepped = GpuTrainer::new(&gpu, config.clone()).expect("a valid configuration");
             let mut recorded = GpuTrainer::new(&gpu, config).expect("a valid configuration");
             gpu.block_on(recorded.prepare(BATCH, STEPS as usize, 30)).expect("room for a small batch");
@@ -289,7 +295,10 @@ fn recorded_training_steps_are_those_of_step() {
 fn a_recorded_step_with_too_few_attempts_changes_nothing() {
     let Some(app) = App::open() else { return };
     let gpu = app.gpu();
-    let mut trainer = GpuTrainer::new(&gpu, training(Layout::Lockstep, Local::unbiased())).expect("valid");
+    // Small fields are solved whole, in as many attempts as it takes; this one is not.
+    let [_, field] = fields();
+    let config = training(field, Layout::Lockstep, Local::unbiased());
+    let mut trainer = GpuTrainer::new(&gpu, config).expect("valid");
     let before = gpu.block_on(trainer.parameters()).expect("a device");
     gpu.block_on(trainer.prepare(BATCH, 2, 1)).expect("room for a small batch");
     let (inputs, labels) = batch(0);
@@ -319,7 +328,7 @@ fn refused<T: std::fmt::Debug>(result: fewsteps::Result<T>, argument: &str, reme
 fn buffers_that_do_not_fit_are_refused_before_anything_is_recorded() {
     let app = App::noop();
     let gpu = app.gpu();
-    let (problem, _) = problem();
+    let (problem, _) = problem(Mlp::new([DIM, 9, DIM]));
     let solver = GpuSolver::new(&gpu, &problem, &options(Layout::Ensemble, SaveAt::End)).expect("a valid problem");
     refused(gpu.block_on(solver.prepare(0, 4)), "batch", "at least one");
     refused(gpu.block_on(solver.prepare(4, 0)), "attempts", "at least one");
@@ -342,7 +351,8 @@ fn buffers_that_do_not_fit_are_refused_before_anything_is_recorded() {
     refuse(SolveIo { ys: storage.slice(..), ..fits }, "SolveIo::ys", "COPY_DST");
     refused(solve.record_more(&mut encoder, y.slice(..4)), "ys", "larger buffer");
 
-    let mut trainer = GpuTrainer::new(&gpu, training(Layout::Lockstep, Local::unbiased())).expect("valid");
+    let config = training(Mlp::new([DIM, 9, DIM]), Layout::Lockstep, Local::unbiased());
+    let mut trainer = GpuTrainer::new(&gpu, config).expect("valid");
     let io = TrainIo { inputs: y.slice(..), targets: y.slice(..) };
     refused(trainer.record(&mut encoder, &io), "record", "call prepare");
     gpu.block_on(trainer.prepare(BATCH, 2, 4)).expect("room for a small batch");
@@ -363,26 +373,24 @@ fn buffers_that_do_not_fit_are_refused_before_anything_is_recorded() {
 fn recordings_validate_without_a_driver() {
     let app = App::noop();
     let gpu = app.gpu();
-    let (problem, theta) = problem();
-    for layout in LAYOUTS {
-        for save_at in save_points() {
-            let solver = GpuSolver::new(&gpu, &problem, &options(layout, save_at)).expect("a valid problem");
-            let solve = gpu.block_on(solver.prepare(BATCH, 4)).expect("kernels compile");
-            let (theta, y0) = (app.filled(&theta), app.filled(&initial_states()));
-            let ys = app.buffer(solve.ys_bytes(), Usage::COPY_DST);
-            let mut trainer = GpuTrainer::new(&gpu, training(layout, Local::unbiased())).expect("valid");
-            gpu.block_on(trainer.prepare(BATCH, 2, 4)).expect("kernels compile");
-            let scope = app.device.push_error_scope(wgpu::ErrorFilter::Validation);
-            let mut encoder = app.encoder();
-            let io = SolveIo { theta: theta.slice(..), y0: y0.slice(..), ys: ys.slice(..) };
-            solve.record(&mut encoder, &io).expect("fitting buffers");
-            solve.record_more(&mut encoder, ys.slice(..)).expect("fitting buffers");
-            let io = TrainIo { inputs: y0.slice(..), targets: y0.slice(..) };
-            trainer.record(&mut encoder, &io).expect("fitting buffers");
-            app.queue.submit([encoder.finish()]);
-            let error = pollster::block_on(scope.pop());
-            assert!(error.is_none(), "{layout:?}: {error:?}");
-        }
+    for (field, layout, save_at) in cases() {
+        let (problem, theta) = problem(field.clone());
+        let solver = GpuSolver::new(&gpu, &problem, &options(layout, save_at)).expect("a valid problem");
+        let solve = gpu.block_on(solver.prepare(BATCH, 4)).expect("kernels compile");
+        let (theta, y0) = (app.filled(&theta), app.filled(&initial_states()));
+        let ys = app.buffer(solve.ys_bytes(), Usage::COPY_DST);
+        let mut trainer = GpuTrainer::new(&gpu, training(field, layout, Local::unbiased())).expect("valid");
+        gpu.block_on(trainer.prepare(BATCH, 2, 4)).expect("kernels compile");
+        let scope = app.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let mut encoder = app.encoder();
+        let io = SolveIo { theta: theta.slice(..), y0: y0.slice(..), ys: ys.slice(..) };
+        solve.record(&mut encoder, &io).expect("fitting buffers");
+        solve.record_more(&mut encoder, ys.slice(..)).expect("fitting buffers");
+        let io = TrainIo { inputs: y0.slice(..), targets: y0.slice(..) };
+        trainer.record(&mut encoder, &io).expect("fitting buffers");
+        app.queue.submit([encoder.finish()]);
+        let error = pollster::block_on(scope.pop());
+        assert!(error.is_none(), "{layout:?}: {error:?}");
     }
 }
 
@@ -391,8 +399,9 @@ fn two_devices_give_the_same_bits() {
     let (Some(one), Some(other)) = (App::open(), App::open()) else { return };
     for layout in LAYOUTS {
         let options = options(layout, SaveAt::End);
+        let [_, field] = fields();
         let found = std::thread::scope(|scope| {
-            let frames = [&one, &other].map(|app| scope.spawn(|| frame(app, &options, 40).0));
+            let frames = [&one, &other].map(|app| scope.spawn(|| frame(app, field.clone(), &options, 40).0));
             frames.map(|frame| frame.join().expect("a frame"))
         });
         assert_eq!(bits(&found[0]), bits(&found[1]), "{layout:?}");
@@ -405,7 +414,7 @@ fn the_applications_device_keeps_its_callbacks() {
     let (sender, heard) = std::sync::mpsc::channel();
     app.device.set_device_lost_callback(move |_, reason| drop(sender.send(reason)));
     let gpu = app.gpu();
-    let (problem, theta) = problem();
+    let (problem, theta) = problem(Mlp::new([DIM, 9, DIM]));
     let mut solver = GpuSolver::new(&gpu, &problem, &options(Layout::Ensemble, SaveAt::End)).expect("a valid problem");
     gpu.block_on(solver.predict(&theta, &initial_states())).expect("a valid solve");
     app.device.destroy();

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fewsteps::{Layout, Measure, Method, PenaltyGradient, PenaltyStep};
 
+use crate::device::DeviceChoice;
 use crate::settings::{Precision, Training};
 use crate::task::TaskName;
 use crate::workload::WorkloadArgs;
@@ -18,6 +19,7 @@ Examples:
   fewsteps bench --resume                    go on where an interrupted benchmark stopped
   fewsteps train --regularization vanilla    one run, which leaves a checkpoint
   fewsteps eval fewsteps-out/checkpoints/vanilla-seed0.safetensors --tol 1e-4
+  fewsteps train --device gpu                on an adapter; `fewsteps devices` lists them
   fewsteps completions bash > fewsteps.bash  shell completions";
 
 /// Train neural ODEs that need few solver steps, and measure what that costs.
@@ -42,8 +44,8 @@ pub(crate) enum Command {
     Eval(EvalArgs),
     /// Time one workload of the peer comparison and print its JSON line
     BenchWorkload(WorkloadArgs),
-    /// Say what this machine computes with
-    Devices,
+    /// List what this machine computes with: the native engine and every adapter, each with a check of its results
+    Devices(DevicesArgs),
     /// Print a shell's completion script
     Completions {
         /// The shell
@@ -122,10 +124,23 @@ pub(crate) struct SolverArgs {
     /// Who shares a step: the batch, or nobody
     #[arg(long, value_enum, default_value_t = LayoutName::Lockstep)]
     pub(crate) layout: LayoutName,
-    /// Scalar type
+    /// Scalar type; adapters compute at f32
     #[arg(long, value_enum, default_value_t = Precision::F32)]
     pub(crate) precision: Precision,
-    /// Worker threads [default: as many as the machine runs at once]
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EngineArgs {
+    /// What computes
+    ///
+    /// auto: the fastest graphics card if there is one and the problem is large enough for it, otherwise cpu;
+    /// cpu: the native engine; gpu: any adapter, one in software too; gpu:N: the N-th of `fewsteps devices`; anything
+    /// else: the first adapter whose name contains it.
+    #[arg(long, default_value = "auto", value_name = "DEVICE")]
+    pub(crate) device: DeviceChoice,
+    /// Worker threads of the native engine [default: as many as the machine runs at once]
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) threads: Option<NonZeroUsize>,
 }
@@ -187,10 +202,16 @@ pub(crate) struct EvalArgs {
     /// Samples in a batch, if others than in training
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) batch: Option<NonZeroUsize>,
-    /// Worker threads [default: as many as the machine runs at once]
-    #[arg(long, value_name = "N", value_parser = positive)]
-    pub(crate) threads: Option<NonZeroUsize>,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
     /// Print the result as JSON, and nothing else, to stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DevicesArgs {
+    /// Print the list as JSON, and nothing else, to stdout
     #[arg(long)]
     pub(crate) json: bool,
 }

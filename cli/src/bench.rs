@@ -28,7 +28,7 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<Ending> {
             None => return Ok(Ending::Interrupted),
         }
     }
-    publish(args, &session, &summary::summarize(Machine::of(&session.cpu), &methods, records))?;
+    publish(args, &session, &summary::summarize(Machine::of(&session.device), &methods, records))?;
     Ok(Ending::Finished)
 }
 

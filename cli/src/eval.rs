@@ -1,18 +1,18 @@
 //! `fewsteps eval`: a checkpoint on its test set.
 
 use anyhow::{Context, ensure};
-use fewsteps::{CheckpointInfo, Cpu, Scalar, SolverOptions, StepControl, Tolerances, Trainer};
+use fewsteps::{CheckpointInfo, Device, SolverOptions, StepControl, Tolerances, Trainer};
 use serde::Serialize;
 
 use crate::args::EvalArgs;
 use crate::data::BatchBuffer;
+use crate::learner::{Learner, OnDevice};
 use crate::machine::Machine;
 use crate::measure;
 use crate::output;
 use crate::record::Measured;
 use crate::run;
-use crate::session;
-use crate::settings::Settings;
+use crate::settings::{Precision, Settings};
 use crate::task::TaskName;
 
 /// What `--json` prints.
@@ -28,10 +28,18 @@ struct EvalRecord {
 }
 
 pub(crate) fn eval(args: &EvalArgs) -> anyhow::Result<()> {
-    let cpu = session::cpu(args.threads.map(usize::from))?;
-    let record = match CheckpointInfo::read(&args.checkpoint)?.scalar.as_str() {
-        "f64" => evaluate::<f64>(args, &cpu)?,
-        _ => evaluate::<f32>(args, &cpu)?,
+    let info = CheckpointInfo::read(&args.checkpoint)?;
+    let settings = run::settings_of(&info.metadata, &args.checkpoint)?;
+    let precision = if info.scalar == "f64" { Precision::F64 } else { Precision::F32 };
+    let batch = args.batch.map_or(settings.batch, usize::from);
+    let threads = args.engine.threads.map(usize::from);
+    let opened = args.engine.device.open(threads, precision, &info.config.model, batch);
+    let device = opened.with_context(|| args.checkpoint.display().to_string())?;
+    let machine = Machine::of(&device);
+    let record = match (&device, precision) {
+        (Device::Cpu(cpu), Precision::F32) => evaluate::<Trainer<f32>>(args, cpu, settings, machine)?,
+        (Device::Cpu(cpu), Precision::F64) => evaluate::<Trainer<f64>>(args, cpu, settings, machine)?,
+        (Device::Gpu(gpu), _) => evaluate::<OnDevice>(args, gpu, settings, machine)?,
     };
     if args.json {
         return output::print(&(serde_json::to_string_pretty(&record)? + "\n"));
@@ -39,25 +47,29 @@ pub(crate) fn eval(args: &EvalArgs) -> anyhow::Result<()> {
     output::print(&render(&record))
 }
 
-fn evaluate<R: Scalar>(args: &EvalArgs, cpu: &Cpu) -> anyhow::Result<EvalRecord> {
-    let (mut trainer, metadata) = Trainer::<R>::resume(cpu, &args.checkpoint)?;
-    let settings = run::settings_of(&metadata, &args.checkpoint)?;
-    let step = trainer.steps();
+fn evaluate<L: Learner>(
+    args: &EvalArgs,
+    engine: &L::Engine,
+    settings: Settings,
+    machine: Machine,
+) -> anyhow::Result<EvalRecord> {
+    let (mut learner, _) = L::resume(engine, &args.checkpoint)?;
+    let step = learner.steps();
     let tolerance = args.tol.unwrap_or(settings.tolerance);
     if args.tol.is_some() {
-        trainer = with_tolerance(cpu, &trainer, tolerance).context("--tol")?;
+        learner = with_tolerance(engine, &mut learner, tolerance).context("--tol")?;
     }
     let task = args.task.unwrap_or(settings.task);
     check_fit(task, &settings)?;
     let data = task.load(args.data.as_deref())?;
     let batch = args.batch.map_or(settings.batch, usize::from);
     let mut buffer = BatchBuffer::default();
-    let test = Measured { step, ..measure::measure(&mut trainer, &data.test, batch, &mut buffer)? };
-    let (seconds, prediction_batch) = measure::time_prediction(&mut trainer, &data.test, batch, &mut buffer)?;
+    let test = Measured { step, ..measure::measure(&mut learner, &data.test, batch, &mut buffer)? };
+    let (seconds, prediction_batch) = measure::time_prediction(&mut learner, &data.test, batch, &mut buffer)?;
     Ok(EvalRecord {
         task,
         tolerance,
-        machine: Machine::of(cpu),
+        machine,
         test,
         prediction_milliseconds: 1e3 * seconds,
         prediction_batch,
@@ -66,13 +78,13 @@ fn evaluate<R: Scalar>(args: &EvalArgs, cpu: &Cpu) -> anyhow::Result<EvalRecord>
 }
 
 /// The same model, solved within another tolerance.
-fn with_tolerance<R: Scalar>(cpu: &Cpu, trainer: &Trainer<R>, tolerance: f64) -> fewsteps::Result<Trainer<R>> {
-    let mut config = trainer.config().clone();
+fn with_tolerance<L: Learner>(engine: &L::Engine, learner: &mut L, tolerance: f64) -> fewsteps::Result<L> {
+    let mut config = learner.config().clone();
     if let StepControl::Adaptive { tolerances, .. } = &mut config.model.options.step_control {
         *tolerances = Tolerances::both(tolerance);
     }
-    let mut other = Trainer::new(cpu, config)?;
-    other.set_parameters(trainer.parameters())?;
+    let mut other = L::new(engine, config)?;
+    other.set_parameters(&learner.parameters()?)?;
     Ok(other)
 }
 
@@ -100,7 +112,7 @@ fn render(record: &EvalRecord) -> String {
          solver      {} at tolerance {:e}, {}, {}\n\
          {quality}\n\
          NFE         {:.1}, {:.1} steps accepted and {:.1} rejected, mean over the test batches\n\
-         prediction  {:.2} ms a batch of {}, {}, {}\n{failed}",
+         prediction  {:.2} ms a batch of {}; {}\n{failed}",
         settings.training,
         settings.task.name(),
         settings.seed,
@@ -115,7 +127,6 @@ fn render(record: &EvalRecord) -> String {
         test.rejected,
         record.prediction_milliseconds,
         record.prediction_batch,
-        machine.threads_text(),
-        machine.instruction_set,
+        machine.text(),
     )
 }

@@ -3,10 +3,12 @@
 mod args;
 mod bench;
 mod data;
+mod device;
 mod devices;
 mod eval;
 mod files;
 mod interrupt;
+mod learner;
 mod machine;
 mod measure;
 mod output;
@@ -51,7 +53,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Ending> {
         Command::Train(args) => train::train(&args),
         Command::Eval(args) => eval::eval(&args).map(|()| Ending::Finished),
         Command::BenchWorkload(args) => workload::run(&args).map(|()| Ending::Finished),
-        Command::Devices => devices::devices().map(|()| Ending::Finished),
+        Command::Devices(args) => devices::devices(&args).map(|()| Ending::Finished),
         Command::Completions { shell } => completions(shell).map(|()| Ending::Finished),
     }
 }

@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use fewsteps::{Evaluation, Scalar, Trainer};
+use fewsteps::Evaluation;
 
 use crate::data::{BatchBuffer, Samples};
+use crate::learner::Learner;
 use crate::record::Measured;
 use crate::stats;
 
@@ -19,23 +20,23 @@ const LEAST: Duration = Duration::from_millis(500);
 const MOST: Duration = Duration::from_secs(5);
 
 /// Evaluates all samples, in batches of their order; the last one may be smaller.
-pub(crate) fn measure<R: Scalar>(
-    trainer: &mut Trainer<R>,
+pub(crate) fn measure<L: Learner>(
+    learner: &mut L,
     samples: &Samples,
     batch: usize,
-    buffer: &mut BatchBuffer<R>,
+    buffer: &mut BatchBuffer<L::Scalar>,
 ) -> anyhow::Result<Measured> {
     let order: Vec<usize> = (0..samples.len()).collect();
     let mut batches = Vec::new();
     for indices in order.chunks(batch) {
-        batches.push(trainer.evaluate(&buffer.gather(samples, indices)).context("evaluation on the test set")?);
+        batches.push(learner.evaluate(&buffer.gather(samples, indices)).context("evaluation on the test set")?);
     }
     let total = |count: fn(&Evaluation) -> usize| batches.iter().map(count).sum::<usize>() as f64;
     let solved: f64 = total(|e| e.count - e.failed);
     let mean = |count| total(count) / batches.len() as f64;
     let loss: f64 = batches.iter().filter(|e| e.failed < e.count).map(|e| e.loss * (e.count - e.failed) as f64).sum();
     Ok(Measured {
-        step: trainer.steps(),
+        step: learner.steps(),
         loss: loss / solved,
         accuracy: matches!(samples, Samples::Images(_)).then(|| total(|e| e.correct) / total(|e| e.count)),
         nfe: mean(|e| e.nfe),
@@ -46,11 +47,11 @@ pub(crate) fn measure<R: Scalar>(
 }
 
 /// Median seconds of a forward pass with its loss, and the samples in a batch. Only batches of full size are timed.
-pub(crate) fn time_prediction<R: Scalar>(
-    trainer: &mut Trainer<R>,
+pub(crate) fn time_prediction<L: Learner>(
+    learner: &mut L,
     samples: &Samples,
     batch: usize,
-    buffer: &mut BatchBuffer<R>,
+    buffer: &mut BatchBuffer<L::Scalar>,
 ) -> anyhow::Result<(f64, usize)> {
     let order: Vec<usize> = (0..samples.len()).collect();
     let batch = batch.min(order.len());
@@ -63,7 +64,7 @@ pub(crate) fn time_prediction<R: Scalar>(
         for indices in order.chunks_exact(batch) {
             let batch = buffer.gather(samples, indices);
             let start = Instant::now();
-            trainer.evaluate(&batch)?;
+            learner.evaluate(&batch)?;
             seconds.push(start.elapsed().as_secs_f64());
         }
     }

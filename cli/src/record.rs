@@ -25,7 +25,8 @@ pub(crate) struct RunRecord {
 /// Where the time goes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Times {
-    /// The first training step, which also reserves memory and starts from cold caches.
+    /// Setting up the trainer and the first training step, which also reserves memory and, on a device, compiles
+    /// those pipelines that no earlier run of the process did.
     pub(crate) cold_step_seconds: f64,
     /// Median of the other steps.
     pub(crate) warm_step_seconds: f64,
@@ -40,6 +41,8 @@ pub(crate) struct Times {
 /// What a run has recorded so far. It lies in the checkpoint beside the weights, so that both are of the same step.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Progress {
+    /// Seconds from nothing to a trainer that holds its data.
+    pub(crate) setup_seconds: f64,
     pub(crate) curve: Curve,
     pub(crate) evaluations: Vec<Measured>,
     /// Trajectories that failed in training, and were left out.

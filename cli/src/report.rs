@@ -113,7 +113,7 @@ fn write_runs(page: &mut String, runs: &[RunRecord]) -> anyhow::Result<()> {
         "NFE",
         "steps",
         "rejected",
-        "first step, ms",
+        "set-up and first step, ms",
         "training, s",
         "peak memory, MB",
     ];
@@ -133,8 +133,9 @@ fn write_runs(page: &mut String, runs: &[RunRecord]) -> anyhow::Result<()> {
     page.push_str("<h2>Runs</h2>\n");
     write_table(page, &head.map(str::to_owned), &runs.iter().map(row).collect::<Vec<_>>())?;
     page.push_str(
-        "<p class=\"faint\">Steps and rejected attempts are the solver's, means over the test batches. Peak memory is \
-         the process's so far, earlier runs included.</p>\n",
+        "<p class=\"faint\">Steps and rejected attempts are the solver's, means over the test batches. The first \
+         step also reserves memory and, on a device, compiles what no earlier run did. Peak memory is the process's so \
+         far, earlier runs included.</p>\n",
     );
     Ok(())
 }

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use fewsteps::{Batches, Cpu, Scalar, StepReport, Trainer};
+use fewsteps::{Batches, StepReport};
 use indicatif::ProgressBar;
 
 use crate::data::{BatchBuffer, Data};
 use crate::interrupt::Interrupt;
+use crate::learner::Learner;
 use crate::machine::{self, Machine};
 use crate::measure;
 use crate::record::{Progress, RunRecord, Times};
@@ -31,39 +32,46 @@ pub(crate) struct Plan {
 }
 
 /// A run under way.
-pub(crate) struct Run<'a, R: Scalar> {
+pub(crate) struct Run<'a, L: Learner> {
     plan: &'a Plan,
     data: &'a Data,
-    trainer: Trainer<R>,
+    learner: L,
     batches: Batches,
     progress: Progress,
-    buffer: BatchBuffer<R>,
+    buffer: BatchBuffer<L::Scalar>,
 }
 
-impl<'a, R: Scalar> Run<'a, R> {
+impl<'a, L: Learner> Run<'a, L> {
     /// Begins the run, or goes on with it from its checkpoint.
-    pub(crate) fn open(cpu: &Cpu, plan: &'a Plan, data: &'a Data) -> anyhow::Result<Self> {
-        let (trainer, progress) = if plan.resume && plan.checkpoint.exists() {
-            resume(cpu, plan)?
+    pub(crate) fn open(engine: &L::Engine, plan: &'a Plan, data: &'a Data) -> anyhow::Result<Self> {
+        let start = Instant::now();
+        let (mut learner, mut progress) = if plan.resume && plan.checkpoint.exists() {
+            resume::<L>(engine, plan)?
         } else {
-            (Trainer::new(cpu, plan.settings.config.clone())?, Progress::default())
+            (L::new(engine, plan.settings.config.clone())?, Progress::default())
         };
+        if L::OWN_MEMORY {
+            learner.hold(&BatchBuffer::default().gather_all(&data.train))?;
+        }
+        if progress.curve.loss.is_empty() {
+            progress.setup_seconds = start.elapsed().as_secs_f64();
+        }
         let batches = Batches::new(data.train.len(), plan.settings.batch, plan.settings.seed);
-        Ok(Self { plan, data, trainer, batches, progress, buffer: BatchBuffer::default() })
+        Ok(Self { plan, data, learner, batches, progress, buffer: BatchBuffer::default() })
     }
 
     /// Trains to the last step. `None` when interrupted before; the checkpoint is written in either case.
     pub(crate) fn finish(
         mut self,
-        cpu: &Cpu,
+        machine: Machine,
         bar: &ProgressBar,
         interrupt: &Interrupt,
     ) -> anyhow::Result<Option<RunRecord>> {
         let settings = &self.plan.settings;
-        bar.set_position(self.trainer.steps());
+        bar.set_position(self.learner.steps());
         bar.reset_eta();
         let mut last_checkpoint = Instant::now();
-        while self.trainer.steps() < settings.steps {
+        while self.learner.steps() < settings.steps {
             if interrupt.requested() {
                 self.save()?;
                 return Ok(None);
@@ -80,42 +88,48 @@ impl<'a, R: Scalar> Run<'a, R> {
             }
         }
         self.save()?;
-        self.record(cpu).map(Some)
+        self.record(machine).map(Some)
     }
 
     fn step(&mut self) -> anyhow::Result<StepReport> {
-        let indices = self.batches.at(self.trainer.steps());
-        let batch = self.buffer.gather(&self.data.train, indices);
-        let start = Instant::now();
-        let report = self.trainer.step(&batch)?;
+        let indices = self.batches.at(self.learner.steps());
+        let mut start = Instant::now();
+        let report = match self.learner.step_on_held(indices)? {
+            Some(report) => report,
+            None => {
+                let batch = self.buffer.gather(&self.data.train, indices);
+                start = Instant::now();
+                self.learner.step(&batch)?
+            }
+        };
         self.progress.push(&report, start.elapsed());
         Ok(report)
     }
 
     fn evaluate(&mut self) -> anyhow::Result<()> {
-        let Self { plan, data, trainer, buffer, progress, .. } = self;
-        progress.evaluations.push(measure::measure(trainer, &data.test, plan.settings.batch, buffer)?);
+        let Self { plan, data, learner, buffer, progress, .. } = self;
+        progress.evaluations.push(measure::measure(learner, &data.test, plan.settings.batch, buffer)?);
         Ok(())
     }
 
     /// Writes weights and curves as one file, so that neither can be of another step than the other.
-    fn save(&self) -> anyhow::Result<()> {
+    fn save(&mut self) -> anyhow::Result<()> {
         let metadata = BTreeMap::from([
             (SETTINGS.to_owned(), serde_json::to_string(&self.plan.settings)?),
             (PROGRESS.to_owned(), serde_json::to_string(&self.progress)?),
         ]);
-        self.trainer.save(&self.plan.checkpoint, &metadata).context("the checkpoint cannot be written")
+        self.learner.save(&self.plan.checkpoint, &metadata).context("the checkpoint cannot be written")
     }
 
-    fn record(mut self, cpu: &Cpu) -> anyhow::Result<RunRecord> {
+    fn record(mut self, machine: Machine) -> anyhow::Result<RunRecord> {
         let (batch, test) = (self.plan.settings.batch, &self.data.test);
         let (prediction, prediction_batch) =
-            measure::time_prediction(&mut self.trainer, test, batch, &mut self.buffer)?;
+            measure::time_prediction(&mut self.learner, test, batch, &mut self.buffer)?;
         let seconds = &self.progress.curve.seconds;
-        let cold = seconds.first().copied().context("a run has at least one step")?;
+        let first = seconds.first().copied().context("a run has at least one step")?;
         let times = Times {
-            cold_step_seconds: cold,
-            warm_step_seconds: stats::median(seconds.iter().skip(1).copied()).unwrap_or(cold),
+            cold_step_seconds: self.progress.setup_seconds + first,
+            warm_step_seconds: stats::median(seconds.iter().skip(1).copied()).unwrap_or(first),
             training_seconds: seconds.iter().sum(),
             prediction_milliseconds: 1e3 * prediction,
             prediction_batch,
@@ -123,8 +137,8 @@ impl<'a, R: Scalar> Run<'a, R> {
         Ok(RunRecord {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             settings: self.plan.settings.clone(),
-            machine: Machine::of(cpu),
-            parameters: self.trainer.parameters().len(),
+            machine,
+            parameters: self.learner.config().model.parameter_count(),
             test: *self.progress.evaluations.last().context("a run ends with an evaluation")?,
             times,
             peak_memory_bytes: machine::peak_memory(),
@@ -134,20 +148,20 @@ impl<'a, R: Scalar> Run<'a, R> {
 }
 
 /// Reads a checkpoint, and checks that it is of this run and of one step throughout.
-fn resume<R: Scalar>(cpu: &Cpu, plan: &Plan) -> anyhow::Result<(Trainer<R>, Progress)> {
+fn resume<L: Learner>(engine: &L::Engine, plan: &Plan) -> anyhow::Result<(L, Progress)> {
     let path = &plan.checkpoint;
-    let (trainer, metadata) = Trainer::<R>::resume(cpu, path)?;
+    let (learner, metadata) = L::resume(engine, path)?;
     plan.settings.ensure_same(&settings_of(&metadata, path)?, path)?;
     let progress = metadata.get(PROGRESS).and_then(|text| serde_json::from_str::<Progress>(text).ok());
     let progress = progress.with_context(|| format!("{}: its curves cannot be read; delete it", path.display()))?;
     ensure!(
-        progress.curve.loss.len() as u64 == trainer.steps(),
+        progress.curve.loss.len() as u64 == learner.steps(),
         "{}: its curves are of {} steps, its weights of {}; delete it",
         path.display(),
         progress.curve.loss.len(),
-        trainer.steps()
+        learner.steps()
     );
-    Ok((trainer, progress))
+    Ok((learner, progress))
 }
 
 /// The settings that a checkpoint's run had.

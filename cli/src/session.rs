@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use fewsteps::Cpu;
+use anyhow::Context;
+use fewsteps::{Device, Trainer};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::args::TrainingArgs;
+use crate::args::{EngineArgs, TrainingArgs};
 use crate::data::Data;
 use crate::files::{self, OutDir};
 use crate::interrupt::{self, Interrupt};
+use crate::learner::{Learner, OnDevice};
+use crate::machine::Machine;
 use crate::output;
 use crate::record::RunRecord;
 use crate::run::{Plan, Run};
@@ -25,7 +28,7 @@ pub(crate) enum Ending {
 #[derive(Debug)]
 pub(crate) struct Session<'a> {
     args: &'a TrainingArgs,
-    pub(crate) cpu: Cpu,
+    pub(crate) device: Device,
     pub(crate) out: OutDir,
     data: Data,
     interrupt: Interrupt,
@@ -34,12 +37,13 @@ pub(crate) struct Session<'a> {
 impl<'a> Session<'a> {
     /// Loads the data and opens the output folder. Everything that can be refused is refused here, before training.
     pub(crate) fn open(args: &'a TrainingArgs, runs: &[Settings]) -> anyhow::Result<Self> {
-        let cpu = cpu(args.solver.threads.map(usize::from))?;
         let data = args.data.task.load(args.data.data.as_deref())?;
         for settings in runs {
             settings.check_batch(&data)?;
         }
-        let session = Self { args, cpu, out: OutDir::create(&args.output.out)?, data, interrupt: Interrupt::catch()? };
+        let device = open(args, runs)?;
+        let session =
+            Self { args, device, out: OutDir::create(&args.output.out)?, data, interrupt: Interrupt::catch()? };
         for settings in runs {
             session.prepare(settings)?;
         }
@@ -85,9 +89,10 @@ impl<'a> Session<'a> {
             resume: self.args.output.resume,
         };
         let bar = self.bar(settings)?;
-        let record = match settings.precision {
-            Precision::F32 => Run::<f32>::open(&self.cpu, &plan, &self.data)?.finish(&self.cpu, &bar, &self.interrupt),
-            Precision::F64 => Run::<f64>::open(&self.cpu, &plan, &self.data)?.finish(&self.cpu, &bar, &self.interrupt),
+        let record = match (&self.device, settings.precision) {
+            (Device::Cpu(cpu), Precision::F32) => self.execute::<Trainer<f32>>(cpu, &plan, &bar),
+            (Device::Cpu(cpu), Precision::F64) => self.execute::<Trainer<f64>>(cpu, &plan, &bar),
+            (Device::Gpu(gpu), _) => self.execute::<OnDevice>(gpu, &plan, &bar),
         };
         bar.finish_and_clear();
         match record? {
@@ -104,6 +109,15 @@ impl<'a> Session<'a> {
         }
     }
 
+    fn execute<L: Learner>(
+        &self,
+        engine: &L::Engine,
+        plan: &Plan,
+        bar: &ProgressBar,
+    ) -> anyhow::Result<Option<RunRecord>> {
+        Run::<L>::open(engine, plan, &self.data)?.finish(Machine::of(&self.device), bar, &self.interrupt)
+    }
+
     /// A progress bar, which hides itself where stderr is not a terminal.
     fn bar(&self, settings: &Settings) -> anyhow::Result<ProgressBar> {
         let hidden = self.args.output.json;
@@ -116,9 +130,11 @@ impl<'a> Session<'a> {
     }
 }
 
-/// The engine, with as many threads as asked for.
-pub(crate) fn cpu(threads: Option<usize>) -> anyhow::Result<Cpu> {
-    Ok(threads.map_or_else(Cpu::new, Cpu::with_threads)?)
+/// The engine that all runs share: their models and batches are the same.
+fn open(args: &TrainingArgs, runs: &[Settings]) -> anyhow::Result<Device> {
+    let Settings { precision, config, batch, .. } = runs.first().context("there is no run")?;
+    let EngineArgs { device, threads } = &args.solver.engine;
+    device.open(threads.map(usize::from), *precision, &config.model, *batch)
 }
 
 /// One line that says how a run ended.

@@ -61,7 +61,9 @@ fn warnings(machine: &Machine, runs: &[RunRecord]) -> Vec<String> {
             warnings.push(format!("{name}: {} test trajectories failed and count as wrong", run.test.failed));
         }
         if run.machine != *machine {
-            warnings.push(format!("{name}: ran on other threads or another machine; its times do not compare"));
+            warnings.push(format!(
+                "{name}: ran on another engine, other threads or another machine; its times do not compare"
+            ));
         }
     }
     warnings

@@ -60,12 +60,11 @@ pub(crate) fn conditions(results: &Results) -> Vec<String> {
     vec![
         format!("task {}, {parameters} parameters, {}", settings.task.name(), training(settings)),
         format!("{}, {}", solver(settings), if seeds == 1 { "1 seed".into() } else { format!("{seeds} seeds") }),
+        format!("predictions in batches of {}; {}", times.prediction_batch, machine.text()),
         format!(
-            "predictions in batches of {}; {}, {}, {}",
-            times.prediction_batch,
-            machine.threads_text(),
-            machine.instruction_set,
-            machine.model()
+            "set-up and first step {:.0} ms, later steps {:.2} ms (the first run)",
+            1e3 * times.cold_step_seconds,
+            1e3 * times.warm_step_seconds
         ),
     ]
 }

@@ -6,10 +6,15 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use fewsteps::{
-    Batch, Controller, Cpu, InitialStep, InputMap, Layout, Local, Loss, Method, Mlp, NeuralOde, OdeProblem, Optimizer,
-    Regularizer, SaveAt, SolverOptions, StepControl, Target, TimeInput, Tolerances, Trainer, TrainerConfig,
+    Batch, Controller, Device, Evaluation, InitialStep, InputMap, Layout, Local, Loss, Method, Mlp, NeuralOde,
+    OdeProblem, Optimizer, Regularizer, SaveAt, SolverOptions, StepControl, StepReport, Target, TimeInput, Tolerances,
+    Trainer, TrainerConfig,
 };
 use serde::Serialize;
+
+use crate::device::DeviceChoice;
+use crate::learner::{Learner, OnDevice};
+use crate::settings::Precision;
 
 /// A workload of the peer comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -45,7 +50,10 @@ pub(crate) struct WorkloadArgs {
     /// Directory with the dumped weights and inputs (manifest.json beside *.bin)
     #[arg(long, value_name = "DIR")]
     dump: PathBuf,
-    /// Threads
+    /// What computes: auto, cpu, gpu, gpu:N or part of an adapter's name; see `fewsteps help bench`
+    #[arg(long, default_value = "cpu", value_name = "DEVICE")]
+    device: DeviceChoice,
+    /// Threads of the native engine
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: u16,
     /// Time for at least this long
@@ -87,6 +95,13 @@ struct Line {
     workload: String,
     mode: String,
     method: String,
+    device: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    adapter: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    driver: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backend: Option<String>,
     threads: usize,
     instruction_set: &'static str,
     steps: usize,
@@ -102,8 +117,15 @@ struct Line {
     grad_norm: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     penalty: Option<f64>,
-    engine_bytes: usize,
-    workspace_bytes: usize,
+    /// Dispatches of a training step on a device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dispatches: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waits_per_step: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes_per_step: Option<f64>,
+    engine_bytes: u64,
+    workspace_bytes: u64,
     peak_memory: Option<u64>,
 }
 
@@ -198,6 +220,53 @@ fn prepare(args: &WorkloadArgs) -> Result<Prepared> {
     Ok(Prepared { config, theta, inputs, target })
 }
 
+impl Prepared {
+    fn batch(&self) -> usize {
+        self.inputs.len() / self.config.model.input_width()
+    }
+
+    fn as_batch(&self) -> Batch<'_, f32> {
+        let target = match &self.target {
+            Answer::Labels(labels) => Target::Labels(labels),
+            Answer::States(states) => Target::States(states),
+        };
+        Batch { inputs: &self.inputs, target }
+    }
+
+    /// Has the batch held by the learner, sample by sample: `[times][B][D]` states become `[B][times][D]`.
+    fn hold(&self, learner: &mut impl Learner<Scalar = f32>) -> fewsteps::Result<()> {
+        let Answer::States(states) = &self.target else { return learner.hold(&self.as_batch()) };
+        let (batch, width) = (self.batch(), self.config.model.output_width());
+        let times = states.len() / (batch * width).max(1);
+        let state = |row: usize, time: usize| &states[(time * batch + row) * width..][..width];
+        let rows = (0..batch).flat_map(|row| (0..times).flat_map(move |time| state(row, time)));
+        let held: Vec<f32> = rows.copied().collect();
+        learner.hold(&Batch { inputs: &self.inputs, target: Target::States(&held) })
+    }
+}
+
+/// What the engine takes up.
+struct Footprint {
+    dispatches: Option<usize>,
+    engine_bytes: u64,
+    workspace_bytes: u64,
+}
+
+/// Host waits for the device, and bytes read back from it, a call.
+#[derive(Clone, Copy)]
+struct Traffic {
+    waits: f64,
+    bytes: f64,
+}
+
+impl Traffic {
+    fn since((waits, bytes): (u64, u64), calls: usize) -> Self {
+        let (waits_now, bytes_now) = fewsteps::gpu::traffic();
+        let mean = |now: u64, then: u64| (now - then) as f64 / calls as f64;
+        Self { waits: mean(waits_now, waits), bytes: mean(bytes_now, bytes) }
+    }
+}
+
 /// What one call found.
 #[derive(Clone, Copy, Default)]
 struct Call {
@@ -209,57 +278,101 @@ struct Call {
     rejected: usize,
 }
 
+impl From<Evaluation> for Call {
+    fn from(e: Evaluation) -> Self {
+        Self { value: e.loss, nfe: e.nfe, accepted: e.accepted, rejected: e.rejected, ..Self::default() }
+    }
+}
+
+impl From<StepReport> for Call {
+    fn from(r: StepReport) -> Self {
+        let StepReport { nfe, accepted, rejected, .. } = r;
+        let (grad_norm, penalty) = (Some(r.gradient_norm), Some(r.penalty));
+        Self { value: r.loss, grad_norm, penalty, nfe, accepted, rejected }
+    }
+}
+
 /// Runs the workload and prints its JSON line.
 pub(crate) fn run(args: &WorkloadArgs) -> Result<()> {
     let prepared = prepare(args)?;
-    let cpu = Cpu::with_threads(usize::from(args.threads))?;
-    let mut trainer = Trainer::<f32>::new(&cpu, prepared.config)?;
-    trainer.set_parameters(&prepared.theta)?;
-    let target = match &prepared.target {
-        Answer::Labels(labels) => Target::Labels(labels),
-        Answer::States(states) => Target::States(states),
+    let (model, batch) = (&prepared.config.model, prepared.batch());
+    let device = args.device.open(Some(usize::from(args.threads)), Precision::F32, model, batch)?;
+    let line = match &device {
+        Device::Cpu(cpu) => time::<Trainer<f32>>(args, cpu, &device, prepared)?,
+        Device::Gpu(gpu) => time::<OnDevice>(args, gpu, &device, prepared)?,
     };
-    let batch = Batch { inputs: &prepared.inputs, target };
-    let mut call = || -> Result<Call> {
-        Ok(match args.mode {
-            Mode::Forward => {
-                let e = trainer.evaluate(&batch)?;
-                Call { value: e.loss, nfe: e.nfe, accepted: e.accepted, rejected: e.rejected, ..Call::default() }
-            }
-            Mode::Train => {
-                let r = trainer.step(&batch)?;
-                Call {
-                    value: r.loss,
-                    grad_norm: Some(r.gradient_norm),
-                    penalty: args.reg.map(|_| r.penalty),
-                    nfe: r.nfe,
-                    accepted: r.accepted,
-                    rejected: r.rejected,
-                }
-            }
-        })
-    };
+    crate::output::print(&format!("{}\n", serde_json::to_string(&line)?))
+}
+
+/// Calls the workload until enough calls are timed.
+fn time<L: Learner<Scalar = f32>>(
+    args: &WorkloadArgs,
+    engine: &L::Engine,
+    device: &Device,
+    prepared: Prepared,
+) -> Result<Line> {
+    let count = prepared.batch();
     let begun = Instant::now();
-    let first = call()?;
+    let mut learner = L::new(engine, prepared.config.clone())?;
+    learner.set_parameters(&prepared.theta)?;
+    if L::OWN_MEMORY && args.mode == Mode::Train {
+        prepared.hold(&mut learner)?;
+    }
+    let order: Vec<usize> = (0..count).collect();
+    let call = |learner: &mut L| match args.mode {
+        Mode::Forward => learner.evaluate(&prepared.as_batch()).map(Call::from),
+        Mode::Train => match learner.step_on_held(&order)? {
+            Some(report) => Ok(Call::from(report)),
+            None => learner.step(&prepared.as_batch()).map(Call::from),
+        },
+    };
+    let first = call(&mut learner)?;
     let first_call_ms = 1e3 * begun.elapsed().as_secs_f64();
-    call()?;
+    call(&mut learner)?;
+    let traffic = fewsteps::gpu::traffic();
     let mut ms = Vec::new();
     let begun = Instant::now();
     while ms.len() < args.steps || begun.elapsed().as_secs_f64() < args.min_seconds {
         let t = Instant::now();
-        call()?;
+        call(&mut learner)?;
         ms.push(1e3 * t.elapsed().as_secs_f64());
     }
+    let traffic = Traffic::since(traffic, ms.len());
+    let engine = Footprint {
+        dispatches: learner.dispatches(count),
+        engine_bytes: learner.bytes(),
+        workspace_bytes: learner.workspace(count, first.accepted),
+    };
     ms.sort_by(f64::total_cmp);
-    let width = trainer.config().model.input_width();
-    let line = Line {
+    Ok(line(args, device, first, &ms, first_call_ms, &engine, traffic))
+}
+
+fn line(
+    args: &WorkloadArgs,
+    device: &Device,
+    first: Call,
+    ms: &[f64],
+    first_call_ms: f64,
+    engine: &Footprint,
+    traffic: Traffic,
+) -> Line {
+    let (threads, adapter) = match device {
+        Device::Cpu(cpu) => (cpu.threads(), None),
+        Device::Gpu(gpu) => (1, Some(gpu.adapter())),
+    };
+    let on_device = |number: f64| adapter.is_some().then_some(number);
+    Line {
         peer: "fewsteps",
         version: env!("CARGO_PKG_VERSION"),
         workload: format!("{:?}", args.workload),
         mode: format!("{:?}", args.mode).to_lowercase(),
         method: format!("{}/{}", args.method, if args.workload == Workload::W5 { "per-trajectory" } else { "joint" })
             + &args.reg.map(|reg| format!("/reg={reg:?}").to_lowercase()).unwrap_or_default(),
-        threads: cpu.threads(),
+        device: if adapter.is_some() { "gpu" } else { "cpu" },
+        adapter: adapter.map(|a| a.name.clone()),
+        driver: adapter.map(|a| a.driver.clone()),
+        backend: adapter.map(|a| a.backend.clone()),
+        threads,
         instruction_set: fewsteps::cpu::instruction_set(),
         steps: ms.len(),
         ms_median: ms[ms.len() / 2],
@@ -271,10 +384,12 @@ pub(crate) fn run(args: &WorkloadArgs) -> Result<()> {
         rejected: first.rejected,
         value: first.value,
         grad_norm: first.grad_norm,
-        penalty: first.penalty,
-        engine_bytes: trainer.bytes(),
-        workspace_bytes: trainer.workspace(prepared.inputs.len() / width, first.accepted).total(),
+        penalty: first.penalty.filter(|_| args.reg.is_some()),
+        dispatches: engine.dispatches,
+        waits_per_step: on_device(traffic.waits),
+        bytes_per_step: on_device(traffic.bytes),
+        engine_bytes: engine.engine_bytes,
+        workspace_bytes: engine.workspace_bytes,
         peak_memory: crate::machine::peak_memory(),
-    };
-    crate::output::print(&format!("{}\n", serde_json::to_string(&line)?))
+    }
 }

@@ -9,10 +9,17 @@
 const LEFT_ALONG_K = true;
 const RIGHT_ALONG_K = false;
 
+fn product_rests() -> bool {
+    return !has(ALWAYS)
+        && job.per_row == 0u
+        && (cursors[0].moving == 0u || (has(FIRST) && cursors[0].first == 0u));
+}
+
+fn product_shape() -> vec3<u32> {
+    return vec3<u32>(job.rows, job.outputs, job.inputs + select(1u, 2u, has(TIME)));
+}
+
 fn left_at(row: u32, k: u32) -> f32 {
-    if row >= job.rows {
-        return 0.0;
-    }
     if k < job.inputs {
         return input[job.source + row * job.inputs + k];
     }
@@ -24,45 +31,23 @@ fn left_at(row: u32, k: u32) -> f32 {
 }
 
 fn right_at(k: u32, n: u32) -> f32 {
-    if n >= job.outputs {
-        return 0.0;
-    }
     return theta[job.theta + k * job.outputs + n];
 }
 
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    if !has(ALWAYS) && job.per_row == 0u && (cursors[0].moving == 0u || (has(FIRST) && cursors[0].first == 0u)) {
+fn emit(row: u32, n: u32, part: u32, z: f32) {
+    let cursor = cursors[row * job.per_row];
+    let idle = cursor.moving == 0u || (cursor.moving == RESTS && !has(KEEP)) || (has(FIRST) && cursor.first == 0u);
+    if idle && !has(ALWAYS) {
         return;
     }
-    let depth = job.inputs + select(1u, 2u, has(TIME));
-    let m0 = group.y * TILE;
-    let n0 = group.x * TILE;
-    let quads = product_tile(m0, n0, 0u, depth, lane);
-    for (var i = 0u; i < 4u; i++) {
-        let row = m0 + 4u * (lane / 8u) + i;
-        if row >= job.rows {
-            return;
-        }
-        let cursor = cursors[row * job.per_row];
-        let idle = cursor.moving == 0u || (cursor.moving == RESTS && !has(KEEP)) || (has(FIRST) && cursor.first == 0u);
-        if idle && !has(ALWAYS) {
-            continue;
-        }
-        var base = job.target_ + row * job.outputs;
-        if has(STAGE_OUT) {
-            base += stage_slot(job.stage, cursor) * job.rows * job.outputs;
-        }
-        let z = quad_row(quads, i);
-        for (var j = 0u; j < 4u; j++) {
-            let n = n0 + 4u * (lane % 8u) + j;
-            if n < job.outputs {
-                let pair = activate(job.activation, z[j]);
-                output[base + n] = pair.x;
-                if has(KEEP) && !has(LINEAR) {
-                    derivative[job.target2 + row * job.outputs + n] = pair.y;
-                }
-            }
-        }
+    let at = row * job.outputs + n;
+    let pair = activate(job.activation, z);
+    if has(STAGE_OUT) {
+        output[job.target_ + stage_slot(job.stage, cursor) * job.rows * job.outputs + at] = pair.x;
+    } else {
+        output[job.target_ + at] = pair.x;
+    }
+    if has(KEEP) && !has(LINEAR) {
+        derivative[job.target2 + at] = pair.y;
     }
 }

@@ -16,7 +16,7 @@ use crate::spec::{Controller, InitialStep, OdeProblem, SolverOptions, StepContro
 
 /// Attempts in a row with a non-finite error after which the lanes that cause it are given up. The step has shrunk by
 /// `min_factor^8` by then, about 1e-6.
-const PATIENCE: u32 = 8;
+pub(crate) const PATIENCE: u32 = 8;
 
 /// What a lockstep solve did.
 #[derive(Clone, Debug, Default)]

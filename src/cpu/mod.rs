@@ -29,7 +29,11 @@ pub(crate) use dense::LANES;
 pub(crate) use engine::{Engine, TaskRoom, TaskWork};
 pub(crate) use field::DenseLayer;
 pub(crate) use lanes::{gather, scatter};
+#[cfg(test)]
+pub(crate) use lockstep::PATIENCE;
 pub(crate) use penalty::Draws;
+#[cfg(test)]
+pub(crate) use penalty::STIFFNESS_EPSILON;
 pub(crate) use solver::check_finite;
 pub(crate) use tile::Tile;
 pub(crate) use workers::Workers;

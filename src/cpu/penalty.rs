@@ -13,7 +13,7 @@ use super::tile::{BackwardRoom, Crew, Tile};
 use crate::spec::{Measure, PenaltyAt, PenaltyGradient, PenaltyStep, Purpose, Random, StepPenalty};
 
 /// Keeps the stiffness measure finite when two stage states coincide.
-const STIFFNESS_EPSILON: f64 = 1e-12;
+pub(crate) const STIFFNESS_EPSILON: f64 = 1e-12;
 
 /// One step of one tile, taken beside the solve.
 #[derive(Debug)]

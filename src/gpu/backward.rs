@@ -3,12 +3,13 @@
 //! Step sizes are constants, so rows do not depend on each other; each walks back from its own last step.
 
 use super::buffers::Buffers;
-use super::engine::{Context, Engine, activation, dense_grid, uniform_buffer, word};
+use super::engine::{Context, Engine, activation, uniform_buffer, word};
+use super::fused;
 use super::job::{Job, flag};
 use super::kernel;
 use super::plan::{Jobs, Plan, Planner, flat};
 use crate::error::Result;
-use crate::spec::{Adjoint, Layer, PenaltyAt, PenaltyGradient};
+use crate::spec::{Adjoint, Layer, PenaltyAt, PenaltyGradient, StepPenalty};
 
 /// What the first stage passes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,17 +53,33 @@ pub(crate) mod walk {
 }
 
 /// Modes of the kernel `bar_update`.
-mod update {
-    pub(super) const CLEAR: u32 = 0;
-    pub(super) const BEFORE: u32 = 1;
-    pub(super) const JOIN: u32 = 2;
-    pub(super) const AFTER: u32 = 3;
+pub(crate) mod update {
+    pub(crate) const CLEAR: u32 = 0;
+    pub(crate) const BEFORE: u32 = 1;
+    pub(crate) const JOIN: u32 = 2;
+    pub(crate) const AFTER: u32 = 3;
 }
 
 impl Engine {
     /// Parts in which the gradient is summed: enough for the device to be busy, few enough to be added quickly.
     pub(crate) fn splits(&self, rows: usize) -> usize {
-        rows.div_ceil(128).clamp(1, 16)
+        if self.walks_whole(self.purpose.penalty) {
+            // One for each workgroup of the walk, which takes several rows an invocation in a large batch.
+            rows.div_ceil(64).clamp(1, 256)
+        } else {
+            rows.div_ceil(128).clamp(1, 16)
+        }
+    }
+
+    /// Whether each trajectory is walked back whole in one invocation.
+    pub(crate) fn walks_whole(&self, penalty: Option<StepPenalty>) -> bool {
+        let Adjoint::Discrete { checkpoints } = self.options.adjoint;
+        let injected = penalty.is_some_and(|p| p.at == PenaltyAt::Biased && p.gradient == PenaltyGradient::Full);
+        self.whole
+            && fused::has_small_gradient(&self.layers)
+            && checkpoints.stride() == 1
+            && !self.every_step()
+            && !injected
     }
 
     fn clocks(&self) -> usize {
@@ -93,6 +110,9 @@ impl Engine {
         let cursors = &buffers.walk_cursors;
         let points = if self.every_step() { 0 } else { self.walk_points() };
         let walking = Context { cursors, tape: &buffers.tape, rows: self.batch, keep: true, points };
+        if self.walks_whole(self.purpose.penalty) {
+            return self.plan_whole_walk(planner, buffers);
+        }
         self.plan_aim(planner, buffers, walk::BEGIN, 0, stride);
         self.plan_bar(planner, buffers, walking, update::CLEAR, &[]);
         let begin = planner.take();
@@ -111,12 +131,50 @@ impl Engine {
         }
         let segment = planner.take();
         let remaining = self.kernels.get(&kernel::REMAINING, &[]);
-        planner.add(&remaining, &[cursors, &self.outcome], self.job(self.batch), [1, 1, 1]);
+        planner.add(&remaining, &[&buffers.walk_cursors, &self.outcome], self.job(self.batch), [1, 1, 1]);
+        self.plan_sum(planner, buffers);
+        WalkPlans { begin, segment, end: planner.take(), stride }
+    }
+
+    /// The sum of the gradient's parts.
+    fn plan_sum(&self, planner: &mut Planner<'_>, buffers: &Buffers) {
         let reduce = self.kernels.get(&kernel::REDUCE, &[]);
         let mut job = self.job(self.batch);
         job.u = [word(self.splits(self.batch)), word(self.parameters), 0, 0];
         planner.add(&reduce, &[&buffers.partial, &buffers.gradient], job, flat(self.parameters.div_ceil(64)));
-        WalkPlans { begin, segment, end: planner.take(), stride }
+    }
+
+    /// The walk of whole trajectories: one dispatch, and one that puts the initial states' cotangents where a walk layer
+    /// by layer has them.
+    fn plan_whole_walk(&self, planner: &mut Planner<'_>, buffers: &Buffers) -> WalkPlans {
+        let counts = self.kernels.get(&kernel::WALK_COUNTS, &[]);
+        let bound = [&buffers.clocks, &buffers.row_status, &self.outcome, &buffers.norms];
+        planner.add(&counts, &bound, self.job(self.batch), flat(self.batch.div_ceil(64)));
+        let begin = planner.take();
+        let map = self.problem.field.map();
+        let text = fused::Printer::new(&self.layers, map, self.tableau).adjoint(self.interior());
+        let adjoint = self.kernels.printed(&kernel::WHOLE_ADJOINT, &text, &[]);
+        let mut job = self.job(self.batch);
+        job.points = word(self.walk_points());
+        job.inputs = word(fused::hidden_units(&self.layers));
+        job.u[1] = word(self.parameters);
+        let bound = [
+            &buffers.norms,
+            &self.theta,
+            &buffers.tape,
+            &buffers.steps,
+            &buffers.points,
+            &buffers.saves_bar,
+            &buffers.partial,
+        ];
+        planner.add(&adjoint, &bound, job, [word(self.splits(self.batch)), 1, 1]);
+        let store = self.kernels.get(&kernel::PROBE_STORE, &[]);
+        let job = self.job(self.batch);
+        let bound = [&buffers.row_status, &buffers.saves_bar, &buffers.bar];
+        planner.add(&store, &bound, job, flat((self.batch * self.dim()).div_ceil(64)));
+        let segment = planner.take();
+        self.plan_sum(planner, buffers);
+        WalkPlans { begin, segment, end: planner.take(), stride: usize::MAX / 2 }
     }
 
     fn plan_aim(&self, planner: &mut Planner<'_>, buffers: &Buffers, mode: u32, position: usize, stride: usize) {
@@ -304,10 +362,10 @@ impl Engine {
             job.flags |= if l == 0 && !cubed { flag::LINEAR } else { 0 };
             job.target = if l == 0 { word(stage * rows * self.dim()) } else { 0 };
             job.target2 = word(stage * rows * layer.inputs);
-            let kernel = self.kernels.get(&kernel::DENSE_VJP_INPUT, &[]);
+            let kernel = self.kernels.product(&kernel::DENSE_VJP_INPUT);
             let job = layer_job(job, layer);
             let bound = [context.cursors, &self.theta, z_bar, &buffers.derivatives[l], x_bar];
-            planner.add(&kernel, &bound, job, dense_grid(rows, layer.inputs));
+            planner.add(&kernel, &bound, job, self.kernels.product_grid(rows, layer.inputs, 1));
             z_bar = x_bar;
         }
     }
@@ -315,15 +373,15 @@ impl Engine {
     /// Adds a layer's gradient to the parts.
     pub(crate) fn plan_layer_vjp(&self, planner: &mut Planner<'_>, buffers: &Buffers, vjp: LayerVjp<'_>) {
         let LayerVjp { layer, cursors, job, input, source, z_bar, z_bar_offset } = vjp;
-        let kernel = self.kernels.get(&kernel::DENSE_VJP_WEIGHTS, &[]);
+        let kernel = self.kernels.product(&kernel::DENSE_VJP_WEIGHTS);
         let mut job = layer_job(job, layer);
         let splits = self.splits(self.batch);
         job.source = word(source);
         job.target2 = word(z_bar_offset);
         job.u = [job.rows.div_ceil(word(splits)), word(self.parameters), 0, 0];
-        let [x, y, _] = dense_grid(layer.rows(), layer.outputs);
         let parts = job.rows.div_ceil(job.u[0].max(1));
-        planner.add(&kernel, &[cursors, input, z_bar, &buffers.partial], job, [x, y, parts]);
+        let grid = self.kernels.product_grid(layer.rows(), layer.outputs, parts);
+        planner.add(&kernel, &[cursors, input, z_bar, &buffers.partial], job, grid);
     }
 
     fn plan_injection(&self, planner: &mut Planner<'_>, buffers: &Buffers) {

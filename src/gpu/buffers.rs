@@ -18,6 +18,8 @@ pub(crate) struct Sizes {
     pub(crate) parameters: usize,
     /// Whether every trajectory has a clock of its own.
     pub(crate) per_row: bool,
+    /// Rows that are worked on layer by layer: all, those with a penalty, or none where trajectories are solved whole.
+    pub(crate) layered: usize,
     /// Accepted steps that the tables have room for, and slots of the tape.
     pub(crate) steps: usize,
     pub(crate) slots: usize,
@@ -41,7 +43,7 @@ pub(crate) struct BackwardSizes {
 
 /// Bytes of a clock, a cursor, and what the host reads of a step.
 pub(crate) const CLOCK: usize = 48;
-pub(crate) const CURSOR: usize = 56;
+pub(crate) const CURSOR: usize = 48;
 pub(crate) const OUTCOME: usize = 80;
 
 macro_rules! buffers {
@@ -67,7 +69,7 @@ macro_rules! buffers {
                 })),*];
                 let kept = if self.backward.is_some() { self.stages } else { 1 };
                 for (l, width) in self.widths.iter().enumerate() {
-                    let bytes = 4 * kept * self.rows * width;
+                    let bytes = 4 * kept * self.layered * width;
                     list.push((format!("inputs[{l}]"), bytes as u64));
                     list.push((format!("derivatives[{l}]"), if self.backward.is_some() { bytes as u64 } else { 0 }));
                 }
@@ -99,6 +101,10 @@ impl Sizes {
         WORD * self.rows * self.dim
     }
 
+    fn layered_state(&self) -> usize {
+        WORD * self.layered * self.dim
+    }
+
     fn clocks(&self) -> usize {
         if self.per_row { self.rows } else { 1 }
     }
@@ -116,7 +122,7 @@ buffers! {
     /// Start and length of the accepted steps, `[step][clock]`.
     steps: |s, _b| 4 * WORD * s.steps * s.clocks();
     /// Stages of the step at hand, `[slot][B][D]`.
-    k: |s, _b| (s.stages + 1) * s.state();
+    k: |s, _b| (s.stages + 1) * s.layered_state();
     norms: |s, _b| 2 * WORD * s.rows;
     /// Ticks of the save points.
     points: |s, _b| 2 * WORD * s.points.max(1);
@@ -127,11 +133,11 @@ buffers! {
     /// Cotangent of the state at hand; that of the initial state in the end.
     bar: |s, b| if b.splits > 0 { s.state() } else { 0 };
     /// Cotangents of the stages' states, then of the error and of another state, `[slot][B][D]`.
-    state_bars: |s, b| if b.splits > 0 { (s.stages + 2) * s.state() } else { 0 };
-    stage_bar: |s, b| if b.splits > 0 { s.state() } else { 0 };
+    state_bars: |s, b| if b.splits > 0 { (s.stages + 2) * s.layered_state() } else { 0 };
+    stage_bar: |s, b| if b.splits > 0 { s.layered_state() } else { 0 };
     /// Cotangents on their way through the layers.
-    cotangents0: |s, b| if b.splits > 0 { WORD * s.rows * s.widest } else { 0 };
-    cotangents1: |s, b| if b.splits > 0 { WORD * s.rows * s.widest } else { 0 };
+    cotangents0: |s, b| if b.splits > 0 { WORD * s.layered * s.widest } else { 0 };
+    cotangents1: |s, b| if b.splits > 0 { WORD * s.layered * s.widest } else { 0 };
     /// Parts of the gradient, `[part][parameter]`.
     partial: |s, b| WORD * b.splits * s.parameters;
     gradient: |s, b| if b.splits > 0 { WORD * s.parameters } else { 0 };
@@ -196,7 +202,7 @@ impl Buffers {
                 (sizes.total(), limit.unwrap_or(usize::MAX) as u64)
             };
             let largest_batch = largest(sizes.rows, |rows| {
-                let mut smaller = Sizes { rows, ..sizes.clone() };
+                let mut smaller = Sizes { rows, layered: sizes.layered.min(rows), ..sizes.clone() };
                 if let Some(backward) = &mut smaller.backward {
                     backward.penalised = backward.penalised.min(rows);
                 }

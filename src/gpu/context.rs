@@ -230,6 +230,19 @@ impl Gpu {
         }
     }
 
+    /// What a refused request means: that of a lost device is refused too, perhaps before its loss was reported.
+    pub(crate) fn refusal(&self, reason: String) -> Error {
+        self.check_alive().err().unwrap_or(Error::Device { reason })
+    }
+
+    /// As [`Gpu::check_lost`], after asking the device. What is created on a lost device is silently invalid, and
+    /// touching it later is an error that nobody captures.
+    pub(crate) fn check_alive(&self) -> Result<()> {
+        // Delivers the report of a loss; an error here says no more.
+        let _ = self.device.poll(wgpu::PollType::Poll);
+        self.check_lost()
+    }
+
     /// The largest buffer that can be bound.
     pub(crate) fn largest_binding(&self) -> u64 {
         let limits = self.device.limits();
@@ -243,14 +256,11 @@ impl Gpu {
         let value = work();
         let validation = validation.pop();
         let memory = memory.pop();
-        let errors = [validation.await, memory.await];
-        match errors.into_iter().flatten().next() {
-            None => Ok(value),
-            Some(error) => {
-                self.check_lost()?;
-                Err(Error::Device { reason: error.to_string() })
-            }
+        if let Some(error) = [validation.await, memory.await].into_iter().flatten().next() {
+            return Err(self.refusal(error.to_string()));
         }
+        self.check_alive()?;
+        Ok(value)
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::Gpu;
 use super::buffers::{BackwardSizes, Buffers, CLOCK, OUTCOME, Sizes, create};
+use super::fused;
 use super::job::{Job, flag};
 use super::kernel::{self, Kernels};
 use super::penalty::Params;
@@ -20,6 +21,9 @@ const FIRST_STEPS: usize = 32;
 
 /// Attempts that are recorded for the first solve; later ones know from the one before.
 const FIRST_ATTEMPTS: usize = 8;
+
+/// Invocations of the largest workgroup that every device has.
+const WORKGROUP: usize = 256;
 
 /// Multiply-adds that a submission may hold, so that no driver takes it for a hang: some 50 ms.
 const BUDGET: f64 = 2e11;
@@ -120,6 +124,10 @@ pub(crate) struct Engine {
     pub(crate) widest: usize,
     pub(crate) buffers: Option<Buffers>,
     plans: HashMap<(usize, bool), SolvePlans>,
+    /// Whether the field is small enough for trajectories to be solved whole, and that is wanted.
+    pub(crate) whole: bool,
+    /// The most attempts in one dispatch of whole trajectories, where an application says so.
+    pub(crate) slice: Option<usize>,
     /// Counts how often the buffers were made anew, and with them every plan became stale.
     pub(crate) generation: u64,
     pub(crate) purpose: Purpose,
@@ -172,12 +180,14 @@ impl Engine {
     ) -> Result<Self> {
         options.validate::<f32>(problem)?;
         let tableau = options.method.tableau();
-        let layers = problem.field.layers().map(|l| Layer { offset: l.offset + offset, ..l }).collect();
+        let layers: Vec<Layer> = problem.field.layers().map(|l| Layer { offset: l.offset + offset, ..l }).collect();
         Ok(Self {
             gpu: gpu.clone(),
             problem: problem.clone(),
             options: options.clone(),
             tableau,
+            whole: fused::is_small(&layers),
+            slice: None,
             layers,
             kernels: Kernels::new(gpu, tableau),
             parameters,
@@ -236,6 +246,17 @@ impl Engine {
         (field * self.tableau.stages() * self.batch) as f64
     }
 
+    /// Attempts to record after a solve's start, from what the last one took; one more, so that a slightly longer solve
+    /// needs no second submission.
+    pub(crate) fn expected_attempts(&self) -> usize {
+        if self.solves_whole(self.batch) { 0 } else { self.attempts + 1 }
+    }
+
+    /// Attempts to record where those were not enough.
+    pub(crate) fn more_attempts(&self) -> usize {
+        if self.solves_whole(self.batch) { 1 } else { 8 }
+    }
+
     /// Attempts, or steps of a walk, that fit into one submission.
     pub(crate) fn attempts_per_submission(&self) -> usize {
         let budget = if self.gpu.adapter().software { SOFTWARE_BUDGET } else { BUDGET };
@@ -243,6 +264,20 @@ impl Engine {
         {
             (budget / self.attempt_work().max(1.0)).clamp(1.0, 256.0) as usize
         }
+    }
+
+    /// Rows that are worked on layer by layer.
+    fn layered_rows(&self, rows: usize, purpose: Purpose) -> usize {
+        let solved_whole = self.solves_whole(rows) && self.options.save_at != SaveAt::Dense;
+        if !solved_whole || (purpose.backward && !self.walks_whole(purpose.penalty)) {
+            return rows;
+        }
+        purpose.penalty.filter(|_| purpose.backward).map_or(0, |p| penalised_rows(rows, p.fraction))
+    }
+
+    /// Whether each trajectory is solved whole in one invocation. In lockstep one workgroup has to hold the batch.
+    pub(crate) fn solves_whole(&self, rows: usize) -> bool {
+        self.whole && (self.per_row() || rows <= WORKGROUP)
     }
 
     /// What the buffers have to hold for a batch.
@@ -262,6 +297,7 @@ impl Engine {
             stages: self.tableau.stages(),
             parameters: self.parameters,
             per_row: self.per_row(),
+            layered: self.layered_rows(rows, purpose),
             steps: if recorded { steps } else { 1 },
             slots: 3 + if recorded { steps.div_ceil(stride) + segment } else { 0 },
             points: points + probes,
@@ -445,17 +481,70 @@ impl Engine {
         let mut jobs = Jobs::default();
         let uniforms = uniform_buffer(&self.gpu);
         let mut planner = Planner { gpu: &self.gpu, jobs: &mut jobs, uniforms: &uniforms, plan: Plan::default() };
-        let plans = SolvePlans {
-            start: self.plan_start(&mut planner, buffers, backward),
-            attempt: self.plan_attempt(&mut planner, buffers, backward),
-            resume: {
-                self.plan_control(&mut planner, buffers, control::RESUME, backward);
-                planner.take()
-            },
-            finish: self.plan_finish(&mut planner, buffers),
+        let plans = if self.solves_whole(self.batch) {
+            let [start, attempt] = [0, 1].map(|mode| self.plan_whole(&mut planner, buffers, mode, backward));
+            SolvePlans { start, attempt, resume: Plan::default(), finish: self.plan_finish(&mut planner, buffers) }
+        } else {
+            self.record_products(&mut planner, buffers, backward)
         };
         self.gpu.queue.write_buffer(&uniforms, 0, jobs.bytes());
         Ok(plans)
+    }
+
+    /// Trajectories that are solved whole: one dispatch starts them and makes as many attempts as fit into a submission,
+    /// another one goes on.
+    fn plan_whole(&self, planner: &mut Planner<'_>, buffers: &Buffers, mode: u32, backward: bool) -> Plan {
+        let mut job = self.control_job(buffers, mode, backward);
+        if mode == 0 {
+            let begin = self.kernels.get(&kernel::BEGIN, &[]);
+            let bound = [&buffers.clocks, &buffers.cursors, &buffers.row_status];
+            planner.add(&begin, &bound, job, flat(self.batch.div_ceil(64)));
+        }
+        let text = fused::Printer::new(&self.layers, self.problem.field.map(), self.tableau).solve();
+        job.points = word(buffers.sizes.points);
+        job.x[3] = word(self.slice.unwrap_or_else(|| self.attempts_per_submission()));
+        job.inputs = word(fused::hidden_units(&self.layers));
+        if self.per_row() {
+            let solve = self.kernels.printed(&kernel::ENSEMBLE_SOLVE, &text, &[]);
+            let bound = [
+                &buffers.clocks,
+                &buffers.cursors,
+                &self.theta,
+                &buffers.tape,
+                &buffers.steps,
+                &buffers.points,
+                &buffers.saves,
+            ];
+            planner.add(&solve, &bound, job, flat(self.batch.div_ceil(64)));
+        } else {
+            let solve = self.kernels.printed(&kernel::LOCKSTEP_SOLVE, &text, &[]);
+            let bound = [
+                &buffers.clocks,
+                &buffers.row_status,
+                &self.theta,
+                &buffers.tape,
+                &buffers.steps,
+                &buffers.points,
+                &buffers.saves,
+            ];
+            planner.add(&solve, &bound, job, [1, 1, 1]);
+            // The kernels after it find the state by the cursor.
+            self.plan_control(planner, buffers, control::AIM, backward);
+        }
+        planner.take()
+    }
+
+    /// Attempts that are made layer by layer.
+    fn record_products(&self, planner: &mut Planner<'_>, buffers: &Buffers, backward: bool) -> SolvePlans {
+        SolvePlans {
+            start: self.plan_start(planner, buffers, backward),
+            attempt: self.plan_attempt(planner, buffers, backward),
+            resume: {
+                self.plan_control(planner, buffers, control::RESUME, backward);
+                planner.take()
+            },
+            finish: self.plan_finish(planner, buffers),
+        }
     }
 
     fn plan_start(&self, planner: &mut Planner<'_>, buffers: &Buffers, backward: bool) -> Plan {
@@ -614,7 +703,7 @@ impl Engine {
         c: f64,
         flags: u32,
     ) {
-        let dense = self.kernels.get(&kernel::DENSE, &[]);
+        let dense = self.kernels.product(&kernel::DENSE);
         let slot = if context.keep { stage } else { 0 };
         for (l, layer) in self.layers.iter().enumerate() {
             let mut job = self.job(context.rows);
@@ -636,7 +725,7 @@ impl Engine {
                 (&buffers.inputs[l + 1], &buffers.derivatives[l + 1])
             };
             let bound = [context.cursors, &self.theta, &buffers.inputs[l], output, derivative];
-            planner.add(&dense, &bound, job, dense_grid(context.rows, layer.outputs));
+            planner.add(&dense, &bound, job, self.kernels.product_grid(context.rows, layer.outputs, 1));
         }
     }
 
@@ -646,7 +735,7 @@ impl Engine {
     /// [`Error::Memory`] when the tape outgrows a binding or the memory limit, [`Error::DeviceLost`].
     pub(crate) async fn solve(&mut self, backward: bool) -> Result<Outcome> {
         let mut plans = self.solve_plans(backward).await?;
-        let mut left = self.attempts + 2;
+        let mut left = self.expected_attempts();
         let mut begun = false;
         loop {
             let attempts = left.min(self.attempts_per_submission());
@@ -669,7 +758,7 @@ impl Engine {
                 self.accepted = outcome.most_accepted as usize;
                 return Ok(outcome);
             }
-            left = left.saturating_sub(attempts).max(8);
+            left = left.saturating_sub(attempts).max(self.more_attempts());
             if outcome.paused > 0 {
                 plans = self.make_room(backward).await?;
             }
@@ -689,7 +778,7 @@ impl Engine {
     /// Submits, and waits for what it leaves.
     pub(crate) async fn submit_for_outcome(&mut self, mut encoder: wgpu::CommandEncoder) -> Result<Outcome> {
         let readback = {
-            let staging = self.staging(OUTCOME as u64);
+            let staging = self.staging(OUTCOME as u64)?;
             encoder.copy_buffer_to_buffer(&self.outcome, 0, &staging, 0, OUTCOME as u64);
             self.gpu.queue.submit([encoder.finish()]);
             Readback::new(&staging, OUTCOME as u64)
@@ -704,9 +793,9 @@ impl Engine {
     }
 
     /// A buffer to read back through, of at least that size; one is kept for the next time.
-    fn staging(&mut self, bytes: u64) -> wgpu::Buffer {
+    fn staging(&mut self, bytes: u64) -> Result<wgpu::Buffer> {
         if let Some(buffer) = self.staging.iter().find(|b| b.size() >= bytes) {
-            return buffer.clone();
+            return Ok(buffer.clone());
         }
         let buffer = self.gpu.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("staging"),
@@ -714,8 +803,9 @@ impl Engine {
             usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
+        self.gpu.check_alive()?;
         self.staging = vec![buffer.clone()];
-        buffer
+        Ok(buffer)
     }
 
     /// Reads the first numbers of buffers back, one after the other.
@@ -728,7 +818,7 @@ impl Engine {
         if total == 0 {
             return Ok(parts.iter().map(|_| Vec::new()).collect());
         }
-        let staging = self.staging(total.next_multiple_of(4));
+        let staging = self.staging(total.next_multiple_of(4))?;
         let mut encoder = self.encoder();
         let mut at = 0;
         for (buffer, offset, count) in parts {
@@ -771,6 +861,7 @@ pub(crate) mod control {
     pub(crate) const CHANGE: u32 = 1;
     pub(crate) const ATTEMPT: u32 = 2;
     pub(crate) const RESUME: u32 = 3;
+    pub(crate) const AIM: u32 = 4;
 }
 
 /// Modes of the kernel `row_norm`.
@@ -785,11 +876,6 @@ pub(crate) mod norm {
 /// The number of an activation in the shaders.
 pub(crate) fn activation(activation: Activation) -> u32 {
     word(Activation::ALL.iter().position(|a| *a == activation).unwrap_or(0))
-}
-
-/// Workgroups of a dense layer: tiles of 32 outputs and 32 rows.
-pub(crate) fn dense_grid(rows: usize, outputs: usize) -> [u32; 3] {
-    [word(outputs.div_ceil(32)), word(rows.div_ceil(32)), 1]
 }
 
 /// Rows with a penalty: as the native engine has it, whole tiles of 32.

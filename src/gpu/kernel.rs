@@ -54,11 +54,14 @@ modules! {
     GRID "grid";
     INTERPOLANT "interpolant";
     JOB "job";
+    LOCKSTEP "lockstep";
     OUTCOME "outcome";
     PARAMS "params";
     PHILOX "philox";
-    PRODUCT "product";
+    PRODUCT_ROWS "product_rows";
+    PRODUCT_TILES "product_tiles";
     TIME "time";
+    WHOLE "whole";
 }
 
 macro_rules! kernels {
@@ -80,14 +83,18 @@ kernels! {
     BEGIN "begin" [CLOCK TIME CONTROLLER ELEMENTARY GRID] [Write Write Write];
     COMBINE "combine" [CLOCK GRID] [Read Read Write Read Write Write];
     CONTROL_ENSEMBLE "control_ensemble" [CLOCK TIME CONTROLLER ELEMENTARY ENSEMBLE GRID] [Write Write Write Read Write];
-    CONTROL_LOCKSTEP "control_lockstep" [CLOCK TIME CONTROLLER ELEMENTARY] [Write Write Write Read Write];
-    DENSE "dense" [CLOCK TIME ELEMENTARY ACTIVATION PRODUCT] [Read Read Read Write Write];
-    DENSE_VJP_INPUT "dense_vjp_input" [CLOCK PRODUCT] [Read Read Read Read Write];
-    DENSE_VJP_WEIGHTS "dense_vjp_weights" [CLOCK TIME PRODUCT] [Read Read Read Write];
+    CONTROL_LOCKSTEP "control_lockstep" [CLOCK TIME CONTROLLER ELEMENTARY LOCKSTEP] [Write Write Write Read Write];
+    DENSE "dense" [CLOCK TIME ELEMENTARY ACTIVATION] [Read Read Read Write Write];
+    DENSE_VJP_INPUT "dense_vjp_input" [CLOCK] [Read Read Read Read Write];
+    DENSE_VJP_WEIGHTS "dense_vjp_weights" [CLOCK TIME] [Read Read Read Write];
+    ENSEMBLE_SOLVE "ensemble_solve" [CLOCK TIME CONTROLLER ELEMENTARY ACTIVATION ENSEMBLE INTERPOLANT WHOLE GRID]
+        [Write Write Read Write Write Read Write];
     FINISH "finish" [CLOCK OUTCOME] [Read Write Read Write];
     GATHER "gather" [GRID] [Read Read Write];
     GRADIENT_NORM "gradient_norm" [OUTCOME ELEMENTARY] [Read Write];
     INJECT "inject" [CLOCK GRID] [Read Read Read Write];
+    LOCKSTEP_SOLVE "lockstep_solve" [CLOCK TIME CONTROLLER ELEMENTARY ACTIVATION LOCKSTEP INTERPOLANT WHOLE]
+        [Write Write Read Write Write Read Write];
     LOSS "loss" [CLOCK OUTCOME ELEMENTARY GRID] [Read Read Read Read Write Write];
     LOSS_SUM "loss_sum" [OUTCOME] [Read Write];
     NEXT_STEP "next_step" [OUTCOME PARAMS] [Read Read Write Write];
@@ -105,6 +112,9 @@ kernels! {
     STAGE_BAR "stage_bar" [CLOCK TIME INTERPOLANT GRID] [Read Read Read Read Read Read Write];
     UPDATE "update" [OUTCOME PARAMS GRID] [Read Read Read Write Write Write];
     WALK "walk" [CLOCK TIME OUTCOME GRID] [Read Read Read Write];
+    WALK_COUNTS "walk_counts" [CLOCK OUTCOME GRID] [Read Read Read Write];
+    WHOLE_ADJOINT "whole_adjoint" [CLOCK TIME ELEMENTARY ACTIVATION INTERPOLANT GRID]
+        [Read Read Read Read Read Write Write];
 }
 
 /// The constants that a problem prints before its kernels: what sizes arrays, and the method's tables.
@@ -168,18 +178,44 @@ pub(crate) type Cache = HashMap<(&'static str, String, String), Compiled>;
 pub(crate) struct Kernels {
     gpu: Gpu,
     prelude: String,
+    /// Whether matrix products are made for software adapters.
+    products_by_rows: bool,
 }
 
 impl Kernels {
     pub(crate) fn new(gpu: &Gpu, tableau: &Tableau) -> Self {
-        Self { gpu: gpu.clone(), prelude: prelude(tableau) }
+        Self { gpu: gpu.clone(), prelude: prelude(tableau), products_by_rows: gpu.adapter().software }
     }
 
     /// The kernel with its override constants, compiled the first time it is asked for.
     pub(crate) fn get(&self, kernel: &'static Kernel, constants: &[(&str, f64)]) -> Compiled {
-        let key = (kernel.name, self.prelude.clone(), format!("{constants:?}"));
+        self.printed(kernel, "", constants)
+    }
+
+    /// A kernel that is a matrix product, by the library that suits the adapter.
+    pub(crate) fn product(&self, kernel: &'static Kernel) -> Compiled {
+        let library = if self.products_by_rows { PRODUCT_ROWS } else { PRODUCT_TILES };
+        self.printed(kernel, library.source, &[])
+    }
+
+    /// Workgroups of a product of that many rows and columns.
+    pub(crate) fn product_grid(&self, rows: usize, columns: usize, parts: u32) -> [u32; 3] {
+        let height = if self.products_by_rows { 64 } else { 32 };
+        let [x, y] = [columns.div_ceil(32), rows.div_ceil(height)].map(|n| u32::try_from(n).unwrap_or(u32::MAX));
+        [x, y, parts]
+    }
+
+    /// As [`Kernels::get`], with functions that were printed for the problem.
+    pub(crate) fn printed(&self, kernel: &'static Kernel, text: &str, constants: &[(&str, f64)]) -> Compiled {
+        let prelude = format!("{}{text}", self.prelude);
         let mut cache = self.gpu.cache.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        cache.entry(key).or_insert_with(|| compile(&self.gpu, kernel, &self.prelude, constants)).clone()
+        let key = (kernel.name, prelude, format!("{constants:?}"));
+        if let Some(compiled) = cache.get(&key) {
+            return compiled.clone();
+        }
+        let compiled = compile(&self.gpu, kernel, &key.1, constants);
+        cache.insert(key, compiled.clone());
+        compiled
     }
 }
 

@@ -4,10 +4,19 @@
 //! the device, and the host records attempts ahead and reads one small status late. Time is an integer there, `2^63`
 //! ticks to the interval, so that no step drifts and the end is met exactly.
 
+#[cfg(test)]
+#[path = "../../tests/common/gpu.rs"]
+mod adapter;
 mod backward;
 mod buffers;
+mod check;
 mod context;
+#[cfg(test)]
+mod contract;
 mod engine;
+#[cfg(test)]
+mod functions;
+mod fused;
 mod job;
 mod kernel;
 mod penalty;
@@ -16,6 +25,7 @@ mod readback;
 mod recording;
 mod solver;
 
+pub use check::SelfCheck;
 pub use context::{AdapterSummary, Gpu, Pick};
 pub use readback::traffic;
 pub use recording::{OUTCOME_WGSL, SolveIo, SolveOutcome, SolveRecording};
@@ -23,9 +33,11 @@ pub use solver::GpuSolver;
 
 pub(crate) use backward::{LayerVjp, WalkPlans, layer_job};
 pub(crate) use buffers::create;
-pub(crate) use engine::{Engine, Outcome, Purpose, SolvePlans, dense_grid, status, ticks, uniform_buffer, word};
+pub(crate) use engine::{Engine, Outcome, Purpose, SolvePlans, status, ticks, uniform_buffer, word};
 pub(crate) use job::{Job, flag};
 pub(crate) use kernel::{DENSE, DENSE_VJP_INPUT, GATHER, GRADIENT_NORM, LOSS, LOSS_SUM, NEXT_STEP, SETTLE, UPDATE};
 pub(crate) use penalty::Params;
 pub(crate) use plan::{Jobs, Plan, Planner, flat};
+#[cfg(test)]
+pub(crate) use readback::Readback;
 pub(crate) use recording::{check, check_counts, copy_in};

@@ -22,10 +22,10 @@ pub(crate) struct Params {
 }
 
 /// Modes of the kernel `probe_cursor`.
-mod aim {
-    pub(super) const UNBIASED: u32 = 0;
-    pub(super) const BIASED: u32 = 1;
-    pub(super) const AGAIN: u32 = 2;
+pub(crate) mod aim {
+    pub(crate) const UNBIASED: u32 = 0;
+    pub(crate) const BIASED: u32 = 1;
+    pub(crate) const AGAIN: u32 = 2;
 }
 
 impl Engine {

@@ -1,6 +1,9 @@
 //! [`Plan`]: prepared dispatches. A solve is a recording: a plan re-encoded in a tight loop.
 
+use std::collections::HashMap;
+
 use super::Gpu;
+use super::engine::uniform_buffer;
 use super::job::Job;
 use super::kernel::Compiled;
 
@@ -41,24 +44,46 @@ impl Plan {
     }
 }
 
-/// Jobs of all plans of a batch size, collected on the host and uploaded together.
+/// Jobs of all plans of a batch size, collected on the host and uploaded together. Equal ones are one.
 #[derive(Debug, Default)]
 pub(crate) struct Jobs {
     list: Vec<Job>,
+    places: HashMap<[u8; size_of::<Job>()], usize>,
+    /// Where those are that the first buffer has no room for.
+    more: Vec<wgpu::Buffer>,
 }
 
 impl Jobs {
-    fn push(&mut self, job: Job) -> u32 {
-        self.list.push(job);
-        u32::try_from((self.list.len() - 1) * size_of::<Job>()).unwrap_or(u32::MAX)
+    /// The buffer, of which `first` is the first one, and the offset of a job.
+    fn place(&mut self, gpu: &Gpu, first: &wgpu::Buffer, job: Job) -> (wgpu::Buffer, u32) {
+        const ROOM: usize = MAX_JOBS as usize;
+        let new = self.list.len();
+        let place = *self.places.entry(bytemuck::cast(job)).or_insert(new);
+        if place == new {
+            self.list.push(job);
+        }
+        let offset = place % ROOM * size_of::<Job>();
+        let buffer = if let Some(later) = (place / ROOM).checked_sub(1) {
+            if self.more.len() == later {
+                self.more.push(uniform_buffer(gpu));
+            }
+            if place == new {
+                gpu.queue.write_buffer(&self.more[later], offset as u64, bytemuck::bytes_of(&job));
+            }
+            &self.more[later]
+        } else {
+            first
+        };
+        (buffer.clone(), u32::try_from(offset).unwrap_or(u32::MAX))
     }
 
+    /// What goes to the first buffer; jobs beyond its room are in theirs already.
     pub(crate) fn bytes(&self) -> &[u8] {
-        bytemuck::cast_slice(&self.list)
+        bytemuck::cast_slice(&self.list[..self.list.len().min(MAX_JOBS as usize)])
     }
 }
 
-/// Jobs that a plan's uniform buffer has room for.
+/// Jobs that one uniform buffer has room for.
 pub(crate) const MAX_JOBS: u64 = 1024;
 
 /// Collects a plan.
@@ -73,7 +98,8 @@ pub(crate) struct Planner<'a> {
 impl Planner<'_> {
     /// Adds a dispatch that binds `buffers` in the kernel's order.
     pub(crate) fn add(&mut self, kernel: &Compiled, buffers: &[&wgpu::Buffer], job: Job, grid: [u32; 3]) {
-        let uniform = wgpu::BufferBinding { buffer: self.uniforms, offset: 0, size: wgpu::BufferSize::new(Job::SIZE) };
+        let (uniforms, job) = self.jobs.place(self.gpu, self.uniforms, job);
+        let uniform = wgpu::BufferBinding { buffer: &uniforms, offset: 0, size: wgpu::BufferSize::new(Job::SIZE) };
         let mut entries = vec![wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(uniform) }];
         for (binding, buffer) in (1..).zip(buffers) {
             entries.push(wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() });
@@ -83,7 +109,6 @@ impl Planner<'_> {
             layout: &kernel.layout,
             entries: &entries,
         });
-        let job = self.jobs.push(job);
         self.plan.dispatches.push(Dispatch { pipeline: kernel.pipeline.clone(), bindings, job, grid });
     }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures::channel::oneshot;
 
 use super::Gpu;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Host waits and bytes read back since the program started, for reports of what a training step costs.
 static WAITS: AtomicU64 = AtomicU64::new(0);
@@ -41,7 +41,7 @@ impl Readback {
         WAITS.fetch_add(1, Ordering::Relaxed);
         let mapped = self.mapped.await;
         gpu.check_lost()?;
-        let failed = |reason: String| Error::Device { reason };
+        let failed = |reason: String| gpu.refusal(reason);
         mapped
             .map_err(|_| failed("the device dropped a read-back".into()))?
             .map_err(|e| failed(format!("a buffer could not be mapped: {e}")))?;

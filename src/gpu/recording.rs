@@ -87,6 +87,7 @@ impl GpuSolver {
             return Err(Error::argument("SolverOptions::save_at", format!("{:?}", solver.options.save_at), remedy));
         }
         let mut engine = Engine::new(&solver.gpu, &solver.problem, &solver.options, solver.parameters, 0, 0)?;
+        engine.slice = Some(attempts);
         engine.reserve(batch, Purpose { backward: false, penalty: None }).await?;
         let plans = engine.solve_plans(false).await?;
         let settle = engine.gpu.scoped(|| record_settle(&engine)).await??;
@@ -162,7 +163,9 @@ impl SolveRecording {
             if begin {
                 self.plans.start.encode(&mut pass);
             }
-            for _ in 0..self.attempts {
+            // Where trajectories are solved whole, a dispatch makes all attempts, and that of the start does.
+            let whole = self.engine.solves_whole(self.engine.batch);
+            for _ in 0..if whole { usize::from(!begin) } else { self.attempts } {
                 self.plans.attempt.encode(&mut pass);
             }
             self.plans.finish.encode(&mut pass);

@@ -39,6 +39,14 @@ impl GpuSolver {
         Ok(Self { engine: Engine::new(gpu, problem, options, parameters, 0, 0)?, solved: None })
     }
 
+    /// Solves an ensemble of a small field layer by layer too, as matrix products, instead of each trajectory whole in one
+    /// invocation. Slower; for comparison.
+    #[must_use]
+    pub fn layer_by_layer(mut self) -> Self {
+        self.engine.whole = false;
+        self
+    }
+
     /// Bytes that the solver holds on the device now.
     #[must_use]
     pub fn bytes(&self) -> usize {

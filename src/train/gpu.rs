@@ -19,13 +19,12 @@ use recording::Slice;
 pub use recording::{SliceReport, TrainIo};
 
 /// Values of `Outcome::skipped`, as `shaders/kernels/gradient_norm.wgsl` has them.
-const SKIPPED: u32 = 1;
-const ABORTED: u32 = 2;
-const INCOMPLETE: u32 = 3;
+pub(crate) const SKIPPED: u32 = 1;
+pub(crate) const ABORTED: u32 = 2;
+pub(crate) const INCOMPLETE: u32 = 3;
 
-/// Attempts and steps recorded beyond those that the last step took, so that a slightly longer solve needs no second
-/// submission.
-const SPARE: usize = 1;
+/// Nothing is kept for gradients.
+const EVALUATION: Purpose = Purpose { backward: false, penalty: None };
 
 /// Trains a model on a device, at `f32`: the twin of [`Trainer`](crate::Trainer). The checkpoints are the same.
 ///
@@ -119,6 +118,7 @@ impl GpuTrainer {
             embedded: false,
             config,
         };
+        gpu.check_alive()?;
         let theta: Vec<f32> = trainer.config.model.initialize(trainer.config.seed);
         trainer.write_state(&theta, &OptimizerState::new(&trainer.config.optimizer.rule, parameters), 0);
         Ok(trainer)
@@ -213,7 +213,7 @@ impl GpuTrainer {
     /// # Errors
     /// As [`GpuTrainer::step`], but failed trajectories are counted, not an error.
     pub async fn evaluate(&mut self, batch: &Batch<'_, f32>) -> Result<Evaluation> {
-        let count = self.load(batch, Purpose { backward: self.needs_cotangents(), penalty: None }).await?;
+        let count = self.load(batch, EVALUATION).await?;
         let outcome = self.solve_and_measure(count, true).await?;
         Ok(evaluation(&outcome, count))
     }
@@ -223,7 +223,7 @@ impl GpuTrainer {
     /// # Errors
     /// As [`GpuTrainer::step_on`].
     pub async fn evaluate_on(&mut self, data: &mut GpuData, samples: &[u32]) -> Result<Evaluation> {
-        self.gather(data, samples, Purpose { backward: self.needs_cotangents(), penalty: None }).await?;
+        self.gather(data, samples, EVALUATION).await?;
         let outcome = self.solve_and_measure(samples.len(), true).await?;
         Ok(evaluation(&outcome, samples.len()))
     }
@@ -235,7 +235,7 @@ impl GpuTrainer {
     /// [`Error::Shape`] and [`Error::NonFinite`] for inputs that do not fit the model; [`Error::DeviceLost`].
     pub async fn predict(&mut self, inputs: &[f32]) -> Result<Vec<f32>> {
         let count = self.config.model.check_inputs(inputs)?;
-        self.reserve(count, Purpose { backward: self.needs_cotangents(), penalty: None }).await?;
+        self.reserve(count, EVALUATION).await?;
         let batch = self.batch()?;
         self.engine.gpu.queue.write_buffer(&batch.inputs, 0, bytemuck::cast_slice(inputs));
         self.solve_and_measure(count, false).await?;
@@ -348,11 +348,6 @@ impl GpuTrainer {
 
     fn purpose(&self) -> Purpose {
         Purpose { backward: true, penalty: self.config.regularizer.lower(self.steps).penalty }
-    }
-
-    /// Without a head, the loss writes its cotangents where the solver keeps those of saved states.
-    const fn needs_cotangents(&self) -> bool {
-        self.parts.head.is_none()
     }
 
     fn batch(&self) -> Result<&BatchBuffers> {
@@ -485,7 +480,7 @@ impl GpuTrainer {
 
     /// Attempts and walk segments to record, from what the last step took.
     fn expected(&self, plans: &TrainPlans) -> [usize; 2] {
-        [self.engine.attempts + SPARE, (self.engine.accepted + SPARE).div_ceil(plans.walk.stride)]
+        [self.engine.expected_attempts(), (self.engine.accepted + 1).div_ceil(plans.walk.stride)]
     }
 
     /// The parameters of the next steps and updates, for the device to take.
@@ -614,7 +609,7 @@ impl GpuTrainer {
             let mut encoder = self.engine.encoder();
             if outcome.unfinished > 0 {
                 let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-                for _ in 0..self.engine.attempts_per_submission().min(self.engine.attempts.max(8)) {
+                for _ in 0..self.engine.more_attempts() {
                     plans.solve.attempt.encode(&mut pass);
                 }
             }
@@ -697,6 +692,7 @@ impl GpuTrainer {
         let mut encoder = self.engine.encoder();
         self.encode_inputs(&mut encoder)?;
         let mut begun = false;
+        let mut attempts = self.engine.expected_attempts();
         loop {
             {
                 let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
@@ -707,7 +703,7 @@ impl GpuTrainer {
                     plans.prologue.encode(&mut pass);
                     plans.solve.start.encode(&mut pass);
                 }
-                for _ in 0..self.engine.attempts_per_submission().min(self.engine.attempts + SPARE) {
+                for _ in 0..attempts.min(self.engine.attempts_per_submission()) {
                     plans.solve.attempt.encode(&mut pass);
                 }
                 plans.solve.finish.encode(&mut pass);
@@ -722,6 +718,7 @@ impl GpuTrainer {
                 self.engine.attempts = (outcome.accepted + outcome.rejected) as usize;
                 return Ok(outcome);
             }
+            attempts = self.engine.more_attempts();
             encoder = self.engine.encoder();
         }
     }

@@ -4,7 +4,7 @@ use super::{Loss, TrainerConfig};
 use crate::error::Result;
 use crate::gpu::{
     DENSE, DENSE_VJP_INPUT, Engine, GRADIENT_NORM, Gpu, Job, Jobs, LOSS, LOSS_SUM, LayerVjp, NEXT_STEP, Params, Plan,
-    Planner, SETTLE, SolvePlans, UPDATE, WalkPlans, create, dense_grid, flag, flat, layer_job, uniform_buffer, word,
+    Planner, SETTLE, SolvePlans, UPDATE, WalkPlans, create, flag, flat, layer_job, uniform_buffer, word,
 };
 use crate::spec::{Clip, Layer, Rule};
 
@@ -57,7 +57,7 @@ impl BatchBuffers {
             inputs: create(gpu, "batch inputs", 4 * (rows * parts.inputs) as u64, poison),
             targets: create(gpu, "batch targets", outputs.max(4 * rows as u64), poison),
             outputs: create(gpu, "outputs", own, poison),
-            outputs_bar: create(gpu, "outputs_bar", own, poison),
+            outputs_bar: create(gpu, "outputs_bar", outputs, poison),
             row_losses: create(gpu, "row losses", 8 * rows as u64, poison),
         })
         .await
@@ -120,7 +120,7 @@ impl Recorder<'_> {
         self.encoder(&mut planner)?;
         let prologue = planner.take();
         self.outputs(&mut planner)?;
-        self.loss(&mut planner)?;
+        self.loss(&mut planner, true)?;
         self.head_vjp(&mut planner)?;
         if let Some(penalty) = penalty {
             self.engine.plan_penalty(&mut planner, buffers, penalty);
@@ -149,7 +149,7 @@ impl Recorder<'_> {
         let prologue = planner.take();
         self.outputs(&mut planner)?;
         let outputs = planner.take();
-        self.loss(&mut planner)?;
+        self.loss(&mut planner, false)?;
         let loss = planner.take();
         gpu.queue.write_buffer(&uniforms, 0, jobs.bytes());
         Ok(EvaluationPlans { prologue, solve, outputs, loss })
@@ -170,9 +170,9 @@ impl Recorder<'_> {
         let rows = self.engine.batch;
         let mut job = layer_job(self.outer_job(rows), layer);
         job.target = word(2 * rows * self.engine.dim());
-        let dense = self.engine.kernels.get(&DENSE, &[]);
+        let dense = self.engine.kernels.product(&DENSE);
         let bound = [&buffers.cursors, &self.engine.theta, &self.batch.inputs, &buffers.tape, &self.batch.row_losses];
-        planner.add(&dense, &bound, job, dense_grid(rows, layer.outputs));
+        planner.add(&dense, &bound, job, self.engine.kernels.product_grid(rows, layer.outputs, 1));
         Ok(())
     }
 
@@ -187,13 +187,14 @@ impl Recorder<'_> {
         planner.add(&settle, &[&buffers.row_status, &buffers.saves], job, flat(size.div_ceil(64)));
         let Some(layer) = &self.parts.head else { return Ok(()) };
         let job = layer_job(self.outer_job(self.parts.times * rows), layer);
-        let dense = self.engine.kernels.get(&DENSE, &[]);
+        let dense = self.engine.kernels.product(&DENSE);
         let bound = [&buffers.cursors, &self.engine.theta, &buffers.saves, &self.batch.outputs, &self.batch.row_losses];
-        planner.add(&dense, &bound, job, dense_grid(self.parts.times * rows, layer.outputs));
+        planner.add(&dense, &bound, job, self.engine.kernels.product_grid(self.parts.times * rows, layer.outputs, 1));
         Ok(())
     }
 
-    fn loss(&self, planner: &mut Planner<'_>) -> Result<()> {
+    /// The loss and the outputs' cotangents, which without a head are those of the saved states in `training`.
+    fn loss(&self, planner: &mut Planner<'_>, training: bool) -> Result<()> {
         let buffers = self.engine.held()?;
         let rows = self.engine.batch;
         let loss = self.engine.kernels.get(&LOSS, &[]);
@@ -205,8 +206,8 @@ impl Recorder<'_> {
         };
         job.points = word(self.parts.times);
         job.outputs = word(self.parts.outputs);
-        // Without a head the saved states' cotangents are the outputs', but an evaluation has none.
-        let outputs_bar = if self.parts.head.is_some() { &self.batch.outputs_bar } else { &buffers.saves_bar };
+        let own = self.parts.head.is_some() || !training;
+        let outputs_bar = if own { &self.batch.outputs_bar } else { &buffers.saves_bar };
         let bound = [
             &buffers.row_status,
             self.batch.outputs(self.engine, self.parts)?,
@@ -239,11 +240,11 @@ impl Recorder<'_> {
                 z_bar_offset: 0,
             },
         );
-        let kernel = self.engine.kernels.get(&DENSE_VJP_INPUT, &[]);
+        let kernel = self.engine.kernels.product(&DENSE_VJP_INPUT);
         let job = layer_job(self.outer_job(rows), layer);
         let bound =
             [&buffers.cursors, &self.engine.theta, &self.batch.outputs_bar, &self.batch.row_losses, &buffers.saves_bar];
-        planner.add(&kernel, &bound, job, dense_grid(rows, layer.inputs));
+        planner.add(&kernel, &bound, job, self.engine.kernels.product_grid(rows, layer.inputs, 1));
         Ok(())
     }
 

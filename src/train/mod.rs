@@ -10,6 +10,8 @@ mod trainer;
 
 pub use batches::Batches;
 pub use checkpoint::{CheckpointInfo, write_whole};
+#[cfg(test)]
+pub(crate) use gpu::{ABORTED, INCOMPLETE, SKIPPED};
 pub use gpu::{GpuData, GpuTrainer, SliceReport, TrainIo};
 pub use loss::{Loss, Target};
 pub use model::NeuralOde;

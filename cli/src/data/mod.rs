@@ -101,6 +101,17 @@ impl<R: Scalar> BatchBuffer<R> {
             }
         }
     }
+
+    /// Gathers all samples, one after the other: states are `[N][times][D]`, as a device holds a data set.
+    pub(crate) fn gather_all(&mut self, samples: &Samples) -> Batch<'_, R> {
+        let every: Vec<usize> = (0..samples.len()).collect();
+        let Samples::Paths(paths) = samples else { return self.gather(samples, &every) };
+        self.inputs.clear();
+        self.inputs.extend(paths.starts.iter().flatten().copied().map(R::from_f64));
+        self.states.clear();
+        self.states.extend(paths.states.iter().flatten().flatten().copied().map(R::from_f64));
+        Batch { inputs: &self.inputs, target: Target::States(&self.states) }
+    }
 }
 
 #[cfg(test)]
@@ -127,5 +138,7 @@ mod tests {
         assert_eq!(batch.inputs, [2.0, 0.0, 1.0, 0.0], "starts");
         let Target::States(states) = batch.target else { panic!("paths have states") };
         assert_eq!(states, [2.0, 0.0, 1.0, 0.0, 2.0, 1.0, 1.0, 1.0], "[times][B][D]");
+        let Target::States(states) = buffer.gather_all(&samples).target else { panic!("paths have states") };
+        assert_eq!(states, [1.0, 0.0, 1.0, 1.0, 2.0, 0.0, 2.0, 1.0], "[N][times][D]");
     }
 }

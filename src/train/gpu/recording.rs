@@ -42,7 +42,7 @@ pub(super) struct Slice {
 }
 
 impl GpuTrainer {
-    /// Prepares the next `steps` training steps for recording: each on `batch` trajectories, with at most `attempts`
+    /// Prepares the next `steps` training steps for recording: each on `batch` trajectories, with room for `attempts`
     /// attempted solver steps. Preparing again goes on where the device is.
     ///
     /// # Errors
@@ -96,8 +96,10 @@ impl GpuTrainer {
         let buffers = self.batch()?;
         copy_in(encoder, &io.inputs, &buffers.inputs, 0, inputs);
         copy_in(encoder, &io.targets, &buffers.targets, 0, targets);
+        let whole = self.engine.solves_whole(slice.batch);
+        let attempts = if whole { 0 } else { slice.attempts };
         let segments = slice.attempts.div_ceil(slice.plans.walk.stride);
-        self.encode_step(encoder, &slice.plans, [slice.attempts, segments], true)?;
+        self.encode_step(encoder, &slice.plans, [attempts, segments], true)?;
         if let Some(slice) = &mut self.slice {
             slice.taken += 1;
         }

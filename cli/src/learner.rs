@@ -1,0 +1,204 @@
+//! [`Learner`]: what the command asks of a trainer, whatever the engine and the scalar type.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use fewsteps::{
+    Batch, Cpu, Error, Evaluation, Gpu, GpuData, GpuTrainer, Result, Scalar, StepReport, Trainer, TrainerConfig,
+};
+
+use crate::output;
+
+/// A model in training.
+pub(crate) trait Learner: Sized {
+    type Engine;
+    type Scalar: Scalar;
+
+    /// Whether the engine has a memory of its own, for which [`Learner::hold`] is worth a copy.
+    const OWN_MEMORY: bool;
+
+    fn new(engine: &Self::Engine, config: TrainerConfig) -> Result<Self>;
+    fn resume(engine: &Self::Engine, path: &Path) -> Result<(Self, BTreeMap<String, String>)>;
+    fn save(&mut self, path: &Path, metadata: &BTreeMap<String, String>) -> Result<()>;
+
+    fn config(&self) -> &TrainerConfig;
+    fn steps(&self) -> u64;
+    fn parameters(&mut self) -> Result<Vec<Self::Scalar>>;
+    fn set_parameters(&mut self, theta: &[Self::Scalar]) -> Result<()>;
+
+    fn step(&mut self, batch: &Batch<'_, Self::Scalar>) -> Result<StepReport>;
+    fn evaluate(&mut self, batch: &Batch<'_, Self::Scalar>) -> Result<Evaluation>;
+
+    /// Copies the training set, sample by sample, into the engine's memory if it fits there.
+    fn hold(&mut self, data: &Batch<'_, Self::Scalar>) -> Result<()>;
+
+    /// A training step on samples of the set that is held; `None` where none is.
+    fn step_on_held(&mut self, indices: &[usize]) -> Result<Option<StepReport>>;
+
+    /// Bytes that the engine holds now.
+    fn bytes(&self) -> u64;
+
+    /// Bytes that a training step on `batch` trajectories needs when `steps` steps are accepted.
+    fn workspace(&self, batch: usize, steps: usize) -> u64;
+
+    /// Dispatches of a training step on `batch` trajectories, where the engine has such.
+    fn dispatches(&self, batch: usize) -> Option<usize>;
+}
+
+impl<R: Scalar> Learner for Trainer<R> {
+    type Engine = Cpu;
+    type Scalar = R;
+
+    const OWN_MEMORY: bool = false;
+
+    fn new(cpu: &Cpu, config: TrainerConfig) -> Result<Self> {
+        Self::new(cpu, config)
+    }
+
+    fn resume(cpu: &Cpu, path: &Path) -> Result<(Self, BTreeMap<String, String>)> {
+        Self::resume(cpu, path)
+    }
+
+    fn save(&mut self, path: &Path, metadata: &BTreeMap<String, String>) -> Result<()> {
+        Self::save(self, path, metadata)
+    }
+
+    fn config(&self) -> &TrainerConfig {
+        self.config()
+    }
+
+    fn steps(&self) -> u64 {
+        self.steps()
+    }
+
+    fn parameters(&mut self) -> Result<Vec<R>> {
+        Ok(Self::parameters(self).to_vec())
+    }
+
+    fn set_parameters(&mut self, theta: &[R]) -> Result<()> {
+        self.set_parameters(theta)
+    }
+
+    fn step(&mut self, batch: &Batch<'_, R>) -> Result<StepReport> {
+        self.step(batch)
+    }
+
+    fn evaluate(&mut self, batch: &Batch<'_, R>) -> Result<Evaluation> {
+        self.evaluate(batch)
+    }
+
+    fn hold(&mut self, _: &Batch<'_, R>) -> Result<()> {
+        Ok(())
+    }
+
+    fn step_on_held(&mut self, _: &[usize]) -> Result<Option<StepReport>> {
+        Ok(None)
+    }
+
+    fn bytes(&self) -> u64 {
+        self.bytes() as u64
+    }
+
+    fn workspace(&self, batch: usize, steps: usize) -> u64 {
+        self.workspace(batch, steps).total() as u64
+    }
+
+    fn dispatches(&self, _: usize) -> Option<usize> {
+        None
+    }
+}
+
+/// A trainer on a device, which waits for each of its answers.
+#[derive(Debug)]
+pub(crate) struct OnDevice {
+    trainer: GpuTrainer,
+    held: Option<GpuData>,
+    indices: Vec<u32>,
+}
+
+impl OnDevice {
+    fn of(trainer: GpuTrainer) -> Self {
+        Self { trainer, held: None, indices: Vec::new() }
+    }
+
+    fn gpu(&self) -> Gpu {
+        self.trainer.gpu().clone()
+    }
+}
+
+impl Learner for OnDevice {
+    type Engine = Gpu;
+    type Scalar = f32;
+
+    const OWN_MEMORY: bool = true;
+
+    fn new(gpu: &Gpu, config: TrainerConfig) -> Result<Self> {
+        GpuTrainer::new(gpu, config).map(Self::of)
+    }
+
+    fn resume(gpu: &Gpu, path: &Path) -> Result<(Self, BTreeMap<String, String>)> {
+        let (trainer, metadata) = GpuTrainer::resume(gpu, path)?;
+        Ok((Self::of(trainer), metadata))
+    }
+
+    fn save(&mut self, path: &Path, metadata: &BTreeMap<String, String>) -> Result<()> {
+        self.gpu().block_on(self.trainer.save(path, metadata))
+    }
+
+    fn config(&self) -> &TrainerConfig {
+        self.trainer.config()
+    }
+
+    fn steps(&self) -> u64 {
+        self.trainer.steps()
+    }
+
+    fn parameters(&mut self) -> Result<Vec<f32>> {
+        self.gpu().block_on(self.trainer.parameters())
+    }
+
+    fn set_parameters(&mut self, theta: &[f32]) -> Result<()> {
+        self.trainer.set_parameters(theta)
+    }
+
+    fn step(&mut self, batch: &Batch<'_, f32>) -> Result<StepReport> {
+        self.gpu().block_on(self.trainer.step(batch))
+    }
+
+    fn evaluate(&mut self, batch: &Batch<'_, f32>) -> Result<Evaluation> {
+        self.gpu().block_on(self.trainer.evaluate(batch))
+    }
+
+    fn hold(&mut self, data: &Batch<'_, f32>) -> Result<()> {
+        match self.gpu().block_on(self.trainer.upload(data.inputs, data.target)) {
+            Ok(held) => self.held = Some(held),
+            Err(Error::Memory { needed, limit, .. }) => {
+                let why = format!("{needed} bytes in one array, of which a binding takes {limit}");
+                output::note(&format!("note: the training set stays off the device ({why}); batches are sent instead"));
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn step_on_held(&mut self, indices: &[usize]) -> Result<Option<StepReport>> {
+        let gpu = self.gpu();
+        let Some(held) = &mut self.held else { return Ok(None) };
+        self.indices.clear();
+        // An index beyond u32 is beyond any data set that a binding takes: it is refused as such.
+        self.indices.extend(indices.iter().map(|&i| u32::try_from(i).unwrap_or(u32::MAX)));
+        gpu.block_on(self.trainer.step_on(held, &self.indices)).map(Some)
+    }
+
+    fn bytes(&self) -> u64 {
+        self.trainer.bytes() as u64
+    }
+
+    fn workspace(&self, batch: usize, steps: usize) -> u64 {
+        self.trainer.workspace(batch, steps)
+    }
+
+    fn dispatches(&self, batch: usize) -> Option<usize> {
+        self.trainer.dispatches(batch)
+    }
+}

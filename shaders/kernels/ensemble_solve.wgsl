@@ -1,0 +1,91 @@
+// The whole adaptive solve of one trajectory in one invocation: up to x.w attempts, to be gone on with later. The field,
+// the method's stages, its error and its interpolant are printed for the problem.
+
+@group(0) @binding(1) var<storage, read_write> clocks: array<Clock>;
+@group(0) @binding(2) var<storage, read_write> cursors: array<Cursor>;
+@group(0) @binding(3) var<storage, read> theta: array<f32>;
+@group(0) @binding(4) var<storage, read_write> tape: array<f32>;
+@group(0) @binding(5) var<storage, read_write> steps: array<vec4<u32>>;
+@group(0) @binding(6) var<storage, read> points: array<vec2<u32>>;
+@group(0) @binding(7) var<storage, read_write> saves: array<f32>;
+
+const START = 0u;
+
+// The first step's length: `control_ensemble` and the kernels before it in one.
+fn start(clock: ptr<function, Clock>, y: State) {
+    let d0 = sum_of_squares(y, y, y) / f32(DIM);
+    let d1 = sum_of_squares(K[0], y, y) / f32(DIM);
+    if !(is_finite(d0) && is_finite(d1)) {
+        (*clock).status = NON_FINITE;
+        return;
+    }
+    if has(FIXED) || job.a[2].z > 0.0 {
+        (*clock).h = min(job.a[2].z, 1.0);
+        return;
+    }
+    (*clock).nfe += 1u;
+    let slope = sqrt(d1);
+    let trial = initial_trial(sqrt(d0), slope);
+    let change = trial_change(aim(*clock, share_to_ticks(trial), 0u), y);
+    (*clock).h = initial_step(trial, slope, sqrt(sum_of_squares(change, y, y) / f32(DIM)));
+}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let row = flat_group(group, groups) * GROUP + lane;
+    if row >= job.rows {
+        return;
+    }
+    var clock = clocks[row];
+    if clock.status == PAUSED && job.u.y > clock.accepted {
+        clock.status = RUNNING;
+    }
+    if clock.status != RUNNING {
+        return;
+    }
+    var y = load_state(slot_of(clock.accepted, job.stride), row);
+    // Evaluated before this dispatch, and counted then: the same numbers give the same bits.
+    K[0] = field(node_time(clock.t, vec2<u32>(), 0.0, job.t0, job.span), y);
+    // An ensemble has no other use for this field of the clock.
+    var first = clock.was_rejected;
+    if job.mode == START {
+        first = 0u;
+        save_at_start(clock.t, row, y);
+        start(&clock, y);
+    }
+    var cursor = ensemble_aim(&clock, true, first);
+    for (var attempt = 0u; attempt < job.x.w; attempt++) {
+        if cursor.moving != 1u {
+            break;
+        }
+        if cursor.first == 1u {
+            K[0] = field(node_time(cursor.t, cursor.d, 0.0, job.t0, job.span), y);
+        }
+        let y1 = take_stages(cursor, y);
+        save_within(cursor, row, y, y1);
+        var error = 0.0;
+        if !has(FIXED) {
+            error = sqrt(sum_of_squares(stage_error(cursor.h), y, y1) / f32(DIM));
+        }
+        let accepted = ensemble_judge(&clock, cursor, error);
+        if accepted {
+            y = y1;
+            if has(RECORD) {
+                steps[cursor.step * job.rows + row] = vec4<u32>(cursor.t, cursor.d);
+                store_state(cursor.target_, row, y);
+            }
+            if has(FSAL) {
+                K[0] = K[STAGES - 1u];
+            }
+        }
+        cursor = ensemble_aim(&clock, is_finite(error), select(0u, 1u, accepted && !has(FSAL)));
+    }
+    store_state(cursor.origin, row, y);
+    clock.was_rejected = cursor.first;
+    clocks[row] = clock;
+    cursors[row] = cursor;
+}

@@ -1,0 +1,156 @@
+// The whole adaptive solve of a batch that one workgroup can hold, a trajectory an invocation: up to x.w attempts, to be
+// gone on with later. The first invocation decides for all.
+
+@group(0) @binding(1) var<storage, read_write> clocks: array<Clock>;
+@group(0) @binding(2) var<storage, read_write> row_status: array<u32>;
+@group(0) @binding(3) var<storage, read> theta: array<f32>;
+@group(0) @binding(4) var<storage, read_write> tape: array<f32>;
+@group(0) @binding(5) var<storage, read_write> steps: array<vec4<u32>>;
+@group(0) @binding(6) var<storage, read> points: array<vec2<u32>>;
+@group(0) @binding(7) var<storage, read_write> saves: array<f32>;
+
+const WIDE = 256u;
+
+const START = 0u;
+
+// What is decided about: a solve's begin, its trial step, or an attempt.
+const BEGIN = 0u;
+const CHANGE = 1u;
+const ATTEMPT = 2u;
+
+var<workgroup> sh_sums: array<vec3<f32>, 256>;
+var<workgroup> sh_clock: Clock;
+var<workgroup> sh_cursor: Cursor;
+var<workgroup> sh_code: u32;
+var<workgroup> sh_moving: u32;
+
+fn reduce(lane: u32) -> vec3<f32> {
+    for (var half = WIDE / 2u; half > 0u; half /= 2u) {
+        workgroupBarrier();
+        if lane < half {
+            sh_sums[lane] += sh_sums[lane + half];
+        }
+    }
+    workgroupBarrier();
+    return sh_sums[0];
+}
+
+// Takes this row's squared norms to the others', and lets the first invocation decide. Rows that keep the batch from
+// going on lose their status.
+fn decide(what: u32, lane: u32, norm: vec2<f32>, status: ptr<function, u32>) {
+    sh_sums[lane] = select(vec3<f32>(), vec3<f32>(norm, 1.0), *status == RUNNING);
+    let sum = reduce(lane);
+    var clock = sh_clock;
+    var cursor = sh_cursor;
+    if lane == 0u {
+        switch what {
+            case BEGIN: { sh_code = lockstep_begin(&clock, &cursor, sum); }
+            case CHANGE: { sh_code = lockstep_change(&clock, &cursor, sum); }
+            default: { sh_code = lockstep_attempt(&clock, &cursor, sum); }
+        }
+    }
+    for (var round = 0u; round < 2u; round++) {
+        let code = workgroupUniformLoad(&sh_code);
+        if code == NOTHING {
+            break;
+        }
+        let verdict = lockstep_verdict(code);
+        let lost = *status == RUNNING && lockstep_lost(norm.x, verdict);
+        let here = select(0.0, 1.0, *status == RUNNING);
+        if lost {
+            *status = verdict;
+        }
+        sh_sums[lane] = vec3<f32>(here, select(here, 0.0, lost), 0.0);
+        let counts = reduce(lane).xy;
+        if lane == 0u {
+            sh_code = lockstep_go_on(&clock, &cursor, counts, verdict);
+        }
+    }
+    if lane == 0u {
+        sh_clock = clock;
+        sh_cursor = cursor;
+        sh_moving = cursor.moving;
+    }
+    workgroupBarrier();
+}
+
+// The first attempt, from the automatic initial step or what stands in for it.
+fn start(lane: u32, y: State, status: ptr<function, u32>) {
+    let norm = vec2<f32>(sum_of_squares(y, y, y), sum_of_squares(K[0], y, y));
+    if !has(FIXED) && *status == RUNNING && !(is_finite(norm.x) && is_finite(norm.y)) {
+        *status = NON_FINITE;
+    }
+    decide(BEGIN, lane, norm, status);
+    let automatic = !has(FIXED) && !(job.a[2].z > 0.0);
+    if automatic && workgroupUniformLoad(&sh_moving) == 1u {
+        let change = sum_of_squares(trial_change(sh_cursor, y), y, y);
+        workgroupBarrier();
+        decide(CHANGE, lane, vec2<f32>(change, 0.0), status);
+    }
+}
+
+@compute @workgroup_size(256)
+fn main(@builtin(local_invocation_index) lane: u32) {
+    let row = min(lane, job.rows - 1u);
+    let owns = lane < job.rows;
+    if lane == 0u {
+        var clock = clocks[0];
+        if clock.status == PAUSED && job.u.y > clock.accepted {
+            clock.status = RUNNING;
+        }
+        let first = select(0u, 1u, job.mode != START && !has(FSAL) && clock.was_rejected == 0u);
+        sh_clock = clock;
+        sh_cursor = aim(clock, next_ticks(clock), first);
+        sh_moving = sh_cursor.moving;
+    }
+    if workgroupUniformLoad(&sh_moving) == 0u {
+        return;
+    }
+    var status = select(DONE, row_status[row], owns);
+    var y = load_state(sh_cursor.origin, row);
+    // Evaluated and counted before this dispatch, if it goes on: the same numbers give the same bits.
+    K[0] = field(node_time(sh_clock.t, vec2<u32>(), 0.0, job.t0, job.span), y);
+    if job.mode == START {
+        if owns {
+            save_at_start(sh_clock.t, row, y);
+        }
+        start(lane, y, &status);
+    }
+    for (var attempt = 0u; attempt < job.x.w; attempt++) {
+        if workgroupUniformLoad(&sh_moving) == 0u {
+            break;
+        }
+        let cursor = sh_cursor;
+        if cursor.first == 1u {
+            K[0] = field(node_time(cursor.t, cursor.d, 0.0, job.t0, job.span), y);
+        }
+        let y1 = take_stages(cursor, y);
+        if owns {
+            save_within(cursor, row, y, y1);
+        }
+        var square = 0.0;
+        if !has(FIXED) {
+            square = sum_of_squares(stage_error(cursor.h), y, y1);
+        }
+        decide(ATTEMPT, lane, vec2<f32>(square, 0.0), &status);
+        if sh_clock.accepted > cursor.step {
+            y = y1;
+            if has(RECORD) && owns {
+                store_state(cursor.target_, row, y);
+            }
+            if has(RECORD) && lane == 0u {
+                steps[cursor.step] = vec4<u32>(cursor.t, cursor.d);
+            }
+            if has(FSAL) {
+                K[0] = K[STAGES - 1u];
+            }
+        }
+    }
+    if owns {
+        store_state(slot_of(sh_clock.accepted, job.stride), row, y);
+        row_status[row] = status;
+    }
+    if lane == 0u {
+        clocks[0] = sh_clock;
+    }
+}

@@ -1,0 +1,378 @@
+//! What shaders and host have agreed on, read back from the shaders by reflection. Needs no device, but for the last
+//! test, which records on one that computes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem::offset_of;
+
+use wgpu::naga::{
+    AddressSpace, Expression, Literal, Module, ShaderStage, StorageAccess, Type, TypeInner, proc::Layouter, valid,
+};
+
+use super::backward::{update, walk};
+use super::buffers::{CLOCK, CURSOR, OUTCOME};
+use super::engine::{Clock, control, norm};
+use super::fused::Printer;
+use super::kernel::{ALL, Access, Kernel, MAX_STORAGE_BUFFERS, MODULES, prelude};
+use super::penalty::aim;
+use super::{Gpu, Job, Outcome, Params, flag, status};
+use crate::cpu::{PATIENCE, STIFFNESS_EPSILON};
+use crate::error::Status;
+use crate::spec::{InputMap, Layer, Method, Mlp, TimeInput};
+use crate::train::{ABORTED, INCOMPLETE, SKIPPED};
+
+/// Every kernel under every method's prelude, parsed.
+fn shaders() -> Vec<(&'static Kernel, Method, Module)> {
+    let pairs = Method::ALL.into_iter().flat_map(|method| ALL.iter().map(move |kernel| (*kernel, method)));
+    pairs
+        .flat_map(|(kernel, method)| printed(kernel, method).into_iter().map(move |text| (kernel, method, text)))
+        .map(|(kernel, method, text)| {
+            let text = kernel.compose(&format!("{}{text}", prelude(method.tableau())));
+            let parsed = wgpu::naga::front::wgsl::parse_str(&text);
+            (kernel, method, parsed.unwrap_or_else(|e| panic!("{}: {}", kernel.name, e.emit_to_string(&text))))
+        })
+        .collect()
+}
+
+/// What is put before a kernel besides the method's prelude: either library of products, or the functions of a field.
+fn printed(kernel: &Kernel, method: Method) -> Vec<String> {
+    let whole = |adjoint: bool| {
+        let fields = [
+            Mlp::new([3, 3]).time_input(TimeInput::Every),
+            Mlp::new([2, 5, 2]).input_map(InputMap::Cube).time_input(TimeInput::First),
+        ];
+        let texts = fields.iter().flat_map(|field| {
+            let layers: Vec<Layer> = field.layers().collect();
+            let printer = || Printer::new(&layers, field.map(), method.tableau());
+            if adjoint { vec![printer().adjoint(true), printer().adjoint(false)] } else { vec![printer().solve()] }
+        });
+        texts.collect()
+    };
+    match kernel.name {
+        "dense" | "dense_vjp_input" | "dense_vjp_weights" => {
+            ["product_rows", "product_tiles"].map(|name| library(name).to_owned()).into()
+        }
+        "ensemble_solve" | "lockstep_solve" => whole(false),
+        "whole_adjoint" => whole(true),
+        _ => vec![String::new()],
+    }
+}
+
+fn library(name: &str) -> &'static str {
+    MODULES.iter().find(|m| m.name == name).expect("a library file").source
+}
+
+/// Fails with all that was found, not with the first.
+fn none(failures: &[String]) {
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+fn layouter(module: &Module) -> Layouter {
+    let mut layouter = Layouter::default();
+    layouter.update(module.to_ctx()).expect("types with a layout");
+    layouter
+}
+
+#[test]
+fn every_kernel_is_valid_with_nothing_beyond_webgpu() {
+    let mut failures = Vec::new();
+    for (kernel, method, module) in shaders() {
+        let mut validator = valid::Validator::new(valid::ValidationFlags::all(), valid::Capabilities::empty());
+        if let Err(error) = validator.validate(&module) {
+            failures.push(format!("{} under {method}: {error:?}", kernel.name));
+        }
+        let stages: Vec<_> = module.entry_points.iter().map(|e| (e.name.as_str(), e.stage)).collect();
+        if stages != [("main", ShaderStage::Compute)] {
+            failures.push(format!("{}: entry points {stages:?}", kernel.name));
+        }
+    }
+    none(&failures);
+}
+
+#[test]
+fn bindings_are_those_of_the_table() {
+    let mut failures = Vec::new();
+    for (kernel, method, module) in shaders() {
+        let read = AddressSpace::Storage { access: StorageAccess::LOAD };
+        let write = AddressSpace::Storage { access: StorageAccess::LOAD | StorageAccess::STORE };
+        let wanted: BTreeMap<(u32, u32), AddressSpace> = (1..)
+            .zip(kernel.bindings)
+            .map(|(binding, access)| ((0, binding), if *access == Access::Read { read } else { write }))
+            .chain([((0, 0), AddressSpace::Uniform)])
+            .collect();
+        let bound: Vec<_> = module
+            .global_variables
+            .iter()
+            .filter_map(|(_, v)| Some(((v.binding?.group, v.binding?.binding), v.space)))
+            .collect();
+        let found: BTreeMap<(u32, u32), AddressSpace> = bound.iter().copied().collect();
+        if found != wanted {
+            failures.push(format!("{} under {method}: binds {found:?}, the table says {wanted:?}", kernel.name));
+        }
+        if found.len() != bound.len() {
+            failures.push(format!("{}: two variables share a binding", kernel.name));
+        }
+        if kernel.bindings.len() > MAX_STORAGE_BUFFERS as usize {
+            failures.push(format!("{}: {} storage buffers", kernel.name, kernel.bindings.len()));
+        }
+    }
+    none(&failures);
+}
+
+#[test]
+fn workgroups_fit_into_the_default_limits() {
+    let limits = wgpu::Limits::default();
+    let mut failures = Vec::new();
+    for (kernel, _, module) in shaders() {
+        let layouter = layouter(&module);
+        let shared = module.global_variables.iter().filter(|(_, v)| v.space == AddressSpace::WorkGroup);
+        let bytes: u32 = shared.map(|(_, v)| layouter[v.ty].size.next_multiple_of(16)).sum();
+        if bytes > limits.max_compute_workgroup_storage_size {
+            failures.push(format!("{}: {bytes} bytes of workgroup memory", kernel.name));
+        }
+        let size = module.entry_points[0].workgroup_size;
+        let invocations: u32 = size.iter().product();
+        if invocations > limits.max_compute_invocations_per_workgroup {
+            failures.push(format!("{}: {invocations} invocations", kernel.name));
+        }
+        let constants = constants(&module);
+        // Loops and reductions stride by these.
+        for name in ["WIDE", "GROUP"] {
+            if let Some(&stride) = constants.get(name)
+                && stride != f64::from(size[0])
+            {
+                failures.push(format!("{}: {name} = {stride} in groups of {size:?}", kernel.name));
+            }
+        }
+        if constants.contains_key("TILE") && (constants["TILE"] != 32.0 || size != [64, 1, 1]) {
+            failures.push(format!("{}: a tile of {} by {size:?}", kernel.name, constants["TILE"]));
+        }
+    }
+    none(&failures);
+}
+
+/// A struct's members and their offsets, its size last.
+type Layout = Vec<(String, usize)>;
+
+fn layout_of(module: &Module, name: &str) -> Option<Layout> {
+    let (_, Type { inner: TypeInner::Struct { members, span }, .. }) =
+        module.types.iter().find(|(_, t)| t.name.as_deref() == Some(name))?
+    else {
+        return None;
+    };
+    // A name that WGSL reserves has an underscore after it.
+    let named = |m: &wgpu::naga::StructMember| m.name.as_deref().unwrap_or("").trim_end_matches('_').to_owned();
+    let members = members.iter().map(|m| (named(m), m.offset as usize));
+    Some(members.chain([("its size".to_owned(), *span as usize)]).collect())
+}
+
+macro_rules! layout {
+    ($name:ident: $($member:ident)*) => {
+        (stringify!($name), vec![
+            $((stringify!($member).to_owned(), offset_of!($name, $member)),)*
+            ("its size".to_owned(), size_of::<$name>()),
+        ])
+    };
+}
+
+#[test]
+fn structs_lie_in_memory_as_their_twins_do() {
+    let twins: Vec<(&str, Layout)> = vec![
+        layout!(Job: rows dim per_row mode stage stages points stride inputs outputs theta flags source target target2
+            activation t0 span node atol rtol scale extra power a b u v w x),
+        layout!(Outcome: unfinished paused solved penalised failed first_failed first_status nfe accepted rejected
+            most_accepted remaining loss correct penalty gradient_norm skipped updates steps pad),
+        layout!(Clock: t log_errors h last_good accepted rejected nfe status failures was_rejected),
+        layout!(Params: step seed updates coefficient pad rates draws),
+    ];
+    let (mut failures, mut seen) = (BTreeSet::new(), BTreeSet::new());
+    for (kernel, _, module) in shaders() {
+        for (name, wanted) in &twins {
+            let Some(found) = layout_of(&module, name) else { continue };
+            seen.insert(*name);
+            if found != *wanted {
+                failures.insert(format!("{} in {}: {found:?}\nthe host: {wanted:?}", name, kernel.name));
+            }
+        }
+        if let Some(cursor) = layout_of(&module, "Cursor")
+            && cursor.last().map(|m| m.1) != Some(CURSOR)
+        {
+            failures.insert(format!("Cursor in {}: {cursor:?}", kernel.name));
+        }
+    }
+    assert_eq!(seen.len(), twins.len(), "every twin was met: {seen:?}");
+    assert_eq!((size_of::<Clock>(), size_of::<Outcome>()), (CLOCK, OUTCOME), "what buffers are sized by");
+    none(&failures.into_iter().collect::<Vec<_>>());
+}
+
+/// The module's named numbers.
+fn constants(module: &Module) -> BTreeMap<String, f64> {
+    let number = |c: &wgpu::naga::Constant| match module.global_expressions[c.init] {
+        Expression::Literal(Literal::U32(x)) => Some(f64::from(x)),
+        Expression::Literal(Literal::I32(x)) => Some(f64::from(x)),
+        Expression::Literal(Literal::F32(x)) => Some(f64::from(x)),
+        _ => None,
+    };
+    module.constants.iter().filter_map(|(_, c)| Some((c.name.clone()?, number(c)?))).collect()
+}
+
+macro_rules! numbers {
+    ($module:ident: $($name:ident)*) => {
+        vec![$((stringify!($name), $module::$name)),*]
+    };
+}
+
+#[test]
+fn numbers_that_both_sides_use_are_the_same() {
+    let everywhere = [
+        numbers!(flag: KEEP END STATE CUBE FIRST FSAL TIME STAGE_OUT RECORD FIXED LINEAR ALWAYS),
+        vec![
+            ("DONE", Status::Done as u32),
+            ("RUNNING", Status::Running as u32),
+            ("MAX_STEPS", Status::MaxSteps as u32),
+            ("STEP_TOO_SMALL", Status::StepTooSmall as u32),
+            ("NON_FINITE", Status::NonFinite as u32),
+            ("PATIENCE", PATIENCE),
+            ("REGULARIZATION_TIME", crate::spec::Purpose::RegularizationTime as u32),
+        ],
+    ]
+    .concat();
+    let by_kernel: Vec<(&str, Vec<(&str, u32)>)> = vec![
+        ("control_lockstep", numbers!(control: BEGIN CHANGE ATTEMPT RESUME)),
+        ("control_ensemble", numbers!(control: BEGIN CHANGE ATTEMPT RESUME)),
+        ("row_norm", numbers!(norm: STATE_AND_SLOPE CHANGE_OF_SLOPE ERROR NOT_FINITE STIFFNESS)),
+        ("walk", numbers!(walk: BEGIN BACK AGAIN AT)),
+        ("bar_update", numbers!(update: CLEAR BEFORE JOIN AFTER)),
+        ("probe_cursor", numbers!(aim: UNBIASED BIASED AGAIN)),
+        ("gradient_norm", vec![("SKIPPED", SKIPPED), ("ABORTED", ABORTED), ("INCOMPLETE", INCOMPLETE)]),
+    ];
+    let (mut failures, mut met) = (BTreeSet::new(), BTreeSet::new());
+    for (kernel, method, module) in shaders() {
+        let found = constants(&module);
+        let own = by_kernel.iter().filter(|(name, _)| *name == kernel.name).flat_map(|(_, list)| list);
+        for (name, wanted) in own.clone() {
+            if !found.contains_key(*name) {
+                failures.insert(format!("{} has no {name} = {wanted}", kernel.name));
+            }
+        }
+        for (name, wanted) in own.chain(&everywhere) {
+            if let Some(&value) = found.get(*name) {
+                met.insert(*name);
+                if value != f64::from(*wanted) {
+                    failures.insert(format!("{}: {name} = {value}, the host has {wanted}", kernel.name));
+                }
+            }
+        }
+        // Not among the module's constants: one without a type is gone by then.
+        if kernel.name == "probe_value" && !kernel.source.contains(&format!("EPSILON = {STIFFNESS_EPSILON:e};")) {
+            failures.insert(format!("probe_value has no STIFFNESS_EPSILON = {STIFFNESS_EPSILON:e}"));
+        }
+        if found.get("STAGES") != Some(&(method.tableau().stages() as f64)) {
+            failures.insert(format!("{} under {method}: STAGES = {:?}", kernel.name, found.get("STAGES")));
+        }
+    }
+    for (name, _) in &everywhere {
+        if !met.contains(name) {
+            failures.insert(format!("no kernel has {name}"));
+        }
+    }
+    for code in [Status::Done, Status::Running, Status::MaxSteps, Status::StepTooSmall, Status::NonFinite] {
+        if status(code as u32) != code {
+            failures.insert(format!("{code} is read as {}", status(code as u32)));
+        }
+    }
+    none(&failures.into_iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn every_shader_file_is_listed_and_says_what_it_does() {
+    let kernels: BTreeMap<_, _> = ALL.iter().map(|k| (k.name, k.source)).collect();
+    let libraries: BTreeMap<_, _> = MODULES.iter().map(|m| (m.name, m.source)).collect();
+    let mut failures = Vec::new();
+    for (folder, listed) in [("kernels", kernels), ("lib", libraries)] {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders").join(folder);
+        let mut files = BTreeSet::new();
+        for entry in std::fs::read_dir(&path).expect("a folder of shaders") {
+            let name = entry.expect("an entry").file_name().into_string().expect("a plain name");
+            files.insert(name.trim_end_matches(".wgsl").to_owned());
+        }
+        if !files.iter().map(String::as_str).eq(listed.keys().copied()) {
+            failures.push(format!("{folder}: files {files:?}, listed {:?}", listed.keys()));
+        }
+        for (name, source) in listed {
+            let comment: Vec<&str> = source.lines().map_while(|l| l.strip_prefix("// ")).collect();
+            if !comment.iter().any(|line| line.contains('.')) {
+                failures.push(format!("{folder}/{name} begins with {:?}", source.lines().next()));
+            }
+        }
+    }
+    none(&failures);
+}
+
+mod recording {
+    use super::*;
+    use crate::spec::{
+        Activation, Layout, Local, Measure, OdeProblem, Optimizer, PenaltyAt, PenaltyGradient, PenaltyStep,
+        Regularizer, SaveAt, SolverOptions,
+    };
+    use crate::train::{Batch, GpuTrainer, Loss, NeuralOde, Target, TrainerConfig};
+
+    /// Records and submits a training step, an evaluation and a gather; nothing is computed.
+    fn record(gpu: &Gpu, config: TrainerConfig) -> crate::Result<()> {
+        let inputs = [0.5f32; 9 * 3];
+        let (labels, states) = ([1u32; 9], [0.5f32; 9 * 2]);
+        let labelled = config.loss == Loss::CrossEntropy;
+        let target = if labelled { Target::Labels(&labels) } else { Target::States(&states) };
+        let batch = Batch { inputs: &inputs, target };
+        let mut trainer = GpuTrainer::new(gpu, config)?;
+        gpu.block_on(async {
+            trainer.step(&batch).await?;
+            trainer.evaluate(&batch).await?;
+            trainer.predict(&inputs).await?;
+            let mut data = trainer.upload(&inputs, target).await?;
+            trainer.step_on(&mut data, &[4, 0, 8]).await?;
+            Ok(())
+        })
+    }
+
+    #[test]
+    fn everything_records_on_a_device_with_the_default_limits() {
+        let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
+        let gpu = Gpu::from_wgpu(&device, &queue).expect("WebGPU's default limits are enough");
+        let mut failures = Vec::new();
+        for method in Method::ALL {
+            for layout in [Layout::Lockstep, Layout::Ensemble] {
+                for at in [PenaltyAt::Unbiased, PenaltyAt::Biased] {
+                    let estimates = method.tableau().b_error.is_some();
+                    let step = if at == PenaltyAt::Biased { PenaltyStep::FreshInitial } else { PenaltyStep::Taken };
+                    let local = Local { at, ..Local::unbiased() }.step(step).times(2).fraction(0.5);
+                    let local = local.gradient(PenaltyGradient::Full);
+                    let stiff = method.tableau().stability_size.is_some() && at == PenaltyAt::Biased;
+                    let local = if stiff { local.measure(Measure::Stiffness) } else { local };
+                    let regularizer = if estimates { Regularizer::Local(local) } else { Regularizer::None };
+                    // Four features are few enough for trajectories to be solved whole, five are not.
+                    let width = if at == PenaltyAt::Biased { 5 } else { 4 };
+                    let field = Mlp::new([width, 6, width]).activation(Activation::Gelu).time_input(TimeInput::Every);
+                    let field = if estimates { field } else { field.input_map(InputMap::Cube) };
+                    let mut options = SolverOptions::default().method(method).layout(layout);
+                    if !estimates {
+                        options = options.step_control(crate::spec::StepControl::Fixed { steps: 3 });
+                    }
+                    options = options.save_at(SaveAt::Times(vec![0.0, 0.3, 1.0]));
+                    let loss = if estimates { Loss::CrossEntropy } else { Loss::Mse };
+                    let outputs = if estimates { 3 } else { 2 };
+                    let options = if estimates { options } else { options.save_at(SaveAt::End) };
+                    let model = NeuralOde::new(OdeProblem::new(field, 0.0, 1.0), options).encoder(3).head(outputs);
+                    let config =
+                        TrainerConfig::new(model, loss).regularizer(regularizer).optimizer(Optimizer::adamw(1e-3, 0.1));
+                    if let Err(error) = record(&gpu, config) {
+                        failures.push(format!("{method} {layout:?} {at:?}: {error}"));
+                    }
+                }
+            }
+        }
+        none(&failures);
+        let compiled: BTreeSet<&str> = gpu.cache.lock().expect("no panic before").keys().map(|k| k.0).collect();
+        let unused: Vec<_> = ALL.iter().map(|k| k.name).filter(|name| !compiled.contains(name)).collect();
+        assert!(unused.is_empty(), "kernels that nothing recorded: {unused:?}");
+    }
+}

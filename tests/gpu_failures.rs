@@ -1,0 +1,399 @@
+//! Failures on the device: a trajectory's own, and those of calls that cannot be carried out.
+
+mod common;
+
+use common::{LAYOUTS, adaptive, bits, cast, close, cpu, distance, fixed, gpu, numbers, scaled, solver, widen};
+use fewsteps::{
+    Batch, Checkpoints, Error, FailurePolicy, Gpu, GpuSolver, GpuTrainer, InputMap, Layout, Local, Loss, Method, Mlp,
+    NeuralOde, OdeProblem, Optimizer, SaveAt, SolverOptions, Status, Target, Tolerances, Trainer, TrainerConfig,
+};
+
+/// `y' = y^3`, which reaches its pole at `t = 1 / (2 y0^2)`, and stands still at 0.
+fn blow_up() -> (OdeProblem, [f32; 2]) {
+    (OdeProblem::new(Mlp::new([1, 1]).input_map(InputMap::Cube), 0.0, 1.0), [1.0, 0.0])
+}
+
+fn blow_up_exact(y: f64) -> f64 {
+    y / (1.0 - 2.0 * y * y).sqrt()
+}
+
+/// Fails with the first of all that was found, and their number.
+fn none(failures: &[String]) {
+    assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures[..failures.len().min(20)].join("\n"));
+}
+
+/// One bad trajectory among good ones: its status, the others' states and gradients.
+fn check_one(bad: f32, layout: Layout, options: SolverOptions, batch: usize, failures: &mut Vec<String>) {
+    let Some(gpu) = gpu() else { return };
+    let name = format!("y0 = {bad} among {batch}, {}, {layout:?}, {:?}", options.method, options.step_control);
+    let (problem, theta) = blow_up();
+    let good: Vec<f32> = (0..batch - 1).map(|i| 0.1 + 0.5 * i as f32 / batch as f32).collect();
+    let at = batch / 2;
+    let rows = [&good[..at], &[bad], &good[at..]].concat();
+    let without = |v: &[f32]| [&v[..at], &v[at + 1..]].concat();
+    let options = options.layout(layout);
+    let mut device = GpuSolver::new(&gpu, &problem, &options).expect("a valid problem");
+    let found = gpu.block_on(device.solve(&theta, &rows)).expect("a failure has a status");
+    let native = solver::<f32>(&problem, &options).solve(&theta, &rows).expect("a failure has a status");
+    if found.status != native.status {
+        let differing = (0..batch).find(|&i| found.status[i] != native.status[i]).unwrap_or(0);
+        failures.push(format!(
+            "{name}: row {differing} is {}, on the native engine {}",
+            found.status[differing], native.status[differing]
+        ));
+    }
+    if found.status[at] == Status::Done || !found.ys[at].is_nan() {
+        failures.push(format!("{name}: {} with the state {}", found.status[at], found.ys[at]));
+    }
+    let exact: Vec<f64> = good.iter().map(|&y| blow_up_exact(f64::from(y))).collect();
+    let error = distance(&widen(&without(&found.ys)), &exact);
+    if error.is_nan() || error > 5e-3 {
+        failures.push(format!("{name}: the others are off by {error:e}"));
+    }
+    let bar = cast::<f32>(&numbers(51, batch));
+    let with = gpu.block_on(device.gradients(&bar)).expect("cotangents of every state");
+    if with.y0[at] != 0.0 {
+        failures.push(format!("{name}: the failed trajectory contributes {}", with.y0[at]));
+    }
+    // The same again without the bad trajectory.
+    let expected = gpu.block_on(device.solve(&theta, &good)).expect("a valid call");
+    let alone = gpu.block_on(device.gradients(&without(&bar))).expect("cotangents of every state");
+    let fixed = matches!(options.step_control, fewsteps::StepControl::Fixed { .. });
+    if layout == Layout::Ensemble || fixed {
+        if bits(&without(&found.ys)) != bits(&expected.ys) {
+            failures.push(format!("{name}: the others' states are not those without it"));
+        }
+        if bits(&without(&with.y0)) != bits(&alone.y0) {
+            failures.push(format!("{name}: the others' gradients are not those without it"));
+        }
+        close(&format!("{name}: gradient of theta"), &widen(&with.theta), &widen(&alone.theta), 1e-5);
+    } else {
+        close(&format!("{name}: gradient of theta"), &widen(&with.theta), &widen(&alone.theta), 2e-2);
+    }
+}
+
+#[test]
+fn a_failing_trajectory_fails_alone_as_on_the_native_engine() {
+    let mut failures = Vec::new();
+    for layout in LAYOUTS {
+        for batch in [2, 40] {
+            for bad in [f32::NAN, f32::NEG_INFINITY, 1e30, -5.0] {
+                check_one(bad, layout, adaptive(Method::Tsit5, 1e-4), batch, &mut failures);
+            }
+            for bad in [f32::INFINITY, 0.9] {
+                check_one(bad, layout, adaptive(Method::Bosh3, 1e-4), batch, &mut failures);
+            }
+        }
+        // The error of Euler's method says nothing about the others.
+        for method in Method::ALL.into_iter().filter(|m| *m != Method::Euler) {
+            check_one(10.0, layout, fixed(method, 60), 70, &mut failures);
+        }
+        check_one(f32::NAN, layout, fixed(Method::Rk4, 60), 33, &mut failures);
+    }
+    none(&failures);
+}
+
+#[test]
+fn several_failures_are_told_apart_from_their_neighbours() {
+    let Some(gpu) = gpu() else { return };
+    let (field, theta) = (Mlp::new([3, 8, 3]), cast::<f32>(&scaled(0.7, &numbers(1, 59))));
+    let problem = OdeProblem::new(field, 0.0, 1.0);
+    for layout in LAYOUTS {
+        for save in [SaveAt::End, SaveAt::Times(vec![0.0, 0.4, 1.0]), SaveAt::Steps] {
+            if save == SaveAt::Steps && layout == Layout::Ensemble {
+                // Rounding may move a trajectory's steps.
+                continue;
+            }
+            let name = format!("{layout:?}, {save:?}");
+            let options = adaptive(Method::Tsit5, 1e-4).layout(layout).save_at(save.clone());
+            let mut rows = cast::<f32>(&numbers(2, 3 * 70));
+            let bad = [(0, f32::NAN), (31, f32::INFINITY), (32, f32::NEG_INFINITY), (69, f32::NAN)];
+            for (row, value) in bad {
+                rows[3 * row + row % 3] = value;
+            }
+            let mut device = GpuSolver::new(&gpu, &problem, &options).expect("a valid problem");
+            let found = gpu.block_on(device.solve(&theta, &rows)).expect("failures have a status");
+            let native = solver::<f32>(&problem, &options).solve(&theta, &rows).expect("failures have a status");
+            for (row, status) in found.status.iter().enumerate() {
+                let is_bad = bad.iter().any(|(b, _)| *b == row);
+                let expected = if is_bad { Status::NonFinite } else { Status::Done };
+                assert_eq!(*status, expected, "{name}: row {row}");
+            }
+            // A row of an ensemble that fails at once may or may not have tried a first step.
+            if layout == Layout::Lockstep {
+                assert_eq!(found.stats, native.stats, "{name}: costs");
+            }
+            assert_eq!(found.ys.len(), native.ys.len(), "{name}: a state a time");
+            let nan = |ys: &[f32]| ys.iter().map(|y| y.is_nan()).collect::<Vec<_>>();
+            assert_eq!(nan(&found.ys), nan(&native.ys), "{name}: where states are NaN");
+            let finite = |ys: &[f32]| ys.iter().filter(|y| y.is_finite()).map(|y| f64::from(*y)).collect::<Vec<_>>();
+            // Where its steps end, a solution shows what rounding does to their lengths.
+            let bound = if save == SaveAt::Steps { 5e-2 } else { 2e-5 };
+            close(&name, &finite(&found.ys), &finite(&native.ys), bound);
+        }
+    }
+}
+
+#[test]
+fn a_batch_in_which_all_fail_says_so() {
+    let Some(gpu) = gpu() else { return };
+    let (problem, theta) = blow_up();
+    for layout in LAYOUTS {
+        for save in [SaveAt::End, SaveAt::Times(vec![0.0, 0.5]), SaveAt::Steps, SaveAt::Dense] {
+            let name = format!("{save:?}, {layout:?}");
+            let options = adaptive(Method::Tsit5, 1e-4).layout(layout).save_at(save);
+            let mut solver = GpuSolver::new(&gpu, &problem, &options).expect("a valid problem");
+            let solution = gpu.block_on(solver.solve(&theta, &[f32::NAN; 2])).expect("failures have a status");
+            assert_eq!(solution.status, [Status::NonFinite; 2], "{name}");
+            assert!(solution.ys.iter().all(|y| y.is_nan()), "{name}: {:?}", solution.ys);
+            assert_eq!(solution.ys.len(), solution.ts.count(2), "{name}: a state a time");
+            let ones = vec![1.0; solution.ys.len()];
+            let gradients = gpu.block_on(solver.gradients(&ones)).expect("cotangents of every state");
+            assert_eq!((gradients.theta, gradients.y0), (vec![0.0; 2], vec![0.0; 2]), "{name}: nothing contributes");
+            if let Some(dense) = &solution.dense {
+                assert!(dense.evaluate(0, 0.5).is_err(), "{name}: the trajectory did not come that far");
+            }
+            let error = solution.check().expect_err("all have failed");
+            let expected =
+                matches!(error, Error::Trajectory { failed: 2, batch: 2, index: 0, status: Status::NonFinite });
+            assert!(expected, "{name}: {error}");
+        }
+    }
+}
+
+#[test]
+fn attempts_are_bounded() {
+    let Some(gpu) = gpu() else { return };
+    let (field, theta) = (Mlp::new([2, 8, 2]), cast::<f32>(&scaled(3.0, &numbers(5, 42))));
+    let problem = OdeProblem::new(field, 0.0, 6.0);
+    let y0 = cast::<f32>(&numbers(6, 2 * 9));
+    for layout in LAYOUTS {
+        for max_steps in [1, 2, 5, 40] {
+            for save in [SaveAt::End, SaveAt::Steps] {
+                let name = format!("{max_steps} steps, {layout:?}, {save:?}");
+                let options = adaptive(Method::Tsit5, 1e-3).layout(layout).save_at(save).max_steps(max_steps);
+                let mut device = GpuSolver::new(&gpu, &problem, &options).expect("a valid problem");
+                let found = gpu.block_on(device.solve(&theta, &y0)).expect("a bound has a status");
+                let native = solver::<f32>(&problem, &options).solve(&theta, &y0).expect("a bound has a status");
+                assert_eq!(found.status, native.status, "{name}");
+                assert_eq!(found.stats, native.stats, "{name}");
+                assert_eq!(found.ys.len(), native.ys.len(), "{name}: as many states");
+                let bounded = found.stats.iter().all(|s| s.accepted + s.rejected <= max_steps);
+                assert!(bounded, "{name}: {:?}", found.stats);
+                let cut = found.status.contains(&Status::MaxSteps);
+                assert_eq!(cut, max_steps < 40, "{name}: {:?}", found.status);
+            }
+        }
+    }
+}
+
+/// A tape that outgrows the room it was given goes on where it paused.
+#[test]
+fn a_solve_that_needs_more_room_gets_it_and_loses_nothing() {
+    let Some(gpu) = gpu() else { return };
+    let rotation = [0.0, 3.0, -3.0, 0.0, 0.0, 0.0];
+    let (field, theta) = (Mlp::new([2, 2]), rotation);
+    let problem = OdeProblem::new(field, 0.0, 10.0);
+    let y0 = cast::<f32>(&numbers(6, 2 * 9));
+    for layout in LAYOUTS {
+        for checkpoints in [1, 4] {
+            let options = adaptive(Method::Tsit5, 1e-5)
+                .layout(layout)
+                .save_at(SaveAt::Times(vec![0.1, 4.0, 10.0]))
+                .adjoint(fewsteps::Adjoint::Discrete { checkpoints: Checkpoints::Stride(checkpoints) });
+            let name = format!("{layout:?}, stride {checkpoints}");
+            let mut device = GpuSolver::new(&gpu, &problem, &options).expect("a valid problem");
+            let found = gpu.block_on(device.solve(&theta, &y0)).expect("a valid call");
+            let most = found.stats.iter().map(|s| s.accepted).max().expect("a clock");
+            assert!(most > 70, "{name}: {most} steps, more than twice the first room");
+            let bar = cast::<f32>(&numbers(7, found.ys.len()));
+            let gradients = gpu.block_on(device.gradients(&bar)).expect("cotangents");
+            // The second time there is room from the start.
+            let again = gpu.block_on(device.solve(&theta, &y0)).expect("a valid call");
+            assert_eq!((&again.stats, bits(&again.ys)), (&found.stats, bits(&found.ys)), "{name}: with room");
+            let second = gpu.block_on(device.gradients(&bar)).expect("cotangents");
+            assert_eq!(bits(&second.theta), bits(&gradients.theta), "{name}: gradients with room");
+            assert_eq!(bits(&second.y0), bits(&gradients.y0), "{name}: gradients with room");
+            // A solve that keeps nothing takes the same steps.
+            let plain = gpu.block_on(device.predict(&theta, &y0)).expect("a valid call");
+            assert_eq!((&plain.stats, bits(&plain.ys)), (&found.stats, bits(&found.ys)), "{name}: without a tape");
+        }
+    }
+}
+
+#[test]
+fn a_batch_beyond_the_memory_limit_names_one_that_fits() {
+    let Some(gpu) = gpu() else { return };
+    let (field, theta) = (Mlp::new([4, 16, 4]), cast::<f32>(&numbers(5, 148)));
+    let problem = OdeProblem::new(field, 0.0, 0.5);
+    for layout in LAYOUTS {
+        for limit in [200_000, 1_000_000] {
+            let name = format!("{limit} bytes, {layout:?}");
+            let options = adaptive(Method::Tsit5, 1e-3).layout(layout).memory_limit(limit);
+            let mut solver = GpuSolver::new(&gpu, &problem, &options).expect("a valid problem");
+            let y0 = cast::<f32>(&numbers(6, 4 * 5000));
+            let error = gpu.block_on(solver.solve(&theta, &y0)).expect_err("too large");
+            let Error::Memory { needed, limit: named, batch, largest_batch, .. } = error else {
+                panic!("{name}: {error}")
+            };
+            assert_eq!((named, batch), (limit, 5000), "{name}");
+            assert!(needed > limit, "{name}: {needed} bytes needed");
+            let message = error.to_string();
+            for number in [needed, limit, batch, largest_batch] {
+                assert!(message.contains(&number.to_string()), "{name}: {message} names {number}");
+            }
+            // It works, with its gradients, and it is nearly the largest that does.
+            let fits = gpu.block_on(solver.solve(&theta, &y0[..4 * largest_batch])).expect("the batch that it named");
+            assert_eq!(fits.status.len(), largest_batch, "{name}");
+            assert!(solver.bytes() <= limit, "{name}: {} bytes held", solver.bytes());
+            gpu.block_on(solver.gradients(&vec![1.0; fits.ys.len()])).expect("gradients fit too");
+            let larger = largest_batch + largest_batch / 8 + 1;
+            let mut other = GpuSolver::new(&gpu, &problem, &options).expect("a valid problem");
+            let beyond = gpu.block_on(other.solve(&theta, &y0[..4 * larger]));
+            assert!(matches!(beyond, Err(Error::Memory { .. })), "{name}: {larger} fits too");
+        }
+    }
+}
+
+#[test]
+fn a_solver_goes_on_after_a_refused_batch() {
+    let Some(gpu) = gpu() else { return };
+    let (field, theta) = (Mlp::new([4, 16, 4]), cast::<f32>(&numbers(5, 148)));
+    let problem = OdeProblem::new(field, 0.0, 0.5);
+    let options = adaptive(Method::Tsit5, 1e-3).memory_limit(200_000);
+    let y0 = cast::<f32>(&numbers(6, 4 * 5000));
+    let mut solver = GpuSolver::new(&gpu, &problem, &options).expect("a valid problem");
+    let first = gpu.block_on(solver.solve(&theta, &y0[..40])).expect("a small batch");
+    gpu.block_on(solver.solve(&theta, &y0)).expect_err("too large");
+    let refused = gpu.block_on(solver.gradients(&[0.0; 40]));
+    assert!(matches!(refused, Err(Error::Argument { .. })), "nothing was solved: {refused:?}");
+    let second = gpu.block_on(solver.solve(&theta, &y0[..40])).expect("a small batch");
+    assert_eq!(bits(&first.ys), bits(&second.ys), "the small batch solves as before");
+}
+
+/// Without a limit of one's own, the device's largest binding is one. Such a device computes nothing, but it judges
+/// bindings as any other.
+#[test]
+fn a_batch_beyond_a_binding_names_one_that_fits() {
+    let binding = 1 << 20;
+    let limits = wgpu::Limits { max_storage_buffer_binding_size: binding, ..wgpu::Limits::default() };
+    let descriptor = wgpu::DeviceDescriptor { required_limits: limits, ..Default::default() };
+    let (device, queue) = wgpu::Device::noop(&descriptor);
+    let gpu = Gpu::from_wgpu(&device, &queue).expect("limits that are enough");
+    let problem = OdeProblem::new(Mlp::new([64, 8, 64]), 0.0, 1.0);
+    let mut solver = GpuSolver::new(&gpu, &problem, &fixed(Method::Euler, 1)).expect("a valid problem");
+    let theta = vec![0.0; problem.field.parameter_count()];
+    let error = gpu.block_on(solver.solve(&theta, &vec![0.0; 64 * 5000])).expect_err("too large");
+    let Error::Memory { limit, largest_batch, needed, batch: 5000, .. } = error else { panic!("{error}") };
+    assert_eq!(limit as u64, binding, "the binding is the limit");
+    assert!(needed > limit && largest_batch > 10, "{error}");
+    gpu.block_on(solver.solve(&theta, &vec![0.0; 64 * largest_batch])).expect("the batch that it named");
+    let mut other = GpuSolver::new(&gpu, &problem, &fixed(Method::Euler, 1)).expect("a valid problem");
+    let beyond = gpu.block_on(other.solve(&theta, &vec![0.0; 64 * (largest_batch + 1)]));
+    assert!(matches!(beyond, Err(Error::Memory { .. })), "one more fits too");
+}
+
+/// A field that one sample of the batch drives over a pole.
+fn explosive(failure: FailurePolicy, layout: Layout) -> TrainerConfig {
+    let (problem, _) = blow_up();
+    let options = SolverOptions::default().layout(layout).max_steps(400).tolerances(Tolerances::both(1e-4));
+    TrainerConfig::new(NeuralOde::new(problem, options), Loss::Mse).failure(failure).optimizer(Optimizer::adam(1e-2))
+}
+
+#[test]
+fn failing_trajectories_abort_or_are_left_out() {
+    let Some(gpu) = gpu() else { return };
+    let good = [0.1f32, 0.2, -0.3];
+    let bad = [0.1f32, 0.2, 1e12, -0.3];
+    let target = [0.0f32; 4];
+    let start = [1.0, 0.0];
+    for layout in LAYOUTS {
+        let fine = Batch { inputs: &good, target: Target::States(&target[..3]) };
+        let failing = Batch { inputs: &bad, target: Target::States(&target) };
+        // The optimizer has a state to lose by then.
+        let config = explosive(FailurePolicy::Abort, layout);
+        let run = |abort: bool| {
+            let mut trainer = GpuTrainer::new(&gpu, config.clone()).expect("a valid model");
+            trainer.set_parameters(&start).expect("y' = y^3");
+            gpu.block_on(trainer.step(&fine)).expect("a step");
+            if abort {
+                let before = gpu.block_on(trainer.parameters()).expect("a device");
+                let error = gpu.block_on(trainer.step(&failing)).expect_err("aborts");
+                let right = matches!(error, Error::Trajectory { failed: 1, batch: 4, index: 2, .. });
+                assert!(right, "{layout:?}: {error}");
+                let after = gpu.block_on(trainer.parameters()).expect("a device");
+                assert_eq!(bits(&after), bits(&before), "{layout:?}: an aborted step changes nothing");
+                assert_eq!(trainer.steps(), 1, "{layout:?}: nor does it count");
+            }
+            let reports: Vec<_> = (0..3).map(|_| gpu.block_on(trainer.step(&fine)).expect("a step")).collect();
+            (reports, bits(&gpu.block_on(trainer.parameters()).expect("a device")))
+        };
+        assert_eq!(run(true), run(false), "{layout:?}: an aborted step leaves no trace");
+
+        let config = explosive(FailurePolicy::Skip, layout);
+        let mut device = GpuTrainer::new(&gpu, config.clone()).expect("a valid model");
+        let mut native = Trainer::<f32>::new(&cpu(1), config).expect("a valid model");
+        device.set_parameters(&start).expect("y' = y^3");
+        native.set_parameters(&start).expect("y' = y^3");
+        let with = gpu.block_on(device.gradients(&failing)).expect("skips");
+        let without = gpu.block_on(device.gradients(&fine)).expect("a gradient");
+        assert_eq!((with.report.failed, with.report.skipped), (1, false), "{layout:?}: counted");
+        let expected = native.gradients(&failing).expect("skips");
+        close(&format!("{layout:?}"), &widen(&with.gradient), &widen(&expected.gradient), 1e-3);
+        close(&format!("{layout:?}: without"), &widen(&with.gradient), &widen(&without.gradient), 1e-3);
+        let lost = Batch { inputs: &[1e12, 1e12], target: Target::States(&target[..2]) };
+        let report = gpu.block_on(device.step(&lost)).expect("a batch of failures is skipped");
+        assert!(report.skipped && report.failed == 2, "{layout:?}: {report:?}");
+        assert_eq!(gpu.block_on(device.parameters()).expect("a device"), start, "{layout:?}: and changes nothing");
+        assert_eq!(device.steps(), 1, "{layout:?}: a skipped step counts");
+        // Adam's count of updates is what the native engine's is.
+        native.step(&lost).expect("a batch of failures is skipped");
+        for step in 0..3 {
+            let (a, b) = (gpu.block_on(device.step(&fine)).expect("a step"), native.step(&fine).expect("a step"));
+            assert!((a.loss - b.loss).abs() <= 1e-4 * b.loss, "{layout:?}, step {step}: {a:?} for {b:?}");
+            let theta = gpu.block_on(device.parameters()).expect("a device");
+            close(&format!("{layout:?}, step {step}"), &widen(&theta), &widen(native.parameters()), 1e-5);
+        }
+    }
+}
+
+/// Many probes and sparse checkpoints record long plans.
+#[test]
+fn options_that_record_long_plans_work() {
+    let Some(gpu) = gpu() else { return };
+    let inputs = cast::<f32>(&numbers(1, 8 * 2));
+    let mut failures = Vec::new();
+    for (local, times, stride, layout) in [
+        (Local::unbiased(), 64, 1, Layout::Lockstep),
+        (Local::unbiased(), 3, 64, Layout::Ensemble),
+        (Local::biased(), 2, 64, Layout::Lockstep),
+        (Local::biased(), 64, 8, Layout::Ensemble),
+    ] {
+        let name = format!("{layout:?}, {times} probes, stride {stride}");
+        // Fixed steps, so that rounding decides about nothing, and dynamics with errors well above it.
+        let adjoint = fewsteps::Adjoint::Discrete { checkpoints: Checkpoints::Stride(stride) };
+        let options = fixed(Method::Tsit5, 3).layout(layout).adjoint(adjoint);
+        let problem = OdeProblem::new(Mlp::new([2, 4, 2]), 0.0, 2.0);
+        let config = TrainerConfig::new(NeuralOde::new(problem, options), Loss::Mse)
+            .regularizer(local.times(times).coefficient(0.5));
+        let mut native = Trainer::<f64>::new(&cpu(1), config.clone()).expect("a valid model");
+        let mut device = GpuTrainer::new(&gpu, config).expect("a valid model");
+        let theta = cast::<f32>(&scaled(2.5, native.parameters()));
+        native.set_parameters(&widen(&theta)).expect("parameters of the same model");
+        device.set_parameters(&theta).expect("parameters of the same model");
+        let wide = Batch { inputs: &widen(&inputs), target: Target::States(&[0.0; 16]) };
+        let expected = native.gradients(&wide).expect("a gradient");
+        let found = gpu.block_on(device.gradients(&Batch { inputs: &inputs, target: Target::States(&[0.0; 16]) }));
+        match found {
+            Ok(found) => {
+                let scale = common::largest(&expected.gradient);
+                let error = distance(&widen(&found.gradient), &expected.gradient) / scale;
+                if error.is_nan() || error > 1e-2 {
+                    failures.push(format!("{name}: gradient off by {error:e}"));
+                }
+            }
+            Err(error) => failures.push(format!("{name}: {error}")),
+        }
+    }
+    none(&failures);
+}
