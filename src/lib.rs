@@ -60,7 +60,7 @@ pub mod train;
 pub use cpu::{Cpu, DenseSolution, Gradients, SavedTimes, Scalar, Solution, Solver, Stats, Workspace};
 pub use device::Device;
 pub use error::{Error, Result, Status};
-pub use gpu::{AdapterSummary, Gpu, GpuSolver, Pick, SelfCheck};
+pub use gpu::{AdapterSummary, Gpu, GpuSolver, OUTCOME_WGSL, Pick, SelfCheck, SolveIo, SolveOutcome, SolveRecording};
 pub use spec::{
     Activation, Adjoint, Checkpoints, Clip, Controller, ControllerMemory, Decision, Hooks, InitialStep, Initialization,
     InputMap, Layer, Layout, Local, MAX_STAGES, Measure, Method, Mlp, OdeProblem, Optimizer, OptimizerState, PenaltyAt,
@@ -68,8 +68,8 @@ pub use spec::{
     StepControl, StepPenalty, Tableau, TimeInput, Tolerances, philox4x32,
 };
 pub use train::{
-    Batch, Batches, CheckpointInfo, Evaluation, FailurePolicy, GpuData, GpuTrainer, Loss, NeuralOde, StepGradients,
-    StepReport, Target, Trainer, TrainerConfig, write_whole,
+    Batch, Batches, CheckpointInfo, Evaluation, FailurePolicy, GpuData, GpuTrainer, Loss, NeuralOde, SliceReport,
+    StepGradients, StepReport, Target, TrainIo, Trainer, TrainerConfig, write_whole,
 };
 
 #[cfg(doctest)]

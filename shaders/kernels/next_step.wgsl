@@ -10,6 +10,10 @@ fn main() {
     let first = schedule[0].step.x;
     let entry = min(outcome.steps - first, job.u.x - 1u);
     params = schedule[entry];
+    // Skipped steps are no updates, so the two may be at different entries.
+    let update = min(outcome.updates - schedule[0].update, job.u.x - 1u);
+    params.update = schedule[update].update;
+    params.rates = schedule[update].rates;
     // u.y: the first probe's point, u.z: how many there are.
     for (var n = 0u; n < job.u.z; n++) {
         points[job.u.y + n] = schedule[entry].draws[n];

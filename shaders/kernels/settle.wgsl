@@ -1,4 +1,5 @@
-// Sets the saved states of trajectories that failed to zero, so that nothing of them reaches the model's head.
+// Sets the saved states of trajectories that failed: to zero before the model's head, so that nothing of them reaches
+// it, to NaN for an application.
 
 @group(0) @binding(1) var<storage, read> row_status: array<u32>;
 @group(0) @binding(2) var<storage, read_write> saves: array<f32>;
@@ -13,6 +14,6 @@ fn main(
     let i = flat_group(group, groups) * GROUP + lane;
     // Those of trajectories that have yet to go on are still wanted.
     if i < job.points * size && !is_alive(row_status[(i % size) / job.dim]) {
-        saves[i] = 0.0;
+        saves[i] = job.extra;
     }
 }

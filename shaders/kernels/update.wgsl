@@ -41,8 +41,7 @@ fn main(
         return;
     }
     let g = clipped(gradient[i]);
-    // This update was counted before; its rates are those of the one before the count.
-    let rates = params.rates[min(outcome.updates - 1u - params.updates, 3u)];
+    let rates = params.rates;
     let x = theta[i];
     // w: beta1, 1 - beta1, beta2, 1 - beta2; v.x: epsilon.
     let beta = job.w;

@@ -4,9 +4,9 @@
 struct Params {
     step: vec2<u32>,              // The training step, low word first, and
     seed: vec2<u32>,              // the seed, of random draws.
-    updates: u32,                 // Optimizer updates before the first entry of `rates`.
+    update: u32,                  // The optimizer update that `rates` belong to: not the step, where some are skipped.
     coefficient: f32,             // Of the penalty.
     pad: vec2<u32>,
-    rates: array<vec4<f32>, 4>,   // Per update: learning rate, 1 / sqrt(1 - beta2^t), what weight decay leaves.
+    rates: vec4<f32>,             // Learning rate, 1 / sqrt(1 - beta2^t), what weight decay leaves.
     draws: array<vec2<u32>, 64>,  // Per probe: its time in ticks, or for biased ones its place among the steps.
 }

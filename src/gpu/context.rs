@@ -93,14 +93,16 @@ fn instance() -> wgpu::Instance {
 }
 
 impl Gpu {
-    /// The features that the engine asks for where the adapter has them. None is required.
+    /// The features that the engine asks for where the adapter has them. None is required. A pure function, so that an
+    /// application can ask before it creates its device.
     #[must_use]
     pub fn wanted_features(available: wgpu::Features) -> wgpu::Features {
         available & (wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP)
     }
 
     /// The limits that the engine asks for: WebGPU's defaults, with buffers and bindings as large as the adapter has
-    /// them, so that the largest batch fits.
+    /// them, so that the largest batch fits. A pure function, as [`Gpu::wanted_features`]; an application takes the
+    /// larger of these and its own.
     #[must_use]
     pub fn wanted_limits(available: &wgpu::Limits) -> wgpu::Limits {
         let defaults = wgpu::Limits::default();
@@ -135,12 +137,17 @@ impl Gpu {
         let opened = adapter.request_device(&descriptor).await;
         let (device, queue) = opened.map_err(|e| Error::Device { reason: e.to_string() })?;
         let gpu = Self::from_wgpu(&device, &queue)?;
+        // Not the whole `Gpu`: a device whose callback owned it would never go.
+        let lost = Arc::clone(&gpu.lost);
+        device.set_device_lost_callback(move |reason, message| note(&lost, format!("{reason:?}: {message}")));
         log::info!("{}: {why}", gpu.adapter);
         Ok(gpu)
     }
 
     /// An application's device. It needs no features and no more than WebGPU's default limits; see
     /// [`Gpu::wanted_features`] and [`Gpu::wanted_limits`] for what makes it faster and larger.
+    ///
+    /// The device's callbacks stay the application's: let the one for a lost device call [`Gpu::note_lost`].
     ///
     /// # Errors
     /// [`Error::Device`] when the device has less than WebGPU's default limits.
@@ -168,18 +175,11 @@ impl Gpu {
                 return Err(Error::Device { reason: format!("{name} is {has}, the engine needs {needs}") });
             }
         }
-        let lost = Arc::new(Mutex::new(None));
-        let slot = Arc::clone(&lost);
-        device.set_device_lost_callback(move |reason, message| {
-            if let Ok(mut slot) = slot.lock() {
-                *slot = Some(format!("{reason:?}: {message}"));
-            }
-        });
         Ok(Self {
             device: device.clone(),
             queue: queue.clone(),
             adapter: Arc::new(AdapterSummary::of(&device.adapter_info(), device.features(), &limits)),
-            lost,
+            lost: Arc::default(),
             checked: cfg!(debug_assertions),
             cache: Arc::default(),
         })
@@ -201,6 +201,12 @@ impl Gpu {
     #[must_use]
     pub const fn queue(&self) -> &wgpu::Queue {
         &self.queue
+    }
+
+    /// Makes calls that wait for the device return [`Error::DeviceLost`]. [`Gpu::request`] sees to it; an application
+    /// that brought its own device calls this when it hears of its loss.
+    pub fn note_lost(&self, reason: &str) {
+        note(&self.lost, reason.to_owned());
     }
 
     /// Compiles shaders with bounds checks and bounded loops, as debug builds do.
@@ -255,6 +261,12 @@ impl Gpu {
         }
         self.check_alive()?;
         Ok(value)
+    }
+}
+
+fn note(lost: &Mutex<Option<String>>, reason: String) {
+    if let Ok(mut lost) = lost.lock() {
+        *lost = Some(reason);
     }
 }
 

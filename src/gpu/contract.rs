@@ -182,7 +182,7 @@ fn structs_lie_in_memory_as_their_twins_do() {
         layout!(Outcome: unfinished paused solved penalised failed first_failed first_status nfe accepted rejected
             most_accepted remaining loss correct penalty gradient_norm skipped updates steps pad),
         layout!(Clock: t log_errors h last_good accepted rejected nfe status failures was_rejected),
-        layout!(Params: step seed updates coefficient pad rates draws),
+        layout!(Params: step seed update coefficient pad rates draws),
     ];
     let (mut failures, mut seen) = (BTreeSet::new(), BTreeSet::new());
     for (kernel, _, module) in shaders() {

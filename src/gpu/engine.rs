@@ -126,6 +126,8 @@ pub(crate) struct Engine {
     plans: HashMap<(usize, bool), SolvePlans>,
     /// Whether the field is small enough for trajectories to be solved whole, and that is wanted.
     pub(crate) whole: bool,
+    /// The most attempts in one dispatch of whole trajectories, where an application says so.
+    pub(crate) slice: Option<usize>,
     /// Counts how often the buffers were made anew, and with them every plan became stale.
     pub(crate) generation: u64,
     pub(crate) purpose: Purpose,
@@ -185,6 +187,7 @@ impl Engine {
             options: options.clone(),
             tableau,
             whole: fused::is_small(&layers),
+            slice: None,
             layers,
             kernels: Kernels::new(gpu, tableau),
             parameters,
@@ -321,6 +324,14 @@ impl Engine {
             self.allocate(rows, FIRST_STEPS.min(self.options.max_steps)).await?;
         }
         Ok(())
+    }
+
+    /// As [`Engine::reserve`], with room for that many accepted steps.
+    pub(crate) async fn reserve_steps(&mut self, batch: usize, purpose: Purpose, steps: usize) -> Result<()> {
+        self.reserve(batch, purpose).await?;
+        let steps = steps.min(self.options.max_steps);
+        let Sizes { rows, steps: held, .. } = self.held()?.sizes;
+        if held < steps { self.allocate(rows, steps).await } else { Ok(()) }
     }
 
     async fn allocate(&mut self, rows: usize, steps: usize) -> Result<()> {
@@ -497,7 +508,7 @@ impl Engine {
         }
         let text = fused::Printer::new(&self.layers, self.problem.field.map(), self.tableau).solve();
         job.points = word(buffers.sizes.points);
-        job.x[3] = word(self.attempts_per_submission());
+        job.x[3] = word(self.slice.unwrap_or_else(|| self.attempts_per_submission()));
         job.inputs = word(fused::hidden_units(&self.layers));
         if self.per_row() {
             let solve = self.kernels.printed(&kernel::ENSEMBLE_SOLVE, &text, &[]);
@@ -779,6 +790,12 @@ impl Engine {
             Readback::new(&staging, OUTCOME as u64)
         };
         readback.read(&self.gpu, bytemuck::pod_read_unaligned).await
+    }
+
+    /// Waits for what the last submission left.
+    pub(crate) async fn read_outcome(&mut self) -> Result<Outcome> {
+        let encoder = self.encoder();
+        self.submit_for_outcome(encoder).await
     }
 
     /// A buffer to read back through, of at least that size; one is kept for the next time.

@@ -22,11 +22,13 @@ mod kernel;
 mod penalty;
 mod plan;
 mod readback;
+mod recording;
 mod solver;
 
 pub use check::SelfCheck;
 pub use context::{AdapterSummary, Gpu, Pick};
 pub use readback::traffic;
+pub use recording::{OUTCOME_WGSL, SolveIo, SolveOutcome, SolveRecording};
 pub use solver::GpuSolver;
 
 pub(crate) use backward::{LayerVjp, WalkPlans, layer_job};
@@ -38,3 +40,4 @@ pub(crate) use penalty::Params;
 pub(crate) use plan::{Jobs, Plan, Planner, flat};
 #[cfg(test)]
 pub(crate) use readback::Readback;
+pub(crate) use recording::{check, check_counts, copy_in};

@@ -14,10 +14,10 @@ use crate::spec::{Adjoint, Measure, PenaltyAt, PenaltyGradient, PenaltyStep, Ste
 pub(crate) struct Params {
     pub(crate) step: [u32; 2],
     pub(crate) seed: [u32; 2],
-    pub(crate) updates: u32,
+    pub(crate) update: u32,
     pub(crate) coefficient: f32,
     pub(crate) pad: [u32; 2],
-    pub(crate) rates: [[f32; 4]; 4],
+    pub(crate) rates: [f32; 4],
     pub(crate) draws: [[u32; 2]; 64],
 }
 

@@ -1,9 +1,11 @@
 //! [`GpuTrainer`]: one call a training step, on a device.
 
+mod recording;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use super::gpu_plans::{BatchBuffers, EvaluationPlans, Parts, Recorder, TrainPlans};
+use super::gpu_plans::{BatchBuffers, EvaluationPlans, Parts, Recorder, Schedule, TrainPlans};
 use super::{Batch, Evaluation, FailurePolicy, StepGradients, StepReport, Target, TrainerConfig, checkpoint};
 use crate::cpu::{Draws, check_finite};
 use crate::error::{Error, Result, Status};
@@ -12,6 +14,9 @@ use crate::gpu::{
     word,
 };
 use crate::spec::{OptimizerState, PenaltyAt, PenaltyStep, Regularizer, Rule};
+
+use recording::Slice;
+pub use recording::{SliceReport, TrainIo};
 
 /// Values of `Outcome::skipped`, as `shaders/kernels/gradient_norm.wgsl` has them.
 pub(crate) const SKIPPED: u32 = 1;
@@ -54,6 +59,9 @@ pub struct GpuTrainer {
     steps: u64,
     updates: u64,
     indices: Option<wgpu::Buffer>,
+    /// Steps prepared for an application's encoder, and whether some were recorded, so that the device is ahead.
+    slice: Option<Slice>,
+    embedded: bool,
 }
 
 /// A data set on the device, from which training steps take their samples without a copy from the host.
@@ -87,7 +95,6 @@ impl GpuTrainer {
         let widest = encoder.iter().chain(&head).map(|l| l.inputs.max(l.outputs)).max().unwrap_or(0);
         let parameters = model.parameter_count();
         let engine = Engine::new(gpu, &model.problem, &model.options, parameters, model.field_offset(), widest)?;
-        let entries = 2;
         let parts = Parts {
             encoder,
             head,
@@ -95,8 +102,7 @@ impl GpuTrainer {
             outputs: model.output_width(),
             inputs: model.input_width(),
             moments: ["moment1", "moment2"].map(|name| create(gpu, name, 4 * parameters as u64, false)),
-            schedule: create(gpu, "schedule", (entries * size_of::<Params>()) as u64, false),
-            entries,
+            schedule: Schedule::new(gpu, 2),
         };
         let mut trainer = Self {
             engine,
@@ -108,6 +114,8 @@ impl GpuTrainer {
             steps: 0,
             updates: 0,
             indices: None,
+            slice: None,
+            embedded: false,
             config,
         };
         gpu.check_alive()?;
@@ -128,7 +136,7 @@ impl GpuTrainer {
         &self.engine.gpu
     }
 
-    /// Updates made or skipped so far.
+    /// Updates made or skipped so far; recorded ones count after [`GpuTrainer::sync`].
     #[must_use]
     pub const fn steps(&self) -> u64 {
         self.steps
@@ -172,6 +180,7 @@ impl GpuTrainer {
     /// # Errors
     /// As [`Trainer::step`](crate::Trainer::step), and [`Error::Memory`], [`Error::DeviceLost`].
     pub async fn step(&mut self, batch: &Batch<'_, f32>) -> Result<StepReport> {
+        self.note_recorded().await?;
         let count = self.load(batch, self.purpose()).await?;
         self.train(count, true).await
     }
@@ -181,6 +190,7 @@ impl GpuTrainer {
     /// # Errors
     /// As [`GpuTrainer::step`]; [`Error::Argument`] for an index beyond the data set.
     pub async fn step_on(&mut self, data: &mut GpuData, samples: &[u32]) -> Result<StepReport> {
+        self.note_recorded().await?;
         self.gather(data, samples, self.purpose()).await?;
         self.train(samples.len(), true).await
     }
@@ -190,6 +200,7 @@ impl GpuTrainer {
     /// # Errors
     /// As [`GpuTrainer::step`].
     pub async fn gradients(&mut self, batch: &Batch<'_, f32>) -> Result<StepGradients<f32>> {
+        self.note_recorded().await?;
         let count = self.load(batch, self.purpose()).await?;
         let mut report = self.train(count, false).await?;
         let gradient = self.read_gradient().await?;
@@ -280,6 +291,7 @@ impl GpuTrainer {
     /// # Errors
     /// [`Error::Io`] when it cannot be written; an older file of that name is still there then. [`Error::DeviceLost`].
     pub async fn save(&mut self, path: &Path, metadata: &BTreeMap<String, String>) -> Result<()> {
+        self.note_recorded().await?;
         let empty = OptimizerState::<f32>::new(&self.config.optimizer.rule, self.engine.parameters);
         let counts = [self.engine.parameters, empty.moments[0].len(), empty.moments[1].len()];
         let [first, second] = self.parts.moments.clone();
@@ -317,7 +329,7 @@ impl GpuTrainer {
     #[must_use]
     pub fn dispatches(&self, batch: usize) -> Option<usize> {
         let plans = self.training.get(&batch)?;
-        let (attempts, segments) = self.expected(plans);
+        let [attempts, segments] = self.expected(plans);
         let fixed = plans.prologue.len() + plans.solve.start.len() + plans.solve.finish.len() + plans.loss.len();
         let walk = plans.walk.begin.len() + segments * plans.walk.segment.len() + plans.walk.end.len();
         Some(fixed + attempts * plans.solve.attempt.len() + walk + plans.update.len())
@@ -354,6 +366,7 @@ impl GpuTrainer {
     fn forget_plans(&mut self) {
         self.training.clear();
         self.evaluation.clear();
+        self.slice = None;
         self.generation = self.engine.generation;
     }
 
@@ -429,6 +442,10 @@ impl GpuTrainer {
         Ok(plan)
     }
 
+    fn recorder<'a>(&'a self, schedule: &'a Schedule) -> Result<Recorder<'a>> {
+        Ok(Recorder { config: &self.config, engine: &self.engine, parts: &self.parts, batch: self.batch()?, schedule })
+    }
+
     async fn training_plans(&mut self, count: usize) -> Result<TrainPlans> {
         let solve = self.engine.solve_plans(true).await?;
         if self.engine.generation != self.generation {
@@ -438,8 +455,7 @@ impl GpuTrainer {
             return Ok(plans.clone());
         }
         let plans = {
-            let recorder =
-                Recorder { config: &self.config, engine: &self.engine, parts: &self.parts, batch: self.batch()? };
+            let recorder = self.recorder(&self.parts.schedule)?;
             self.engine.gpu.scoped(|| recorder.training(solve)).await??
         };
         self.training.insert(count, plans.clone());
@@ -455,8 +471,7 @@ impl GpuTrainer {
             return Ok(plans.clone());
         }
         let plans = {
-            let recorder =
-                Recorder { config: &self.config, engine: &self.engine, parts: &self.parts, batch: self.batch()? };
+            let recorder = self.recorder(&self.parts.schedule)?;
             self.engine.gpu.scoped(|| recorder.evaluation(solve)).await??
         };
         self.evaluation.insert(count, plans.clone());
@@ -464,21 +479,21 @@ impl GpuTrainer {
     }
 
     /// Attempts and walk segments to record, from what the last step took.
-    fn expected(&self, plans: &TrainPlans) -> (usize, usize) {
-        (self.engine.expected_attempts(), (self.engine.accepted + 1).div_ceil(plans.walk.stride))
+    fn expected(&self, plans: &TrainPlans) -> [usize; 2] {
+        [self.engine.expected_attempts(), (self.engine.accepted + 1).div_ceil(plans.walk.stride)]
     }
 
-    /// The parameters of the next steps, for the device to take.
-    fn params(&self) -> [Params; 2] {
-        std::array::from_fn(|ahead| {
-            let step = self.steps + ahead as u64;
+    /// The parameters of the next steps and updates, for the device to take.
+    fn params(&self, entries: usize) -> Vec<Params> {
+        let entry = |ahead: u64| {
+            let step = self.steps + ahead;
             let mut params = Params {
                 step: halves(step),
                 seed: halves(self.config.seed),
-                updates: low(self.updates),
+                update: low(self.updates + ahead),
                 coefficient: 0.0,
                 pad: [0; 2],
-                rates: std::array::from_fn(|i| self.rates(self.updates + i as u64)),
+                rates: self.rates(self.updates + ahead),
                 draws: [[0; 2]; 64],
             };
             if let Some(penalty) = self.config.regularizer.lower(step).penalty {
@@ -492,7 +507,8 @@ impl GpuTrainer {
                 }
             }
             params
-        })
+        };
+        (0..entries as u64).map(entry).collect()
     }
 
     /// Learning rate over `1 - beta1^t`, `1 / sqrt(1 - beta2^t)` and what weight decay leaves, at one update.
@@ -513,8 +529,13 @@ impl GpuTrainer {
     }
 
     /// Records a training step into an encoder: from the loaded batch to the update.
-    fn encode_step(&self, encoder: &mut wgpu::CommandEncoder, plans: &TrainPlans, update: bool) -> Result<()> {
-        let (attempts, segments) = self.expected(plans);
+    fn encode_step(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        plans: &TrainPlans,
+        [attempts, segments]: [usize; 2],
+        update: bool,
+    ) -> Result<()> {
         self.encode_inputs(encoder)?;
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
@@ -571,9 +592,13 @@ impl GpuTrainer {
     /// A training step on the loaded batch.
     async fn train(&mut self, count: usize, update: bool) -> Result<StepReport> {
         let mut plans = self.training_plans(count).await?;
-        self.engine.gpu.queue.write_buffer(&self.parts.schedule, 0, bytemuck::cast_slice(&self.params()));
+        self.engine.gpu.queue.write_buffer(
+            &self.parts.schedule.buffer,
+            0,
+            bytemuck::cast_slice(&self.params(self.parts.schedule.entries)),
+        );
         let mut encoder = self.engine.encoder();
-        self.encode_step(&mut encoder, &plans, update)?;
+        self.encode_step(&mut encoder, &plans, self.expected(&plans), update)?;
         let mut outcome = self.engine.submit_for_outcome(encoder).await?;
         // A solve that is longer than the one before it by more than was foreseen goes on.
         while outcome.skipped == INCOMPLETE {
@@ -600,6 +625,20 @@ impl GpuTrainer {
     async fn conclude(&mut self, outcome: Outcome, count: usize, update: bool) -> Result<StepReport> {
         self.engine.attempts = (outcome.accepted + outcome.rejected) as usize;
         self.engine.accepted = outcome.most_accepted as usize;
+        self.judge(&outcome, count).await?;
+        let report = self.report(&outcome, self.steps);
+        if update {
+            self.steps += 1;
+            self.updates += u64::from(!report.skipped);
+            if let Some(slice) = &mut self.slice {
+                slice.taken += 1;
+            }
+        }
+        Ok(report)
+    }
+
+    /// An error where the failure policy says so.
+    async fn judge(&mut self, outcome: &Outcome, count: usize) -> Result<()> {
         let abort = self.config.failure == FailurePolicy::Abort;
         if abort && outcome.failed > 0 {
             return Err(Error::Trajectory {
@@ -615,17 +654,13 @@ impl GpuTrainer {
             // Each component is finite and only their squares overflow.
             return Err(Error::NonFinite { argument: "gradient", index: 0, value: "a norm beyond f32".into() });
         }
-        let report = self.report(&outcome);
-        if update {
-            self.steps += 1;
-            self.updates += u64::from(!report.skipped);
-        }
-        Ok(report)
+        Ok(())
     }
 
-    fn report(&self, outcome: &Outcome) -> StepReport {
+    /// The report of the step after `before` others.
+    fn report(&self, outcome: &Outcome, before: u64) -> StepReport {
         let mut report = StepReport {
-            step: self.steps + 1,
+            step: before + 1,
             loss: f64::from(outcome.loss),
             penalty: f64::from(outcome.penalty),
             gradient_norm: f64::from(outcome.gradient_norm),
@@ -639,7 +674,7 @@ impl GpuTrainer {
         };
         if let Regularizer::Local(local) = &self.config.regularizer {
             let fresh = 2 * usize::from(local.step == PenaltyStep::FreshInitial);
-            report.coefficient = local.coefficient.value(self.steps);
+            report.coefficient = local.coefficient.value(before);
             report.nfe_penalty = local.times * (self.engine.tableau.stages() + fresh);
         }
         report

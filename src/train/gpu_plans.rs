@@ -3,8 +3,8 @@
 use super::{Loss, TrainerConfig};
 use crate::error::Result;
 use crate::gpu::{
-    DENSE, DENSE_VJP_INPUT, Engine, GRADIENT_NORM, Job, Jobs, LOSS, LOSS_SUM, LayerVjp, NEXT_STEP, Plan, Planner,
-    SETTLE, SolvePlans, UPDATE, WalkPlans, create, flag, flat, layer_job, uniform_buffer, word,
+    DENSE, DENSE_VJP_INPUT, Engine, GRADIENT_NORM, Gpu, Job, Jobs, LOSS, LOSS_SUM, LayerVjp, NEXT_STEP, Params, Plan,
+    Planner, SETTLE, SolvePlans, UPDATE, WalkPlans, create, flag, flat, layer_job, uniform_buffer, word,
 };
 use crate::spec::{Clip, Layer, Rule};
 
@@ -18,9 +18,21 @@ pub(super) struct Parts {
     pub(super) inputs: usize,
     /// The two moments of the optimizer's rule.
     pub(super) moments: [wgpu::Buffer; 2],
-    /// Parameters of the steps ahead.
-    pub(super) schedule: wgpu::Buffer,
+    pub(super) schedule: Schedule,
+}
+
+/// Parameters of the steps ahead, an entry a step.
+#[derive(Debug)]
+pub(super) struct Schedule {
+    pub(super) buffer: wgpu::Buffer,
     pub(super) entries: usize,
+}
+
+impl Schedule {
+    pub(super) fn new(gpu: &Gpu, entries: usize) -> Self {
+        let bytes = entries * size_of::<Params>();
+        Self { buffer: create(gpu, "schedule", bytes as u64, false), entries }
+    }
 }
 
 /// A batch on the device.
@@ -89,6 +101,7 @@ pub(super) struct Recorder<'a> {
     pub(super) engine: &'a Engine,
     pub(super) parts: &'a Parts,
     pub(super) batch: &'a BatchBuffers,
+    pub(super) schedule: &'a Schedule,
 }
 
 impl Recorder<'_> {
@@ -101,8 +114,8 @@ impl Recorder<'_> {
         let points = self.engine.user_points().len();
         let next = self.engine.kernels.get(&NEXT_STEP, &[]);
         let mut job = self.engine.job(self.engine.batch);
-        job.u = [word(self.parts.entries), word(points), penalty.map_or(0, |p| word(p.times)), 0];
-        let bound = [&self.parts.schedule, &self.engine.outcome, &self.engine.params, &buffers.points];
+        job.u = [word(self.schedule.entries), word(points), penalty.map_or(0, |p| word(p.times)), 0];
+        let bound = [&self.schedule.buffer, &self.engine.outcome, &self.engine.params, &buffers.points];
         planner.add(&next, &bound, job, [1, 1, 1]);
         self.encoder(&mut planner)?;
         let prologue = planner.take();

@@ -12,7 +12,7 @@ pub use batches::Batches;
 pub use checkpoint::{CheckpointInfo, write_whole};
 #[cfg(test)]
 pub(crate) use gpu::{ABORTED, INCOMPLETE, SKIPPED};
-pub use gpu::{GpuData, GpuTrainer};
+pub use gpu::{GpuData, GpuTrainer, SliceReport, TrainIo};
 pub use loss::{Loss, Target};
 pub use model::NeuralOde;
 pub use trainer::{Batch, Evaluation, FailurePolicy, StepGradients, StepReport, Trainer, TrainerConfig};

@@ -1,0 +1,168 @@
+//! Training steps recorded into an application's own command encoder: a few of them in each of its frames.
+//!
+//! What changes from step to step (random draws, learning rate, penalty's coefficient) is written ahead into a
+//! schedule, from which the device takes the entry of the step that it is at.
+
+use super::super::gpu_plans::{Schedule, TrainPlans};
+use super::super::{Loss, StepReport};
+use super::{GpuTrainer, INCOMPLETE, low};
+use crate::error::{Error, Result};
+use crate::gpu::{Outcome, check, check_counts, copy_in};
+
+/// The application's buffers that a recorded training step reads. Usage `COPY_SRC`.
+#[derive(Clone, Copy, Debug)]
+pub struct TrainIo<'a> {
+    /// Inputs at `f32`, `[B][inputs]`.
+    pub inputs: wgpu::BufferSlice<'a>,
+    /// Labels `[B]` at `u32`, below the number of classes, or states `[times][B][outputs]` at `f32`.
+    pub targets: wgpu::BufferSlice<'a>,
+}
+
+/// What recorded training steps have come to.
+#[derive(Clone, Debug)]
+pub struct SliceReport {
+    /// Steps that were made or skipped since the last report.
+    pub made: u64,
+    /// Whether the step submitted last needed more attempts than were prepared. It changed nothing, and the next one
+    /// takes its number; if it stays so, prepare more attempts.
+    pub unfinished: bool,
+    /// The step submitted last.
+    pub last: StepReport,
+}
+
+/// Training steps ready to be recorded.
+#[derive(Debug)]
+pub(super) struct Slice {
+    plans: TrainPlans,
+    schedule: Schedule,
+    batch: usize,
+    attempts: usize,
+    /// Entries of the schedule that are taken.
+    pub(super) taken: usize,
+}
+
+impl GpuTrainer {
+    /// Prepares the next `steps` training steps for recording: each on `batch` trajectories, with room for `attempts`
+    /// attempted solver steps. Preparing again goes on where the device is.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for an empty batch, no steps or no attempts; [`Error::Memory`], [`Error::Device`],
+    /// [`Error::DeviceLost`].
+    pub async fn prepare(&mut self, batch: usize, steps: usize, attempts: usize) -> Result<()> {
+        check_counts(batch, attempts)?;
+        if steps == 0 {
+            return Err(Error::argument("steps", 0, "ask for at least one"));
+        }
+        self.note_recorded().await?;
+        let purpose = self.purpose();
+        self.engine.reserve_steps(batch, purpose, attempts).await?;
+        self.reserve(batch, purpose).await?;
+        let solve = self.engine.solve_plans(true).await?;
+        if self.engine.generation != self.generation {
+            self.forget_plans();
+        }
+        let gpu = self.engine.gpu.clone();
+        let schedule = gpu.scoped(|| Schedule::new(&gpu, steps)).await?;
+        let plans = gpu.scoped(|| self.recorder(&schedule)?.training(solve)).await??;
+        gpu.queue.write_buffer(&schedule.buffer, 0, bytemuck::cast_slice(&self.params(steps)));
+        self.slice = Some(Slice { plans, schedule, batch, attempts, taken: 0 });
+        Ok(())
+    }
+
+    /// Records one training step: copies the batch, solves, measures, walks back and updates. No submission, no map,
+    /// no write to the queue; the same numbers as [`GpuTrainer::step`], bit for bit. Several steps may be recorded into
+    /// one encoder.
+    ///
+    /// The batch is not looked at: trajectories that start from numbers that are not finite fail, and count as failed.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when nothing is prepared, or as many steps were recorded as were prepared, or a larger batch
+    /// was trained or evaluated since: call [`GpuTrainer::prepare`]; and for slices that are too small, not aligned, or
+    /// of a buffer without the usage it needs.
+    pub fn record(&mut self, encoder: &mut wgpu::CommandEncoder, io: &TrainIo<'_>) -> Result<()> {
+        if self.engine.generation != self.generation {
+            self.forget_plans();
+        }
+        let Some(slice) = &self.slice else {
+            return Err(Error::argument("record", "before prepare", "call prepare; larger batches undo it"));
+        };
+        if slice.taken == slice.schedule.entries {
+            return Err(Error::argument("steps", slice.taken, "all of them are recorded: prepare more"));
+        }
+        self.engine.batch = slice.batch;
+        let [inputs, targets] = self.batch_bytes(slice.batch);
+        check("TrainIo::inputs", &io.inputs, inputs, wgpu::BufferUsages::COPY_SRC)?;
+        check("TrainIo::targets", &io.targets, targets, wgpu::BufferUsages::COPY_SRC)?;
+        let buffers = self.batch()?;
+        copy_in(encoder, &io.inputs, &buffers.inputs, 0, inputs);
+        copy_in(encoder, &io.targets, &buffers.targets, 0, targets);
+        let whole = self.engine.solves_whole(slice.batch);
+        let attempts = if whole { 0 } else { slice.attempts };
+        let segments = slice.attempts.div_ceil(slice.plans.walk.stride);
+        self.encode_step(encoder, &slice.plans, [attempts, segments], true)?;
+        if let Some(slice) = &mut self.slice {
+            slice.taken += 1;
+        }
+        self.embedded = true;
+        Ok(())
+    }
+
+    /// Bytes of a batch's inputs and targets.
+    fn batch_bytes(&self, batch: usize) -> [u64; 2] {
+        let target = match self.config.loss {
+            Loss::CrossEntropy => 1,
+            Loss::Mse | Loss::Mae => self.parts.times * self.parts.outputs,
+        };
+        [batch * self.parts.inputs, batch * target].map(|numbers| 4 * numbers as u64)
+    }
+
+    /// Reads back what the recorded steps that were submitted have come to, and counts them. Waits for the device, so
+    /// not for every frame.
+    ///
+    /// # Errors
+    /// As [`GpuTrainer::step`].
+    pub async fn sync(&mut self) -> Result<SliceReport> {
+        let outcome = self.engine.read_outcome().await?;
+        let before = self.steps;
+        let made = self.count(&outcome);
+        let unfinished = outcome.skipped == INCOMPLETE;
+        if !unfinished {
+            self.judge(&outcome, self.engine.batch).await?;
+        }
+        let last = self.report(&outcome, before + made.saturating_sub(1));
+        Ok(SliceReport { made, unfinished, last })
+    }
+
+    /// Takes over the device's counts; how many steps are new.
+    fn count(&mut self, outcome: &Outcome) -> u64 {
+        // The device counts in 32 bits.
+        let made = u64::from(outcome.steps.wrapping_sub(low(self.steps)));
+        self.updates += u64::from(outcome.updates.wrapping_sub(low(self.updates)));
+        self.steps += made;
+        made
+    }
+
+    /// Counts recorded steps before the host makes one of its own.
+    pub(super) async fn note_recorded(&mut self) -> Result<()> {
+        // Who else submits what was recorded, and when, is not known here: so each time.
+        if self.embedded {
+            let outcome = self.engine.read_outcome().await?;
+            self.count(&outcome);
+        }
+        Ok(())
+    }
+
+    /// The model's parameters, for copies and shaders: those that [`SolveIo::theta`](crate::SolveIo::theta) wants if
+    /// the model has neither encoder nor head. Usage `STORAGE`, `COPY_SRC` and `COPY_DST`.
+    #[must_use]
+    pub const fn theta_buffer(&self) -> &wgpu::Buffer {
+        &self.engine.theta
+    }
+
+    /// What the last step left, for copies and shaders: [`OUTCOME_WGSL`](crate::OUTCOME_WGSL) declares its fields.
+    /// Usage `STORAGE` and `COPY_SRC`; bind it read-only.
+    #[must_use]
+    pub const fn outcome_buffer(&self) -> &wgpu::Buffer {
+        &self.engine.outcome
+    }
+}

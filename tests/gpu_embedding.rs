@@ -1,0 +1,425 @@
+//! The engine as a guest: an application's device, its encoder, its buffers, its passes before and after.
+
+mod common;
+
+use common::{LAYOUTS, adaptive, bits, cast, gpu, numbers, scaled};
+use fewsteps::{
+    Batch, Error, FailurePolicy, Gpu, GpuSolver, GpuTrainer, Layout, Local, Loss, Method, Mlp, NeuralOde, OUTCOME_WGSL,
+    OdeProblem, Optimizer, SaveAt, SolveIo, SolverOptions, Target, TrainIo, TrainerConfig,
+};
+use wgpu::BufferUsages as Usage;
+
+const BATCH: usize = 70;
+const DIM: usize = 3;
+
+/// An application: a device with WebGPU's default limits and no features, buffers and passes.
+struct App {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+}
+
+impl App {
+    /// On the adapter that the tests run on.
+    fn open() -> Option<Self> {
+        let chosen = gpu()?;
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
+        let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
+        let adapter = adapters.into_iter().find(|a| a.get_info().name == chosen.adapter().name).expect("still there");
+        let descriptor = wgpu::DeviceDescriptor {
+            required_features: wgpu::Features::empty(),
+            required_limits: wgpu::Limits::default(),
+            ..Default::default()
+        };
+        let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).expect("a device");
+        Some(Self { device, queue })
+    }
+
+    fn noop() -> Self {
+        let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
+        Self { device, queue }
+    }
+
+    fn gpu(&self) -> Gpu {
+        Gpu::from_wgpu(&self.device, &self.queue).expect("WebGPU's default limits suffice")
+    }
+
+    fn buffer(&self, bytes: u64, usage: Usage) -> wgpu::Buffer {
+        let descriptor = wgpu::BufferDescriptor { label: None, size: bytes, usage, mapped_at_creation: false };
+        self.device.create_buffer(&descriptor)
+    }
+
+    fn filled<T: bytemuck::Pod>(&self, numbers: &[T]) -> wgpu::Buffer {
+        let buffer = self.buffer(size_of_val(numbers) as u64, Usage::COPY_SRC | Usage::COPY_DST);
+        self.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(numbers));
+        buffer
+    }
+
+    fn encoder(&self) -> wgpu::CommandEncoder {
+        self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
+    }
+
+    /// A compute pass of the application's own over `buffers`, an invocation an element of the first.
+    fn pass(&self, encoder: &mut wgpu::CommandEncoder, wgsl: &str, buffers: &[&wgpu::Buffer]) {
+        let source = wgpu::ShaderSource::Wgsl(wgsl.into());
+        let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor { label: None, source });
+        let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: None,
+            layout: None,
+            module: &module,
+            entry_point: None,
+            compilation_options: wgpu::PipelineCompilationOptions::default(),
+            cache: None,
+        });
+        let entries: Vec<_> = (0..)
+            .zip(buffers)
+            .map(|(binding, buffer)| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() })
+            .collect();
+        let layout = pipeline.get_bind_group_layout(0);
+        let descriptor = wgpu::BindGroupDescriptor { label: None, layout: &layout, entries: &entries };
+        let bindings = self.device.create_bind_group(&descriptor);
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        pass.set_pipeline(&pipeline);
+        pass.set_bind_group(0, &bindings, &[]);
+        let invocations = u32::try_from(buffers[0].size() / 4).expect("a small buffer");
+        pass.dispatch_workgroups(invocations.div_ceil(64), 1, 1);
+    }
+
+    fn read(&self, mut encoder: wgpu::CommandEncoder, buffer: &wgpu::Buffer) -> Vec<f32> {
+        let staging = self.buffer(buffer.size(), Usage::MAP_READ | Usage::COPY_DST);
+        encoder.copy_buffer_to_buffer(buffer, 0, &staging, 0, buffer.size());
+        self.queue.submit([encoder.finish()]);
+        staging.map_async(wgpu::MapMode::Read, .., |mapped| mapped.expect("mapped"));
+        self.device.poll(wgpu::PollType::wait_indefinitely()).expect("the device goes on");
+        bytemuck::pod_collect_to_vec(&staging.get_mapped_range(..).expect("mapped"))
+    }
+}
+
+/// Writes initial states, those of `initial_states`.
+const WRITE: &str = "
+@group(0) @binding(0) var<storage, read_write> y0: array<f32>;
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    if id.x < arrayLength(&y0) { y0[id.x] = f32(id.x % 61u) * 0.03125 - 0.9375; }
+}";
+
+/// Negates the solver's states once it is through, and says how many rows were not.
+const READ: &str = "
+@group(0) @binding(0) var<storage, read> ys: array<f32>;
+@group(0) @binding(1) var<storage, read> solve: Outcome;
+@group(0) @binding(2) var<storage, read_write> out: array<f32>;
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    if id.x < arrayLength(&ys) { out[id.x] = -ys[id.x]; }
+    if id.x == 0u { out[arrayLength(&ys)] = f32(solve.unfinished); }
+}";
+
+fn initial_states() -> Vec<f32> {
+    (0..BATCH * DIM).map(|i| (i % 61) as f32 * 0.03125 - 0.9375).collect()
+}
+
+/// A field that is small enough for trajectories to be solved whole, and one that is solved layer by layer.
+fn fields() -> [Mlp; 2] {
+    [Mlp::new([DIM, 9, DIM]), Mlp::new([DIM, 9, 7, DIM])]
+}
+
+fn problem(field: Mlp) -> (OdeProblem, Vec<f32>) {
+    let theta: Vec<f32> = field.initialize::<f32>(1).iter().map(|x| 3.0 * x).collect();
+    (OdeProblem::new(field, 0.0, 2.0), theta)
+}
+
+fn options(layout: Layout, save_at: SaveAt) -> SolverOptions {
+    adaptive(Method::Tsit5, 1e-4).layout(layout).save_at(save_at)
+}
+
+fn save_points() -> [SaveAt; 2] {
+    [SaveAt::End, SaveAt::Times(vec![0.0, 0.7, 1.1, 2.0])]
+}
+
+/// Every way of solving.
+fn cases() -> impl Iterator<Item = (Mlp, Layout, SaveAt)> {
+    let layouts = fields().into_iter().flat_map(|field| LAYOUTS.map(|layout| (field.clone(), layout)));
+    layouts.flat_map(|(field, layout)| save_points().map(|save_at| (field.clone(), layout, save_at)))
+}
+
+/// A frame of the application: its pass writes initial states, a solve, its pass reads the saved ones. One submission.
+fn frame(app: &App, field: Mlp, options: &SolverOptions, attempts: usize) -> (Vec<f32>, f32) {
+    let (problem, theta) = problem(field);
+    let gpu = app.gpu().checked(true);
+    let solver = GpuSolver::new(&gpu, &problem, options).expect("a valid problem");
+    let solve = gpu.block_on(solver.prepare(BATCH, attempts)).expect("room for a small batch");
+    let theta = app.filled(&theta);
+    let y0 = app.buffer(solve.y0_bytes(), Usage::STORAGE | Usage::COPY_SRC);
+    let ys = app.buffer(solve.ys_bytes(), Usage::STORAGE | Usage::COPY_DST);
+    let out = app.buffer(solve.ys_bytes() + 4, Usage::STORAGE | Usage::COPY_SRC);
+    let mut encoder = app.encoder();
+    app.pass(&mut encoder, WRITE, &[&y0]);
+    let io = SolveIo { theta: theta.slice(..), y0: y0.slice(..), ys: ys.slice(..) };
+    solve.record(&mut encoder, &io).expect("fitting buffers");
+    app.pass(&mut encoder, &format!("{OUTCOME_WGSL}{READ}"), &[&ys, solve.outcome_buffer(), &out]);
+    let mut found: Vec<f32> = app.read(encoder, &out).into_iter().map(|x| -x).collect();
+    let unfinished = -found.pop().expect("one more");
+    (found, unfinished)
+}
+
+fn predicted(gpu: &Gpu, field: Mlp, options: &SolverOptions) -> Vec<f32> {
+    let (problem, theta) = problem(field);
+    let mut solver = GpuSolver::new(gpu, &problem, options).expect("a valid problem");
+    gpu.block_on(solver.predict(&theta, &initial_states())).expect("a valid solve").ys
+}
+
+#[test]
+fn a_solve_between_an_applications_passes() {
+    let Some(app) = App::open() else { return };
+    for (field, layout, save_at) in cases() {
+        let options = options(layout, save_at);
+        let (found, unfinished) = frame(&app, field.clone(), &options, 40);
+        assert_eq!(unfinished, 0.0, "{layout:?}: the attempts suffice");
+        let expected = predicted(&app.gpu().checked(true), field.clone(), &options);
+        assert_eq!(bits(&found), bits(&expected), "{field:?} {layout:?}: as predict has it");
+    }
+}
+
+#[test]
+fn a_long_solve_takes_slices_of_several_frames() {
+    let Some(app) = App::open() else { return };
+    for (field, layout, save_at) in cases() {
+        let (problem, theta) = problem(field.clone());
+        let options = options(layout, save_at);
+        let gpu = app.gpu();
+        let solver = GpuSolver::new(&gpu, &problem, &options).expect("a valid problem");
+        let mut solve = gpu.block_on(solver.prepare(BATCH, 3)).expect("room for a small batch");
+        let (theta, y0) = (app.filled(&theta), app.filled(&initial_states()));
+        let ys = app.buffer(solve.ys_bytes(), Usage::COPY_SRC | Usage::COPY_DST);
+        // Twice, so that a solve starts from what an earlier one left.
+        for _ in 0..2 {
+            let mut encoder = app.encoder();
+            let io = SolveIo { theta: theta.slice(..), y0: y0.slice(..), ys: ys.slice(..) };
+            solve.record(&mut encoder, &io).expect("fitting buffers");
+            let early = app.read(encoder, &ys);
+            assert_eq!(early.len() % (BATCH * DIM), 0);
+            let after = gpu.block_on(solve.outcome()).expect("a device");
+            assert!(after.unfinished > 0 && after.accepted + after.rejected == 3, "{after:?}");
+            if layout == Layout::Lockstep {
+                let last = early.len() - BATCH * DIM;
+                assert_eq!(early[last..], initial_states(), "what was not reached is where it began");
+            }
+            let mut frames = 1;
+            while gpu.block_on(solve.outcome()).expect("a device").unfinished > 0 {
+                let mut encoder = app.encoder();
+                solve.record_more(&mut encoder, ys.slice(..)).expect("fitting buffers");
+                app.queue.submit([encoder.finish()]);
+                frames += 1;
+            }
+            assert!(frames > 1, "{layout:?}: it took {frames} frames");
+            let found = app.read(app.encoder(), &ys);
+            assert_eq!(bits(&found), bits(&predicted(&gpu, field.clone(), &options)), "{field:?} {layout:?}");
+        }
+    }
+}
+
+#[test]
+fn trajectories_that_fail_leave_nan_and_the_others_their_states() {
+    let Some(app) = App::open() else { return };
+    let (problem, theta) = problem(Mlp::new([DIM, 9, DIM]));
+    let gpu = app.gpu();
+    let mut y0 = initial_states();
+    y0[5 * DIM] = f32::NAN;
+    let options = options(Layout::Ensemble, SaveAt::End);
+    let mut solver = GpuSolver::new(&gpu, &problem, &options).expect("a valid problem");
+    let mut solve = gpu.block_on(solver.prepare(BATCH, 40)).expect("room for a small batch");
+    let (parameters, start) = (app.filled(&theta), app.filled(&y0));
+    let ys = app.buffer(solve.ys_bytes(), Usage::COPY_SRC | Usage::COPY_DST);
+    let mut encoder = app.encoder();
+    let io = SolveIo { theta: parameters.slice(..), y0: start.slice(..), ys: ys.slice(..) };
+    solve.record(&mut encoder, &io).expect("fitting buffers");
+    let found = app.read(encoder, &ys);
+    let expected = gpu.block_on(solver.predict(&theta, &y0)).expect("a valid solve");
+    assert_eq!(bits(&found), bits(&expected.ys), "as predict has it");
+    let outcome = gpu.block_on(solve.outcome()).expect("a device");
+    assert_eq!((outcome.failed, outcome.first_failure), (1, Some((5, expected.status[5]))));
+}
+
+fn training(field: Mlp, layout: Layout, at: Local) -> TrainerConfig {
+    let model = NeuralOde::new(OdeProblem::new(field, 0.0, 2.0), options(layout, SaveAt::End)).encoder(2).head(4);
+    TrainerConfig::new(model, Loss::CrossEntropy)
+        .optimizer(Optimizer::adamw(0.02, 0.01))
+        .regularizer(at.coefficient(0.1).fraction(0.5))
+        .failure(FailurePolicy::Skip)
+}
+
+/// The inputs and labels of step `n`. All trajectories of step 2 fail, so it makes no update.
+fn batch(n: u64) -> (Vec<f32>, Vec<u32>) {
+    let scale = if n == 2 { 3e38 } else { 1.0 };
+    (cast(&scaled(scale, &numbers(n, BATCH * 2))), (0..BATCH as u32).map(|i| (i + n as u32) % 4).collect())
+}
+
+#[test]
+fn recorded_training_steps_are_those_of_step() {
+    const STEPS: u64 = 6;
+    let Some(app) = App::open() else { return };
+    let gpu = app.gpu();
+    for (field, layout) in fields().into_iter().flat_map(|field| LAYOUTS.map(|layout| (field.clone(), layout))) {
+        for local in [Local::unbiased(), Local::biased()] {
+            let config = training(field.clone(), layout, local);
+            let mut stepped = GpuTrainer::new(&gpu, config.clone()).expect("a valid configuration");
+            let mut recorded = GpuTrainer::new(&gpu, config).expect("a valid configuration");
+            gpu.block_on(recorded.prepare(BATCH, STEPS as usize, 30)).expect("room for a small batch");
+            let mut encoder = app.encoder();
+            for n in 0..STEPS {
+                let (inputs, labels) = batch(n);
+                let target = Target::Labels(&labels);
+                let report = gpu.block_on(stepped.step(&Batch { inputs: &inputs, target })).expect("a valid batch");
+                assert_eq!(report.skipped, n == 2, "{report:?}");
+                let (inputs, labels) = (app.filled(&inputs), app.filled(&labels));
+                let io = TrainIo { inputs: inputs.slice(..), targets: labels.slice(..) };
+                recorded.record(&mut encoder, &io).expect("fitting buffers");
+            }
+            // All steps are one submission.
+            app.queue.submit([encoder.finish()]);
+            let report = gpu.block_on(recorded.sync()).expect("a device");
+            assert_eq!((report.made, report.unfinished, recorded.steps()), (STEPS, false, STEPS), "{report:?}");
+            let [a, b] = [&mut stepped, &mut recorded].map(|t| gpu.block_on(t.parameters()).expect("a device"));
+            assert_eq!(bits(&a), bits(&b), "{layout:?}: the same parameters");
+            // The host may go on where the device is.
+            let (inputs, labels) = batch(STEPS);
+            let next = Batch { inputs: &inputs, target: Target::Labels(&labels) };
+            let [a, b] = [&mut stepped, &mut recorded].map(|t| gpu.block_on(t.step(&next)).expect("a valid batch"));
+            assert_eq!((a.step, a.loss, a.penalty, a.nfe), (b.step, b.loss, b.penalty, b.nfe), "{layout:?}");
+            let [a, b] = [&mut stepped, &mut recorded].map(|t| gpu.block_on(t.parameters()).expect("a device"));
+            assert_eq!(bits(&a), bits(&b), "{layout:?}: the same parameters after a step of the host");
+        }
+    }
+}
+
+#[test]
+fn a_recorded_step_with_too_few_attempts_changes_nothing() {
+    let Some(app) = App::open() else { return };
+    let gpu = app.gpu();
+    // Small fields are solved whole, in as many attempts as it takes; this one is not.
+    let [_, field] = fields();
+    let config = training(field, Layout::Lockstep, Local::unbiased());
+    let mut trainer = GpuTrainer::new(&gpu, config).expect("valid");
+    let before = gpu.block_on(trainer.parameters()).expect("a device");
+    gpu.block_on(trainer.prepare(BATCH, 2, 1)).expect("room for a small batch");
+    let (inputs, labels) = batch(0);
+    let (inputs, labels) = (app.filled(&inputs), app.filled(&labels));
+    let io = TrainIo { inputs: inputs.slice(..), targets: labels.slice(..) };
+    let mut encoder = app.encoder();
+    trainer.record(&mut encoder, &io).expect("fitting buffers");
+    app.queue.submit([encoder.finish()]);
+    let report = gpu.block_on(trainer.sync()).expect("a device");
+    assert_eq!((report.made, report.unfinished), (0, true), "{report:?}");
+    let after = gpu.block_on(trainer.parameters()).expect("a device");
+    assert_eq!(bits(&before), bits(&after), "no update");
+    // What is prepared runs out, and says so.
+    let mut encoder = app.encoder();
+    trainer.record(&mut encoder, &io).expect("the second of two");
+    refused(trainer.record(&mut encoder, &io), "steps", "prepare more");
+}
+
+/// Asserts a refusal that names the argument and the remedy.
+fn refused<T: std::fmt::Debug>(result: fewsteps::Result<T>, argument: &str, remedy: &str) {
+    let error = result.expect_err("refused");
+    assert!(matches!(&error, Error::Argument { argument: a, .. } if *a == argument), "{error:?}");
+    assert!(error.to_string().contains(remedy), "{error}");
+}
+
+#[test]
+fn buffers_that_do_not_fit_are_refused_before_anything_is_recorded() {
+    let app = App::noop();
+    let gpu = app.gpu();
+    let (problem, _) = problem(Mlp::new([DIM, 9, DIM]));
+    let solver = GpuSolver::new(&gpu, &problem, &options(Layout::Ensemble, SaveAt::End)).expect("a valid problem");
+    refused(gpu.block_on(solver.prepare(0, 4)), "batch", "at least one");
+    refused(gpu.block_on(solver.prepare(4, 0)), "attempts", "at least one");
+    let stepwise = GpuSolver::new(&gpu, &problem, &options(Layout::Ensemble, SaveAt::Steps)).expect("a valid problem");
+    refused(gpu.block_on(stepwise.prepare(4, 4)), "SolverOptions::save_at", "known ahead");
+
+    let solve = gpu.block_on(solver.prepare(BATCH, 4)).expect("room for a small batch");
+    let copies = Usage::COPY_SRC | Usage::COPY_DST;
+    let theta = app.buffer(solve.theta_bytes(), copies);
+    let y = app.buffer(solve.y0_bytes() + 8, copies);
+    let storage = app.buffer(solve.y0_bytes(), Usage::STORAGE);
+    let fits = SolveIo { theta: theta.slice(..), y0: y.slice(4..), ys: y.slice(..) };
+    let mut encoder = app.encoder();
+    solve.record(&mut encoder, &fits).expect("fitting buffers");
+    let mut refuse = |io: SolveIo<'_>, argument, remedy| refused(solve.record(&mut encoder, &io), argument, remedy);
+    refuse(SolveIo { theta: theta.slice(4..), ..fits }, "SolveIo::theta", "larger buffer");
+    refuse(SolveIo { y0: y.slice(..16), ..fits }, "SolveIo::y0", "840 bytes are needed");
+    refuse(SolveIo { ys: y.slice(2..), ..fits }, "SolveIo::ys", "a multiple of 4");
+    refuse(SolveIo { y0: storage.slice(..), ..fits }, "SolveIo::y0", "COPY_SRC");
+    refuse(SolveIo { ys: storage.slice(..), ..fits }, "SolveIo::ys", "COPY_DST");
+    refused(solve.record_more(&mut encoder, y.slice(..4)), "ys", "larger buffer");
+
+    let config = training(Mlp::new([DIM, 9, DIM]), Layout::Lockstep, Local::unbiased());
+    let mut trainer = GpuTrainer::new(&gpu, config).expect("valid");
+    let io = TrainIo { inputs: y.slice(..), targets: y.slice(..) };
+    refused(trainer.record(&mut encoder, &io), "record", "call prepare");
+    gpu.block_on(trainer.prepare(BATCH, 2, 4)).expect("room for a small batch");
+    refused(
+        trainer.record(&mut encoder, &TrainIo { inputs: y.slice(..8), ..io }),
+        "TrainIo::inputs",
+        "560 bytes are needed",
+    );
+    refused(
+        trainer.record(&mut encoder, &TrainIo { targets: storage.slice(..), ..io }),
+        "TrainIo::targets",
+        "COPY_SRC",
+    );
+    app.queue.submit([encoder.finish()]);
+}
+
+#[test]
+fn recordings_validate_without_a_driver() {
+    let app = App::noop();
+    let gpu = app.gpu();
+    for (field, layout, save_at) in cases() {
+        let (problem, theta) = problem(field.clone());
+        let solver = GpuSolver::new(&gpu, &problem, &options(layout, save_at)).expect("a valid problem");
+        let solve = gpu.block_on(solver.prepare(BATCH, 4)).expect("kernels compile");
+        let (theta, y0) = (app.filled(&theta), app.filled(&initial_states()));
+        let ys = app.buffer(solve.ys_bytes(), Usage::COPY_DST);
+        let mut trainer = GpuTrainer::new(&gpu, training(field, layout, Local::unbiased())).expect("valid");
+        gpu.block_on(trainer.prepare(BATCH, 2, 4)).expect("kernels compile");
+        let scope = app.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let mut encoder = app.encoder();
+        let io = SolveIo { theta: theta.slice(..), y0: y0.slice(..), ys: ys.slice(..) };
+        solve.record(&mut encoder, &io).expect("fitting buffers");
+        solve.record_more(&mut encoder, ys.slice(..)).expect("fitting buffers");
+        let io = TrainIo { inputs: y0.slice(..), targets: y0.slice(..) };
+        trainer.record(&mut encoder, &io).expect("fitting buffers");
+        app.queue.submit([encoder.finish()]);
+        let error = pollster::block_on(scope.pop());
+        assert!(error.is_none(), "{layout:?}: {error:?}");
+    }
+}
+
+#[test]
+fn two_devices_give_the_same_bits() {
+    let (Some(one), Some(other)) = (App::open(), App::open()) else { return };
+    for layout in LAYOUTS {
+        let options = options(layout, SaveAt::End);
+        let [_, field] = fields();
+        let found = std::thread::scope(|scope| {
+            let frames = [&one, &other].map(|app| scope.spawn(|| frame(app, field.clone(), &options, 40).0));
+            frames.map(|frame| frame.join().expect("a frame"))
+        });
+        assert_eq!(bits(&found[0]), bits(&found[1]), "{layout:?}");
+    }
+}
+
+#[test]
+fn the_applications_device_keeps_its_callbacks() {
+    let Some(app) = App::open() else { return };
+    let (sender, heard) = std::sync::mpsc::channel();
+    app.device.set_device_lost_callback(move |_, reason| drop(sender.send(reason)));
+    let gpu = app.gpu();
+    let (problem, theta) = problem(Mlp::new([DIM, 9, DIM]));
+    let mut solver = GpuSolver::new(&gpu, &problem, &options(Layout::Ensemble, SaveAt::End)).expect("a valid problem");
+    gpu.block_on(solver.predict(&theta, &initial_states())).expect("a valid solve");
+    app.device.destroy();
+    let _ = app.device.poll(wgpu::PollType::wait_indefinitely());
+    gpu.note_lost(&heard.recv().expect("the application hears of it"));
+    let error = gpu.block_on(solver.predict(&theta, &initial_states())).expect_err("the device is gone");
+    assert!(matches!(error, Error::DeviceLost { .. }), "{error}");
+}
