@@ -3,10 +3,12 @@
 mod common;
 
 use common::{
-    ADAPTIVE, Known, LAYOUTS, System, adaptive, cast, close, distance, fixed, gpu, largest, solver, step_times, widen,
-    zoo,
+    ADAPTIVE, Known, LAYOUTS, System, adaptive, cast, close, distance, fixed, gpu, largest, numbers, solver,
+    step_times, widen, zoo,
 };
-use fewsteps::{GpuSolver, InputMap, Layout, Method, OdeProblem, SaveAt, Solution, SolverOptions, StepControl};
+use fewsteps::{
+    GpuSolver, InputMap, Layout, Method, Mlp, OdeProblem, SaveAt, Solution, SolverOptions, StepControl, TimeInput,
+};
 
 fn both(problem: &OdeProblem, options: &SolverOptions, theta: &[f32], y0: &[f32]) -> Option<[Solution<f32>; 2]> {
     let gpu = gpu()?;
@@ -240,4 +242,32 @@ fn adaptive_dense_solutions_are_within_the_tolerance_between_steps() {
     }
     println!("largest error: {worst:.1e}");
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn a_solve_that_the_host_drives_takes_the_same_steps() {
+    let Some(gpu) = gpu() else { return };
+    let problem = OdeProblem::new(Mlp::new([3, 7, 3]).time_input(TimeInput::Every), 0.0, 2.0);
+    let theta = cast::<f32>(&numbers(1, problem.field.parameter_count()));
+    let y0 = cast::<f32>(&numbers(2, 5 * 3));
+    for layout in LAYOUTS {
+        for method in [Method::Heun, Method::Tsit5] {
+            for whole in [true, false] {
+                let options = adaptive(method, 1e-3).layout(layout).save_at(SaveAt::Times(vec![0.7, 2.0]));
+                let solver = || {
+                    let solver = GpuSolver::new(&gpu, &problem, &options).expect("a valid problem");
+                    if whole { solver } else { solver.layer_by_layer() }
+                };
+                let ahead = gpu.block_on(solver().solve(&theta, &y0)).expect("a valid solve");
+                for attempts in [1, 3] {
+                    let mut driven = solver().attempts_per_submission(attempts).expect("a positive number");
+                    let found = gpu.block_on(driven.solve(&theta, &y0)).expect("a valid solve");
+                    assert_eq!(found, ahead, "{layout:?} {method}, whole: {whole}, {attempts} at a time");
+                }
+            }
+        }
+    }
+    let refused =
+        GpuSolver::new(&gpu, &problem, &adaptive(Method::Tsit5, 1e-3)).and_then(|s| s.attempts_per_submission(0));
+    assert!(refused.is_err_and(|e| e.to_string().starts_with("attempts = 0")), "no attempts lead nowhere");
 }

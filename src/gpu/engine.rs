@@ -128,6 +128,8 @@ pub(crate) struct Engine {
     pub(crate) whole: bool,
     /// The most attempts in one dispatch of whole trajectories, where an application says so.
     pub(crate) slice: Option<usize>,
+    /// The caller's bound on the attempts of a submission.
+    pub(crate) bound: Option<usize>,
     /// Counts how often the buffers were made anew, and with them every plan became stale.
     pub(crate) generation: u64,
     pub(crate) purpose: Purpose,
@@ -194,6 +196,7 @@ impl Engine {
             widest,
             buffers: None,
             plans: HashMap::new(),
+            bound: None,
             generation: 0,
             purpose: Purpose { backward: false, penalty: None },
             batch: 0,
@@ -261,9 +264,8 @@ impl Engine {
     pub(crate) fn attempts_per_submission(&self) -> usize {
         let budget = if self.gpu.adapter().software { SOFTWARE_BUDGET } else { BUDGET };
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and 256")]
-        {
-            (budget / self.attempt_work().max(1.0)).clamp(1.0, 256.0) as usize
-        }
+        let fitting = (budget / self.attempt_work().max(1.0)).clamp(1.0, 256.0) as usize;
+        self.bound.map_or(fitting, |bound| bound.min(fitting))
     }
 
     /// Rows that are worked on layer by layer.

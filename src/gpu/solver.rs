@@ -47,6 +47,19 @@ impl GpuSolver {
         self
     }
 
+    /// Makes at most that many attempts in a submission; the host hears of each before the next one is sent. One is the
+    /// mode that the host drives step by step. The steps and their bits are the same.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for none.
+    pub fn attempts_per_submission(mut self, attempts: usize) -> Result<Self> {
+        if attempts == 0 {
+            return Err(Error::argument("attempts", 0, "allow at least one attempt in a submission"));
+        }
+        self.engine.bound = Some(attempts);
+        Ok(self)
+    }
+
     /// Bytes that the solver holds on the device now.
     #[must_use]
     pub fn bytes(&self) -> usize {
