@@ -107,9 +107,9 @@ fn everything_made_on_a_lost_device_says_so() {
         assert!(matches!(error, Some(Error::DeviceLost { .. })), "a solve of {rows} rows: {error:?}");
     }
     let uploaded = gpu.block_on(trainer.upload(&samples.inputs, Target::Labels(&samples.labels)));
-    let later = uploaded.and_then(|mut data| {
+    let later = uploaded.and_then(|data| {
         let mut trainer = trainer;
-        gpu.block_on(trainer.step_on(&mut data, &[0, 3]))
+        gpu.block_on(trainer.step_on(&data, &[0, 3]))
     });
     assert!(matches!(later, Err(Error::DeviceLost { .. })), "a data set: {later:?}");
     // A trainer may come to be, but does nothing.

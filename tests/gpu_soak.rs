@@ -102,11 +102,11 @@ fn a_training_step_waits_once_and_reads_80_bytes() {
             assert_eq!((waits_after - waits, bytes_after - bytes), (1, 80), "{layout:?}, step {step}");
         }
         // From a data set on the device too.
-        let mut data = gpu.block_on(trainer.upload(&inputs, Target::Labels(&labels))).expect("a data set");
-        gpu.block_on(trainer.step_on(&mut data, &[3, 1, 39, 7])).expect("a step");
+        let data = gpu.block_on(trainer.upload(&inputs, Target::Labels(&labels))).expect("a data set");
+        gpu.block_on(trainer.step_on(&data, &[3, 1, 39, 7])).expect("a step");
         for step in 0..10 {
             let (waits, bytes) = traffic();
-            gpu.block_on(trainer.step_on(&mut data, &[3, 1, 39, step])).expect("a step");
+            gpu.block_on(trainer.step_on(&data, &[3, 1, 39, step])).expect("a step");
             let (waits_after, bytes_after) = traffic();
             assert_eq!((waits_after - waits, bytes_after - bytes), (1, 80), "{layout:?}, gathered step {step}");
         }

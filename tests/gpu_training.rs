@@ -187,3 +187,32 @@ fn every_optimizer_follows_the_native_curve() {
         assert_eq!(device.steps(), 10, "every step counts");
     }
 }
+
+#[test]
+fn a_data_set_serves_several_trainers() {
+    let Some(gpu) = gpu() else { return };
+    let samples = samples(12);
+    let config = |seed| TrainerConfig::new(model(Layout::Lockstep, Method::Tsit5), Loss::CrossEntropy).seed(seed);
+    let trainer = |seed| GpuTrainer::new(&gpu, config(seed)).expect("a valid configuration");
+    let (mut first, mut second) = (trainer(1), trainer(2));
+    let target = Target::Labels(&samples.labels);
+    let data = gpu.block_on(first.upload(&samples.inputs, target)).expect("data that fit");
+    let chosen = [7u32, 0, 11, 3];
+    let inputs: Vec<f32> =
+        chosen.iter().flat_map(|&i| samples.inputs[i as usize * INPUTS..][..INPUTS].to_vec()).collect();
+    let labels: Vec<u32> = chosen.iter().map(|&i| samples.labels[i as usize]).collect();
+    let batch = Batch { inputs: &inputs, target: Target::Labels(&labels) };
+    for step in 0..3 {
+        for (seed, gathering) in [(1, &mut first), (2, &mut second)] {
+            let mut streaming = trainer(seed);
+            let streamed = (0..=step).map(|_| gpu.block_on(streaming.step(&batch)).expect("a step")).last();
+            let gathered = gpu.block_on(gathering.step_on(&data, &chosen)).expect("a step");
+            assert_eq!(Some(gathered), streamed, "trainer {seed}, step {step}");
+        }
+    }
+    let mut other = TrainerConfig::new(model(Layout::Lockstep, Method::Tsit5), Loss::CrossEntropy);
+    other.model.encoder = Some(INPUTS + 1);
+    let mut other = GpuTrainer::new(&gpu, other).expect("a valid configuration");
+    let refused = gpu.block_on(other.step_on(&data, &chosen)).expect_err("other widths").to_string();
+    assert!(refused.starts_with("data = [5, 1] numbers"), "{refused}");
+}

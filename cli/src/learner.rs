@@ -183,7 +183,7 @@ impl Learner for OnDevice {
 
     fn step_on_held(&mut self, indices: &[usize]) -> Result<Option<StepReport>> {
         let gpu = self.gpu();
-        let Some(held) = &mut self.held else { return Ok(None) };
+        let Some(held) = &self.held else { return Ok(None) };
         self.indices.clear();
         // An index beyond u32 is beyond any data set that a binding takes: it is refused as such.
         self.indices.extend(indices.iter().map(|&i| u32::try_from(i).unwrap_or(u32::MAX)));

@@ -3,7 +3,8 @@
 //! Step sizes are constants, so rows do not depend on each other; each walks back from its own last step.
 
 use super::buffers::Buffers;
-use super::engine::{Context, Engine, activation, uniform_buffer, word};
+use super::engine::{Engine, activation, uniform_buffer, word};
+use super::forward::Context;
 use super::fused;
 use super::job::{Job, flag};
 use super::kernel;

@@ -88,8 +88,13 @@ pub struct Gpu {
 }
 
 fn instance() -> wgpu::Instance {
-    // `WGPU_BACKEND` and the other variables of wgpu are honoured.
-    wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env())
+    // OpenGL would list every card a second time; it is there for whoever asks for it by WGPU_BACKEND, which is honoured
+    // like wgpu's other variables.
+    let descriptor = wgpu::InstanceDescriptor {
+        backends: wgpu::Backends::PRIMARY,
+        ..wgpu::InstanceDescriptor::new_without_display_handle()
+    };
+    wgpu::Instance::new(descriptor.with_env())
 }
 
 impl Gpu {

@@ -10,7 +10,8 @@ use wgpu::naga::{
 
 use super::backward::{update, walk};
 use super::buffers::{CLOCK, CURSOR, OUTCOME};
-use super::engine::{Clock, control, norm};
+use super::engine::Clock;
+use super::forward::{control, norm};
 use super::fused::Printer;
 use super::kernel::{ALL, Access, Kernel, MAX_STORAGE_BUFFERS, MODULES, prelude};
 use super::penalty::aim;
@@ -328,8 +329,8 @@ mod recording {
             trainer.step(&batch).await?;
             trainer.evaluate(&batch).await?;
             trainer.predict(&inputs).await?;
-            let mut data = trainer.upload(&inputs, target).await?;
-            trainer.step_on(&mut data, &[4, 0, 8]).await?;
+            let data = trainer.upload(&inputs, target).await?;
+            trainer.step_on(&data, &[4, 0, 8]).await?;
             Ok(())
         })
     }

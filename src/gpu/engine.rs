@@ -4,16 +4,16 @@ use std::collections::HashMap;
 
 use super::Gpu;
 use super::buffers::{BackwardSizes, Buffers, CLOCK, OUTCOME, Sizes, create};
+use super::forward::SolvePlans;
 use super::fused;
 use super::job::{Job, flag};
-use super::kernel::{self, Kernels};
+use super::kernel::Kernels;
 use super::penalty::Params;
-use super::plan::{Jobs, Plan, Planner, flat};
 use super::readback::Readback;
 use crate::error::{Error, Result, Status};
 use crate::spec::{
-    Activation, Adjoint, InitialStep, InputMap, Layer, Layout, OdeProblem, Real, SaveAt, SolverOptions, StepControl,
-    StepPenalty, Tableau,
+    Activation, Adjoint, InputMap, Layer, Layout, OdeProblem, Real, SaveAt, SolverOptions, StepControl, StepPenalty,
+    Tableau,
 };
 
 /// Accepted steps that a tape has room for at first; it grows as needed.
@@ -123,7 +123,7 @@ pub(crate) struct Engine {
     /// The widest row of a layer outside the field.
     pub(crate) widest: usize,
     pub(crate) buffers: Option<Buffers>,
-    plans: HashMap<(usize, bool), SolvePlans>,
+    pub(super) plans: HashMap<(usize, bool), SolvePlans>,
     /// Whether the field is small enough for trajectories to be solved whole, and that is wanted.
     pub(crate) whole: bool,
     /// The most attempts in one dispatch of whole trajectories, where an application says so.
@@ -142,27 +142,6 @@ pub(crate) struct Engine {
     pub(crate) theta: wgpu::Buffer,
     pub(crate) outcome: wgpu::Buffer,
     pub(crate) params: wgpu::Buffer,
-}
-
-/// The recorded parts of a solve.
-#[derive(Clone, Debug)]
-pub(crate) struct SolvePlans {
-    pub(crate) start: Plan,
-    pub(crate) attempt: Plan,
-    pub(crate) resume: Plan,
-    pub(crate) finish: Plan,
-}
-
-/// Which step the stage kernels work on: its cursors and its tape.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Context<'a> {
-    pub(crate) cursors: &'a wgpu::Buffer,
-    pub(crate) tape: &'a wgpu::Buffer,
-    pub(crate) rows: usize,
-    /// Whether derivatives are kept, a slot a stage.
-    pub(crate) keep: bool,
-    /// Save points whose cotangents the steps take up.
-    pub(crate) points: usize,
 }
 
 pub(crate) fn word(n: usize) -> u32 {
@@ -425,318 +404,6 @@ impl Engine {
         }
     }
 
-    /// A control kernel's job.
-    pub(crate) fn control_job(&self, buffers: &Buffers, mode: u32, backward: bool) -> Job {
-        let rows = self.batch;
-        let mut job = self.job(rows);
-        let (t0, t1) = (self.problem.t0, self.problem.t1);
-        job.mode = mode;
-        job.stride = word(self.stride(backward));
-        let recorded = backward || self.every_step();
-        let limit = buffers.sizes.steps;
-        if recorded {
-            job.flags |= flag::RECORD;
-        }
-        job.u = [word(self.options.max_steps), if recorded { word(limit) } else { u32::MAX }, 0, 0];
-        match self.options.step_control {
-            StepControl::Fixed { steps } => {
-                // The last step takes what the division leaves, a few ticks.
-                #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
-                let halves = |n: u64| [(n >> 32) as u32, n as u32];
-                [job.u[2], job.u[3]] = halves((1 << 63) / steps as u64);
-                job.x[1] = word(steps);
-            }
-            StepControl::Adaptive { controller, initial_step, .. } => {
-                let q = self.tableau.error_power() as f64;
-                let [b1, b2, b3] = controller.beta;
-                // What the native engine calls too small, as a share of the interval.
-                let resolution = 16.0 * f64::EPSILON * t0.abs().max(t1.abs()) / (t1 - t0).abs();
-                let length = match initial_step {
-                    InitialStep::Automatic => 0.0,
-                    InitialStep::Length(h) => h / (t1 - t0).abs(),
-                };
-                job.a = Job::coefficients([
-                    b1 / q,
-                    b2 / q,
-                    b3 / q,
-                    controller.beta_reject / q,
-                    controller.safety.log2(),
-                    controller.error_floor.log2(),
-                    controller.min_factor,
-                    controller.max_factor,
-                    resolution.max(f64::EPSILON),
-                    controller.initial_error.log2(),
-                    length,
-                ]);
-            }
-        }
-        job
-    }
-
-    /// The recorded parts of a solve of `batch` rows.
-    pub(crate) async fn solve_plans(&mut self, backward: bool) -> Result<SolvePlans> {
-        let key = (self.batch, backward);
-        if let Some(plans) = self.plans.get(&key) {
-            return Ok(plans.clone());
-        }
-        let plans = self.gpu.scoped(|| self.record_solve(backward)).await??;
-        self.plans.insert(key, plans.clone());
-        Ok(plans)
-    }
-
-    fn record_solve(&self, backward: bool) -> Result<SolvePlans> {
-        let buffers = self.held()?;
-        let mut jobs = Jobs::default();
-        let uniforms = uniform_buffer(&self.gpu);
-        let mut planner = Planner { gpu: &self.gpu, jobs: &mut jobs, uniforms: &uniforms, plan: Plan::default() };
-        let plans = if self.solves_whole(self.batch) {
-            let [start, attempt] = [0, 1].map(|mode| self.plan_whole(&mut planner, buffers, mode, backward));
-            SolvePlans { start, attempt, resume: Plan::default(), finish: self.plan_finish(&mut planner, buffers) }
-        } else {
-            self.record_products(&mut planner, buffers, backward)
-        };
-        self.gpu.queue.write_buffer(&uniforms, 0, jobs.bytes());
-        Ok(plans)
-    }
-
-    /// Trajectories that are solved whole: one dispatch starts them and makes as many attempts as fit into a submission,
-    /// another one goes on.
-    fn plan_whole(&self, planner: &mut Planner<'_>, buffers: &Buffers, mode: u32, backward: bool) -> Plan {
-        let mut job = self.control_job(buffers, mode, backward);
-        if mode == 0 {
-            let begin = self.kernels.get(&kernel::BEGIN, &[]);
-            let bound = [&buffers.clocks, &buffers.cursors, &buffers.row_status];
-            planner.add(&begin, &bound, job, flat(self.batch.div_ceil(64)));
-        }
-        let text = fused::Printer::new(&self.layers, self.problem.field.map(), self.tableau).solve();
-        job.points = word(buffers.sizes.points);
-        job.x[3] = word(self.slice.unwrap_or_else(|| self.attempts_per_submission()));
-        job.inputs = word(fused::hidden_units(&self.layers));
-        if self.per_row() {
-            let solve = self.kernels.printed(&kernel::ENSEMBLE_SOLVE, &text, &[]);
-            let bound = [
-                &buffers.clocks,
-                &buffers.cursors,
-                &self.theta,
-                &buffers.tape,
-                &buffers.steps,
-                &buffers.points,
-                &buffers.saves,
-            ];
-            planner.add(&solve, &bound, job, flat(self.batch.div_ceil(64)));
-        } else {
-            let solve = self.kernels.printed(&kernel::LOCKSTEP_SOLVE, &text, &[]);
-            let bound = [
-                &buffers.clocks,
-                &buffers.row_status,
-                &self.theta,
-                &buffers.tape,
-                &buffers.steps,
-                &buffers.points,
-                &buffers.saves,
-            ];
-            planner.add(&solve, &bound, job, [1, 1, 1]);
-            // The kernels after it find the state by the cursor.
-            self.plan_control(planner, buffers, control::AIM, backward);
-        }
-        planner.take()
-    }
-
-    /// Attempts that are made layer by layer.
-    fn record_products(&self, planner: &mut Planner<'_>, buffers: &Buffers, backward: bool) -> SolvePlans {
-        SolvePlans {
-            start: self.plan_start(planner, buffers, backward),
-            attempt: self.plan_attempt(planner, buffers, backward),
-            resume: {
-                self.plan_control(planner, buffers, control::RESUME, backward);
-                planner.take()
-            },
-            finish: self.plan_finish(planner, buffers),
-        }
-    }
-
-    fn plan_start(&self, planner: &mut Planner<'_>, buffers: &Buffers, backward: bool) -> Plan {
-        let context =
-            Context { cursors: &buffers.cursors, tape: &buffers.tape, rows: self.batch, keep: false, points: 0 };
-        let begin = self.kernels.get(&kernel::BEGIN, &[]);
-        let job = self.control_job(buffers, control::BEGIN, backward);
-        let bound = [&buffers.clocks, &buffers.cursors, &buffers.row_status];
-        planner.add(&begin, &bound, job, flat(self.batch.div_ceil(64)));
-        self.plan_save(planner, buffers, 1);
-        self.plan_stage(planner, buffers, context, 0, flag::FIRST);
-        self.plan_norm(planner, buffers, context, norm::STATE_AND_SLOPE, [&[], &[]]);
-        self.plan_control(planner, buffers, control::BEGIN, backward);
-        let automatic =
-            matches!(self.options.step_control, StepControl::Adaptive { initial_step: InitialStep::Automatic, .. });
-        if automatic {
-            self.plan_trial(planner, buffers, context);
-            self.plan_norm(planner, buffers, context, norm::CHANGE_OF_SLOPE, [&[], &[]]);
-            self.plan_control(planner, buffers, control::CHANGE, backward);
-        }
-        planner.take()
-    }
-
-    fn plan_attempt(&self, planner: &mut Planner<'_>, buffers: &Buffers, backward: bool) -> Plan {
-        let context =
-            Context { cursors: &buffers.cursors, tape: &buffers.tape, rows: self.batch, keep: false, points: 0 };
-        let stages = self.tableau.stages();
-        let fsal = self.tableau.fsal();
-        if !fsal {
-            self.plan_stage(planner, buffers, context, 0, flag::FIRST);
-        }
-        for stage in 1..stages {
-            let end = if fsal && stage + 1 == stages { flag::END } else { 0 };
-            self.plan_stage(planner, buffers, context, stage, end);
-        }
-        if !fsal {
-            self.plan_combination(planner, buffers, context, self.tableau.b, flag::END, 0);
-        }
-        if let Some(weights) = self.tableau.b_error {
-            self.plan_norm(planner, buffers, context, norm::ERROR, [weights, &[]]);
-        }
-        self.plan_save(planner, buffers, 0);
-        self.plan_control(planner, buffers, control::ATTEMPT, backward);
-        planner.take()
-    }
-
-    fn plan_finish(&self, planner: &mut Planner<'_>, buffers: &Buffers) -> Plan {
-        let context =
-            Context { cursors: &buffers.cursors, tape: &buffers.tape, rows: self.batch, keep: false, points: 0 };
-        self.plan_norm(planner, buffers, context, norm::NOT_FINITE, [&[], &[]]);
-        let finish = self.kernels.get(&kernel::FINISH, &[]);
-        let mut job = self.job(self.batch);
-        job.x[2] = self.purpose.penalty.map_or(0, |p| word(penalised_rows(self.batch, p.fraction)));
-        let bound = [&buffers.clocks, &buffers.row_status, &buffers.norms, &self.outcome];
-        planner.add(&finish, &bound, job, [1, 1, 1]);
-        planner.take()
-    }
-
-    fn plan_control(&self, planner: &mut Planner<'_>, buffers: &Buffers, mode: u32, backward: bool) {
-        let job = self.control_job(buffers, mode, backward);
-        let bound = [&buffers.clocks, &buffers.cursors, &buffers.row_status, &buffers.norms, &buffers.steps];
-        if self.per_row() {
-            let kernel = self.kernels.get(&kernel::CONTROL_ENSEMBLE, &[]);
-            planner.add(&kernel, &bound, job, flat(self.batch.div_ceil(64)));
-        } else {
-            let kernel = self.kernels.get(&kernel::CONTROL_LOCKSTEP, &[]);
-            planner.add(&kernel, &bound, job, [1, 1, 1]);
-        }
-    }
-
-    fn plan_save(&self, planner: &mut Planner<'_>, buffers: &Buffers, mode: u32) {
-        if buffers.sizes.points == 0 {
-            return;
-        }
-        let save = self.kernels.get(&kernel::SAVE, &[]);
-        let mut job = self.job(self.batch);
-        job.mode = mode;
-        job.points = word(buffers.sizes.points);
-        let bound = [&buffers.cursors, &buffers.tape, &buffers.k, &buffers.points, &buffers.saves];
-        planner.add(&save, &bound, job, flat((self.batch * self.dim()).div_ceil(64)));
-    }
-
-    /// Norms of the context's rows, with the weights of one or two sums of stages.
-    pub(crate) fn plan_norm(
-        &self,
-        planner: &mut Planner<'_>,
-        buffers: &Buffers,
-        context: Context<'_>,
-        mode: u32,
-        weights: [&[f64]; 2],
-    ) {
-        let lanes = if self.dim() >= 32 { 64 } else { 1 };
-        let kernel = self.kernels.get(&kernel::ROW_NORM, &[("LANES", f64::from(lanes))]);
-        let mut job = self.job(context.rows);
-        job.mode = mode;
-        job.a = Job::coefficients(weights[0].iter().copied());
-        job.b = Job::coefficients(weights[1].iter().copied());
-        let bound = [context.cursors, context.tape, &buffers.k, &buffers.norms];
-        planner.add(&kernel, &bound, job, flat((context.rows * lanes as usize).div_ceil(64)));
-    }
-
-    /// Evaluates stage `stage` of the context's step.
-    pub(crate) fn plan_stage(
-        &self,
-        planner: &mut Planner<'_>,
-        buffers: &Buffers,
-        context: Context<'_>,
-        stage: usize,
-        flags: u32,
-    ) {
-        let tableau = self.tableau;
-        self.plan_combination(planner, buffers, context, tableau.a[stage], flags | flag::STATE, stage);
-        self.plan_field(planner, buffers, context, stage, tableau.c[stage], flags);
-    }
-
-    /// `f` after the Euler step that the automatic initial step tries, where the last stage will be.
-    pub(crate) fn plan_trial(&self, planner: &mut Planner<'_>, buffers: &Buffers, context: Context<'_>) {
-        self.plan_combination(planner, buffers, context, &[1.0], flag::STATE, 0);
-        self.plan_field(planner, buffers, context, self.tableau.stages() - 1, 1.0, flag::FSAL);
-    }
-
-    /// `y + h sum weights k`; `stage` is the slot of the field's input that it goes to, if it does.
-    pub(crate) fn plan_combination(
-        &self,
-        planner: &mut Planner<'_>,
-        buffers: &Buffers,
-        context: Context<'_>,
-        weights: &[f64],
-        flags: u32,
-        stage: usize,
-    ) {
-        let combine = self.kernels.get(&kernel::COMBINE, &[]);
-        let mut job = self.job(context.rows);
-        job.flags |= flags | if context.keep { flag::KEEP } else { 0 };
-        job.a = Job::coefficients(weights.iter().copied());
-        job.x[0] = word(weights.len());
-        job.target = if context.keep { word(stage * context.rows * self.dim()) } else { 0 };
-        let bound = [
-            context.cursors,
-            &buffers.row_status,
-            context.tape,
-            &buffers.k,
-            &buffers.inputs[0],
-            &buffers.derivatives[0],
-        ];
-        planner.add(&combine, &bound, job, flat((context.rows * self.dim()).div_ceil(64)));
-    }
-
-    /// The field at the state in the first layer's input, at node `c`: stage `stage`.
-    fn plan_field(
-        &self,
-        planner: &mut Planner<'_>,
-        buffers: &Buffers,
-        context: Context<'_>,
-        stage: usize,
-        c: f64,
-        flags: u32,
-    ) {
-        let dense = self.kernels.product(&kernel::DENSE);
-        let slot = if context.keep { stage } else { 0 };
-        for (l, layer) in self.layers.iter().enumerate() {
-            let mut job = self.job(context.rows);
-            job.flags |= flags | if context.keep { flag::KEEP } else { 0 } | if layer.time { flag::TIME } else { 0 };
-            job.stage = word(stage);
-            job.node = f32::from_f64(c);
-            job.inputs = word(layer.inputs);
-            job.outputs = word(layer.outputs);
-            job.theta = word(layer.offset);
-            job.activation = activation(layer.activation);
-            job.source = word(slot * context.rows * layer.inputs);
-            let last = l + 1 == self.layers.len();
-            let (output, derivative) = if last {
-                job.flags |= flag::STAGE_OUT | flag::LINEAR;
-                (&buffers.k, &self.outcome)
-            } else {
-                job.target = word(slot * context.rows * layer.outputs);
-                job.target2 = job.target;
-                (&buffers.inputs[l + 1], &buffers.derivatives[l + 1])
-            };
-            let bound = [context.cursors, &self.theta, &buffers.inputs[l], output, derivative];
-            planner.add(&dense, &bound, job, self.kernels.product_grid(context.rows, layer.outputs, 1));
-        }
-    }
-
     /// Solves the states in the tape's first kept slot.
     ///
     /// # Errors
@@ -861,24 +528,6 @@ impl Engine {
     pub(crate) fn bytes(&self) -> usize {
         self.buffers.as_ref().map_or(0, |b| usize::try_from(b.sizes.total()).unwrap_or(usize::MAX))
     }
-}
-
-/// Modes of the control kernels.
-pub(crate) mod control {
-    pub(crate) const BEGIN: u32 = 0;
-    pub(crate) const CHANGE: u32 = 1;
-    pub(crate) const ATTEMPT: u32 = 2;
-    pub(crate) const RESUME: u32 = 3;
-    pub(crate) const AIM: u32 = 4;
-}
-
-/// Modes of the kernel `row_norm`.
-pub(crate) mod norm {
-    pub(crate) const STATE_AND_SLOPE: u32 = 0;
-    pub(crate) const CHANGE_OF_SLOPE: u32 = 1;
-    pub(crate) const ERROR: u32 = 2;
-    pub(crate) const NOT_FINITE: u32 = 3;
-    pub(crate) const STIFFNESS: u32 = 4;
 }
 
 /// The number of an activation in the shaders.

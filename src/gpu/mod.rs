@@ -14,6 +14,7 @@ mod context;
 #[cfg(test)]
 mod contract;
 mod engine;
+mod forward;
 #[cfg(test)]
 mod functions;
 mod fused;
@@ -33,7 +34,8 @@ pub use solver::GpuSolver;
 
 pub(crate) use backward::{LayerVjp, WalkPlans, layer_job};
 pub(crate) use buffers::create;
-pub(crate) use engine::{Engine, Outcome, Purpose, SolvePlans, status, ticks, uniform_buffer, word};
+pub(crate) use engine::{Engine, Outcome, Purpose, status, ticks, uniform_buffer, word};
+pub(crate) use forward::SolvePlans;
 pub(crate) use job::{Job, flag};
 pub(crate) use kernel::{DENSE, DENSE_VJP_INPUT, GATHER, GRADIENT_NORM, LOSS, LOSS_SUM, NEXT_STEP, SETTLE, UPDATE};
 pub(crate) use penalty::Params;

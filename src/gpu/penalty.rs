@@ -2,7 +2,8 @@
 
 use super::backward::{FirstStage, Seed};
 use super::buffers::Buffers;
-use super::engine::{Context, Engine, norm, penalised_rows, word};
+use super::engine::{Engine, penalised_rows, word};
+use super::forward::{Context, norm};
 use super::job::{Job, flag};
 use super::kernel;
 use super::plan::{Planner, flat};

@@ -3,7 +3,8 @@
 //! Everything is allocated, compiled and uploaded by [`GpuSolver::prepare`]. A recording is commands alone: no
 //! submission, no map, and no write to the queue, which would run before all of the encoder, whoever recorded it.
 
-use super::engine::{Engine, Purpose, SolvePlans, status, uniform_buffer, word};
+use super::engine::{Engine, Purpose, status, uniform_buffer, word};
+use super::forward::SolvePlans;
 use super::kernel;
 use super::plan::{Jobs, Plan, Planner, flat};
 use super::solver::GpuSolver;

@@ -1,5 +1,6 @@
 //! [`GpuTrainer`]: one call a training step, on a device.
 
+mod data;
 mod recording;
 
 use std::collections::{BTreeMap, HashMap};
@@ -9,12 +10,10 @@ use super::gpu_plans::{BatchBuffers, EvaluationPlans, Parts, Recorder, Schedule,
 use super::{Batch, Evaluation, FailurePolicy, StepGradients, StepReport, Target, TrainerConfig, checkpoint};
 use crate::cpu::{Draws, check_finite};
 use crate::error::{Error, Result, Status};
-use crate::gpu::{
-    Engine, GATHER, Gpu, Jobs, Outcome, Params, Plan, Planner, Purpose, create, flat, status, ticks, uniform_buffer,
-    word,
-};
+use crate::gpu::{Engine, Gpu, Outcome, Params, Plan, Purpose, create, status, ticks};
 use crate::spec::{OptimizerState, PenaltyAt, PenaltyStep, Regularizer, Rule};
 
+pub use data::GpuData;
 use recording::Slice;
 pub use recording::{SliceReport, TrainIo};
 
@@ -59,26 +58,11 @@ pub struct GpuTrainer {
     steps: u64,
     updates: u64,
     indices: Option<wgpu::Buffer>,
+    /// How batches are gathered, by data set and batch size.
+    gathers: HashMap<(u64, usize), Plan>,
     /// Steps prepared for an application's encoder, and whether some were recorded, so that the device is ahead.
     slice: Option<Slice>,
     embedded: bool,
-}
-
-/// A data set on the device, from which training steps take their samples without a copy from the host.
-#[derive(Debug)]
-pub struct GpuData {
-    inputs: wgpu::Buffer,
-    targets: wgpu::Buffer,
-    samples: usize,
-    plans: HashMap<(u64, usize), Plan>,
-}
-
-impl GpuData {
-    /// Samples.
-    #[must_use]
-    pub const fn samples(&self) -> usize {
-        self.samples
-    }
 }
 
 impl GpuTrainer {
@@ -114,6 +98,7 @@ impl GpuTrainer {
             steps: 0,
             updates: 0,
             indices: None,
+            gathers: HashMap::new(),
             slice: None,
             embedded: false,
             config,
@@ -189,7 +174,7 @@ impl GpuTrainer {
     ///
     /// # Errors
     /// As [`GpuTrainer::step`]; [`Error::Argument`] for an index beyond the data set.
-    pub async fn step_on(&mut self, data: &mut GpuData, samples: &[u32]) -> Result<StepReport> {
+    pub async fn step_on(&mut self, data: &GpuData, samples: &[u32]) -> Result<StepReport> {
         self.note_recorded().await?;
         self.gather(data, samples, self.purpose()).await?;
         self.train(samples.len(), true).await
@@ -222,7 +207,7 @@ impl GpuTrainer {
     ///
     /// # Errors
     /// As [`GpuTrainer::step_on`].
-    pub async fn evaluate_on(&mut self, data: &mut GpuData, samples: &[u32]) -> Result<Evaluation> {
+    pub async fn evaluate_on(&mut self, data: &GpuData, samples: &[u32]) -> Result<Evaluation> {
         self.gather(data, samples, EVALUATION).await?;
         let outcome = self.solve_and_measure(samples.len(), true).await?;
         Ok(evaluation(&outcome, samples.len()))
@@ -251,39 +236,6 @@ impl GpuTrainer {
             }
         }
         Ok(outputs)
-    }
-
-    /// Puts a data set on the device: inputs `[N][inputs]`, and labels or `[N][times][outputs]` states.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] and [`Error::NonFinite`] for data that do not fit the model, [`Error::Memory`] when they do not
-    /// fit into a binding of the device: stream batches with [`GpuTrainer::step`] then.
-    pub async fn upload(&self, inputs: &[f32], target: Target<'_, f32>) -> Result<GpuData> {
-        let model = &self.config.model;
-        let samples = model.check_inputs(inputs)?;
-        target.check(self.config.loss, samples, model.output_times(), model.output_width())?;
-        let targets: &[u8] = match target {
-            Target::Labels(labels) => bytemuck::cast_slice(labels),
-            Target::States(states) => bytemuck::cast_slice(states),
-        };
-        let gpu = &self.engine.gpu;
-        let needed = size_of_val(inputs).max(targets.len());
-        let limit = usize::try_from(gpu.largest_binding()).unwrap_or(usize::MAX);
-        if needed > limit {
-            let largest_batch = samples * limit / needed;
-            return Err(Error::Memory { needed, limit, steps: 0, batch: samples, largest_batch });
-        }
-        let data = gpu
-            .scoped(|| GpuData {
-                inputs: create(gpu, "data inputs", size_of_val(inputs) as u64, false),
-                targets: create(gpu, "data targets", targets.len() as u64, false),
-                samples,
-                plans: HashMap::new(),
-            })
-            .await?;
-        gpu.queue.write_buffer(&data.inputs, 0, bytemuck::cast_slice(inputs));
-        gpu.queue.write_buffer(&data.targets, 0, targets);
-        Ok(data)
     }
 
     /// Writes a checkpoint, as [`Trainer::save`](crate::Trainer::save) does: either engine goes on from it.
@@ -366,6 +318,7 @@ impl GpuTrainer {
     fn forget_plans(&mut self) {
         self.training.clear();
         self.evaluation.clear();
+        self.gathers.clear();
         self.slice = None;
         self.generation = self.engine.generation;
     }
@@ -384,62 +337,6 @@ impl GpuTrainer {
             Target::States(states) => queue.write_buffer(&buffers.targets, 0, bytemuck::cast_slice(states)),
         }
         Ok(count)
-    }
-
-    /// Collects a batch from a data set on the device.
-    async fn gather(&mut self, data: &mut GpuData, samples: &[u32], purpose: Purpose) -> Result<()> {
-        if samples.is_empty() {
-            return Err(Error::argument("samples", "[]", "name at least one sample"));
-        }
-        if let Some(index) = samples.iter().find(|i| **i as usize >= data.samples) {
-            return Err(Error::argument("samples", index, format!("samples count from 0 to {}", data.samples - 1)));
-        }
-        let count = samples.len();
-        self.reserve(count, purpose).await?;
-        if self.engine.generation != self.generation {
-            self.forget_plans();
-        }
-        let gpu = self.engine.gpu.clone();
-        let bytes = 4 * count as u64;
-        if self.indices.as_ref().is_none_or(|b| b.size() < bytes) {
-            self.indices = Some(create(&gpu, "indices", bytes, false));
-            data.plans.clear();
-        }
-        let Some(indices) = &self.indices else { return Ok(()) };
-        gpu.queue.write_buffer(indices, 0, bytemuck::cast_slice(samples));
-        let key = (self.generation, count);
-        if !data.plans.contains_key(&key) {
-            let plan = gpu.scoped(|| self.record_gather(data, indices, count)).await??;
-            data.plans.clear();
-            data.plans.insert(key, plan);
-        }
-        let mut encoder = self.engine.encoder();
-        if let Some(plan) = data.plans.get(&key) {
-            plan.encode(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));
-        }
-        gpu.queue.submit([encoder.finish()]);
-        Ok(())
-    }
-
-    fn record_gather(&self, data: &GpuData, indices: &wgpu::Buffer, count: usize) -> Result<Plan> {
-        let gpu = &self.engine.gpu;
-        let (mut jobs, uniforms) = (Jobs::default(), uniform_buffer(gpu));
-        let mut planner = Planner { gpu, jobs: &mut jobs, uniforms: &uniforms, plan: Plan::default() };
-        let kernel = self.engine.kernels.get(&GATHER, &[]);
-        let batch = self.batch()?;
-        let labels = self.config.loss == super::Loss::CrossEntropy;
-        let (times, width) = if labels { (1, 1) } else { (self.parts.times, self.parts.outputs) };
-        for (from, to, times, width) in
-            [(&data.inputs, &batch.inputs, 1, self.parts.inputs), (&data.targets, &batch.targets, times, width)]
-        {
-            let mut job = self.engine.job(count);
-            job.points = word(times);
-            job.inputs = word(width);
-            planner.add(&kernel, &[indices, from, to], job, flat((times * count * width).div_ceil(64)));
-        }
-        let plan = planner.take();
-        gpu.queue.write_buffer(&uniforms, 0, jobs.bytes());
-        Ok(plan)
     }
 
     fn recorder<'a>(&'a self, schedule: &'a Schedule) -> Result<Recorder<'a>> {

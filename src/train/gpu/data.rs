@@ -1,0 +1,132 @@
+//! [`GpuData`]: a data set on the device.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::super::{Loss, Target};
+use super::GpuTrainer;
+use crate::error::{Error, Result};
+use crate::gpu::{GATHER, Jobs, Plan, Planner, Purpose, create, flat, uniform_buffer, word};
+
+/// A data set on the device, from which training steps take their samples without a copy from the host.
+#[derive(Debug)]
+pub struct GpuData {
+    inputs: wgpu::Buffer,
+    targets: wgpu::Buffer,
+    samples: usize,
+    /// Numbers in an input, and in a target.
+    widths: [usize; 2],
+    /// Which data set it is, for the plans of those who gather from it.
+    pub(super) id: u64,
+}
+
+impl GpuData {
+    /// Samples.
+    #[must_use]
+    pub const fn samples(&self) -> usize {
+        self.samples
+    }
+}
+
+impl GpuTrainer {
+    /// Puts a data set on the device: inputs `[N][inputs]`, and labels or `[N][times][outputs]` states.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] and [`Error::NonFinite`] for data that do not fit the model, [`Error::Memory`] when they do not
+    /// fit into a binding of the device: stream batches with [`GpuTrainer::step`] then.
+    pub async fn upload(&self, inputs: &[f32], target: Target<'_, f32>) -> Result<GpuData> {
+        let model = &self.config.model;
+        let samples = model.check_inputs(inputs)?;
+        target.check(self.config.loss, samples, model.output_times(), model.output_width())?;
+        let targets: &[u8] = match target {
+            Target::Labels(labels) => bytemuck::cast_slice(labels),
+            Target::States(states) => bytemuck::cast_slice(states),
+        };
+        let gpu = &self.engine.gpu;
+        let needed = size_of_val(inputs).max(targets.len());
+        let limit = usize::try_from(gpu.largest_binding()).unwrap_or(usize::MAX);
+        if needed > limit {
+            let largest_batch = samples * limit / needed;
+            return Err(Error::Memory { needed, limit, steps: 0, batch: samples, largest_batch });
+        }
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let data = gpu
+            .scoped(|| GpuData {
+                inputs: create(gpu, "data inputs", size_of_val(inputs) as u64, false),
+                targets: create(gpu, "data targets", targets.len() as u64, false),
+                samples,
+                widths: self.widths(),
+                id: NEXT.fetch_add(1, Ordering::Relaxed),
+            })
+            .await?;
+        gpu.queue.write_buffer(&data.inputs, 0, bytemuck::cast_slice(inputs));
+        gpu.queue.write_buffer(&data.targets, 0, targets);
+        Ok(data)
+    }
+
+    /// Collects a batch from a data set on the device.
+
+    /// Numbers in an input, and in a target.
+    fn widths(&self) -> [usize; 2] {
+        let labels = self.config.loss == Loss::CrossEntropy;
+        [self.parts.inputs, if labels { 1 } else { self.parts.times * self.parts.outputs }]
+    }
+
+    /// Collects a batch from a data set on the device.
+    pub(super) async fn gather(&mut self, data: &GpuData, samples: &[u32], purpose: Purpose) -> Result<()> {
+        if samples.is_empty() {
+            return Err(Error::argument("samples", "[]", "name at least one sample"));
+        }
+        if let Some(index) = samples.iter().find(|i| **i as usize >= data.samples) {
+            return Err(Error::argument("samples", index, format!("samples count from 0 to {}", data.samples - 1)));
+        }
+        if data.widths != self.widths() {
+            let remedy = format!("inputs and targets of this model have {:?} numbers: upload its own", self.widths());
+            return Err(Error::argument("data", format!("{:?} numbers", data.widths), remedy));
+        }
+        let count = samples.len();
+        self.reserve(count, purpose).await?;
+        if self.engine.generation != self.generation {
+            self.forget_plans();
+        }
+        let gpu = self.engine.gpu.clone();
+        let bytes = 4 * count as u64;
+        if self.indices.as_ref().is_none_or(|b| b.size() < bytes) {
+            self.indices = Some(create(&gpu, "indices", bytes, false));
+            self.gathers.clear();
+        }
+        let Some(indices) = &self.indices else { return Ok(()) };
+        gpu.queue.write_buffer(indices, 0, bytemuck::cast_slice(samples));
+        let key = (data.id, count);
+        if !self.gathers.contains_key(&key) {
+            let plan = gpu.scoped(|| self.record_gather(data, indices, count)).await??;
+            self.gathers.insert(key, plan);
+        }
+        let mut encoder = self.engine.encoder();
+        if let Some(plan) = self.gathers.get(&key) {
+            plan.encode(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));
+        }
+        gpu.queue.submit([encoder.finish()]);
+        Ok(())
+    }
+
+    fn record_gather(&self, data: &GpuData, indices: &wgpu::Buffer, count: usize) -> Result<Plan> {
+        let gpu = &self.engine.gpu;
+        let (mut jobs, uniforms) = (Jobs::default(), uniform_buffer(gpu));
+        let mut planner = Planner { gpu, jobs: &mut jobs, uniforms: &uniforms, plan: Plan::default() };
+        let kernel = self.engine.kernels.get(&GATHER, &[]);
+        let batch = self.batch()?;
+        let labels = self.config.loss == Loss::CrossEntropy;
+        let (times, width) = if labels { (1, 1) } else { (self.parts.times, self.parts.outputs) };
+        for (from, to, times, width) in
+            [(&data.inputs, &batch.inputs, 1, self.parts.inputs), (&data.targets, &batch.targets, times, width)]
+        {
+            let mut job = self.engine.job(count);
+            job.points = word(times);
+            job.inputs = word(width);
+            planner.add(&kernel, &[indices, from, to], job, flat((times * count * width).div_ceil(64)));
+        }
+        let plan = planner.take();
+        gpu.queue.write_buffer(&uniforms, 0, jobs.bytes());
+        Ok(plan)
+    }
+}
