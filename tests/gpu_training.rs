@@ -216,3 +216,38 @@ fn a_data_set_serves_several_trainers() {
     let refused = gpu.block_on(other.step_on(&data, &chosen)).expect_err("other widths").to_string();
     assert!(refused.starts_with("data = [5, 1] numbers"), "{refused}");
 }
+
+#[test]
+fn weights_at_16_bits_give_what_rounded_weights_do() {
+    let Some(gpu) = gpu() else { return };
+    let samples = samples(33);
+    // Four features are few enough for trajectories to be walked back whole, five are not.
+    for width in [DIM, DIM + 1] {
+        for layout in LAYOUTS {
+            let mut model = model(layout, Method::Tsit5);
+            model.problem.field = Mlp::new([width, 6, width]).time_input(TimeInput::Every);
+            let config = TrainerConfig::new(model, Loss::CrossEntropy).regularizer(Local::unbiased().coefficient(0.01));
+            let half = GpuTrainer::new(&gpu, config.clone()).and_then(GpuTrainer::half_weights);
+            let mut half = match half {
+                Ok(trainer) => trainer,
+                Err(error) => {
+                    assert!(!gpu.adapter().f16, "{error}, on an adapter that has them");
+                    return;
+                }
+            };
+            let mut native = Trainer::<f64>::new(&cpu(1), config).expect("a valid configuration");
+            let theta = lively(&gpu.block_on(half.parameters()).expect("a device"));
+            half.set_parameters(&theta).expect("parameters of the same model");
+            let rounded: Vec<f64> = theta.iter().map(|&x| f64::from(half::f16::from_f32(x))).collect();
+            native.set_parameters(&rounded).expect("parameters of the same model");
+            let inputs = widen(&samples.inputs);
+            let batch = Batch { inputs: &inputs, target: Target::Labels(&samples.labels) };
+            let expected = native.gradients(&batch).expect("a valid batch");
+            let found = gpu.block_on(half.gradients(&samples.batch())).expect("a valid batch");
+            let name = format!("width {width}, {layout:?}");
+            close(&name, &widen(&found.gradient), &expected.gradient, 2e-3);
+            let same: Vec<f32> = gpu.block_on(half.parameters()).expect("a device");
+            assert_eq!(same, theta, "{name}: the parameters themselves keep their bits");
+        }
+    }
+}

@@ -1,7 +1,7 @@
 // One dense layer on the whole batch: activation([x, t, 1] W), to the next layer's input or to a stage.
 
 @group(0) @binding(1) var<storage, read> cursors: array<Cursor>;
-@group(0) @binding(2) var<storage, read> theta: array<f32>;
+@group(0) @binding(2) var<storage, read> theta: array<Weight>;
 @group(0) @binding(3) var<storage, read> input: array<f32>;
 @group(0) @binding(4) var<storage, read_write> output: array<f32>;
 @group(0) @binding(5) var<storage, read_write> derivative: array<f32>;
@@ -31,7 +31,7 @@ fn left_at(row: u32, k: u32) -> f32 {
 }
 
 fn right_at(k: u32, n: u32) -> f32 {
-    return theta[job.theta + k * job.outputs + n];
+    return weight(job.theta + k * job.outputs + n);
 }
 
 fn emit(row: u32, n: u32, part: u32, z: f32) {

@@ -1,7 +1,7 @@
 // The cotangent of a layer's input: z_bar W^T, times the derivative of the activation that it comes from.
 
 @group(0) @binding(1) var<storage, read> cursors: array<Cursor>;
-@group(0) @binding(2) var<storage, read> theta: array<f32>;
+@group(0) @binding(2) var<storage, read> theta: array<Weight>;
 @group(0) @binding(3) var<storage, read> z_bar: array<f32>;
 @group(0) @binding(4) var<storage, read> derivative: array<f32>;
 @group(0) @binding(5) var<storage, read_write> x_bar: array<f32>;
@@ -22,7 +22,7 @@ fn left_at(row: u32, k: u32) -> f32 {
 }
 
 fn right_at(k: u32, n: u32) -> f32 {
-    return theta[job.theta + n * job.outputs + k];
+    return weight(job.theta + n * job.outputs + k);
 }
 
 fn emit(row: u32, n: u32, part: u32, sum: f32) {

@@ -3,7 +3,7 @@
 
 @group(0) @binding(1) var<storage, read_write> clocks: array<Clock>;
 @group(0) @binding(2) var<storage, read_write> cursors: array<Cursor>;
-@group(0) @binding(3) var<storage, read> theta: array<f32>;
+@group(0) @binding(3) var<storage, read> theta: array<Weight>;
 @group(0) @binding(4) var<storage, read_write> tape: array<f32>;
 @group(0) @binding(5) var<storage, read_write> steps: array<vec4<u32>>;
 @group(0) @binding(6) var<storage, read> points: array<vec2<u32>>;

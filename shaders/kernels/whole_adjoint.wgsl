@@ -2,7 +2,7 @@
 // the gradient to itself, and the workgroup adds its invocations' parts in a fixed order.
 
 @group(0) @binding(1) var<storage, read> counts: array<vec2<f32>>;
-@group(0) @binding(2) var<storage, read> theta: array<f32>;
+@group(0) @binding(2) var<storage, read> theta: array<Weight>;
 @group(0) @binding(3) var<storage, read> tape: array<f32>;
 @group(0) @binding(4) var<storage, read> steps: array<vec4<u32>>;
 @group(0) @binding(5) var<storage, read> points: array<vec2<u32>>;

@@ -161,7 +161,7 @@ impl Engine {
         job.u[1] = word(self.parameters);
         let bound = [
             &buffers.norms,
-            &self.theta,
+            self.weights(),
             &buffers.tape,
             &buffers.steps,
             &buffers.points,
@@ -365,7 +365,7 @@ impl Engine {
             job.target2 = word(stage * rows * layer.inputs);
             let kernel = self.kernels.product(&kernel::DENSE_VJP_INPUT);
             let job = layer_job(job, layer);
-            let bound = [context.cursors, &self.theta, z_bar, &buffers.derivatives[l], x_bar];
+            let bound = [context.cursors, self.weights(), z_bar, &buffers.derivatives[l], x_bar];
             planner.add(&kernel, &bound, job, self.kernels.product_grid(rows, layer.inputs, 1));
             z_bar = x_bar;
         }

@@ -13,7 +13,7 @@ use super::buffers::{CLOCK, CURSOR, OUTCOME};
 use super::engine::Clock;
 use super::forward::{control, norm};
 use super::fused::Printer;
-use super::kernel::{ALL, Access, Kernel, MAX_STORAGE_BUFFERS, MODULES, prelude};
+use super::kernel::{ALL, Access, Kernel, MAX_STORAGE_BUFFERS, MODULES, Storage, prelude};
 use super::penalty::aim;
 use super::{Gpu, Job, Outcome, Params, flag, status};
 use crate::cpu::{PATIENCE, STIFFNESS_EPSILON};
@@ -27,7 +27,7 @@ fn shaders() -> Vec<(&'static Kernel, Method, Module)> {
     pairs
         .flat_map(|(kernel, method)| printed(kernel, method).into_iter().map(move |text| (kernel, method, text)))
         .map(|(kernel, method, text)| {
-            let text = kernel.compose(&format!("{}{text}", prelude(method.tableau())));
+            let text = kernel.compose(&format!("{}{text}", prelude(method.tableau(), Storage::Single)));
             let parsed = wgpu::naga::front::wgsl::parse_str(&text);
             (kernel, method, parsed.unwrap_or_else(|e| panic!("{}: {}", kernel.name, e.emit_to_string(&text))))
         })

@@ -7,8 +7,9 @@ use super::buffers::{BackwardSizes, Buffers, CLOCK, OUTCOME, Sizes, create};
 use super::forward::SolvePlans;
 use super::fused;
 use super::job::{Job, flag};
-use super::kernel::Kernels;
+use super::kernel::{self, Kernels, Storage};
 use super::penalty::Params;
+use super::plan::{Planner, flat};
 use super::readback::Readback;
 use crate::error::{Error, Result, Status};
 use crate::spec::{
@@ -140,6 +141,8 @@ pub(crate) struct Engine {
     staging: Vec<wgpu::Buffer>,
     /// The model's parameters, what a step leaves, and what the training step at hand draws.
     pub(crate) theta: wgpu::Buffer,
+    /// The parameters rounded to 16 bits, if the field computes with those.
+    half: Option<wgpu::Buffer>,
     pub(crate) outcome: wgpu::Buffer,
     pub(crate) params: wgpu::Buffer,
 }
@@ -170,7 +173,7 @@ impl Engine {
             whole: fused::is_small(&layers),
             slice: None,
             layers,
-            kernels: Kernels::new(gpu, tableau),
+            kernels: Kernels::new(gpu, tableau, Storage::Single),
             parameters,
             widest,
             buffers: None,
@@ -182,10 +185,40 @@ impl Engine {
             attempts: FIRST_ATTEMPTS,
             accepted: FIRST_ATTEMPTS,
             staging: Vec::new(),
+            half: None,
             theta: create(gpu, "theta", 4 * parameters as u64, false),
             outcome: create(gpu, "outcome", OUTCOME as u64, false),
             params: create(gpu, "params", size_of::<Params>() as u64, false),
         })
+    }
+
+    /// Stores the weights that the model computes with at 16 bits; the parameters themselves stay at `f32`.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where the device has no such numbers.
+    pub(crate) fn use_half_weights(&mut self) -> Result<()> {
+        if !self.gpu.device.features().contains(wgpu::Features::SHADER_F16) {
+            let remedy = "open the device with SHADER_F16, where the adapter has it, or keep f32";
+            return Err(Error::argument("half_weights", &self.gpu.adapter().name, remedy));
+        }
+        self.kernels = Kernels::new(&self.gpu, self.tableau, Storage::Half);
+        self.half = Some(create(&self.gpu, "half", 2 * self.parameters as u64, false));
+        Ok(())
+    }
+
+    /// The weights that the model computes with.
+    pub(crate) fn weights(&self) -> &wgpu::Buffer {
+        self.half.as_ref().unwrap_or(&self.theta)
+    }
+
+    /// Brings the weights up to date with the parameters.
+    pub(crate) fn plan_weights(&self, planner: &mut Planner<'_>) {
+        if let Some(half) = &self.half {
+            let narrow = self.kernels.get(&kernel::NARROW, &[]);
+            let mut job = self.job(1);
+            job.u[1] = word(self.parameters);
+            planner.add(&narrow, &[&self.theta, half], job, flat(self.parameters.div_ceil(64)));
+        }
     }
 
     pub(crate) fn dim(&self) -> usize {

@@ -110,6 +110,7 @@ impl Engine {
     fn plan_whole(&self, planner: &mut Planner<'_>, buffers: &Buffers, mode: u32, backward: bool) -> Plan {
         let mut job = self.control_job(buffers, mode, backward);
         if mode == 0 {
+            self.plan_weights(planner);
             let begin = self.kernels.get(&kernel::BEGIN, &[]);
             let bound = [&buffers.clocks, &buffers.cursors, &buffers.row_status];
             planner.add(&begin, &bound, job, flat(self.batch.div_ceil(64)));
@@ -123,7 +124,7 @@ impl Engine {
             let bound = [
                 &buffers.clocks,
                 &buffers.cursors,
-                &self.theta,
+                self.weights(),
                 &buffers.tape,
                 &buffers.steps,
                 &buffers.points,
@@ -135,7 +136,7 @@ impl Engine {
             let bound = [
                 &buffers.clocks,
                 &buffers.row_status,
-                &self.theta,
+                self.weights(),
                 &buffers.tape,
                 &buffers.steps,
                 &buffers.points,
@@ -164,6 +165,7 @@ impl Engine {
     fn plan_start(&self, planner: &mut Planner<'_>, buffers: &Buffers, backward: bool) -> Plan {
         let context =
             Context { cursors: &buffers.cursors, tape: &buffers.tape, rows: self.batch, keep: false, points: 0 };
+        self.plan_weights(planner);
         let begin = self.kernels.get(&kernel::BEGIN, &[]);
         let job = self.control_job(buffers, control::BEGIN, backward);
         let bound = [&buffers.clocks, &buffers.cursors, &buffers.row_status];
@@ -338,7 +340,7 @@ impl Engine {
                 job.target2 = job.target;
                 (&buffers.inputs[l + 1], &buffers.derivatives[l + 1])
             };
-            let bound = [context.cursors, &self.theta, &buffers.inputs[l], output, derivative];
+            let bound = [context.cursors, self.weights(), &buffers.inputs[l], output, derivative];
             planner.add(&dense, &bound, job, self.kernels.product_grid(context.rows, layer.outputs, 1));
         }
     }

@@ -100,7 +100,7 @@ impl<'a> Printer<'a> {
 
     /// A unit's input, `[x, t, 1] W`, in the order of the native engine's sum; `unit` indexes the layer's outputs.
     fn unit(&mut self, indent: &str, name: &str, layer: Layer, unit: &str) {
-        let at = |row: usize| format!("theta[{}u + {unit}]", layer.offset + row * layer.outputs);
+        let at = |row: usize| format!("weight({}u + {unit})", layer.offset + row * layer.outputs);
         line!(self, "{indent}var {name} = x0 * {};", at(0));
         for i in 1..layer.inputs {
             line!(self, "{indent}{name} = fma(x{i}, {}, {name});", at(i));
@@ -135,15 +135,15 @@ impl<'a> Printer<'a> {
                 line!(self, "        let a = activate({}u, z).x;", activation(hidden.activation));
                 let (offset, outputs) = (last.offset, last.outputs);
                 for o in 0..outputs {
-                    line!(self, "        z{o} = fma(a, theta[{}u + j * {outputs}u], z{o});", offset + o);
+                    line!(self, "        z{o} = fma(a, weight({}u + j * {outputs}u), z{o});", offset + o);
                 }
                 line!(self, "    }}");
                 for o in 0..outputs {
                     let row = |row: usize| offset + row * outputs + o;
                     if last.time {
-                        line!(self, "    z{o} = fma(t, theta[{}u], z{o});", row(last.inputs));
+                        line!(self, "    z{o} = fma(t, weight({}u), z{o});", row(last.inputs));
                     }
-                    line!(self, "    z{o} += theta[{}u];", row(last.rows() - 1));
+                    line!(self, "    z{o} += weight({}u);", row(last.rows() - 1));
                 }
             }
             _ => {}
@@ -183,7 +183,7 @@ impl<'a> Printer<'a> {
                 for o in 0..outputs {
                     line!(
                         self,
-                        "        a_bar = fma(k_bar[{o}], theta[{}u + j * {outputs}u], a_bar);",
+                        "        a_bar = fma(k_bar[{o}], weight({}u + j * {outputs}u), a_bar);",
                         last.offset + o
                     );
                     line!(self, "        THETA_BAR[{}u + j * {outputs}u] += a.x * k_bar[{o}];", at + o);
@@ -207,7 +207,7 @@ impl<'a> Printer<'a> {
     fn layer_vjp(&mut self, indent: &str, layer: Layer, z_bar: &str, unit: &str, first: usize) {
         let row = |row: usize| layer.offset + row * layer.outputs;
         for i in 0..layer.inputs {
-            line!(self, "{indent}x_bar{i} = fma({z_bar}, theta[{}u + {unit}], x_bar{i});", row(i));
+            line!(self, "{indent}x_bar{i} = fma({z_bar}, weight({}u + {unit}), x_bar{i});", row(i));
             line!(self, "{indent}THETA_BAR[{}u + {unit}] += x{i} * {z_bar};", row(i) - first);
         }
         if layer.time {

@@ -61,6 +61,7 @@ modules! {
     PRODUCT_REGISTERS "product_registers";
     PRODUCT_TILES "product_tiles";
     TIME "time";
+    WEIGHTS "weights";
     WHOLE "whole";
 }
 
@@ -84,19 +85,20 @@ kernels! {
     COMBINE "combine" [CLOCK GRID] [Read Read Write Read Write Write];
     CONTROL_ENSEMBLE "control_ensemble" [CLOCK TIME CONTROLLER ELEMENTARY ENSEMBLE GRID] [Write Write Write Read Write];
     CONTROL_LOCKSTEP "control_lockstep" [CLOCK TIME CONTROLLER ELEMENTARY LOCKSTEP] [Write Write Write Read Write];
-    DENSE "dense" [CLOCK TIME ELEMENTARY ACTIVATION] [Read Read Read Write Write];
-    DENSE_VJP_INPUT "dense_vjp_input" [CLOCK] [Read Read Read Read Write];
+    DENSE "dense" [CLOCK TIME ELEMENTARY ACTIVATION WEIGHTS] [Read Read Read Write Write];
+    DENSE_VJP_INPUT "dense_vjp_input" [CLOCK WEIGHTS] [Read Read Read Read Write];
     DENSE_VJP_WEIGHTS "dense_vjp_weights" [CLOCK TIME] [Read Read Read Write];
-    ENSEMBLE_SOLVE "ensemble_solve" [CLOCK TIME CONTROLLER ELEMENTARY ACTIVATION ENSEMBLE INTERPOLANT WHOLE GRID]
+    ENSEMBLE_SOLVE "ensemble_solve" [CLOCK TIME CONTROLLER ELEMENTARY ACTIVATION ENSEMBLE INTERPOLANT WEIGHTS WHOLE GRID]
         [Write Write Read Write Write Read Write];
     FINISH "finish" [CLOCK OUTCOME] [Read Write Read Write];
     GATHER "gather" [GRID] [Read Read Write];
     GRADIENT_NORM "gradient_norm" [OUTCOME ELEMENTARY] [Read Write];
     INJECT "inject" [CLOCK GRID] [Read Read Read Write];
-    LOCKSTEP_SOLVE "lockstep_solve" [CLOCK TIME CONTROLLER ELEMENTARY ACTIVATION LOCKSTEP INTERPOLANT WHOLE]
+    LOCKSTEP_SOLVE "lockstep_solve" [CLOCK TIME CONTROLLER ELEMENTARY ACTIVATION LOCKSTEP INTERPOLANT WEIGHTS WHOLE]
         [Write Write Read Write Write Read Write];
     LOSS "loss" [CLOCK OUTCOME ELEMENTARY GRID] [Read Read Read Read Write Write];
     LOSS_SUM "loss_sum" [OUTCOME] [Read Write];
+    NARROW "narrow" [GRID] [Read Write];
     NEXT_STEP "next_step" [OUTCOME PARAMS] [Read Read Write Write];
     PROBE_BAR "probe_bar" [CLOCK GRID] [Read Read Read Read Read Write Write];
     PROBE_CURSOR "probe_cursor" [CLOCK TIME OUTCOME PARAMS PHILOX GRID] [Read Read Read Read Write Write];
@@ -113,13 +115,25 @@ kernels! {
     UPDATE "update" [OUTCOME PARAMS GRID] [Read Read Read Write Write Write];
     WALK "walk" [CLOCK TIME OUTCOME GRID] [Read Read Read Write];
     WALK_COUNTS "walk_counts" [CLOCK OUTCOME GRID] [Read Read Read Write];
-    WHOLE_ADJOINT "whole_adjoint" [CLOCK TIME ELEMENTARY ACTIVATION INTERPOLANT GRID]
+    WHOLE_ADJOINT "whole_adjoint" [CLOCK TIME ELEMENTARY ACTIVATION INTERPOLANT WEIGHTS GRID]
         [Read Read Read Read Read Write Write];
 }
 
+/// What the field's weights are stored as. They are computed with at `f32`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Storage {
+    #[default]
+    Single,
+    /// 16 bits.
+    Half,
+}
+
 /// The constants that a problem prints before its kernels: what sizes arrays, and the method's tables.
-pub(crate) fn prelude(tableau: &Tableau) -> String {
-    let mut text = String::new();
+pub(crate) fn prelude(tableau: &Tableau, storage: Storage) -> String {
+    let mut text = String::from(match storage {
+        Storage::Single => "alias Weight = f32;\n",
+        Storage::Half => "enable f16;\nalias Weight = f16;\n",
+    });
     let stages = tableau.stages();
     let rows = tableau.interpolant.iter().map(|p| {
         let p = p.map(literal);
@@ -183,8 +197,8 @@ pub(crate) struct Kernels {
 }
 
 impl Kernels {
-    pub(crate) fn new(gpu: &Gpu, tableau: &Tableau) -> Self {
-        Self { gpu: gpu.clone(), prelude: prelude(tableau), products_in_registers: gpu.adapter().software }
+    pub(crate) fn new(gpu: &Gpu, tableau: &Tableau, storage: Storage) -> Self {
+        Self { gpu: gpu.clone(), prelude: prelude(tableau, storage), products_in_registers: gpu.adapter().software }
     }
 
     /// The kernel with its override constants, compiled the first time it is asked for.

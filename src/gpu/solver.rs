@@ -47,6 +47,16 @@ impl GpuSolver {
         self
     }
 
+    /// Stores the weights that the field computes with at 16 bits, where the device has such numbers; arithmetic stays at
+    /// `f32`, and gradients are those at the rounded weights.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where the device lacks the feature `SHADER_F16`.
+    pub fn half_weights(mut self) -> Result<Self> {
+        self.engine.use_half_weights()?;
+        Ok(self)
+    }
+
     /// Makes at most that many attempts in a submission; the host hears of each before the next one is sent. One is the
     /// mode that the host drives step by step. The steps and their bits are the same.
     ///

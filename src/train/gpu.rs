@@ -109,6 +109,16 @@ impl GpuTrainer {
         Ok(trainer)
     }
 
+    /// Stores the weights that the model computes with at 16 bits, where the device has such numbers; arithmetic, the
+    /// parameters and the optimizer's moments stay at `f32`, and gradients are those at the rounded weights.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where the device lacks the feature `SHADER_F16`.
+    pub fn half_weights(mut self) -> Result<Self> {
+        self.engine.use_half_weights()?;
+        Ok(self)
+    }
+
     /// The configuration.
     #[must_use]
     pub const fn config(&self) -> &TrainerConfig {

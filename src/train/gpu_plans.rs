@@ -166,12 +166,14 @@ impl Recorder<'_> {
     /// From inputs to initial states, where a layer does that.
     fn encoder(&self, planner: &mut Planner<'_>) -> Result<()> {
         let Some(layer) = &self.parts.encoder else { return Ok(()) };
+        self.engine.plan_weights(planner);
         let buffers = self.engine.held()?;
         let rows = self.engine.batch;
         let mut job = layer_job(self.outer_job(rows), layer);
         job.target = word(2 * rows * self.engine.dim());
         let dense = self.engine.kernels.product(&DENSE);
-        let bound = [&buffers.cursors, &self.engine.theta, &self.batch.inputs, &buffers.tape, &self.batch.row_losses];
+        let bound =
+            [&buffers.cursors, self.engine.weights(), &self.batch.inputs, &buffers.tape, &self.batch.row_losses];
         planner.add(&dense, &bound, job, self.engine.kernels.product_grid(rows, layer.outputs, 1));
         Ok(())
     }
@@ -188,7 +190,8 @@ impl Recorder<'_> {
         let Some(layer) = &self.parts.head else { return Ok(()) };
         let job = layer_job(self.outer_job(self.parts.times * rows), layer);
         let dense = self.engine.kernels.product(&DENSE);
-        let bound = [&buffers.cursors, &self.engine.theta, &buffers.saves, &self.batch.outputs, &self.batch.row_losses];
+        let bound =
+            [&buffers.cursors, self.engine.weights(), &buffers.saves, &self.batch.outputs, &self.batch.row_losses];
         planner.add(&dense, &bound, job, self.engine.kernels.product_grid(self.parts.times * rows, layer.outputs, 1));
         Ok(())
     }
@@ -242,8 +245,13 @@ impl Recorder<'_> {
         );
         let kernel = self.engine.kernels.product(&DENSE_VJP_INPUT);
         let job = layer_job(self.outer_job(rows), layer);
-        let bound =
-            [&buffers.cursors, &self.engine.theta, &self.batch.outputs_bar, &self.batch.row_losses, &buffers.saves_bar];
+        let bound = [
+            &buffers.cursors,
+            self.engine.weights(),
+            &self.batch.outputs_bar,
+            &self.batch.row_losses,
+            &buffers.saves_bar,
+        ];
         planner.add(&kernel, &bound, job, self.engine.kernels.product_grid(rows, layer.inputs, 1));
         Ok(())
     }
