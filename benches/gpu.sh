@@ -1,21 +1,22 @@
 #!/usr/bin/env bash
 # Correctness and times on a machine with a graphics card, which needs no Rust.
 #
-#   benches/gpu.sh build DIR     collects into DIR what another x86-64 Linux machine needs
+#   benches/gpu.sh build DIR     collects into DIR, and DIR.tar.gz, what another x86-64 Linux machine needs
 #   DIR/gpu.sh run [OUT]         there: prints everything, and writes it to OUT (default ./gpu-results)
 #
 # A part that fails or takes too long is reported, and the rest goes on. Environment of `run`:
 #   BUDGET=600           seconds for everything
-#   DEVICE=gpu           what fewsteps computes on, as its --device
+#   WGPU_ADAPTER_NAME    part of the name of the adapter to use, where there are several
 #   PYTHON=python3       with numpy for the workloads, with torch or jax for the peers
 #   ALLOW_SOFTWARE=1     accept a software adapter
-#   QUICK=1              W1 and small crossover sizes only, a second or two each
+#   QUICK=1              W1 and small crossover sizes only
+# Environment of `build`: TESTS=0 leaves the test executables out, which take longest; PYTHON as above, for the dump.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 tests=(gpu_check gpu_solve gpu_gradients gpu_layers gpu_training gpu_failures)
 
 usage() {
-    sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+    sed -n '2,14s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
     exit 2
 }
 
@@ -56,7 +57,8 @@ build() {
     else
         echo "gpu.sh: no numpy here (PYTHON=...): the workloads are dumped where they run"
     fi
-    du -sh "$folder"
+    tar -C "$(dirname "$folder")" -czf "$folder.tar.gz" "$(basename "$folder")"
+    du -sh "$folder" "$folder.tar.gz"
 }
 
 # --- run ---
@@ -142,7 +144,6 @@ find_dump() {
 
 peers() {
     local package script workload mode options all
-    local torch=no jax=no
     for package in torchdiffeq torchode diffrax; do
         script=$here/peers/peer_$package.py
         all='import torch; assert torch.cuda.is_available(); import'
@@ -207,19 +208,13 @@ table() {
 }
 
 run() {
-    out=$1
-    mkdir -p "$out"
-    out=$(cd "$out" && pwd)
-    # Of an earlier run.
-    rm -f "$out"/*.json "$out"/*.txt
     deadline=$((SECONDS + ${BUDGET:-600}))
     python=${PYTHON:-python3}
     threads=$(nproc)
-    device=${DEVICE:-gpu}
+    device=gpu
     seconds=1
     keep=110
     export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-/tmp}
-    exec > >(tee "$out/report.txt") 2>&1
 
     say "machine"
     uname -srm
@@ -241,7 +236,7 @@ run() {
             echo "gpu.sh: this is no card; ALLOW_SOFTWARE=1 runs all the same"
             exit 1
         fi
-        device=${DEVICE:-gpu:0}
+        device=gpu:0
     fi
 
     say "correctness"
@@ -278,8 +273,7 @@ run() {
     say "crossover"
     local sizes=()
     [ "$most" = 0 ] || sizes=("$most")
-    # What is left over goes to it.
-    part "$((keep > $(left) ? keep : $(left)))" crossover "$here/gpu" crossover "${sizes[@]}" "--json=$out/crossover.json" || true
+    part "$(left)" crossover "$here/gpu" crossover "${sizes[@]}" "--json=$out/crossover.json" || true
 
     say "table"
     table | tee "$out/table.txt"
@@ -290,7 +284,17 @@ run() {
 }
 
 case ${1:-} in
-build) [ $# = 2 ] || usage && build "$2" ;;
-run) [ $# -le 2 ] || usage && run "${2:-gpu-results}" ;;
+build)
+    [ $# = 2 ] || usage
+    build "$2"
+    ;;
+run)
+    [ $# -le 2 ] || usage
+    mkdir -p "${2:-gpu-results}"
+    out=$(cd "${2:-gpu-results}" && pwd)
+    # Those of an earlier run.
+    rm -f "$out"/*.json "$out"/*.txt
+    run 2>&1 | tee "$out/report.txt"
+    ;;
 *) usage ;;
 esac
