@@ -1,7 +1,7 @@
 """fewsteps against its peers on the same dumped problems, alternating, one process at a time.
 
     python3 -m venv venv && venv/bin/pip install -r requirements.txt     # about 6 GB
-    cargo build --release && venv/bin/python run.py [--rounds 3] [--only W1,W5]
+    cargo build --release && venv/bin/python run.py [--rounds 3] [--only W1,W5] [--device gpu]
 
 Every round runs fewsteps, then each peer, for every row; a program's figure is its best median over the rounds. The
 table ends with the ratio of the fastest peer to fewsteps, and shows the losses and gradient norms side by side.
@@ -40,12 +40,14 @@ def main():
     ap.add_argument("--binary", default=os.path.join(HERE, "../../target/release/fewsteps"))
     ap.add_argument("--rounds", type=int, default=2)
     ap.add_argument("--threads", type=int, default=2)
+    ap.add_argument("--device", default="cpu", help="cpu, or what fewsteps calls a device (gpu, gpu:N); the peers then take CUDA")
     ap.add_argument("--seconds", type=float, default=1.0, help="timed at least this long, per program and round")
     ap.add_argument("--only", default="", help="workloads, separated by commas")
     ap.add_argument("--json", metavar="FILE", help="also write every figure here")
     a = ap.parse_args()
     only = set(filter(None, a.only.split(",")))
     common = ["--threads", str(a.threads), "--min-seconds", str(a.seconds), "--json"]
+    theirs = "cpu" if a.device == "cpu" else "cuda"
     best = {}
     with tempfile.TemporaryDirectory() as dump:
         subprocess.run([sys.executable, os.path.join(HERE, "common.py"), "--dump", dump], check=True)
@@ -53,7 +55,7 @@ def main():
             for (workload, mode), peers in ROWS.items():
                 if only and workload not in only:
                     continue
-                ours = [a.binary, "bench-workload", workload, "--mode", mode, "--dump", dump, *common]
+                ours = [a.binary, "bench-workload", workload, "--mode", mode, "--dump", dump, "--device", a.device, *common]
                 runs = [("fewsteps", ours)]
                 if workload == "W2a":
                     runs.append(("fewsteps dopri5", ours + ["--method", "dopri5"]))
@@ -62,6 +64,7 @@ def main():
                 for peer in peers:
                     name, *options = peer.split()
                     script = os.path.join(HERE, f"peer_{name}.py")
+                    options += ["--device", theirs]
                     runs.append((peer, [sys.executable, script, "--workload", workload, "--mode", mode, *options, *common]))
                 for name, command in runs:
                     got = measure(command)
