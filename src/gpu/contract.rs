@@ -318,13 +318,16 @@ mod recording {
     use crate::train::{Batch, GpuTrainer, Loss, NeuralOde, Target, TrainerConfig};
 
     /// Records and submits a training step, an evaluation and a gather; nothing is computed.
-    fn record(gpu: &Gpu, config: TrainerConfig) -> crate::Result<()> {
+    fn record(gpu: &Gpu, config: TrainerConfig, half: bool) -> crate::Result<()> {
         let inputs = [0.5f32; 9 * 3];
         let (labels, states) = ([1u32; 9], [0.5f32; 9 * 2]);
         let labelled = config.loss == Loss::CrossEntropy;
         let target = if labelled { Target::Labels(&labels) } else { Target::States(&states) };
         let batch = Batch { inputs: &inputs, target };
         let mut trainer = GpuTrainer::new(gpu, config)?;
+        if half {
+            trainer = trainer.half_weights()?;
+        }
         gpu.block_on(async {
             trainer.step(&batch).await?;
             trainer.evaluate(&batch).await?;
@@ -339,6 +342,9 @@ mod recording {
     fn everything_records_on_a_device_with_the_default_limits() {
         let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
         let gpu = Gpu::from_wgpu(&device, &queue).expect("WebGPU's default limits are enough");
+        let descriptor = wgpu::DeviceDescriptor { required_features: wgpu::Features::SHADER_F16, ..Default::default() };
+        let (device, queue) = wgpu::Device::noop(&descriptor);
+        let narrow = Gpu::from_wgpu(&device, &queue).expect("WebGPU's default limits are enough");
         let mut failures = Vec::new();
         for method in Method::ALL {
             for layout in [Layout::Lockstep, Layout::Ensemble] {
@@ -365,14 +371,19 @@ mod recording {
                     let model = NeuralOde::new(OdeProblem::new(field, 0.0, 1.0), options).encoder(3).head(outputs);
                     let config =
                         TrainerConfig::new(model, loss).regularizer(regularizer).optimizer(Optimizer::adamw(1e-3, 0.1));
-                    if let Err(error) = record(&gpu, config) {
+                    if let Err(error) = record(&gpu, config.clone(), false) {
                         failures.push(format!("{method} {layout:?} {at:?}: {error}"));
+                    }
+                    if let Err(error) = record(&narrow, config, true) {
+                        failures.push(format!("{method} {layout:?} {at:?}, weights at 16 bits: {error}"));
                     }
                 }
             }
         }
         none(&failures);
-        let compiled: BTreeSet<&str> = gpu.cache.lock().expect("no panic before").keys().map(|k| k.0).collect();
+        let compiled =
+            |gpu: &Gpu| -> BTreeSet<&str> { gpu.cache.lock().expect("no panic before").keys().map(|k| k.0).collect() };
+        let compiled = &compiled(&gpu) | &compiled(&narrow);
         let unused: Vec<_> = ALL.iter().map(|k| k.name).filter(|name| !compiled.contains(name)).collect();
         assert!(unused.is_empty(), "kernels that nothing recorded: {unused:?}");
     }
