@@ -63,8 +63,6 @@ impl GpuTrainer {
         Ok(data)
     }
 
-    /// Collects a batch from a data set on the device.
-
     /// Numbers in an input, and in a target.
     fn widths(&self) -> [usize; 2] {
         let labels = self.config.loss == Loss::CrossEntropy;
