@@ -30,8 +30,8 @@ pub struct SelfCheck {
 }
 
 impl Gpu {
-    /// Solves and differentiates a small problem in both layouts, with fixed steps, and compares with the native engine
-    /// at `f64`: states within 2e-5 and gradients within 2e-4 of it, relative to the largest.
+    /// Solves and differentiates a small problem in both layouts, whole trajectories at once and layer by layer, with
+    /// fixed steps, and compares with the native engine at `f64`: states within 2e-5 and gradients within 2e-4 of it, relative to the largest.
     ///
     /// It takes milliseconds once the device's pipelines are compiled, and seconds at most when they are not.
     ///
@@ -40,10 +40,12 @@ impl Gpu {
     pub async fn self_check(&self) -> Result<SelfCheck> {
         let mut worst = SelfCheck::default();
         for layout in [Layout::Lockstep, Layout::Ensemble] {
-            let found = compare(self, layout).await?;
-            found.accept(layout)?;
-            worst.states = worst.states.max(found.states);
-            worst.gradients = worst.gradients.max(found.gradients);
+            for whole in [true, false] {
+                let found = compare(self, layout, whole).await?;
+                found.accept(layout)?;
+                worst.states = worst.states.max(found.states);
+                worst.gradients = worst.gradients.max(found.gradients);
+            }
         }
         Ok(worst)
     }
@@ -63,7 +65,7 @@ impl SelfCheck {
     }
 }
 
-async fn compare(gpu: &Gpu, layout: Layout) -> Result<SelfCheck> {
+async fn compare(gpu: &Gpu, layout: Layout, whole: bool) -> Result<SelfCheck> {
     let field = Mlp::new(WIDTHS).time_input(TimeInput::Every);
     let theta: Vec<f32> = field.initialize(0);
     let problem = OdeProblem::new(field, 0.0, 1.0);
@@ -76,7 +78,8 @@ async fn compare(gpu: &Gpu, layout: Layout) -> Result<SelfCheck> {
     let expected = native.solve(&widen(&theta), &widen(&y0))?;
     let expected_gradients = native.gradients(&widen(&ys_bar))?;
 
-    let mut device = GpuSolver::new(gpu, &problem, &options)?;
+    let device = GpuSolver::new(gpu, &problem, &options)?;
+    let mut device = if whole { device } else { device.layer_by_layer() };
     let found = device.solve(&theta, &y0).await?;
     let gradients = device.gradients(&ys_bar).await?;
     Ok(SelfCheck {
