@@ -363,10 +363,10 @@ impl Engine {
             job.flags |= if l == 0 && !cubed { flag::LINEAR } else { 0 };
             job.target = if l == 0 { word(stage * rows * self.dim()) } else { 0 };
             job.target2 = word(stage * rows * layer.inputs);
-            let kernel = self.kernels.product(&kernel::DENSE_VJP_INPUT);
+            let kernel = self.kernels.get(&kernel::DENSE_VJP_INPUT, &[]);
             let job = layer_job(job, layer);
             let bound = [context.cursors, self.weights(), z_bar, &buffers.derivatives[l], x_bar];
-            planner.add(&kernel, &bound, job, self.kernels.product_grid(rows, layer.inputs, 1));
+            planner.add(&kernel, &bound, job, kernel::product_grid(rows, layer.inputs, 1));
             z_bar = x_bar;
         }
     }
@@ -374,14 +374,14 @@ impl Engine {
     /// Adds a layer's gradient to the parts.
     pub(crate) fn plan_layer_vjp(&self, planner: &mut Planner<'_>, buffers: &Buffers, vjp: LayerVjp<'_>) {
         let LayerVjp { layer, cursors, job, input, source, z_bar, z_bar_offset } = vjp;
-        let kernel = self.kernels.product(&kernel::DENSE_VJP_WEIGHTS);
+        let kernel = self.kernels.get(&kernel::DENSE_VJP_WEIGHTS, &[]);
         let mut job = layer_job(job, layer);
         let splits = self.splits(self.batch);
         job.source = word(source);
         job.target2 = word(z_bar_offset);
         job.u = [job.rows.div_ceil(word(splits)), word(self.parameters), 0, 0];
         let parts = job.rows.div_ceil(job.u[0].max(1));
-        let grid = self.kernels.product_grid(layer.rows(), layer.outputs, parts);
+        let grid = kernel::product_grid(layer.rows(), layer.outputs, parts);
         planner.add(&kernel, &[cursors, input, z_bar, &buffers.partial], job, grid);
     }
 

@@ -13,7 +13,7 @@ use super::buffers::{CLOCK, CURSOR, OUTCOME};
 use super::engine::Clock;
 use super::forward::{control, norm};
 use super::fused::Printer;
-use super::kernel::{ALL, Access, Kernel, MAX_STORAGE_BUFFERS, MODULES, Storage, prelude};
+use super::kernel::{ALL, Access, Kernel, MAX_STORAGE_BUFFERS, MODULES, Storage, prelude, product_grid};
 use super::penalty::aim;
 use super::{Gpu, Job, Outcome, Params, flag, status};
 use crate::cpu::{PATIENCE, STIFFNESS_EPSILON};
@@ -34,7 +34,7 @@ fn shaders() -> Vec<(&'static Kernel, Method, Module)> {
         .collect()
 }
 
-/// What is put before a kernel besides the method's prelude: either library of products, or the functions of a field.
+/// What is put before a kernel besides the method's prelude: the functions of a field.
 fn printed(kernel: &Kernel, method: Method) -> Vec<String> {
     let whole = |adjoint: bool| {
         let fields = [
@@ -49,17 +49,10 @@ fn printed(kernel: &Kernel, method: Method) -> Vec<String> {
         texts.collect()
     };
     match kernel.name {
-        "dense" | "dense_vjp_input" | "dense_vjp_weights" => {
-            ["product_registers", "product_tiles"].map(|name| library(name).to_owned()).into()
-        }
         "ensemble_solve" | "lockstep_solve" => whole(false),
         "whole_adjoint" => whole(true),
         _ => vec![String::new()],
     }
-}
-
-fn library(name: &str) -> &'static str {
-    MODULES.iter().find(|m| m.name == name).expect("a library file").source
 }
 
 /// Fails with all that was found, not with the first.
@@ -148,6 +141,11 @@ fn workgroups_fit_into_the_default_limits() {
             failures.push(format!("{}: a tile of {} by {size:?}", kernel.name, constants["TILE"]));
         }
     }
+    assert_eq!(
+        product_grid(33, 65, 2),
+        [3, 2, 2],
+        "a workgroup for each tile of 32 columns and 32 rows, and each part"
+    );
     none(&failures);
 }
 

@@ -319,7 +319,7 @@ impl Engine {
         c: f64,
         flags: u32,
     ) {
-        let dense = self.kernels.product(&kernel::DENSE);
+        let dense = self.kernels.get(&kernel::DENSE, &[]);
         let slot = if context.keep { stage } else { 0 };
         for (l, layer) in self.layers.iter().enumerate() {
             let mut job = self.job(context.rows);
@@ -341,7 +341,7 @@ impl Engine {
                 (&buffers.inputs[l + 1], &buffers.derivatives[l + 1])
             };
             let bound = [context.cursors, self.weights(), &buffers.inputs[l], output, derivative];
-            planner.add(&dense, &bound, job, self.kernels.product_grid(context.rows, layer.outputs, 1));
+            planner.add(&dense, &bound, job, kernel::product_grid(context.rows, layer.outputs, 1));
         }
     }
 }

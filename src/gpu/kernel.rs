@@ -58,7 +58,6 @@ modules! {
     OUTCOME "outcome";
     PARAMS "params";
     PHILOX "philox";
-    PRODUCT_REGISTERS "product_registers";
     PRODUCT_TILES "product_tiles";
     TIME "time";
     WEIGHTS "weights";
@@ -85,9 +84,9 @@ kernels! {
     COMBINE "combine" [CLOCK GRID] [Read Read Write Read Write Write];
     CONTROL_ENSEMBLE "control_ensemble" [CLOCK TIME CONTROLLER ELEMENTARY ENSEMBLE GRID] [Write Write Write Read Write];
     CONTROL_LOCKSTEP "control_lockstep" [CLOCK TIME CONTROLLER ELEMENTARY LOCKSTEP] [Write Write Write Read Write];
-    DENSE "dense" [CLOCK TIME ELEMENTARY ACTIVATION WEIGHTS] [Read Read Read Write Write];
-    DENSE_VJP_INPUT "dense_vjp_input" [CLOCK WEIGHTS] [Read Read Read Read Write];
-    DENSE_VJP_WEIGHTS "dense_vjp_weights" [CLOCK TIME] [Read Read Read Write];
+    DENSE "dense" [CLOCK TIME ELEMENTARY ACTIVATION PRODUCT_TILES WEIGHTS] [Read Read Read Write Write];
+    DENSE_VJP_INPUT "dense_vjp_input" [CLOCK PRODUCT_TILES WEIGHTS] [Read Read Read Read Write];
+    DENSE_VJP_WEIGHTS "dense_vjp_weights" [CLOCK TIME PRODUCT_TILES] [Read Read Read Write];
     ENSEMBLE_SOLVE "ensemble_solve" [CLOCK TIME CONTROLLER ELEMENTARY ACTIVATION ENSEMBLE INTERPOLANT WEIGHTS WHOLE GRID]
         [Write Write Read Write Write Read Write];
     FINISH "finish" [CLOCK OUTCOME] [Read Write Read Write];
@@ -192,31 +191,16 @@ pub(crate) type Cache = HashMap<(&'static str, String, String), Compiled>;
 pub(crate) struct Kernels {
     gpu: Gpu,
     prelude: String,
-    /// Whether matrix products are made for software adapters.
-    products_in_registers: bool,
 }
 
 impl Kernels {
     pub(crate) fn new(gpu: &Gpu, tableau: &Tableau, storage: Storage) -> Self {
-        Self { gpu: gpu.clone(), prelude: prelude(tableau, storage), products_in_registers: gpu.adapter().software }
+        Self { gpu: gpu.clone(), prelude: prelude(tableau, storage) }
     }
 
     /// The kernel with its override constants, compiled the first time it is asked for.
     pub(crate) fn get(&self, kernel: &'static Kernel, constants: &[(&str, f64)]) -> Compiled {
         self.printed(kernel, "", constants)
-    }
-
-    /// A kernel that is a matrix product, by the library that suits the adapter.
-    pub(crate) fn product(&self, kernel: &'static Kernel) -> Compiled {
-        let library = if self.products_in_registers { PRODUCT_REGISTERS } else { PRODUCT_TILES };
-        self.printed(kernel, library.source, &[])
-    }
-
-    /// Workgroups of a product of that many rows and columns.
-    pub(crate) fn product_grid(&self, rows: usize, columns: usize, parts: u32) -> [u32; 3] {
-        let side = if self.products_in_registers { 64 } else { 32 };
-        let [x, y] = [columns.div_ceil(side), rows.div_ceil(side)].map(|n| u32::try_from(n).unwrap_or(u32::MAX));
-        [x, y, parts]
     }
 
     /// As [`Kernels::get`], with functions that were printed for the problem.
@@ -278,3 +262,9 @@ fn dump(name: &str, text: &str) {
 
 #[cfg(target_arch = "wasm32")]
 fn dump(_: &str, _: &str) {}
+
+/// Workgroups of a product of that many rows and columns, in tiles of 32 by 32.
+pub(crate) fn product_grid(rows: usize, columns: usize, parts: u32) -> [u32; 3] {
+    let [x, y] = [columns.div_ceil(32), rows.div_ceil(32)].map(|n| u32::try_from(n).unwrap_or(u32::MAX));
+    [x, y, parts]
+}

@@ -37,7 +37,9 @@ pub(crate) use buffers::create;
 pub(crate) use engine::{Engine, Outcome, Purpose, status, ticks, uniform_buffer, word};
 pub(crate) use forward::SolvePlans;
 pub(crate) use job::{Job, flag};
-pub(crate) use kernel::{DENSE, DENSE_VJP_INPUT, GATHER, GRADIENT_NORM, LOSS, LOSS_SUM, NEXT_STEP, SETTLE, UPDATE};
+pub(crate) use kernel::{
+    DENSE, DENSE_VJP_INPUT, GATHER, GRADIENT_NORM, LOSS, LOSS_SUM, NEXT_STEP, SETTLE, UPDATE, product_grid,
+};
 pub(crate) use penalty::Params;
 pub(crate) use plan::{Jobs, Plan, Planner, flat};
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::{Loss, TrainerConfig};
 use crate::error::Result;
 use crate::gpu::{
     DENSE, DENSE_VJP_INPUT, Engine, GRADIENT_NORM, Gpu, Job, Jobs, LOSS, LOSS_SUM, LayerVjp, NEXT_STEP, Params, Plan,
-    Planner, SETTLE, SolvePlans, UPDATE, WalkPlans, create, flag, flat, layer_job, uniform_buffer, word,
+    Planner, SETTLE, SolvePlans, UPDATE, WalkPlans, create, flag, flat, layer_job, product_grid, uniform_buffer, word,
 };
 use crate::spec::{Clip, Layer, Rule};
 
@@ -171,10 +171,10 @@ impl Recorder<'_> {
         let rows = self.engine.batch;
         let mut job = layer_job(self.outer_job(rows), layer);
         job.target = word(2 * rows * self.engine.dim());
-        let dense = self.engine.kernels.product(&DENSE);
+        let dense = self.engine.kernels.get(&DENSE, &[]);
         let bound =
             [&buffers.cursors, self.engine.weights(), &self.batch.inputs, &buffers.tape, &self.batch.row_losses];
-        planner.add(&dense, &bound, job, self.engine.kernels.product_grid(rows, layer.outputs, 1));
+        planner.add(&dense, &bound, job, product_grid(rows, layer.outputs, 1));
         Ok(())
     }
 
@@ -189,10 +189,10 @@ impl Recorder<'_> {
         planner.add(&settle, &[&buffers.row_status, &buffers.saves], job, flat(size.div_ceil(64)));
         let Some(layer) = &self.parts.head else { return Ok(()) };
         let job = layer_job(self.outer_job(self.parts.times * rows), layer);
-        let dense = self.engine.kernels.product(&DENSE);
+        let dense = self.engine.kernels.get(&DENSE, &[]);
         let bound =
             [&buffers.cursors, self.engine.weights(), &buffers.saves, &self.batch.outputs, &self.batch.row_losses];
-        planner.add(&dense, &bound, job, self.engine.kernels.product_grid(self.parts.times * rows, layer.outputs, 1));
+        planner.add(&dense, &bound, job, product_grid(self.parts.times * rows, layer.outputs, 1));
         Ok(())
     }
 
@@ -243,7 +243,7 @@ impl Recorder<'_> {
                 z_bar_offset: 0,
             },
         );
-        let kernel = self.engine.kernels.product(&DENSE_VJP_INPUT);
+        let kernel = self.engine.kernels.get(&DENSE_VJP_INPUT, &[]);
         let job = layer_job(self.outer_job(rows), layer);
         let bound = [
             &buffers.cursors,
@@ -252,7 +252,7 @@ impl Recorder<'_> {
             &self.batch.row_losses,
             &buffers.saves_bar,
         ];
-        planner.add(&kernel, &bound, job, self.engine.kernels.product_grid(rows, layer.inputs, 1));
+        planner.add(&kernel, &bound, job, product_grid(rows, layer.inputs, 1));
         Ok(())
     }
 
