@@ -10,17 +10,6 @@
 
 const STIFFNESS = 1u;
 
-fn stages_sum(at: u32, size: u32, cursor: Cursor, second: bool) -> f32 {
-    var sum = 0.0;
-    for (var j = 0u; j < job.stages; j++) {
-        let weight = select(job.a[j / 4u][j % 4u], job.b[j / 4u][j % 4u], second);
-        if weight != 0.0 {
-            sum = fma(weight, k[stage_slot(j, cursor) * size + at], sum);
-        }
-    }
-    return sum;
-}
-
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,

@@ -17,17 +17,6 @@ const ERROR = 2u;
 const NOT_FINITE = 3u;
 const STIFFNESS = 4u;
 
-fn stages_sum(at: u32, size: u32, cursor: Cursor, second: bool) -> f32 {
-    var sum = 0.0;
-    for (var j = 0u; j < job.stages; j++) {
-        let weight = select(job.a[j / 4u][j % 4u], job.b[j / 4u][j % 4u], second);
-        if weight != 0.0 {
-            sum = fma(weight, k[stage_slot(j, cursor) * size + at], sum);
-        }
-    }
-    return sum;
-}
-
 fn terms(at: u32, size: u32, cursor: Cursor) -> vec2<f32> {
     let y = tape[cursor.origin * size + at];
     if job.mode == NOT_FINITE {

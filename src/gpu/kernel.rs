@@ -59,6 +59,7 @@ modules! {
     PARAMS "params";
     PHILOX "philox";
     PRODUCT_TILES "product_tiles";
+    STAGES "stages";
     TIME "time";
     WEIGHTS "weights";
     WHOLE "whole";
@@ -99,7 +100,7 @@ kernels! {
     LOSS_SUM "loss_sum" [OUTCOME] [Read Write];
     NARROW "narrow" [GRID] [Read Write];
     NEXT_STEP "next_step" [OUTCOME PARAMS] [Read Read Write Write];
-    PROBE_BAR "probe_bar" [CLOCK GRID] [Read Read Read Read Read Write Write];
+    PROBE_BAR "probe_bar" [CLOCK STAGES GRID] [Read Read Read Read Read Write Write];
     PROBE_CURSOR "probe_cursor" [CLOCK TIME OUTCOME PARAMS PHILOX GRID] [Read Read Read Read Write Write];
     PROBE_PLACE "probe_place" [CLOCK GRID] [Read Read Read Read Write];
     PROBE_STEP "probe_step" [CLOCK TIME CONTROLLER ELEMENTARY] [Read Read Write Write];
@@ -107,7 +108,7 @@ kernels! {
     PROBE_VALUE "probe_value" [CLOCK OUTCOME PARAMS ELEMENTARY] [Read Read Read Read Write Write];
     REDUCE "reduce" [GRID] [Read Write];
     REMAINING "remaining" [CLOCK OUTCOME] [Read Write];
-    ROW_NORM "row_norm" [CLOCK ELEMENTARY GRID] [Read Read Read Write];
+    ROW_NORM "row_norm" [CLOCK ELEMENTARY STAGES GRID] [Read Read Read Write];
     SAVE "save" [CLOCK TIME INTERPOLANT GRID] [Read Read Read Read Write];
     SETTLE "settle" [CLOCK GRID] [Read Write];
     STAGE_BAR "stage_bar" [CLOCK TIME INTERPOLANT GRID] [Read Read Read Read Read Read Write];

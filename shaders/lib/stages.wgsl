@@ -1,0 +1,13 @@
+// Weighted sums of a step's stages at one number of the batch, by the job's first or second weights. The kernel that uses
+// it declares `k`.
+
+fn stages_sum(at: u32, size: u32, cursor: Cursor, second: bool) -> f32 {
+    var sum = 0.0;
+    for (var j = 0u; j < job.stages; j++) {
+        let weight = select(job.a[j / 4u][j % 4u], job.b[j / 4u][j % 4u], second);
+        if weight != 0.0 {
+            sum = fma(weight, k[stage_slot(j, cursor) * size + at], sum);
+        }
+    }
+    return sum;
+}
