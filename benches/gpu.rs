@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use fewsteps::{
-    Batch, Cpu, Device, Gpu, GpuSolver, GpuTrainer, InputMap, Layout, Loss, Mlp, NeuralOde, OdeProblem, Optimizer,
-    Pick, Purpose, Random, SaveAt, SolverOptions, Target, TimeInput, Tolerances, Trainer, TrainerConfig,
+    Batch, Cpu, Device, Gpu, GpuSolver, GpuTrainer, InputMap, Layout, Loss, Mlp, NeuralDe, Optimizer, Pick, Problem,
+    Purpose, Random, SaveAt, SolverOptions, Target, TimeInput, Tolerances, Trainer, TrainerConfig,
 };
 use serde_json::{Value, json};
 
@@ -23,7 +23,7 @@ struct Workload {
     rows: usize,
 }
 
-fn config(model: NeuralOde, loss: Loss) -> TrainerConfig {
+fn config(model: NeuralDe, loss: Loss) -> TrainerConfig {
     TrainerConfig::new(model, loss).optimizer(Optimizer::adam(1e-6))
 }
 
@@ -31,10 +31,10 @@ fn workloads() -> Vec<Workload> {
     let spiral = || Mlp::new([2, 50, 2]).input_map(InputMap::Cube);
     let options = |tolerance| SolverOptions::default().tolerances(Tolerances::both(tolerance));
     let times = (0..10).map(|i| 1.5 * f64::from(i) / 9.0).collect();
-    let w1 = NeuralOde::new(OdeProblem::new(spiral(), 0.0, 1.5), options(1e-6).save_at(SaveAt::Times(times)));
+    let w1 = NeuralDe::new(Problem::ode(spiral(), 0.0, 1.5), options(1e-6).save_at(SaveAt::Times(times)));
     let field = Mlp::new([784, 100, 784]).time_input(TimeInput::Every);
-    let w2b = NeuralOde::new(OdeProblem::new(field, 0.0, 1.0), options(1e-4)).head(10);
-    let w5 = NeuralOde::new(OdeProblem::new(spiral(), 0.0, 1.5), options(1e-5).layout(Layout::Ensemble));
+    let w2b = NeuralDe::new(Problem::ode(field, 0.0, 1.0), options(1e-4)).head(10);
+    let w5 = NeuralDe::new(Problem::ode(spiral(), 0.0, 1.5), options(1e-5).layout(Layout::Ensemble));
     vec![
         Workload { name: "W1", config: config(w1, Loss::Mae), rows: 128 },
         Workload { name: "W2b", config: config(w2b, Loss::CrossEntropy), rows: 512 },
@@ -162,14 +162,14 @@ impl Bench {
     fn crossover(&self, most: usize) -> Result<()> {
         let mut fields = Vec::new();
         for hidden in [32, 256] {
-            let problem = OdeProblem::new(Mlp::new([2, hidden, 2]), 0.0, 1.5);
+            let problem = Problem::ode(Mlp::new([2, hidden, 2]), 0.0, 1.5);
             let options = SolverOptions::default().tolerances(Tolerances::both(1e-5)).layout(Layout::Ensemble);
-            fields.push((format!("2-{hidden}-2"), "ensemble", NeuralOde::new(problem, options)));
+            fields.push((format!("2-{hidden}-2"), "ensemble", NeuralDe::new(problem, options)));
         }
         for [width, hidden] in [[64, 64], [784, 100]] {
-            let problem = OdeProblem::new(Mlp::new([width, hidden, width]).time_input(TimeInput::Every), 0.0, 1.0);
+            let problem = Problem::ode(Mlp::new([width, hidden, width]).time_input(TimeInput::Every), 0.0, 1.0);
             let options = SolverOptions::default().tolerances(Tolerances::both(1e-4));
-            fields.push((format!("{width}-{hidden}-{width}"), "lockstep", NeuralOde::new(problem, options)));
+            fields.push((format!("{width}-{hidden}-{width}"), "lockstep", NeuralDe::new(problem, options)));
         }
         println!("crossover: warm ms of native engine and device; multiply-adds of an attempt as a power of two");
         println!(

@@ -1,7 +1,7 @@
 //! Adaptive solves in both layouts, with and without the tape that a gradient needs. `cargo bench --bench solve`.
 
 use divan::{Bencher, main as divan_main};
-use fewsteps::{Cpu, Layout, Mlp, OdeProblem, Solver, SolverOptions, Tolerances};
+use fewsteps::{Cpu, Layout, Mlp, Problem, Solver, SolverOptions, Tolerances};
 
 fn main() {
     divan_main();
@@ -13,7 +13,7 @@ fn solver(layout: Layout) -> (Solver<f32>, Vec<f32>, Vec<f32>) {
     let y0: Vec<f32> = (0..1024 * 8).map(|i| (i % 31) as f32 / 15.5 - 1.0).collect();
     let options = SolverOptions::default().tolerances(Tolerances::both(1e-5)).layout(layout);
     let cpu = Cpu::new().expect("threads start");
-    let solver = Solver::new(&cpu, &OdeProblem::new(field, 0.0, 4.0), &options).expect("a valid problem");
+    let solver = Solver::new(&cpu, &Problem::ode(field, 0.0, 4.0), &options).expect("a valid problem");
     (solver, theta, y0)
 }
 

@@ -5,7 +5,7 @@
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, main as divan_main};
-use fewsteps::{Cpu, Method, Mlp, OdeProblem, Solver, SolverOptions, StepControl, TimeInput};
+use fewsteps::{Cpu, Method, Mlp, Problem, Solver, SolverOptions, StepControl, TimeInput};
 
 fn main() {
     divan_main();
@@ -18,7 +18,7 @@ fn steps(bencher: Bencher<'_, '_>, sizes: &[usize], batch: usize, method: Method
     let y0: Vec<f32> = (0..batch * sizes[0]).map(|i| (i % 17) as f32 / 17.0).collect();
     let count = 10;
     let options = SolverOptions::default().method(method).step_control(StepControl::Fixed { steps: count });
-    let problem = OdeProblem::new(field.clone(), 0.0, 1.0);
+    let problem = Problem::ode(field.clone(), 0.0, 1.0);
     let cpu = Cpu::with_threads(1).expect("one thread starts");
     let mut solver = Solver::new(&cpu, &problem, &options).expect("a valid problem");
     let nfe = solver.predict(&theta, &y0).expect("a solve").nfe();

@@ -3,7 +3,7 @@
 
 use divan::{Bencher, main as divan_main};
 use fewsteps::{
-    Batch, Cpu, Local, Loss, Mlp, NeuralOde, OdeProblem, Optimizer, Regularizer, SolverOptions, Target, TimeInput,
+    Batch, Cpu, Local, Loss, Mlp, NeuralDe, Optimizer, Problem, Regularizer, SolverOptions, Target, TimeInput,
     Tolerances, Trainer, TrainerConfig,
 };
 
@@ -15,7 +15,7 @@ fn main() {
 fn mnist_512(bencher: Bencher<'_, '_>, regularizer: &str) {
     let field = Mlp::new([784, 100, 784]).time_input(TimeInput::Every);
     let options = SolverOptions::default().tolerances(Tolerances::both(1e-4));
-    let model = NeuralOde::new(OdeProblem::new(field, 0.0, 1.0), options).head(10);
+    let model = NeuralDe::new(Problem::ode(field, 0.0, 1.0), options).head(10);
     let regularizer = match regularizer {
         "unbiased" => Local::unbiased().into(),
         "biased" => Local::biased().into(),

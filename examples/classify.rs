@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 use fewsteps::{
-    Batch, Cpu, Gpu, GpuTrainer, Local, Loss, Method, Mlp, NeuralOde, OdeProblem, Optimizer, Pick, Purpose, Random,
+    Batch, Cpu, Gpu, GpuTrainer, Local, Loss, Method, Mlp, NeuralDe, Optimizer, Pick, Problem, Purpose, Random,
     SolverOptions, Target, Tolerances, Trainer, TrainerConfig,
 };
 
@@ -22,9 +22,9 @@ fn rings(count: usize, seed: u64) -> (Vec<f32>, Vec<u32>) {
 
 fn main() -> anyhow::Result<()> {
     // In the plane, no flow carries the inner ring out of the outer one; in five dimensions it does.
-    let problem = OdeProblem::new(Mlp::new([5, 16, 5]), 0.0, 1.0);
+    let problem = Problem::ode(Mlp::new([5, 16, 5]), 0.0, 1.0);
     let options = SolverOptions::default().method(Method::Bosh3).tolerances(Tolerances::both(1e-2));
-    let config = TrainerConfig::new(NeuralOde::new(problem, options).encoder(2).head(2), Loss::CrossEntropy)
+    let config = TrainerConfig::new(NeuralDe::new(problem, options).encoder(2).head(2), Loss::CrossEntropy)
         .optimizer(Optimizer::adam(0.05))
         .regularizer(Local::unbiased().coefficient(0.1));
 

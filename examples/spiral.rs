@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 use fewsteps::{
-    Batch, Cpu, InputMap, Local, Loss, Mlp, NeuralOde, OdeProblem, Optimizer, Random, SaveAt, SolverOptions, Target,
+    Batch, Cpu, InputMap, Local, Loss, Mlp, NeuralDe, Optimizer, Problem, Random, SaveAt, SolverOptions, Target,
     Tolerances, Trainer, TrainerConfig,
 };
 
@@ -28,7 +28,7 @@ fn main() -> anyhow::Result<()> {
     let ts: Vec<f64> = (0..10).map(|i| f64::from(i) / 6.0).collect();
     let options = SolverOptions::default().tolerances(Tolerances::both(1e-6)).save_at(SaveAt::Times(ts.clone()));
     let field = Mlp::new([2, 50, 2]).input_map(InputMap::Cube);
-    let model = NeuralOde::new(OdeProblem::new(field, 0.0, 1.5), options);
+    let model = NeuralDe::new(Problem::ode(field, 0.0, 1.5), options);
     let config = TrainerConfig::new(model, Loss::Mae)
         .optimizer(Optimizer::adam(1e-2))
         .regularizer(Local::unbiased().coefficient(1e-3));

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::gpu::Gpu;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::gpu::{AdapterSummary, Pick};
-use crate::train::NeuralOde;
+use crate::train::NeuralDe;
 
 /// Multiply-adds an attempt from which a graphics card is worth its round trips.
 ///
@@ -17,9 +17,9 @@ const WORTH_A_GPU: u64 = 1 << 25;
 /// [`GpuTrainer`](crate::GpuTrainer) and [`GpuSolver`](crate::GpuSolver) the other.
 ///
 /// ```
-/// use fewsteps::{Device, Mlp, NeuralOde, OdeProblem, SolverOptions};
+/// use fewsteps::{Device, Mlp, NeuralDe, Problem, SolverOptions};
 /// # fn main() -> fewsteps::Result<()> {
-/// let model = NeuralOde::new(OdeProblem::new(Mlp::new([2, 16, 2]), 0.0, 1.0), SolverOptions::default());
+/// let model = NeuralDe::new(Problem::ode(Mlp::new([2, 16, 2]), 0.0, 1.0), SolverOptions::default());
 /// match Device::best(&model, 32)? {
 ///     Device::Cpu(cpu) => println!("{} threads", cpu.threads()), // 32 trajectories of so small a field
 ///     Device::Gpu(gpu) => println!("{}", gpu.adapter()),
@@ -47,7 +47,7 @@ impl Device {
     /// Multiply-adds of the field in one attempted step of `batch` trajectories. Encoder and head, which run once a
     /// solve, do not count.
     #[must_use]
-    pub fn multiply_adds(model: &NeuralOde, batch: usize) -> u64 {
+    pub fn multiply_adds(model: &NeuralDe, batch: usize) -> u64 {
         let tableau = model.options.method.tableau();
         let evaluations = tableau.stages() - usize::from(tableau.fsal());
         let layers = model.problem.field.layers();
@@ -95,7 +95,7 @@ impl Device {
     ///
     /// # Errors
     /// As [`Cpu::new`].
-    pub fn best(model: &NeuralOde, batch: usize) -> Result<Self> {
+    pub fn best(model: &NeuralDe, batch: usize) -> Result<Self> {
         let work = Self::multiply_adds(model, batch);
         if !Self::suits_gpu(work) {
             log::info!("native engine: {work} multiply-adds an attempt are too few for a graphics card");
@@ -117,11 +117,11 @@ impl Device {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{Method, Mlp, OdeProblem, SolverOptions, TimeInput};
+    use crate::spec::{Method, Mlp, Problem, SolverOptions, TimeInput};
 
-    fn model(sizes: [usize; 3], method: Method) -> NeuralOde {
+    fn model(sizes: [usize; 3], method: Method) -> NeuralDe {
         let field = Mlp::new(sizes).time_input(TimeInput::Every);
-        NeuralOde::new(OdeProblem::new(field, 0.0, 1.0), SolverOptions::default().method(method)).head(10)
+        NeuralDe::new(Problem::ode(field, 0.0, 1.0), SolverOptions::default().method(method)).head(10)
     }
 
     #[test]

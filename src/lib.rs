@@ -6,11 +6,11 @@
 //!
 //! # A tour
 //!
-//! A vector field is an [`Mlp`]. An [`OdeProblem`] puts it on an interval, [`SolverOptions`] say how it is solved, and
+//! A vector field is an [`Mlp`]. An [`Problem`] puts it on an interval, [`SolverOptions`] say how it is solved, and
 //! a [`Solver`] solves batches of it on a [`Cpu`] and differentiates the solution:
 //!
 //! ```
-//! use fewsteps::{Cpu, Mlp, OdeProblem, SaveAt, Solver, SolverOptions, Tolerances};
+//! use fewsteps::{Cpu, Mlp, Problem, SaveAt, Solver, SolverOptions, Tolerances};
 //!
 //! # fn main() -> fewsteps::Result<()> {
 //! let field = Mlp::new([2, 32, 2]);
@@ -18,7 +18,7 @@
 //! let options = SolverOptions::default()
 //!     .tolerances(Tolerances::both(1e-8))
 //!     .save_at(SaveAt::Times(vec![0.5, 1.0]));
-//! let mut solver = Solver::new(&Cpu::new()?, &OdeProblem::new(field, 0.0, 1.0), &options)?;
+//! let mut solver = Solver::new(&Cpu::new()?, &Problem::ode(field, 0.0, 1.0), &options)?;
 //! let solution = solver.solve(&theta, &[1.0, 0.0])?.check()?; // one trajectory of two features
 //! println!("y(1) = {:?} after {} evaluations", &solution.ys[2..], solution.nfe());
 //! let gradients = solver.gradients(&[0.0, 0.0, 1.0, 1.0])?; // of the sum of y(1)
@@ -27,7 +27,7 @@
 //! # }
 //! ```
 //!
-//! A [`Trainer`] puts a linear encoder and head around the problem ([`NeuralOde`]), adds a loss, an [`Optimizer`] and a
+//! A [`Trainer`] puts a linear encoder and head around the problem ([`NeuralDe`]), adds a loss, an [`Optimizer`] and a
 //! [`Regularizer`], and makes one call a training step. [`Local`] describes local regularization.
 //!
 //! # Two layouts with two meanings
@@ -62,13 +62,14 @@ pub use device::Device;
 pub use error::{Error, Result, Status};
 pub use gpu::{AdapterSummary, Gpu, GpuSolver, OUTCOME_WGSL, Pick, SelfCheck, SolveIo, SolveOutcome, SolveRecording};
 pub use spec::{
-    Activation, Adjoint, Checkpoints, Clip, Controller, ControllerMemory, Decision, Hooks, InitialStep, Initialization,
-    InputMap, Layer, Layout, Local, MAX_STAGES, Measure, Method, Mlp, OdeProblem, Optimizer, OptimizerState, PenaltyAt,
-    PenaltyGradient, PenaltyStep, Purpose, Random, Real, Regularizer, Rule, SaveAt, Schedule, SolverOptions,
-    StepControl, StepPenalty, Tableau, TimeInput, Tolerances, philox4x32,
+    Activation, Adjoint, Brownian, Calculus, Checkpoints, Clip, Controller, ControllerMemory, Decision, Diffusion,
+    Hooks, Increment, InitialStep, Initialization, InputMap, Layer, Layout, Local, MAX_STAGES, Measure, Method, Mlp,
+    NoiseScale, NoiseTableau, Optimizer, OptimizerState, Paths, PenaltyAt, PenaltyGradient, PenaltyStep, Problem,
+    Purpose, Random, Real, Regularizer, Rule, SaveAt, Schedule, SolverOptions, StepControl, StepPenalty, Tableau,
+    TimeInput, Tolerances, philox4x32,
 };
 pub use train::{
-    Batch, Batches, CheckpointInfo, Evaluation, FailurePolicy, GpuData, GpuTrainer, Loss, NeuralOde, SliceReport,
+    Batch, Batches, CheckpointInfo, Evaluation, FailurePolicy, GpuData, GpuTrainer, Loss, NeuralDe, SliceReport,
     StepGradients, StepReport, Target, TrainIo, Trainer, TrainerConfig, write_whole,
 };
 

@@ -4,8 +4,8 @@ mod common;
 
 use common::{LAYOUTS, adaptive, bits, cast, gpu, numbers, scaled};
 use fewsteps::{
-    Batch, Error, FailurePolicy, Gpu, GpuSolver, GpuTrainer, Layout, Local, Loss, Method, Mlp, NeuralOde, OUTCOME_WGSL,
-    OdeProblem, Optimizer, SaveAt, SolveIo, SolverOptions, Target, TrainIo, TrainerConfig,
+    Batch, Error, FailurePolicy, Gpu, GpuSolver, GpuTrainer, Layout, Local, Loss, Method, Mlp, NeuralDe, OUTCOME_WGSL,
+    Optimizer, Problem, SaveAt, SolveIo, SolverOptions, Target, TrainIo, TrainerConfig,
 };
 use wgpu::BufferUsages as Usage;
 
@@ -122,9 +122,9 @@ fn fields() -> [Mlp; 2] {
     [Mlp::new([DIM, 9, DIM]), Mlp::new([DIM, 9, 7, DIM])]
 }
 
-fn problem(field: Mlp) -> (OdeProblem, Vec<f32>) {
+fn problem(field: Mlp) -> (Problem, Vec<f32>) {
     let theta: Vec<f32> = field.initialize::<f32>(1).iter().map(|x| 3.0 * x).collect();
-    (OdeProblem::new(field, 0.0, 2.0), theta)
+    (Problem::ode(field, 0.0, 2.0), theta)
 }
 
 fn options(layout: Layout, save_at: SaveAt) -> SolverOptions {
@@ -240,7 +240,7 @@ fn trajectories_that_fail_leave_nan_and_the_others_their_states() {
 }
 
 fn training(field: Mlp, layout: Layout, at: Local) -> TrainerConfig {
-    let model = NeuralOde::new(OdeProblem::new(field, 0.0, 2.0), options(layout, SaveAt::End)).encoder(2).head(4);
+    let model = NeuralDe::new(Problem::ode(field, 0.0, 2.0), options(layout, SaveAt::End)).encoder(2).head(4);
     TrainerConfig::new(model, Loss::CrossEntropy)
         .optimizer(Optimizer::adamw(0.02, 0.01))
         .regularizer(at.coefficient(0.1).fraction(0.5))

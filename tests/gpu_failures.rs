@@ -5,12 +5,12 @@ mod common;
 use common::{LAYOUTS, adaptive, bits, cast, close, cpu, distance, fixed, gpu, numbers, scaled, solver, widen};
 use fewsteps::{
     Batch, Checkpoints, Error, FailurePolicy, Gpu, GpuSolver, GpuTrainer, InputMap, Layout, Local, Loss, Method, Mlp,
-    NeuralOde, OdeProblem, Optimizer, SaveAt, SolverOptions, Status, Target, Tolerances, Trainer, TrainerConfig,
+    NeuralDe, Optimizer, Problem, SaveAt, SolverOptions, Status, Target, Tolerances, Trainer, TrainerConfig,
 };
 
 /// `y' = y^3`, which reaches its pole at `t = 1 / (2 y0^2)`, and stands still at 0.
-fn blow_up() -> (OdeProblem, [f32; 2]) {
-    (OdeProblem::new(Mlp::new([1, 1]).input_map(InputMap::Cube), 0.0, 1.0), [1.0, 0.0])
+fn blow_up() -> (Problem, [f32; 2]) {
+    (Problem::ode(Mlp::new([1, 1]).input_map(InputMap::Cube), 0.0, 1.0), [1.0, 0.0])
 }
 
 fn blow_up_exact(y: f64) -> f64 {
@@ -85,7 +85,7 @@ fn a_failing_trajectory_fails_alone_as_on_the_native_engine() {
             }
         }
         // The error of Euler's method says nothing about the others.
-        for method in Method::ALL.into_iter().filter(|m| *m != Method::Euler) {
+        for method in Method::ODE.into_iter().filter(|m| *m != Method::Euler) {
             check_one(10.0, layout, fixed(method, 60), 70, &mut failures);
         }
         check_one(f32::NAN, layout, fixed(Method::Rk4, 60), 33, &mut failures);
@@ -97,7 +97,7 @@ fn a_failing_trajectory_fails_alone_as_on_the_native_engine() {
 fn several_failures_are_told_apart_from_their_neighbours() {
     let Some(gpu) = gpu() else { return };
     let (field, theta) = (Mlp::new([3, 8, 3]), cast::<f32>(&scaled(0.7, &numbers(1, 59))));
-    let problem = OdeProblem::new(field, 0.0, 1.0);
+    let problem = Problem::ode(field, 0.0, 1.0);
     for layout in LAYOUTS {
         for save in [SaveAt::End, SaveAt::Times(vec![0.0, 0.4, 1.0]), SaveAt::Steps] {
             if save == SaveAt::Steps && layout == Layout::Ensemble {
@@ -165,7 +165,7 @@ fn a_batch_in_which_all_fail_says_so() {
 fn attempts_are_bounded() {
     let Some(gpu) = gpu() else { return };
     let (field, theta) = (Mlp::new([2, 8, 2]), cast::<f32>(&scaled(3.0, &numbers(5, 42))));
-    let problem = OdeProblem::new(field, 0.0, 6.0);
+    let problem = Problem::ode(field, 0.0, 6.0);
     let y0 = cast::<f32>(&numbers(6, 2 * 9));
     for layout in LAYOUTS {
         for max_steps in [1, 2, 5, 40] {
@@ -193,7 +193,7 @@ fn a_solve_that_needs_more_room_gets_it_and_loses_nothing() {
     let Some(gpu) = gpu() else { return };
     let rotation = [0.0, 3.0, -3.0, 0.0, 0.0, 0.0];
     let (field, theta) = (Mlp::new([2, 2]), rotation);
-    let problem = OdeProblem::new(field, 0.0, 10.0);
+    let problem = Problem::ode(field, 0.0, 10.0);
     let y0 = cast::<f32>(&numbers(6, 2 * 9));
     for layout in LAYOUTS {
         for checkpoints in [1, 4] {
@@ -225,7 +225,7 @@ fn a_solve_that_needs_more_room_gets_it_and_loses_nothing() {
 fn a_batch_beyond_the_memory_limit_names_one_that_fits() {
     let Some(gpu) = gpu() else { return };
     let (field, theta) = (Mlp::new([4, 16, 4]), cast::<f32>(&numbers(5, 148)));
-    let problem = OdeProblem::new(field, 0.0, 0.5);
+    let problem = Problem::ode(field, 0.0, 0.5);
     for layout in LAYOUTS {
         for limit in [200_000, 1_000_000] {
             let name = format!("{limit} bytes, {layout:?}");
@@ -259,7 +259,7 @@ fn a_batch_beyond_the_memory_limit_names_one_that_fits() {
 fn a_solver_goes_on_after_a_refused_batch() {
     let Some(gpu) = gpu() else { return };
     let (field, theta) = (Mlp::new([4, 16, 4]), cast::<f32>(&numbers(5, 148)));
-    let problem = OdeProblem::new(field, 0.0, 0.5);
+    let problem = Problem::ode(field, 0.0, 0.5);
     let options = adaptive(Method::Tsit5, 1e-3).memory_limit(200_000);
     let y0 = cast::<f32>(&numbers(6, 4 * 5000));
     let mut solver = GpuSolver::new(&gpu, &problem, &options).expect("a valid problem");
@@ -280,7 +280,7 @@ fn a_batch_beyond_a_binding_names_one_that_fits() {
     let descriptor = wgpu::DeviceDescriptor { required_limits: limits, ..Default::default() };
     let (device, queue) = wgpu::Device::noop(&descriptor);
     let gpu = Gpu::from_wgpu(&device, &queue).expect("limits that are enough");
-    let problem = OdeProblem::new(Mlp::new([64, 8, 64]), 0.0, 1.0);
+    let problem = Problem::ode(Mlp::new([64, 8, 64]), 0.0, 1.0);
     let mut solver = GpuSolver::new(&gpu, &problem, &fixed(Method::Euler, 1)).expect("a valid problem");
     let theta = vec![0.0; problem.field.parameter_count()];
     let error = gpu.block_on(solver.solve(&theta, &vec![0.0; 64 * 5000])).expect_err("too large");
@@ -297,7 +297,7 @@ fn a_batch_beyond_a_binding_names_one_that_fits() {
 fn explosive(failure: FailurePolicy, layout: Layout) -> TrainerConfig {
     let (problem, _) = blow_up();
     let options = SolverOptions::default().layout(layout).max_steps(400).tolerances(Tolerances::both(1e-4));
-    TrainerConfig::new(NeuralOde::new(problem, options), Loss::Mse).failure(failure).optimizer(Optimizer::adam(1e-2))
+    TrainerConfig::new(NeuralDe::new(problem, options), Loss::Mse).failure(failure).optimizer(Optimizer::adam(1e-2))
 }
 
 #[test]
@@ -373,8 +373,8 @@ fn options_that_record_long_plans_work() {
         // Fixed steps, so that rounding decides about nothing, and dynamics with errors well above it.
         let adjoint = fewsteps::Adjoint::Discrete { checkpoints: Checkpoints::Stride(stride) };
         let options = fixed(Method::Tsit5, 3).layout(layout).adjoint(adjoint);
-        let problem = OdeProblem::new(Mlp::new([2, 4, 2]), 0.0, 2.0);
-        let config = TrainerConfig::new(NeuralOde::new(problem, options), Loss::Mse)
+        let problem = Problem::ode(Mlp::new([2, 4, 2]), 0.0, 2.0);
+        let config = TrainerConfig::new(NeuralDe::new(problem, options), Loss::Mse)
             .regularizer(local.times(times).coefficient(0.5));
         let mut native = Trainer::<f64>::new(&cpu(1), config.clone()).expect("a valid model");
         let mut device = GpuTrainer::new(&gpu, config).expect("a valid model");

@@ -7,13 +7,13 @@ use common::{
     widen,
 };
 use fewsteps::{
-    Activation, Adjoint, Checkpoints, GpuSolver, InputMap, Layout, Method, Mlp, OdeProblem, SaveAt, Solution,
+    Activation, Adjoint, Checkpoints, GpuSolver, InputMap, Layout, Method, Mlp, Problem, SaveAt, Solution,
     SolverOptions, TimeInput,
 };
 
 /// Solves on the device, and differentiates the sum of `w ys`; then walks the device's accepted steps in f64 with dual
 /// numbers, so that only rounding is between the two.
-fn check(name: &str, problem: &OdeProblem, options: &SolverOptions, batch: usize, tolerance: f64) {
+fn check(name: &str, problem: &Problem, options: &SolverOptions, batch: usize, tolerance: f64) {
     let Some(gpu) = gpu() else { return };
     let theta = cast::<f32>(&scaled(0.7, &numbers(3, problem.field.parameter_count())));
     let y0 = cast::<f32>(&numbers(4, batch * problem.dim()));
@@ -42,7 +42,7 @@ fn check(name: &str, problem: &OdeProblem, options: &SolverOptions, batch: usize
 
 /// The device's accepted steps, taken again by the oracle.
 struct Replay<'a> {
-    problem: &'a OdeProblem,
+    problem: &'a Problem,
     options: &'a SolverOptions,
     steps: &'a [Vec<f64>],
     batch: usize,
@@ -84,9 +84,9 @@ impl Replay<'_> {
 #[test]
 fn every_method_layout_and_way_of_saving() {
     let field = Mlp::new([3, 7, 3]).time_input(TimeInput::Every);
-    let problem = OdeProblem::new(field, 0.0, 1.0);
+    let problem = Problem::ode(field, 0.0, 1.0);
     for layout in LAYOUTS {
-        for method in Method::ALL {
+        for method in Method::ODE {
             for save in [SaveAt::End, SaveAt::Times(vec![0.0, 0.13, 0.5, 0.77, 1.0]), SaveAt::Steps] {
                 let name = format!("{method} {layout:?} {save:?}");
                 let options = fixed(method, 6).layout(layout).save_at(save.clone());
@@ -104,7 +104,7 @@ fn every_method_layout_and_way_of_saving() {
 fn checkpoints_and_directions() {
     let field = Mlp::new([2, 9, 5, 2]).input_map(InputMap::Cube).time_input(TimeInput::First);
     for (t0, t1) in [(0.0, 1.5), (2.0, 0.5)] {
-        let problem = OdeProblem::new(field.clone(), t0, t1);
+        let problem = Problem::ode(field.clone(), t0, t1);
         for layout in LAYOUTS {
             for stride in [1, 2, 3, 5] {
                 let times = SaveAt::Times(vec![t0 + 0.3 * (t1 - t0), t1]);
@@ -123,7 +123,7 @@ fn checkpoints_and_directions() {
 fn awkward_sizes() {
     for (batch, dim, width) in [(1, 1, 1), (3, 7, 63), (63, 3, 8), (5, 2, 65), (33, 33, 7), (257, 1, 3)] {
         for layout in LAYOUTS {
-            let problem = OdeProblem::new(Mlp::new([dim, width, dim]).time_input(TimeInput::Every), 0.0, 1.0);
+            let problem = Problem::ode(Mlp::new([dim, width, dim]).time_input(TimeInput::Every), 0.0, 1.0);
             let options = fixed(Method::Tsit5, 3).layout(layout).save_at(SaveAt::Times(vec![0.4, 1.0]));
             check(&format!("{batch} x {dim} x {width}, {layout:?}"), &problem, &options, batch, 5e-5);
         }
@@ -133,7 +133,7 @@ fn awkward_sizes() {
 #[test]
 fn every_activation() {
     for activation in Activation::ALL {
-        let problem = OdeProblem::new(Mlp::new([2, 8, 8, 2]).activation(activation), 0.0, 1.0);
+        let problem = Problem::ode(Mlp::new([2, 8, 8, 2]).activation(activation), 0.0, 1.0);
         let options = fixed(Method::Dopri5, 4).save_at(SaveAt::Times(vec![0.4, 1.0]));
         check(&format!("{activation:?}"), &problem, &options, 6, 5e-5);
     }

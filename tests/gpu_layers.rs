@@ -5,7 +5,7 @@
 mod common;
 
 use common::{LAYOUTS, bits, cast, fixed, gpu, numbers, widen};
-use fewsteps::{Activation, Gpu, GpuSolver, Gradients, Layout, Method, Mlp, OdeProblem, TimeInput};
+use fewsteps::{Activation, Gpu, GpuSolver, Gradients, Layout, Method, Mlp, Problem, TimeInput};
 
 /// Batch, state, width of the hidden layer: each of 1, 3, 7, 31, 32, 33, 63, 64, 65 and 257 in each place.
 const SIZES: [[usize; 3]; 11] = [
@@ -24,7 +24,7 @@ const SIZES: [[usize; 3]; 11] = [
 
 /// A linear field of two layers that see the time: `k = [[y, t, 1] V, t, 1] W` at `t = 0.5`, and `y1 = y + k`.
 struct Case {
-    problem: OdeProblem,
+    problem: Problem,
     theta: Vec<f64>,
     y0: Vec<f64>,
     y1_bar: Vec<f64>,
@@ -38,7 +38,7 @@ impl Case {
             theta: exact(1, field.parameter_count()),
             y0: exact(2, batch * dim),
             y1_bar: exact(3, batch * dim),
-            problem: OdeProblem::new(field, 0.5, 1.5),
+            problem: Problem::ode(field, 0.5, 1.5),
         }
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use common::{LAYOUTS, bits, cast, close, cpu, gpu, numbers, widen};
 use fewsteps::{
-    Batch, Error, Gpu, GpuSolver, GpuTrainer, Layout, Local, Loss, Mlp, NeuralOde, OdeProblem, Optimizer, Pick,
+    Batch, Error, Gpu, GpuSolver, GpuTrainer, Layout, Local, Loss, Mlp, NeuralDe, Optimizer, Pick, Problem,
     SolverOptions, Target, Trainer, TrainerConfig,
 };
 
@@ -17,8 +17,8 @@ fn own_device() -> Option<Gpu> {
 }
 
 fn config(layout: Layout, coefficient: f64) -> TrainerConfig {
-    let problem = OdeProblem::new(Mlp::new([3, 6, 3]), 0.0, 1.0);
-    let model = NeuralOde::new(problem, SolverOptions::default().layout(layout)).encoder(4).head(2);
+    let problem = Problem::ode(Mlp::new([3, 6, 3]), 0.0, 1.0);
+    let model = NeuralDe::new(problem, SolverOptions::default().layout(layout)).encoder(4).head(2);
     TrainerConfig::new(model, Loss::CrossEntropy)
         .optimizer(Optimizer::adamw(0.02, 0.01))
         .regularizer(Local::unbiased().coefficient(coefficient))
@@ -88,7 +88,7 @@ fn everything_made_on_a_lost_device_says_so() {
     let Some(gpu) = own_device() else { return };
     let samples = samples();
     let trainer = GpuTrainer::new(&gpu, config(Layout::Lockstep, 0.05)).expect("a valid configuration");
-    let problem = OdeProblem::new(Mlp::new([3, 6, 3]), 0.0, 1.0);
+    let problem = Problem::ode(Mlp::new([3, 6, 3]), 0.0, 1.0);
     let theta = cast::<f32>(&numbers(2, problem.field.parameter_count()));
     let mut solver = GpuSolver::new(&gpu, &problem, &SolverOptions::default()).expect("a valid problem");
     let solution = gpu.block_on(solver.solve(&theta, &[0.5; 6])).expect("a valid call");

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use common::{LAYOUTS, cast, fixed, gpu, numbers};
 use fewsteps::gpu::traffic;
 use fewsteps::{
-    Batch, Gpu, GpuTrainer, Layout, Local, Loss, Method, Mlp, NeuralOde, OdeProblem, Optimizer, SolverOptions, Target,
+    Batch, Gpu, GpuTrainer, Layout, Local, Loss, Method, Mlp, NeuralDe, Optimizer, Problem, SolverOptions, Target,
     TrainerConfig,
 };
 
@@ -15,8 +15,8 @@ use fewsteps::{
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn config(layout: Layout) -> TrainerConfig {
-    let problem = OdeProblem::new(Mlp::new([2, 4, 2]), 0.0, 1.0);
-    let model = NeuralOde::new(problem, SolverOptions::default().layout(layout)).encoder(3).head(2);
+    let problem = Problem::ode(Mlp::new([2, 4, 2]), 0.0, 1.0);
+    let model = NeuralDe::new(problem, SolverOptions::default().layout(layout)).encoder(3).head(2);
     TrainerConfig::new(model, Loss::CrossEntropy)
         .optimizer(Optimizer::adam(1e-3))
         .regularizer(Local::unbiased().coefficient(1e-3))
@@ -24,8 +24,8 @@ fn config(layout: Layout) -> TrainerConfig {
 
 /// As few dispatches as a regularized training step can have.
 fn tiny() -> TrainerConfig {
-    let problem = OdeProblem::new(Mlp::new([2, 2]), 0.0, 1.0);
-    let model = NeuralOde::new(problem, fixed(Method::Heun, 1)).head(2);
+    let problem = Problem::ode(Mlp::new([2, 2]), 0.0, 1.0);
+    let model = NeuralDe::new(problem, fixed(Method::Heun, 1)).head(2);
     TrainerConfig::new(model, Loss::CrossEntropy).regularizer(Local::unbiased().coefficient(1e-3))
 }
 

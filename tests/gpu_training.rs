@@ -4,20 +4,20 @@ mod common;
 
 use common::{LAYOUTS, cast, close, cpu, gpu, largest, numbers, widen};
 use fewsteps::{
-    Adjoint, Batch, Checkpoints, GpuTrainer, Layout, Local, Loss, Measure, Method, Mlp, NeuralOde, OdeProblem,
-    Optimizer, PenaltyAt, PenaltyGradient, PenaltyStep, SaveAt, Scalar, SolverOptions, StepControl, Target, TimeInput,
-    Tolerances, Trainer, TrainerConfig,
+    Adjoint, Batch, Checkpoints, GpuTrainer, Layout, Local, Loss, Measure, Method, Mlp, NeuralDe, Optimizer, PenaltyAt,
+    PenaltyGradient, PenaltyStep, Problem, SaveAt, Scalar, SolverOptions, StepControl, Target, TimeInput, Tolerances,
+    Trainer, TrainerConfig,
 };
 
 const INPUTS: usize = 5;
 const DIM: usize = 4;
 const CLASSES: usize = 3;
 
-fn model(layout: Layout, method: Method) -> NeuralOde {
+fn model(layout: Layout, method: Method) -> NeuralDe {
     let field = Mlp::new([DIM, 6, DIM]).time_input(TimeInput::Every);
     // With fixed steps rounding decides about nothing, and the errors measured are well above it.
     let options = SolverOptions::default().method(method).layout(layout).step_control(StepControl::Fixed { steps: 3 });
-    NeuralOde::new(OdeProblem::new(field, 0.0, 2.0), options).encoder(INPUTS).head(CLASSES)
+    NeuralDe::new(Problem::ode(field, 0.0, 2.0), options).encoder(INPUTS).head(CLASSES)
 }
 
 /// Inputs, labels and states of a batch.

@@ -4,7 +4,7 @@ mod common;
 
 use common::{ADAPTIVE, LAYOUTS, adaptive, bits, cast, fixed, numbers, scaled, solver, step_times};
 use fewsteps::{
-    Activation, Layout, Method, Mlp, OdeProblem, SaveAt, Scalar, Solution, SolverOptions, Stats, Status, TimeInput,
+    Activation, Layout, Method, Mlp, Problem, SaveAt, Scalar, Solution, SolverOptions, Stats, Status, TimeInput,
 };
 use proptest::prelude::*;
 
@@ -25,10 +25,10 @@ struct Case {
 }
 
 impl Case {
-    fn problem(&self) -> OdeProblem {
+    fn problem(&self) -> Problem {
         let time_input = if self.time_input { TimeInput::First } else { TimeInput::None };
         let field = Mlp::new([self.dim, self.hidden, self.dim]).activation(Activation::Tanh).time_input(time_input);
-        OdeProblem::new(field, self.t0, self.t0 + self.span)
+        Problem::ode(field, self.t0, self.t0 + self.span)
     }
 
     /// Weights that see states and times of order 1 and move them by order 1 in all.
@@ -85,7 +85,7 @@ fn cases() -> impl Strategy<Value = Case> {
 }
 
 fn check<R: Scalar>(case: &Case) {
-    let OdeProblem { t0, t1, .. } = case.problem();
+    let Problem { t0, t1, .. } = case.problem();
     let solution = case.solve::<R>(&case.options().save_at(SaveAt::Steps));
     assert!(solution.status.iter().all(|s| *s == Status::Done), "{}: status {:?}", R::NAME, solution.status);
     assert!(solution.ys.iter().all(|y| y.is_finite()), "{}: finite states", R::NAME);
@@ -110,7 +110,7 @@ fn check<R: Scalar>(case: &Case) {
 
 /// Saved times between the steps, in any number, come out where they were asked for.
 fn check_times(case: &Case, positions: &[f64]) {
-    let OdeProblem { t0, t1, .. } = case.problem();
+    let Problem { t0, t1, .. } = case.problem();
     let mut positions = positions.to_vec();
     positions.sort_by(f64::total_cmp);
     let times: Vec<f64> = positions.iter().map(|x| (t0 + x * case.span).clamp(t0.min(t1), t0.max(t1))).collect();
@@ -162,8 +162,8 @@ proptest! {
 
     #[test]
     fn fixed_steps_are_equal(case in cases(), steps in 1..40usize, method in 0..6usize) {
-        let OdeProblem { t0, t1, .. } = case.problem();
-        let options = fixed(Method::ALL[method], steps).layout(case.layout).save_at(SaveAt::Steps);
+        let Problem { t0, t1, .. } = case.problem();
+        let options = fixed(Method::ODE[method], steps).layout(case.layout).save_at(SaveAt::Steps);
         let solution = case.solve::<f64>(&options);
         let times = step_times(&solution, case.batch - 1);
         prop_assert_eq!((times[0], times[steps], times.len()), (t0, t1, steps + 1), "ends and number of steps");

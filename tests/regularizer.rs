@@ -7,8 +7,8 @@ use common::{
     solver, step_times, with_first_step,
 };
 use fewsteps::{
-    Adjoint, Batch, Checkpoints, FailurePolicy, InputMap, Layout, Local, Loss, Measure, Method, Mlp, NeuralOde,
-    OdeProblem, PenaltyAt, PenaltyGradient, PenaltyStep, Purpose, Random, Regularizer, SaveAt, SolverOptions,
+    Adjoint, Batch, Checkpoints, FailurePolicy, InputMap, Layout, Local, Loss, Measure, Method, Mlp, NeuralDe,
+    PenaltyAt, PenaltyGradient, PenaltyStep, Problem, Purpose, Random, Regularizer, SaveAt, SolverOptions,
     StepGradients, Target, TimeInput, Tolerances, Trainer, TrainerConfig,
 };
 
@@ -25,7 +25,7 @@ fn options(method: Method) -> SolverOptions {
 
 #[derive(Clone, Debug)]
 struct Case {
-    model: NeuralOde,
+    model: NeuralDe,
     loss: Loss,
     local: Local,
     batch: usize,
@@ -48,7 +48,7 @@ fn constant<S: Number>(x: &[S]) -> Vec<S> {
 impl Case {
     fn new() -> Self {
         let field = Mlp::new([3, 5, 3]).time_input(TimeInput::Every);
-        let model = NeuralOde::new(OdeProblem::new(field, 0.2, 1.7), options(Method::Tsit5));
+        let model = NeuralDe::new(Problem::ode(field, 0.2, 1.7), options(Method::Tsit5));
         let local = Local::unbiased().coefficient(0.3).fraction(1.0);
         Self { model, loss: Loss::Mse, local, batch: 3 }
     }
@@ -171,7 +171,7 @@ impl Case {
     fn probe<S: Number>(&self, n: usize, group: &[usize], steps: &[Vec<f64>], theta: &[S]) -> S {
         let system = self.system();
         let field = self.parts(theta).0;
-        let OdeProblem { t0, t1, .. } = self.model.problem;
+        let Problem { t0, t1, .. } = self.model.problem;
         let times = &steps[group[0]];
         let own =
             (self.model.options.layout == Layout::Ensemble && self.local.at == PenaltyAt::Biased).then(|| group[0]);
@@ -366,7 +366,7 @@ fn any_number_of_threads_gives_the_same_bits() {
     for layout in LAYOUTS {
         for at in [PenaltyAt::Unbiased, PenaltyAt::Biased] {
             let field = Mlp::new([6, 60, 6]);
-            let model = NeuralOde::new(OdeProblem::new(field, 0.0, 1.0), adaptive(Method::Tsit5, 1e-4).layout(layout));
+            let model = NeuralDe::new(Problem::ode(field, 0.0, 1.0), adaptive(Method::Tsit5, 1e-4).layout(layout));
             let local = Local { at, ..Local::unbiased() }.gradient(PenaltyGradient::Full).fraction(0.5).times(2);
             let (inputs, states) = (numbers(6, 200 * 6), numbers(7, 200 * 6));
             let run = |threads: usize| {
@@ -415,7 +415,7 @@ fn failures_are_left_out() {
                 for step in [PenaltyStep::FreshInitial, PenaltyStep::Taken] {
                     let name = format!("{layout:?}, {at:?}, {gradient:?}, {step:?}");
                     let options = options(Method::Tsit5).layout(layout);
-                    let model = NeuralOde::new(OdeProblem::new(field.clone(), 0.0, 1.0), options);
+                    let model = NeuralDe::new(Problem::ode(field.clone(), 0.0, 1.0), options);
                     let local = Local { at, ..Local::unbiased() }.gradient(gradient).step(step).fraction(1.0);
                     let config = TrainerConfig::new(model, Loss::Mse).regularizer(local).failure(FailurePolicy::Skip);
                     let mut trainer = Trainer::<f64>::new(&cpu(1), config).expect("a valid configuration");

@@ -7,11 +7,11 @@ use common::{
     solver, step_times, widen, with_first_step, zoo,
 };
 use fewsteps::{
-    Adjoint, Checkpoints, Controller, Error, InitialStep, InputMap, Layout, Method, Mlp, OdeProblem, SaveAt,
-    SavedTimes, Scalar, Solution, Solver, SolverOptions, Stats, Status, StepControl, TimeInput, Tolerances,
+    Adjoint, Checkpoints, Controller, Error, InitialStep, InputMap, Layout, Method, Mlp, Problem, SaveAt, SavedTimes,
+    Scalar, Solution, Solver, SolverOptions, Stats, Status, StepControl, TimeInput, Tolerances,
 };
 
-fn solve<R: Scalar>(problem: &OdeProblem, options: &SolverOptions, theta: &[f64], y0: &[f64]) -> Solution<R> {
+fn solve<R: Scalar>(problem: &Problem, options: &SolverOptions, theta: &[f64], y0: &[f64]) -> Solution<R> {
     solver::<R>(problem, options).solve(&cast(theta), &cast(y0)).expect("a valid call")
 }
 
@@ -115,7 +115,7 @@ fn asymptotic_steps(method: Method) -> usize {
 fn fixed_steps_converge_at_the_order_of_the_method() {
     for known in zoo().into_iter().filter(|k| ["rotation", "chain C2"].contains(&k.name)) {
         let exact = known.exact(&known.y0, known.problem.t1);
-        for method in Method::ALL {
+        for method in Method::ODE {
             let steps = asymptotic_steps(method);
             let [coarse, fine] =
                 [steps, 2 * steps].map(|n| distance(&predict::<f64>(&known, &fixed(method, n), &known.y0).ys, &exact));
@@ -130,11 +130,11 @@ fn fixed_steps_converge_at_the_order_of_the_method() {
 fn fixed_steps_converge_on_a_network() {
     let field = Mlp::new([3, 8, 3]).time_input(TimeInput::Every);
     let theta = scaled(1.2, &numbers(6, field.parameter_count()));
-    let (problem, y0) = (OdeProblem::new(field, 0.0, 3.0), [0.4, -0.7, 0.9]);
+    let (problem, y0) = (Problem::ode(field, 0.0, 3.0), [0.4, -0.7, 0.9]);
     let end = |method, steps| solve::<f64>(&problem, &fixed(method, steps), &theta, &y0).ys;
     let reference = end(Method::Dopri5, 3000);
     close("two methods", &end(Method::Tsit5, 3000), &reference, 1e-13);
-    for method in Method::ALL {
+    for method in Method::ODE {
         let (steps, order) = (2 * asymptotic_steps(method), method.tableau().order);
         let [coarse, fine] = [steps, 2 * steps].map(|n| distance(&end(method, n), &reference));
         if order < 5 {
@@ -159,7 +159,7 @@ fn cubic_until(t1: f64) -> Known {
 #[test]
 fn states_between_steps_converge_too() {
     let known = cubic_until(-0.55);
-    for method in Method::ALL {
+    for method in Method::ODE {
         let error = |steps: usize| {
             // The same place within a step, whatever the number of steps.
             let h = known.problem.t1 / steps as f64;
@@ -178,7 +178,7 @@ fn states_between_steps_converge_too() {
 /// Within a single step from an exact state only the interpolant errs, by one order more than its own.
 #[test]
 fn interpolants_converge_at_their_order() {
-    for method in Method::ALL {
+    for method in Method::ODE {
         let error = |h: f64| {
             let known = cubic_until(h);
             let t = 0.37 * h;
@@ -224,7 +224,7 @@ fn evaluations_are_counted_exactly() {
                     assert_eq!(stats.nfe, 2 + 6 * (stats.accepted + stats.rejected), "{name}: SciML's nf");
                 }
             }
-            for method in Method::ALL {
+            for method in Method::ODE {
                 let stats = predict::<f64>(&known, &fixed(method, 7).layout(layout), &known.y0).stats[0];
                 let stages = method.tableau().stages();
                 let nfe = if method.tableau().fsal() { 1 + 7 * (stages - 1) } else { 7 * stages };
@@ -273,8 +273,8 @@ fn steps_are_those_of_the_published_controller() {
             let options = adaptive(method, 1e-4).save_at(SaveAt::Steps);
             let found = step_times(&predict::<f64>(&known, &options, &y0), 0);
             let system = System { field: &known.problem.field, method, tolerances: Tolerances::both(1e-4) };
-            let OdeProblem { t0, t1, .. } = known.problem;
-            let q = method.tableau().error_power() as f64;
+            let Problem { t0, t1, .. } = known.problem;
+            let q = method.tableau().error_power();
             let (mut t, mut y, mut old) = (t0, y0, 1e-4f64);
             let mut h = system.initial_step(&known.theta, t0, std::slice::from_ref(&y), t1 - t0);
             let mut times = vec![t0];
@@ -320,7 +320,7 @@ fn steps_begin_and_end_exactly() {
                     let mut from = 0;
                     for row in 0..4 {
                         let times = step_times(&solution, row);
-                        let OdeProblem { t0, t1, .. } = known.problem;
+                        let Problem { t0, t1, .. } = known.problem;
                         assert_eq!((times[0], times[times.len() - 1]), (t0, t1), "{name}: ends of row {row}");
                         let ordered = times.windows(2).all(|w| (w[1] - w[0]) * (t1 - t0) > 0.0);
                         assert!(ordered, "{name}: times of row {row} in order: {times:?}");
@@ -350,7 +350,7 @@ fn check_times<R: Scalar>(known: &Known, method: Method, layout: Layout, bound: 
         if method.tableau().b_error.is_some() { adaptive(method, 1e-4) } else { fixed(method, 9) }.layout(layout);
     let steps = predict::<R>(known, &options.clone().save_at(SaveAt::Steps), &rows);
     let on_step = step_times(&steps, 2)[3];
-    let OdeProblem { t0, t1, .. } = known.problem;
+    let Problem { t0, t1, .. } = known.problem;
     let at = |x: f64| t0 + x * (t1 - t0);
     // Both ends, a step's end, times between, several in one step, and duplicates of all kinds.
     let mut times = vec![t0, t0, at(1e-9), at(0.31), at(0.31), at(0.32), on_step, on_step, at(0.5), at(0.999), t1, t1];
@@ -385,7 +385,7 @@ fn check_times<R: Scalar>(known: &Known, method: Method, layout: Layout, bound: 
 fn saved_times_agree_with_the_dense_solution() {
     for known in zoo().into_iter().take(5).chain(zoo().into_iter().take(4).map(Known::backwards)) {
         for layout in LAYOUTS {
-            for method in Method::ALL {
+            for method in Method::ODE {
                 check_times::<f64>(&known, method, layout, 1e-13);
             }
             check_times::<f32>(&known, Method::Tsit5, layout, 1e-6);
@@ -423,7 +423,7 @@ fn time_has_no_units_and_no_origin() {
     for layout in LAYOUTS {
         for method in ADAPTIVE {
             let options = adaptive(method, 1e-5).layout(layout);
-            let problem = |t0, t1| OdeProblem::new(field.clone(), t0, t1);
+            let problem = |t0, t1| Problem::ode(field.clone(), t0, t1);
             let plain = solve::<f64>(&problem(0.0, 3.0), &options, &theta, &y0);
             let narrow = solve::<f32>(&problem(0.0, 3.0), &options, &theta, &y0);
             all_done("in plain units", &plain);
@@ -454,7 +454,7 @@ fn check_alone_and_together<R: Scalar>(method: Method, save: &SaveAt) {
     let (field, theta) = random_field(5, 9, 11);
     let theta = cast::<R>(&theta);
     let y0 = cast::<R>(&scaled(2.0, &numbers(12, 100 * 5)));
-    let problem = OdeProblem::new(field, 0.0, 2.0);
+    let problem = Problem::ode(field, 0.0, 2.0);
     let options = adaptive(method, 1e-5).layout(Layout::Ensemble).save_at(save.clone());
     let times = if let SaveAt::Times(times) = save { times.len() } else { 1 };
     let alone: Vec<Solution<R>> = y0
@@ -493,7 +493,7 @@ fn a_trajectory_of_an_ensemble_does_not_know_its_batch() {
 fn identical_rows_in_lockstep_are_one_row() {
     let (field, theta) = random_field(4, 7, 21);
     let row = numbers(22, 4);
-    let problem = OdeProblem::new(field, 0.0, 2.0);
+    let problem = Problem::ode(field, 0.0, 2.0);
     let alone = solve::<f64>(&problem, &adaptive(Method::Tsit5, 1e-6), &theta, &row);
     for batch in [2, 3, 32, 33, 64, 70] {
         let together = solve::<f64>(&problem, &adaptive(Method::Tsit5, 1e-6), &theta, &row.repeat(batch));
@@ -513,7 +513,7 @@ fn identical_rows_in_lockstep_are_one_row() {
 fn any_number_of_threads_gives_the_same_bits() {
     let (field, theta) = random_field(6, 60, 31);
     let y0 = numbers(32, 200 * 6);
-    let problem = OdeProblem::new(field, 0.0, 1.0);
+    let problem = Problem::ode(field, 0.0, 1.0);
     for layout in LAYOUTS {
         let options = adaptive(Method::Tsit5, 1e-6).layout(layout).save_at(SaveAt::Times(vec![0.3, 1.0]));
         let run = |threads: usize| {
@@ -534,7 +534,7 @@ fn any_number_of_threads_gives_the_same_bits() {
 fn a_solver_keeps_nothing_of_what_it_solved_before() {
     let (field, theta) = random_field(3, 6, 41);
     let y0 = numbers(42, 2000 * 3);
-    let problem = OdeProblem::new(field, 0.0, 1.0);
+    let problem = Problem::ode(field, 0.0, 1.0);
     for layout in LAYOUTS {
         let options = adaptive(Method::Tsit5, 1e-5).layout(layout);
         let run = |solver: &mut Solver<f64>, batch: usize| {
@@ -561,7 +561,7 @@ fn f32_differs_from_f64_by_its_rounding() {
     const C: f64 = 1.5;
     for known in zoo() {
         for layout in LAYOUTS {
-            for method in Method::ALL {
+            for method in Method::ODE {
                 for steps in [20, 200] {
                     // Initial states that f32 holds exactly.
                     let rows = widen(&cast::<f32>(&known.rows(3)));
@@ -589,8 +589,8 @@ fn f32_differs_from_f64_by_its_rounding() {
 // --- Failures ---
 
 /// `y' = y^3`, which reaches its pole at `t = 1 / (2 y0^2)`, and stands still at 0.
-fn blow_up() -> (OdeProblem, Vec<f64>) {
-    (OdeProblem::new(Mlp::new([1, 1]).input_map(InputMap::Cube), 0.0, 1.0), vec![1.0, 0.0])
+fn blow_up() -> (Problem, Vec<f64>) {
+    (Problem::ode(Mlp::new([1, 1]).input_map(InputMap::Cube), 0.0, 1.0), vec![1.0, 0.0])
 }
 
 fn blow_up_exact(y: f64) -> f64 {
@@ -652,7 +652,7 @@ fn a_failing_trajectory_fails_alone() {
 fn fixed_steps_fail_alone_too() {
     let (problem, theta) = blow_up();
     for layout in LAYOUTS {
-        for method in Method::ALL {
+        for method in Method::ODE {
             for bad in [f64::NAN, 10.0] {
                 let name = format!("y0 = {bad} with {method}, {layout:?}");
                 let mut solver = solver::<f64>(&problem, &fixed(method, 30).layout(layout));
@@ -727,7 +727,7 @@ fn the_bound_on_steps_is_kept() {
 
 #[test]
 fn a_field_without_slope_is_solved_in_few_steps() {
-    let problem = OdeProblem::new(Mlp::new([2, 2]), -1.0, 5.0);
+    let problem = Problem::ode(Mlp::new([2, 2]), -1.0, 5.0);
     for layout in LAYOUTS {
         for method in ADAPTIVE {
             let solution =
@@ -753,7 +753,7 @@ fn argument(error: &Error) -> &'static str {
 
 #[test]
 fn options_that_cannot_be_carried_out_are_refused() {
-    let problem = |t0, t1| OdeProblem::new(Mlp::new([2, 2]), t0, t1);
+    let problem = |t0, t1| Problem::ode(Mlp::new([2, 2]), t0, t1);
     let good = problem(0.0, 1.0);
     let plain = SolverOptions::default();
     let tolerance = |atol, rtol| SolverOptions::default().tolerances(Tolerances { atol, rtol });
@@ -765,13 +765,13 @@ fn options_that_cannot_be_carried_out_are_refused() {
     let first_step = |h| control(InitialStep::Length(h), Controller::PI);
     let controller = |controller| control(InitialStep::Automatic, controller);
     let checkpoints = Adjoint::Discrete { checkpoints: Checkpoints::Stride(0) };
-    let table: Vec<(&str, OdeProblem, SolverOptions)> = vec![
-        ("OdeProblem::t1", problem(1.0, 1.0), plain.clone()),
-        ("OdeProblem::t0", problem(f64::NAN, 1.0), plain.clone()),
-        ("OdeProblem::t1", problem(0.0, f64::INFINITY), plain.clone()),
-        ("OdeProblem::field", OdeProblem::new(Mlp::new([2, 3]), 0.0, 1.0), plain.clone()),
-        ("Mlp::sizes", OdeProblem::new(Mlp::new([2]), 0.0, 1.0), plain.clone()),
-        ("Mlp::sizes", OdeProblem::new(Mlp::new([2, 0, 2]), 0.0, 1.0), plain.clone()),
+    let table: Vec<(&str, Problem, SolverOptions)> = vec![
+        ("Problem::t1", problem(1.0, 1.0), plain.clone()),
+        ("Problem::t0", problem(f64::NAN, 1.0), plain.clone()),
+        ("Problem::t1", problem(0.0, f64::INFINITY), plain.clone()),
+        ("Problem::field", Problem::ode(Mlp::new([2, 3]), 0.0, 1.0), plain.clone()),
+        ("Mlp::sizes", Problem::ode(Mlp::new([2]), 0.0, 1.0), plain.clone()),
+        ("Mlp::sizes", Problem::ode(Mlp::new([2, 0, 2]), 0.0, 1.0), plain.clone()),
         ("Tolerances::atol", good.clone(), tolerance(0.0, 1e-5)),
         ("Tolerances::rtol", good.clone(), tolerance(1e-5, -1e-5)),
         ("Tolerances::rtol", good.clone(), tolerance(1e-5, f64::NAN)),
@@ -808,7 +808,7 @@ fn options_that_cannot_be_carried_out_are_refused() {
 
 #[test]
 fn calls_that_cannot_be_carried_out_are_refused() {
-    let problem = OdeProblem::new(Mlp::new([2, 2]), 0.0, 1.0);
+    let problem = Problem::ode(Mlp::new([2, 2]), 0.0, 1.0);
     let (theta, y0) = ([0.1f32; 6], [1.0f32; 4]);
     for layout in LAYOUTS {
         let mut solver = solver::<f32>(&problem, &SolverOptions::default().layout(layout));
@@ -844,7 +844,7 @@ fn calls_that_cannot_be_carried_out_are_refused() {
 #[test]
 fn a_solve_keeps_within_its_memory_limit() {
     let (field, theta) = random_field(8, 16, 61);
-    let problem = OdeProblem::new(field, 0.0, 20.0);
+    let problem = Problem::ode(field, 0.0, 20.0);
     let y0 = numbers(62, 96 * 8);
     for layout in LAYOUTS {
         for control in [adaptive(Method::Tsit5, 1e-8), fixed(Method::Tsit5, 60)] {
@@ -879,7 +879,7 @@ fn a_solver_holds_what_it_said() {
     for (dim, hidden, batch) in [(1, 4, 3), (2, 50, 200), (20, 40, 64), (100, 30, 33)] {
         let (field, theta) = random_field(dim, hidden, 71);
         let theta = scaled(1.0 / (hidden as f64).sqrt(), &theta);
-        let problem = OdeProblem::new(field, 0.0, 3.0);
+        let problem = Problem::ode(field, 0.0, 3.0);
         for layout in LAYOUTS {
             for stride in [1, 5] {
                 for save in [SaveAt::End, SaveAt::Times(vec![0.1, 0.2, 0.3]), SaveAt::Steps, SaveAt::Dense] {

@@ -97,7 +97,7 @@ fn there_are_as_many_trees_as_the_literature_counts() {
 
 #[test]
 fn weights_have_their_order() {
-    for method in Method::ALL {
+    for method in Method::ODE {
         let tableau = method.tableau();
         check(&format!("{method}"), tableau, tableau.b, tableau.order, 1.0);
     }
@@ -105,7 +105,7 @@ fn weights_have_their_order() {
 
 #[test]
 fn embedded_weights_have_their_order() {
-    for method in Method::ALL {
+    for method in Method::ODE {
         let tableau = method.tableau();
         let Some(error) = tableau.b_error else {
             assert_eq!(tableau.embedded_order, tableau.order, "{method} has no embedded solution");
@@ -115,13 +115,13 @@ fn embedded_weights_have_their_order() {
         check(&format!("{method} embedded"), tableau, &embedded, tableau.embedded_order, 1.0);
         let sum: f64 = error.iter().sum();
         assert!(sum.abs() < 1e-15, "{method}: the error weights sum to {sum:e}");
-        assert_eq!(tableau.error_power(), tableau.embedded_order + 1, "{method}: power of h in the error");
+        assert_eq!(tableau.error_power(), tableau.embedded_order as f64 + 1.0, "{method}: power of h in the error");
     }
 }
 
 #[test]
 fn interpolants_have_their_order_everywhere() {
-    for method in Method::ALL {
+    for method in Method::ODE {
         let tableau = method.tableau();
         // Neither end, nor 1/2, where an odd condition of higher order may hold by symmetry.
         for theta in [0.05, 0.15, 0.29, 0.41, 0.63, 0.77, 0.92] {
@@ -140,7 +140,7 @@ fn interpolants_have_their_order_everywhere() {
 
 #[test]
 fn interpolants_meet_the_ends() {
-    for method in Method::ALL {
+    for method in Method::ODE {
         let tableau = method.tableau();
         assert_eq!(tableau.interpolant_weights(0.0), [0.0; 7], "{method}: nothing at theta 0");
         for (i, (end, b)) in tableau.interpolant_weights(1.0).iter().zip(tableau.b).enumerate() {
@@ -151,7 +151,7 @@ fn interpolants_meet_the_ends() {
 
 #[test]
 fn rows_sum_to_their_nodes() {
-    for method in Method::ALL {
+    for method in Method::ODE {
         let tableau = method.tableau();
         assert_eq!((tableau.a.len(), tableau.c.len()), (tableau.stages(), tableau.stages()), "{method}: shapes");
         assert_eq!(tableau.interpolant.len(), tableau.stages(), "{method}: an interpolant weight a stage");
@@ -165,9 +165,9 @@ fn rows_sum_to_their_nodes() {
 
 #[test]
 fn last_stages_that_are_first_ones() {
-    let fsal: Vec<Method> = Method::ALL.into_iter().filter(|m| m.tableau().fsal()).collect();
+    let fsal: Vec<Method> = Method::ODE.into_iter().filter(|m| m.tableau().fsal()).collect();
     assert_eq!(fsal, [Method::Bosh3, Method::Dopri5, Method::Tsit5], "methods whose last stage is the next first");
-    for method in Method::ALL {
+    for method in Method::ODE {
         let Tableau { c, stability_size, .. } = method.tableau();
         let pair = c.len() > 1 && c[c.len() - 2] == 1.0;
         assert_eq!(stability_size.is_some(), pair, "{method}: two stages at the end of the step measure stiffness");

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fewsteps::{
-    Activation, Batch, Batches, Cpu, Error, FailurePolicy, Layout, Local, Loss, Mlp, NeuralOde, OdeProblem, Optimizer,
+    Activation, Batch, Batches, Cpu, Error, FailurePolicy, Layout, Local, Loss, Mlp, NeuralDe, Optimizer, Problem,
     Purpose, Random, Regularizer, SaveAt, Schedule, SolverOptions, StepControl, Target, TimeInput, Tolerances, Trainer,
     TrainerConfig,
 };
@@ -39,7 +39,7 @@ fn cpu() -> Cpu {
 fn classifier(regularizer: impl Into<Regularizer>) -> TrainerConfig {
     let field = Mlp::new([4, 12, 4]).time_input(TimeInput::Every);
     let options = SolverOptions::default().tolerances(Tolerances::both(1e-4));
-    let model = NeuralOde::new(OdeProblem::new(field, 0.0, 1.0), options).encoder(6).head(3);
+    let model = NeuralDe::new(Problem::ode(field, 0.0, 1.0), options).encoder(6).head(3);
     TrainerConfig::new(model, Loss::CrossEntropy).optimizer(Optimizer::adam(1e-2)).regularizer(regularizer).seed(5)
 }
 
@@ -109,15 +109,15 @@ fn gradients_of_encoder_field_and_head_are_exact() {
         for activation in [Activation::Tanh, Activation::Gelu] {
             let field = Mlp::new([3, 5, 3]).time_input(TimeInput::First).activation(activation);
             let options = SolverOptions::default().step_control(StepControl::Fixed { steps: 3 }).layout(layout);
-            let problem = OdeProblem::new(field, 0.0, 1.0);
-            let model = NeuralOde::new(problem.clone(), options.clone()).encoder(6).head(3);
+            let problem = Problem::ode(field, 0.0, 1.0);
+            let model = NeuralDe::new(problem.clone(), options.clone()).encoder(6).head(3);
             let batch = Batch { inputs: &inputs, target: Target::Labels(&labels) };
             check_gradient(TrainerConfig::new(model, Loss::CrossEntropy), &batch, "cross-entropy");
 
             let options = options.save_at(SaveAt::Times(vec![0.0, 0.21, 0.5, 1.0]));
             let states: Vec<f64> = (0..4 * 35 * 2).map(|i| f64::from(i % 7) / 7.0).collect();
             let batch = Batch { inputs: &inputs, target: Target::States(&states) };
-            let model = NeuralOde::new(problem, options).encoder(6).head(2);
+            let model = NeuralDe::new(problem, options).encoder(6).head(2);
             check_gradient(TrainerConfig::new(model, Loss::Mse), &batch, "mean square");
         }
     }
@@ -269,7 +269,7 @@ fn bad_batches_are_named() {
 fn explosive(failure: FailurePolicy, layout: Layout) -> Trainer<f32> {
     let field = Mlp::new([1, 1]).input_map(fewsteps::InputMap::Cube);
     let options = SolverOptions::default().layout(layout).max_steps(400);
-    let model = NeuralOde::new(OdeProblem::new(field, 0.0, 1.0), options);
+    let model = NeuralDe::new(Problem::ode(field, 0.0, 1.0), options);
     let config = TrainerConfig::new(model, Loss::Mse).failure(failure).optimizer(Optimizer::sgd(1e-2));
     let mut trainer = Trainer::new(&cpu(), config).expect("a valid model");
     trainer.set_parameters(&[1.0, 0.0]).expect("y' = y^3");

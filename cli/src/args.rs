@@ -223,7 +223,7 @@ fn positive(text: &str) -> Result<NonZeroUsize, String> {
 
 /// The methods that estimate their error: the others cannot keep a tolerance.
 fn adaptive_method(name: &str) -> Result<Method, String> {
-    let adaptive = || Method::ALL.into_iter().filter(|m| m.tableau().b_error.is_some());
+    let adaptive = || Method::ODE.into_iter().filter(|m| m.tableau().b_error.is_some());
     adaptive().find(|m| m.tableau().name == name).ok_or_else(|| {
         let names: Vec<&str> = adaptive().map(|m| m.tableau().name).collect();
         format!("choose one with an error estimate: {}", names.join(", "))

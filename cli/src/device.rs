@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use anyhow::{Context, bail};
-use fewsteps::{Cpu, Device, NeuralOde, Pick};
+use fewsteps::{Cpu, Device, NeuralDe, Pick};
 
 use crate::output;
 use crate::settings::Precision;
@@ -56,7 +56,7 @@ impl DeviceChoice {
         &self,
         threads: Option<usize>,
         precision: Precision,
-        model: &NeuralOde,
+        model: &NeuralDe,
         batch: usize,
     ) -> anyhow::Result<Device> {
         let native =

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clap::ValueEnum;
-use fewsteps::{InputMap, Loss, Mlp, NeuralOde, OdeProblem, Optimizer, SaveAt, SolverOptions, TimeInput};
+use fewsteps::{InputMap, Loss, Mlp, NeuralDe, Optimizer, Problem, SaveAt, SolverOptions, TimeInput};
 use serde::{Deserialize, Serialize};
 
 use crate::data::{self, Data, IdxFiles};
@@ -72,10 +72,10 @@ impl TaskName {
     }
 
     /// The model, solved with `options`, of which it determines the save times.
-    pub(crate) fn model(self, options: SolverOptions) -> NeuralOde {
+    pub(crate) fn model(self, options: SolverOptions) -> NeuralDe {
         let images = |width: usize, hidden: usize, options| {
             let field = Mlp::new([width, hidden, width]).time_input(TimeInput::Every);
-            NeuralOde::new(OdeProblem::new(field, 0.0, 1.0), options).head(10)
+            NeuralDe::new(Problem::ode(field, 0.0, 1.0), options).head(10)
         };
         match self {
             Self::Digits => images(64, 64, options),
@@ -84,7 +84,7 @@ impl TaskName {
                 let field = Mlp::new([2, 50, 2]).input_map(InputMap::Cube);
                 let interval = (data::SPIRAL_TIMES - 1) as f64;
                 let times = (0..data::SPIRAL_TIMES).map(|i| data::SPIRAL_END * i as f64 / interval).collect();
-                NeuralOde::new(OdeProblem::new(field, 0.0, data::SPIRAL_END), options.save_at(SaveAt::Times(times)))
+                NeuralDe::new(Problem::ode(field, 0.0, data::SPIRAL_END), options.save_at(SaveAt::Times(times)))
             }
         }
     }

@@ -6,8 +6,8 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use fewsteps::{
-    Batch, Controller, Device, Evaluation, InitialStep, InputMap, Layout, Local, Loss, Method, Mlp, NeuralOde,
-    OdeProblem, Optimizer, Regularizer, SaveAt, SolverOptions, StepControl, StepReport, Target, TimeInput, Tolerances,
+    Batch, Controller, Device, Evaluation, InitialStep, InputMap, Layout, Local, Loss, Method, Mlp, NeuralDe,
+    Optimizer, Problem, Regularizer, SaveAt, SolverOptions, StepControl, StepReport, Target, TimeInput, Tolerances,
     Trainer, TrainerConfig,
 };
 use serde::Serialize;
@@ -172,7 +172,7 @@ enum Answer {
 
 fn prepare(args: &WorkloadArgs) -> Result<Prepared> {
     let dump = Dump(&args.dump);
-    let method = Method::ALL.into_iter().find(|m| m.tableau().name == args.method).unwrap_or_default();
+    let method = Method::ODE.into_iter().find(|m| m.tableau().name == args.method).unwrap_or_default();
     // The peers run the elementary controller; so do we here.
     let options = |tolerance: f64| {
         SolverOptions::default().method(method).step_control(StepControl::Adaptive {
@@ -186,14 +186,14 @@ fn prepare(args: &WorkloadArgs) -> Result<Prepared> {
         Workload::W1 => {
             let ts: Vec<f64> = dump.floats("W1_data_ts")?.into_iter().map(f64::from).collect();
             let options = options(1e-6).save_at(SaveAt::Times(ts));
-            let model = NeuralOde::new(OdeProblem::new(spiral(), 0.0, 1.5), options);
+            let model = NeuralDe::new(Problem::ode(spiral(), 0.0, 1.5), options);
             let theta = dump.parameters(&["W1_params_w1", "W1_params_b1", "W1_params_w2", "W1_params_b2"])?;
             (model, Loss::Mae, theta, dump.floats("W1_data_y0")?, Answer::States(dump.floats("W1_data_target")?))
         }
         Workload::W2a | Workload::W2b => {
             let tolerance = if args.workload == Workload::W2a { 1.4e-8 } else { 1e-4 };
             let field = Mlp::new([784, 100, 784]).time_input(TimeInput::Every);
-            let model = NeuralOde::new(OdeProblem::new(field, 0.0, 1.0), options(tolerance)).head(10);
+            let model = NeuralDe::new(Problem::ode(field, 0.0, 1.0), options(tolerance)).head(10);
             let names = ["w1", "u1", "b1", "w2", "u2", "b2", "wc", "bc"].map(|n| format!("W2_params_{n}"));
             let theta = dump.parameters(&names.each_ref().map(String::as_str))?;
             let labels = Answer::Labels(dump.labels("W2_data_label")?);
@@ -201,7 +201,7 @@ fn prepare(args: &WorkloadArgs) -> Result<Prepared> {
         }
         Workload::W5 => {
             let options = options(1e-5).layout(Layout::Ensemble);
-            let model = NeuralOde::new(OdeProblem::new(spiral(), 0.0, 1.5), options);
+            let model = NeuralDe::new(Problem::ode(spiral(), 0.0, 1.5), options);
             let theta = dump.parameters(&["W5_params_w1", "W5_params_b1", "W5_params_w2", "W5_params_b2"])?;
             let y0 = dump.floats("W5_data_y0")?;
             // The peers report the mean of |y(t1)|: the MAE against zero.

@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 use fewsteps::{
-    Batch, Controller, Cpu, InitialStep, Layout, Local, Loss, Mlp, NeuralOde, OdeProblem, Optimizer, Random, SaveAt,
+    Batch, Controller, Cpu, InitialStep, Layout, Local, Loss, Mlp, NeuralDe, Optimizer, Problem, Random, SaveAt,
     Schedule, SolverOptions, StepControl, Target, Tolerances, Trainer, TrainerConfig,
 };
 
@@ -18,14 +18,14 @@ pub(crate) fn field() -> Mlp {
 }
 
 /// A frame of every particle. Its first attempt is the whole frame, which is all that a smooth field needs.
-pub(crate) fn frame() -> (OdeProblem, SolverOptions) {
+pub(crate) fn frame() -> (Problem, SolverOptions) {
     let step_control = StepControl::Adaptive {
         tolerances: Tolerances::both(1e-4),
         controller: Controller::default(),
         initial_step: InitialStep::Length(FRAME),
     };
     let options = SolverOptions::default().layout(Layout::Ensemble).step_control(step_control);
-    (OdeProblem::new(field(), 0.0, FRAME), options)
+    (Problem::ode(field(), 0.0, FRAME), options)
 }
 
 /// Where the true flow takes a state in time `t`, by small Runge-Kutta steps.
@@ -49,7 +49,7 @@ fn truth([mut x, mut v]: [f64; 2], t: f64) -> [f64; 2] {
 pub(crate) fn learn() -> anyhow::Result<Vec<f32>> {
     let ts = vec![0.25, 0.5, 0.75, 1.0];
     let options = SolverOptions::default().tolerances(Tolerances::both(1e-4)).save_at(SaveAt::Times(ts.clone()));
-    let config = TrainerConfig::new(NeuralOde::new(OdeProblem::new(field(), 0.0, 1.0), options), Loss::Mse)
+    let config = TrainerConfig::new(NeuralDe::new(Problem::ode(field(), 0.0, 1.0), options), Loss::Mse)
         .optimizer(Optimizer::adam(Schedule::exponential(3e-2, 1e-3, STEPS as u64)))
         .regularizer(Local::unbiased().coefficient(1e-4));
     let mut random = Random::new(0, fewsteps::Purpose::Data, 0);

@@ -11,7 +11,7 @@ use super::step::Stepper;
 use super::tile::{BackwardRoom, Crew, MAX_SHARDS, Recording, Room, SavePoint, Shard, Tile};
 use super::{DenseLayer, Scalar, Stats, Workers};
 use crate::error::{Error, Result, Status};
-use crate::spec::{Adjoint, Layout, OdeProblem, PenaltyAt, SaveAt, SolverOptions};
+use crate::spec::{Layout, PenaltyAt, Problem, SaveAt, SolverOptions};
 
 /// What the task does with a solved tile before its backward walk: from saves to their cotangents.
 pub(crate) trait TaskWork<R>: Sync {
@@ -43,7 +43,7 @@ impl<R: Scalar> TaskRoom<R> {
 /// A problem on the workers.
 #[derive(Debug)]
 pub(crate) struct Engine<R> {
-    pub(crate) problem: OdeProblem,
+    pub(crate) problem: Problem,
     pub(crate) options: SolverOptions,
     workers: Arc<Workers>,
     stepper: Stepper<R>,
@@ -65,7 +65,7 @@ impl<R: Scalar> Engine<R> {
     /// `parameters` is the length of the model's parameter vector, in which the field's begin at `field_offset`.
     pub(crate) fn new(
         workers: &Arc<Workers>,
-        problem: &OdeProblem,
+        problem: &Problem,
         options: &SolverOptions,
         parameters: usize,
         field_offset: usize,
@@ -254,10 +254,9 @@ impl<R: Scalar> Engine<R> {
 
     fn solve_within(&mut self, tape: bool, limit: usize, draws: Option<&Draws>) {
         self.plan_saves(draws);
-        let Adjoint::Discrete { checkpoints } = self.options.adjoint;
         let every_step = matches!(self.options.save_at, SaveAt::Steps | SaveAt::Dense);
         self.recording = Recording {
-            stride: if every_step { 1 } else { usize::from(tape) * checkpoints.stride() },
+            stride: if every_step { 1 } else { usize::from(tape) * self.options.adjoint.stride() },
             stages: self.options.save_at == SaveAt::Dense,
             limit,
         };

@@ -11,13 +11,13 @@ use super::lockstep::{InitialStepRule, end_of_step, finite_lanes, step_too_small
 use super::step::{AttemptRoom, Interval, Stepper};
 use super::tile::{Crew, Recording, Room, SavePoint, Tile, copy_lane};
 use crate::error::Status;
-use crate::spec::{Controller, ControllerMemory, InitialStep, OdeProblem, SolverOptions, StepControl};
+use crate::spec::{Controller, ControllerMemory, InitialStep, Problem, SolverOptions, StepControl};
 
 /// A solve as every worker sees it.
 #[derive(Debug)]
 pub(crate) struct Ensemble<'a, R> {
     pub(crate) stepper: &'a Stepper<R>,
-    pub(crate) problem: &'a OdeProblem,
+    pub(crate) problem: &'a Problem,
     pub(crate) t1: f64,
     pub(crate) options: &'a SolverOptions,
     pub(crate) saves: &'a [SavePoint],
@@ -347,7 +347,7 @@ multiversion! {
     /// [`Controller::adapt`] in every lane.
     fn adapt_lanes<R>(
         controller: &Controller,
-        error_power: usize,
+        error_power: f64,
         memory: &mut [Lanes<R>; 2],
         error: &Lanes<R>,
         accept: &mut [bool; LANES],

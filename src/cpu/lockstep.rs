@@ -12,7 +12,7 @@ use super::step::{AttemptRoom, Interval, Stepper};
 use super::tile::{Crew, Recording, SavePoint, Tile};
 use super::workers::Barrier;
 use crate::error::Status;
-use crate::spec::{Controller, InitialStep, OdeProblem, SolverOptions, StepControl};
+use crate::spec::{Controller, InitialStep, Problem, SolverOptions, StepControl};
 
 /// Attempts in a row with a non-finite error after which the lanes that cause it are given up. The step has shrunk by
 /// `min_factor^8` by then, about 1e-6.
@@ -107,7 +107,7 @@ impl<'a> Attendee<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct InitialStepRule {
     pub(crate) span: f64,
-    pub(crate) error_power: usize,
+    pub(crate) error_power: f64,
 }
 
 impl InitialStepRule {
@@ -124,8 +124,7 @@ impl InitialStepRule {
         let (h0, d1) = (trial / self.span, d1 * self.span);
         let d2 = change * self.span / h0;
         let largest = d1.max(d2);
-        let h1 =
-            if largest <= 1e-15 { (h0 * 1e-3).max(1e-6) } else { (0.01 / largest).powf(1.0 / self.error_power as f64) };
+        let h1 = if largest <= 1e-15 { (h0 * 1e-3).max(1e-6) } else { (0.01 / largest).powf(1.0 / self.error_power) };
         (100.0 * h0).min(h1).min(1.0) * self.span
     }
 }
@@ -134,7 +133,7 @@ impl InitialStepRule {
 #[derive(Debug)]
 pub(crate) struct Lockstep<'a, R> {
     pub(crate) stepper: &'a Stepper<R>,
-    pub(crate) problem: &'a OdeProblem,
+    pub(crate) problem: &'a Problem,
     /// End of the interval; the problem's unless a regularizer moves it.
     pub(crate) t1: f64,
     pub(crate) options: &'a SolverOptions,

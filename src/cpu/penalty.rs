@@ -300,7 +300,7 @@ impl<R: Scalar> Penalty<'_, R> {
         match self.draws.penalty.measure {
             Measure::Error => (first * h.abs(), [h.abs(), 0.0]),
             Measure::StepCount => {
-                let power = 1.0 / tableau.error_power() as f64;
+                let power = 1.0 / tableau.error_power();
                 let span = (self.ensemble.t1 - self.ensemble.problem.t0).abs();
                 let count = if h == 0.0 { 0.0 } else { span * first.powf(power) / h.abs() };
                 (count, [if first > 0.0 { power * count / first } else { 0.0 }, 0.0])

@@ -218,7 +218,7 @@ impl<R: Scalar> DenseSolution<R> {
     }
 
     fn tableau(&self) -> &'static Tableau {
-        let method = crate::spec::Method::ALL.into_iter().find(|m| m.tableau().name == self.tableau);
+        let method = crate::spec::Method::ODE.into_iter().find(|m| m.tableau().name == self.tableau);
         method.unwrap_or_default().tableau()
     }
 

@@ -7,7 +7,7 @@ use super::solution::Solution;
 use super::tile::Tile;
 use super::{Cpu, Scalar};
 use crate::error::{Error, Result, Status};
-use crate::spec::{Adjoint, Layout, OdeProblem, SaveAt, SolverOptions};
+use crate::spec::{Layout, Problem, SaveAt, SolverOptions};
 
 /// Bytes that a solve holds, told before anything is allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -44,11 +44,11 @@ pub struct Gradients<R> {
 /// Solves a problem on the native engine.
 ///
 /// ```
-/// use fewsteps::{Cpu, Mlp, OdeProblem, Solver, SolverOptions};
+/// use fewsteps::{Cpu, Mlp, Problem, Solver, SolverOptions};
 /// # fn main() -> fewsteps::Result<()> {
 /// let field = Mlp::new([2, 16, 2]);
 /// let theta = field.initialize::<f32>(0);
-/// let problem = OdeProblem::new(field, 0.0, 1.0);
+/// let problem = Problem::ode(field, 0.0, 1.0);
 /// let mut solver = Solver::new(&Cpu::new()?, &problem, &SolverOptions::default())?;
 /// let y0 = [1.0, 0.0, 0.0, 1.0]; // two trajectories
 /// let solution = solver.solve(&theta, &y0)?;
@@ -69,7 +69,7 @@ impl<R: Scalar> Solver<R> {
     ///
     /// # Errors
     /// [`Error::Argument`] naming what does not fit in the problem or the options.
-    pub fn new(cpu: &Cpu, problem: &OdeProblem, options: &SolverOptions) -> Result<Self> {
+    pub fn new(cpu: &Cpu, problem: &Problem, options: &SolverOptions) -> Result<Self> {
         let parameters = problem.field.parameter_count();
         Ok(Self { engine: Engine::new(cpu.workers(), problem, options, parameters, 0)?, parameters, solved: false })
     }
@@ -231,11 +231,10 @@ pub(crate) fn check_finite<R: Scalar>(argument: &'static str, numbers: &[R]) -> 
 impl<R: Scalar> Engine<R> {
     /// Bytes of a solve and its backward pass with `steps` accepted steps, penalties aside.
     pub(crate) fn workspace(&self, batch: usize, steps: usize) -> Workspace {
-        let Adjoint::Discrete { checkpoints } = self.options.adjoint;
         let tiles = batch.div_ceil(LANES);
         let array = self.dim() * LANES * size_of::<R>();
         let every_step = matches!(self.options.save_at, SaveAt::Steps | SaveAt::Dense);
-        let kept = if every_step { steps } else { steps.div_ceil(checkpoints.stride()) };
+        let kept = if every_step { steps } else { steps.div_ceil(self.options.adjoint.stride()) };
         let slots = if every_step { steps + 1 } else { 2 * self.user_slots() };
         let stages = if self.options.save_at == SaveAt::Dense {
             (steps + 1) * self.options.method.tableau().stages()
@@ -249,7 +248,7 @@ impl<R: Scalar> Engine<R> {
             0
         };
         let (threads, shards) = self.parallelism(batch);
-        let segment = if checkpoints.stride() > 1 { checkpoints.stride() * array } else { 0 };
+        let segment = if self.options.adjoint.stride() > 1 { self.options.adjoint.stride() * array } else { 0 };
         // Cotangents of a step's stages and start, which states saved within the step have.
         let within = self.options.method.tableau().stages() + 1;
         let interior = if matches!(self.options.save_at, SaveAt::Times(_)) { within * array } else { 0 };

@@ -4,7 +4,7 @@ use super::Scalar;
 use super::dense::LANES;
 use super::field::{Cotangents, Field, Stage};
 use super::lanes::{Lanes, add, add_weighted, combine, scaled_squares};
-use crate::spec::{MAX_STAGES, OdeProblem, SolverOptions, StepControl, Tableau, Tolerances};
+use crate::spec::{MAX_STAGES, Problem, SolverOptions, StepControl, Tableau, Tolerances};
 
 /// The steps that the lanes of a tile take: from `t0` to `t1`, of length `h` in the scalar of the solve.
 ///
@@ -102,7 +102,7 @@ pub(crate) enum FirstStage {
 }
 
 impl<R: Scalar> Stepper<R> {
-    pub(crate) fn new(problem: &OdeProblem, options: &SolverOptions) -> Self {
+    pub(crate) fn new(problem: &Problem, options: &SolverOptions) -> Self {
         let tableau = options.method.tableau();
         let tolerances = match options.step_control {
             StepControl::Adaptive { tolerances, .. } => tolerances,

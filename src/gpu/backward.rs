@@ -10,7 +10,7 @@ use super::job::{Job, flag};
 use super::kernel;
 use super::plan::{Jobs, Plan, Planner, flat};
 use crate::error::Result;
-use crate::spec::{Adjoint, Layer, PenaltyAt, PenaltyGradient, StepPenalty};
+use crate::spec::{Layer, PenaltyAt, PenaltyGradient, StepPenalty};
 
 /// What the first stage passes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,11 +74,10 @@ impl Engine {
 
     /// Whether each trajectory is walked back whole in one invocation.
     pub(crate) fn walks_whole(&self, penalty: Option<StepPenalty>) -> bool {
-        let Adjoint::Discrete { checkpoints } = self.options.adjoint;
         let injected = penalty.is_some_and(|p| p.at == PenaltyAt::Biased && p.gradient == PenaltyGradient::Full);
         self.whole
             && fused::has_small_gradient(&self.layers)
-            && checkpoints.stride() == 1
+            && self.options.adjoint.stride() == 1
             && !self.every_step()
             && !injected
     }
@@ -106,8 +105,7 @@ impl Engine {
 
     /// Records the walk.
     pub(crate) fn plan_walk(&self, planner: &mut Planner<'_>, buffers: &Buffers) -> WalkPlans {
-        let Adjoint::Discrete { checkpoints } = self.options.adjoint;
-        let stride = if self.every_step() { 1 } else { checkpoints.stride() };
+        let stride = if self.every_step() { 1 } else { self.options.adjoint.stride() };
         let cursors = &buffers.walk_cursors;
         let points = if self.every_step() { 0 } else { self.walk_points() };
         let walking = Context { cursors, tape: &buffers.tape, rows: self.batch, keep: true, points };

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Gpu, GpuSolver};
 use crate::cpu::{Cpu, Solver};
 use crate::error::{Error, Result};
-use crate::spec::{Layout, Mlp, OdeProblem, SolverOptions, StepControl, TimeInput};
+use crate::spec::{Layout, Mlp, Problem, SolverOptions, StepControl, TimeInput};
 
 /// Largest relative error of states. Rounding alone leaves 2e-7 after these few steps at `f32`; a kernel that a
 /// driver compiles wrongly is off by much more.
@@ -68,7 +68,7 @@ impl SelfCheck {
 async fn compare(gpu: &Gpu, layout: Layout, whole: bool) -> Result<SelfCheck> {
     let field = Mlp::new(WIDTHS).time_input(TimeInput::Every);
     let theta: Vec<f32> = field.initialize(0);
-    let problem = OdeProblem::new(field, 0.0, 1.0);
+    let problem = Problem::ode(field, 0.0, 1.0);
     let options = SolverOptions::default().step_control(StepControl::Fixed { steps: 4 }).layout(layout);
     let numbers = BATCH * problem.dim();
     let (y0, ys_bar) = (spread(numbers, 7), spread(numbers, 5));

@@ -23,7 +23,7 @@ use crate::train::{ABORTED, INCOMPLETE, SKIPPED};
 
 /// Every kernel under every method's prelude, parsed.
 fn shaders() -> Vec<(&'static Kernel, Method, Module)> {
-    let pairs = Method::ALL.into_iter().flat_map(|method| ALL.iter().map(move |kernel| (*kernel, method)));
+    let pairs = Method::ODE.into_iter().flat_map(|method| ALL.iter().map(move |kernel| (*kernel, method)));
     pairs
         .flat_map(|(kernel, method)| printed(kernel, method).into_iter().map(move |text| (kernel, method, text)))
         .map(|(kernel, method, text)| {
@@ -310,10 +310,10 @@ fn every_shader_file_is_listed_and_says_what_it_does() {
 mod recording {
     use super::*;
     use crate::spec::{
-        Activation, Layout, Local, Measure, OdeProblem, Optimizer, PenaltyAt, PenaltyGradient, PenaltyStep,
-        Regularizer, SaveAt, SolverOptions,
+        Activation, Layout, Local, Measure, Optimizer, PenaltyAt, PenaltyGradient, PenaltyStep, Problem, Regularizer,
+        SaveAt, SolverOptions,
     };
-    use crate::train::{Batch, GpuTrainer, Loss, NeuralOde, Target, TrainerConfig};
+    use crate::train::{Batch, GpuTrainer, Loss, NeuralDe, Target, TrainerConfig};
 
     /// Records and submits a training step, an evaluation and a gather; nothing is computed.
     fn record(gpu: &Gpu, config: TrainerConfig, half: bool) -> crate::Result<()> {
@@ -344,7 +344,7 @@ mod recording {
         let (device, queue) = wgpu::Device::noop(&descriptor);
         let narrow = Gpu::from_wgpu(&device, &queue).expect("WebGPU's default limits are enough");
         let mut failures = Vec::new();
-        for method in Method::ALL {
+        for method in Method::ODE {
             for layout in [Layout::Lockstep, Layout::Ensemble] {
                 for at in [PenaltyAt::Unbiased, PenaltyAt::Biased] {
                     let estimates = method.tableau().b_error.is_some();
@@ -366,7 +366,7 @@ mod recording {
                     let loss = if estimates { Loss::CrossEntropy } else { Loss::Mse };
                     let outputs = if estimates { 3 } else { 2 };
                     let options = if estimates { options } else { options.save_at(SaveAt::End) };
-                    let model = NeuralOde::new(OdeProblem::new(field, 0.0, 1.0), options).encoder(3).head(outputs);
+                    let model = NeuralDe::new(Problem::ode(field, 0.0, 1.0), options).encoder(3).head(outputs);
                     let config =
                         TrainerConfig::new(model, loss).regularizer(regularizer).optimizer(Optimizer::adamw(1e-3, 0.1));
                     if let Err(error) = record(&gpu, config.clone(), false) {

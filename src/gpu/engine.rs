@@ -13,8 +13,7 @@ use super::plan::{Planner, flat};
 use super::readback::Readback;
 use crate::error::{Error, Result, Status};
 use crate::spec::{
-    Activation, Adjoint, InputMap, Layer, Layout, OdeProblem, Real, SaveAt, SolverOptions, StepControl, StepPenalty,
-    Tableau,
+    Activation, InputMap, Layer, Layout, Problem, Real, SaveAt, SolverOptions, StepControl, StepPenalty, Tableau,
 };
 
 /// Accepted steps that a tape has room for at first; it grows as needed.
@@ -114,7 +113,7 @@ pub(crate) fn share([high, low]: [u32; 2]) -> f64 {
 #[derive(Debug)]
 pub(crate) struct Engine {
     pub(crate) gpu: Gpu,
-    pub(crate) problem: OdeProblem,
+    pub(crate) problem: Problem,
     pub(crate) options: SolverOptions,
     pub(crate) tableau: &'static Tableau,
     /// The field's layers, at their places in the model's parameters.
@@ -156,13 +155,17 @@ impl Engine {
     /// widest row of the model's other layers.
     pub(crate) fn new(
         gpu: &Gpu,
-        problem: &OdeProblem,
+        problem: &Problem,
         options: &SolverOptions,
         parameters: usize,
         offset: usize,
         widest: usize,
     ) -> Result<Self> {
         options.validate::<f32>(problem)?;
+        if problem.diffusion.is_some() {
+            let remedy = "problems with noise are solved on the native engine yet: use Solver or Trainer";
+            return Err(Error::argument("Problem::diffusion", "on a device", remedy));
+        }
         let tableau = options.method.tableau();
         let layers: Vec<Layer> = problem.field.layers().map(|l| Layer { offset: l.offset + offset, ..l }).collect();
         Ok(Self {
@@ -235,11 +238,10 @@ impl Engine {
 
     /// Accepted steps from one kept state to the next; a solve without a backward pass keeps none.
     pub(crate) fn stride(&self, backward: bool) -> usize {
-        let Adjoint::Discrete { checkpoints } = self.options.adjoint;
         if self.every_step() {
             1
         } else if backward {
-            checkpoints.stride()
+            self.options.adjoint.stride()
         } else {
             1 << 30
         }
@@ -432,7 +434,7 @@ impl Engine {
             span: r(self.problem.t1 - self.problem.t0),
             atol: r(tolerances.atol),
             rtol: r(tolerances.rtol),
-            power: r(1.0 / self.tableau.error_power() as f64),
+            power: r(1.0 / self.tableau.error_power()),
             ..Job::default()
         }
     }

@@ -53,7 +53,7 @@ impl Engine {
                 job.x[1] = word(steps);
             }
             StepControl::Adaptive { controller, initial_step, .. } => {
-                let q = self.tableau.error_power() as f64;
+                let q = self.tableau.error_power();
                 let [b1, b2, b3] = controller.beta;
                 // What the native engine calls too small, as a share of the interval.
                 let resolution = 16.0 * f64::EPSILON * t0.abs().max(t1.abs()) / (t1 - t0).abs();

@@ -7,7 +7,7 @@ use super::forward::{Context, norm};
 use super::job::{Job, flag};
 use super::kernel;
 use super::plan::{Planner, flat};
-use crate::spec::{Adjoint, Measure, PenaltyAt, PenaltyGradient, PenaltyStep, StepPenalty};
+use crate::spec::{Measure, PenaltyAt, PenaltyGradient, PenaltyStep, StepPenalty};
 
 /// What changes from one training step to the next; the twin of `shaders/lib/params.wgsl`.
 #[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
@@ -54,8 +54,7 @@ impl Engine {
         penalty: StepPenalty,
         n: usize,
     ) {
-        let Adjoint::Discrete { checkpoints } = self.options.adjoint;
-        let stride = checkpoints.stride();
+        let stride = self.options.adjoint.stride();
         let unbiased = penalty.at == PenaltyAt::Unbiased;
         let mode = if unbiased { aim::UNBIASED } else { aim::BIASED };
         let aim = |planner: &mut Planner<'_>, mode: u32, taken: usize| {

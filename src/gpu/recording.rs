@@ -47,11 +47,11 @@ pub const OUTCOME_WGSL: &str = include_str!("../../shaders/lib/outcome.wgsl");
 /// A solve of one batch size, ready to be recorded into an application's encoder, frame after frame.
 ///
 /// ```no_run
-/// use fewsteps::{Gpu, GpuSolver, Mlp, OdeProblem, SolveIo, SolverOptions};
+/// use fewsteps::{Gpu, GpuSolver, Mlp, Problem, SolveIo, SolverOptions};
 /// # async fn frame(device: &wgpu::Device, queue: &wgpu::Queue, theta: &wgpu::Buffer, y: &wgpu::Buffer)
 /// # -> fewsteps::Result<()> {
 /// let gpu = Gpu::from_wgpu(device, queue)?; // the application's device
-/// let problem = OdeProblem::new(Mlp::new([2, 32, 2]), 0.0, 0.02);
+/// let problem = Problem::ode(Mlp::new([2, 32, 2]), 0.0, 0.02);
 /// let solver = GpuSolver::new(&gpu, &problem, &SolverOptions::default())?;
 /// let solve = solver.prepare(100_000, 8).await?;
 ///

@@ -4,19 +4,19 @@ use super::Gpu;
 use super::engine::{Clock, Engine, Outcome, Purpose, share, status};
 use crate::cpu::{DenseSolution, Gradients, SavedTimes, Solution, Stats, check_finite};
 use crate::error::{Error, Result, Status};
-use crate::spec::{OdeProblem, SaveAt, SolverOptions};
+use crate::spec::{Problem, SaveAt, SolverOptions};
 
 /// Solves a problem on a device, at `f32`: the twin of [`Solver`](crate::Solver).
 ///
 /// Every call is a future; [`Gpu::block_on`] waits for one.
 ///
 /// ```no_run
-/// use fewsteps::{Gpu, GpuSolver, Mlp, OdeProblem, Pick, SolverOptions};
+/// use fewsteps::{Gpu, GpuSolver, Mlp, Problem, Pick, SolverOptions};
 /// # fn main() -> fewsteps::Result<()> {
 /// let gpu = Gpu::open(&Pick::Any)?;
 /// let field = Mlp::new([2, 16, 2]);
 /// let theta = field.initialize::<f32>(0);
-/// let problem = OdeProblem::new(field, 0.0, 1.0);
+/// let problem = Problem::ode(field, 0.0, 1.0);
 /// let mut solver = GpuSolver::new(&gpu, &problem, &SolverOptions::default())?;
 /// let solution = gpu.block_on(solver.solve(&theta, &[1.0, 0.0, 0.0, 1.0]))?; // two trajectories
 /// # assert_eq!(solution.ys.len(), 4);
@@ -34,7 +34,7 @@ impl GpuSolver {
     ///
     /// # Errors
     /// [`Error::Argument`] naming what does not fit in the problem or the options.
-    pub fn new(gpu: &Gpu, problem: &OdeProblem, options: &SolverOptions) -> Result<Self> {
+    pub fn new(gpu: &Gpu, problem: &Problem, options: &SolverOptions) -> Result<Self> {
         let parameters = problem.field.parameter_count();
         Ok(Self { engine: Engine::new(gpu, problem, options, parameters, 0, 0)?, solved: None })
     }

@@ -48,6 +48,10 @@ impl Controller {
         initial_error: 1e-4,
     };
 
+    /// As [`Controller::PI`] with steps that grow by an eighth at most, as `StochasticDiffEq.jl` has it: the error of one
+    /// path says little of the next step's.
+    pub const SDE: Self = Self { max_factor: 1.125, ..Self::PI };
+
     /// Söderlind's H312PID filter: the smoothest step sequences, for ragged error estimates.
     pub const PID: Self =
         Self { beta: [1.0 / 18.0, 1.0 / 9.0, 1.0 / 18.0], beta_reject: 1.0, initial_error: 1.0, ..Self::PI };
@@ -88,8 +92,8 @@ impl Controller {
     /// rejection. `error_power` is [`Tableau::error_power`](super::Tableau::error_power). Branch-free up to selects,
     /// so that a loop over lanes becomes SIMD code.
     #[inline(always)]
-    pub fn adapt<R: Real>(&self, error_power: usize, memory: &mut ControllerMemory<R>, error: R) -> Decision<R> {
-        let q = error_power as f64;
+    pub fn adapt<R: Real>(&self, error_power: f64, memory: &mut ControllerMemory<R>, error: R) -> Decision<R> {
+        let q = error_power;
         let beta = self.beta.map(|b| R::from_f64(b / q));
         let log_safety = R::from_f64(self.safety.log2());
         let floor = R::from_f64(self.error_floor.log2());
@@ -140,7 +144,7 @@ mod tests {
         errors
             .iter()
             .map(|&e| {
-                let d = controller.adapt(5, &mut memory, e);
+                let d = controller.adapt(5.0, &mut memory, e);
                 (d.accept, d.factor)
             })
             .collect()
@@ -181,7 +185,8 @@ mod tests {
     fn f32_follows_f64() {
         let (mut narrow, mut wide) = (Controller::PI.memory::<f32>(), Controller::PI.memory::<f64>());
         for e in [0.7f32, 0.01, 3.0, 1e-7, 0.99, 1e4] {
-            let (a, b) = (Controller::PI.adapt(5, &mut narrow, e), Controller::PI.adapt(5, &mut wide, f64::from(e)));
+            let (a, b) =
+                (Controller::PI.adapt(5.0, &mut narrow, e), Controller::PI.adapt(5.0, &mut wide, f64::from(e)));
             assert_eq!(a.accept, b.accept, "decision at {e}");
             assert!((f64::from(a.factor) / b.factor - 1.0).abs() < 2e-6, "factor at {e}");
         }

@@ -232,12 +232,20 @@ impl Mlp {
         self.layers().map(|layer| layer.parameter_count()).sum()
     }
 
+    /// Index of the first stream that a diffusion's layers are drawn from, well after a field's.
+    pub(crate) const DIFFUSION_STREAM: u64 = 1 << 33;
+
     /// Draws all parameters: a pure function of the network and `seed`.
     #[must_use]
     pub fn initialize<R: Real>(&self, seed: u64) -> Vec<R> {
+        self.initialize_from(seed, 0)
+    }
+
+    /// The same from the streams from `first` on, one a layer.
+    pub(crate) fn initialize_from<R: Real>(&self, seed: u64, first: u64) -> Vec<R> {
         let mut theta = vec![R::ZERO; self.parameter_count()];
         for (i, layer) in self.layers().enumerate() {
-            let mut random = Random::new(seed, Purpose::Initialization, i as u64);
+            let mut random = Random::new(seed, Purpose::Initialization, first + i as u64);
             layer.initialize(self.initialization, &mut random, &mut theta[layer.range()]);
         }
         theta

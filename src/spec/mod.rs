@@ -1,9 +1,11 @@
 //! Plain data and pure mathematics: what is to be computed, on no device in particular.
 
 mod adjoint;
+mod brownian;
 mod controller;
 mod elementary;
 mod mlp;
+mod noise_tableau;
 mod optimizer;
 mod philox;
 mod problem;
@@ -13,11 +15,14 @@ mod schedule;
 mod tableau;
 
 pub use adjoint::{Adjoint, Checkpoints};
+pub use brownian::{Brownian, Increment, Paths};
 pub use controller::{Controller, ControllerMemory, Decision};
 pub use mlp::{Activation, Initialization, InputMap, Layer, Mlp, TimeInput};
+pub(crate) use noise_tableau::tableau_supports;
+pub use noise_tableau::{Calculus, NoiseScale, NoiseTableau};
 pub use optimizer::{Clip, Optimizer, OptimizerState, Rule};
 pub use philox::{Purpose, Random, philox4x32};
-pub use problem::{InitialStep, Layout, OdeProblem, SaveAt, SolverOptions, StepControl, Tolerances};
+pub use problem::{Diffusion, InitialStep, Layout, Problem, SaveAt, SolverOptions, StepControl, Tolerances};
 pub use real::Real;
 pub use regularizer::{Hooks, Local, Measure, PenaltyAt, PenaltyGradient, PenaltyStep, Regularizer, StepPenalty};
 pub use schedule::Schedule;

@@ -39,12 +39,14 @@ pub enum Purpose {
     RegularizationTime = 2,
     /// The end of an interval of integration that is itself random.
     EndTime = 3,
-    /// The noise of a stochastic differential equation.
+    /// The noise of a stochastic differential equation, whose counters [`Brownian`](super::Brownian) lays out.
     Noise = 4,
     /// Synthetic data.
     Data = 5,
     /// The division of a data set into parts.
     Split = 6,
+    /// The seeds of the paths that a training step follows.
+    Paths = 7,
 }
 
 /// A source of random numbers that is fixed by `(seed, purpose, index)` alone.

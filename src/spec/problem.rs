@@ -1,26 +1,69 @@
-//! [`OdeProblem`] and [`SolverOptions`]: what is solved, and how.
+//! [`Problem`] and [`SolverOptions`]: what is solved, and how.
 
 use serde::{Deserialize, Serialize};
 
-use super::{Adjoint, Controller, Method, Mlp, Real};
+use super::{Adjoint, Calculus, Controller, Method, Mlp, Real, tableau_supports};
 use crate::error::{Error, Result};
 
-/// `dy/dt = f(t, y; theta)` from `t0` to `t1`, forwards or backwards, with a network as `f`.
+/// `dy/dt = f(t, y; theta)` from `t0` to `t1` with a network as `f`, or, with a [`Diffusion`], the stochastic
+/// differential equation `dy = f dt + g dW`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct OdeProblem {
-    /// The vector field; its input and output widths are the state's dimension `D`.
+pub struct Problem {
+    /// The vector field, or drift; its input and output widths are the state's dimension `D`.
     pub field: Mlp,
+    /// The noise, if there is any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diffusion: Option<Diffusion>,
     /// Where the interval starts.
     pub t0: f64,
-    /// Where it ends; may lie before `t0`.
+    /// Where it ends; without noise it may lie before `t0`.
     pub t1: f64,
 }
 
-impl OdeProblem {
-    /// A problem on the interval from `t0` to `t1`.
+/// Diagonal noise: `g(t, y; theta) dW`, where each of the `D` features has its own Wiener process.
+///
+/// Methods of strong order above 1/2 have it where `g_i` depends on `y_i` alone; for a network that mixes features
+/// they converge with order 1/2, as every method without Lévy areas does (P. E. Kloeden, E. Platen, Numerical
+/// Solution of Stochastic Differential Equations, 1992, section 10.3).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Diffusion {
+    /// The network `g`, from `D` numbers to `D`. Its parameters follow the drift's.
+    pub network: Mlp,
+    /// How the stochastic integral is meant.
+    pub calculus: Calculus,
+}
+
+impl Diffusion {
+    /// Noise in the sense of Itô.
     #[must_use]
-    pub const fn new(field: Mlp, t0: f64, t1: f64) -> Self {
-        Self { field, t0, t1 }
+    pub const fn ito(network: Mlp) -> Self {
+        Self { network, calculus: Calculus::Ito }
+    }
+
+    /// Noise in the sense of Stratonovich.
+    #[must_use]
+    pub const fn stratonovich(network: Mlp) -> Self {
+        Self { network, calculus: Calculus::Stratonovich }
+    }
+}
+
+impl Problem {
+    /// An ordinary differential equation on the interval from `t0` to `t1`, forwards or backwards.
+    #[must_use]
+    pub const fn ode(field: Mlp, t0: f64, t1: f64) -> Self {
+        Self { field, diffusion: None, t0, t1 }
+    }
+
+    /// A stochastic differential equation on the interval from `t0` to `t1`, which comes after `t0`.
+    ///
+    /// ```
+    /// use fewsteps::{Diffusion, Mlp, Problem};
+    /// let problem = Problem::sde(Mlp::new([2, 50, 2]), Diffusion::ito(Mlp::new([2, 2])), 0.0, 1.0);
+    /// assert_eq!(problem.parameter_count(), (3 * 50 + 51 * 2) + 3 * 2);
+    /// ```
+    #[must_use]
+    pub const fn sde(drift: Mlp, diffusion: Diffusion, t0: f64, t1: f64) -> Self {
+        Self { field: drift, diffusion: Some(diffusion), t0, t1 }
     }
 
     /// Number of features `D` of a state.
@@ -29,7 +72,24 @@ impl OdeProblem {
         self.field.sizes().first().copied().unwrap_or(0)
     }
 
-    /// Checks the field and the interval.
+    /// Number of parameters: the field's, then those of the diffusion.
+    #[must_use]
+    pub fn parameter_count(&self) -> usize {
+        let diffusion = self.diffusion.as_ref().map_or(0, |diffusion| diffusion.network.parameter_count());
+        self.field.parameter_count() + diffusion
+    }
+
+    /// Draws all parameters: a pure function of the networks and `seed`.
+    #[must_use]
+    pub fn initialize<R: Real>(&self, seed: u64) -> Vec<R> {
+        let mut theta = self.field.initialize(seed);
+        if let Some(diffusion) = &self.diffusion {
+            theta.extend(diffusion.network.initialize_from::<R>(seed, Mlp::DIFFUSION_STREAM));
+        }
+        theta
+    }
+
+    /// Checks the networks and the interval.
     ///
     /// # Errors
     /// [`Error::Argument`] naming what does not fit.
@@ -38,15 +98,34 @@ impl OdeProblem {
         let sizes = self.field.sizes();
         if sizes.first() != sizes.last() {
             let remedy = "a vector field's output is as wide as its input: make the first and last width equal";
-            return Err(Error::argument("OdeProblem::field", format!("{sizes:?}"), remedy));
+            return Err(Error::argument("Problem::field", format!("{sizes:?}"), remedy));
         }
-        for (name, t) in [("OdeProblem::t0", self.t0), ("OdeProblem::t1", self.t1)] {
+        for (name, t) in [("Problem::t0", self.t0), ("Problem::t1", self.t1)] {
             if !t.is_finite() {
                 return Err(Error::argument(name, t, "the interval needs finite ends"));
             }
         }
         if self.t0 == self.t1 {
-            return Err(Error::argument("OdeProblem::t1", self.t1, "t1 equals t0: give the interval a length"));
+            return Err(Error::argument("Problem::t1", self.t1, "t1 equals t0: give the interval a length"));
+        }
+        self.diffusion.as_ref().map_or(Ok(()), |diffusion| self.validate_noise(diffusion))
+    }
+
+    fn validate_noise(&self, diffusion: &Diffusion) -> Result<()> {
+        diffusion.network.validate()?;
+        let (sizes, dim) = (diffusion.network.sizes(), self.dim());
+        if sizes.first() != Some(&dim) || sizes.last() != Some(&dim) {
+            let remedy = format!("noise is diagonal: give it {dim} inputs and {dim} outputs, as the drift has");
+            return Err(Error::argument("Diffusion::network", format!("{sizes:?}"), remedy));
+        }
+        if self.t1 < self.t0 {
+            return Err(Error::argument("Problem::t1", self.t1, "noise knows one direction of time: put t1 after t0"));
+        }
+        // Steps end on ticks of the interval, which must be told apart as `f64`.
+        let resolvable = (self.t1 - self.t0) * 2f64.powi(20);
+        if self.t0.abs().max(self.t1.abs()) > resolvable {
+            let remedy = "the interval is too short for times so far from 0: measure time from its start";
+            return Err(Error::argument("Problem::t0", self.t0, remedy));
         }
         Ok(())
     }
@@ -191,7 +270,7 @@ pub enum SaveAt {
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SolverOptions {
-    /// The Runge-Kutta method.
+    /// The method.
     pub method: Method,
     /// How steps are chosen.
     pub step_control: StepControl,
@@ -222,7 +301,15 @@ impl Default for SolverOptions {
 }
 
 impl SolverOptions {
-    /// Sets the Runge-Kutta method.
+    /// Defaults for stochastic differential equations: [`Method::Sosri`] with [`Controller::SDE`], within `tolerances`.
+    #[must_use]
+    pub fn sde(tolerances: Tolerances) -> Self {
+        let step_control =
+            StepControl::Adaptive { tolerances, controller: Controller::SDE, initial_step: InitialStep::Automatic };
+        Self { method: Method::Sosri, step_control, ..Self::default() }
+    }
+
+    /// Sets the method.
     #[must_use]
     pub fn method(mut self, method: Method) -> Self {
         self.method = method;
@@ -281,13 +368,18 @@ impl SolverOptions {
     ///
     /// # Errors
     /// [`Error::Argument`] naming what does not fit.
-    pub fn validate<R: Real>(&self, problem: &OdeProblem) -> Result<()> {
+    pub fn validate<R: Real>(&self, problem: &Problem) -> Result<()> {
         problem.validate()?;
         let tableau = self.method.tableau();
+        tableau_supports(tableau, problem)?;
+        self.adjoint.validate(self.method)?;
         match self.step_control {
             StepControl::Adaptive { tolerances, controller, initial_step } => {
                 if tableau.b_error.is_none() {
-                    let remedy = "it has no error estimate: use fixed steps, or heun, bosh3, dopri5 or tsit5";
+                    let remedy = match tableau.noise {
+                        None => "it has no error estimate: use fixed steps, or heun, bosh3, dopri5 or tsit5",
+                        Some(_) => "it has no error estimate: use fixed steps, or a method that has one, as sosri",
+                    };
                     return Err(Error::argument("SolverOptions::method", tableau.name, remedy));
                 }
                 tolerances.validate::<R>()?;
@@ -306,14 +398,14 @@ impl SolverOptions {
         if self.max_steps == 0 {
             return Err(Error::argument("SolverOptions::max_steps", 0, "allow at least one step"));
         }
-        let Adjoint::Discrete { checkpoints } = self.adjoint;
-        if checkpoints.stride() == 0 {
-            return Err(Error::argument("Checkpoints::Stride", 0, "keep every n-th state, n at least 1"));
+        if problem.diffusion.is_some() && self.save_at == SaveAt::Dense {
+            let remedy = "a path has no smooth interpolant: save at times or at steps";
+            return Err(Error::argument("SolverOptions::save_at", "Dense", remedy));
         }
         self.validate_times(problem)
     }
 
-    fn validate_times(&self, problem: &OdeProblem) -> Result<()> {
+    fn validate_times(&self, problem: &Problem) -> Result<()> {
         let SaveAt::Times(times) = &self.save_at else { return Ok(()) };
         if times.is_empty() {
             return Err(Error::argument("SaveAt::Times", "[]", "give at least one time, or save at the end"));

@@ -74,6 +74,9 @@ pub trait Real:
     fn ln_1p_unit(self) -> Self;
     /// Hyperbolic tangent.
     fn tanh(self) -> Self;
+    /// Two independent standard normal numbers from two random words: `r cos phi` and `r sin phi` with
+    /// `r = sqrt(-2 ln ((radius + 1/2) / 2^32))` and `phi = 2 pi angle / 2^32` (G. E. P. Box, M. E. Muller, 1958).
+    fn normal_pair(radius: u32, angle: u32) -> [Self; 2];
 }
 
 macro_rules! shared {
@@ -143,6 +146,10 @@ impl Real for f32 {
     fn tanh(self) -> Self {
         elementary::tanh(self)
     }
+    #[inline(always)]
+    fn normal_pair(radius: u32, angle: u32) -> [Self; 2] {
+        elementary::normal_pair(radius, angle)
+    }
 }
 
 impl Real for f64 {
@@ -175,5 +182,17 @@ impl Real for f64 {
     #[inline(always)]
     fn tanh(self) -> Self {
         Self::tanh(self)
+    }
+    fn normal_pair(radius: u32, angle: u32) -> [Self; 2] {
+        const UNIT: f64 = 1.0 / 4_294_967_296.0;
+        // From the nearer end of (0, 1), so that radii near 0 keep their precision.
+        let log = if radius < 1 << 31 {
+            ((f64::from(radius) + 0.5) * UNIT).ln()
+        } else {
+            (-(f64::from(!radius) + 0.5) * UNIT).ln_1p()
+        };
+        let (sin, cos) = (std::f64::consts::TAU * UNIT * f64::from(angle)).sin_cos();
+        let r = (-2.0 * log).sqrt();
+        [r * cos, r * sin]
     }
 }

@@ -1,16 +1,19 @@
-//! Explicit Runge-Kutta methods: Butcher tableaus with embedded error weights and interpolants.
+//! Explicit Runge-Kutta methods: Butcher tableaus with embedded error weights and interpolants. What a stochastic method
+//! does with the noise is in [`noise_tableau`](super::NoiseTableau).
 //!
 //! Each coefficient stands here once, as `f64`. `tests/tableau.rs` proves them: rooted-tree order conditions of
 //! `b`, of the embedded weights and of the interpolant at every θ.
 
 use serde::{Deserialize, Serialize};
 
+use super::noise_tableau::{self, NoiseTableau};
+
 /// The largest number of stages of any method here.
 pub const MAX_STAGES: usize = 7;
 
-/// An explicit Runge-Kutta method.
+/// An explicit Runge-Kutta method, of an ordinary or a stochastic differential equation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Method {
     /// Forward Euler, order 1. No error estimate: fixed steps only.
     Euler,
@@ -25,13 +28,35 @@ pub enum Method {
     /// Tsitouras, 5(4), FSAL: the default, as in the papers this library follows.
     #[default]
     Tsit5,
+    /// Itô: Euler and Maruyama, strong order 1/2. No error estimate: fixed steps only.
+    EulerMaruyama,
+    /// Itô: Milstein's method without derivatives, strong order 1. No error estimate: fixed steps only.
+    Milstein,
+    /// Stratonovich: Heun's method, strong order 1, with Euler embedded.
+    StratonovichHeun,
+    /// Stratonovich: the algebraically reversible Heun method, one evaluation of each network a step.
+    ReversibleHeun,
+    /// Itô: Rößler's SRIW1, strong order 3/2, with an error estimate.
+    Sriw1,
+    /// Itô: Rackauckas and Nie's SOSRI, strong order 3/2 with a large region of stability and an error estimate: the
+    /// default for stochastic problems, as in the papers.
+    Sosri,
 }
 
 impl Method {
-    /// Every method, in order of cost.
-    pub const ALL: [Self; 6] = [Self::Euler, Self::Heun, Self::Bosh3, Self::Rk4, Self::Dopri5, Self::Tsit5];
+    /// Every method for ordinary differential equations, in order of cost.
+    pub const ODE: [Self; 6] = [Self::Euler, Self::Heun, Self::Bosh3, Self::Rk4, Self::Dopri5, Self::Tsit5];
 
-    /// The method's coefficients.
+    /// Every method for stochastic differential equations.
+    pub const SDE: [Self; 6] =
+        [Self::EulerMaruyama, Self::Milstein, Self::StratonovichHeun, Self::ReversibleHeun, Self::Sriw1, Self::Sosri];
+
+    /// Every method.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::ODE.into_iter().chain(Self::SDE)
+    }
+
+    /// The method's coefficients; of a stochastic method those of its drift, which without noise are a Runge-Kutta method.
     #[must_use]
     pub const fn tableau(self) -> &'static Tableau {
         match self {
@@ -41,6 +66,12 @@ impl Method {
             Self::Rk4 => &RK4,
             Self::Dopri5 => &DOPRI5,
             Self::Tsit5 => &TSIT5,
+            Self::EulerMaruyama => &noise_tableau::EULER_MARUYAMA,
+            Self::Milstein => &noise_tableau::MILSTEIN,
+            Self::StratonovichHeun => &noise_tableau::HEUN,
+            Self::ReversibleHeun => &noise_tableau::REVERSIBLE_HEUN,
+            Self::Sriw1 => &noise_tableau::SRIW1,
+            Self::Sosri => &noise_tableau::SOSRI,
         }
     }
 }
@@ -76,6 +107,8 @@ pub struct Tableau {
     /// Size of the method's stability region along the negative real axis, where its last two stages share their
     /// node and so estimate the stiffness (Hairer & Wanner, IV.2).
     pub stability_size: Option<f64>,
+    /// What the method does with noise, if it is a stochastic one.
+    pub noise: Option<&'static NoiseTableau>,
 }
 
 impl Tableau {
@@ -92,10 +125,11 @@ impl Tableau {
         s > 1 && self.c[s - 1] == 1.0 && self.b[s - 1] == 0.0 && self.a[s - 1] == &self.b[..s - 1]
     }
 
-    /// The power `q` of the step size in the error estimate, `E ~ h^q`: one more than the lower order of the pair.
+    /// The power `q` of the step size in the error estimate, `E ~ h^q`: one more than the lower order of the pair. Of a
+    /// stochastic method, the one that its controller takes.
     #[must_use]
-    pub const fn error_power(&self) -> usize {
-        self.embedded_order + 1
+    pub fn error_power(&self) -> f64 {
+        self.noise.map_or(self.embedded_order as f64 + 1.0, |noise| noise.error_power)
     }
 
     /// Weights of the interpolant at `theta` in `[0, 1]`; entries past the last stage are zero.
@@ -120,6 +154,7 @@ static EULER: Tableau = Tableau {
     interpolant: &[[1.0, 0.0, 0.0, 0.0]],
     interpolant_order: 1,
     stability_size: None,
+    noise: None,
 };
 
 // Heun 1900. The interpolant is the parabola through y with slopes k1 at 0 and y+ at 1: no further evaluation.
@@ -134,6 +169,7 @@ static HEUN: Tableau = Tableau {
     interpolant: &[[1.0, -0.5, 0.0, 0.0], [0.0, 0.5, 0.0, 0.0]],
     interpolant_order: 2,
     stability_size: None,
+    noise: None,
 };
 
 // Bogacki & Shampine, Appl. Math. Lett. 2 (1989). The interpolant is the cubic Hermite polynomial.
@@ -153,6 +189,7 @@ static BOSH3: Tableau = Tableau {
     ],
     interpolant_order: 3,
     stability_size: None,
+    noise: None,
 };
 
 // Kutta 1901. The interpolant is the third-order one of Hairer, Nørsett & Wanner, II.6.
@@ -172,6 +209,7 @@ static RK4: Tableau = Tableau {
     ],
     interpolant_order: 3,
     stability_size: None,
+    noise: None,
 };
 
 // Dormand & Prince, J. Comput. Appl. Math. 6 (1980); interpolant of Hairer, Nørsett & Wanner, II.6 (DOPRI5).
@@ -210,6 +248,7 @@ static DOPRI5: Tableau = Tableau {
     ],
     interpolant_order: 4,
     stability_size: Some(3.3066),
+    noise: None,
 };
 
 // Tsitouras, Comput. Math. Appl. 62 (2011), coefficients and free fourth-order interpolant.
@@ -269,6 +308,7 @@ static TSIT5: Tableau = Tableau {
     ],
     interpolant_order: 4,
     stability_size: Some(3.5068),
+    noise: None,
 };
 
 /// Cubic Hermite weights of a stage with weight `b`: its share of the end value, of the first and of the last slope.

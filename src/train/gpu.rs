@@ -30,11 +30,11 @@ const EVALUATION: Purpose = Purpose { backward: false, penalty: None };
 /// Solve, loss, penalty, adjoint and update are one submission; the host reads 80 bytes back once a step.
 ///
 /// ```no_run
-/// use fewsteps::{Batch, Gpu, GpuTrainer, Local, Loss, Mlp, NeuralOde, OdeProblem, Pick, SolverOptions, Target};
+/// use fewsteps::{Batch, Gpu, GpuTrainer, Local, Loss, Mlp, NeuralDe, Problem, Pick, SolverOptions, Target};
 /// use fewsteps::TrainerConfig;
 /// # fn main() -> fewsteps::Result<()> {
 /// let gpu = Gpu::open(&Pick::Any)?;
-/// let model = NeuralOde::new(OdeProblem::new(Mlp::new([2, 16, 2]), 0.0, 1.0), SolverOptions::default());
+/// let model = NeuralDe::new(Problem::ode(Mlp::new([2, 16, 2]), 0.0, 1.0), SolverOptions::default());
 /// let config = TrainerConfig::new(model, Loss::Mse).regularizer(Local::unbiased().coefficient(0.01));
 /// let mut trainer = GpuTrainer::new(&gpu, config)?;
 /// let batch = Batch { inputs: &[1.0, 0.0, 0.0, 1.0], target: Target::States(&[0.0, 1.0, 1.0, 0.0]) };

@@ -1,17 +1,17 @@
-//! [`NeuralOde`]: a linear encoder, a vector field and a linear head, with one flat parameter vector.
+//! [`NeuralDe`]: a linear encoder, a vector field and a linear head, with one flat parameter vector.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::spec::{Initialization, Layer, OdeProblem, Purpose, Random, Real, SaveAt, SolverOptions};
+use crate::spec::{Initialization, Layer, Problem, Purpose, Random, Real, SaveAt, SolverOptions};
 
 /// `x -> encoder -> y0 -> ODE -> y(t) -> head -> output`; encoder and head are optional linear layers.
 ///
 /// Parameters are one flat vector: the encoder's block, the field's, the head's, each as [`Layer`] describes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct NeuralOde {
+pub struct NeuralDe {
     /// The vector field and the interval.
-    pub problem: OdeProblem,
+    pub problem: Problem,
     /// How it is solved.
     pub options: SolverOptions,
     /// Width of the input that a linear layer maps to the initial state; without, the input is the initial state.
@@ -20,10 +20,10 @@ pub struct NeuralOde {
     pub head: Option<usize>,
 }
 
-impl NeuralOde {
+impl NeuralDe {
     /// The ODE alone: inputs are initial states, outputs are saved states.
     #[must_use]
-    pub const fn new(problem: OdeProblem, options: SolverOptions) -> Self {
+    pub const fn new(problem: Problem, options: SolverOptions) -> Self {
         Self { problem, options, encoder: None, head: None }
     }
 
@@ -118,7 +118,7 @@ impl NeuralOde {
     /// [`Error::Argument`] naming what does not fit.
     pub fn validate<R: Real>(&self) -> Result<()> {
         self.options.validate::<R>(&self.problem)?;
-        for (name, width) in [("NeuralOde::encoder", self.encoder), ("NeuralOde::head", self.head)] {
+        for (name, width) in [("NeuralDe::encoder", self.encoder), ("NeuralDe::head", self.head)] {
             if width == Some(0) {
                 return Err(Error::argument(name, 0, "a layer is at least one number wide"));
             }

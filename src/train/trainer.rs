@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::checkpoint;
 use super::loss::Task;
-use super::{Loss, NeuralOde, Target};
+use super::{Loss, NeuralDe, Target};
 use crate::cpu::{Cpu, DenseLayer, Draws, Engine, Scalar, check_finite};
 use crate::error::{Error, Result, Status};
 use crate::spec::{Optimizer, OptimizerState, PenaltyStep, Regularizer};
@@ -28,7 +28,7 @@ pub enum FailurePolicy {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainerConfig {
     /// The model.
-    pub model: NeuralOde,
+    pub model: NeuralDe,
     /// What is minimised.
     pub loss: Loss,
     /// How.
@@ -44,7 +44,7 @@ pub struct TrainerConfig {
 impl TrainerConfig {
     /// Adam with learning rate 1e-3, no regularizer, seed 0, failures abort.
     #[must_use]
-    pub fn new(model: NeuralOde, loss: Loss) -> Self {
+    pub fn new(model: NeuralDe, loss: Loss) -> Self {
         Self {
             model,
             loss,
@@ -153,9 +153,9 @@ pub struct Evaluation {
 /// Trains a model on the native engine.
 ///
 /// ```
-/// use fewsteps::{Batch, Cpu, Local, Loss, Mlp, NeuralOde, OdeProblem, SolverOptions, Target, Trainer, TrainerConfig};
+/// use fewsteps::{Batch, Cpu, Local, Loss, Mlp, NeuralDe, Problem, SolverOptions, Target, Trainer, TrainerConfig};
 /// # fn main() -> fewsteps::Result<()> {
-/// let model = NeuralOde::new(OdeProblem::new(Mlp::new([2, 16, 2]), 0.0, 1.0), SolverOptions::default());
+/// let model = NeuralDe::new(Problem::ode(Mlp::new([2, 16, 2]), 0.0, 1.0), SolverOptions::default());
 /// let config = TrainerConfig::new(model, Loss::Mse).regularizer(Local::unbiased().coefficient(0.01));
 /// let mut trainer = Trainer::<f32>::new(&Cpu::new()?, config)?;
 /// let batch = Batch { inputs: &[1.0, 0.0, 0.0, 1.0], target: Target::States(&[0.0, 1.0, 1.0, 0.0]) };

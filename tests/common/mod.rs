@@ -12,8 +12,8 @@ pub(crate) use oracle::{Dual, Number, Step, System, gradient, penalty, state_at}
 pub(crate) use zoo::{Known, linear, zoo};
 
 use fewsteps::{
-    Controller, Cpu, InitialStep, Layout, Method, OdeProblem, Purpose, Random, Real, SavedTimes, Scalar, Solution,
-    Solver, SolverOptions, StepControl, Tolerances,
+    Controller, Cpu, InitialStep, Layout, Method, Problem, Purpose, Random, Real, SavedTimes, Scalar, Solution, Solver,
+    SolverOptions, StepControl, Tolerances,
 };
 
 /// Both layouts.
@@ -28,7 +28,7 @@ pub(crate) fn cpu(threads: usize) -> Cpu {
 }
 
 /// A solver on one thread.
-pub(crate) fn solver<R: Scalar>(problem: &OdeProblem, options: &SolverOptions) -> Solver<R> {
+pub(crate) fn solver<R: Scalar>(problem: &Problem, options: &SolverOptions) -> Solver<R> {
     Solver::new(&cpu(1), problem, options).expect("a valid problem")
 }
 

@@ -1,6 +1,6 @@
 //! Problems with known solutions, as networks of one layer.
 
-use fewsteps::{InputMap, Mlp, OdeProblem, TimeInput};
+use fewsteps::{InputMap, Mlp, Problem, TimeInput};
 
 /// From a time and the state there to the state at another time.
 type Flow = Box<dyn Fn(f64, &[f64], f64) -> Vec<f64>>;
@@ -8,7 +8,7 @@ type Flow = Box<dyn Fn(f64, &[f64], f64) -> Vec<f64>>;
 /// A problem with its solution.
 pub(crate) struct Known {
     pub(crate) name: &'static str,
-    pub(crate) problem: OdeProblem,
+    pub(crate) problem: Problem,
     pub(crate) theta: Vec<f64>,
     pub(crate) y0: Vec<f64>,
     /// The state at the second time of the solution that passes through the given state at the first.
@@ -28,14 +28,14 @@ impl Known {
 
     /// The same problem from its end to its start.
     pub(crate) fn backwards(self) -> Self {
-        let OdeProblem { field, t0, t1 } = self.problem;
+        let Problem { field, t0, t1, .. } = self.problem;
         let y0 = (self.flow)(t0, &self.y0, t1);
-        Self { problem: OdeProblem::new(field, t1, t0), y0, ..self }
+        Self { problem: Problem::ode(field, t1, t0), y0, ..self }
     }
 
     /// How much the problem amplifies a small error of its initial state.
     pub(crate) fn growth(&self) -> f64 {
-        let OdeProblem { t0, t1, .. } = self.problem;
+        let Problem { t0, t1, .. } = self.problem;
         let end = (self.flow)(t0, &self.y0, t1);
         let size = self.y0.iter().fold(0f64, |m, y| m.max(y.abs()));
         (0..self.y0.len())
@@ -83,7 +83,7 @@ pub(crate) fn linear(name: &'static str, a: Vec<Vec<f64>>, t1: f64, y0: Vec<f64>
         let scaled: Vec<Vec<f64>> = a.iter().map(|row| row.iter().map(|x| x * (to - from)).collect()).collect();
         exponential(&scaled).iter().map(|row| row.iter().zip(y).map(|(e, y)| e * y).sum()).collect()
     };
-    Known { name, problem: OdeProblem::new(Mlp::new([n, n]), 0.0, t1), theta, y0, flow: Box::new(flow) }
+    Known { name, problem: Problem::ode(Mlp::new([n, n]), 0.0, t1), theta, y0, flow: Box::new(flow) }
 }
 
 /// A square matrix from its entries.
@@ -99,7 +99,7 @@ fn forced() -> Known {
         move |from: f64, y: &[f64], to: f64| vec![particular(to) + (y[0] - particular(from)) * (a * (to - from)).exp()];
     Known {
         name: "forced",
-        problem: OdeProblem::new(Mlp::new([1, 1]).time_input(TimeInput::First), 0.5, 3.0),
+        problem: Problem::ode(Mlp::new([1, 1]).time_input(TimeInput::First), 0.5, 3.0),
         theta: vec![a, b, c],
         y0: vec![2.0],
         flow: Box::new(flow),
@@ -114,7 +114,7 @@ fn cubic() -> Known {
     };
     Known {
         name: "cubic",
-        problem: OdeProblem::new(Mlp::new([2, 2]).input_map(InputMap::Cube), 0.0, 3.0),
+        problem: Problem::ode(Mlp::new([2, 2]).input_map(InputMap::Cube), 0.0, 3.0),
         theta: vec![speeds[0], 0.0, 0.0, speeds[1], 0.0, 0.0],
         y0: vec![1.0, 0.8],
         flow: Box::new(flow),

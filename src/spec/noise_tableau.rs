@@ -1,0 +1,298 @@
+//! Stochastic Runge-Kutta methods for diagonal noise: what they do with the noise, and the drift's tableau of each.
+//!
+//! All have A. Rößler's form (SIAM J. Numer. Anal. 48(3), 2010, SRI schemes), a stage of drift `f_i` and of diffusion
+//! `g_i` at states of their own:
+//!
+//! ```text
+//! H0_i = y + h sum_j a0_ij f_j + s0 sum_j b0_ij g_j      f_i = f(t + c0_i h, H0_i)
+//! H1_i = y + h sum_j a1_ij f_j + s1 sum_j b1_ij g_j      g_i = g(t + c1_i h, H1_i)
+//! y+   = y + h sum_i alpha_i f_i + sum_i (beta1_i dW + beta2_i chi1 + beta3_i chi2 + beta4_i chi3) g_i
+//! ```
+//!
+//! with `chi1 = (dW^2 - h) / (2 sqrt h)`, `chi2 = (dW + dZ / sqrt 3) / 2`, `chi3 = (dW^3 - 3 dW h) / (6 h)`: the iterated
+//! integrals `I_11 / sqrt h`, `I_10 / h` and `I_111 / h` of diagonal noise. `tests/noise_tableau.rs` proves the
+//! coefficients by Rößler's conditions.
+
+use serde::{Deserialize, Serialize};
+
+use super::Problem;
+use super::tableau::Tableau;
+use crate::error::{Error, Result};
+
+/// How a stochastic integral is meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Calculus {
+    /// The integrand before the step, the default.
+    #[default]
+    Ito,
+    /// The mean of the integrand before and after the step, which follows the chain rule.
+    Stratonovich,
+}
+
+impl std::fmt::Display for Calculus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Ito => "ito",
+            Self::Stratonovich => "stratonovich",
+        })
+    }
+}
+
+/// What a stage's diffusion terms are multiplied by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoiseScale {
+    /// The increment `dW`.
+    Increment,
+    /// `chi2`, the mean of the path over the step against its start.
+    Mean,
+    /// `sqrt h`.
+    Root,
+}
+
+/// What a stochastic method does with noise, in the notation of the [module's](self) formulas. The rest, `a0`, `c0`,
+/// `alpha`, is in the [`Tableau`] that this belongs to.
+#[derive(Debug)]
+pub struct NoiseTableau {
+    /// The calculus that the method converges in.
+    pub calculus: Calculus,
+    /// Strong order, for noise whose `g_i` depends on `y_i` alone.
+    pub strong_order: f64,
+    /// Weak order, likewise.
+    pub weak_order: f64,
+    /// The power of the step size that the controller and the step-count measure assume of the error estimate.
+    pub error_power: f64,
+    /// Nodes `c1` of the diffusion stages.
+    pub c: &'static [f64],
+    /// Rows of `b0`: diffusion terms of the drift stages' states, and their scale `s0`.
+    pub drift_b: &'static [&'static [f64]],
+    /// The scale `s0`.
+    pub drift_scale: NoiseScale,
+    /// Rows of `a1`: drift terms of the diffusion stages' states.
+    pub a: &'static [&'static [f64]],
+    /// Rows of `b1`: diffusion terms of the diffusion stages' states.
+    pub b: &'static [&'static [f64]],
+    /// The scale `s1`.
+    pub scale: NoiseScale,
+    /// `beta1` to `beta4`, one number a diffusion stage.
+    pub weights: [&'static [f64]; 4],
+    /// The same for the error estimate, if there is one.
+    pub error: [&'static [f64]; 4],
+    /// Whether the method carries a second state, from which it steps on and by which it can be undone.
+    pub reversible: bool,
+}
+
+impl NoiseTableau {
+    /// Number of diffusion stages.
+    #[must_use]
+    pub const fn stages(&self) -> usize {
+        self.c.len()
+    }
+
+    /// Whether drift and diffusion of a stage are taken at the same state and time.
+    #[must_use]
+    pub fn shares_states(&self, drift: &Tableau) -> bool {
+        let rows = |rows: &[&[f64]]| rows.concat();
+        self.c == drift.c
+            && rows(self.a) == rows(drift.a)
+            && rows(self.b) == rows(self.drift_b)
+            && (self.scale == self.drift_scale || self.stages() == 1)
+    }
+}
+
+/// Checks that a method is made for a problem: noise or none, and its calculus.
+pub(crate) fn tableau_supports(tableau: &Tableau, problem: &Problem) -> Result<()> {
+    let refuse = |remedy: &str| Err(Error::argument("SolverOptions::method", tableau.name, remedy));
+    match (tableau.noise, &problem.diffusion) {
+        (None, None) => Ok(()),
+        (Some(_), None) => refuse("it is for problems with noise: use tsit5, or give the problem a diffusion"),
+        (None, Some(_)) => refuse(
+            "it knows no noise: use euler-maruyama, milstein, sriw1 or sosri (Itô), heun-stratonovich or reversible-heun",
+        ),
+        (Some(noise), Some(diffusion)) if noise.calculus != diffusion.calculus => refuse(match diffusion.calculus {
+            Calculus::Ito => "it converges to Stratonovich's integral: use euler-maruyama, milstein, sriw1 or sosri",
+            Calculus::Stratonovich => "it converges to Itô's integral: use heun-stratonovich or reversible-heun",
+        }),
+        _ => Ok(()),
+    }
+}
+
+const NONE: [&[f64]; 4] = [&[], &[], &[], &[]];
+
+/// A drift's tableau, without an interpolant of its own: states between steps lie on the chord.
+const fn drift(
+    name: &'static str,
+    order: usize,
+    c: &'static [f64],
+    a: &'static [&'static [f64]],
+    b: &'static [f64],
+    b_error: Option<&'static [f64]>,
+    noise: &'static NoiseTableau,
+) -> Tableau {
+    Tableau {
+        name,
+        order,
+        embedded_order: 0,
+        c,
+        a,
+        b,
+        b_error,
+        interpolant: &[],
+        interpolant_order: 1,
+        stability_size: None,
+        noise: Some(noise),
+    }
+}
+
+// G. Maruyama 1955.
+pub(super) static EULER_MARUYAMA: Tableau =
+    drift("euler-maruyama", 1, &[0.0], &[&[]], &[1.0], None, &EULER_MARUYAMA_NOISE);
+
+static EULER_MARUYAMA_NOISE: NoiseTableau = NoiseTableau {
+    calculus: Calculus::Ito,
+    strong_order: 0.5,
+    weak_order: 1.0,
+    error_power: 1.0,
+    c: &[0.0],
+    drift_b: &[&[]],
+    drift_scale: NoiseScale::Root,
+    a: &[&[]],
+    b: &[&[]],
+    scale: NoiseScale::Root,
+    weights: [&[1.0], &[], &[], &[]],
+    error: NONE,
+    reversible: false,
+};
+
+// G. N. Milstein 1974, with the derivative of g along itself as a difference (Kloeden & Platen 1992, 11.1.3): it needs
+// no second derivatives in a gradient.
+pub(super) static MILSTEIN: Tableau = drift("milstein", 1, &[0.0], &[&[]], &[1.0], None, &MILSTEIN_NOISE);
+
+static MILSTEIN_NOISE: NoiseTableau = NoiseTableau {
+    strong_order: 1.0,
+    c: &[0.0, 1.0],
+    drift_b: &[&[]],
+    a: &[&[], &[1.0]],
+    b: &[&[], &[1.0]],
+    weights: [&[1.0, 0.0], &[-1.0, 1.0], &[], &[]],
+    ..EULER_MARUYAMA_NOISE
+};
+
+// The trapezoidal rule with an Euler predictor (W. Rümelin 1982); the predictor is the embedded solution, so that the
+// estimate holds the difference between the two calculi, of order h, too.
+pub(super) static HEUN: Tableau =
+    drift("heun-stratonovich", 2, &[0.0, 1.0], &[&[], &[1.0]], &[0.5, 0.5], Some(&[-0.5, 0.5]), &HEUN_NOISE);
+
+static HEUN_NOISE: NoiseTableau = NoiseTableau {
+    calculus: Calculus::Stratonovich,
+    strong_order: 1.0,
+    weak_order: 1.0,
+    error_power: 1.0,
+    c: &[0.0, 1.0],
+    drift_b: &[&[], &[1.0]],
+    drift_scale: NoiseScale::Increment,
+    a: &[&[], &[1.0]],
+    b: &[&[], &[1.0]],
+    scale: NoiseScale::Increment,
+    weights: [&[0.5, 0.5], &[], &[], &[]],
+    error: [&[-0.5, 0.5], &[], &[], &[]],
+    reversible: false,
+};
+
+// P. Kidger, J. Foster, X. Li, T. Lyons, NeurIPS 2021: with a second state z, z0 = y0,
+// z+ = 2 y - z + f(z) h + g(z) dW and y+ = y + (f(z) + f(z+)) h / 2 + (g(z) + g(z+)) dW / 2.
+pub(super) static REVERSIBLE_HEUN: Tableau =
+    drift("reversible-heun", 2, &[0.0, 1.0], &[&[], &[1.0]], &[0.5, 0.5], Some(&[-0.5, 0.5]), &REVERSIBLE_HEUN_NOISE);
+
+static REVERSIBLE_HEUN_NOISE: NoiseTableau = NoiseTableau { strong_order: 0.5, reversible: true, ..HEUN_NOISE };
+
+// A. Rößler 2010, table 6.3. Its third drift stage lies at the start, so that f_3 = f_1: written with two drift stages.
+// The estimate's drift part is h (f_1 + f_2) / 6 (C. Rackauckas, Q. Nie, DCDS-B 22(7), 2017).
+pub(super) static SRIW1: Tableau = drift(
+    "sriw1",
+    2,
+    &[0.0, 0.75],
+    &[&[], &[0.75]],
+    &[1.0 / 3.0, 2.0 / 3.0],
+    Some(&[1.0 / 6.0, 1.0 / 6.0]),
+    &SRIW1_NOISE,
+);
+
+static SRIW1_NOISE: NoiseTableau = NoiseTableau {
+    calculus: Calculus::Ito,
+    strong_order: 1.5,
+    weak_order: 2.0,
+    error_power: 1.5,
+    c: &[0.0, 0.25, 1.0, 0.25],
+    drift_b: &[&[], &[1.5]],
+    drift_scale: NoiseScale::Mean,
+    a: &[&[], &[0.25], &[1.0], &[0.25]],
+    b: &[&[], &[0.5], &[-1.0], &[-5.0, 3.0, 0.5]],
+    scale: NoiseScale::Root,
+    weights: [
+        &[-1.0, 4.0 / 3.0, 2.0 / 3.0, 0.0],
+        &[-1.0, 4.0 / 3.0, -1.0 / 3.0, 0.0],
+        &[2.0, -4.0 / 3.0, -2.0 / 3.0, 0.0],
+        &[-2.0, 5.0 / 3.0, -2.0 / 3.0, 1.0],
+    ],
+    error: [&[], &[], &[2.0, -4.0 / 3.0, -2.0 / 3.0, 0.0], &[-2.0, 5.0 / 3.0, -2.0 / 3.0, 1.0]],
+    reversible: false,
+};
+
+// C. Rackauckas, Q. Nie, Stability-optimized high order methods and stiffness detection for pathwise stiff stochastic
+// differential equations, 2018; digits as in `StochasticDiffEq.jl`. The estimate's drift part is h sum f_i.
+pub(super) static SOSRI: Tableau = drift(
+    "sosri",
+    2,
+    &[0.0, -0.041_992_244_213_164_68, 0.789_840_546_617_033_3, 3.750_401_017_156_282_3],
+    &[
+        &[],
+        &[-0.041_992_244_213_164_68],
+        &[2.842_612_915_017_106, -2.052_772_368_400_072_7],
+        &[4.338_237_071_435_815, -2.889_593_613_743_979_3, 2.301_757_559_464_446_6],
+    ],
+    &[1.140_099_274_172_029, -0.640_133_425_574_345_6, 0.473_629_653_277_255_9, 0.026_404_498_125_060_714],
+    Some(&[1.0, 1.0, 1.0, 1.0]),
+    &SOSRI_NOISE,
+);
+
+static SOSRI_NOISE: NoiseTableau = NoiseTableau {
+    calculus: Calculus::Ito,
+    strong_order: 1.5,
+    weak_order: 2.0,
+    error_power: 1.5,
+    c: &[0.0, 0.262_042_820_913_304_66, 0.058_798_752_320_017_66, 0.758_661_169_101_175],
+    drift_b: &[
+        &[],
+        &[-0.216_410_935_496_125_28],
+        &[1.533_635_286_367_957_2, 0.260_662_234_926_470_56],
+        &[-1.053_603_755_817_915_9, 1.701_528_472_108_947_2, -0.207_256_857_841_800_17],
+    ],
+    drift_scale: NoiseScale::Mean,
+    a: &[
+        &[],
+        &[0.262_042_820_913_304_66],
+        &[0.209_036_463_835_053_75, -0.150_237_711_515_036_1],
+        &[0.058_365_953_127_469_99, 0.614_944_039_633_237_3, 0.085_351_176_340_467_72],
+    ],
+    b: &[
+        &[],
+        &[-0.511_901_182_762_165_7],
+        &[2.677_673_398_667_13, -4.939_503_132_225_099_5],
+        &[0.155_809_562_382_992_15, 3.236_155_100_662_467_4, -1.422_311_828_335_594_9],
+    ],
+    scale: NoiseScale::Root,
+    weights: [
+        &[-1.845_346_456_510_443_2, 2.688_764_531_100_726, -0.252_386_650_107_132_3, 0.408_968_575_516_849_56],
+        &[0.496_965_814_158_947_8, -0.577_120_286_975_359_2, -0.129_197_024_703_222_17, 0.209_351_497_519_633_6],
+        SOSRI_BETA3,
+        SOSRI_BETA4,
+    ],
+    error: [&[], &[], SOSRI_BETA3, SOSRI_BETA4],
+    reversible: false,
+};
+
+const SOSRI_BETA3: &[f64] =
+    &[2.845_346_456_510_442_5, -2.688_764_531_100_725, 0.252_386_650_107_132_2, -0.408_968_575_516_849_45];
+const SOSRI_BETA4: &[f64] =
+    &[0.115_226_638_754_434_33, -0.578_770_861_477_38, 0.285_785_102_816_388_6, 0.177_759_119_906_557_04];
