@@ -74,7 +74,7 @@ impl GpuTrainer {
         let model = &config.model;
         model.validate::<f32>()?;
         config.optimizer.validate()?;
-        config.regularizer.validate(model.options.method.tableau())?;
+        config.regularizer.validate(&model.options)?;
         let (encoder, head) = (model.encoder_layer(), model.head_layer());
         let widest = encoder.iter().chain(&head).map(|l| l.inputs.max(l.outputs)).max().unwrap_or(0);
         let parameters = model.parameter_count();

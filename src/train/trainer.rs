@@ -187,7 +187,7 @@ impl<R: Scalar> Trainer<R> {
         let model = &config.model;
         model.validate::<R>()?;
         config.optimizer.validate()?;
-        config.regularizer.validate(model.options.method.tableau())?;
+        config.regularizer.validate(&model.options)?;
         let parameters = model.parameter_count();
         Ok(Self {
             engine: Engine::new(cpu.workers(), &model.problem, &model.options, parameters, model.field_offset())?,

@@ -5,10 +5,12 @@
 
 mod gpu;
 mod oracle;
+mod sde;
 mod zoo;
 
 pub(crate) use gpu::gpu;
 pub(crate) use oracle::{Dual, Number, Step, System, gradient, penalty, state_at};
+pub(crate) use sde::{Draws, NoisyStep, Stochastic, draws, tableaus};
 pub(crate) use zoo::{Known, linear, zoo};
 
 use fewsteps::{
