@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use fewsteps::{Layout, Measure, Method, PenaltyGradient, PenaltyStep};
+use fewsteps::{Layout, Measure, Method, PenaltyGradient, PenaltyNoise, PenaltyStep};
 
 use crate::device::DeviceChoice;
 use crate::settings::{Precision, Training};
@@ -108,7 +108,7 @@ pub(crate) struct DataArgs {
     /// What is learnt
     #[arg(long, value_enum, default_value_t = TaskName::Digits)]
     pub(crate) task: TaskName,
-    /// The folder of the IDX files, for mnist and fashion
+    /// The folder of the data: the IDX files for mnist, fashion and mnist-sde, spiral_sde.csv for spiral-sde
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
 }
@@ -118,9 +118,12 @@ pub(crate) struct SolverArgs {
     /// Absolute and relative tolerance of the solver [default: the task's]
     #[arg(long, value_name = "T", allow_hyphen_values = true)]
     pub(crate) tol: Option<f64>,
-    /// Runge-Kutta method
-    #[arg(long, default_value = "tsit5", value_parser = adaptive_method, value_name = "NAME")]
-    pub(crate) method: Method,
+    /// Runge-Kutta method [default: tsit5; for tasks with noise sosri]
+    ///
+    /// Without noise heun, bosh3, dopri5 and tsit5. For spiral-sde and mnist-sde sosri and sriw1, which take the noise in
+    /// the sense of Itô, heun-stratonovich and reversible-heun, which take it in that of Stratonovich.
+    #[arg(long, value_parser = adaptive_method, value_name = "NAME")]
+    pub(crate) method: Option<Method>,
     /// Who shares a step: the batch, or nobody
     #[arg(long, value_enum, default_value_t = LayoutName::Lockstep)]
     pub(crate) layout: LayoutName,
@@ -153,6 +156,9 @@ pub(crate) struct RegularizerArgs {
     /// Size of the penalised step [default: taken]
     #[arg(long, value_enum)]
     pub(crate) penalty_step: Option<PenaltyStepName>,
+    /// Noise of the penalised step, in tasks with noise [default: fresh]
+    #[arg(long, value_enum)]
+    pub(crate) noise: Option<NoiseName>,
     /// What the penalty is differentiated through [default: step]
     #[arg(long, value_enum)]
     pub(crate) gradient: Option<GradientName>,
@@ -193,7 +199,7 @@ pub(crate) struct EvalArgs {
     /// The task, if another than the checkpoint was trained on
     #[arg(long, value_enum)]
     pub(crate) task: Option<TaskName>,
-    /// The folder of the IDX files, for mnist and fashion
+    /// The folder of the data, for the tasks that are read from files
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
     /// Tolerance of the solver, if another than in training
@@ -223,7 +229,7 @@ fn positive(text: &str) -> Result<NonZeroUsize, String> {
 
 /// The methods that estimate their error: the others cannot keep a tolerance.
 fn adaptive_method(name: &str) -> Result<Method, String> {
-    let adaptive = || Method::ODE.into_iter().filter(|m| m.tableau().b_error.is_some());
+    let adaptive = || Method::all().filter(|m| m.tableau().b_error.is_some());
     adaptive().find(|m| m.tableau().name == name).ok_or_else(|| {
         let names: Vec<&str> = adaptive().map(|m| m.tableau().name).collect();
         format!("choose one with an error estimate: {}", names.join(", "))
@@ -280,6 +286,23 @@ impl From<PenaltyStepName> for PenaltyStep {
         match name {
             PenaltyStepName::FreshInitial => Self::FreshInitial,
             PenaltyStepName::Taken => Self::Taken,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NoiseName {
+    /// Increments of its own, as published
+    Fresh,
+    /// Those of the path that the solve follows
+    Path,
+}
+
+impl From<NoiseName> for PenaltyNoise {
+    fn from(name: NoiseName) -> Self {
+        match name {
+            NoiseName::Fresh => Self::Fresh,
+            NoiseName::Path => Self::Path,
         }
     }
 }
