@@ -170,7 +170,7 @@ impl Times {
                 let count = if steps.is_empty() { 0 } else { steps.len() + 1 };
                 for i in 0..count {
                     let state = if i == steps.len() { &tile.y } else { &tile.tape[i] };
-                    ys.extend(state[lane..].iter().step_by(LANES));
+                    ys.extend(state[lane..].iter().step_by(LANES).take(dim));
                 }
             }
         }
