@@ -16,6 +16,7 @@ Examples:
   fewsteps                                   compare the methods on the embedded digits, in minutes
   fewsteps bench --seeds 5 --tol 1e-6        the same with more seeds and a tighter tolerance
   fewsteps bench --task mnist --data DIR     the papers' MNIST model; DIR holds the four IDX files
+  fewsteps bench --task spiral-sde --data DIR  paths with noise; DIR holds spiral_sde.csv
   fewsteps bench --resume                    go on where an interrupted benchmark stopped
   fewsteps train --regularization vanilla    one run, which leaves a checkpoint
   fewsteps eval fewsteps-out/checkpoints/vanilla-seed0.safetensors --tol 1e-4
@@ -86,7 +87,7 @@ pub(crate) struct TrainingArgs {
     /// Training steps, each on one batch [default: the task's]
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) steps: Option<NonZeroUsize>,
-    /// Samples in a batch [default: the task's]
+    /// Samples in a batch; of spiral-sde, paths [default: the task's]
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) batch: Option<NonZeroUsize>,
     /// Learning rate [default: the task's]
@@ -106,9 +107,12 @@ pub(crate) struct TrainingArgs {
 #[derive(Debug, Args)]
 pub(crate) struct DataArgs {
     /// What is learnt
+    ///
+    /// Tasks whose names end in -sde have noise: NFE counts evaluations of the drift, and those of the diffusion are
+    /// counted beside.
     #[arg(long, value_enum, default_value_t = TaskName::Digits)]
     pub(crate) task: TaskName,
-    /// The folder of the data: the IDX files for mnist, fashion and mnist-sde, spiral_sde.csv for spiral-sde
+    /// The folder of the data: the IDX files for mnist, fashion and mnist-sde, a CSV file of moments for spiral-sde
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
 }
@@ -205,7 +209,7 @@ pub(crate) struct EvalArgs {
     /// Tolerance of the solver, if another than in training
     #[arg(long, value_name = "T", allow_hyphen_values = true)]
     pub(crate) tol: Option<f64>,
-    /// Samples in a batch, if others than in training
+    /// Samples in a batch, of spiral-sde paths, if others than in training
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) batch: Option<NonZeroUsize>,
     #[command(flatten)]

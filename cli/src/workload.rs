@@ -519,3 +519,16 @@ fn line(
         peak_memory: crate::machine::peak_memory(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_compared_as_the_peers_do() {
+        // Two times of two paths: means (1, 2) and (0, 0), variances (1, 0) and (4, 1).
+        let states = [0.0, 2.0, 2.0, 2.0, -2.0, 1.0, 2.0, -1.0];
+        let value = sum_of_squares(&states, 2, &[1.0, 2.0, 0.0, 0.5], &[1.0, 0.0, 1.0, 1.0]);
+        assert_eq!(value, 0.25 + 9.0, "one mean is off by a half, one variance by three");
+    }
+}

@@ -578,20 +578,53 @@ fn either_engine_goes_on_from_the_others_checkpoint() {
     }
 }
 
-/// A dump of the peers' first workload with few trajectories and no particular numbers.
-fn dump(folder: &Path) {
-    let write = |name: &str, count: usize, number: &dyn Fn(usize) -> f32| {
-        let bytes: Vec<u8> = (0..count).flat_map(|i| number(i).to_le_bytes()).collect();
-        fs::write(folder.join(format!("W1_{name}.bin")), bytes).expect("written");
-    };
+/// Writes arrays of a dump with no particular numbers.
+fn dump_arrays(folder: &Path, arrays: &[(&str, usize)]) {
     let irregular = |i: usize| (i * 37 % 101) as f32 / 101.0 - 0.5;
-    for (name, count) in [("params_w1", 100), ("params_b1", 50), ("params_w2", 100), ("params_b2", 2)] {
-        write(name, count, &irregular);
+    for (name, count) in arrays {
+        dump_array(folder, name, *count, &irregular);
     }
+}
+
+fn dump_array(folder: &Path, name: &str, count: usize, number: &dyn Fn(usize) -> f32) {
+    let bytes: Vec<u8> = (0..count).flat_map(|i| number(i).to_le_bytes()).collect();
+    fs::write(folder.join(format!("{name}.bin")), bytes).expect("written");
+}
+
+/// A dump of the peers' first workload with few trajectories.
+fn dump(folder: &Path) {
     let (rows, times) = (9, 10);
-    write("data_y0", rows * 2, &irregular);
-    write("data_target", times * rows * 2, &irregular);
-    write("data_ts", times, &|i| 1.5 * i as f32 / (times - 1) as f32);
+    let weights = [("W1_params_w1", 100), ("W1_params_b1", 50), ("W1_params_w2", 100), ("W1_params_b2", 2)];
+    dump_arrays(folder, &weights);
+    dump_arrays(folder, &[("W1_data_y0", rows * 2), ("W1_data_target", times * rows * 2)]);
+    dump_array(folder, "W1_data_ts", times, &|i| 1.5 * i as f32 / (times - 1) as f32);
+}
+
+#[test]
+fn workloads_with_noise_are_timed() {
+    let folder = folder();
+    let (rows, times) = (9, 30);
+    dump_arrays(folder.path(), &[("W3_params_w1", 100), ("W3_params_b1", 50), ("W3_params_w2", 100)]);
+    dump_arrays(folder.path(), &[("W3_params_b2", 2), ("W3_params_wg", 4), ("W3_params_bg", 2)]);
+    dump_arrays(folder.path(), &[("W3_data_y0", rows * 2), ("W3_data_mean", times * 2), ("W3_data_var", times * 2)]);
+    dump_array(folder.path(), "W3_data_ts", times, &|i| i as f32 / (times - 1) as f32);
+    let workload = ["bench-workload", "W3", "--dump", ".", "--steps", "1", "--min-seconds", "0", "--threads", "1"];
+    for (mode, more, method, nfe) in [
+        ("forward", &[][..], "heun-stratonovich/joint/dt=0.01", 200),
+        ("train", &["--method", "sosri", "--reg", "biased"], "sosri/joint/dt=0.01/reg=biased", 400),
+        ("train", &["--stepping", "adaptive"], "heun-stratonovich/joint/tol=0.01", 0),
+    ] {
+        let printed = succeed(folder.path(), &[&workload[..], &["--mode", mode], more].concat());
+        let line: Value = serde_json::from_str(&printed).expect("stdout is JSON");
+        assert_eq!(line["method"], method, "as the peers print it");
+        assert!(line["value"].as_f64() > Some(0.0) && line["ms_median"].is_f64(), "{line}");
+        assert_eq!(line["nfe"], line["nge"], "the same number of evaluations of drift and diffusion");
+        assert!(nfe == 0 || line["nfe"] == nfe, "{nfe} evaluations: {line}");
+        assert_eq!(line["grad_norm"].is_f64(), mode == "train", "{line}");
+    }
+    refuse(folder.path(), &[&workload[..], &["--method", "tsit5"]].concat(), 1, &["--method tsit5", "W3", "sosri"]);
+    let missing = ["bench-workload", "W4", "--dump", "."];
+    refuse(folder.path(), &missing, 1, &["W4_params_wi.bin", "common.py"]);
 }
 
 #[test]
