@@ -47,6 +47,7 @@ macro_rules! modules {
 
 modules! {
     ACTIVATION "activation";
+    BROWNIAN "brownian";
     CLOCK "clock";
     CONTROLLER "controller";
     ELEMENTARY "elementary";
