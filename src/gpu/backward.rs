@@ -188,12 +188,19 @@ impl Engine {
 
     /// Takes the context's step again, to its end on the tape.
     pub(crate) fn plan_retake(&self, planner: &mut Planner<'_>, buffers: &Buffers, context: Context<'_>) {
-        let evaluated = self.tableau.stages() - usize::from(self.tableau.fsal());
-        for stage in 0..evaluated {
+        if self.noise().is_some() {
+            self.plan_increments(planner, buffers, context);
+        }
+        for stage in 0..self.most_stages() - usize::from(self.tableau.fsal()) {
             self.plan_stage(planner, buffers, context, stage, 0);
         }
-        let end = if self.tableau.fsal() { self.tableau.a[evaluated] } else { self.tableau.b };
-        self.plan_combination(planner, buffers, context, end, flag::END, 0);
+        if self.tableau.fsal() {
+            // The last row of `a` is `b`, and does without the last stage.
+            let end = self.tableau.a[self.tableau.stages() - 1];
+            self.plan_combination(planner, buffers, context, end, flag::END, 0);
+        } else {
+            self.plan_end(planner, buffers, context);
+        }
     }
 
     /// Takes the context's step and keeps what its vector-Jacobian product needs; the last stage of an FSAL method only
@@ -205,8 +212,10 @@ impl Engine {
         context: Context<'_>,
         with_last: bool,
     ) {
-        let stages = self.tableau.stages();
-        for stage in 0..stages - usize::from(self.tableau.fsal() && !with_last) {
+        if self.noise().is_some() {
+            self.plan_increments(planner, buffers, context);
+        }
+        for stage in 0..self.most_stages() - usize::from(self.tableau.fsal() && !with_last) {
             self.plan_stage(planner, buffers, context, stage, 0);
         }
     }

@@ -490,3 +490,21 @@ fn cells_are_drawn_directly() {
         assert!(!beyond(error, 4e-6), "cell {}: {w}, {levy}, not {truth:?}", x[4]);
     }
 }
+
+#[test]
+fn fixed_steps_begin_cells() {
+    let Some(gpu) = gpu() else { return };
+    let mut input = Vec::new();
+    for cells in [1u64, 3, 7, 1000, 65_537, (1 << 24) - 1, 1 << 24] {
+        let length = (1 << 63) / cells;
+        for word in words(100) {
+            let cell = u64::from(word) % cells;
+            let ([t, t_low], [d, d_low]) = (halves(cell * length), halves(length));
+            input.push([t, t_low, d, d_low, u32::try_from(cell).expect("few cells")]);
+        }
+    }
+    let body = "y[0] = path_cell(vec2<u32>(x[0], x[1]), vec2<u32>(x[2], x[3]));";
+    for (x, [found]) in input.iter().zip(apply::<5, 1>(&gpu, &["time", "philox", "path"], body, &input)) {
+        assert_eq!(found, x[4], "ticks {:x?}", &x[..4]);
+    }
+}

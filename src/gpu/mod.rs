@@ -20,6 +20,7 @@ mod functions;
 mod fused;
 mod job;
 mod kernel;
+mod noise;
 mod penalty;
 mod plan;
 mod readback;

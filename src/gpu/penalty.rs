@@ -18,6 +18,7 @@ pub(crate) struct Params {
     pub(crate) update: u32,
     pub(crate) coefficient: f32,
     pub(crate) pad: [u32; 2],
+    pub(crate) paths: [u32; 4],
     pub(crate) rates: [f32; 4],
     pub(crate) draws: [[u32; 2]; 64],
 }

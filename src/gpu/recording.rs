@@ -83,6 +83,10 @@ impl GpuSolver {
     pub async fn prepare(&self, batch: usize, attempts: usize) -> Result<SolveRecording> {
         check_counts(batch, attempts)?;
         let solver = &self.engine;
+        if solver.problem.diffusion.is_some() {
+            let remedy = "solves with noise are not recorded for an application yet: use solve or predict";
+            return Err(Error::argument("Problem::diffusion", "in a recording", remedy));
+        }
         if solver.every_step() {
             let remedy = "save at the end or at given times: how many steps there will be is not known ahead";
             return Err(Error::argument("SolverOptions::save_at", format!("{:?}", solver.options.save_at), remedy));

@@ -73,6 +73,10 @@ impl GpuTrainer {
     pub fn new(gpu: &Gpu, config: TrainerConfig) -> Result<Self> {
         let model = &config.model;
         model.validate::<f32>()?;
+        if model.problem.diffusion.is_some() {
+            let remedy = "problems with noise are trained on the native engine yet: use Trainer";
+            return Err(Error::argument("Problem::diffusion", "on a device", remedy));
+        }
         config.optimizer.validate()?;
         config.regularizer.validate(model.options.method.tableau())?;
         let (encoder, head) = (model.encoder_layer(), model.head_layer());
@@ -400,6 +404,7 @@ impl GpuTrainer {
                 update: low(self.updates + ahead),
                 coefficient: 0.0,
                 pad: [0; 2],
+                paths: [0; 4],
                 rates: self.rates(self.updates + ahead),
                 draws: [[0; 2]; 64],
             };

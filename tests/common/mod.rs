@@ -4,10 +4,12 @@
 #![allow(dead_code, unused_imports, reason = "each test crate uses its own part")]
 
 mod gpu;
+mod noise;
 mod oracle;
 mod zoo;
 
 pub(crate) use gpu::gpu;
+pub(crate) use noise::{Adapted, Noisy, NoisyStep, Pair, on_chord};
 pub(crate) use oracle::{Dual, Number, Step, System, gradient, penalty, state_at};
 pub(crate) use zoo::{Known, linear, zoo};
 

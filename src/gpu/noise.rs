@@ -1,0 +1,249 @@
+//! Stochastic steps on the device: increments of the paths, stages of drift and diffusion, and their sums.
+
+use super::buffers::Buffers;
+use super::engine::{Engine, word};
+use super::forward::{Context, norm};
+use super::job::{Job, flag};
+use super::kernel;
+use super::plan::{Planner, flat};
+use crate::spec::{InputMap, Layer, NoiseScale, NoiseTableau};
+
+/// One of the two networks, and where its stages are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Network<'a> {
+    pub(crate) layers: &'a [Layer],
+    /// Inputs of the layers, and derivatives of what they come from.
+    pub(crate) inputs: &'a [wgpu::Buffer],
+    pub(crate) derivatives: &'a [wgpu::Buffer],
+    /// First slot of its stages, and nodes of them.
+    pub(crate) slot: usize,
+    pub(crate) c: &'static [f64],
+    map: InputMap,
+}
+
+impl Network<'_> {
+    /// Says in a job which network it works on.
+    pub(crate) fn mark(&self, job: &mut Job) {
+        job.stages = word(self.c.len());
+        job.flags &= !flag::CUBE;
+        if self.map == InputMap::Cube {
+            job.flags |= flag::CUBE;
+        }
+    }
+}
+
+/// Weights of a sum of stages: a number a drift stage, and of each diffusion stage one by `dW`, `chi1` to `chi3` and the
+/// root of `h`.
+#[derive(Clone, Copy, Debug, Default)]
+struct Weights<'a> {
+    drift: &'a [f64],
+    noise: [&'a [f64]; 5],
+}
+
+impl<'a> Weights<'a> {
+    /// Those of a stage's state.
+    fn of_stage(drift: &'a [f64], noise: &'a [f64], scale: NoiseScale) -> Self {
+        let mut all = Self { drift, ..Self::default() };
+        all.noise[place(scale)] = noise;
+        all
+    }
+
+    /// Those of a step's end, or of its error.
+    const fn of_step(drift: &'a [f64], [w, chi1, chi2, chi3]: [&'a [f64]; 4]) -> Self {
+        Self { drift, noise: [w, chi1, chi2, chi3, &[]] }
+    }
+
+    fn fill(&self, job: &mut Job) {
+        let rows = [self.drift].into_iter().chain(self.noise);
+        for (row, weights) in rows.enumerate() {
+            let numbers = Job::coefficients(weights.iter().copied());
+            let target = if row < 3 { &mut job.a } else { &mut job.b };
+            target[4 * (row % 3)..][..4].copy_from_slice(&numbers[..4]);
+        }
+        let noise = self.noise.iter().map(|weights| weights.len()).max();
+        [job.u[0], job.u[1]] = [self.drift.len(), noise.unwrap_or(0)].map(word);
+    }
+}
+
+/// Which of the five a scale is.
+pub(crate) const fn place(scale: NoiseScale) -> usize {
+    match scale {
+        NoiseScale::Increment => 0,
+        NoiseScale::Mean => 2,
+        NoiseScale::Root => 4,
+    }
+}
+
+impl Engine {
+    /// What the method does with noise, if it is a stochastic one.
+    pub(crate) const fn noise(&self) -> Option<&'static NoiseTableau> {
+        self.tableau.noise
+    }
+
+    /// Whether the last stages of a step are the first of the next one.
+    pub(crate) fn reuses_last(&self) -> bool {
+        self.tableau.fsal() || self.noise().is_some_and(|noise| noise.reversible)
+    }
+
+    /// Stages of the network that has more of them.
+    pub(crate) fn most_stages(&self) -> usize {
+        self.tableau.stages().max(self.noise().map_or(0, NoiseTableau::stages))
+    }
+
+    /// The field, or drift.
+    pub(crate) fn drift<'a>(&'a self, buffers: &'a Buffers) -> Network<'a> {
+        let count = self.layers.len();
+        Network {
+            layers: &self.layers,
+            inputs: &buffers.inputs[..count],
+            derivatives: &buffers.derivatives[..count],
+            slot: 0,
+            c: self.tableau.c,
+            map: self.problem.field.map(),
+        }
+    }
+
+    /// The diffusion; its stages follow the drift's.
+    pub(crate) fn diffusion<'a>(&'a self, buffers: &'a Buffers, noise: &'static NoiseTableau) -> Network<'a> {
+        let count = self.layers.len();
+        Network {
+            layers: &self.noise_layers,
+            inputs: &buffers.inputs[count..],
+            derivatives: &buffers.derivatives[count..],
+            slot: self.tableau.stages() + 1,
+            c: noise.c,
+            map: self.problem.diffusion.as_ref().map_or(InputMap::Identity, |d| d.network.map()),
+        }
+    }
+
+    /// A job that knows where the diffusion's stages, and a second state, begin.
+    fn noisy_job(&self, buffers: &Buffers, context: Context<'_>) -> Job {
+        let mut job = self.job(context.rows);
+        job.source = word((self.tableau.stages() + 1) * context.rows * self.dim());
+        job.theta = word(buffers.sizes.second_state());
+        job
+    }
+
+    /// What the paths do over the context's step.
+    pub(crate) fn plan_increments(&self, planner: &mut Planner<'_>, buffers: &Buffers, context: Context<'_>) {
+        let kernel = self.kernels.get(&kernel::INCREMENTS, &[]);
+        let mut job = self.job(context.rows);
+        self.set_fixed_ticks(&mut job);
+        let pairs = context.rows * self.dim().div_ceil(2);
+        planner.add(&kernel, &[context.cursors, &self.params, &buffers.increments], job, flat(pairs.div_ceil(64)));
+    }
+
+    /// Evaluates the stages number `stage` of the context's step.
+    pub(crate) fn plan_noisy_stage(
+        &self,
+        planner: &mut Planner<'_>,
+        buffers: &Buffers,
+        context: Context<'_>,
+        noise: &'static NoiseTableau,
+        stage: usize,
+        flags: u32,
+    ) {
+        if let Some(a) = self.tableau.a.get(stage) {
+            let weights = Weights::of_stage(a, noise.drift_b[stage], noise.drift_scale);
+            let drift = self.drift(buffers);
+            self.plan_noisy_state(planner, buffers, context, drift, weights, flags, stage);
+            self.plan_network(planner, buffers, context, drift, stage, drift.c[stage], flags);
+        }
+        if let Some(a) = noise.a.get(stage) {
+            let weights = Weights::of_stage(a, noise.b[stage], noise.scale);
+            let diffusion = self.diffusion(buffers, noise);
+            self.plan_noisy_state(planner, buffers, context, diffusion, weights, flags, stage);
+            self.plan_network(planner, buffers, context, diffusion, stage, diffusion.c[stage], flags);
+        }
+    }
+
+    /// The context's step's end.
+    pub(crate) fn plan_noisy_end(
+        &self,
+        planner: &mut Planner<'_>,
+        buffers: &Buffers,
+        context: Context<'_>,
+        noise: &'static NoiseTableau,
+    ) {
+        let weights = Weights::of_step(self.tableau.b, noise.weights);
+        let drift = self.drift(buffers);
+        self.plan_noisy_sum(planner, buffers, context, drift, weights, flag::END, 0);
+    }
+
+    /// Drift and diffusion after the Euler step that the automatic initial step tries, where the last stages will be.
+    pub(crate) fn plan_noisy_trial(
+        &self,
+        planner: &mut Planner<'_>,
+        buffers: &Buffers,
+        context: Context<'_>,
+        noise: &'static NoiseTableau,
+    ) {
+        let weights = Weights::of_stage(&[1.0], &[], NoiseScale::Root);
+        for network in [self.drift(buffers), self.diffusion(buffers, noise)] {
+            self.plan_noisy_state(planner, buffers, context, network, weights, 0, 0);
+            self.plan_network(planner, buffers, context, network, network.c.len() - 1, 1.0, flag::FSAL);
+        }
+    }
+
+    fn plan_noisy_state(
+        &self,
+        planner: &mut Planner<'_>,
+        buffers: &Buffers,
+        context: Context<'_>,
+        network: Network<'_>,
+        weights: Weights<'_>,
+        flags: u32,
+        stage: usize,
+    ) {
+        self.plan_noisy_sum(planner, buffers, context, network, weights, flags | flag::STATE, stage);
+    }
+
+    fn plan_noisy_sum(
+        &self,
+        planner: &mut Planner<'_>,
+        buffers: &Buffers,
+        context: Context<'_>,
+        network: Network<'_>,
+        weights: Weights<'_>,
+        flags: u32,
+        stage: usize,
+    ) {
+        let combine = self.kernels.get(&kernel::NOISY_COMBINE, &[]);
+        let mut job = self.noisy_job(buffers, context);
+        network.mark(&mut job);
+        job.flags |= flags | if context.keep { flag::KEEP } else { 0 };
+        job.stage = word(stage);
+        job.target = if context.keep { word(stage * context.rows * self.dim()) } else { 0 };
+        weights.fill(&mut job);
+        let bound = [
+            context.cursors,
+            &buffers.row_status,
+            context.tape,
+            &buffers.k,
+            &buffers.increments,
+            &network.inputs[0],
+            &network.derivatives[0],
+        ];
+        planner.add(&combine, &bound, job, flat((context.rows * self.dim()).div_ceil(64)));
+    }
+
+    /// Norms of the context's rows: of states and slopes, of their changes, or of the error.
+    pub(crate) fn plan_noisy_norm(
+        &self,
+        planner: &mut Planner<'_>,
+        buffers: &Buffers,
+        context: Context<'_>,
+        noise: &'static NoiseTableau,
+        mode: u32,
+    ) {
+        let lanes = self.lanes_of_a_norm();
+        let kernel = self.kernels.get(&kernel::NOISY_NORM, &[("LANES", f64::from(lanes))]);
+        let mut job = self.noisy_job(buffers, context);
+        job.mode = mode;
+        if mode == norm::ERROR {
+            Weights::of_step(self.tableau.b_error.unwrap_or(&[]), noise.error).fill(&mut job);
+        }
+        let bound = [context.cursors, context.tape, &buffers.k, &buffers.increments, &buffers.norms];
+        planner.add(&kernel, &bound, job, flat((context.rows * lanes as usize).div_ceil(64)));
+    }
+}
