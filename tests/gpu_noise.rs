@@ -2,28 +2,18 @@
 
 mod common;
 
-use common::{LAYOUTS, Noisy, cast, close, fixed, gpu, numbers, on_chord, scaled, step_times, widen};
+use common::{
+    LAYOUTS, NOISY_ADAPTIVE, Noisy, PATHS, cast, close, fixed, gpu, noisy_problem, numbers, replay, scaled, step_times,
+    widen,
+};
 use fewsteps::{
     Brownian, Calculus, Controller, Diffusion, GpuSolver, InitialStep, InputMap, Layout, Method, Mlp, Paths, Problem,
     SaveAt, Solution, SolverOptions, Status, StepControl, TimeInput, Tolerances,
 };
 
-/// A problem of `dim` features with a drift of two layers and a diffusion of two, in the method's calculus.
-fn problem(method: Method, dim: usize) -> Problem {
-    let drift = Mlp::new([dim, 7, dim]).input_map(InputMap::Cube).time_input(TimeInput::Every);
-    let network = Mlp::new([dim, 5, dim]).time_input(TimeInput::First);
-    let calculus = method.tableau().noise.expect("a stochastic method").calculus;
-    Problem::sde(drift, Diffusion { network, calculus }, 0.25, 1.75)
-}
-
 fn adaptive(method: Method, tolerance: f64) -> SolverOptions {
     SolverOptions::sde(Tolerances::both(tolerance)).method(method)
 }
-
-/// The methods that estimate their error.
-const ADAPTIVE: [Method; 4] = [Method::StratonovichHeun, Method::ReversibleHeun, Method::Sriw1, Method::Sosri];
-
-const PATHS: Paths = Paths { seed: 0x1234_5678_9abc_def0, first: 5 };
 
 /// Parameters and initial states of a batch.
 fn point(problem: &Problem, batch: usize) -> (Vec<f32>, Vec<f32>) {
@@ -40,43 +30,6 @@ fn solve(problem: &Problem, options: &SolverOptions, theta: &[f32], y0: &[f32]) 
     assert_eq!(found.stats, again.stats, "the same steps without a tape");
     assert_eq!(widen(&found.ys), widen(&again.ys), "the same bits without a tape");
     Some(found)
-}
-
-/// The states that were saved, by the oracle over the given steps, in the order of a solution.
-fn replay(
-    problem: &Problem,
-    options: &SolverOptions,
-    path: &Brownian,
-    steps: &[Vec<f64>],
-    theta: &[f32],
-    y0: &[f32],
-) -> Vec<f64> {
-    let oracle = Noisy { problem, tableau: options.method.tableau(), tolerances: Tolerances::default() };
-    let (theta, dim) = (widen(theta), problem.dim());
-    let walks: Vec<_> = (0..steps.len())
-        .map(|row| {
-            let start = widen(&y0[row * dim..][..dim]);
-            let channel = |c: usize, s: f64, t: f64| path.increment(row as u32, c as u32, s, t);
-            oracle.walk(&theta, &steps[row], &start, channel)
-        })
-        .collect();
-    let every = |row: usize| -> Vec<Vec<f64>> {
-        let first = std::iter::once(walks[row][0].start.y.clone());
-        first.chain(walks[row].iter().map(|s| s.end.y.clone())).collect()
-    };
-    let times = match &options.save_at {
-        SaveAt::Times(times) => times.clone(),
-        SaveAt::Steps if options.layout == Layout::Ensemble => {
-            return (0..steps.len()).flat_map(every).flatten().collect();
-        }
-        SaveAt::Steps => {
-            let rows: Vec<Vec<Vec<f64>>> = (0..steps.len()).map(every).collect();
-            return (0..rows[0].len()).flat_map(|n| rows.iter().flat_map(move |row| row[n].clone())).collect();
-        }
-        _ => vec![problem.t1],
-    };
-    let rows = || steps.iter().zip(&walks);
-    times.iter().flat_map(|&t| rows().flat_map(move |(times, walk)| on_chord(times, walk, t))).collect()
 }
 
 /// Evaluations of the drift over so many attempts, without those of the initial step.
@@ -97,14 +50,14 @@ fn fixed_steps_take_a_cell_each() {
     for layout in LAYOUTS {
         for method in Method::SDE {
             for (save, dim) in saves().into_iter().zip([3, 4, 33]) {
-                let (problem, steps, batch) = (problem(method, dim), 7, 5);
+                let (problem, steps, batch) = (noisy_problem(method, dim), 7, 5);
                 let options = fixed(method, steps).layout(layout).save_at(save.clone());
                 let (theta, y0) = point(&problem, batch);
                 let Some(found) = solve(&problem, &options, &theta, &y0) else { return };
                 let name = format!("{method} {layout:?} {save:?}");
                 let path = Brownian::with_cells(PATHS, steps, problem.t0, problem.t1).expect("a few cells");
                 let times: Vec<f64> = (0..=steps).map(|n| path.time(n as u64 * path.ticks() / steps as u64)).collect();
-                let ys = replay(&problem, &options, &path, &vec![times; batch], &theta, &y0);
+                let ys = replay(&problem, &options, &path, &vec![times; batch], &widen(&theta), &widen(&y0));
                 close(&name, &widen(&found.ys), &ys, 5e-6);
                 for stats in &found.stats {
                     assert_eq!((stats.accepted, stats.rejected), (steps, 0), "{name}");
@@ -118,13 +71,13 @@ fn fixed_steps_take_a_cell_each() {
 /// The last of many steps has its own cell too, where a share of the interval is too coarse to say which.
 #[test]
 fn many_fixed_steps_find_their_cells() {
-    let problem = problem(Method::EulerMaruyama, 1);
+    let problem = noisy_problem(Method::EulerMaruyama, 1);
     let options = fixed(Method::EulerMaruyama, 1499).save_at(SaveAt::Times(vec![0.4, 1.0, 1.75]));
     let (theta, y0) = point(&problem, 2);
     let Some(found) = solve(&problem, &options, &theta, &y0) else { return };
     let path = Brownian::with_cells(PATHS, 1499, problem.t0, problem.t1).expect("cells");
     let times: Vec<f64> = (0..=1499).map(|n| path.time(n << 24)).collect();
-    let ys = replay(&problem, &options, &path, &[times.clone(), times], &theta, &y0);
+    let ys = replay(&problem, &options, &path, &[times.clone(), times], &widen(&theta), &widen(&y0));
     close("1499 steps", &widen(&found.ys), &ys, 3e-5);
 }
 
@@ -132,9 +85,9 @@ fn many_fixed_steps_find_their_cells() {
 fn adaptive_steps_are_those_of_the_oracle() {
     let (mut same, mut parted) = (0, 0);
     for layout in LAYOUTS {
-        for method in ADAPTIVE {
+        for method in NOISY_ADAPTIVE {
             for (dim, tolerance) in [(3, 3e-2), (4, 1e-2), (33, 3e-2)] {
-                let (problem, batch) = (problem(method, dim), 4);
+                let (problem, batch) = (noisy_problem(method, dim), 4);
                 let options = adaptive(method, tolerance).layout(layout).save_at(SaveAt::Steps);
                 let (theta, y0) = point(&problem, batch);
                 let Some(found) = solve(&problem, &options, &theta, &y0) else { return };
@@ -161,7 +114,7 @@ fn adaptive_steps_are_those_of_the_oracle() {
                     }
                 }
                 let steps: Vec<Vec<f64>> = (0..batch).map(|row| step_times(&found, row)).collect();
-                let ys = replay(&problem, &options, &path, &steps, &theta, &y0);
+                let ys = replay(&problem, &options, &path, &steps, &widen(&theta), &widen(&y0));
                 close(&name, &widen(&found.ys), &ys, 2e-5);
             }
         }
@@ -173,7 +126,7 @@ fn adaptive_steps_are_those_of_the_oracle() {
 #[test]
 fn states_within_adaptive_steps_lie_on_the_chord() {
     for layout in LAYOUTS {
-        let problem = problem(Method::Sosri, 3);
+        let problem = noisy_problem(Method::Sosri, 3);
         let options = adaptive(Method::Sosri, 1e-2).layout(layout);
         let (theta, y0) = point(&problem, 5);
         let Some(walked) = solve(&problem, &options.clone().save_at(SaveAt::Steps), &theta, &y0) else { return };
@@ -181,7 +134,7 @@ fn states_within_adaptive_steps_lie_on_the_chord() {
         let options = options.save_at(SaveAt::Times(vec![0.25, 0.31, 0.5, 0.77, 1.2, 1.7499, 1.75]));
         let Some(found) = solve(&problem, &options, &theta, &y0) else { return };
         let path = Brownian::adaptive(PATHS, problem.t0, problem.t1);
-        let ys = replay(&problem, &options, &path, &steps, &theta, &y0);
+        let ys = replay(&problem, &options, &path, &steps, &widen(&theta), &widen(&y0));
         close(&format!("{layout:?}"), &widen(&found.ys), &ys, 2e-5);
     }
 }
@@ -190,7 +143,7 @@ fn states_within_adaptive_steps_lie_on_the_chord() {
 #[test]
 fn a_trajectory_of_an_ensemble_stands_alone() {
     let Some(gpu) = gpu() else { return };
-    let problem = problem(Method::Sosri, 3);
+    let problem = noisy_problem(Method::Sosri, 3);
     let options = adaptive(Method::Sosri, 1e-2).layout(Layout::Ensemble);
     let (theta, y0) = point(&problem, 6);
     let mut device = GpuSolver::new(&gpu, &problem, &options).expect("a valid problem");
@@ -208,13 +161,13 @@ fn a_trajectory_of_an_ensemble_stands_alone() {
 #[test]
 fn long_solves_grow_their_tape() {
     for method in [Method::Sosri, Method::ReversibleHeun] {
-        let problem = problem(method, 2);
+        let problem = noisy_problem(method, 2);
         let options = fixed(method, 150).save_at(SaveAt::Steps);
         let (theta, y0) = point(&problem, 3);
         let Some(found) = solve(&problem, &options, &theta, &y0) else { return };
         let path = Brownian::with_cells(PATHS, 150, problem.t0, problem.t1).expect("cells");
         let times: Vec<f64> = (0..=150).map(|n| path.time(n << 24)).collect();
-        let ys = replay(&problem, &options, &path, &[times.clone(), times.clone(), times], &theta, &y0);
+        let ys = replay(&problem, &options, &path, &[times.clone(), times.clone(), times], &widen(&theta), &widen(&y0));
         close(&format!("{method}"), &widen(&found.ys), &ys, 1e-5);
     }
 }
@@ -222,7 +175,7 @@ fn long_solves_grow_their_tape() {
 #[test]
 fn a_failing_trajectory_does_not_take_the_batch_along() {
     for layout in LAYOUTS {
-        let problem = problem(Method::Sosri, 3);
+        let problem = noisy_problem(Method::Sosri, 3);
         let options = adaptive(Method::Sosri, 1e-2).layout(layout);
         let (theta, mut y0) = point(&problem, 4);
         y0[4] = f32::NAN;
@@ -238,7 +191,7 @@ fn a_failing_trajectory_does_not_take_the_batch_along() {
 
 #[test]
 fn a_given_first_step_is_taken() {
-    let problem = problem(Method::Sosri, 2);
+    let problem = noisy_problem(Method::Sosri, 2);
     let options = adaptive(Method::Sosri, 0.5).save_at(SaveAt::Steps).step_control(StepControl::Adaptive {
         tolerances: Tolerances::both(0.5),
         controller: Controller::SDE,

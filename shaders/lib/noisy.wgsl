@@ -4,14 +4,6 @@
 // In the job, a[0] = weights of the drift stages; of the diffusion stages those by dW (a[1]), by chi1 to chi3 (a[2], b[0],
 // b[1]) and by the root of h (b[2]); u.x and u.y = how many of them there are, source = where the diffusion stages begin.
 
-// Ito integrals over a step of length `h`: dW, then `chi1` to `chi3` of `spec::noise_tableau`.
-fn noise_integrals(increment: vec2<f32>, h: f32) -> vec4<f32> {
-    let w = increment.x;
-    let chi1 = (w * w - h) / (2.0 * sqrt(h));
-    let chi3 = (w * w * w - 3.0 * w * h) / (6.0 * h);
-    return vec4<f32>(w, chi1, fma(0.5, w, increment.y), chi3);
-}
-
 fn noisy_sum(at: u32, size: u32, cursor: Cursor) -> f32 {
     var drift = 0.0;
     for (var j = 0u; j < job.u.x; j++) {

@@ -8,9 +8,10 @@ use super::forward::Context;
 use super::fused;
 use super::job::{Job, flag};
 use super::kernel;
+use super::noise::{Network, second};
 use super::plan::{Jobs, Plan, Planner, flat};
 use crate::error::Result;
-use crate::spec::{Layer, PenaltyAt, PenaltyGradient, StepPenalty};
+use crate::spec::{Layer, NoiseTableau, PenaltyAt, PenaltyGradient, StepPenalty};
 
 /// What the first stage passes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +115,9 @@ impl Engine {
         }
         self.plan_aim(planner, buffers, walk::BEGIN, 0, stride);
         self.plan_bar(planner, buffers, walking, update::CLEAR, &[]);
+        if self.noise().is_some_and(|noise| noise.reversible) {
+            self.plan_second_bar(planner, buffers, walking, second::CLEAR);
+        }
         let begin = planner.take();
         let again = Context { keep: false, ..walking };
         for i in 0..stride - 1 {
@@ -220,7 +224,7 @@ impl Engine {
         }
     }
 
-    fn plan_bar(
+    pub(crate) fn plan_bar(
         &self,
         planner: &mut Planner<'_>,
         buffers: &Buffers,
@@ -232,6 +236,7 @@ impl Engine {
         let mut job = self.job(context.rows);
         job.mode = mode;
         job.points = word(context.points);
+        job.stages += word(self.noise().map_or(0, NoiseTableau::stages));
         job.a = slots(weights);
         job.u[0] = u32::from(self.every_step() && context.tape == &buffers.tape);
         let bound = [
@@ -257,6 +262,9 @@ impl Engine {
         with_last: bool,
     ) {
         let tableau = self.tableau;
+        if let Some(noise) = tableau.noise {
+            return self.plan_noisy_vjp(planner, buffers, context, noise, seed, first);
+        }
         let stages = tableau.stages();
         let fsal = tableau.fsal();
         // Stages whose states are not the step's end, where the cotangent joins that of the end.
@@ -285,7 +293,7 @@ impl Engine {
             }
             self.plan_stage_bar(planner, buffers, context, i, &weights, extra);
             let wants_state = i > 0 || first == FirstStage::Everything;
-            self.plan_field_vjp(planner, buffers, context, i, wants_state);
+            self.plan_network_vjp(planner, buffers, context, self.drift(buffers), i, wants_state);
             if is_end {
                 let join: &[(usize, f64)] =
                     if seed == Seed::Stiffness { &[(i, 1.0), (stages + 1, 1.0)] } else { &[(i, 1.0)] };
@@ -332,19 +340,21 @@ impl Engine {
     }
 
     /// From the cotangent of a kept stage to those of the parameters, and of the stage's state if that is wanted.
-    fn plan_field_vjp(
+    pub(crate) fn plan_network_vjp(
         &self,
         planner: &mut Planner<'_>,
         buffers: &Buffers,
         context: Context<'_>,
+        network: Network<'_>,
         stage: usize,
         wants_state: bool,
     ) {
         let rows = context.rows;
         let mut z_bar = &buffers.stage_bar;
-        for (l, layer) in self.layers.iter().enumerate().rev() {
+        for (l, layer) in network.layers.iter().enumerate().rev() {
             let mut job = self.job(rows);
-            job.node = Job::coefficients([self.tableau.c[stage]])[0];
+            network.mark(&mut job);
+            job.node = Job::coefficients([network.c[stage]])[0];
             self.plan_layer_vjp(
                 planner,
                 buffers,
@@ -352,7 +362,7 @@ impl Engine {
                     layer,
                     cursors: context.cursors,
                     job,
-                    input: &buffers.inputs[l],
+                    input: &network.inputs[l],
                     source: stage * rows * layer.inputs,
                     z_bar,
                     z_bar_offset: 0,
@@ -368,11 +378,11 @@ impl Engine {
             };
             let cubed = job.flags & flag::CUBE != 0;
             job.flags |= if l == 0 && !cubed { flag::LINEAR } else { 0 };
-            job.target = if l == 0 { word(stage * rows * self.dim()) } else { 0 };
+            job.target = if l == 0 { word((network.bar_slot + stage) * rows * self.dim()) } else { 0 };
             job.target2 = word(stage * rows * layer.inputs);
             let kernel = self.kernels.get(&kernel::DENSE_VJP_INPUT, &[]);
             let job = layer_job(job, layer);
-            let bound = [context.cursors, self.weights(), z_bar, &buffers.derivatives[l], x_bar];
+            let bound = [context.cursors, self.weights(), z_bar, &network.derivatives[l], x_bar];
             planner.add(&kernel, &bound, job, kernel::product_grid(rows, layer.inputs, 1));
             z_bar = x_bar;
         }
@@ -507,7 +517,7 @@ pub(crate) fn layer_job(mut job: Job, layer: &Layer) -> Job {
 }
 
 /// Weights of the slots that have any.
-fn slots(weights: &[(usize, f64)]) -> [f32; 12] {
+pub(crate) fn slots(weights: &[(usize, f64)]) -> [f32; 12] {
     let mut all = [0.0; 12];
     for (slot, weight) in weights {
         all[*slot] = *weight;

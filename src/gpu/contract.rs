@@ -14,6 +14,7 @@ use super::engine::Clock;
 use super::forward::{control, norm};
 use super::fused::Printer;
 use super::kernel::{ALL, Access, Kernel, MAX_STORAGE_BUFFERS, MODULES, Storage, prelude, product_grid};
+use super::noise::{second, stage_bar};
 use super::penalty::aim;
 use super::{Gpu, Job, Outcome, Params, flag, status};
 use crate::cpu::{PATIENCE, STIFFNESS_EPSILON};
@@ -243,6 +244,8 @@ fn numbers_that_both_sides_use_are_the_same() {
         ("control_ensemble", numbers!(control: BEGIN CHANGE ATTEMPT RESUME)),
         ("noisy_norm", numbers!(norm: STATE_AND_SLOPE CHANGE_OF_SLOPE ERROR)),
         ("row_norm", numbers!(norm: STATE_AND_SLOPE CHANGE_OF_SLOPE ERROR NOT_FINITE STIFFNESS)),
+        ("noisy_stage_bar", numbers!(stage_bar: DRIFT)),
+        ("second_bar", numbers!(second: CLEAR STEP)),
         ("walk", numbers!(walk: BEGIN BACK AGAIN AT)),
         ("bar_update", numbers!(update: CLEAR BEFORE JOIN AFTER)),
         ("probe_cursor", numbers!(aim: UNBIASED BIASED AGAIN)),
@@ -356,6 +359,7 @@ mod recording {
         let theta = vec![0.1; problem.parameter_count()];
         gpu.block_on(async {
             solver.solve(&theta, &[0.5; 15]).await?;
+            solver.gradients(&[1.0; 45]).await?;
             Ok(())
         })
     }

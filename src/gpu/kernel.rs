@@ -53,6 +53,7 @@ modules! {
     ELEMENTARY "elementary";
     ENSEMBLE "ensemble";
     GRID "grid";
+    INTEGRALS "integrals";
     INTERPOLANT "interpolant";
     JOB "job";
     LOCKSTEP "lockstep";
@@ -105,8 +106,9 @@ kernels! {
     LOSS_SUM "loss_sum" [OUTCOME] [Read Write];
     NARROW "narrow" [GRID] [Read Write];
     NEXT_STEP "next_step" [OUTCOME PARAMS] [Read Read Write Write];
-    NOISY_COMBINE "noisy_combine" [CLOCK TIME NOISY GRID] [Read Read Write Read Read Write Write];
-    NOISY_NORM "noisy_norm" [CLOCK NOISY ROW_SUMS GRID] [Read Read Read Read Write];
+    NOISY_COMBINE "noisy_combine" [CLOCK TIME INTEGRALS NOISY GRID] [Read Read Write Read Read Write Write];
+    NOISY_NORM "noisy_norm" [CLOCK INTEGRALS NOISY ROW_SUMS GRID] [Read Read Read Read Write];
+    NOISY_STAGE_BAR "noisy_stage_bar" [CLOCK INTEGRALS GRID] [Read Read Read Read Read Write];
     PROBE_BAR "probe_bar" [CLOCK STAGES GRID] [Read Read Read Read Read Write Write];
     PROBE_CURSOR "probe_cursor" [CLOCK TIME OUTCOME PARAMS PHILOX GRID] [Read Read Read Read Write Write];
     PROBE_PLACE "probe_place" [CLOCK GRID] [Read Read Read Read Write];
@@ -117,6 +119,7 @@ kernels! {
     REMAINING "remaining" [CLOCK OUTCOME] [Read Write];
     ROW_NORM "row_norm" [CLOCK ELEMENTARY STAGES ROW_SUMS GRID] [Read Read Read Write];
     SAVE "save" [CLOCK TIME INTERPOLANT GRID] [Read Read Read Read Write];
+    SECOND_BAR "second_bar" [CLOCK TIME GRID] [Read Read Write Write];
     SETTLE "settle" [CLOCK GRID] [Read Write];
     STAGE_BAR "stage_bar" [CLOCK TIME INTERPOLANT GRID] [Read Read Read Read Read Read Write];
     UPDATE "update" [OUTCOME PARAMS GRID] [Read Read Read Write Write Write];

@@ -1,5 +1,6 @@
 //! Stochastic steps on the device: increments of the paths, stages of drift and diffusion, and their sums.
 
+use super::backward::{FirstStage, Seed, slots, update};
 use super::buffers::Buffers;
 use super::engine::{Engine, word};
 use super::forward::{Context, norm};
@@ -15,8 +16,10 @@ pub(crate) struct Network<'a> {
     /// Inputs of the layers, and derivatives of what they come from.
     pub(crate) inputs: &'a [wgpu::Buffer],
     pub(crate) derivatives: &'a [wgpu::Buffer],
-    /// First slot of its stages, and nodes of them.
+    /// First slots of its stages, and of the cotangents of their states.
     pub(crate) slot: usize,
+    pub(crate) bar_slot: usize,
+    /// Nodes of the stages.
     pub(crate) c: &'static [f64],
     map: InputMap,
 }
@@ -98,6 +101,7 @@ impl Engine {
             inputs: &buffers.inputs[..count],
             derivatives: &buffers.derivatives[..count],
             slot: 0,
+            bar_slot: 0,
             c: self.tableau.c,
             map: self.problem.field.map(),
         }
@@ -111,6 +115,7 @@ impl Engine {
             inputs: &buffers.inputs[count..],
             derivatives: &buffers.derivatives[count..],
             slot: self.tableau.stages() + 1,
+            bar_slot: self.tableau.stages(),
             c: noise.c,
             map: self.problem.diffusion.as_ref().map_or(InputMap::Identity, |d| d.network.map()),
         }
@@ -246,4 +251,147 @@ impl Engine {
         let bound = [context.cursors, context.tape, &buffers.k, &buffers.increments, &buffers.norms];
         planner.add(&kernel, &bound, job, flat((context.rows * lanes as usize).div_ceil(64)));
     }
+
+    /// The vector-Jacobian product of the context's kept step, as [`Engine::plan_step_vjp`] for a stochastic one.
+    pub(crate) fn plan_noisy_vjp(
+        &self,
+        planner: &mut Planner<'_>,
+        buffers: &Buffers,
+        context: Context<'_>,
+        noise: &'static NoiseTableau,
+        seed: Seed,
+        first: FirstStage,
+    ) {
+        let (drift, diffusion) = (self.drift(buffers), self.diffusion(buffers, noise));
+        let states = self.tableau.stages() + noise.stages();
+        for i in (usize::from(first == FirstStage::Nothing)..self.most_stages()).rev() {
+            let wants_state = i > 0 || first == FirstStage::Everything;
+            if i < self.tableau.stages() {
+                self.plan_drift_bar(planner, buffers, context, noise, seed, i);
+                self.plan_network_vjp(planner, buffers, context, drift, i, wants_state);
+            }
+            if i < noise.stages() {
+                self.plan_diffusion_bar(planner, buffers, context, noise, seed, i);
+                self.plan_network_vjp(planner, buffers, context, diffusion, i, wants_state);
+            }
+        }
+        if first != FirstStage::Everything {
+            return;
+        }
+        let mut weights: Vec<(usize, f64)> = Vec::new();
+        if noise.reversible {
+            self.plan_second_bar(planner, buffers, context, second::STEP);
+        } else {
+            weights.extend((0..states).map(|slot| (slot, 1.0)));
+        }
+        if seed == Seed::Error {
+            weights.push((states + 1, 1.0));
+        }
+        self.plan_bar(planner, buffers, context, update::AFTER, &weights);
+    }
+
+    /// Weights of the states that stage `i` goes into, by slot: those of the drift's rows, then of the diffusion's.
+    fn weights_of_later(&self, noise: &NoiseTableau, rows: [&[&[f64]]; 2], i: usize) -> Vec<(usize, f64)> {
+        let later = |rows: &[&[f64]], slot: usize| -> Vec<(usize, f64)> {
+            let entry = |(k, row): (usize, &&[f64])| Some((slot + k, *row.get(i)?));
+            rows.iter().enumerate().filter_map(entry).collect()
+        };
+        let mut weights = later(rows[0], 0);
+        weights.extend(later(rows[1], self.tableau.stages()));
+        if noise.reversible && i == 0 {
+            // Into the second state at the step's end, which is the last stages' state and has a cotangent of its own.
+            weights.push((self.tableau.stages() + noise.stages() + 2, 1.0));
+        }
+        weights
+    }
+
+    fn plan_drift_bar(
+        &self,
+        planner: &mut Planner<'_>,
+        buffers: &Buffers,
+        context: Context<'_>,
+        noise: &'static NoiseTableau,
+        seed: Seed,
+        i: usize,
+    ) {
+        let mut weights = self.weights_of_later(noise, [self.tableau.a, noise.a], i);
+        if let Some(error) = self.tableau.b_error.filter(|_| seed == Seed::Error) {
+            weights.push((self.tableau.stages() + noise.stages(), error[i]));
+        }
+        let mut job = self.job(context.rows);
+        job.mode = stage_bar::DRIFT;
+        job.scale = Job::coefficients([self.tableau.b[i]])[0];
+        self.plan_noisy_stage_bar(planner, buffers, context, noise, job, &weights);
+    }
+
+    fn plan_diffusion_bar(
+        &self,
+        planner: &mut Planner<'_>,
+        buffers: &Buffers,
+        context: Context<'_>,
+        noise: &'static NoiseTableau,
+        seed: Seed,
+        i: usize,
+    ) {
+        let mut weights = self.weights_of_later(noise, [noise.drift_b, noise.b], i);
+        if seed == Seed::Error {
+            weights.push((self.tableau.stages() + noise.stages(), 1.0));
+        }
+        let entry = |row: &&[f64]| row.get(i).copied().unwrap_or(0.0);
+        let mut job = self.job(context.rows);
+        job.mode = stage_bar::DIFFUSION;
+        job.b = Job::coefficients(noise.weights.iter().chain(&noise.error).map(entry));
+        [job.x[2], job.x[3]] = [noise.drift_scale, noise.scale].map(|scale| word(place(scale)));
+        self.plan_noisy_stage_bar(planner, buffers, context, noise, job, &weights);
+    }
+
+    fn plan_noisy_stage_bar(
+        &self,
+        planner: &mut Planner<'_>,
+        buffers: &Buffers,
+        context: Context<'_>,
+        noise: &'static NoiseTableau,
+        mut job: Job,
+        weights: &[(usize, f64)],
+    ) {
+        let kernel = self.kernels.get(&kernel::NOISY_STAGE_BAR, &[]);
+        job.a = slots(weights);
+        [job.x[0], job.x[1]] = [0, noise.stages()].map(|after| word(self.tableau.stages() + after));
+        let bound = [
+            context.cursors,
+            &buffers.row_status,
+            &buffers.bar,
+            &buffers.state_bars,
+            &buffers.increments,
+            &buffers.stage_bar,
+        ];
+        planner.add(&kernel, &bound, job, flat((context.rows * self.dim()).div_ceil(64)));
+    }
+
+    /// Moves the cotangent of a reversible method's second state.
+    pub(crate) fn plan_second_bar(
+        &self,
+        planner: &mut Planner<'_>,
+        buffers: &Buffers,
+        context: Context<'_>,
+        mode: u32,
+    ) {
+        let kernel = self.kernels.get(&kernel::SECOND_BAR, &[]);
+        let mut job = self.job(context.rows);
+        job.mode = mode;
+        let bound = [context.cursors, &buffers.row_status, &buffers.state_bars, &buffers.bar];
+        planner.add(&kernel, &bound, job, flat((context.rows * self.dim()).div_ceil(64)));
+    }
+}
+
+/// Modes of the kernel `noisy_stage_bar`.
+pub(crate) mod stage_bar {
+    pub(crate) const DRIFT: u32 = 0;
+    pub(crate) const DIFFUSION: u32 = 1;
+}
+
+/// Modes of the kernel `second_bar`.
+pub(crate) mod second {
+    pub(crate) const CLEAR: u32 = 0;
+    pub(crate) const STEP: u32 = 1;
 }

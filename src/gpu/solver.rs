@@ -144,10 +144,6 @@ impl GpuSolver {
     /// [`Error::Argument`] when nothing was solved before, [`Error::Shape`] for a slice of the wrong length,
     /// [`Error::DeviceLost`].
     pub async fn gradients(&mut self, ys_bar: &[f32]) -> Result<Gradients<f32>> {
-        if self.engine.problem.diffusion.is_some() {
-            let remedy = "solves with noise are differentiated on the native engine yet: use Solver";
-            return Err(Error::argument("Problem::diffusion", "on a device", remedy));
-        }
         let Some(outcome) = self.solved else {
             return Err(Error::argument("gradients", "before solve", "call solve first; predict keeps no tape"));
         };

@@ -9,7 +9,7 @@ mod oracle;
 mod zoo;
 
 pub(crate) use gpu::gpu;
-pub(crate) use noise::{Adapted, Noisy, NoisyStep, Pair, on_chord};
+pub(crate) use noise::{Adapted, NOISY_ADAPTIVE, Noisy, NoisyStep, PATHS, Pair, noisy_problem, on_chord, replay};
 pub(crate) use oracle::{Dual, Number, Step, System, gradient, penalty, state_at};
 pub(crate) use zoo::{Known, linear, zoo};
 

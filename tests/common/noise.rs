@@ -1,7 +1,10 @@
 //! The oracle for noise: stochastic steps in the plainest words, over given increments. It shares no code with the
 //! engines but the tableaus and the paths.
 
-use fewsteps::{Brownian, Controller, Increment, NoiseScale, NoiseTableau, Problem, Tableau, Tolerances};
+use fewsteps::{
+    Brownian, Controller, Diffusion, Increment, InputMap, Layout, Method, Mlp, NoiseScale, NoiseTableau, Paths,
+    Problem, SaveAt, SolverOptions, Tableau, TimeInput, Tolerances,
+};
 
 use super::oracle::{Number, System};
 
@@ -28,7 +31,7 @@ pub(crate) struct NoisyStep<S> {
     pub(crate) error: Vec<S>,
 }
 
-impl<'a> Noisy<'a> {
+impl Noisy<'_> {
     pub(crate) fn noise(&self) -> &'static NoiseTableau {
         self.tableau.noise.expect("a stochastic method")
     }
@@ -44,8 +47,8 @@ impl<'a> Noisy<'a> {
         self.network(network).f(&theta[self.problem.field.parameter_count()..], t, y)
     }
 
-    fn network<'b>(&self, field: &'b fewsteps::Mlp) -> System<'b> {
-        System { field, method: fewsteps::Method::Euler, tolerances: self.tolerances }
+    fn network<'b>(&self, field: &'b Mlp) -> System<'b> {
+        System { field, method: Method::Euler, tolerances: self.tolerances }
     }
 
     /// The step from `t` of length `h`, on which the path does `increments`, one a feature.
@@ -276,4 +279,55 @@ fn end_of_step(path: &Brownian, t: f64, h: f64) -> (f64, f64) {
     let end = (from as f64 + wanted) / grain;
     let margin = (end - end.round()).abs().min(rest / wanted - 1.0) * grain / wanted;
     (path.time((end.floor() * grain) as u64), margin)
+}
+
+/// The states that a solve saves, by the oracle over the accepted steps of each trajectory, in the order of a solution.
+pub(crate) fn replay<S: Number>(
+    problem: &Problem,
+    options: &SolverOptions,
+    path: &Brownian,
+    steps: &[Vec<f64>],
+    theta: &[S],
+    y0: &[S],
+) -> Vec<S> {
+    let oracle = Noisy { problem, tableau: options.method.tableau(), tolerances: Tolerances::default() };
+    let dim = problem.dim();
+    let walks: Vec<_> = (0..steps.len())
+        .map(|row| {
+            let channel = |c: usize, s: f64, t: f64| path.increment(row as u32, c as u32, s, t);
+            oracle.walk(theta, &steps[row], &y0[row * dim..][..dim], channel)
+        })
+        .collect();
+    let every = |row: usize| -> Vec<Vec<S>> {
+        let first = std::iter::once(walks[row][0].start.y.clone());
+        first.chain(walks[row].iter().map(|s| s.end.y.clone())).collect()
+    };
+    let times = match &options.save_at {
+        SaveAt::Times(times) => times.clone(),
+        SaveAt::Steps if options.layout == Layout::Ensemble => {
+            return (0..steps.len()).flat_map(every).flatten().collect();
+        }
+        SaveAt::Steps => {
+            let rows: Vec<Vec<Vec<S>>> = (0..steps.len()).map(every).collect();
+            return (0..rows[0].len()).flat_map(|n| rows.iter().flat_map(move |row| row[n].clone())).collect();
+        }
+        _ => vec![problem.t1],
+    };
+    let rows = || steps.iter().zip(&walks);
+    times.iter().flat_map(|&t| rows().flat_map(move |(times, walk)| on_chord(times, walk, t))).collect()
+}
+
+/// Paths that are not the default ones.
+pub(crate) const PATHS: Paths = Paths { seed: 0x1234_5678_9abc_def0, first: 5 };
+
+/// The stochastic methods that estimate their error.
+pub(crate) const NOISY_ADAPTIVE: [Method; 4] =
+    [Method::StratonovichHeun, Method::ReversibleHeun, Method::Sriw1, Method::Sosri];
+
+/// A problem of `dim` features with two layers in the drift and in the diffusion, in the method's calculus.
+pub(crate) fn noisy_problem(method: Method, dim: usize) -> Problem {
+    let drift = Mlp::new([dim, 7, dim]).input_map(InputMap::Cube).time_input(TimeInput::Every);
+    let network = Mlp::new([dim, 5, dim]).time_input(TimeInput::First);
+    let calculus = method.tableau().noise.expect("a stochastic method").calculus;
+    Problem::sde(drift, Diffusion { network, calculus }, 0.25, 1.75)
 }
