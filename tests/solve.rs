@@ -108,6 +108,7 @@ fn asymptotic_steps(method: Method) -> usize {
         Method::Bosh3 => 160,
         Method::Rk4 => 80,
         Method::Dopri5 | Method::Tsit5 => 56,
+        stochastic => panic!("{stochastic} is for problems with noise"),
     }
 }
 

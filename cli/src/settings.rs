@@ -164,7 +164,7 @@ impl Settings {
         let options = &self.config.model.options;
         options.validate::<R>(&self.config.model.problem).context("--tol or --method")?;
         self.config.optimizer.validate().context("--lr")?;
-        self.config.regularizer.validate(options.method.tableau()).context("regularizer options")?;
+        self.config.regularizer.validate(options).context("regularizer options")?;
         ensure!(self.learning_rate > 0.0, "--lr {}: give a positive, finite learning rate", self.learning_rate);
         Ok(())
     }

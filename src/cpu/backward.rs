@@ -1,4 +1,5 @@
-//! The discrete adjoint: a walk over the accepted steps, last to first.
+//! The backward pass: a walk over the accepted steps, last to first, with the states from the tape or recomputed on
+//! the way.
 //!
 //! Step sizes are constants, so tiles no longer depend on each other and each is walked by itself, in both layouts.
 //! A lane that took fewer steps than its neighbours joins when the walk reaches its last one; until then its step has
@@ -6,11 +7,12 @@
 
 use super::Scalar;
 use super::dense::LANES;
-use super::ensemble::interior_weights;
-use super::lanes::{Lanes, add, add_weighted, rest_unless};
+use super::ensemble::{chord_weights, interior_weights};
+use super::lanes::{Lanes, add, add_weighted, rest_unless, select};
 use super::lockstep::within;
 use super::step::{FirstStage, Interval, Seeds, Stepper};
 use super::tile::{BackwardRoom, SavePoint, Tile};
+use crate::spec::Adjoint;
 
 /// The steps that a batch took.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +47,7 @@ pub(crate) struct Backward<'a, R> {
     pub(crate) saves: &'a [SavePoint],
     pub(crate) t0: f64,
     pub(crate) stride: usize,
+    pub(crate) adjoint: Adjoint,
     /// Whether the accepted states' cotangents are in `saves_bar` too, one slot a step, the initial state first.
     pub(crate) every_step: bool,
 }
@@ -57,9 +60,18 @@ impl<R: Scalar> Backward<'_, R> {
         let mut bar = std::mem::take(&mut tile.bar);
         bar.fill(R::ZERO);
         let mut products = 0;
+        let taped = self.adjoint.stride() > 0;
+        if !taped {
+            room.y.copy_from_slice(&tile.y);
+            rest_unless(&mut room.y, &tile.alive);
+        }
         for step in (0..count).rev() {
-            self.restore(tile, step, room, step + 1 == count || (step + 1).is_multiple_of(self.stride));
-            products += self.step(tile, step, room, theta_bar, &mut bar);
+            if taped {
+                self.restore(tile, step, room, step + 1 == count || (step + 1).is_multiple_of(self.stride));
+                products += self.step(tile, step, room, theta_bar, &mut bar);
+            } else {
+                products += self.step_without_tape(tile, step, room, theta_bar, &mut bar);
+            }
             for probe in &tile.probes {
                 probe.inject(step, &mut bar);
             }
@@ -70,8 +82,56 @@ impl<R: Scalar> Backward<'_, R> {
         for point in self.saves.iter().filter(|p| p.t == self.t0) {
             add(&mut bar, tile_slot(tile, point.slot));
         }
+        fold_second(&mut bar, tile.features());
         tile.bar = bar;
         products
+    }
+
+    /// The step's interval, and the lanes that move in it. Lanes that were given up rest, so that whatever made them
+    /// fail stays out of the products.
+    fn interval(&self, tile: &Tile<R>, step: usize) -> (Interval<R>, [bool; LANES]) {
+        let mut interval: Interval<R> = self.steps.interval(tile, step);
+        let moving: [bool; LANES] = std::array::from_fn(|l| tile.alive[l] && interval.t0[l] != interval.t1[l]);
+        for l in (0..LANES).filter(|&l| !moving[l]) {
+            interval.h[l] = R::ZERO;
+        }
+        (interval, moving)
+    }
+
+    /// One step of an adjoint that recomputes the states: from the state at the step's end, in `room.y`, to that at its
+    /// start.
+    fn step_without_tape(
+        &self,
+        tile: &Tile<R>,
+        step: usize,
+        room: &mut BackwardRoom<R>,
+        theta_bar: &mut [R],
+        bar: &mut [R],
+    ) -> usize {
+        let Some(diffusion) = &self.stepper.diffusion else { return 0 };
+        let (interval, moving) = self.interval(tile, step);
+        let inside = self.seed_saves(tile, &interval, &moving, room, bar);
+        if self.every_step {
+            add_weighted(bar, &indicator(&moving), tile_slot(tile, step + 1));
+        }
+        let BackwardRoom { kept, vjp, y, .. } = room;
+        self.stepper.follow(&interval, &tile.trajectories, kept);
+        if self.adjoint == Adjoint::Reversible {
+            diffusion.undo(self.stepper, &interval, &moving, y, kept);
+            let seeds = Seeds { error: None, stages: None, stiffness: None };
+            let before = (moving.contains(&false)).then(|| bar.to_vec());
+            self.stepper.step_vjp(&interval.h, kept, &seeds, FirstStage::Everything, vjp, theta_bar, bar);
+            // A step without length still exchanges the two states' cotangents.
+            if let Some(before) = before {
+                select(bar, &moving.map(|moves| !moves), &before);
+            }
+        } else {
+            diffusion.backsolve(self.stepper, &interval, y, kept, vjp, theta_bar, bar);
+        }
+        if inside {
+            add(bar, &room.start_bar);
+        }
+        2
     }
 
     /// Puts the state before `step` into `room.y`: from the tape, or from the segment since the last checkpoint, whose
@@ -91,6 +151,7 @@ impl<R: Scalar> Backward<'_, R> {
             for i in 0..inside {
                 let interval = self.steps.interval(tile, step - inside + i);
                 let (before, after) = room.segment.split_at_mut(i + 1);
+                self.stepper.follow(&interval, &tile.trajectories, &mut room.kept);
                 self.stepper.keep(&interval, &before[i], &mut room.kept, false);
                 self.stepper.end(&interval, &before[i], &room.kept, &mut after[0]);
             }
@@ -106,12 +167,7 @@ impl<R: Scalar> Backward<'_, R> {
         theta_bar: &mut [R],
         bar: &mut [R],
     ) -> usize {
-        let mut interval: Interval<R> = self.steps.interval(tile, step);
-        // Lanes that were given up rest, so that whatever made them fail stays out of the products.
-        let moving: [bool; LANES] = std::array::from_fn(|l| tile.alive[l] && interval.t0[l] != interval.t1[l]);
-        for l in (0..LANES).filter(|&l| !moving[l]) {
-            interval.h[l] = R::ZERO;
-        }
+        let (interval, moving) = self.interval(tile, step);
         if moving.contains(&false) {
             rest_unless(&mut room.y, &moving);
         }
@@ -119,10 +175,15 @@ impl<R: Scalar> Backward<'_, R> {
         if self.every_step {
             add_weighted(bar, &indicator(&moving), tile_slot(tile, step + 1));
         }
+        self.stepper.follow(&interval, &tile.trajectories, &mut room.kept);
         self.stepper.keep(&interval, &room.y, &mut room.kept, inside);
         let seeds = Seeds { error: None, stages: inside.then_some(&room.stage_bars[..]), stiffness: None };
         let BackwardRoom { kept, vjp, .. } = room;
+        let before = (self.stepper.reversible() && moving.contains(&false)).then(|| bar.to_vec());
         self.stepper.step_vjp(&interval.h, kept, &seeds, FirstStage::Everything, vjp, theta_bar, bar);
+        if let Some(before) = before {
+            select(bar, &moving.map(|moves| !moves), &before);
+        }
         if inside {
             add(bar, &room.start_bar);
         }
@@ -154,8 +215,15 @@ impl<R: Scalar> Backward<'_, R> {
                 continue;
             }
             if !any_inside {
-                room.clear_stage_bars(self.stepper.tableau.stages());
+                let stages = if self.stepper.diffusion.is_some() { 0 } else { self.stepper.tableau.stages() };
+                room.clear_stage_bars(stages, tile.features());
                 any_inside = true;
+            }
+            if self.stepper.diffusion.is_some() {
+                let [start, end] = chord_weights(interval, point.t, &inside);
+                add_weighted(&mut room.start_bar, &start, save_bar);
+                add_weighted(bar, &end, save_bar);
+                continue;
             }
             let weights = interior_weights(self.stepper, interval, point.t, &inside);
             for (stage_bar, weight) in room.stage_bars.iter_mut().zip(&weights) {
@@ -167,8 +235,17 @@ impl<R: Scalar> Backward<'_, R> {
     }
 }
 
+/// Adds the cotangent of a second state, which starts as the first one, to that one's.
+pub(crate) fn fold_second<R: Scalar>(bar: &mut [R], n: usize) {
+    let (first, second) = bar.split_at_mut(n);
+    if !second.is_empty() {
+        add(first, second);
+        second.fill(R::ZERO);
+    }
+}
+
 fn tile_slot<R: Scalar>(tile: &Tile<R>, slot: usize) -> &[R] {
-    &tile.saves_bar[slot * tile.y.len()..][..tile.y.len()]
+    &tile.saves_bar[slot * tile.features()..][..tile.features()]
 }
 
 /// 1 where the mask holds, else 0.

@@ -8,10 +8,11 @@ use super::ensemble::Ensemble;
 use super::lockstep::{Attendee, Lockstep, Meeting, Run};
 use super::penalty::{Draws, Penalty};
 use super::step::Stepper;
+use super::stochastic::brownian_of;
 use super::tile::{BackwardRoom, Crew, MAX_SHARDS, Recording, Room, SavePoint, Shard, Tile};
 use super::{DenseLayer, Scalar, Stats, Workers};
 use crate::error::{Error, Result, Status};
-use crate::spec::{Layout, PenaltyAt, Problem, SaveAt, SolverOptions};
+use crate::spec::{Layout, Paths, PenaltyAt, Problem, SaveAt, SolverOptions};
 
 /// What the task does with a solved tile before its backward walk: from saves to their cotangents.
 pub(crate) trait TaskWork<R>: Sync {
@@ -58,6 +59,7 @@ pub(crate) struct Engine<R> {
     slots: usize,
     probe_slots: usize,
     recording: Recording,
+    paths: Paths,
     t1: f64,
 }
 
@@ -84,7 +86,8 @@ impl<R: Scalar> Engine<R> {
             saves: Vec::new(),
             slots: 0,
             probe_slots: 0,
-            recording: Recording { stride: 0, stages: false, limit: usize::MAX },
+            recording: Recording { stride: 0, ends: false, stages: false, limit: usize::MAX },
+            paths: Paths::default(),
             t1: problem.t1,
         })
     }
@@ -106,9 +109,21 @@ impl<R: Scalar> Engine<R> {
         }
     }
 
-    /// Takes the field's weights from the model's parameters.
+    /// Takes the networks' weights from the model's parameters.
     pub(crate) fn set_parameters(&mut self, theta: &[R], backward: bool) {
-        self.stepper.field.pack(&theta[self.field_offset..], backward);
+        self.stepper.pack(&theta[self.field_offset..], backward);
+    }
+
+    /// Chooses the noise of the solves that follow.
+    pub(crate) fn set_paths(&mut self, paths: Paths) {
+        self.paths = paths;
+        if let Some(diffusion) = &mut self.stepper.diffusion {
+            diffusion.brownian = brownian_of(&self.problem, &self.options, paths);
+        }
+    }
+
+    pub(crate) const fn paths(&self) -> Paths {
+        self.paths
     }
 
     /// Makes room for `batch` trajectories. Room that is there already is kept, so a smaller batch allocates nothing.
@@ -120,19 +135,19 @@ impl<R: Scalar> Engine<R> {
         self.capacity = batch;
         let tiles = batch.div_ceil(LANES);
         let (crews, shards) = self.parallelism(batch);
-        let dim = self.dim();
+        let stepper = &self.stepper;
         self.crews = (0..crews)
             .map(|c| Crew {
                 shards: (c..shards)
                     .step_by(crews)
                     .map(|s| Shard {
-                        tiles: (s..tiles).step_by(shards).map(|i| Tile::new(i, dim)).collect(),
+                        tiles: (s..tiles).step_by(shards).map(|i| Tile::new(i, stepper)).collect(),
                         theta_bar: Vec::new(),
                     })
                     .collect(),
                 room: Room {
-                    attempt: self.stepper.attempt_room(),
-                    scratch: vec![R::ZERO; dim * LANES],
+                    attempt: stepper.attempt_room(),
+                    scratch: stepper.tile(),
                     task: TaskRoom::default(),
                     working: None,
                     backward: None,
@@ -146,7 +161,7 @@ impl<R: Scalar> Engine<R> {
     pub(crate) fn parallelism(&self, batch: usize) -> (usize, usize) {
         let shards = batch.div_ceil(LANES).min(MAX_SHARDS);
         // A region costs some ten microseconds to begin; less work than that is not shared out.
-        let work = batch * self.stepper.field.work() * self.stepper.tableau.stages();
+        let work = batch * self.stepper.work() * self.stepper.tableau.stages();
         (if work < 100_000 { 1 } else { shards.min(self.workers.count()) }, shards)
     }
 
@@ -155,7 +170,14 @@ impl<R: Scalar> Engine<R> {
     }
 
     pub(crate) fn packed_bytes(&self) -> usize {
-        self.stepper.field.packed_bytes()
+        self.stepper.packed_bytes()
+    }
+
+    /// Bytes of a state, and of what a tile holds only with noise, where one feature array has `array` bytes.
+    pub(crate) fn noise_bytes(&self, array: usize) -> (usize, usize) {
+        let second = self.stepper.rows() / self.dim();
+        let diffusions = 2 * usize::from(self.stepper.diffusion.is_some());
+        (second * array, (diffusions + 3 * (second - 1)) * array)
     }
 
     pub(crate) fn room_bytes(&self) -> usize {
@@ -208,8 +230,9 @@ impl<R: Scalar> Engine<R> {
         if let Some(draws) = draws.filter(|d| d.penalty.at == PenaltyAt::Unbiased) {
             let (t0, span) = (self.problem.t0, t1 - self.problem.t0);
             self.probe_slots = draws.uniform.len();
-            self.saves
-                .extend((0..self.probe_slots).map(|n| SavePoint { t: t0 + draws.position(n) * span, slot: user + n }));
+            let (stepper, noise) = (&self.stepper, draws.penalty.noise);
+            let time = |n| stepper.probe_time(t0 + draws.position(n) * span, noise);
+            self.saves.extend((0..self.probe_slots).map(|n| SavePoint { t: time(n), slot: user + n }));
         }
         self.slots = user + self.probe_slots;
     }
@@ -255,26 +278,27 @@ impl<R: Scalar> Engine<R> {
     fn solve_within(&mut self, tape: bool, limit: usize, draws: Option<&Draws>) {
         self.plan_saves(draws);
         let every_step = matches!(self.options.save_at, SaveAt::Steps | SaveAt::Dense);
-        self.recording = Recording {
-            stride: if every_step { 1 } else { usize::from(tape) * self.options.adjoint.stride() },
-            stages: self.options.save_at == SaveAt::Dense,
-            limit,
+        let stride = if every_step { 1 } else { usize::from(tape) * self.options.adjoint.stride() };
+        self.recording =
+            Recording { stride, ends: tape || stride > 0, stages: self.options.save_at == SaveAt::Dense, limit };
+        let (slots, first) = (self.slots, self.paths.first);
+        let begin = |tile: &mut Tile<R>| {
+            tile.begin(slots, first.wrapping_add(u32::try_from(tile.index * LANES).unwrap_or(u32::MAX)));
         };
-        let slots = self.slots;
         let Self { stepper, problem, options, saves, recording, workers, crews, t1, capacity, .. } = self;
         match options.layout {
             Layout::Lockstep => {
                 let solve = Lockstep { stepper, problem, t1: *t1, options, saves, recording: *recording };
                 let meeting = Meeting::new(crews.len(), capacity.div_ceil(LANES));
                 workers.run(crews, |_, crew| {
-                    crew.tiles_mut().0.for_each(|tile| tile.begin(slots));
+                    crew.tiles_mut().0.for_each(begin);
                     solve.solve(crew, &meeting);
                 });
             }
             Layout::Ensemble => {
                 let solve = Ensemble { stepper, problem, t1: *t1, options, saves, recording: *recording };
                 workers.run(crews, |_, crew| {
-                    crew.tiles_mut().0.for_each(|tile| tile.begin(slots));
+                    crew.tiles_mut().0.for_each(begin);
                     solve.solve(crew);
                 });
             }
@@ -295,6 +319,7 @@ impl<R: Scalar> Engine<R> {
         let probe_slots = self.probe_slots;
         let (parameters, dim) = (self.parameters, self.dim());
         let offset = self.field_offset;
+        let adjoint = self.options.adjoint;
         let Self { stepper, problem, options, saves, recording, workers, crews, t1, capacity, .. } = self;
         let stepper = &*stepper;
         let shared: Vec<[f64; 2]> = crews.first().map(|c| c.run.steps.clone()).unwrap_or_default();
@@ -305,6 +330,7 @@ impl<R: Scalar> Engine<R> {
             saves,
             t0: problem.t0,
             stride: recording.stride.max(1),
+            adjoint,
             every_step,
         };
         let forward = Lockstep { stepper, problem, t1: *t1, options, saves, recording: *recording };
@@ -322,7 +348,7 @@ impl<R: Scalar> Engine<R> {
         let meeting = Meeting::new(crews.len(), capacity.div_ceil(LANES));
         let mut results: Vec<(&mut Crew<R>, f64, usize)> = crews.iter_mut().map(|c| (c, 0.0, 0)).collect();
         workers.run(&mut results, |_, (crew, value, products)| {
-            crew.room.backward.get_or_insert_with(|| BackwardRoom::new(stepper, dim));
+            crew.room.backward.get_or_insert_with(|| BackwardRoom::new(stepper));
             for shard in &mut crew.shards {
                 shard.theta_bar.clear();
                 shard.theta_bar.resize(parameters, R::ZERO);
@@ -377,8 +403,7 @@ impl<R: Scalar> Engine<R> {
     /// Costs of the batch in lockstep, of its costliest trajectory in an ensemble.
     pub(crate) fn costliest(&self) -> Stats {
         if self.options.layout == Layout::Lockstep {
-            let stats = |run: &Run| Stats { nfe: run.nfe, accepted: run.steps.len(), rejected: run.rejected };
-            return self.run().map(stats).unwrap_or_default();
+            return self.run().map(Run::stats).unwrap_or_default();
         }
         let lanes = self.tiles().flat_map(|t| (0..t.used).map(|l| t.stats(l)));
         lanes.max_by_key(|stats| stats.nfe).unwrap_or_default()
@@ -386,7 +411,7 @@ impl<R: Scalar> Engine<R> {
 
     /// Bytes of the probes of a penalty on `tiles` times the batch's tiles.
     pub(crate) fn probe_bytes(&self, batch: usize, tiles: f64) -> usize {
-        let one = self.stepper.kept_bytes() + 5 * self.dim() * LANES * size_of::<R>();
+        let one = self.stepper.kept_bytes() + 5 * self.stepper.rows() * LANES * size_of::<R>();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a small number")]
         let count = (batch.div_ceil(LANES) as f64 * tiles).ceil() as usize;
         count * one
@@ -403,6 +428,6 @@ impl<R: Scalar> Engine<R> {
         let gradients: usize =
             self.crews.iter().flat_map(|c| &c.shards).map(|s| s.theta_bar.capacity() * size_of::<R>()).sum();
         let rooms = self.crews.len() * self.stepper.room_bytes();
-        tiles + gradients + rooms + self.stepper.field.packed_bytes()
+        tiles + gradients + rooms + self.stepper.packed_bytes()
     }
 }

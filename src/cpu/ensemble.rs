@@ -7,7 +7,8 @@ use super::Scalar;
 use super::dense::LANES;
 use super::dispatch::multiversion;
 use super::lanes::{Lanes, add_weighted, combine, scaled_squares, select};
-use super::lockstep::{InitialStepRule, end_of_step, finite_lanes, step_too_small, within};
+use super::lockstep::{InitialStepRule, finite_lanes, step_too_small, within};
+use super::noise::speed;
 use super::step::{AttemptRoom, Interval, Stepper};
 use super::tile::{Crew, Recording, Room, SavePoint, Tile, copy_lane};
 use crate::error::Status;
@@ -36,12 +37,12 @@ impl<R: Scalar> Ensemble<'_, R> {
         let (tiles, room) = crew.tiles_mut();
         for tile in tiles {
             self.start(tile, &mut room.attempt);
-            if self.recording.stride > 0 {
+            if self.recording.ends {
                 let mut k1_ready = [true; LANES];
                 while self.turn(tile, &mut k1_ready, room) {}
             }
         }
-        if self.recording.stride == 0 {
+        if !self.recording.ends {
             self.stream(crew);
         }
         for tile in crew.tiles_mut().0 {
@@ -54,10 +55,10 @@ impl<R: Scalar> Ensemble<'_, R> {
     fn stream(&self, crew: &mut Crew<R>) {
         let (tiles, room) = crew.tiles_mut();
         let mut homes: Vec<&mut Tile<R>> = tiles.collect();
-        let Some(slots) = homes.first().map(|home| home.saves.len() / home.y.len()) else { return };
-        let mut working = room.working.take().unwrap_or_else(|| Box::new(Tile::new(0, self.stepper.field.dim())));
+        let Some(slots) = homes.first().map(|home| home.saves.len() / home.features()) else { return };
+        let mut working = room.working.take().unwrap_or_else(|| Box::new(Tile::new(0, self.stepper)));
         working.used = LANES;
-        working.begin(slots);
+        working.begin(slots, 0);
         working.status = [Status::Done; LANES];
         let mut origin: [Option<(usize, usize)>; LANES] = [None; LANES];
         let mut k1_ready = [true; LANES];
@@ -85,15 +86,17 @@ impl<R: Scalar> Ensemble<'_, R> {
         let (t0, span) = (self.problem.t0, self.t1 - self.problem.t0);
         tile.clock.t = [t0; LANES];
         tile.clock.h = [span; LANES];
-        (tile.clock.nfe, tile.clock.accepted, tile.clock.rejected) = ([0; LANES], [0; LANES], [0; LANES]);
-        self.stepper.eval(&[R::from_f64(t0); LANES], &tile.y, &mut tile.k_first, room);
-        let (y, k) = (finite_lanes(&tile.y), finite_lanes(&tile.k_first));
-        tile.quarantine(&std::array::from_fn(|l| !(y[l] && k[l])), Status::NonFinite);
+        (tile.clock.accepted, tile.clock.rejected) = ([0; LANES], [0; LANES]);
+        self.stepper.first_stage(&[R::from_f64(t0); LANES], tile, room);
+        let (y, k, g) = (finite_lanes(&tile.y), finite_lanes(&tile.k_first), finite_lanes(&tile.g_first));
+        tile.quarantine(&std::array::from_fn(|l| !(y[l] && k[l] && g[l])), Status::NonFinite);
+        let n = tile.features();
         let Tile { saves, y, .. } = &mut *tile;
         for point in self.saves.iter().filter(|p| p.t == t0) {
-            saves[point.slot * y.len()..][..y.len()].copy_from_slice(y);
+            saves[point.slot * n..][..n].copy_from_slice(&y[..n]);
         }
-        tile.clock.nfe = [1; LANES];
+        let noisy = u32::from(self.stepper.diffusion.is_some());
+        (tile.clock.nfe, tile.clock.nfe_diffusion) = ([1; LANES], [noisy; LANES]);
         match self.options.step_control {
             StepControl::Fixed { steps } => tile.clock.h = [span / steps as f64; LANES],
             StepControl::Adaptive { controller, initial_step, .. } => {
@@ -102,59 +105,66 @@ impl<R: Scalar> Ensemble<'_, R> {
                 match initial_step {
                     InitialStep::Length(h) => tile.clock.h = [h.min(span.abs()).copysign(span); LANES],
                     InitialStep::Automatic => {
-                        let Tile { y, y1, k_first, k_last, .. } = tile;
-                        let h = self.automatic_steps(&[t0; LANES], y, k_first, y1, k_last, room);
+                        let Tile { y, y1, k_first, k_last, g_first, g_last, .. } = tile;
+                        let h = self.automatic_steps(&[t0; LANES], y, [k_first, g_first], y1, [k_last, g_last], room);
                         tile.clock.h = h.map(|h| h.copysign(span));
-                        tile.clock.nfe = [2; LANES];
+                        (tile.clock.nfe, tile.clock.nfe_diffusion) = ([2; LANES], [2 * noisy; LANES]);
                     }
                 }
             }
         }
     }
 
-    /// The automatic initial step of each lane, as a length; `trial` and `k1` are room to work in.
+    /// The automatic initial step of each lane, as a length, from the states with their derivatives and diffusions;
+    /// `trial` and the arrays of the second point are room to work in.
     pub(crate) fn automatic_steps(
         &self,
         t: &Lanes<f64>,
         y: &[R],
-        k: &[R],
+        [k, g]: [&[R]; 2],
         trial: &mut [R],
-        k1: &mut [R],
+        [k1, g1]: [&mut Vec<R>; 2],
         room: &mut AttemptRoom<R>,
     ) -> Lanes<f64> {
         let span = self.t1 - self.problem.t0;
-        let rule = InitialStepRule { span: span.abs(), error_power: self.stepper.tableau.error_power() };
+        let rule = InitialStepRule { span: span.abs(), error_power: self.stepper.initial_power() };
         let features = self.stepper.field.dim() as f64;
         let norm = |term: &[R]| {
             let mut sums = [R::ZERO; LANES];
             scaled_squares(&mut sums, self.stepper.atol, self.stepper.rtol, term, y, y);
             sums.map(|s| (s.to_f64() / features).sqrt())
         };
-        let (d0, d1) = (norm(y), norm(k));
+        let n = k.len();
+        let (y_first, trial) = (&y[..n], &mut trial[..n]);
+        let d0 = norm(y_first);
+        let d1 = if self.stepper.diffusion.is_some() {
+            speed(trial, k, g);
+            norm(trial)
+        } else {
+            norm(k)
+        };
         let h0: Lanes<f64> = std::array::from_fn(|l| rule.trial(d0[l], d1[l]));
         let interval = Interval::new(*t, std::array::from_fn(|l| t[l] + h0[l].copysign(span)));
-        combine(trial, Some(y), &interval.h, [(1.0, k)]);
-        self.stepper.eval(&interval.t1.map(R::from_f64), trial, k1, room);
-        combine(trial, None, &[R::ONE; LANES], [(1.0, &*k1), (-1.0, k)]);
-        let change = norm(trial);
+        combine(trial, Some(y_first), &interval.h, [(1.0, k)]);
+        let end = interval.t1.map(R::from_f64);
+        self.stepper.eval(&end, trial, k1, room);
+        self.stepper.change(&end, trial, k, g, k1, g1, room);
+        let change = norm(k1);
         std::array::from_fn(|l| rule.step(h0[l], d1[l], change[l]))
     }
 
     /// One attempt in every running lane of the tile; false when there is none.
     fn turn(&self, tile: &mut Tile<R>, k1_ready: &mut [bool; LANES], room: &mut Room<R>) -> bool {
-        let stages = self.stepper.tableau.stages();
+        let (stages, noise_stages) = (self.stepper.tableau.stages(), self.stepper.noise_stages());
         let interval = self.next_interval(tile);
         let moving = tile.running();
         if !moving.contains(&true) {
             return false;
         }
         if (0..LANES).any(|l| moving[l] && !k1_ready[l]) {
-            let k = &mut room.scratch;
-            self.stepper.eval(&interval.t0.map(R::from_f64), &tile.y, k, &mut room.attempt);
-            select(&mut tile.k_first, &k1_ready.map(|ready| !ready), k);
+            self.refresh(&interval, tile, k1_ready, room);
         }
-        let Tile { y, y1, k_first, k_last, .. } = tile;
-        self.stepper.attempt(&interval, y, k_first, k_last, y1, &mut room.attempt);
+        self.stepper.attempt(&interval, tile, &mut room.attempt);
         let decisions = self.decide(&interval, tile, &mut room.attempt);
         let accept = std::array::from_fn(|l| moving[l] && decisions.accept[l]);
         self.save_within(&interval, &accept, tile, room);
@@ -162,10 +172,25 @@ impl<R: Scalar> Ensemble<'_, R> {
         for l in (0..LANES).filter(|&l| moving[l]) {
             let fresh = u32::from(!self.stepper.fsal && !k1_ready[l]);
             tile.clock.nfe[l] += u32::try_from(stages - 1).unwrap_or(u32::MAX) + fresh;
+            if let Some(more) = noise_stages.checked_sub(1) {
+                tile.clock.nfe_diffusion[l] += u32::try_from(more).unwrap_or(u32::MAX) + fresh;
+            }
             k1_ready[l] = self.stepper.fsal || !accept[l];
         }
         self.advance(&interval, &moving, &decisions, tile);
         true
+    }
+
+    /// Evaluates the first stage anew in the lanes that have moved since.
+    fn refresh(&self, interval: &Interval<R>, tile: &mut Tile<R>, k1_ready: &[bool; LANES], room: &mut Room<R>) {
+        let Room { attempt, scratch, .. } = room;
+        let (t, stale) = (interval.t0.map(R::from_f64), k1_ready.map(|ready| !ready));
+        self.stepper.eval(&t, &tile.y, scratch, attempt);
+        select(&mut tile.k_first, &stale, scratch);
+        if let (Some(diffusion), Some(noise)) = (&self.stepper.diffusion, &mut attempt.noise) {
+            diffusion.eval(&t, &tile.y, &mut noise.g, &mut noise.stage);
+            select(&mut tile.g_first, &stale, &noise.g);
+        }
     }
 
     /// Ends of each lane's next attempt. Lanes that have arrived, or are stuck, rest.
@@ -180,7 +205,7 @@ impl<R: Scalar> Ensemble<'_, R> {
                     let i = tile.clock.accepted[l] as usize + 1;
                     if i == steps { t1 } else { t0 + (t1 - t0) * (i as f64 / steps as f64) }
                 }
-                StepControl::Adaptive { .. } => end_of_step(t, tile.clock.h[l], t1),
+                StepControl::Adaptive { .. } => self.stepper.end_of_step(t, tile.clock.h[l], t1),
             };
             let (accepted, rejected) = (tile.clock.accepted[l] as usize, tile.clock.rejected[l] as usize);
             if accepted + rejected == self.options.max_steps || accepted == self.recording.limit {
@@ -201,8 +226,7 @@ impl<R: Scalar> Ensemble<'_, R> {
     fn decide(&self, interval: &Interval<R>, tile: &mut Tile<R>, room: &mut AttemptRoom<R>) -> Decisions<R> {
         let mut decisions = Decisions { accept: [true; LANES], factor: [R::ONE; LANES] };
         let StepControl::Adaptive { controller, .. } = &self.options.step_control else { return decisions };
-        let Tile { y, y1, k_first, k_last, .. } = tile;
-        tile.norms = self.stepper.error_squares(&interval.h, y, y1, k_first, k_last, room);
+        tile.norms = self.stepper.error_squares(&interval.h, tile, room);
         let features = R::from_f64(self.stepper.field.dim() as f64);
         let error = tile.norms.map(|sum| (sum / features).sqrt());
         adapt_lanes(
@@ -230,9 +254,16 @@ impl<R: Scalar> Ensemble<'_, R> {
                 continue;
             }
             let at_end: [bool; LANES] = std::array::from_fn(|l| here[l] && point.t == interval.t1[l]);
+            let n = tile.features();
             let Tile { saves, y, y1, k_first, k_last, .. } = tile;
-            let out = &mut saves[point.slot * y.len()..][..y.len()];
-            if at_end != here {
+            let out = &mut saves[point.slot * n..][..n];
+            if at_end != here && self.stepper.diffusion.is_some() {
+                let [start, end] = chord_weights(interval, point.t, &here);
+                scratch.fill(R::ZERO);
+                add_weighted(scratch, &start, &y[..n]);
+                add_weighted(scratch, &end, &y1[..n]);
+                select(out, &here, scratch);
+            } else if at_end != here {
                 let weights = interior_weights(self.stepper, interval, point.t, &here);
                 scratch.copy_from_slice(y);
                 for (weight, k) in weights.iter().zip(self.stepper.stages(k_first, k_last, attempt)) {
@@ -242,14 +273,14 @@ impl<R: Scalar> Ensemble<'_, R> {
                 }
                 select(out, &here, scratch);
             }
-            select(out, &at_end, y1);
+            select(out, &at_end, &y1[..n]);
         }
     }
 
     /// Keeps the states before the accepted steps, and the ends of the steps, at each lane's own count.
     fn record(&self, interval: &Interval<R>, accept: &[bool; LANES], tile: &mut Tile<R>, room: &AttemptRoom<R>) {
-        let Recording { stride, stages, .. } = self.recording;
-        if stride == 0 {
+        let Recording { stride, stages, ends, .. } = self.recording;
+        if !ends {
             return;
         }
         for l in (0..LANES).filter(|&l| accept[l]) {
@@ -258,7 +289,7 @@ impl<R: Scalar> Ensemble<'_, R> {
                 tile.steps.push([[self.t1; LANES]; 2]);
             }
             (tile.steps[n][0][l], tile.steps[n][1][l]) = (interval.t0[l], interval.t1[l]);
-            if n.is_multiple_of(stride) {
+            if stride > 0 && n.is_multiple_of(stride) {
                 while tile.tape.len() <= n / stride {
                     let mut spare = tile.spare();
                     spare.fill(R::ZERO);
@@ -268,10 +299,11 @@ impl<R: Scalar> Ensemble<'_, R> {
             }
             if stages {
                 while tile.stage_tape.len() <= n {
-                    tile.stage_tape.push(vec![R::ZERO; tile.y.len() * self.stepper.tableau.stages()]);
+                    tile.stage_tape.push(vec![R::ZERO; tile.features() * self.stepper.tableau.stages()]);
                 }
+                let size = tile.features();
                 let all = self.stepper.stages(&tile.k_first, &tile.k_last, room);
-                for (kept, k) in tile.stage_tape[n].chunks_exact_mut(tile.y.len()).zip(all) {
+                for (kept, k) in tile.stage_tape[n].chunks_exact_mut(size).zip(all) {
                     copy_lane(kept, l, k, l);
                 }
             }
@@ -280,10 +312,11 @@ impl<R: Scalar> Ensemble<'_, R> {
 
     fn advance(&self, interval: &Interval<R>, moving: &[bool; LANES], decisions: &Decisions<R>, tile: &mut Tile<R>) {
         let accept: [bool; LANES] = std::array::from_fn(|l| moving[l] && decisions.accept[l]);
-        let Tile { y, y1, k_first, k_last, clock, status, .. } = tile;
+        let Tile { y, y1, k_first, k_last, g_first, g_last, clock, status, .. } = tile;
         select(y, &accept, y1);
         if self.stepper.fsal {
             select(k_first, &accept, k_last);
+            select(g_first, &accept, g_last);
         }
         for l in (0..LANES).filter(|&l| moving[l]) {
             clock.h[l] = (interval.t1[l] - interval.t0[l]) * decisions.factor[l].to_f64();
@@ -341,6 +374,14 @@ pub(crate) fn interior_weights<R: Scalar>(
         }
     }
     weights
+}
+
+/// Shares of a step's start and end in the point of its chord at time `t`, in the lanes of `here`; zero elsewhere.
+pub(crate) fn chord_weights<R: Scalar>(interval: &Interval<R>, t: f64, here: &[bool; LANES]) -> [Lanes<R>; 2] {
+    let theta = |l: usize| (t - interval.t0[l]) / (interval.t1[l] - interval.t0[l]);
+    let weight =
+        |of: fn(f64) -> f64| std::array::from_fn(|l| if here[l] { R::from_f64(of(theta(l))) } else { R::ZERO });
+    [weight(|theta| 1.0 - theta), weight(|theta| theta)]
 }
 
 multiversion! {

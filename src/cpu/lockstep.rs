@@ -5,12 +5,13 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use super::Scalar;
 use super::dense::LANES;
 use super::lanes::{Lanes, combine, scaled_squares};
+use super::noise::speed;
 use super::step::{AttemptRoom, Interval, Stepper};
 use super::tile::{Crew, Recording, SavePoint, Tile};
 use super::workers::Barrier;
+use super::{Scalar, Stats};
 use crate::error::Status;
 use crate::spec::{Controller, InitialStep, Problem, SolverOptions, StepControl};
 
@@ -24,8 +25,28 @@ pub(crate) struct Run {
     /// Ends of the accepted steps.
     pub(crate) steps: Vec<[f64; 2]>,
     pub(crate) nfe: usize,
+    pub(crate) nfe_diffusion: usize,
     pub(crate) rejected: usize,
     pub(crate) status: Status,
+}
+
+impl Run {
+    pub(crate) fn stats(&self) -> Stats {
+        let Self { nfe, nfe_diffusion, rejected, .. } = *self;
+        Stats { nfe, nfe_diffusion, accepted: self.steps.len(), rejected }
+    }
+
+    /// Counts an attempt, `shared` of whose first stages were there already.
+    fn count<R: Scalar>(&mut self, stepper: &Stepper<R>, shared: bool) {
+        self.nfe += stepper.tableau.stages() - usize::from(shared);
+        self.nfe_diffusion += stepper.noise_stages().saturating_sub(usize::from(shared));
+    }
+
+    /// Counts an evaluation at one point.
+    fn count_point<R: Scalar>(&mut self, stepper: &Stepper<R>) {
+        self.nfe += 1;
+        self.nfe_diffusion += usize::from(stepper.diffusion.is_some());
+    }
 }
 
 /// What the workers of a lockstep solve share.
@@ -148,7 +169,7 @@ impl<R: Scalar> Lockstep<'_, R> {
         let _guard = meeting.barrier.guard();
         let mut run = std::mem::take(&mut crew.run);
         run.steps.clear();
-        (run.nfe, run.rejected, run.status) = (0, 0, Status::Running);
+        (run.nfe, run.nfe_diffusion, run.rejected, run.status) = (0, 0, 0, Status::Running);
         for tile in crew.tiles_mut().0 {
             self.save_initial(tile);
         }
@@ -170,21 +191,21 @@ impl<R: Scalar> Lockstep<'_, R> {
     }
 
     fn save_initial(&self, tile: &mut Tile<R>) {
+        let n = tile.features();
         let Tile { saves, y, .. } = tile;
         for point in self.saves.iter().filter(|p| p.t == self.problem.t0) {
-            saves[point.slot * y.len()..][..y.len()].copy_from_slice(y);
+            saves[point.slot * n..][..n].copy_from_slice(&y[..n]);
         }
     }
 
     fn solve_fixed(&self, steps: usize, crew: &mut Crew<R>, run: &mut Run) {
         let (t0, t1) = (self.problem.t0, self.t1);
         let at = |i: usize| if i == steps { t1 } else { t0 + (t1 - t0) * (i as f64 / steps as f64) };
-        let stages = self.stepper.tableau.stages();
         let taken = steps.min(self.options.max_steps).min(self.recording.limit);
         for i in 0..taken {
             let interval = Interval::shared(at(i), at(i + 1));
             let first = i == 0 || !self.stepper.fsal;
-            run.nfe += stages - usize::from(self.stepper.fsal) + usize::from(i == 0 && self.stepper.fsal);
+            run.count(self.stepper, self.stepper.fsal && i > 0);
             let (tiles, room) = crew.tiles_mut();
             for tile in tiles {
                 self.attempt(&interval, first, tile, &mut room.attempt);
@@ -210,7 +231,6 @@ impl<R: Scalar> Lockstep<'_, R> {
         let (t0, t1) = (self.problem.t0, self.t1);
         let direction = (t1 - t0).signum();
         let q = self.stepper.tableau.error_power();
-        let stages = self.stepper.tableau.stages();
         let mut h = direction * self.first_step(initial_step, crew, attendee, run);
         let mut memory = controller.memory::<f64>();
         let (mut t, mut k1_ready, mut failures) = (t0, true, 0);
@@ -221,7 +241,7 @@ impl<R: Scalar> Lockstep<'_, R> {
                 run.status = Status::MaxSteps;
                 break;
             }
-            let mut t_next = end_of_step(t, h, t1);
+            let mut t_next = self.stepper.end_of_step(t, h, t1);
             if step_too_small(t, t_next, t1, t1 - t0) {
                 if rejected {
                     (h, rejected) = (last_good, false);
@@ -231,11 +251,11 @@ impl<R: Scalar> Lockstep<'_, R> {
                     continue;
                 }
                 // Nobody has failed at such a step yet. The smallest one that time resolves shows who does.
-                t_next = end_of_step(t, direction * smallest_step(t, t1 - t0), t1);
+                t_next = self.stepper.end_of_step(t, direction * self.stepper.smallest_step(t, t1 - t0), t1);
             }
             let interval = Interval::shared(t, t_next);
             self.attempt_all(&interval, !k1_ready, crew, attendee);
-            run.nfe += stages - usize::from(self.stepper.fsal || k1_ready);
+            run.count(self.stepper, self.stepper.fsal || k1_ready);
             let (error, _) = attendee.root_mean_square();
             let decision = controller.adapt(q, &mut memory, error);
             h = (t_next - t) * decision.factor;
@@ -283,8 +303,7 @@ impl<R: Scalar> Lockstep<'_, R> {
         let (tiles, room) = crew.tiles_mut();
         for tile in tiles {
             self.attempt(interval, first, tile, &mut room.attempt);
-            let Tile { y, y1, k_first, k_last, .. } = tile;
-            tile.norms = self.stepper.error_squares(&interval.h, y, y1, k_first, k_last, &mut room.attempt);
+            tile.norms = self.stepper.error_squares(&interval.h, tile, &mut room.attempt);
             attendee.put(tile, &tile.norms);
             self.save_within(interval, tile, &room.attempt);
             if self.recording.stages {
@@ -303,25 +322,24 @@ impl<R: Scalar> Lockstep<'_, R> {
 
     fn attempt(&self, interval: &Interval<R>, first: bool, tile: &mut Tile<R>, room: &mut AttemptRoom<R>) {
         if first {
-            let t = [R::from_f64(interval.t0[0]); LANES];
-            self.stepper.eval(&t, &tile.y, &mut tile.k_first, room);
+            self.stepper.first_stage(&[R::from_f64(interval.t0[0]); LANES], tile, room);
         }
-        let Tile { y, y1, k_first, k_last, .. } = tile;
-        self.stepper.attempt(interval, y, k_first, k_last, y1, room);
+        self.stepper.attempt(interval, tile, room);
     }
 
     /// Stores the states at save points within the attempt. If it is rejected, the attempt that covers them in the
     /// end writes them again.
     fn save_within(&self, interval: &Interval<R>, tile: &mut Tile<R>, room: &AttemptRoom<R>) {
         let (t0, t1) = (interval.t0[0], interval.t1[0]);
+        let n = tile.features();
         let Tile { saves, y, y1, k_first, k_last, .. } = tile;
         for point in self.saves.iter().filter(|p| within(p.t, t0, t1)) {
-            let out = &mut saves[point.slot * y.len()..][..y.len()];
+            let out = &mut saves[point.slot * n..][..n];
             if point.t == t1 {
-                out.copy_from_slice(y1);
+                out.copy_from_slice(&y1[..n]);
             } else {
                 let stages = self.stepper.stages(k_first, k_last, room);
-                self.stepper.interpolate(out, (point.t - t0) / (t1 - t0), &interval.h, y, stages);
+                self.stepper.interpolate(out, (point.t - t0) / (t1 - t0), &interval.h, (y, y1), stages);
             }
         }
     }
@@ -341,19 +359,19 @@ impl<R: Scalar> Lockstep<'_, R> {
     ) -> f64 {
         let span = (self.t1 - self.problem.t0).abs();
         let t = [R::from_f64(self.problem.t0); LANES];
-        run.nfe += 1;
+        run.count_point(self.stepper);
         let (tiles, room) = crew.tiles_mut();
         for tile in tiles {
-            self.stepper.eval(&t, &tile.y, &mut tile.k_first, &mut room.attempt);
+            self.stepper.first_stage(&t, tile, &mut room.attempt);
             // A lane whose derivative has no finite norm cannot take any step.
-            let Tile { y, k_first, norms, .. } = &mut *tile;
+            let Tile { y, k_first, g_first, norms, .. } = &mut *tile;
             scaled_squares(norms, self.stepper.atol, self.stepper.rtol, k_first, y, y);
-            let finite = finite_lanes(y);
-            let bad: [bool; LANES] = std::array::from_fn(|l| !(finite[l] && norms[l].is_finite()));
+            let (finite, noise) = (finite_lanes(y), finite_lanes(g_first));
+            let bad: [bool; LANES] = std::array::from_fn(|l| !(finite[l] && noise[l] && norms[l].is_finite()));
             *norms = [R::ZERO; LANES];
             if (0..tile.used).any(|l| bad[l]) {
                 tile.quarantine(&bad, Status::NonFinite);
-                self.stepper.eval(&t, &tile.y, &mut tile.k_first, &mut room.attempt);
+                self.stepper.first_stage(&t, tile, &mut room.attempt);
             }
         }
         if self.alive(crew, attendee) == 0 {
@@ -363,14 +381,15 @@ impl<R: Scalar> Lockstep<'_, R> {
         match initial_step {
             InitialStep::Length(h) => h.min(span),
             InitialStep::Automatic => {
-                run.nfe += 1;
+                run.count_point(self.stepper);
                 self.automatic_step(self.problem.t0, crew, attendee, |tile| Some((&tile.y, &tile.k_first)))
             }
         }
     }
 
     /// The automatic initial step at time `t`, as a length, from the states and derivatives that `point` picks; a tile
-    /// without takes no part. Overwrites the tiles' `y1` and `k_last`.
+    /// without takes no part. With noise, the diffusion there is in `g_first`. Overwrites the tiles' `y1`, `k_last` and
+    /// `g_last`.
     pub(crate) fn automatic_step(
         &self,
         t: f64,
@@ -380,7 +399,7 @@ impl<R: Scalar> Lockstep<'_, R> {
     ) -> f64 {
         let direction = (self.t1 - self.problem.t0).signum();
         let span = (self.t1 - self.problem.t0).abs();
-        let rule = InitialStepRule { span, error_power: self.stepper.tableau.error_power() };
+        let rule = InitialStepRule { span, error_power: self.stepper.initial_power() };
         let norm = |tile: &Tile<R>, term: &[R], y: &[R], attendee: &Attendee<'_>| {
             let mut sums = [R::ZERO; LANES];
             scaled_squares(&mut sums, self.stepper.atol, self.stepper.rtol, term, y, y);
@@ -393,27 +412,38 @@ impl<R: Scalar> Lockstep<'_, R> {
             }
         }
         let d0 = attendee.root_mean_square().0;
-        for tile in crew.tiles() {
+        let (tiles, _) = crew.tiles_mut();
+        for tile in tiles {
+            let mut speeds = std::mem::take(&mut tile.y1);
             match point(tile) {
-                Some((y, k)) => norm(tile, k, y, attendee),
                 None => attendee.put_nothing(tile.index),
+                Some((y, k)) if self.stepper.diffusion.is_none() => norm(tile, k, y, attendee),
+                Some((y, k)) => {
+                    let n = tile.features();
+                    speed(&mut speeds[..n], k, &tile.g_first);
+                    norm(tile, &speeds[..n], y, attendee);
+                }
             }
+            tile.y1 = speeds;
         }
         let d1 = attendee.root_mean_square().0;
         let trial = rule.trial(d0, d1);
         let interval = Interval::<R>::shared(t, t + direction * trial);
         let (tiles, room) = crew.tiles_mut();
         for tile in tiles {
+            let n = tile.features();
             let (mut y1, mut k1) = (std::mem::take(&mut tile.y1), std::mem::take(&mut tile.k_last));
+            let mut g1 = std::mem::take(&mut tile.g_last);
             if let Some((y, k)) = point(tile) {
-                combine(&mut y1, Some(y), &interval.h, [(1.0, k)]);
-                self.stepper.eval(&[R::from_f64(interval.t1[0]); LANES], &y1, &mut k1, &mut room.attempt);
-                combine(&mut y1, None, &[R::ONE; LANES], [(1.0, k1.as_slice()), (-1.0, k)]);
-                norm(tile, &y1, y, attendee);
+                let (trial, end) = (&mut y1[..n], [R::from_f64(interval.t1[0]); LANES]);
+                combine(trial, Some(&y[..n]), &interval.h, [(1.0, k)]);
+                self.stepper.eval(&end, trial, &mut k1, &mut room.attempt);
+                self.stepper.change(&end, trial, k, &tile.g_first, &mut k1, &mut g1, &mut room.attempt);
+                norm(tile, &k1, y, attendee);
             } else {
                 attendee.put_nothing(tile.index);
             }
-            (tile.y1, tile.k_last) = (y1, k1);
+            (tile.y1, tile.k_last, tile.g_last) = (y1, k1, g1);
         }
         rule.step(trial, d1, attendee.root_mean_square().0)
     }
@@ -434,11 +464,6 @@ pub(crate) fn end_of_step(t: f64, h: f64, t1: f64) -> f64 {
 pub(crate) fn step_too_small(t: f64, t_next: f64, t1: f64, span: f64) -> bool {
     let h = (t_next - t).abs();
     t_next != t1 && (h <= 16.0 * f64::EPSILON * t.abs().max(t_next.abs()) || h <= f64::EPSILON * span.abs())
-}
-
-/// Length of a step from `t` that is just not too small.
-fn smallest_step(t: f64, span: f64) -> f64 {
-    32.0 * f64::EPSILON * t.abs() + 2.0 * f64::EPSILON * span.abs()
 }
 
 /// Which lanes hold finite numbers only.

@@ -12,11 +12,13 @@ mod ensemble;
 mod field;
 mod lanes;
 mod lockstep;
+mod noise;
 mod penalty;
 mod scalar;
 mod solution;
 mod solver;
 mod step;
+mod stochastic;
 mod tile;
 mod workers;
 

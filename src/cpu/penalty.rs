@@ -10,7 +10,7 @@ use super::lanes::{
 use super::lockstep::{Attendee, Lockstep, within};
 use super::step::{FirstStage, Interval, KeptStep, Seeds, StiffnessSeed};
 use super::tile::{BackwardRoom, Crew, Tile};
-use crate::spec::{Measure, PenaltyAt, PenaltyGradient, PenaltyStep, Purpose, Random, StepPenalty};
+use crate::spec::{Measure, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, Purpose, Random, StepPenalty};
 
 /// Keeps the stiffness measure finite when two stage states coincide.
 pub(crate) const STIFFNESS_EPSILON: f64 = 1e-12;
@@ -32,13 +32,14 @@ pub(crate) struct Probe<R> {
 }
 
 impl<R: Scalar> Probe<R> {
-    fn new(kept: KeptStep<R>, n: usize) -> Self {
+    /// For states of `n` numbers, `features` of which are the first state's.
+    fn new(kept: KeptStep<R>, n: usize, features: usize) -> Self {
         let zeros = || vec![R::ZERO; n];
         Self {
             kept,
             y: zeros(),
             y1: zeros(),
-            error: zeros(),
+            error: vec![R::ZERO; features],
             bar: zeros(),
             y1_bar: zeros(),
             interval: Interval::shared(0.0, 0.0),
@@ -162,22 +163,29 @@ impl<R: Scalar> Penalty<'_, R> {
     /// State, time and, if it is the solver's, size of the n-th probe.
     fn place(&self, n: usize, tile: &mut Tile<R>, room: &mut BackwardRoom<R>) {
         let stepper = self.backward.stepper;
+        let features = tile.features();
         while tile.probes.len() <= n {
-            tile.probes.push(Probe::new(stepper.kept_step(), tile.y.len()));
+            tile.probes.push(Probe::new(stepper.kept_step(), tile.y.len(), features));
         }
-        let mut probe = std::mem::replace(&mut tile.probes[n], Probe::new(KeptStep { stages: vec![], k: vec![] }, 0));
+        let mut probe = std::mem::replace(
+            &mut tile.probes[n],
+            Probe::new(KeptStep { stages: vec![], k: vec![], noise: None }, 0, 0),
+        );
         let steps = &self.backward.steps;
         let full = self.draws.penalty.gradient == PenaltyGradient::Full;
         let (t0, span) = (self.ensemble.problem.t0, self.ensemble.t1 - self.ensemble.problem.t0);
         match self.draws.penalty.at {
             PenaltyAt::Unbiased => {
-                let t = t0 + self.draws.position(n) * span;
-                probe.y.copy_from_slice(tile.save(self.first_slot + n));
+                let t = stepper.probe_time(t0 + self.draws.position(n) * span, self.draws.penalty.noise);
+                // A second state starts as the first one, as at the start of a solve.
+                for state in probe.y.chunks_exact_mut(features) {
+                    state.copy_from_slice(tile.save(self.first_slot + n));
+                }
                 let taken: Lanes<f64> = self.lanes(tile, |interval, l| {
                     (t == interval.t0[l] || within(t, interval.t0[l], interval.t1[l]))
                         .then(|| interval.t1[l] - interval.t0[l])
                 });
-                probe.interval = Interval::new([t; LANES], taken.map(|h| t + h));
+                probe.interval = Interval::new([t; LANES], taken.map(|h| self.end_of_probe(t, h)));
                 probe.starts = None;
             }
             PenaltyAt::Biased if steps.count(tile) == 0 => {
@@ -205,6 +213,13 @@ impl<R: Scalar> Penalty<'_, R> {
             }
         }
         tile.probes[n] = probe;
+    }
+
+    /// End of a penalised step of signed length `h` from `t`; on a path, where that knows it.
+    fn end_of_probe(&self, t: f64, h: f64) -> f64 {
+        let follows = self.draws.penalty.noise == PenaltyNoise::Path;
+        let diffusion = self.backward.stepper.diffusion.as_ref().filter(|_| follows);
+        diffusion.map_or(t + h, |diffusion| diffusion.brownian.end_of_step(t, h))
     }
 
     /// For each lane, what `pick` finds in the first of its steps where it finds anything.
@@ -237,13 +252,18 @@ impl<R: Scalar> Penalty<'_, R> {
         let direction = (self.ensemble.t1 - self.ensemble.problem.t0).signum();
         let (tiles, room) = crew.tiles_mut();
         for tile in tiles.filter(|t| t.index < self.tiles) {
-            let Tile { probes, k_first, k_last, y1, .. } = tile;
-            let probe = &mut probes[n];
-            stepper.eval(&probe.interval.t0.map(R::from_f64), &probe.y, k_first, &mut room.attempt);
+            let Tile { probes, k_first, k_last, g_first, g_last, y1, .. } = tile;
+            let (probe, attempt) = (&mut probes[n], &mut room.attempt);
+            let t = probe.interval.t0.map(R::from_f64);
+            let point = stepper.point(&probe.y);
+            stepper.eval(&t, point, k_first, attempt);
+            if let (Some(diffusion), Some(noise)) = (&stepper.diffusion, &mut attempt.noise) {
+                diffusion.eval(&t, point, g_first, &mut noise.stage);
+            }
             if attendee.is_none() {
                 let t0 = probe.interval.t0;
-                let h = self.ensemble.automatic_steps(&t0, &probe.y, k_first, y1, k_last, &mut room.attempt);
-                probe.interval = Interval::new(t0, std::array::from_fn(|l| t0[l] + direction * h[l]));
+                let h = self.ensemble.automatic_steps(&t0, &probe.y, [k_first, g_first], y1, [k_last, g_last], attempt);
+                probe.interval = Interval::new(t0, std::array::from_fn(|l| self.end_of_probe(t0[l], direction * h[l])));
             }
         }
         let (Some(attendee), Some(lockstep)) = (attendee, self.lockstep) else { return };
@@ -253,7 +273,7 @@ impl<R: Scalar> Penalty<'_, R> {
         });
         let (tiles, _) = crew.tiles_mut();
         for tile in tiles.filter(|t| t.index < self.tiles) {
-            tile.probes[n].interval = Interval::shared(t, t + direction * h);
+            tile.probes[n].interval = Interval::shared(t, self.end_of_probe(t, direction * h));
         }
     }
 
@@ -272,11 +292,12 @@ impl<R: Scalar> Penalty<'_, R> {
                 probe.interval.h[l] = R::ZERO;
             }
             super::lanes::rest_unless(&mut probe.y, &tile.alive);
+            self.draw(n, &tile.trajectories, probe);
             stepper.keep(&probe.interval, &probe.y, &mut probe.kept, true);
             stepper.end(&probe.interval, &probe.y, &probe.kept, &mut probe.y1);
             let last = probe.kept.k.len() - 1;
             if self.draws.penalty.measure == Measure::Stiffness {
-                let KeptStep { stages, k } = &probe.kept;
+                let KeptStep { stages, k, .. } = &probe.kept;
                 squared_difference(&mut probe.norms[0], &k[last], &k[last - 1]);
                 squared_difference(&mut probe.norms[1], stages[last].state(), stages[last - 1].state());
             } else {
@@ -285,12 +306,26 @@ impl<R: Scalar> Penalty<'_, R> {
                     *slot = k;
                 }
                 stepper.error(&mut probe.error, &probe.interval.h, stages);
-                let Probe { norms, error, y, y1, .. } = probe;
+                let Probe { norms, error, y, y1, kept, .. } = probe;
+                if let (Some(diffusion), Some(noise)) = (&stepper.diffusion, &kept.noise) {
+                    diffusion.kept_error(error, noise);
+                }
                 scaled_squares(&mut norms[0], stepper.atol, stepper.rtol, error, y, y1);
             }
         }
         if let Some(attendee) = attendee {
             attendee.put(tile, &tile.probes[n].norms[which]);
+        }
+    }
+
+    /// Gives the n-th probe its increments.
+    fn draw(&self, n: usize, trajectories: &Lanes<u32>, probe: &mut Probe<R>) {
+        let Some(diffusion) = &self.backward.stepper.diffusion else { return };
+        match (self.draws.penalty.noise, &mut probe.kept.noise) {
+            (PenaltyNoise::Fresh, Some(noise)) => {
+                noise.increments.draw_apart(&diffusion.brownian, trajectories, &probe.interval, n);
+            }
+            _ => self.backward.stepper.follow(&probe.interval, trajectories, &mut probe.kept),
         }
     }
 
@@ -362,6 +397,9 @@ impl<R: Scalar> Penalty<'_, R> {
                 stiffness: Some(StiffnessSeed { k_difference: error, state_difference: y1 }),
             }
         } else {
+            let features = error.len();
+            bar[features..].fill(R::ZERO);
+            y1_bar[features..].fill(R::ZERO);
             scaled_norm_vjp(error, bar, y1_bar, &weights[0], stepper.atol, stepper.rtol, y, y1);
             Seeds { error: Some(error), stages: None, stiffness: None }
         };
@@ -375,8 +413,10 @@ impl<R: Scalar> Penalty<'_, R> {
             add(bar, y1_bar);
             super::lanes::rest_unless(bar, &tile.alive);
             if self.draws.penalty.at == PenaltyAt::Unbiased {
-                let bar = std::mem::take(&mut tile.probes[n].bar);
-                tile.save_bar_mut(self.first_slot + n).copy_from_slice(&bar);
+                let mut bar = std::mem::take(&mut tile.probes[n].bar);
+                let features = tile.features();
+                super::backward::fold_second(&mut bar, features);
+                tile.save_bar_mut(self.first_slot + n).copy_from_slice(&bar[..features]);
                 tile.probes[n].bar = bar;
             }
         }

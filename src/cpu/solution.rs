@@ -14,6 +14,8 @@ pub struct Stats {
     /// Evaluations of the vector field: stages of all attempts, less those shared by successive steps, plus those of
     /// the automatic initial step. Of the whole batch in lockstep, of one trajectory in an ensemble.
     pub nfe: usize,
+    /// Evaluations of the diffusion, counted likewise; 0 without noise.
+    pub nfe_diffusion: usize,
     /// Accepted steps.
     pub accepted: usize,
     /// Rejected attempts.
@@ -117,8 +119,7 @@ impl Times {
     fn of<R: Scalar>(engine: &Engine<R>) -> Self {
         if engine.options.layout == Layout::Lockstep {
             let run = engine.run();
-            let stats =
-                run.map(|r| Stats { nfe: r.nfe, accepted: r.steps.len(), rejected: r.rejected }).unwrap_or_default();
+            let stats = run.map(super::lockstep::Run::stats).unwrap_or_default();
             return Self {
                 shared: true,
                 steps: run.map(|r| r.steps.clone()).into_iter().collect(),
@@ -169,7 +170,7 @@ impl Times {
                 let count = if steps.is_empty() { 0 } else { steps.len() + 1 };
                 for i in 0..count {
                     let state = if i == steps.len() { &tile.y } else { &tile.tape[i] };
-                    ys.extend(state[lane..].iter().step_by(LANES));
+                    ys.extend(state[lane..].iter().step_by(LANES).take(dim));
                 }
             }
         }

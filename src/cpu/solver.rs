@@ -7,7 +7,7 @@ use super::solution::Solution;
 use super::tile::Tile;
 use super::{Cpu, Scalar};
 use crate::error::{Error, Result, Status};
-use crate::spec::{Layout, Problem, SaveAt, SolverOptions};
+use crate::spec::{Layout, Paths, Problem, SaveAt, SolverOptions};
 
 /// Bytes that a solve holds, told before anything is allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -33,7 +33,7 @@ impl Workspace {
 /// Gradients of a loss.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gradients<R> {
-    /// With respect to the field's parameters, as [`Mlp::layers`](crate::Mlp::layers) lays them out.
+    /// With respect to the problem's parameters, as [`Mlp::layers`](crate::Mlp::layers) lays them out.
     pub theta: Vec<R>,
     /// With respect to the initial states, `[B][D]`.
     pub y0: Vec<R>,
@@ -70,7 +70,7 @@ impl<R: Scalar> Solver<R> {
     /// # Errors
     /// [`Error::Argument`] naming what does not fit in the problem or the options.
     pub fn new(cpu: &Cpu, problem: &Problem, options: &SolverOptions) -> Result<Self> {
-        let parameters = problem.field.parameter_count();
+        let parameters = problem.parameter_count();
         Ok(Self { engine: Engine::new(cpu.workers(), problem, options, parameters, 0)?, parameters, solved: false })
     }
 
@@ -78,6 +78,12 @@ impl<R: Scalar> Solver<R> {
     #[must_use]
     pub fn workspace(&self, batch: usize, steps: usize) -> Workspace {
         self.engine.workspace(batch, steps)
+    }
+
+    /// Chooses the noise that the solves after this follow; without noise it has no effect. The default is
+    /// `Paths::default()`.
+    pub fn set_paths(&mut self, paths: Paths) {
+        self.engine.set_paths(paths);
     }
 
     /// Bytes that the solver holds now.
@@ -108,7 +114,7 @@ impl<R: Scalar> Solver<R> {
 
     fn run(&mut self, theta: &[R], y0: &[R], tape: bool) -> Result<Solution<R>> {
         self.solved = false;
-        Error::check_len("theta", theta.len(), self.parameters, || "the field's parameter_count()".into())?;
+        Error::check_len("theta", theta.len(), self.parameters, || "the problem's parameter_count()".into())?;
         check_finite("theta", theta)?;
         let dim = self.engine.dim();
         if y0.is_empty() || !y0.len().is_multiple_of(dim) {
@@ -120,6 +126,7 @@ impl<R: Scalar> Solver<R> {
                 shape: format!("[B][{dim}], B > 0"),
             });
         }
+        self.engine.paths().validate(y0.len() / dim)?;
         self.engine.set_parameters(theta, tape);
         self.engine.reserve(y0.len() / dim);
         self.engine.load(y0);
@@ -190,7 +197,7 @@ struct SaveSeeds<'a, R> {
 impl<R: Scalar> TaskWork<R> for SaveSeeds<'_, R> {
     fn differentiate(&self, tile: &mut Tile<R>, _: &mut TaskRoom<R>, _: &mut [R]) {
         let (dim, first) = (self.dim, tile.index * LANES);
-        let n = tile.y.len();
+        let n = tile.features();
         if self.starts.is_empty() {
             let slots = self.ys_bar.len() / (self.batch * dim);
             // The backward walk reads the initial state's slot even where no step was accepted.
@@ -233,8 +240,10 @@ impl<R: Scalar> Engine<R> {
     pub(crate) fn workspace(&self, batch: usize, steps: usize) -> Workspace {
         let tiles = batch.div_ceil(LANES);
         let array = self.dim() * LANES * size_of::<R>();
+        let (state, noise) = self.noise_bytes(array);
         let every_step = matches!(self.options.save_at, SaveAt::Steps | SaveAt::Dense);
-        let kept = if every_step { steps } else { steps.div_ceil(self.options.adjoint.stride()) };
+        let stride = self.options.adjoint.stride();
+        let kept = if every_step { steps } else { steps.div_ceil(stride.max(1)) * usize::from(stride > 0) };
         let slots = if every_step { steps + 1 } else { 2 * self.user_slots() };
         let stages = if self.options.save_at == SaveAt::Dense {
             (steps + 1) * self.options.method.tableau().stages()
@@ -253,8 +262,8 @@ impl<R: Scalar> Engine<R> {
         let within = self.options.method.tableau().stages() + 1;
         let interior = if matches!(self.options.save_at, SaveAt::Times(_)) { within * array } else { 0 };
         Workspace {
-            states: tiles * (5 + slots) * array,
-            tape: tiles * ((kept + stages) * array + ends),
+            states: tiles * ((5 + slots) * array + noise),
+            tape: tiles * (kept * state + stages * array + ends),
             parameters: (shards + 1) * self.parameters() * size_of::<R>() + self.packed_bytes(),
             rooms: threads * (self.room_bytes() + segment + interior + 2 * array),
         }

@@ -1,10 +1,14 @@
-//! One Runge-Kutta step of one tile.
+//! One step of one tile: a Runge-Kutta step, or, in [`stochastic`](super::stochastic), one with noise.
 
 use super::Scalar;
 use super::dense::LANES;
 use super::field::{Cotangents, Field, Stage};
 use super::lanes::{Lanes, add, add_weighted, combine, scaled_squares};
-use crate::spec::{MAX_STAGES, Problem, SolverOptions, StepControl, Tableau, Tolerances};
+use super::lockstep::end_of_step;
+use super::noise::{Increments, speed_change};
+use super::stochastic::Diffusion;
+use super::tile::Tile;
+use crate::spec::{MAX_STAGES, PenaltyNoise, Problem, SolverOptions, StepControl, Tableau, Tolerances};
 
 /// The steps that the lanes of a tile take: from `t0` to `t1`, of length `h` in the scalar of the solve.
 ///
@@ -27,7 +31,7 @@ impl<R: Scalar> Interval<R> {
     }
 
     /// Time of the stage with node `c`; exactly `t1` for `c = 1`, so that FSAL stages agree to the bit.
-    fn stage_time(&self, c: f64) -> Lanes<R> {
+    pub(crate) fn stage_time(&self, c: f64) -> Lanes<R> {
         std::array::from_fn(|l| {
             let (t0, t1) = (self.t0[l], self.t1[l]);
             R::from_f64(if c == 1.0 { t1 } else { t0 + c * (t1 - t0) })
@@ -46,15 +50,28 @@ pub(crate) struct Stepper<R> {
     pub(crate) field: Field<R>,
     pub(crate) atol: R,
     pub(crate) rtol: R,
+    pub(crate) diffusion: Option<Diffusion<R>>,
 }
 
 /// Room for an attempt that leaves nothing behind but its end.
 #[derive(Debug)]
 pub(crate) struct AttemptRoom<R> {
-    stage: Stage<R>,
+    pub(crate) stage: Stage<R>,
     /// Stages after the first; the last one too unless the tile keeps it for the next step.
-    middle: Vec<Vec<R>>,
-    error: Vec<R>,
+    pub(crate) middle: Vec<Vec<R>>,
+    pub(crate) error: Vec<R>,
+    pub(crate) noise: Option<NoiseRoom<R>>,
+}
+
+/// An attempt's room for its diffusion.
+#[derive(Debug)]
+pub(crate) struct NoiseRoom<R> {
+    pub(crate) stage: Stage<R>,
+    /// As [`AttemptRoom::middle`].
+    pub(crate) middle: Vec<Vec<R>>,
+    pub(crate) increments: Increments<R>,
+    /// Room for one diffusion.
+    pub(crate) g: Vec<R>,
 }
 
 /// A step with all that its vector-Jacobian product needs.
@@ -62,14 +79,26 @@ pub(crate) struct AttemptRoom<R> {
 pub(crate) struct KeptStep<R> {
     pub(crate) stages: Vec<Stage<R>>,
     pub(crate) k: Vec<Vec<R>>,
+    pub(crate) noise: Option<KeptNoise<R>>,
+}
+
+/// The diffusion's part of a kept step.
+#[derive(Debug)]
+pub(crate) struct KeptNoise<R> {
+    pub(crate) stages: Vec<Stage<R>>,
+    pub(crate) g: Vec<Vec<R>>,
+    pub(crate) increments: Increments<R>,
 }
 
 /// Room for a step's cotangents.
 #[derive(Debug)]
 pub(crate) struct VjpRoom<R> {
-    state_bars: Vec<Vec<R>>,
-    k_bar: Vec<R>,
-    cotangents: Cotangents<R>,
+    pub(crate) state_bars: Vec<Vec<R>>,
+    pub(crate) k_bar: Vec<R>,
+    pub(crate) cotangents: Cotangents<R>,
+    /// The diffusion's.
+    pub(crate) noise_bars: Vec<Vec<R>>,
+    pub(crate) noise_cotangents: Option<Cotangents<R>>,
 }
 
 /// Cotangents of the last two stages and their states, which the stiffness measure has.
@@ -110,23 +139,87 @@ impl<R: Scalar> Stepper<R> {
         };
         Self {
             tableau,
-            fsal: tableau.fsal(),
+            fsal: tableau.fsal() || tableau.noise.is_some_and(|noise| noise.reversible),
             field: Field::new(&problem.field),
             atol: R::from_f64(tolerances.atol),
             rtol: R::from_f64(tolerances.rtol),
+            diffusion: Diffusion::new(problem, options),
         }
     }
 
-    fn tile(&self) -> Vec<R> {
+    /// Takes the weights from the parameters of the field and, after them, of the diffusion.
+    pub(crate) fn pack(&mut self, theta: &[R], backward: bool) {
+        self.field.pack(theta, backward);
+        if let Some(diffusion) = &mut self.diffusion {
+            diffusion.network.pack(&theta[diffusion.offset..], backward);
+        }
+    }
+
+    /// Numbers of one feature row each in a state: two a feature where the method carries a second state.
+    pub(crate) fn rows(&self) -> usize {
+        self.field.dim() * if self.reversible() { 2 } else { 1 }
+    }
+
+    pub(crate) fn reversible(&self) -> bool {
+        self.diffusion.as_ref().is_some_and(|diffusion| diffusion.tableau.reversible)
+    }
+
+    /// The part of a state at which the networks are evaluated: all of it, or the second state.
+    pub(crate) fn point<'a>(&self, y: &'a [R]) -> &'a [R] {
+        &y[y.len() - self.field.dim() * LANES..]
+    }
+
+    /// Diffusion stages.
+    pub(crate) fn noise_stages(&self) -> usize {
+        self.diffusion.as_ref().map_or(0, |diffusion| diffusion.tableau.stages())
+    }
+
+    /// Multiply-adds of the networks at one point, as [`Field::work`] counts them.
+    pub(crate) fn work(&self) -> usize {
+        self.field.work() + self.diffusion.as_ref().map_or(0, |diffusion| diffusion.network.work())
+    }
+
+    pub(crate) fn packed_bytes(&self) -> usize {
+        self.field.packed_bytes() + self.diffusion.as_ref().map_or(0, |diffusion| diffusion.network.packed_bytes())
+    }
+
+    /// End of a step of signed length `h` from `t`; with noise, on one of its ticks.
+    pub(crate) fn end_of_step(&self, t: f64, h: f64, t1: f64) -> f64 {
+        self.diffusion.as_ref().map_or_else(|| end_of_step(t, h, t1), |d| d.brownian.end_of_step(t, h))
+    }
+
+    /// Length of a step from `t` that is just not too small.
+    pub(crate) fn smallest_step(&self, t: f64, span: f64) -> f64 {
+        match &self.diffusion {
+            None => 32.0 * f64::EPSILON * t.abs() + 2.0 * f64::EPSILON * span.abs(),
+            Some(diffusion) => 1.5 * span.abs() / diffusion.brownian.ticks() as f64,
+        }
+    }
+
+    /// The power of the step size that the automatic initial step assumes of the error.
+    pub(crate) fn initial_power(&self) -> f64 {
+        let noise = self.diffusion.as_ref().map(|diffusion| diffusion.tableau.strong_order + 0.5);
+        noise.unwrap_or_else(|| self.tableau.error_power())
+    }
+
+    pub(crate) fn tile(&self) -> Vec<R> {
         vec![R::ZERO; self.field.dim() * LANES]
     }
 
     pub(crate) fn attempt_room(&self) -> AttemptRoom<R> {
-        let middle = self.tableau.stages() - 1 - usize::from(self.fsal);
+        let middle = |stages: usize, first: usize| {
+            (first + usize::from(self.fsal)..stages).map(|_| self.tile()).collect::<Vec<_>>()
+        };
         AttemptRoom {
             stage: self.field.stage(),
-            middle: (0..middle).map(|_| self.tile()).collect(),
+            middle: middle(self.tableau.stages(), 1),
             error: self.tile(),
+            noise: self.diffusion.as_ref().map(|diffusion| NoiseRoom {
+                stage: diffusion.network.stage(),
+                middle: middle(diffusion.tableau.stages(), 1),
+                increments: Increments::new(self.field.dim()),
+                g: self.tile(),
+            }),
         }
     }
 
@@ -135,6 +228,11 @@ impl<R: Scalar> Stepper<R> {
         KeptStep {
             stages: (0..stages).map(|_| self.field.stage()).collect(),
             k: (0..stages).map(|_| self.tile()).collect(),
+            noise: self.diffusion.as_ref().map(|diffusion| KeptNoise {
+                stages: (0..diffusion.tableau.stages()).map(|_| diffusion.network.stage()).collect(),
+                g: (0..diffusion.tableau.stages()).map(|_| self.tile()).collect(),
+                increments: Increments::new(self.field.dim()),
+            }),
         }
     }
 
@@ -143,6 +241,8 @@ impl<R: Scalar> Stepper<R> {
             state_bars: (0..self.tableau.stages()).map(|_| self.tile()).collect(),
             k_bar: self.tile(),
             cotangents: self.field.cotangents(),
+            noise_bars: (0..self.noise_stages()).map(|_| self.tile()).collect(),
+            noise_cotangents: self.diffusion.as_ref().map(|diffusion| diffusion.network.cotangents()),
         }
     }
 
@@ -152,25 +252,51 @@ impl<R: Scalar> Stepper<R> {
         self.field.eval(t, &mut room.stage, dydt, false);
     }
 
-    /// Attempts the step from `y` with first stage `k_first`: writes its end to `y1` and, for an FSAL method, its
-    /// last stage to `k_last`.
-    pub(crate) fn attempt(
+    /// Replaces `k1 = f(t, y)` by how much it differs from `k`; with noise, by how much the two may differ within three
+    /// standard deviations, where `g` is the diffusion at `k`'s point and `g1` room for that at `y`.
+    pub(crate) fn change(
         &self,
-        interval: &Interval<R>,
+        t: &Lanes<R>,
         y: &[R],
-        k_first: &[R],
-        k_last: &mut [R],
-        y1: &mut [R],
+        k: &[R],
+        g: &[R],
+        k1: &mut [R],
+        g1: &mut [R],
         room: &mut AttemptRoom<R>,
     ) {
+        if let (Some(diffusion), Some(noise)) = (&self.diffusion, &mut room.noise) {
+            diffusion.eval(t, y, g1, &mut noise.stage);
+            return speed_change(k1, k, g, g1);
+        }
+        for (k1, &k) in k1.iter_mut().zip(k) {
+            *k1 -= k;
+        }
+    }
+
+    /// The first stage of a step from the tile's state.
+    pub(crate) fn first_stage(&self, t: &Lanes<R>, tile: &mut Tile<R>, room: &mut AttemptRoom<R>) {
+        let Tile { y, k_first, g_first, .. } = tile;
+        self.eval(t, self.point(y), k_first, room);
+        if let (Some(diffusion), Some(noise)) = (&self.diffusion, &mut room.noise) {
+            diffusion.eval(t, self.point(y), g_first, &mut noise.stage);
+        }
+    }
+
+    /// Attempts the step from the tile's state with its first stage: writes the end to `y1` and, for an FSAL method, the
+    /// last stage to `k_last`.
+    pub(crate) fn attempt(&self, interval: &Interval<R>, tile: &mut Tile<R>, room: &mut AttemptRoom<R>) {
+        if let Some(diffusion) = &self.diffusion {
+            return diffusion.attempt(self, interval, tile, room);
+        }
+        let Tile { y, y1, k_first, k_last, .. } = tile;
         let Tableau { a, b, c, .. } = self.tableau;
         for i in 1..=room.middle.len() {
             let (done, now) = room.middle.split_at_mut(i - 1);
-            let ks = std::iter::once(k_first).chain(done.iter().map(Vec::as_slice));
+            let ks = std::iter::once(&*k_first).chain(&*done).map(Vec::as_slice);
             combine(room.stage.state_mut(), Some(y), &interval.h, a[i].iter().copied().zip(ks));
             self.field.eval(&interval.stage_time(c[i]), &mut room.stage, &mut now[0], false);
         }
-        let ks = std::iter::once(k_first).chain(room.middle.iter().map(Vec::as_slice));
+        let ks = std::iter::once(&*k_first).chain(&room.middle).map(Vec::as_slice);
         combine(y1, Some(y), &interval.h, b.iter().copied().zip(ks));
         if self.fsal {
             self.eval(&interval.stage_time(1.0), y1, k_last, room);
@@ -190,20 +316,15 @@ impl<R: Scalar> Stepper<R> {
         stages
     }
 
-    /// Per lane, the sum over features of the squared scaled error of the last attempt made in `room`.
-    pub(crate) fn error_squares(
-        &self,
-        h: &Lanes<R>,
-        y: &[R],
-        y1: &[R],
-        k_first: &[R],
-        k_last: &[R],
-        room: &mut AttemptRoom<R>,
-    ) -> Lanes<R> {
+    /// Per lane, the sum over features of the squared scaled error of the tile's last attempt, made in `room`.
+    pub(crate) fn error_squares(&self, h: &Lanes<R>, tile: &Tile<R>, room: &mut AttemptRoom<R>) -> Lanes<R> {
         let mut error = std::mem::take(&mut room.error);
-        self.error(&mut error, h, self.stages(k_first, k_last, room));
+        self.error(&mut error, h, self.stages(&tile.k_first, &tile.k_last, room));
+        if let (Some(diffusion), Some(noise)) = (&self.diffusion, &room.noise) {
+            diffusion.add_error(&mut error, &noise.increments, &diffusion.stages(tile, noise, self.fsal));
+        }
         let mut sums = [R::ZERO; LANES];
-        scaled_squares(&mut sums, self.atol, self.rtol, &error, y, y1);
+        scaled_squares(&mut sums, self.atol, self.rtol, &error, &tile.y, &tile.y1);
         room.error = error;
         sums
     }
@@ -214,15 +335,32 @@ impl<R: Scalar> Stepper<R> {
         combine(error, None, h, weights.iter().copied().zip(stages));
     }
 
-    /// `out = y + h sum b_i(theta) k_i`, the same θ in every lane.
-    pub(crate) fn interpolate(&self, out: &mut [R], theta: f64, h: &Lanes<R>, y: &[R], stages: Stages<'_, R>) {
+    /// The state within the tile's last attempt, made in `room`: `out = y + h sum b_i(theta) k_i`, or with noise the
+    /// point of the chord from `y` to `y1`; the same θ in every lane.
+    pub(crate) fn interpolate(
+        &self,
+        out: &mut [R],
+        theta: f64,
+        h: &Lanes<R>,
+        (y, y1): (&[R], &[R]),
+        stages: Stages<'_, R>,
+    ) {
+        if self.diffusion.is_some() {
+            let ends = [(1.0 - theta, &y[..out.len()]), (theta, &y1[..out.len()])];
+            return combine(out, None, &[R::ONE; LANES], ends);
+        }
         let weights = self.tableau.interpolant_weights(theta);
         combine(out, Some(y), h, weights.into_iter().take(self.tableau.stages()).zip(stages));
     }
 
     /// Takes the step from `y` anew and keeps its stages; the last stage of an FSAL method only `with_last`, though
     /// its state, the step's end, is always left there.
+    ///
+    /// With noise, the increments are those that `kept` holds; see [`Stepper::follow`].
     pub(crate) fn keep(&self, interval: &Interval<R>, y: &[R], kept: &mut KeptStep<R>, with_last: bool) {
+        if let Some(diffusion) = &self.diffusion {
+            return diffusion.keep(self, interval, y, kept);
+        }
         let Tableau { a, c, .. } = self.tableau;
         let stages = self.tableau.stages();
         for i in 0..stages {
@@ -235,9 +373,25 @@ impl<R: Scalar> Stepper<R> {
         }
     }
 
+    /// Time of a penalised step that was to start at `t`: where it follows the path, one that the path is known at without
+    /// going far down its tree.
+    pub(crate) fn probe_time(&self, t: f64, noise: PenaltyNoise) -> f64 {
+        let follows = self.diffusion.as_ref().filter(|_| noise == PenaltyNoise::Path);
+        follows.map_or(t, |diffusion| diffusion.brownian.coarse_time(t))
+    }
+
+    /// Gives a step that is to be kept the path's increments.
+    pub(crate) fn follow(&self, interval: &Interval<R>, trajectories: &Lanes<u32>, kept: &mut KeptStep<R>) {
+        if let (Some(diffusion), Some(noise)) = (&self.diffusion, &mut kept.noise) {
+            noise.increments.follow(&diffusion.brownian, trajectories, interval);
+        }
+    }
+
     /// The end of a kept step.
     pub(crate) fn end(&self, interval: &Interval<R>, y: &[R], kept: &KeptStep<R>, y1: &mut [R]) {
-        if self.fsal {
+        if let Some(diffusion) = &self.diffusion {
+            diffusion.end(self, interval, y, kept, y1);
+        } else if self.fsal {
             y1.copy_from_slice(kept.stages[self.tableau.stages() - 1].state());
         } else {
             let ks = kept.k.iter().map(Vec::as_slice);
@@ -262,6 +416,9 @@ impl<R: Scalar> Stepper<R> {
         theta_bar: &mut [R],
         bar: &mut [R],
     ) {
+        if let Some(diffusion) = &self.diffusion {
+            return diffusion.step_vjp(self, h, kept, seeds, first, room, theta_bar, bar);
+        }
         let Tableau { a, b, b_error, .. } = self.tableau;
         let stages = self.tableau.stages();
         let last_needed = seeds.error.is_some() || seeds.stiffness.is_some() || seeds.stages.is_some();
@@ -271,7 +428,7 @@ impl<R: Scalar> Stepper<R> {
             if (is_end && !last_needed) || (i == 0 && first == FirstStage::Nothing) {
                 continue;
             }
-            let VjpRoom { state_bars, k_bar, cotangents } = room;
+            let VjpRoom { state_bars, k_bar, cotangents, .. } = room;
             let (now, later) = state_bars.split_at_mut(i + 1);
             // Later stages whose cotangents exist; the FSAL stage's has joined `bar`.
             let count = if self.fsal { stages - 1 } else { stages };
@@ -309,7 +466,11 @@ impl<R: Scalar> Stepper<R> {
     /// Bytes of a kept step.
     pub(crate) fn kept_bytes(&self) -> usize {
         let tile = self.field.dim() * LANES * size_of::<R>();
-        self.tableau.stages() * (self.field.stage_bytes() + tile)
+        let noise = self.diffusion.as_ref().map_or(0, |diffusion| {
+            diffusion.tableau.stages() * (diffusion.network.stage_bytes() + tile)
+                + Increments::<R>::bytes(self.field.dim())
+        });
+        self.tableau.stages() * (self.field.stage_bytes() + tile) + noise
     }
 
     /// Bytes of an attempt's room, of a kept step and of a step's cotangents.
@@ -317,6 +478,10 @@ impl<R: Scalar> Stepper<R> {
         let tile = self.field.dim() * LANES * size_of::<R>();
         let stages = self.tableau.stages();
         let stage = self.field.stage_bytes();
-        (stage + stages * tile) + self.kept_bytes() + (stages + 3) * tile
+        let noise = self.diffusion.as_ref().map_or(0, |diffusion| {
+            let increments = Increments::<R>::bytes(self.field.dim());
+            diffusion.network.stage_bytes() + 2 * diffusion.tableau.stages() * tile + increments
+        });
+        (stage + stages * tile) + self.kept_bytes() + (stages + 3) * tile + noise
     }
 }

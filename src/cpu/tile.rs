@@ -21,6 +21,8 @@ pub(crate) struct SavePoint {
 pub(crate) struct Recording {
     /// Every n-th accepted state goes to the tape; none if zero.
     pub(crate) stride: usize,
+    /// Whether anything at all is kept: at least the ends of the steps.
+    pub(crate) ends: bool,
     /// Also the stages of every accepted step.
     pub(crate) stages: bool,
     /// Accepted steps that there is memory for.
@@ -36,6 +38,7 @@ pub(crate) struct Clock<R> {
     /// Controller memory: logarithms of the last two accepted errors.
     pub(crate) memory: [Lanes<R>; 2],
     pub(crate) nfe: Lanes<u32>,
+    pub(crate) nfe_diffusion: Lanes<u32>,
     pub(crate) accepted: Lanes<u32>,
     pub(crate) rejected: Lanes<u32>,
 }
@@ -47,6 +50,7 @@ impl<R: Scalar> Clock<R> {
             memory[lane] = from[from_lane];
         }
         self.nfe[lane] = from.nfe[from_lane];
+        self.nfe_diffusion[lane] = from.nfe_diffusion[from_lane];
         (self.accepted[lane], self.rejected[lane]) = (from.accepted[from_lane], from.rejected[from_lane]);
     }
 }
@@ -58,7 +62,8 @@ pub(crate) fn copy_lane<R: Scalar>(out: &mut [R], lane: usize, tile: &[R], from_
     }
 }
 
-/// Up to `LANES` trajectories. Arrays are `[D][LANES]`.
+/// Up to `LANES` trajectories. Arrays are `[D][LANES]`; states have twice as many rows where a method carries a second
+/// state.
 #[derive(Debug)]
 pub(crate) struct Tile<R> {
     /// Position among the batch's tiles.
@@ -72,6 +77,11 @@ pub(crate) struct Tile<R> {
     pub(crate) y1: Vec<R>,
     pub(crate) k_first: Vec<R>,
     pub(crate) k_last: Vec<R>,
+    /// Diffusion of the first and the last stage; empty without noise.
+    pub(crate) g_first: Vec<R>,
+    pub(crate) g_last: Vec<R>,
+    /// Number of each lane's trajectory, which selects its path.
+    pub(crate) trajectories: Lanes<u32>,
     /// Every `stride`-th accepted state, the initial one first.
     pub(crate) tape: Vec<Vec<R>>,
     /// Stages of accepted steps, one after the other, for dense output.
@@ -96,17 +106,22 @@ pub(crate) struct Tile<R> {
 }
 
 impl<R: Scalar> Tile<R> {
-    pub(crate) fn new(index: usize, dim: usize) -> Self {
-        let zeros = || vec![R::ZERO; dim * LANES];
+    pub(crate) fn new(index: usize, stepper: &Stepper<R>) -> Self {
+        let zeros = || stepper.tile();
+        let state = || vec![R::ZERO; stepper.rows() * LANES];
+        let noise = || if stepper.diffusion.is_some() { stepper.tile() } else { Vec::new() };
         Self {
             index,
             used: 0,
             status: [Status::Done; LANES],
             alive: [false; LANES],
-            y: zeros(),
-            y1: zeros(),
+            y: state(),
+            y1: state(),
             k_first: zeros(),
             k_last: zeros(),
+            g_first: noise(),
+            g_last: noise(),
+            trajectories: [0; LANES],
             tape: Vec::new(),
             stage_tape: Vec::new(),
             pool: Vec::new(),
@@ -118,6 +133,7 @@ impl<R: Scalar> Tile<R> {
                 h: [0.0; LANES],
                 memory: [[R::ZERO; LANES]; 2],
                 nfe: [0; LANES],
+                nfe_diffusion: [0; LANES],
                 accepted: [0; LANES],
                 rejected: [0; LANES],
             },
@@ -126,7 +142,7 @@ impl<R: Scalar> Tile<R> {
             penalty: 0.0,
             loss: 0.0,
             correct: 0,
-            bar: zeros(),
+            bar: state(),
         }
     }
 
@@ -135,7 +151,8 @@ impl<R: Scalar> Tile<R> {
         self.place(y0.len() / dim);
         let first = self.index * LANES;
         if self.used > 0 {
-            gather(&mut self.y, &y0[first * dim..(first + self.used) * dim], dim);
+            let n = self.features();
+            gather(&mut self.y[..n], &y0[first * dim..(first + self.used) * dim], dim);
         }
     }
 
@@ -151,26 +168,46 @@ impl<R: Scalar> Tile<R> {
         self.clock.take_lane(lane, &from.clock, from_lane);
         copy_lane(&mut self.y, lane, &from.y, from_lane);
         copy_lane(&mut self.k_first, lane, &from.k_first, from_lane);
+        self.trajectories[lane] = from.trajectories[from_lane];
+        if !self.g_first.is_empty() {
+            copy_lane(&mut self.g_first, lane, &from.g_first, from_lane);
+        }
         copy_lane(&mut self.saves, lane, &from.saves, from_lane);
     }
 
     /// Ensemble: what a lane's trajectory cost.
     pub(crate) fn stats(&self, lane: usize) -> Stats {
         let count = |counts: &Lanes<u32>| counts[lane] as usize;
-        let Clock { nfe, accepted, rejected, .. } = &self.clock;
-        Stats { nfe: count(nfe), accepted: count(accepted), rejected: count(rejected) }
+        let Clock { nfe, nfe_diffusion, accepted, rejected, .. } = &self.clock;
+        Stats {
+            nfe: count(nfe),
+            nfe_diffusion: count(nfe_diffusion),
+            accepted: count(accepted),
+            rejected: count(rejected),
+        }
     }
 
-    /// Makes the tile ready for a solve of the loaded states, with room for `slots` saves.
-    pub(crate) fn begin(&mut self, slots: usize) {
+    /// Numbers in one array of the tile: `D` times `LANES`.
+    pub(crate) fn features(&self) -> usize {
+        self.k_first.len()
+    }
+
+    /// Makes the tile ready for a solve of the loaded states, with room for `slots` saves. Its first trajectory has the
+    /// number `first`. A second state starts as the first one.
+    pub(crate) fn begin(&mut self, slots: usize, first: u32) {
+        self.trajectories = std::array::from_fn(|l| first.wrapping_add(u32::try_from(l).unwrap_or(0)));
+        let n = self.features();
+        if self.y.len() > n {
+            self.y.copy_within(..n, n);
+        }
         self.alive = std::array::from_fn(|l| l < self.used);
         self.status = std::array::from_fn(|l| if l < self.used { Status::Running } else { Status::Done });
         self.pool.append(&mut self.tape);
         self.pool.append(&mut self.stage_tape);
         self.steps.clear();
         self.norms = [R::ZERO; LANES];
-        self.saves.resize(slots * self.y.len(), R::ZERO);
-        self.saves_bar.resize(slots * self.y.len(), R::ZERO);
+        self.saves.resize(slots * n, R::ZERO);
+        self.saves_bar.resize(slots * n, R::ZERO);
     }
 
     /// Makes the tile ready for a backward pass: no cotangents at the probes' slots yet, no penalty.
@@ -188,11 +225,12 @@ impl<R: Scalar> Tile<R> {
     }
 
     pub(crate) fn save(&self, slot: usize) -> &[R] {
-        &self.saves[slot * self.y.len()..][..self.y.len()]
+        let n = self.features();
+        &self.saves[slot * n..][..n]
     }
 
     pub(crate) fn save_bar_mut(&mut self, slot: usize) -> &mut [R] {
-        let n = self.y.len();
+        let n = self.features();
         &mut self.saves_bar[slot * n..][..n]
     }
 
@@ -206,6 +244,7 @@ impl<R: Scalar> Tile<R> {
         }
         rest_unless(&mut self.y, &rest);
         rest_unless(&mut self.k_first, &rest);
+        rest_unless(&mut self.g_first, &rest);
     }
 
     /// Accepts the last attempt for all lanes: its end is the state now. `tape` keeps the state before.
@@ -217,6 +256,7 @@ impl<R: Scalar> Tile<R> {
         }
         if fsal {
             std::mem::swap(&mut self.k_first, &mut self.k_last);
+            std::mem::swap(&mut self.g_first, &mut self.g_last);
         }
     }
 
@@ -229,7 +269,7 @@ impl<R: Scalar> Tile<R> {
     /// Keeps the stages of the last attempt, one after the other.
     pub(crate) fn keep_stages(&mut self, stepper: &Stepper<R>, room: &AttemptRoom<R>) {
         let count = stepper.tableau.stages();
-        let n = self.y.len();
+        let n = self.features();
         let at = self.pool.iter().rposition(|p| p.len() == count * n);
         let mut kept = at.map_or_else(|| Vec::with_capacity(count * n), |at| self.pool.swap_remove(at));
         kept.clear();
@@ -246,9 +286,10 @@ impl<R: Scalar> Tile<R> {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        let arrays = [&self.y, &self.y1, &self.k_first, &self.k_last, &self.saves, &self.saves_bar, &self.bar];
+        let steps = [&self.y, &self.y1, &self.k_first, &self.k_last, &self.g_first, &self.g_last];
+        let arrays = steps.into_iter().chain([&self.saves, &self.saves_bar, &self.bar]);
         let lists = [&self.tape, &self.stage_tape, &self.pool];
-        let numbers = arrays.iter().map(|a| a.capacity()).sum::<usize>()
+        let numbers = arrays.map(Vec::capacity).sum::<usize>()
             + lists.iter().flat_map(|list| list.iter()).map(Vec::capacity).sum::<usize>();
         numbers * size_of::<R>() + self.steps.capacity() * size_of::<[Lanes<f64>; 2]>()
     }
@@ -309,19 +350,18 @@ pub(crate) struct BackwardRoom<R> {
 }
 
 impl<R: Scalar> BackwardRoom<R> {
-    pub(crate) fn new(stepper: &Stepper<R>, dim: usize) -> Self {
+    pub(crate) fn new(stepper: &Stepper<R>) -> Self {
         Self {
             kept: stepper.kept_step(),
             vjp: stepper.vjp_room(),
             segment: Vec::new(),
-            y: vec![R::ZERO; dim * LANES],
+            y: vec![R::ZERO; stepper.rows() * LANES],
             stage_bars: Vec::new(),
             start_bar: Vec::new(),
         }
     }
 
-    pub(crate) fn clear_stage_bars(&mut self, stages: usize) {
-        let n = self.y.len();
+    pub(crate) fn clear_stage_bars(&mut self, stages: usize, n: usize) {
         self.stage_bars.resize_with(stages, Vec::new);
         for bar in self.stage_bars.iter_mut().chain([&mut self.start_bar]) {
             bar.clear();

@@ -204,7 +204,12 @@ impl GpuSolver {
         let status: Vec<Status> = rows.into_iter().map(status).collect();
         let stats = clocks
             .iter()
-            .map(|c| Stats { nfe: c.nfe as usize, accepted: c.accepted as usize, rejected: c.rejected as usize })
+            .map(|c| Stats {
+                nfe: c.nfe as usize,
+                nfe_diffusion: 0,
+                accepted: c.accepted as usize,
+                rejected: c.rejected as usize,
+            })
             .collect();
         let (ts, ys, dense) = if engine.every_step() {
             let most = outcome.most_accepted as usize;

@@ -150,7 +150,11 @@ impl Brownian {
     pub fn with_cells(paths: Paths, cells: usize, t0: f64, t1: f64) -> Result<Self> {
         match u32::try_from(cells) {
             Ok(cells) if cells > 0 && cells as usize <= MAX_CELLS => Ok(Self { paths, cells, t0, t1 }),
-            _ => Err(Error::argument("cells", cells, format!("cut the interval into 1 to {MAX_CELLS} cells"))),
+            _ => Err(Error::argument(
+                "SolverOptions::path_cells",
+                cells,
+                format!("a path has 1 to {MAX_CELLS} cells, one a fixed step"),
+            )),
         }
     }
 
@@ -188,6 +192,12 @@ impl Brownian {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "under 2^48 and not negative")]
         let wanted = wanted.max(0.0) as u64;
         self.time(from.saturating_add(wanted) & !(grain(wanted) - 1))
+    }
+
+    /// The time up to `t` that is a multiple of about 2^-16 of the interval.
+    pub(crate) fn coarse_time(&self, t: f64) -> f64 {
+        let grain = 1 << self.ticks().ilog2().saturating_sub(16);
+        self.time(self.tick(t) / grain * grain)
     }
 
     /// Increment of a trajectory's channel from time `s` to time `t`, each taken to the nearest tick.

@@ -1,7 +1,7 @@
 //! Plain data and pure mathematics: what is to be computed, on no device in particular.
 
 mod adjoint;
-mod brownian;
+pub(crate) mod brownian;
 mod controller;
 mod elementary;
 mod mlp;
@@ -24,6 +24,8 @@ pub use optimizer::{Clip, Optimizer, OptimizerState, Rule};
 pub use philox::{Purpose, Random, philox4x32};
 pub use problem::{Diffusion, InitialStep, Layout, Problem, SaveAt, SolverOptions, StepControl, Tolerances};
 pub use real::Real;
-pub use regularizer::{Hooks, Local, Measure, PenaltyAt, PenaltyGradient, PenaltyStep, Regularizer, StepPenalty};
+pub use regularizer::{
+    Hooks, Local, Measure, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, Regularizer, StepPenalty,
+};
 pub use schedule::Schedule;
 pub use tableau::{MAX_STAGES, Method, Tableau};

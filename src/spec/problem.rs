@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Adjoint, Calculus, Controller, Method, Mlp, Real, tableau_supports};
+use super::{Adjoint, Brownian, Calculus, Controller, Method, Mlp, Paths, Real, tableau_supports};
 use crate::error::{Error, Result};
 
 /// `dy/dt = f(t, y; theta)` from `t0` to `t1` with a network as `f`, or, with a [`Diffusion`], the stochastic
@@ -284,6 +284,10 @@ pub struct SolverOptions {
     pub max_steps: usize,
     /// Bound on the bytes a solve may hold, if any.
     pub memory_limit: Option<usize>,
+    /// Cells of the path, if not a cell a fixed step, or 64 for adaptive steps. Solves of the same seed follow the same
+    /// path only where they have the same cells; see [`Brownian`](super::Brownian).
+    #[serde(default)]
+    pub path_cells: Option<usize>,
 }
 
 impl Default for SolverOptions {
@@ -296,6 +300,7 @@ impl Default for SolverOptions {
             adjoint: Adjoint::default(),
             max_steps: 10_000,
             memory_limit: None,
+            path_cells: None,
         }
     }
 }
@@ -364,6 +369,26 @@ impl SolverOptions {
         self
     }
 
+    /// Sets the cells of the path.
+    #[must_use]
+    pub fn path_cells(mut self, cells: usize) -> Self {
+        self.path_cells = Some(cells);
+        self
+    }
+
+    /// The path that a solve of `problem` with these options follows.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for no cells or more than 2^24.
+    pub fn path(&self, problem: &Problem, paths: Paths) -> Result<Brownian> {
+        match (self.path_cells, self.step_control) {
+            (None, StepControl::Adaptive { .. }) => Ok(Brownian::adaptive(paths, problem.t0, problem.t1)),
+            (Some(cells), _) | (None, StepControl::Fixed { steps: cells }) => {
+                Brownian::with_cells(paths, cells, problem.t0, problem.t1)
+            }
+        }
+    }
+
     /// Checks the options against a problem and the scalar type it is solved in.
     ///
     /// # Errors
@@ -397,6 +422,9 @@ impl SolverOptions {
         }
         if self.max_steps == 0 {
             return Err(Error::argument("SolverOptions::max_steps", 0, "allow at least one step"));
+        }
+        if problem.diffusion.is_some() {
+            self.path(problem, Paths::default())?;
         }
         if problem.diffusion.is_some() && self.save_at == SaveAt::Dense {
             let remedy = "a path has no smooth interpolant: save at times or at steps";

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Schedule, Tableau};
+use super::{Schedule, SolverOptions};
 use crate::error::{Error, Result};
 
 /// Where a penalised step starts.
@@ -44,6 +44,17 @@ pub enum PenaltyStep {
     Taken,
 }
 
+/// The noise of the penalised step, in problems with noise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PenaltyNoise {
+    /// Increments of its own, as the paper's code has it. The default.
+    #[default]
+    Fresh,
+    /// Those of the path that the solve follows.
+    Path,
+}
+
 /// What the penalty is differentiated through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -75,6 +86,9 @@ pub struct Local {
     pub step: PenaltyStep,
     /// What is differentiated.
     pub gradient: PenaltyGradient,
+    /// The step's noise, in problems with noise.
+    #[serde(default)]
+    pub noise: PenaltyNoise,
     /// Number of steps per batch, one in each of as many equal parts of the interval; their mean is the penalty.
     pub times: usize,
     /// Share of the batch on which the step is taken, in `(0, 1]`, rounded up to whole tiles of 32. The batch is
@@ -93,6 +107,7 @@ impl Local {
             measure: Measure::default(),
             step: PenaltyStep::default(),
             gradient: PenaltyGradient::default(),
+            noise: PenaltyNoise::default(),
             times: 1,
             fraction: 0.125,
             coefficient: Schedule::Constant(0.5),
@@ -125,6 +140,20 @@ impl Local {
         Self { at: PenaltyAt::Biased, ..Self::published_unbiased() }
     }
 
+    /// The paper's code for problems with noise: error measure, fresh initial step and noise, the state constant, the whole
+    /// batch.
+    #[must_use]
+    pub fn published_unbiased_sde() -> Self {
+        let coefficient = Schedule::Constant(1000.0);
+        Self { gradient: PenaltyGradient::Step, coefficient, ..Self::published_unbiased() }
+    }
+
+    /// As [`Local::published_unbiased_sde`], at the start of a step the solver took.
+    #[must_use]
+    pub fn published_biased_sde() -> Self {
+        Self { at: PenaltyAt::Biased, ..Self::published_unbiased_sde() }
+    }
+
     /// Sets what is measured.
     #[must_use]
     pub fn measure(mut self, measure: Measure) -> Self {
@@ -143,6 +172,13 @@ impl Local {
     #[must_use]
     pub fn gradient(mut self, gradient: PenaltyGradient) -> Self {
         self.gradient = gradient;
+        self
+    }
+
+    /// Sets the noise of the step, in problems with noise.
+    #[must_use]
+    pub fn noise(mut self, noise: PenaltyNoise) -> Self {
+        self.noise = noise;
         self
     }
 
@@ -217,6 +253,8 @@ pub struct StepPenalty {
     pub step: PenaltyStep,
     /// What is differentiated.
     pub gradient: PenaltyGradient,
+    /// Its noise, if any.
+    pub noise: PenaltyNoise,
     /// How many.
     pub times: usize,
     /// On which share of the batch.
@@ -237,6 +275,7 @@ impl Regularizer {
                     measure: local.measure,
                     step: local.step,
                     gradient: local.gradient,
+                    noise: local.noise,
                     times: local.times,
                     fraction: local.fraction,
                     coefficient: local.coefficient.value(step),
@@ -245,18 +284,24 @@ impl Regularizer {
         }
     }
 
-    /// Checks the regularizer's numbers and that the method can provide what it measures.
+    /// Checks the regularizer's numbers and that a solve can provide what it measures.
     ///
     /// # Errors
     /// [`Error::Argument`] naming what does not fit.
-    pub fn validate(&self, tableau: &Tableau) -> Result<()> {
+    pub fn validate(&self, options: &SolverOptions) -> Result<()> {
         let Self::Local(local) = self else { return Ok(()) };
         local.validate()?;
+        let tableau = options.method.tableau();
+        if options.adjoint.stride() == 0 && local.at == PenaltyAt::Biased {
+            let remedy = "this adjoint keeps no states to start from: use Adjoint::Discrete, or the unbiased kind";
+            return Err(Error::argument("Local::at", format!("biased with {:?}", options.adjoint), remedy));
+        }
         if tableau.b_error.is_none() {
             return Err(Error::argument(
                 "regularizer",
                 format!("local with {}", tableau.name),
-                "local regularization needs a method with an error estimate: heun, bosh3, dopri5 or tsit5",
+                "local regularization needs a method with an error estimate: tsit5, dopri5, bosh3 or heun; with noise sosri, sriw1, \
+                 heun-stratonovich or reversible-heun",
             ));
         }
         if local.measure == Measure::Stiffness && tableau.stability_size.is_none() {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use super::gpu_plans::{BatchBuffers, EvaluationPlans, Parts, Recorder, Schedule, TrainPlans};
-use super::{Batch, Evaluation, FailurePolicy, StepGradients, StepReport, Target, TrainerConfig, checkpoint};
+use super::{Batch, Evaluation, FailurePolicy, Loss, StepGradients, StepReport, Target, TrainerConfig, checkpoint};
 use crate::cpu::{Draws, check_finite};
 use crate::error::{Error, Result, Status};
 use crate::gpu::{Engine, Gpu, Outcome, Params, Plan, Purpose, create, status, ticks};
@@ -78,7 +78,11 @@ impl GpuTrainer {
             return Err(Error::argument("Problem::diffusion", "on a device", remedy));
         }
         config.optimizer.validate()?;
-        config.regularizer.validate(model.options.method.tableau())?;
+        config.regularizer.validate(&model.options)?;
+        if config.loss == Loss::Moments {
+            let remedy = "moments are compared on the native engine yet: use Trainer";
+            return Err(Error::argument("TrainerConfig::loss", "Moments on a device", remedy));
+        }
         let (encoder, head) = (model.encoder_layer(), model.head_layer());
         let widest = encoder.iter().chain(&head).map(|l| l.inputs.max(l.outputs)).max().unwrap_or(0);
         let parameters = model.parameter_count();
@@ -349,6 +353,8 @@ impl GpuTrainer {
         match batch.target {
             Target::Labels(labels) => queue.write_buffer(&buffers.targets, 0, bytemuck::cast_slice(labels)),
             Target::States(states) => queue.write_buffer(&buffers.targets, 0, bytemuck::cast_slice(states)),
+            // A trainer with such a loss was refused.
+            Target::Moments { .. } => {}
         }
         Ok(count)
     }
@@ -641,6 +647,7 @@ fn evaluation(outcome: &Outcome, count: usize) -> Evaluation {
         loss: f64::from(outcome.loss),
         correct: outcome.correct as usize,
         count,
+        nfe_diffusion: 0,
         nfe: outcome.nfe as usize,
         accepted: outcome.accepted as usize,
         rejected: outcome.rejected as usize,

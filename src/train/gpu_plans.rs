@@ -206,6 +206,7 @@ impl Recorder<'_> {
             Loss::CrossEntropy => 0,
             Loss::Mse => 1,
             Loss::Mae => 2,
+            Loss::Moments => 3,
         };
         job.points = word(self.parts.times);
         job.outputs = word(self.parts.outputs);

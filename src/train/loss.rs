@@ -16,6 +16,9 @@ pub enum Loss {
     Mse,
     /// Mean of absolute differences over times, trajectories and features; derivative 0 where they are 0.
     Mae,
+    /// For paths: mean over times and features of the squared differences of their means, plus that of their variances
+    /// (over one less than their number).
+    Moments,
 }
 
 /// What the outputs should be.
@@ -25,6 +28,13 @@ pub enum Target<'a, R> {
     Labels(&'a [u32]),
     /// `[times][B][outputs]`, for [`Loss::Mse`] and [`Loss::Mae`].
     States(&'a [R]),
+    /// Means and variances over the batch, `[times][outputs]` each, for [`Loss::Moments`].
+    Moments {
+        /// What the batch's means should be.
+        means: &'a [R],
+        /// What its variances should be.
+        variances: &'a [R],
+    },
 }
 
 impl<R: Scalar> Target<'_, R> {
@@ -45,6 +55,20 @@ impl<R: Scalar> Target<'_, R> {
                 let shape = || format!("[{times}][{batch}][{outputs}]");
                 Error::check_len("Target::States", states.len(), expected, shape)?;
                 crate::cpu::check_finite("Target::States", states)
+            }
+            (Target::Moments { means, variances }, Loss::Moments) => {
+                for (name, moments) in [("Target::Moments::means", means), ("Target::Moments::variances", variances)] {
+                    let shape = || format!("[{times}][{outputs}]");
+                    Error::check_len(name, moments.len(), times * outputs, shape)?;
+                    crate::cpu::check_finite(name, moments)?;
+                }
+                if batch < 2 {
+                    return Err(Error::argument("Batch::inputs", batch, "a variance needs at least two paths"));
+                }
+                Ok(())
+            }
+            (Target::Moments { .. }, _) => {
+                Err(Error::argument("Target::Moments", format!("{loss:?}"), "moments need Loss::Moments"))
             }
             (Target::Labels(_), _) => {
                 Err(Error::argument("Target::Labels", format!("{loss:?}"), "labels need Loss::CrossEntropy"))
@@ -70,6 +94,8 @@ pub(super) struct Task<'a, R> {
     pub(super) outputs: usize,
     /// Trajectories that were solved, over which the loss is a mean.
     pub(super) solved: usize,
+    /// Means and variances of the solved batch's outputs, `[times][outputs]`, where the loss is of them.
+    pub(super) moments: Vec<[f64; 2]>,
 }
 
 impl<R: Scalar> Task<'_, R> {
@@ -112,6 +138,36 @@ impl<R: Scalar> Task<'_, R> {
         outputs
     }
 
+    /// Takes the moments of the solved batch, if the loss is of them.
+    pub(super) fn measure(&mut self, engine: &Engine<R>) {
+        if self.loss != Loss::Moments {
+            return;
+        }
+        let mut room = TaskRoom::default();
+        let count = self.solved.max(2) as f64;
+        self.moments.resize(self.times * self.outputs, [0.0; 2]);
+        for slot in 0..self.times {
+            for pass in 0..2 {
+                let mut sums = vec![0.0; self.outputs];
+                for tile in engine.tiles() {
+                    self.output(tile, slot, &mut room);
+                    let counts = counting(tile);
+                    for (o, sum) in sums.iter_mut().enumerate() {
+                        let mean = if pass == 0 { 0.0 } else { self.moments[slot * self.outputs + o][0] };
+                        let term = |l: usize| {
+                            let difference = room.output[o * LANES + l].to_f64() - mean;
+                            if pass == 0 { difference } else { difference * difference }
+                        };
+                        *sum += (0..LANES).filter(|&l| counts[l]).map(term).sum::<f64>();
+                    }
+                }
+                for (o, sum) in sums.iter().enumerate() {
+                    self.moments[slot * self.outputs + o][pass] = sum / if pass == 0 { count } else { count - 1.0 };
+                }
+            }
+        }
+    }
+
     /// Puts the tile's output at a saved time into `room.output`.
     fn output(&self, tile: &Tile<R>, slot: usize, room: &mut TaskRoom<R>) {
         room.output.resize(self.outputs * LANES, R::ZERO);
@@ -127,7 +183,7 @@ impl<R: Scalar> Task<'_, R> {
 
     /// The tile's share of the loss; with `theta_bar`, its gradient with respect to saved states and the head.
     pub(super) fn evaluate(&self, tile: &mut Tile<R>, room: &mut TaskRoom<R>, mut theta_bar: Option<&mut [R]>) {
-        let counts: [bool; LANES] = std::array::from_fn(|l| tile.alive[l] && tile.status[l] == Status::Done);
+        let counts = counting(tile);
         (tile.loss, tile.correct) = (0.0, 0);
         for slot in 0..self.times {
             let last = slot + 1 == self.times;
@@ -144,6 +200,10 @@ impl<R: Scalar> Task<'_, R> {
                 Target::States(states) => {
                     let states = &states[slot * self.batch * self.outputs..][..self.batch * self.outputs];
                     (self.difference(states, tile, &counts, room), 0)
+                }
+                Target::Moments { means, variances } => {
+                    let range = slot * self.outputs..(slot + 1) * self.outputs;
+                    (self.moment_difference(slot, [&means[range.clone()], &variances[range]], &counts, room), 0)
                 }
             };
             tile.loss += loss;
@@ -206,6 +266,66 @@ impl<R: Scalar> Task<'_, R> {
             }
         }
         loss
+    }
+}
+
+impl<R: Scalar> Task<'_, R> {
+    /// The tile's share of the squared differences of moments at one time. With mean `m` and variance `v` over `B` paths,
+    /// `d/dy_b = (2 (m - m*) / B + 4 (v - v*) (y_b - m) / (B - 1)) / N`.
+    fn moment_difference(
+        &self,
+        slot: usize,
+        [means, variances]: [&[R]; 2],
+        counts: &[bool; LANES],
+        room: &mut TaskRoom<R>,
+    ) -> f64 {
+        let scale = 1.0 / (self.times * self.outputs) as f64;
+        let paths = self.solved.max(2) as f64;
+        let share = counts.iter().filter(|&&counts| counts).count() as f64 / paths;
+        room.output_bar.fill(R::ZERO);
+        let mut loss = 0.0;
+        for o in 0..self.outputs {
+            let [mean, variance] = self.moments[slot * self.outputs + o];
+            let (dm, dv) = (mean - means[o].to_f64(), variance - variances[o].to_f64());
+            loss += scale * share * (dm * dm + dv * dv);
+            for lane in (0..LANES).filter(|&l| counts[l]) {
+                let from_mean = room.output[o * LANES + lane].to_f64() - mean;
+                let slope = 2.0 * dm / paths + 4.0 * dv * from_mean / (paths - 1.0);
+                room.output_bar[o * LANES + lane] = R::from_f64(scale * slope);
+            }
+        }
+        loss
+    }
+}
+
+/// Lanes that count in a loss: solved to the end.
+fn counting<R>(tile: &Tile<R>) -> [bool; LANES] {
+    std::array::from_fn(|l| l < tile.used && tile.alive[l] && tile.status[l] == Status::Done)
+}
+
+/// Loss and correctly classified trajectories of outputs `[times][B][outputs]`, NaN in the rows of those that failed.
+pub(super) fn score<R: Scalar>(loss: Loss, target: &Target<'_, R>, outputs: &[f64], width: usize) -> (f64, usize) {
+    let finite = |row: &[f64]| row.iter().all(|x| x.is_finite());
+    match target {
+        Target::Labels(labels) => {
+            let last = &outputs[outputs.len() - labels.len() * width..];
+            let rows = || last.chunks_exact(width).zip(*labels).filter(|(row, _)| finite(row));
+            let best = |row: &[f64]| (0..width).fold(0, |best, o| if row[o] > row[best] { o } else { best });
+            let entropy = |(row, label): (&[f64], &u32)| {
+                let largest = row[best(row)];
+                row.iter().map(|x| (x - largest).exp()).sum::<f64>().ln() + largest - row[*label as usize]
+            };
+            let sum: f64 = rows().map(entropy).sum();
+            (sum / rows().count().max(1) as f64, rows().filter(|(row, label)| best(row) == **label as usize).count())
+        }
+        Target::States(states) => {
+            let rows = || outputs.chunks_exact(width).zip(states.chunks_exact(width)).filter(|(row, _)| finite(row));
+            let size = |d: f64| if loss == Loss::Mae { d.abs() } else { d * d };
+            let sum: f64 =
+                rows().flat_map(|(row, target)| row.iter().zip(target)).map(|(x, y)| size(x - y.to_f64())).sum();
+            (sum / (rows().count().max(1) * width) as f64, 0)
+        }
+        Target::Moments { .. } => (f64::NAN, 0),
     }
 }
 

@@ -1,16 +1,17 @@
-//! [`NeuralDe`]: a linear encoder, a vector field and a linear head, with one flat parameter vector.
+//! [`NeuralDe`]: a linear encoder, a differential equation and a linear head, with one flat parameter vector.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::spec::{Initialization, Layer, Problem, Purpose, Random, Real, SaveAt, SolverOptions};
 
-/// `x -> encoder -> y0 -> ODE -> y(t) -> head -> output`; encoder and head are optional linear layers.
+/// `x -> encoder -> y0 -> differential equation -> y(t) -> head -> output`; encoder and head are optional linear layers.
 ///
-/// Parameters are one flat vector: the encoder's block, the field's, the head's, each as [`Layer`] describes.
+/// Parameters are one flat vector: the encoder's block, the field's, the diffusion's if there is noise, the head's, each
+/// as [`Layer`] describes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NeuralDe {
-    /// The vector field and the interval.
+    /// The vector field, the noise if any, and the interval.
     pub problem: Problem,
     /// How it is solved.
     pub options: SolverOptions,
@@ -21,20 +22,20 @@ pub struct NeuralDe {
 }
 
 impl NeuralDe {
-    /// The ODE alone: inputs are initial states, outputs are saved states.
+    /// The equation alone: inputs are initial states, outputs are saved states.
     #[must_use]
     pub const fn new(problem: Problem, options: SolverOptions) -> Self {
         Self { problem, options, encoder: None, head: None }
     }
 
-    /// Puts a linear layer from `inputs` numbers before the ODE.
+    /// Puts a linear layer from `inputs` numbers before the equation.
     #[must_use]
     pub const fn encoder(mut self, inputs: usize) -> Self {
         self.encoder = Some(inputs);
         self
     }
 
-    /// Puts a linear layer to `outputs` numbers after the ODE.
+    /// Puts a linear layer to `outputs` numbers after the equation.
     #[must_use]
     pub const fn head(mut self, outputs: usize) -> Self {
         self.head = Some(outputs);
@@ -71,14 +72,14 @@ impl NeuralDe {
     }
 
     pub(crate) fn head_layer(&self) -> Option<Layer> {
-        let offset = self.field_offset() + self.problem.field.parameter_count();
+        let offset = self.field_offset() + self.problem.parameter_count();
         self.head.map(|outputs| Layer::linear(offset, self.problem.dim(), outputs))
     }
 
     /// Length of the flat parameter vector.
     #[must_use]
     pub fn parameter_count(&self) -> usize {
-        let field_end = self.field_offset() + self.problem.field.parameter_count();
+        let field_end = self.field_offset() + self.problem.parameter_count();
         self.head_layer().map_or(field_end, |layer| layer.range().end)
     }
 
@@ -87,7 +88,7 @@ impl NeuralDe {
     pub fn initialize<R: Real>(&self, seed: u64) -> Vec<R> {
         let mut theta = vec![R::ZERO; self.parameter_count()];
         let offset = self.field_offset();
-        let field = self.problem.field.initialize::<R>(seed);
+        let field = self.problem.initialize::<R>(seed);
         theta[offset..offset + field.len()].copy_from_slice(&field);
         // The field's layers have the indices from 0; these come well after them.
         for (index, layer) in [(1 << 32, self.encoder_layer()), ((1 << 32) + 1, self.head_layer())] {

@@ -6,11 +6,11 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint;
-use super::loss::Task;
+use super::loss::{Task, score};
 use super::{Loss, NeuralDe, Target};
 use crate::cpu::{Cpu, DenseLayer, Draws, Engine, Scalar, check_finite};
 use crate::error::{Error, Result, Status};
-use crate::spec::{Optimizer, OptimizerState, PenaltyStep, Regularizer};
+use crate::spec::{Optimizer, OptimizerState, Paths, PenaltyStep, Regularizer};
 
 /// What a training step does when trajectories fail, or the gradient is not finite.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -108,6 +108,9 @@ pub struct StepReport {
     pub gradient_norm: f64,
     /// Evaluations of the field in the solve: the batch's in lockstep, the costliest trajectory's in an ensemble.
     pub nfe: usize,
+    /// Evaluations of the diffusion, likewise.
+    #[serde(default)]
+    pub nfe_diffusion: usize,
     /// Accepted steps, likewise.
     pub accepted: usize,
     /// Rejected attempts, likewise.
@@ -142,6 +145,9 @@ pub struct Evaluation {
     pub count: usize,
     /// Evaluations of the field.
     pub nfe: usize,
+    /// Evaluations of the diffusion.
+    #[serde(default)]
+    pub nfe_diffusion: usize,
     /// Accepted steps.
     pub accepted: usize,
     /// Rejected attempts.
@@ -187,7 +193,7 @@ impl<R: Scalar> Trainer<R> {
         let model = &config.model;
         model.validate::<R>()?;
         config.optimizer.validate()?;
-        config.regularizer.validate(model.options.method.tableau())?;
+        config.regularizer.validate(&model.options)?;
         let parameters = model.parameter_count();
         Ok(Self {
             engine: Engine::new(cpu.workers(), &model.problem, &model.options, parameters, model.field_offset())?,
@@ -284,10 +290,12 @@ impl<R: Scalar> Trainer<R> {
     fn differentiate(&mut self, batch: &Batch<'_, R>) -> Result<StepReport> {
         let penalty = self.config.regularizer.lower(self.steps).penalty;
         let draws = penalty.map(|penalty| Draws::new(penalty, self.config.seed, self.steps));
+        self.engine.set_paths(Paths::of_step(self.config.seed, self.steps));
         let count = self.forward(batch, true, draws.as_ref())?;
         let failed = self.failures(count)?;
         let Self { config, engine, encoder, head, gradient, .. } = self;
-        let task = task(config, encoder.as_ref(), head.as_ref(), batch, count - failed);
+        let mut task = task(config, encoder.as_ref(), head.as_ref(), batch, count - failed);
+        task.measure(engine);
         let mut report = report(engine);
         (report.penalty, report.products) = engine.backward(draws.as_ref(), &task, gradient);
         report.loss = engine.tiles().map(|t| t.loss).sum();
@@ -318,10 +326,12 @@ impl<R: Scalar> Trainer<R> {
     /// # Errors
     /// [`Error::Shape`], [`Error::NonFinite`] and [`Error::Argument`] for a batch that does not fit the model.
     pub fn evaluate(&mut self, batch: &Batch<'_, R>) -> Result<Evaluation> {
+        self.engine.set_paths(Paths::of_evaluation(self.config.seed, 0));
         let count = self.forward(batch, false, None)?;
         let failed = self.engine.statuses().filter(|&s| s != Status::Done).count();
         let Self { config, engine, encoder, head, .. } = self;
-        let task = task(config, encoder.as_ref(), head.as_ref(), batch, count - failed);
+        let mut task = task(config, encoder.as_ref(), head.as_ref(), batch, count - failed);
+        task.measure(engine);
         engine.for_each_tile(|tile, room| {
             if tile.used > 0 {
                 task.evaluate(tile, room, None);
@@ -334,10 +344,42 @@ impl<R: Scalar> Trainer<R> {
             correct,
             count,
             nfe: report.nfe,
+            nfe_diffusion: report.nfe_diffusion,
             accepted: report.accepted,
             rejected: report.rejected,
             failed,
         })
+    }
+
+    /// As [`Trainer::evaluate`], of the mean output over `samples` paths of each trajectory; costs are the first path's.
+    ///
+    /// # Errors
+    /// As [`Trainer::evaluate`], and [`Error::Argument`] for no samples, or [`Loss::Moments`], which is of single paths.
+    pub fn evaluate_mean(&mut self, batch: &Batch<'_, R>, samples: usize) -> Result<Evaluation> {
+        if samples == 0 || self.config.loss == Loss::Moments {
+            let remedy = "take at least one path; moments are of single paths: use evaluate";
+            return Err(Error::argument("samples", samples, remedy));
+        }
+        let mut mean: Vec<f64> = Vec::new();
+        let mut evaluation = Evaluation::default();
+        for sample in 0..samples {
+            self.engine.set_paths(Paths::of_evaluation(self.config.seed, sample as u64));
+            let count = self.forward(batch, false, None)?;
+            let outputs = self.outputs(batch, count);
+            mean.resize(outputs.len(), 0.0);
+            for (mean, x) in mean.iter_mut().zip(outputs) {
+                *mean += x.to_f64() / samples as f64;
+            }
+            if sample == 0 {
+                let StepReport { nfe, nfe_diffusion, accepted, rejected, .. } = report(&self.engine);
+                evaluation = Evaluation { count, nfe, nfe_diffusion, accepted, rejected, ..evaluation };
+            }
+        }
+        let width = self.config.model.output_width();
+        (evaluation.loss, evaluation.correct) = score(self.config.loss, &batch.target, &mean, width);
+        let last = &mean[mean.len() - evaluation.count * width..];
+        evaluation.failed = last.chunks_exact(width).filter(|row| row.iter().any(|x| x.is_nan())).count();
+        Ok(evaluation)
     }
 
     /// The model's outputs for a batch of inputs `[B][inputs]`: `[times][B][outputs]`, NaN for trajectories that fail.
@@ -346,11 +388,24 @@ impl<R: Scalar> Trainer<R> {
     /// # Errors
     /// [`Error::Shape`] and [`Error::NonFinite`] for inputs that do not fit the model.
     pub fn predict(&mut self, inputs: &[R]) -> Result<Vec<R>> {
+        self.predict_along(inputs, Paths::of_evaluation(self.config.seed, 0))
+    }
+
+    /// As [`Trainer::predict`], along the given paths.
+    ///
+    /// # Errors
+    /// As [`Trainer::predict`], and [`Error::Argument`] for paths beyond the last trajectory number.
+    pub fn predict_along(&mut self, inputs: &[R], paths: Paths) -> Result<Vec<R>> {
         let count = self.config.model.check_inputs(inputs)?;
         let batch = Batch { inputs, target: Target::Labels(&[]) };
+        self.engine.set_paths(paths);
         self.solve(&batch, count, false, None)?;
-        let task = task(&self.config, self.encoder.as_ref(), self.head.as_ref(), &batch, count);
-        Ok(task.outputs(&self.engine))
+        Ok(self.outputs(&batch, count))
+    }
+
+    /// The solved batch's outputs.
+    fn outputs(&self, batch: &Batch<'_, R>, count: usize) -> Vec<R> {
+        task(&self.config, self.encoder.as_ref(), self.head.as_ref(), batch, count).outputs(&self.engine)
     }
 
     /// Checks and loads the batch, and solves it; the number of its trajectories.
@@ -365,6 +420,7 @@ impl<R: Scalar> Trainer<R> {
     /// Loads a checked batch and solves it.
     fn solve(&mut self, batch: &Batch<'_, R>, count: usize, tape: bool, draws: Option<&Draws>) -> Result<()> {
         let Self { config, engine, encoder, head, theta, .. } = self;
+        engine.paths().validate(count)?;
         engine.set_parameters(theta, tape);
         for layer in encoder.iter_mut().chain(head) {
             layer.pack(theta, tape);
@@ -424,11 +480,18 @@ fn task<'a, R: Scalar>(
         times: model.output_times(),
         outputs: model.output_width(),
         solved,
+        moments: Vec::new(),
     }
 }
 
 /// Costs of the last solve.
 fn report<R: Scalar>(engine: &Engine<R>) -> StepReport {
     let stats = engine.costliest();
-    StepReport { nfe: stats.nfe, accepted: stats.accepted, rejected: stats.rejected, ..StepReport::default() }
+    StepReport {
+        nfe: stats.nfe,
+        nfe_diffusion: stats.nfe_diffusion,
+        accepted: stats.accepted,
+        rejected: stats.rejected,
+        ..StepReport::default()
+    }
 }

@@ -6,11 +6,13 @@
 mod gpu;
 mod noise;
 mod oracle;
+mod sde;
 mod zoo;
 
 pub(crate) use gpu::gpu;
 pub(crate) use noise::{Adapted, NOISY_ADAPTIVE, Noisy, NoisyStep, PATHS, Pair, noisy_problem, on_chord, replay};
 pub(crate) use oracle::{Dual, Number, Step, System, gradient, penalty, state_at};
+pub(crate) use sde::{Draws, NoisyStep, Stochastic, draws, tableaus};
 pub(crate) use zoo::{Known, linear, zoo};
 
 use fewsteps::{

@@ -40,6 +40,7 @@ impl GpuTrainer {
         let targets: &[u8] = match target {
             Target::Labels(labels) => bytemuck::cast_slice(labels),
             Target::States(states) => bytemuck::cast_slice(states),
+            Target::Moments { .. } => &[],
         };
         let gpu = &self.engine.gpu;
         let needed = size_of_val(inputs).max(targets.len());

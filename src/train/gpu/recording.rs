@@ -111,7 +111,7 @@ impl GpuTrainer {
     fn batch_bytes(&self, batch: usize) -> [u64; 2] {
         let target = match self.config.loss {
             Loss::CrossEntropy => 1,
-            Loss::Mse | Loss::Mae => self.parts.times * self.parts.outputs,
+            Loss::Mse | Loss::Mae | Loss::Moments => self.parts.times * self.parts.outputs,
         };
         [batch * self.parts.inputs, batch * target].map(|numbers| 4 * numbers as u64)
     }
