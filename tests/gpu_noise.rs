@@ -3,12 +3,12 @@
 mod common;
 
 use common::{
-    LAYOUTS, NOISY_ADAPTIVE, Noisy, PATHS, cast, close, fixed, gpu, noisy_problem, numbers, replay, scaled, step_times,
-    widen,
+    LAYOUTS, NOISY_ADAPTIVE, Noisy, PATHS, cast, close, fixed, gpu, noisy_problem, numbers, replay, scaled, solver,
+    step_times, widen,
 };
 use fewsteps::{
-    Brownian, Calculus, Controller, Diffusion, GpuSolver, InitialStep, InputMap, Layout, Method, Mlp, Paths, Problem,
-    SaveAt, Solution, SolverOptions, Status, StepControl, TimeInput, Tolerances,
+    Brownian, Controller, GpuSolver, InitialStep, Layout, Method, Paths, Problem, SaveAt, Solution, SolverOptions,
+    Status, StepControl, Tolerances,
 };
 
 fn adaptive(method: Method, tolerance: f64) -> SolverOptions {
@@ -201,5 +201,24 @@ fn a_given_first_step_is_taken() {
     let Some(found) = solve(&problem, &options, &theta, &y0) else { return };
     let times = step_times(&found, 0);
     assert!((0.09..=0.1).contains(&(times[1] - times[0])), "{times:?}");
-    assert_eq!(problem.diffusion.expect("noise").calculus, Calculus::Ito);
+}
+
+/// The native engine at `f32` takes the same steps to the same states.
+#[test]
+fn the_native_engines_steps_are_taken() {
+    for layout in LAYOUTS {
+        for method in NOISY_ADAPTIVE {
+            let problem = noisy_problem(method, 5);
+            let options = adaptive(method, 2e-2).layout(layout);
+            let (theta, y0) = point(&problem, 40);
+            let Some(found) = solve(&problem, &options, &theta, &y0) else { return };
+            let mut native = solver::<f32>(&problem, &options);
+            native.set_paths(PATHS);
+            let expected = native.solve(&theta, &y0).expect("a valid solve");
+            let name = format!("{method} {layout:?}");
+            assert_eq!(found.status, expected.status, "{name}");
+            assert_eq!(found.stats, expected.stats, "{name}");
+            close(&name, &widen(&found.ys), &widen(&expected.ys), 2e-5);
+        }
+    }
 }

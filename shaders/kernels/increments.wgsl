@@ -4,9 +4,15 @@
 @group(0) @binding(2) var<storage, read> params: Params;
 @group(0) @binding(3) var<storage, read_write> increments: array<vec2<f32>>;
 
+const FOLLOW = 0u;
+
+// Follows the path, or draws number u.x of those apart from it.
 fn drawn(cursor: Cursor, pair: Pair) -> Increment {
+    if job.mode != FOLLOW {
+        return brownian_draw(pair, 0u, APART + job.u.x, cursor.h);
+    }
     if has(FIXED) {
-        return brownian_cell(pair, path_cell(cursor.t, job.u.zw), cursor.h);
+        return brownian_draw(pair, path_cell(cursor.t, job.u.zw), 0u, cursor.h);
     }
     return brownian_between(pair, path_tick(cursor.t), path_tick(ticks_add(cursor.t, cursor.d)));
 }

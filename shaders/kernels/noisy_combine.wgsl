@@ -8,11 +8,11 @@
 @group(0) @binding(6) var<storage, read_write> input: array<f32>;
 @group(0) @binding(7) var<storage, read_write> derivative: array<f32>;
 
-// What the stage's sum is added to. A reversible method's stages are those of a second state, whose tape begins at
-// `job.theta`; at the interval's start it is the first one.
+// What the stage's sum is added to. A reversible method's two stages are those of a second state, whose tape begins at
+// `job.theta`; at the interval's start it is the first one. Stage 2 stands for anything else.
 fn base(cursor: Cursor, i: u32, size: u32) -> f32 {
     let y = tape[cursor.origin * size + i];
-    if !has(SECOND) || has(END) {
+    if !has(SECOND) || has(END) || job.stage > 1u {
         return y;
     }
     var z = y;

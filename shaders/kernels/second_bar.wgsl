@@ -7,6 +7,8 @@
 
 const CLEAR = 0u;
 const STEP = 1u;
+// The step starts with both states the same.
+const FIRST_STEP = 2u;
 
 // Slots of the cotangents: two stages' states of the drift, two of the diffusion, and after two others the second state.
 const SECOND_SLOT = 6u;
@@ -37,7 +39,7 @@ fn main(
     state_bars[at] = start;
     bar[i] += 2.0 * end;
     // At the interval's start both states are one.
-    if ticks_equal(cursor.t, vec2<u32>()) {
+    if job.mode == FIRST_STEP || ticks_equal(cursor.t, vec2<u32>()) {
         bar[i] += start;
     }
 }

@@ -5,6 +5,9 @@ const LEVELS = 24u;
 const CELL = 0x1000000u;
 const NOISE_PURPOSE = 4u;
 
+// Nodes from here on are draws apart from the path.
+const APART = 0x80000000u;
+
 // What a pair of channels does over an interval: how far the path goes, and its space-time Levy area.
 struct Increment {
     w: vec2<f32>,
@@ -75,9 +78,9 @@ fn brownian_join(a: Increment, first: f32, b: Increment, second: f32) -> Increme
     return Increment(a.w + b.w, (areas + lever) / (first + second));
 }
 
-// A whole cell of length `h`.
-fn brownian_cell(pair: Pair, cell: u32, h: f32) -> Increment {
-    let normals = brownian_normals(pair, cell, 0u);
+// Over a length `h`, from the draw of a node: the whole cell is node 0.
+fn brownian_draw(pair: Pair, cell: u32, node: u32, h: f32) -> Increment {
+    let normals = brownian_normals(pair, cell, node);
     let root = sqrt(h);
     return Increment(root * normals[0], 0.28867513459481287 * root * normals[1]);
 }
@@ -141,7 +144,7 @@ fn brownian_prefix(pair: Pair, cell: u32, start: Node, b: u32) -> Increment {
 
 // From tick `a` of a cell to its tick `b`.
 fn brownian_within(pair: Pair, cell: u32, a: u32, b: u32) -> Increment {
-    var node = Node(1u, 0u, CELL, brownian_cell(pair, cell, brownian_length(pair, CELL)));
+    var node = Node(1u, 0u, CELL, brownian_draw(pair, cell, 0u, brownian_length(pair, CELL)));
     for (var level = 0u; level < LEVELS; level++) {
         if node.from_ == a && node.to_ == b {
             break;

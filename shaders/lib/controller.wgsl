@@ -62,18 +62,6 @@ fn next_ticks(clock: Clock) -> vec2<u32> {
     return select(wanted, to_path_tick(clock.t, wanted), has(NOISE));
 }
 
-// A step of a stochastic solve ends on a tick of its path, of which it holds 16 to 32 so that a query ends five levels
-// below its size: `spec::Brownian::end_of_step`.
-fn to_path_tick(t: vec2<u32>, wanted: vec2<u32>) -> vec2<u32> {
-    let ticks = wanted.x >> 1u;
-    var grain = 1u;
-    if ticks >= 32u {
-        grain = 1u << (firstLeadingBit(ticks) - 4u);
-    }
-    let end = ((t.x >> 1u) + ticks) & ~(grain - 1u);
-    return vec2<u32>((end << 1u) - t.x, 0u);
-}
-
 // Whether a step is lost in the rounding of time. The last one may be that short.
 fn too_small(clock: Clock, d: vec2<u32>) -> bool {
     return !has(FIXED)

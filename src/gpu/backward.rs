@@ -109,7 +109,7 @@ impl Engine {
         let stride = if self.every_step() { 1 } else { self.options.adjoint.stride() };
         let cursors = &buffers.walk_cursors;
         let points = if self.every_step() { 0 } else { self.walk_points() };
-        let walking = Context { cursors, tape: &buffers.tape, rows: self.batch, keep: true, points };
+        let walking = Context { cursors, keep: true, points, ..self.solving(buffers) };
         if self.walks_whole(self.purpose.penalty) {
             return self.plan_whole_walk(planner, buffers);
         }
@@ -122,11 +122,13 @@ impl Engine {
         let again = Context { keep: false, ..walking };
         for i in 0..stride - 1 {
             self.plan_aim(planner, buffers, walk::AGAIN, i, stride);
+            self.plan_increments(planner, buffers, again, None);
             self.plan_retake(planner, buffers, again);
         }
         for i in 0..stride {
             self.plan_aim(planner, buffers, walk::BACK, i, stride);
             self.plan_bar(planner, buffers, walking, update::BEFORE, &[]);
+            self.plan_increments(planner, buffers, walking, None);
             let interior = self.interior();
             self.plan_keep(planner, buffers, walking, interior);
             self.plan_step_vjp(planner, buffers, walking, Seed::None, FirstStage::Everything, interior);
@@ -192,9 +194,6 @@ impl Engine {
 
     /// Takes the context's step again, to its end on the tape.
     pub(crate) fn plan_retake(&self, planner: &mut Planner<'_>, buffers: &Buffers, context: Context<'_>) {
-        if self.noise().is_some() {
-            self.plan_increments(planner, buffers, context);
-        }
         for stage in 0..self.most_stages() - usize::from(self.tableau.fsal()) {
             self.plan_stage(planner, buffers, context, stage, 0);
         }
@@ -216,9 +215,6 @@ impl Engine {
         context: Context<'_>,
         with_last: bool,
     ) {
-        if self.noise().is_some() {
-            self.plan_increments(planner, buffers, context);
-        }
         for stage in 0..self.most_stages() - usize::from(self.tableau.fsal() && !with_last) {
             self.plan_stage(planner, buffers, context, stage, 0);
         }
@@ -411,8 +407,16 @@ impl Engine {
         let rows = super::engine::penalised_rows(self.batch, penalty.fraction);
         let mut job = self.job(rows);
         job.u[0] = word(penalty.times);
-        let bound = [&buffers.walk_cursors, &buffers.probe_starts, &buffers.probe_bar, &buffers.bar];
-        planner.add(&inject, &bound, job, flat((rows * self.dim()).div_ceil(64)));
+        let mut add = |job: Job, bar: &wgpu::Buffer| {
+            let bound = [&buffers.walk_cursors, &buffers.probe_starts, &buffers.probe_bar, bar];
+            planner.add(&inject, &bound, job, flat((rows * self.dim()).div_ceil(64)));
+        };
+        add(job, &buffers.bar);
+        if self.noise().is_some_and(|noise| noise.reversible) {
+            job.source = word(penalty.times * rows * self.dim());
+            job.target = word(self.second_bar_slot() * self.batch * self.dim());
+            add(job, &buffers.state_bars);
+        }
     }
 
     /// Walks back from the loaded cotangents of the saved states: the gradient is in its buffer then, the cotangent of
@@ -471,7 +475,7 @@ impl Engine {
             let uniforms = uniform_buffer(&self.gpu);
             let mut planner = Planner { gpu: &self.gpu, jobs: &mut jobs, uniforms: &uniforms, plan: Plan::default() };
             let cursors = &buffers.walk_cursors;
-            let context = Context { cursors, tape: &buffers.tape, rows: self.batch, keep: false, points: 0 };
+            let context = Context { cursors, ..self.solving(buffers) };
             self.plan_aim(&mut planner, buffers, walk::AT, step, 1);
             self.plan_keep(&mut planner, buffers, context, true);
             let plan = planner.take();

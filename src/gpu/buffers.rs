@@ -142,6 +142,11 @@ impl Sizes {
         if self.is_reversible() { self.slots * self.rows * self.dim } else { 0 }
     }
 
+    /// States that each trajectory has: two under a reversible method.
+    fn states(&self) -> usize {
+        1 + usize::from(self.is_reversible())
+    }
+
     fn is_reversible(&self) -> bool {
         self.noise.is_some_and(|noise| noise.reversible)
     }
@@ -155,7 +160,7 @@ buffers! {
     probe_cursors: |s, _b| CURSOR * s.clocks();
     row_status: |s, _b| WORD * s.rows;
     /// Accepted states, `[slot][B][D]`: two in turn, then those that are kept. Then second states likewise.
-    tape: |s, _b| s.slots * s.state() * (1 + usize::from(s.is_reversible()));
+    tape: |s, _b| s.states() * s.slots * s.state();
     /// Start and length of the accepted steps, `[step][clock]`.
     steps: |s, _b| 4 * WORD * s.steps * s.clocks();
     /// Stages of the step at hand, `[slot][B][D]`.
@@ -180,9 +185,9 @@ buffers! {
     /// Parts of the gradient, `[part][parameter]`.
     partial: |s, b| WORD * b.splits * s.parameters;
     gradient: |s, b| if b.splits > 0 { WORD * s.parameters } else { 0 };
-    /// State and end of a penalised step, as slots 1 and 2 of a tape.
-    probe_tape: |s, b| if b.times > 0 { 3 * WORD * b.penalised * s.dim } else { 0 };
-    probe_bar: |s, b| WORD * b.times * b.penalised * s.dim;
+    /// State and end of a penalised step, as slots 1 and 2 of a tape; then second states likewise.
+    probe_tape: |s, b| if b.times > 0 { s.states() * 3 * WORD * b.penalised * s.dim } else { 0 };
+    probe_bar: |s, b| s.states() * WORD * b.times * b.penalised * s.dim;
     /// Accepted step that a biased probe starts with, `[probe][clock]`.
     probe_starts: |s, b| WORD * b.times * s.clocks();
     /// Per row, the weights of a probe's two norms in its gradient.

@@ -14,7 +14,7 @@ use super::engine::Clock;
 use super::forward::{control, norm};
 use super::fused::Printer;
 use super::kernel::{ALL, Access, Kernel, MAX_STORAGE_BUFFERS, MODULES, Storage, prelude, product_grid};
-use super::noise::{second, stage_bar};
+use super::noise::{increments, second, stage_bar};
 use super::penalty::aim;
 use super::{Gpu, Job, Outcome, Params, flag, status};
 use crate::cpu::{PATIENCE, STIFFNESS_EPSILON};
@@ -235,6 +235,9 @@ fn numbers_that_both_sides_use_are_the_same() {
             ("NON_FINITE", Status::NonFinite as u32),
             ("PATIENCE", PATIENCE),
             ("REGULARIZATION_TIME", crate::spec::Purpose::RegularizationTime as u32),
+            ("CELL", crate::spec::brownian::CELL),
+            ("LEVELS", crate::spec::brownian::LEVELS),
+            ("APART", crate::spec::brownian::APART),
             ("NOISE_PURPOSE", crate::spec::Purpose::Noise as u32),
         ],
     ]
@@ -244,8 +247,9 @@ fn numbers_that_both_sides_use_are_the_same() {
         ("control_ensemble", numbers!(control: BEGIN CHANGE ATTEMPT RESUME)),
         ("noisy_norm", numbers!(norm: STATE_AND_SLOPE CHANGE_OF_SLOPE ERROR)),
         ("row_norm", numbers!(norm: STATE_AND_SLOPE CHANGE_OF_SLOPE ERROR NOT_FINITE STIFFNESS)),
+        ("increments", numbers!(increments: FOLLOW)),
         ("noisy_stage_bar", numbers!(stage_bar: DRIFT)),
-        ("second_bar", numbers!(second: CLEAR STEP)),
+        ("second_bar", numbers!(second: CLEAR STEP FIRST_STEP)),
         ("walk", numbers!(walk: BEGIN BACK AGAIN AT)),
         ("bar_update", numbers!(update: CLEAR BEFORE JOIN AFTER)),
         ("probe_cursor", numbers!(aim: UNBIASED BIASED AGAIN)),

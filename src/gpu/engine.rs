@@ -12,9 +12,10 @@ use super::penalty::Params;
 use super::plan::{Planner, flat};
 use super::readback::Readback;
 use crate::error::{Error, Result, Status};
+use crate::spec::brownian::ADAPTIVE_CELLS;
 use crate::spec::{
-    Activation, Brownian, InputMap, Layer, Layout, Mlp, NoiseTableau, Paths, Problem, Real, SaveAt, SolverOptions,
-    StepControl, StepPenalty, Tableau,
+    Activation, InputMap, Layer, Layout, Mlp, NoiseTableau, Paths, Problem, Real, SaveAt, SolverOptions, StepControl,
+    StepPenalty, Tableau,
 };
 
 /// Accepted steps that a tape has room for at first; it grows as needed.
@@ -179,10 +180,7 @@ impl Engine {
         let layers = placed(&problem.field, offset);
         let noise_offset = offset + problem.field.parameter_count();
         let noise_layers = problem.diffusion.as_ref().map_or(Vec::new(), |d| placed(&d.network, noise_offset));
-        if let (Some(_), StepControl::Fixed { steps }) = (&problem.diffusion, options.step_control) {
-            // A step is a cell of the path.
-            Brownian::with_cells(Paths::default(), steps, problem.t0, problem.t1)?;
-        }
+        check_noise(problem, options)?;
         Ok(Self {
             gpu: gpu.clone(),
             problem: problem.clone(),
@@ -271,6 +269,12 @@ impl Engine {
             SaveAt::Times(times) => times.iter().map(|t| ((t - t0) / span).clamp(0.0, 1.0)).collect(),
             SaveAt::Steps | SaveAt::Dense => Vec::new(),
         }
+    }
+
+    /// Evaluations of the diffusion, if any, from those of the drift: they differ by so many an attempt.
+    pub(crate) fn nfe_diffusion(&self, nfe: usize, attempts: usize) -> usize {
+        let Some(noise) = self.noise() else { return 0 };
+        (nfe + attempts * noise.stages()).saturating_sub(attempts * self.tableau.stages())
     }
 
     /// Multiply-adds of one attempt on the batch.
@@ -600,6 +604,26 @@ impl Engine {
     pub(crate) fn bytes(&self) -> usize {
         self.buffers.as_ref().map_or(0, |b| usize::try_from(b.sizes.total()).unwrap_or(usize::MAX))
     }
+}
+
+/// Refuses what the native engine does with noise and a device does not yet.
+fn check_noise(problem: &Problem, options: &SolverOptions) -> Result<()> {
+    if problem.diffusion.is_none() {
+        return Ok(());
+    }
+    let usual = match options.step_control {
+        StepControl::Fixed { steps } => steps,
+        StepControl::Adaptive { .. } => ADAPTIVE_CELLS as usize,
+    };
+    if let Some(cells) = options.path_cells.filter(|&cells| cells != usual) {
+        let remedy = format!("on a device a path has {usual} cells with such steps: leave it out, or use Solver");
+        return Err(Error::argument("SolverOptions::path_cells", cells, remedy));
+    }
+    if options.adjoint.stride() == 0 {
+        let remedy = "not on a device yet: use Adjoint::Discrete, with checkpoints to keep fewer states";
+        return Err(Error::argument("SolverOptions::adjoint", format!("{:?}", options.adjoint), remedy));
+    }
+    Ok(())
 }
 
 /// The number of an activation in the shaders.

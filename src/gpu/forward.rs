@@ -29,9 +29,23 @@ pub(crate) struct Context<'a> {
     pub(crate) keep: bool,
     /// Save points whose cotangents the steps take up.
     pub(crate) points: usize,
+    /// Where the tape of second states begins, if there are any.
+    pub(crate) second: usize,
 }
 
 impl Engine {
+    /// The steps of the solve.
+    pub(crate) fn solving<'a>(&self, buffers: &'a Buffers) -> Context<'a> {
+        Context {
+            cursors: &buffers.cursors,
+            tape: &buffers.tape,
+            rows: self.batch,
+            keep: false,
+            points: 0,
+            second: buffers.sizes.second_state(),
+        }
+    }
+
     /// A control kernel's job.
     pub(crate) fn control_job(&self, buffers: &Buffers, mode: u32, backward: bool) -> Job {
         let rows = self.batch;
@@ -179,8 +193,7 @@ impl Engine {
     }
 
     fn plan_start(&self, planner: &mut Planner<'_>, buffers: &Buffers, backward: bool) -> Plan {
-        let context =
-            Context { cursors: &buffers.cursors, tape: &buffers.tape, rows: self.batch, keep: false, points: 0 };
+        let context = self.solving(buffers);
         self.plan_weights(planner);
         let begin = self.kernels.get(&kernel::BEGIN, &[]);
         let job = self.control_job(buffers, control::BEGIN, backward);
@@ -201,13 +214,10 @@ impl Engine {
     }
 
     fn plan_attempt(&self, planner: &mut Planner<'_>, buffers: &Buffers, backward: bool) -> Plan {
-        let context =
-            Context { cursors: &buffers.cursors, tape: &buffers.tape, rows: self.batch, keep: false, points: 0 };
+        let context = self.solving(buffers);
         let stages = self.most_stages();
         let fsal = self.tableau.fsal();
-        if self.noise().is_some() {
-            self.plan_increments(planner, buffers, context);
-        }
+        self.plan_increments(planner, buffers, context, None);
         if !self.reuses_last() {
             self.plan_stage(planner, buffers, context, 0, flag::FIRST);
         }
@@ -227,8 +237,7 @@ impl Engine {
     }
 
     fn plan_finish(&self, planner: &mut Planner<'_>, buffers: &Buffers) -> Plan {
-        let context =
-            Context { cursors: &buffers.cursors, tape: &buffers.tape, rows: self.batch, keep: false, points: 0 };
+        let context = self.solving(buffers);
         self.plan_norm(planner, buffers, context, norm::NOT_FINITE, [&[], &[]]);
         let finish = self.kernels.get(&kernel::FINISH, &[]);
         let mut job = self.job(self.batch);

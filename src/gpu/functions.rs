@@ -6,7 +6,8 @@ use super::Gpu;
 use super::adapter::gpu;
 use super::engine::activation;
 use super::kernel::MODULES;
-use crate::spec::{Activation, Brownian, Paths, Purpose, Real, philox4x32};
+use crate::spec::brownian::counter;
+use crate::spec::{Activation, Brownian, Paths, Real, philox4x32};
 
 /// Applies `body` to each record of `IN` words at `x`, which leaves `OUT` words at `y`; once with all run-time checks
 /// and once with none, which must agree to the bit.
@@ -423,7 +424,7 @@ fn random_words_of_a_path_are_those_of_the_host() {
     let body = format!("{PAIR} let w = brownian_words(pair, x[4], x[5]); y = array<u32, 4>(w.x, w.y, w.z, w.w);");
     for (x, found) in input.iter().zip(apply::<7, 4>(&gpu, &BROWNIAN, &body, &input)) {
         let [low, high, trajectory, channel, cell, node, _] = *x;
-        let counter = [cell, node, trajectory, Purpose::Noise as u32 | channel / 2 << 8];
+        let counter = counter(cell, node, trajectory, channel / 2);
         assert_eq!(found, philox4x32(counter, [low, high]), "{x:x?}");
     }
 }
@@ -479,7 +480,7 @@ fn cells_are_drawn_directly() {
     let h = f32::to_bits(2.0 / cells as f32);
     let input: Vec<[u32; 7]> = (0..cells as u32).map(|i| [9, 0, 30 + i % 7, i % 4, i, 0, h]).collect();
     let body = format!(
-        "{PAIR} let p = brownian_cell(pair, x[4], pair.tick);
+        "{PAIR} let p = brownian_draw(pair, x[4], 0u, pair.tick);
         y[0] = bitcast<u32>(p.w[x[3] % 2u]); y[1] = bitcast<u32>(p.levy[x[3] % 2u]);"
     );
     for (x, found) in input.iter().zip(apply::<7, 2>(&gpu, &BROWNIAN, &body, &input)) {

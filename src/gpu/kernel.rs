@@ -64,6 +64,7 @@ modules! {
     PHILOX "philox";
     PRODUCT_TILES "product_tiles";
     ROW_SUMS "row_sums";
+    SCALED_ERROR "scaled_error";
     STAGES "stages";
     TIME "time";
     WEIGHTS "weights";
@@ -107,9 +108,11 @@ kernels! {
     NARROW "narrow" [GRID] [Read Write];
     NEXT_STEP "next_step" [OUTCOME PARAMS] [Read Read Write Write];
     NOISY_COMBINE "noisy_combine" [CLOCK TIME INTEGRALS NOISY GRID] [Read Read Write Read Read Write Write];
+    NOISY_ERROR "noisy_error" [CLOCK INTEGRALS NOISY GRID] [Read Read Read Write];
     NOISY_NORM "noisy_norm" [CLOCK INTEGRALS NOISY ROW_SUMS GRID] [Read Read Read Read Write];
+    NOISY_PROBE_BAR "noisy_probe_bar" [CLOCK SCALED_ERROR GRID] [Read Read Read Read Write Write];
     NOISY_STAGE_BAR "noisy_stage_bar" [CLOCK INTEGRALS GRID] [Read Read Read Read Read Write];
-    PROBE_BAR "probe_bar" [CLOCK STAGES GRID] [Read Read Read Read Read Write Write];
+    PROBE_BAR "probe_bar" [CLOCK STAGES SCALED_ERROR GRID] [Read Read Read Read Read Write Write];
     PROBE_CURSOR "probe_cursor" [CLOCK TIME OUTCOME PARAMS PHILOX GRID] [Read Read Read Read Write Write];
     PROBE_PLACE "probe_place" [CLOCK GRID] [Read Read Read Read Write];
     PROBE_STEP "probe_step" [CLOCK TIME CONTROLLER ELEMENTARY] [Read Read Write Write];

@@ -7,7 +7,7 @@ use super::forward::{Context, norm};
 use super::job::{Job, flag};
 use super::kernel;
 use super::plan::{Planner, flat};
-use crate::spec::{InputMap, Layer, NoiseScale, NoiseTableau};
+use crate::spec::{InputMap, Layer, NoiseScale, NoiseTableau, PenaltyAt};
 
 /// One of the two networks, and where its stages are.
 #[derive(Clone, Copy, Debug)]
@@ -122,18 +122,29 @@ impl Engine {
     }
 
     /// A job that knows where the diffusion's stages, and a second state, begin.
-    fn noisy_job(&self, buffers: &Buffers, context: Context<'_>) -> Job {
+    fn noisy_job(&self, context: Context<'_>) -> Job {
         let mut job = self.job(context.rows);
         job.source = word((self.tableau.stages() + 1) * context.rows * self.dim());
-        job.theta = word(buffers.sizes.second_state());
+        job.theta = word(context.second);
         job
     }
 
-    /// What the paths do over the context's step.
-    pub(crate) fn plan_increments(&self, planner: &mut Planner<'_>, buffers: &Buffers, context: Context<'_>) {
+    /// What the paths do over the context's step, if there is noise; or number `apart` of what they have apart from time.
+    pub(crate) fn plan_increments(
+        &self,
+        planner: &mut Planner<'_>,
+        buffers: &Buffers,
+        context: Context<'_>,
+        apart: Option<usize>,
+    ) {
+        if self.noise().is_none() {
+            return;
+        }
         let kernel = self.kernels.get(&kernel::INCREMENTS, &[]);
         let mut job = self.job(context.rows);
         self.set_fixed_ticks(&mut job);
+        job.mode = apart.map_or(increments::FOLLOW, |_| increments::APART);
+        job.u[0] = word(apart.unwrap_or(0));
         let pairs = context.rows * self.dim().div_ceil(2);
         planner.add(&kernel, &[context.cursors, &self.params, &buffers.increments], job, flat(pairs.div_ceil(64)));
     }
@@ -183,9 +194,11 @@ impl Engine {
         context: Context<'_>,
         noise: &'static NoiseTableau,
     ) {
+        // Not a stage's state, whatever that is added to.
+        const TRIAL: usize = 2;
         let weights = Weights::of_stage(&[1.0], &[], NoiseScale::Root);
         for network in [self.drift(buffers), self.diffusion(buffers, noise)] {
-            self.plan_noisy_state(planner, buffers, context, network, weights, 0, 0);
+            self.plan_noisy_state(planner, buffers, context, network, weights, 0, TRIAL);
             self.plan_network(planner, buffers, context, network, network.c.len() - 1, 1.0, flag::FSAL);
         }
     }
@@ -214,7 +227,7 @@ impl Engine {
         stage: usize,
     ) {
         let combine = self.kernels.get(&kernel::NOISY_COMBINE, &[]);
-        let mut job = self.noisy_job(buffers, context);
+        let mut job = self.noisy_job(context);
         network.mark(&mut job);
         job.flags |= flags | if context.keep { flag::KEEP } else { 0 };
         job.stage = word(stage);
@@ -243,7 +256,7 @@ impl Engine {
     ) {
         let lanes = self.lanes_of_a_norm();
         let kernel = self.kernels.get(&kernel::NOISY_NORM, &[("LANES", f64::from(lanes))]);
-        let mut job = self.noisy_job(buffers, context);
+        let mut job = self.noisy_job(context);
         job.mode = mode;
         if mode == norm::ERROR {
             Weights::of_step(self.tableau.b_error.unwrap_or(&[]), noise.error).fill(&mut job);
@@ -280,7 +293,9 @@ impl Engine {
         }
         let mut weights: Vec<(usize, f64)> = Vec::new();
         if noise.reversible {
-            self.plan_second_bar(planner, buffers, context, second::STEP);
+            let between = seed == Seed::Error && self.probes_between_steps();
+            let mode = if between { second::FIRST_STEP } else { second::STEP };
+            self.plan_second_bar(planner, buffers, context, mode);
         } else {
             weights.extend((0..states).map(|slot| (slot, 1.0)));
         }
@@ -300,9 +315,54 @@ impl Engine {
         weights.extend(later(rows[1], self.tableau.stages()));
         if noise.reversible && i == 0 {
             // Into the second state at the step's end, which is the last stages' state and has a cotangent of its own.
-            weights.push((self.tableau.stages() + noise.stages() + 2, 1.0));
+            weights.push((self.second_bar_slot(), 1.0));
         }
         weights
+    }
+
+    /// Slot of the cotangent of an error, and after it of a penalised step's start.
+    fn error_bar_slot(&self) -> usize {
+        self.tableau.stages() + self.noise().map_or(0, NoiseTableau::stages)
+    }
+
+    /// Slot of the cotangent of a second state.
+    pub(crate) fn second_bar_slot(&self) -> usize {
+        self.error_bar_slot() + 2
+    }
+
+    /// Whether penalised steps start where the solve has no step's end.
+    fn probes_between_steps(&self) -> bool {
+        self.purpose.penalty.is_some_and(|penalty| penalty.at == PenaltyAt::Unbiased)
+    }
+
+    /// Cotangents of a probe's error, its start and its end from the weights of its norm.
+    pub(crate) fn plan_noisy_probe_bar(
+        &self,
+        planner: &mut Planner<'_>,
+        buffers: &Buffers,
+        context: Context<'_>,
+        noise: &'static NoiseTableau,
+    ) {
+        let grid = flat((context.rows * self.dim()).div_ceil(64));
+        let target = word(self.error_bar_slot() * context.rows * self.dim());
+        let mut job = self.noisy_job(context);
+        job.target = target;
+        Weights::of_step(self.tableau.b_error.unwrap_or(&[]), noise.error).fill(&mut job);
+        let kernel = self.kernels.get(&kernel::NOISY_ERROR, &[]);
+        let bound = [context.cursors, &buffers.k, &buffers.increments, &buffers.state_bars];
+        planner.add(&kernel, &bound, job, grid);
+        let mut job = self.job(context.rows);
+        job.target = target;
+        let kernel = self.kernels.get(&kernel::NOISY_PROBE_BAR, &[]);
+        let bound = [
+            context.cursors,
+            &buffers.row_status,
+            context.tape,
+            &buffers.probe_weights,
+            &buffers.bar,
+            &buffers.state_bars,
+        ];
+        planner.add(&kernel, &bound, job, grid);
     }
 
     fn plan_drift_bar(
@@ -316,7 +376,7 @@ impl Engine {
     ) {
         let mut weights = self.weights_of_later(noise, [self.tableau.a, noise.a], i);
         if let Some(error) = self.tableau.b_error.filter(|_| seed == Seed::Error) {
-            weights.push((self.tableau.stages() + noise.stages(), error[i]));
+            weights.push((self.error_bar_slot(), error[i]));
         }
         let mut job = self.job(context.rows);
         job.mode = stage_bar::DRIFT;
@@ -335,7 +395,7 @@ impl Engine {
     ) {
         let mut weights = self.weights_of_later(noise, [noise.drift_b, noise.b], i);
         if seed == Seed::Error {
-            weights.push((self.tableau.stages() + noise.stages(), 1.0));
+            weights.push((self.error_bar_slot(), 1.0));
         }
         let entry = |row: &&[f64]| row.get(i).copied().unwrap_or(0.0);
         let mut job = self.job(context.rows);
@@ -394,4 +454,11 @@ pub(crate) mod stage_bar {
 pub(crate) mod second {
     pub(crate) const CLEAR: u32 = 0;
     pub(crate) const STEP: u32 = 1;
+    pub(crate) const FIRST_STEP: u32 = 2;
+}
+
+/// Modes of the kernel `increments`.
+pub(crate) mod increments {
+    pub(crate) const FOLLOW: u32 = 0;
+    pub(crate) const APART: u32 = 1;
 }

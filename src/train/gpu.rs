@@ -10,8 +10,8 @@ use super::gpu_plans::{BatchBuffers, EvaluationPlans, Parts, Recorder, Schedule,
 use super::{Batch, Evaluation, FailurePolicy, Loss, StepGradients, StepReport, Target, TrainerConfig, checkpoint};
 use crate::cpu::{Draws, check_finite};
 use crate::error::{Error, Result, Status};
-use crate::gpu::{Engine, Gpu, Outcome, Params, Plan, Purpose, create, status, ticks};
-use crate::spec::{OptimizerState, PenaltyAt, PenaltyStep, Regularizer, Rule};
+use crate::gpu::{Engine, Gpu, Outcome, Params, Plan, Purpose, create, path_words, status, ticks};
+use crate::spec::{OptimizerState, Paths, PenaltyAt, PenaltyNoise, PenaltyStep, Regularizer, Rule, StepControl};
 
 pub use data::GpuData;
 use recording::Slice;
@@ -73,12 +73,9 @@ impl GpuTrainer {
     pub fn new(gpu: &Gpu, config: TrainerConfig) -> Result<Self> {
         let model = &config.model;
         model.validate::<f32>()?;
-        if model.problem.diffusion.is_some() {
-            let remedy = "problems with noise are trained on the native engine yet: use Trainer";
-            return Err(Error::argument("Problem::diffusion", "on a device", remedy));
-        }
         config.optimizer.validate()?;
         config.regularizer.validate(&model.options)?;
+        check_penalty(&config)?;
         if config.loss == Loss::Moments {
             let remedy = "moments are compared on the native engine yet: use Trainer";
             return Err(Error::argument("TrainerConfig::loss", "Moments on a device", remedy));
@@ -218,7 +215,7 @@ impl GpuTrainer {
     pub async fn evaluate(&mut self, batch: &Batch<'_, f32>) -> Result<Evaluation> {
         let count = self.load(batch, EVALUATION).await?;
         let outcome = self.solve_and_measure(count, true).await?;
-        Ok(evaluation(&outcome, count))
+        Ok(evaluation(&self.engine, &outcome, count))
     }
 
     /// As [`GpuTrainer::evaluate`], on the given samples of a data set on the device.
@@ -228,7 +225,7 @@ impl GpuTrainer {
     pub async fn evaluate_on(&mut self, data: &GpuData, samples: &[u32]) -> Result<Evaluation> {
         self.gather(data, samples, EVALUATION).await?;
         let outcome = self.solve_and_measure(samples.len(), true).await?;
-        Ok(evaluation(&outcome, samples.len()))
+        Ok(evaluation(&self.engine, &outcome, samples.len()))
     }
 
     /// The model's outputs for a batch of inputs `[B][inputs]`: `[times][B][outputs]`, NaN for trajectories that fail.
@@ -410,7 +407,7 @@ impl GpuTrainer {
                 update: low(self.updates + ahead),
                 coefficient: 0.0,
                 pad: [0; 2],
-                paths: [0; 4],
+                paths: path_words(Paths::of_step(self.config.seed, step)),
                 rates: self.rates(self.updates + ahead),
                 draws: [[0; 2]; 64],
             };
@@ -418,7 +415,7 @@ impl GpuTrainer {
                 params.coefficient = single(penalty.coefficient);
                 let draws = Draws::new(penalty, self.config.seed, step);
                 for (n, draw) in params.draws.iter_mut().enumerate().take(penalty.times) {
-                    let position = draws.position(n);
+                    let position = self.engine.probe_position(draws.position(n), penalty);
                     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in [0, 2^32)")]
                     let place = (position * 4_294_967_296.0) as u32;
                     *draw = if penalty.at == PenaltyAt::Unbiased { ticks(position) } else { [place, 0] };
@@ -583,6 +580,9 @@ impl GpuTrainer {
             penalty: f64::from(outcome.penalty),
             gradient_norm: f64::from(outcome.gradient_norm),
             nfe: outcome.nfe as usize,
+            nfe_diffusion: self
+                .engine
+                .nfe_diffusion(outcome.nfe as usize, (outcome.accepted + outcome.rejected) as usize),
             accepted: outcome.accepted as usize,
             rejected: outcome.rejected as usize,
             products: outcome.most_accepted as usize * self.engine.products_per_step(),
@@ -606,6 +606,7 @@ impl GpuTrainer {
 
     /// Solves the loaded batch, and measures the loss if that is asked for.
     async fn solve_and_measure(&mut self, count: usize, loss: bool) -> Result<Outcome> {
+        self.engine.use_paths(Paths::of_evaluation(self.config.seed, 0));
         let plans = self.evaluation_plans(count).await?;
         let mut encoder = self.engine.encoder();
         self.encode_inputs(&mut encoder)?;
@@ -642,13 +643,27 @@ impl GpuTrainer {
     }
 }
 
-fn evaluation(outcome: &Outcome, count: usize) -> Evaluation {
+/// Refuses penalised steps on the path where a device does not find their increments yet: with fixed steps its path has
+/// increments of whole steps alone.
+fn check_penalty(config: &TrainerConfig) -> Result<()> {
+    let Regularizer::Local(local) = &config.regularizer else { return Ok(()) };
+    let fixed = matches!(config.model.options.step_control, StepControl::Fixed { .. });
+    let whole = local.at == PenaltyAt::Biased && local.step == PenaltyStep::Taken;
+    if config.model.problem.diffusion.is_some() && local.noise == PenaltyNoise::Path && fixed && !whole {
+        let remedy =
+            "with fixed steps a device knows the path over whole steps: use fresh noise, or biased taken steps";
+        return Err(Error::argument("Local::noise", "Path", remedy));
+    }
+    Ok(())
+}
+
+fn evaluation(engine: &Engine, outcome: &Outcome, count: usize) -> Evaluation {
     Evaluation {
         loss: f64::from(outcome.loss),
         correct: outcome.correct as usize,
         count,
-        nfe_diffusion: 0,
         nfe: outcome.nfe as usize,
+        nfe_diffusion: engine.nfe_diffusion(outcome.nfe as usize, (outcome.accepted + outcome.rejected) as usize),
         accepted: outcome.accepted as usize,
         rejected: outcome.rejected as usize,
         failed: outcome.failed as usize,

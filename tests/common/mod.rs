@@ -10,7 +10,7 @@ mod sde;
 mod zoo;
 
 pub(crate) use gpu::gpu;
-pub(crate) use noise::{Adapted, NOISY_ADAPTIVE, Noisy, NoisyStep, PATHS, Pair, noisy_problem, on_chord, replay};
+pub(crate) use noise::{Adapted, NOISY_ADAPTIVE, Noisy, PATHS, noisy_problem, replay};
 pub(crate) use oracle::{Dual, Number, Step, System, gradient, penalty, state_at};
 pub(crate) use sde::{Draws, NoisyStep, Stochastic, draws, tableaus};
 pub(crate) use zoo::{Known, linear, zoo};
