@@ -16,6 +16,8 @@
 //! `phi = 2 pi b / 2^32` (Box and Muller 1958): magnitudes under 6.77. At `f32` both are within 4e-7 of `r` times the
 //! true value, which a test measures.
 
+use std::cell::Cell;
+
 use super::{Purpose, Random, Real, philox4x32};
 use crate::error::{Error, Result};
 
@@ -203,7 +205,19 @@ impl Brownian {
     /// Increment of a trajectory's channel from time `s` to time `t`, each taken to the nearest tick.
     #[must_use]
     pub fn increment<R: Real>(&self, trajectory: u32, channel: u32, s: f64, t: f64) -> Increment<R> {
-        self.between(self.paths.first.wrapping_add(trajectory), channel, self.tick(s), self.tick(t))
+        self.increment_with_cost(trajectory, channel, s, t).0
+    }
+
+    /// As [`Brownian::increment`], with the number of Philox blocks that it took, which a pair of channels shares: one a
+    /// cell, and one a level of each cell's tree on the way to either end. So a fixed step takes one block, and an
+    /// adaptive step of length `h` at most `2 + 64 h + 2 (6 + log2(1 / 64 h))` (the last term where `h < 1/64`) in an
+    /// interval of length 1, as its ends lie on multiples of `h/32` or more.
+    #[must_use]
+    pub fn increment_with_cost<R: Real>(&self, trajectory: u32, channel: u32, s: f64, t: f64) -> (Increment<R>, usize) {
+        let blocks = Cell::new(0);
+        let trajectory = self.paths.first.wrapping_add(trajectory);
+        let query = Query { brownian: self, trajectory, channel, blocks: &blocks };
+        (query.between(self.tick(s), self.tick(t)), blocks.get())
     }
 
     /// Length of a cell.
@@ -213,28 +227,6 @@ impl Brownian {
 
     pub(crate) const fn paths(&self) -> Paths {
         self.paths
-    }
-
-    fn between<R: Real>(&self, trajectory: u32, channel: u32, from: u64, to: u64) -> Increment<R> {
-        let mut sum = Increment::default();
-        let (mut length, mut at) = (R::ZERO, from);
-        while at < to {
-            let cell = at / u64::from(CELL);
-            let end = to.min((cell + 1) * u64::from(CELL));
-            let piece = Piece { brownian: self, trajectory, channel, cell: low(cell) };
-            let part = piece.between(low(at - cell * u64::from(CELL)), low(end - cell * u64::from(CELL)));
-            let part_length = piece.length(low(end - at));
-            sum = sum.join(length, part, part_length);
-            (length, at) = (length + part_length, end);
-        }
-        sum
-    }
-
-    /// Two standard normal numbers of a channel.
-    fn normals<R: Real>(&self, cell: u32, node: u32, trajectory: u32, channel: u32) -> [R; 2] {
-        let words = philox4x32(counter(cell, node, trajectory, channel / 2), key(self.paths.seed));
-        let first = 2 * (channel as usize % 2);
-        R::normal_pair(words[first], words[first + 1])
     }
 }
 
@@ -258,11 +250,34 @@ pub(crate) const fn key(seed: u64) -> [u32; 2] {
     [low(seed), low(seed >> 32)]
 }
 
-/// One channel of one trajectory in one cell.
-struct Piece<'a> {
+/// One channel of one trajectory.
+struct Query<'a> {
     brownian: &'a Brownian,
     trajectory: u32,
     channel: u32,
+    blocks: &'a Cell<usize>,
+}
+
+impl Query<'_> {
+    fn between<R: Real>(&self, from: u64, to: u64) -> Increment<R> {
+        let mut sum = Increment::default();
+        let (mut length, mut at) = (R::ZERO, from);
+        while at < to {
+            let cell = at / u64::from(CELL);
+            let end = to.min((cell + 1) * u64::from(CELL));
+            let piece = Piece { query: self, cell: low(cell) };
+            let part = piece.between(low(at - cell * u64::from(CELL)), low(end - cell * u64::from(CELL)));
+            let part_length = piece.length(low(end - at));
+            sum = sum.join(length, part, part_length);
+            (length, at) = (length + part_length, end);
+        }
+        sum
+    }
+}
+
+/// A query in one cell.
+struct Piece<'a> {
+    query: &'a Query<'a>,
     cell: u32,
 }
 
@@ -278,11 +293,16 @@ struct Node<R> {
 
 impl Piece<'_> {
     fn length<R: Real>(&self, ticks: u32) -> R {
-        R::from_f64(self.brownian.cell_length() * (f64::from(ticks) / f64::from(CELL)))
+        R::from_f64(self.query.brownian.cell_length() * (f64::from(ticks) / f64::from(CELL)))
     }
 
+    /// Two standard normal numbers of the channel.
     fn normals<R: Real>(&self, node: u32) -> [R; 2] {
-        self.brownian.normals(self.cell, node, self.trajectory, self.channel)
+        let Query { brownian, trajectory, channel, blocks } = self.query;
+        blocks.set(blocks.get() + 1);
+        let words = philox4x32(counter(self.cell, node, *trajectory, channel / 2), key(brownian.paths.seed));
+        let first = 2 * (*channel as usize % 2);
+        R::normal_pair(words[first], words[first + 1])
     }
 
     fn halves<R: Real>(&self, node: Node<R>) -> [Node<R>; 2] {
