@@ -4,9 +4,9 @@ mod common;
 
 use common::{LAYOUTS, NOISY_ADAPTIVE, cast, close, cpu, gpu, largest, numbers, widen};
 use fewsteps::{
-    Adjoint, Batch, Checkpoints, Diffusion, GpuTrainer, Layout, Local, Loss, Measure, Method, Mlp, NeuralDe, Optimizer,
-    PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, Problem, SaveAt, SolverOptions, StepControl, Target,
-    TimeInput, Tolerances, Trainer, TrainerConfig,
+    Adjoint, Batch, Checkpoints, Diffusion, Evaluation, GpuTrainer, Layout, Local, Loss, Measure, Method, Mlp,
+    NeuralDe, Optimizer, Paths, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, Problem, SaveAt, SolverOptions,
+    StepControl, Target, TimeInput, Tolerances, Trainer, TrainerConfig,
 };
 
 const INPUTS: usize = 5;
@@ -176,6 +176,50 @@ fn training_follows_the_native_curve() {
         assert!((a.loss - b.loss).abs() < 1e-3 * b.loss, "{local:?}: {a:?} {b:?}");
         assert_eq!(a.nfe, b.nfe, "{local:?}");
         assert!(losses[11] < losses[0], "{losses:?}");
+    }
+}
+
+/// Moments of paths against those that the native engine finds, and the mean output over several paths.
+#[test]
+fn moments_and_means_over_paths() {
+    let Some(gpu) = gpu() else { return };
+    for layout in LAYOUTS {
+        let mut model = model(layout, Method::Sosri);
+        model.encoder = None;
+        model.options = model.options.save_at(SaveAt::Times(vec![0.0, 0.7, 2.0]));
+        let inputs = cast::<f32>(&numbers(2, 70 * DIM));
+        let config = TrainerConfig::new(model.clone(), Loss::Moments);
+        let mut device = GpuTrainer::new(&gpu, config.clone()).expect("a valid configuration");
+        let mut native = Trainer::<f32>::new(&cpu(1), config.clone()).expect("a valid configuration");
+        let [means, variances] = [5, 6].map(|seed| cast::<f32>(&numbers(seed, 3 * CLASSES)));
+        let batch = Batch { inputs: &inputs, target: Target::Moments { means: &means, variances: &variances } };
+        let found = gpu.block_on(device.gradients(&batch)).expect("a valid batch");
+        let expected = native.gradients(&batch).expect("a valid batch");
+        let (a, b) = (found.report.loss, expected.report.loss);
+        assert!((a - b).abs() < 1e-5 * b, "{layout:?}: loss {a} for {b}");
+        close(&format!("{layout:?}"), &widen(&found.gradient), &widen(&expected.gradient), 1e-4);
+        let [a, b] = [gpu.block_on(device.evaluate(&batch)), native.evaluate(&batch)].map(|e| e.expect("a batch"));
+        assert!((a.loss - b.loss).abs() < 1e-5 * b.loss, "{layout:?}: {a:?} {b:?}");
+        let refused = gpu.block_on(device.evaluate_mean(&batch, 3)).expect_err("single paths").to_string();
+        assert!(refused.contains("use evaluate"), "{refused}");
+        let refused = gpu.block_on(device.upload(&inputs, batch.target)).expect_err("of a batch").to_string();
+        assert!(refused.contains("GpuTrainer::step"), "{refused}");
+
+        model.options = model.options.save_at(SaveAt::End);
+        let config = TrainerConfig::new(model, Loss::CrossEntropy);
+        let mut device = GpuTrainer::new(&gpu, config.clone()).expect("a valid configuration");
+        let mut native = Trainer::<f32>::new(&cpu(1), config).expect("a valid configuration");
+        let labels = samples(70).labels;
+        let batch = Batch { inputs: &inputs, target: Target::Labels(&labels) };
+        let a = gpu.block_on(device.evaluate_mean(&batch, 4)).expect("a valid batch");
+        let b = native.evaluate_mean(&batch, 4).expect("a valid batch");
+        assert!((a.loss - b.loss).abs() < 1e-5 * b.loss, "{layout:?}: {a:?} {b:?}");
+        let costs = |e: &Evaluation| (e.correct, e.count, e.nfe, e.nfe_diffusion, e.accepted, e.rejected, e.failed);
+        assert_eq!(costs(&a), costs(&b), "{layout:?}");
+        let paths = Paths { seed: 3, first: 9 };
+        let found = gpu.block_on(device.predict_along(&inputs, paths)).expect("valid inputs");
+        let expected = native.predict_along(&inputs, paths).expect("valid inputs");
+        close(&format!("{layout:?}: outputs"), &widen(&found), &widen(&expected), 2e-5);
     }
 }
 

@@ -368,6 +368,21 @@ mod recording {
         })
     }
 
+    /// Records and submits a training step with noise that compares moments, with a penalty.
+    fn record_noisy_training(gpu: &Gpu, method: Method, at: PenaltyAt) -> crate::Result<()> {
+        let network = Mlp::new([3, 4, 3]);
+        let diffusion =
+            Diffusion { network: network.clone(), calculus: method.tableau().noise.expect("noise").calculus };
+        let options = SolverOptions::sde(Tolerances::both(1e-2)).method(method);
+        let model = NeuralDe::new(Problem::sde(network, diffusion, 0.0, 1.0), options);
+        let local = Local { at, ..Local::published_unbiased_sde() }.gradient(PenaltyGradient::Full).times(2);
+        let config = TrainerConfig::new(model, Loss::Moments).regularizer(local);
+        let mut trainer = GpuTrainer::new(gpu, config)?;
+        let target = Target::Moments { means: &[0.0; 3], variances: &[1.0; 3] };
+        gpu.block_on(trainer.step(&Batch { inputs: &[0.5; 12], target }))?;
+        Ok(())
+    }
+
     #[test]
     fn everything_records_on_a_device_with_the_default_limits() {
         let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
@@ -412,6 +427,11 @@ mod recording {
         }
         for method in Method::SDE {
             for layout in [Layout::Lockstep, Layout::Ensemble] {
+                let at = if layout == Layout::Lockstep { PenaltyAt::Unbiased } else { PenaltyAt::Biased };
+                let estimates = method.tableau().b_error.is_some();
+                if let Err(error) = if estimates { record_noisy_training(&gpu, method, at) } else { Ok(()) } {
+                    failures.push(format!("training with {method} {at:?}: {error}"));
+                }
                 if let Err(error) = record_noise(&gpu, method, layout) {
                     failures.push(format!("{method} {layout:?}: {error}"));
                 }

@@ -39,7 +39,7 @@ pub(crate) use engine::{Engine, Outcome, Purpose, path_words, status, ticks, uni
 pub(crate) use forward::SolvePlans;
 pub(crate) use job::{Job, flag};
 pub(crate) use kernel::{
-    DENSE, DENSE_VJP_INPUT, GATHER, GRADIENT_NORM, LOSS, LOSS_SUM, NEXT_STEP, SETTLE, UPDATE, product_grid,
+    DENSE, DENSE_VJP_INPUT, GATHER, GRADIENT_NORM, LOSS, LOSS_SUM, MOMENTS, NEXT_STEP, SETTLE, UPDATE, product_grid,
 };
 pub(crate) use penalty::Params;
 pub(crate) use plan::{Jobs, Plan, Planner, flat};

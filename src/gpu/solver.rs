@@ -27,7 +27,7 @@ use crate::spec::{Paths, Problem, SaveAt, SolverOptions};
 pub struct GpuSolver {
     pub(crate) engine: Engine,
     solved: Option<Outcome>,
-    paths: Paths,
+    pub(super) paths: Paths,
 }
 
 impl GpuSolver {

@@ -187,11 +187,11 @@ impl Real for f64 {
         const UNIT: f64 = 1.0 / 4_294_967_296.0;
         // From the nearer end of (0, 1), so that radii near 0 keep their precision.
         let log = if radius < 1 << 31 {
-            ((f64::from(radius) + 0.5) * UNIT).ln()
+            ((Self::from(radius) + 0.5) * UNIT).ln()
         } else {
-            (-(f64::from(!radius) + 0.5) * UNIT).ln_1p()
+            (-(Self::from(!radius) + 0.5) * UNIT).ln_1p()
         };
-        let (sin, cos) = (std::f64::consts::TAU * UNIT * f64::from(angle)).sin_cos();
+        let (sin, cos) = (std::f64::consts::TAU * UNIT * Self::from(angle)).sin_cos();
         let r = (-2.0 * log).sqrt();
         [r * cos, r * sin]
     }

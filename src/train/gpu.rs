@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use super::gpu_plans::{BatchBuffers, EvaluationPlans, Parts, Recorder, Schedule, TrainPlans};
+use super::loss::score;
 use super::{Batch, Evaluation, FailurePolicy, Loss, StepGradients, StepReport, Target, TrainerConfig, checkpoint};
 use crate::cpu::{Draws, check_finite};
 use crate::error::{Error, Result, Status};
@@ -76,10 +77,6 @@ impl GpuTrainer {
         config.optimizer.validate()?;
         config.regularizer.validate(&model.options)?;
         check_penalty(&config)?;
-        if config.loss == Loss::Moments {
-            let remedy = "moments are compared on the native engine yet: use Trainer";
-            return Err(Error::argument("TrainerConfig::loss", "Moments on a device", remedy));
-        }
         let (encoder, head) = (model.encoder_layer(), model.head_layer());
         let widest = encoder.iter().chain(&head).map(|l| l.inputs.max(l.outputs)).max().unwrap_or(0);
         let parameters = model.parameter_count();
@@ -214,7 +211,7 @@ impl GpuTrainer {
     /// As [`GpuTrainer::step`], but failed trajectories are counted, not an error.
     pub async fn evaluate(&mut self, batch: &Batch<'_, f32>) -> Result<Evaluation> {
         let count = self.load(batch, EVALUATION).await?;
-        let outcome = self.solve_and_measure(count, true).await?;
+        let outcome = self.solve_and_measure(count, self.evaluation_paths(0), true).await?;
         Ok(evaluation(&self.engine, &outcome, count))
     }
 
@@ -224,8 +221,39 @@ impl GpuTrainer {
     /// As [`GpuTrainer::step_on`].
     pub async fn evaluate_on(&mut self, data: &GpuData, samples: &[u32]) -> Result<Evaluation> {
         self.gather(data, samples, EVALUATION).await?;
-        let outcome = self.solve_and_measure(samples.len(), true).await?;
+        let outcome = self.solve_and_measure(samples.len(), self.evaluation_paths(0), true).await?;
         Ok(evaluation(&self.engine, &outcome, samples.len()))
+    }
+
+    /// As [`GpuTrainer::evaluate`], of the mean output over `samples` paths of each trajectory; costs are the first path's.
+    ///
+    /// # Errors
+    /// As [`GpuTrainer::evaluate`], and [`Error::Argument`] for no samples, or [`Loss::Moments`], which is of single
+    /// paths.
+    pub async fn evaluate_mean(&mut self, batch: &Batch<'_, f32>, samples: usize) -> Result<Evaluation> {
+        if samples == 0 || self.config.loss == Loss::Moments {
+            let remedy = "take at least one path; moments are of single paths: use evaluate";
+            return Err(Error::argument("samples", samples, remedy));
+        }
+        let count = self.load(batch, EVALUATION).await?;
+        let mut mean: Vec<f64> = Vec::new();
+        let mut evaluated = Evaluation::default();
+        for sample in 0..samples {
+            let outcome = self.solve_and_measure(count, self.evaluation_paths(sample), false).await?;
+            if sample == 0 {
+                evaluated = evaluation(&self.engine, &outcome, count);
+            }
+            let outputs = self.read_outputs(count).await?;
+            mean.resize(outputs.len(), 0.0);
+            for (mean, x) in mean.iter_mut().zip(outputs) {
+                *mean += f64::from(x) / samples as f64;
+            }
+        }
+        let width = self.parts.outputs;
+        (evaluated.loss, evaluated.correct) = score(self.config.loss, &batch.target, &mean, width);
+        let last = &mean[mean.len() - count * width..];
+        evaluated.failed = last.chunks_exact(width).filter(|row| row.iter().any(|x| x.is_nan())).count();
+        Ok(evaluated)
     }
 
     /// The model's outputs for a batch of inputs `[B][inputs]`: `[times][B][outputs]`, NaN for trajectories that fail.
@@ -234,11 +262,25 @@ impl GpuTrainer {
     /// # Errors
     /// [`Error::Shape`] and [`Error::NonFinite`] for inputs that do not fit the model; [`Error::DeviceLost`].
     pub async fn predict(&mut self, inputs: &[f32]) -> Result<Vec<f32>> {
+        self.predict_along(inputs, self.evaluation_paths(0)).await
+    }
+
+    /// As [`GpuTrainer::predict`], along the given paths.
+    ///
+    /// # Errors
+    /// As [`GpuTrainer::predict`], and [`Error::Argument`] for paths beyond the last trajectory number.
+    pub async fn predict_along(&mut self, inputs: &[f32], paths: Paths) -> Result<Vec<f32>> {
         let count = self.config.model.check_inputs(inputs)?;
+        paths.validate(count)?;
         self.reserve(count, EVALUATION).await?;
         let batch = self.batch()?;
         self.engine.gpu.queue.write_buffer(&batch.inputs, 0, bytemuck::cast_slice(inputs));
-        self.solve_and_measure(count, false).await?;
+        self.solve_and_measure(count, paths, false).await?;
+        self.read_outputs(count).await
+    }
+
+    /// The solved batch's outputs, NaN for trajectories that failed.
+    async fn read_outputs(&mut self, count: usize) -> Result<Vec<f32>> {
         let size = count * self.parts.outputs;
         let outputs = self.batch()?.outputs(&self.engine, &self.parts)?.clone();
         let rows = self.engine.held()?.row_status.clone();
@@ -251,6 +293,11 @@ impl GpuTrainer {
             }
         }
         Ok(outputs)
+    }
+
+    /// The paths of an evaluation's `sample`-th sample.
+    const fn evaluation_paths(&self, sample: usize) -> Paths {
+        Paths::of_evaluation(self.config.seed, sample as u64)
     }
 
     /// Writes a checkpoint, as [`Trainer::save`](crate::Trainer::save) does: either engine goes on from it.
@@ -350,8 +397,11 @@ impl GpuTrainer {
         match batch.target {
             Target::Labels(labels) => queue.write_buffer(&buffers.targets, 0, bytemuck::cast_slice(labels)),
             Target::States(states) => queue.write_buffer(&buffers.targets, 0, bytemuck::cast_slice(states)),
-            // A trainer with such a loss was refused.
-            Target::Moments { .. } => {}
+            Target::Moments { means, variances } => {
+                queue.write_buffer(&buffers.targets, 0, bytemuck::cast_slice(means));
+                let after = size_of_val(means) as u64;
+                queue.write_buffer(&buffers.targets, after, bytemuck::cast_slice(variances));
+            }
         }
         Ok(count)
     }
@@ -604,9 +654,9 @@ impl GpuTrainer {
         Ok(self.engine.read(&[(&gradient, 0, count)]).await?.swap_remove(0))
     }
 
-    /// Solves the loaded batch, and measures the loss if that is asked for.
-    async fn solve_and_measure(&mut self, count: usize, loss: bool) -> Result<Outcome> {
-        self.engine.use_paths(Paths::of_evaluation(self.config.seed, 0));
+    /// Solves the loaded batch along `paths`, and measures the loss if that is asked for.
+    async fn solve_and_measure(&mut self, count: usize, paths: Paths, loss: bool) -> Result<Outcome> {
+        self.engine.use_paths(paths);
         let plans = self.evaluation_plans(count).await?;
         let mut encoder = self.engine.encoder();
         self.encode_inputs(&mut encoder)?;
