@@ -339,7 +339,7 @@ fn recorded_training_steps_have_the_paths_of_step() {
             .regularizer(local.coefficient(0.1));
         let mut stepped = GpuTrainer::new(&gpu, config.clone()).expect("a valid configuration");
         let mut recorded = GpuTrainer::new(&gpu, config).expect("a valid configuration");
-        gpu.block_on(recorded.prepare(BATCH, STEPS, 40)).expect("room for a small batch");
+        gpu.block_on(recorded.prepare(BATCH, STEPS, 120)).expect("room for a small batch");
         let (inputs, moments) = (initial_states(), [0.1f32, 0.2, 0.3, 1.0, 0.5, 0.25]);
         let target = Target::Moments { means: &moments[..3], variances: &moments[3..] };
         let (states, targets) = (app.filled(&inputs), app.filled(&moments));

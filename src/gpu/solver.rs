@@ -206,7 +206,7 @@ impl GpuSolver {
             .iter()
             .map(|c| Stats {
                 nfe: c.nfe as usize,
-                nfe_diffusion: engine.nfe_diffusion(c.nfe as usize, (c.accepted + c.rejected) as usize),
+                nfe_diffusion: engine.nfe_diffusion(c.nfe as usize, c.accepted as usize + c.rejected as usize),
                 accepted: c.accepted as usize,
                 rejected: c.rejected as usize,
             })

@@ -632,7 +632,7 @@ impl GpuTrainer {
             nfe: outcome.nfe as usize,
             nfe_diffusion: self
                 .engine
-                .nfe_diffusion(outcome.nfe as usize, (outcome.accepted + outcome.rejected) as usize),
+                .nfe_diffusion(outcome.nfe as usize, outcome.accepted as usize + outcome.rejected as usize),
             accepted: outcome.accepted as usize,
             rejected: outcome.rejected as usize,
             products: outcome.most_accepted as usize * self.engine.products_per_step(),
@@ -713,7 +713,8 @@ fn evaluation(engine: &Engine, outcome: &Outcome, count: usize) -> Evaluation {
         correct: outcome.correct as usize,
         count,
         nfe: outcome.nfe as usize,
-        nfe_diffusion: engine.nfe_diffusion(outcome.nfe as usize, (outcome.accepted + outcome.rejected) as usize),
+        nfe_diffusion: engine
+            .nfe_diffusion(outcome.nfe as usize, outcome.accepted as usize + outcome.rejected as usize),
         accepted: outcome.accepted as usize,
         rejected: outcome.rejected as usize,
         failed: outcome.failed as usize,
