@@ -4,8 +4,9 @@ mod common;
 
 use common::{LAYOUTS, adaptive, bits, cast, gpu, numbers, scaled};
 use fewsteps::{
-    Batch, Error, FailurePolicy, Gpu, GpuSolver, GpuTrainer, Layout, Local, Loss, Method, Mlp, NeuralDe, OUTCOME_WGSL,
-    Optimizer, Problem, SaveAt, SolveIo, SolverOptions, Target, TrainIo, TrainerConfig,
+    Batch, Diffusion, Error, FailurePolicy, Gpu, GpuSolver, GpuTrainer, Layout, Local, Loss, Method, Mlp, NeuralDe,
+    OUTCOME_WGSL, Optimizer, Paths, Problem, SaveAt, SolveIo, SolverOptions, Target, Tolerances, TrainIo,
+    TrainerConfig,
 };
 use wgpu::BufferUsages as Usage;
 
@@ -288,6 +289,71 @@ fn recorded_training_steps_are_those_of_step() {
             let [a, b] = [&mut stepped, &mut recorded].map(|t| gpu.block_on(t.parameters()).expect("a device"));
             assert_eq!(bits(&a), bits(&b), "{layout:?}: the same parameters after a step of the host");
         }
+    }
+}
+
+fn noisy_problem() -> Problem {
+    Problem::sde(Mlp::new([DIM, 9, DIM]), Diffusion::ito(Mlp::new([DIM, DIM])), 0.0, 2.0)
+}
+
+#[test]
+fn recorded_solves_follow_the_given_paths() {
+    let Some(app) = App::open() else { return };
+    let gpu = app.gpu();
+    for (layout, save_at) in LAYOUTS.into_iter().zip(save_points()) {
+        let problem = noisy_problem();
+        let options = SolverOptions::sde(Tolerances::both(0.1)).layout(layout).save_at(save_at);
+        let theta = problem.initialize::<f32>(1);
+        let mut solver = GpuSolver::new(&gpu, &problem, &options).expect("a valid problem");
+        let mut solve = gpu.block_on(solver.prepare(BATCH, 5)).expect("room for a small batch");
+        let (parameters, y0) = (app.filled(&theta), app.filled(&initial_states()));
+        let ys = app.buffer(solve.ys_bytes(), Usage::COPY_SRC | Usage::COPY_DST);
+        for paths in [Paths::default(), Paths { seed: 7, first: 3 }] {
+            solve.set_paths(paths).expect("few trajectories");
+            solver.set_paths(paths);
+            let mut encoder = app.encoder();
+            let io = SolveIo { theta: parameters.slice(..), y0: y0.slice(..), ys: ys.slice(..) };
+            solve.record(&mut encoder, &io).expect("fitting buffers");
+            app.queue.submit([encoder.finish()]);
+            while gpu.block_on(solve.outcome()).expect("a device").unfinished > 0 {
+                let mut encoder = app.encoder();
+                solve.record_more(&mut encoder, ys.slice(..)).expect("fitting buffers");
+                app.queue.submit([encoder.finish()]);
+            }
+            let found = app.read(app.encoder(), &ys);
+            let expected = gpu.block_on(solver.predict(&theta, &initial_states())).expect("a valid solve");
+            assert_eq!(bits(&found), bits(&expected.ys), "{layout:?} {paths:?}");
+        }
+    }
+}
+
+#[test]
+fn recorded_training_steps_have_the_paths_of_step() {
+    const STEPS: usize = 4;
+    let Some(app) = App::open() else { return };
+    let gpu = app.gpu();
+    for local in [Local::unbiased(), Local::biased()] {
+        let options = SolverOptions::sde(Tolerances::both(0.3));
+        let config = TrainerConfig::new(NeuralDe::new(noisy_problem(), options), Loss::Moments)
+            .optimizer(Optimizer::adam(0.02))
+            .regularizer(local.coefficient(0.1));
+        let mut stepped = GpuTrainer::new(&gpu, config.clone()).expect("a valid configuration");
+        let mut recorded = GpuTrainer::new(&gpu, config).expect("a valid configuration");
+        gpu.block_on(recorded.prepare(BATCH, STEPS, 120)).expect("room for a small batch");
+        let (inputs, moments) = (initial_states(), [0.1f32, 0.2, 0.3, 1.0, 0.5, 0.25]);
+        let target = Target::Moments { means: &moments[..3], variances: &moments[3..] };
+        let (states, targets) = (app.filled(&inputs), app.filled(&moments));
+        let mut encoder = app.encoder();
+        for _ in 0..STEPS {
+            gpu.block_on(stepped.step(&Batch { inputs: &inputs, target })).expect("a valid batch");
+            let io = TrainIo { inputs: states.slice(..), targets: targets.slice(..) };
+            recorded.record(&mut encoder, &io).expect("fitting buffers");
+        }
+        app.queue.submit([encoder.finish()]);
+        let report = gpu.block_on(recorded.sync()).expect("a device");
+        assert_eq!((report.made, report.unfinished), (STEPS as u64, false), "{report:?}");
+        let [a, b] = [&mut stepped, &mut recorded].map(|t| gpu.block_on(t.parameters()).expect("a device"));
+        assert_eq!(bits(&a), bits(&b), "the same parameters");
     }
 }
 

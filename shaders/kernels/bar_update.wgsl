@@ -54,6 +54,12 @@ fn saved(cursor: Cursor, i: u32, size: u32) -> f32 {
         let at_end = ticks_equal(point, end);
         let inside = covers(cursor.t, cursor.d, point) && !at_end;
         let at_start = cursor.step == 0u && ticks_equal(point, cursor.t);
+        if has(NOISE) && inside {
+            // On the chord.
+            let theta = ticks_to_share(ticks_sub(point, cursor.t)) / ticks_to_share(cursor.d);
+            sum = fma(select(1.0 - theta, theta, job.mode == BEFORE), saves_bar[p * size + i], sum);
+            continue;
+        }
         if (job.mode == BEFORE && at_end) || (job.mode == AFTER && (inside || at_start)) {
             sum += saves_bar[p * size + i];
         }

@@ -1,4 +1,4 @@
-// Adds the cotangents of biased probes' states where the walk passes the steps they start.
+// Adds the cotangents of biased probes' states, or second states, where the walk passes the steps they start.
 
 @group(0) @binding(1) var<storage, read> cursors: array<Cursor>;
 @group(0) @binding(2) var<storage, read> starts: array<u32>;
@@ -22,7 +22,7 @@ fn main(
     // u.x probes on the first rows.
     for (var n = 0u; n < job.u.x; n++) {
         if starts[n * select(1u, job.rows, job.per_row == 1u) + c] == cursors[c].step {
-            bar[i] += stored[n * job.rows * job.dim + i];
+            bar[job.target_ + i] += stored[job.source + n * job.rows * job.dim + i];
         }
     }
 }

@@ -6,9 +6,11 @@
 @group(0) @binding(4) var<storage, read> outcome: Outcome;
 @group(0) @binding(5) var<storage, read_write> outputs_bar: array<f32>;
 @group(0) @binding(6) var<storage, read_write> row_losses: array<vec2<f32>>;
+@group(0) @binding(7) var<storage, read> moments: array<vec2<f32>>;
 
 const CROSS_ENTROPY = 0u;
 const MSE = 1u;
+const MOMENTS = 3u;
 
 const LN_2 = 0.6931471805599453;
 
@@ -65,6 +67,25 @@ fn difference(row: u32, counts: bool) -> vec2<f32> {
     return vec2<f32>(loss, 0.0);
 }
 
+// The batch's means and variances against those in `targets`, the means first.
+fn moment_difference(row: u32, counts: bool) -> vec2<f32> {
+    let numbers = job.points * job.outputs;
+    let scale = 1.0 / f32(numbers);
+    let paths = f32(max(outcome.solved, 2u));
+    var loss = 0.0;
+    for (var i = 0u; i < numbers; i++) {
+        let at = (i / job.outputs * job.rows + row) * job.outputs + i % job.outputs;
+        var slope = 0.0;
+        if counts {
+            let d = moments[i] - vec2<f32>(targets[i], targets[numbers + i]);
+            loss += scale / paths * dot(d, d);
+            slope = 2.0 * d.x / paths + 4.0 * d.y * (outputs[at] - moments[i].x) / (paths - 1.0);
+        }
+        outputs_bar[at] = scale * slope;
+    }
+    return vec2<f32>(loss, 0.0);
+}
+
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -78,6 +99,8 @@ fn main(
     let counts = row_status[row] == DONE;
     if job.mode == CROSS_ENTROPY {
         row_losses[row] = cross_entropy(row, counts);
+    } else if job.mode == MOMENTS {
+        row_losses[row] = moment_difference(row, counts);
     } else {
         row_losses[row] = difference(row, counts);
     }

@@ -42,13 +42,8 @@ fn main(
     }
     let y = tape[cursor.origin * size + i];
     let y1 = tape[cursor.target_ * size + i];
-    let end_larger = abs(y1) > abs(y);
-    let larger = select(y, y1, end_larger);
-    let s = fma(job.rtol, abs(larger), job.atol);
-    let r = cursor.h * stages_sum(i, size, cursor, false) / s;
-    let r_over_s = weight.x * r / s;
-    let toward = -(r_over_s * r) * job.rtol * select(1.0, -1.0, larger < 0.0);
-    state_bars[first] = r_over_s;
-    state_bars[second] = select(toward, 0.0, end_larger);
-    bar[i] = select(0.0, toward, end_larger);
+    let bars = scaled_error_vjp(cursor.h * stages_sum(i, size, cursor, false), y, y1, weight.x);
+    state_bars[first] = bars.x;
+    state_bars[second] = bars.y;
+    bar[i] = bars.z;
 }

@@ -70,6 +70,10 @@ fn main(
                 break;
             }
         }
+        // x.z: it follows the path.
+        if job.x.z == 1u {
+            length = within_path(point, length);
+        }
         let h = ticks_to_share(length) * job.span;
         cursors[c] = Cursor(point, length, h, 2u, 1u, 0u, 1u, 1u, 1u, 0u);
         return;

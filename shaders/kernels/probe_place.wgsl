@@ -32,4 +32,12 @@ fn main(
         }
     }
     probe_tape[2u * size + i] = state;
+    if has(SECOND) {
+        // Between steps the second state starts as the first one, as at the start of a solve. Their tapes begin at
+        // `theta` and `source`.
+        if job.mode != UNBIASED && cursor.step >= job.stride && cursor.moving == 1u && is_alive(row_status[row]) {
+            state = tape[job.theta + (2u + cursor.step / job.stride) * batch_size + i];
+        }
+        probe_tape[job.source + 2u * size + i] = state;
+    }
 }

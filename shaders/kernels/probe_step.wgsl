@@ -23,7 +23,12 @@ fn size_step(c: u32, norm: vec2<f32>) {
     } else {
         share = initial_step(weights[c].y, weights[c].x, sqrt(norm.x));
     }
-    cursors[c].d = share_to_ticks(share);
+    var d = share_to_ticks(share);
+    // x.z: it follows the path.
+    if job.mode != TRIAL && job.x.z == 1u {
+        d = within_path(cursors[c].t, d);
+    }
+    cursors[c].d = d;
     cursors[c].h = ticks_to_share(cursors[c].d) * job.span;
 }
 

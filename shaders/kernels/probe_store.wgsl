@@ -12,6 +12,6 @@ fn main(
 ) {
     let i = flat_group(group, groups) * GROUP + lane;
     if i < job.rows * job.dim {
-        stored[job.target_ + i] = select(0.0, bar[i], is_alive(row_status[i / job.dim]));
+        stored[job.target_ + i] = select(0.0, bar[job.source + i], is_alive(row_status[i / job.dim]));
     }
 }

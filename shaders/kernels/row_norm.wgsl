@@ -6,16 +6,15 @@
 @group(0) @binding(3) var<storage, read> k: array<f32>;
 @group(0) @binding(4) var<storage, read_write> norms: array<vec2<f32>>;
 
-// Lanes that share a row: 1 for narrow states, the workgroup for wide ones.
-override LANES: u32 = 1u;
-
-var<workgroup> sh_sums: array<vec2<f32>, 64>;
-
 const STATE_AND_SLOPE = 0u;
 const CHANGE_OF_SLOPE = 1u;
 const ERROR = 2u;
 const NOT_FINITE = 3u;
 const STIFFNESS = 4u;
+
+fn rests(cursor: Cursor) -> bool {
+    return cursor.moving != 1u && job.mode != NOT_FINITE;
+}
 
 fn terms(at: u32, size: u32, cursor: Cursor) -> vec2<f32> {
     let y = tape[cursor.origin * size + at];
@@ -41,36 +40,4 @@ fn terms(at: u32, size: u32, cursor: Cursor) -> vec2<f32> {
         return vec2<f32>(r * r, 0.0);
     }
     return vec2<f32>((y / bound) * (y / bound), (slope / bound) * (slope / bound));
-}
-
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let row = flat_group(group, groups) * (GROUP / LANES) + lane / LANES;
-    let within = lane % LANES;
-    var sum = vec2<f32>();
-    if row < job.rows {
-        let cursor = cursors[row * job.per_row];
-        if cursor.moving == 1u || job.mode == NOT_FINITE {
-            for (var d = within; d < job.dim; d += LANES) {
-                sum += terms(row * job.dim + d, job.rows * job.dim, cursor);
-            }
-        }
-    }
-    if LANES > 1u {
-        sh_sums[lane] = sum;
-        for (var half = LANES / 2u; half > 0u; half /= 2u) {
-            workgroupBarrier();
-            if within < half {
-                sh_sums[lane] += sh_sums[lane + half];
-            }
-        }
-        sum = sh_sums[lane];
-    }
-    if row < job.rows && within == 0u {
-        norms[row] = sum;
-    }
 }

@@ -41,6 +41,10 @@ fn state_at(point: vec2<u32>, cursor: Cursor, i: u32, size: u32) -> f32 {
         return tape[cursor.target_ * size + i];
     }
     let theta = ticks_to_share(ticks_sub(point, cursor.t)) / ticks_to_share(cursor.d);
+    if has(NOISE) {
+        let y = tape[cursor.origin * size + i];
+        return fma(theta, tape[cursor.target_ * size + i] - y, y);
+    }
     var sum = 0.0;
     for (var j = 0u; j < job.stages; j++) {
         sum = fma(interpolant_weight(j, theta), k[stage_slot(j, cursor) * size + i], sum);

@@ -58,7 +58,8 @@ fn next_ticks(clock: Clock) -> vec2<u32> {
     if !(clock.h < ticks_to_share(rest) * 0.9999995) {
         return rest;
     }
-    return share_to_ticks(max(clock.h, smallest_share()));
+    let wanted = share_to_ticks(max(clock.h, smallest_share()));
+    return select(wanted, to_path_tick(clock.t, wanted), has(NOISE));
 }
 
 // Whether a step is lost in the rounding of time. The last one may be that short.

@@ -46,7 +46,9 @@ const STAGE_OUT = 128u; // The layer's output is stage `job.stage`.
 const RECORD = 256u;    // Accepted steps go to the table.
 const FIXED = 512u;     // Steps of equal length, always accepted.
 const LINEAR = 1024u;   // No activation, and no derivative to multiply with.
-const ALWAYS = 2048u;     // No cursor decides whether the rows take part.
+const ALWAYS = 2048u;   // No cursor decides whether the rows take part.
+const NOISE = 4096u;    // Steps end on ticks of the path, and states within them lie on the chord.
+const SECOND = 8192u;   // A second state is carried along.
 
 fn has(flag: u32) -> bool {
     return (job.flags & flag) != 0u;

@@ -43,3 +43,29 @@ fn node_time(t: vec2<u32>, d: vec2<u32>, c: f32, t0: f32, span: f32) -> f32 {
 fn covers(t: vec2<u32>, d: vec2<u32>, p: vec2<u32>) -> bool {
     return ticks_less(t, p) && !ticks_less(ticks_add(t, d), p);
 }
+
+// Ticks of the path of a stochastic solve with adaptive steps: 2^30 are the interval, so each is 2^33 of the clock's.
+fn path_tick(t: vec2<u32>) -> u32 {
+    return t.x >> 1u;
+}
+
+// Length of a step of wanted length from `t`, shortened so that it ends on a tick of the path of which it holds 16 to 32;
+// then a query ends five levels below its size: `spec::Brownian::end_of_step`.
+fn to_path_tick(t: vec2<u32>, wanted: vec2<u32>) -> vec2<u32> {
+    let ticks = path_tick(wanted);
+    var grain = 1u;
+    if ticks >= 32u {
+        grain = 1u << (firstLeadingBit(ticks) - 4u);
+    }
+    let end = (path_tick(t) + ticks) & ~(grain - 1u);
+    return vec2<u32>((end << 1u) - t.x, 0u);
+}
+
+// The same, for a step that may end beyond the interval, and then ends with it.
+fn within_path(t: vec2<u32>, wanted: vec2<u32>) -> vec2<u32> {
+    let rest = ticks_sub(END_TICKS, t);
+    if !ticks_less(wanted, rest) {
+        return rest;
+    }
+    return to_path_tick(t, wanted);
+}

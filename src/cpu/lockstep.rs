@@ -407,7 +407,8 @@ impl<R: Scalar> Lockstep<'_, R> {
         };
         for tile in crew.tiles() {
             match point(tile) {
-                Some((y, _)) => norm(tile, y, y, attendee),
+                // Of the first state, where there is a second one.
+                Some((y, _)) => norm(tile, &y[..tile.features()], y, attendee),
                 None => attendee.put_nothing(tile.index),
             }
         }

@@ -8,9 +8,10 @@ use super::forward::Context;
 use super::fused;
 use super::job::{Job, flag};
 use super::kernel;
+use super::noise::{Network, second};
 use super::plan::{Jobs, Plan, Planner, flat};
 use crate::error::Result;
-use crate::spec::{Layer, PenaltyAt, PenaltyGradient, StepPenalty};
+use crate::spec::{Layer, NoiseTableau, PenaltyAt, PenaltyGradient, StepPenalty};
 
 /// What the first stage passes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,21 +109,26 @@ impl Engine {
         let stride = if self.every_step() { 1 } else { self.options.adjoint.stride() };
         let cursors = &buffers.walk_cursors;
         let points = if self.every_step() { 0 } else { self.walk_points() };
-        let walking = Context { cursors, tape: &buffers.tape, rows: self.batch, keep: true, points };
+        let walking = Context { cursors, keep: true, points, ..self.solving(buffers) };
         if self.walks_whole(self.purpose.penalty) {
             return self.plan_whole_walk(planner, buffers);
         }
         self.plan_aim(planner, buffers, walk::BEGIN, 0, stride);
         self.plan_bar(planner, buffers, walking, update::CLEAR, &[]);
+        if self.noise().is_some_and(|noise| noise.reversible) {
+            self.plan_second_bar(planner, buffers, walking, second::CLEAR);
+        }
         let begin = planner.take();
         let again = Context { keep: false, ..walking };
         for i in 0..stride - 1 {
             self.plan_aim(planner, buffers, walk::AGAIN, i, stride);
+            self.plan_increments(planner, buffers, again, None);
             self.plan_retake(planner, buffers, again);
         }
         for i in 0..stride {
             self.plan_aim(planner, buffers, walk::BACK, i, stride);
             self.plan_bar(planner, buffers, walking, update::BEFORE, &[]);
+            self.plan_increments(planner, buffers, walking, None);
             let interior = self.interior();
             self.plan_keep(planner, buffers, walking, interior);
             self.plan_step_vjp(planner, buffers, walking, Seed::None, FirstStage::Everything, interior);
@@ -188,12 +194,16 @@ impl Engine {
 
     /// Takes the context's step again, to its end on the tape.
     pub(crate) fn plan_retake(&self, planner: &mut Planner<'_>, buffers: &Buffers, context: Context<'_>) {
-        let evaluated = self.tableau.stages() - usize::from(self.tableau.fsal());
-        for stage in 0..evaluated {
+        for stage in 0..self.most_stages() - usize::from(self.tableau.fsal()) {
             self.plan_stage(planner, buffers, context, stage, 0);
         }
-        let end = if self.tableau.fsal() { self.tableau.a[evaluated] } else { self.tableau.b };
-        self.plan_combination(planner, buffers, context, end, flag::END, 0);
+        if self.tableau.fsal() {
+            // The last row of `a` is `b`, and does without the last stage.
+            let end = self.tableau.a[self.tableau.stages() - 1];
+            self.plan_combination(planner, buffers, context, end, flag::END, 0);
+        } else {
+            self.plan_end(planner, buffers, context);
+        }
     }
 
     /// Takes the context's step and keeps what its vector-Jacobian product needs; the last stage of an FSAL method only
@@ -205,13 +215,12 @@ impl Engine {
         context: Context<'_>,
         with_last: bool,
     ) {
-        let stages = self.tableau.stages();
-        for stage in 0..stages - usize::from(self.tableau.fsal() && !with_last) {
+        for stage in 0..self.most_stages() - usize::from(self.tableau.fsal() && !with_last) {
             self.plan_stage(planner, buffers, context, stage, 0);
         }
     }
 
-    fn plan_bar(
+    pub(crate) fn plan_bar(
         &self,
         planner: &mut Planner<'_>,
         buffers: &Buffers,
@@ -223,6 +232,7 @@ impl Engine {
         let mut job = self.job(context.rows);
         job.mode = mode;
         job.points = word(context.points);
+        job.stages += word(self.noise().map_or(0, NoiseTableau::stages));
         job.a = slots(weights);
         job.u[0] = u32::from(self.every_step() && context.tape == &buffers.tape);
         let bound = [
@@ -248,6 +258,9 @@ impl Engine {
         with_last: bool,
     ) {
         let tableau = self.tableau;
+        if let Some(noise) = tableau.noise {
+            return self.plan_noisy_vjp(planner, buffers, context, noise, seed, first);
+        }
         let stages = tableau.stages();
         let fsal = tableau.fsal();
         // Stages whose states are not the step's end, where the cotangent joins that of the end.
@@ -276,7 +289,7 @@ impl Engine {
             }
             self.plan_stage_bar(planner, buffers, context, i, &weights, extra);
             let wants_state = i > 0 || first == FirstStage::Everything;
-            self.plan_field_vjp(planner, buffers, context, i, wants_state);
+            self.plan_network_vjp(planner, buffers, context, self.drift(buffers), i, wants_state);
             if is_end {
                 let join: &[(usize, f64)] =
                     if seed == Seed::Stiffness { &[(i, 1.0), (stages + 1, 1.0)] } else { &[(i, 1.0)] };
@@ -323,19 +336,21 @@ impl Engine {
     }
 
     /// From the cotangent of a kept stage to those of the parameters, and of the stage's state if that is wanted.
-    fn plan_field_vjp(
+    pub(crate) fn plan_network_vjp(
         &self,
         planner: &mut Planner<'_>,
         buffers: &Buffers,
         context: Context<'_>,
+        network: Network<'_>,
         stage: usize,
         wants_state: bool,
     ) {
         let rows = context.rows;
         let mut z_bar = &buffers.stage_bar;
-        for (l, layer) in self.layers.iter().enumerate().rev() {
+        for (l, layer) in network.layers.iter().enumerate().rev() {
             let mut job = self.job(rows);
-            job.node = Job::coefficients([self.tableau.c[stage]])[0];
+            network.mark(&mut job);
+            job.node = Job::coefficients([network.c[stage]])[0];
             self.plan_layer_vjp(
                 planner,
                 buffers,
@@ -343,7 +358,7 @@ impl Engine {
                     layer,
                     cursors: context.cursors,
                     job,
-                    input: &buffers.inputs[l],
+                    input: &network.inputs[l],
                     source: stage * rows * layer.inputs,
                     z_bar,
                     z_bar_offset: 0,
@@ -359,11 +374,11 @@ impl Engine {
             };
             let cubed = job.flags & flag::CUBE != 0;
             job.flags |= if l == 0 && !cubed { flag::LINEAR } else { 0 };
-            job.target = if l == 0 { word(stage * rows * self.dim()) } else { 0 };
+            job.target = if l == 0 { word((network.bar_slot + stage) * rows * self.dim()) } else { 0 };
             job.target2 = word(stage * rows * layer.inputs);
             let kernel = self.kernels.get(&kernel::DENSE_VJP_INPUT, &[]);
             let job = layer_job(job, layer);
-            let bound = [context.cursors, self.weights(), z_bar, &buffers.derivatives[l], x_bar];
+            let bound = [context.cursors, self.weights(), z_bar, &network.derivatives[l], x_bar];
             planner.add(&kernel, &bound, job, kernel::product_grid(rows, layer.inputs, 1));
             z_bar = x_bar;
         }
@@ -392,8 +407,16 @@ impl Engine {
         let rows = super::engine::penalised_rows(self.batch, penalty.fraction);
         let mut job = self.job(rows);
         job.u[0] = word(penalty.times);
-        let bound = [&buffers.walk_cursors, &buffers.probe_starts, &buffers.probe_bar, &buffers.bar];
-        planner.add(&inject, &bound, job, flat((rows * self.dim()).div_ceil(64)));
+        let mut add = |job: Job, bar: &wgpu::Buffer| {
+            let bound = [&buffers.walk_cursors, &buffers.probe_starts, &buffers.probe_bar, bar];
+            planner.add(&inject, &bound, job, flat((rows * self.dim()).div_ceil(64)));
+        };
+        add(job, &buffers.bar);
+        if self.noise().is_some_and(|noise| noise.reversible) {
+            job.source = word(penalty.times * rows * self.dim());
+            job.target = word(self.second_bar_slot() * self.batch * self.dim());
+            add(job, &buffers.state_bars);
+        }
     }
 
     /// Walks back from the loaded cotangents of the saved states: the gradient is in its buffer then, the cotangent of
@@ -452,7 +475,7 @@ impl Engine {
             let uniforms = uniform_buffer(&self.gpu);
             let mut planner = Planner { gpu: &self.gpu, jobs: &mut jobs, uniforms: &uniforms, plan: Plan::default() };
             let cursors = &buffers.walk_cursors;
-            let context = Context { cursors, tape: &buffers.tape, rows: self.batch, keep: false, points: 0 };
+            let context = Context { cursors, ..self.solving(buffers) };
             self.plan_aim(&mut planner, buffers, walk::AT, step, 1);
             self.plan_keep(&mut planner, buffers, context, true);
             let plan = planner.take();
@@ -498,7 +521,7 @@ pub(crate) fn layer_job(mut job: Job, layer: &Layer) -> Job {
 }
 
 /// Weights of the slots that have any.
-fn slots(weights: &[(usize, f64)]) -> [f32; 12] {
+pub(crate) fn slots(weights: &[(usize, f64)]) -> [f32; 12] {
     let mut all = [0.0; 12];
     for (slot, weight) in weights {
         all[*slot] = *weight;

@@ -9,11 +9,13 @@ pub(crate) struct Sizes {
     /// Trajectories.
     pub(crate) rows: usize,
     pub(crate) dim: usize,
-    /// Inputs of the field's layers.
+    /// Inputs of the field's layers, then of the diffusion's.
     pub(crate) widths: Vec<usize>,
     /// The widest row of any layer of the model, input or output.
     pub(crate) widest: usize,
     pub(crate) stages: usize,
+    /// What noise needs, if there is any.
+    pub(crate) noise: Option<NoiseSizes>,
     /// Parameters of the whole model.
     pub(crate) parameters: usize,
     /// Whether every trajectory has a clock of its own.
@@ -27,6 +29,17 @@ pub(crate) struct Sizes {
     pub(crate) points: usize,
     /// What a backward pass needs, if there is to be one.
     pub(crate) backward: Option<BackwardSizes>,
+}
+
+/// What noise needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NoiseSizes {
+    /// Stages of the diffusion.
+    pub(crate) stages: usize,
+    /// Layers of the diffusion: the last ones.
+    pub(crate) layers: usize,
+    /// Whether a second state is kept with each.
+    pub(crate) reversible: bool,
 }
 
 /// What a backward pass needs.
@@ -67,8 +80,8 @@ macro_rules! buffers {
                     let bytes: usize = $numbers;
                     bytes as u64
                 })),*];
-                let kept = if self.backward.is_some() { self.stages } else { 1 };
                 for (l, width) in self.widths.iter().enumerate() {
+                    let kept = if self.backward.is_some() { self.stages_of_layer(l) } else { 1 };
                     let bytes = 4 * kept * self.layered * width;
                     list.push((format!("inputs[{l}]"), bytes as u64));
                     list.push((format!("derivatives[{l}]"), if self.backward.is_some() { bytes as u64 } else { 0 }));
@@ -108,6 +121,35 @@ impl Sizes {
     fn clocks(&self) -> usize {
         if self.per_row { self.rows } else { 1 }
     }
+
+    fn stages_of_layer(&self, layer: usize) -> usize {
+        let noise = self.noise.filter(|noise| layer + noise.layers >= self.widths.len());
+        noise.map_or(self.stages, |noise| noise.stages)
+    }
+
+    /// Slots of stages, one more a network than it has stages.
+    fn stage_slots(&self) -> usize {
+        self.stages + 1 + self.noise.map_or(0, |noise| noise.stages + 1)
+    }
+
+    /// Slots of stages' cotangents.
+    fn bar_slots(&self) -> usize {
+        self.stages + 2 + self.noise.map_or(0, |noise| noise.stages + usize::from(noise.reversible))
+    }
+
+    /// Numbers of the tape before those of the second states, if there are any.
+    pub(crate) fn second_state(&self) -> usize {
+        if self.is_reversible() { self.slots * self.rows * self.dim } else { 0 }
+    }
+
+    /// States that each trajectory has: two under a reversible method.
+    fn states(&self) -> usize {
+        1 + usize::from(self.is_reversible())
+    }
+
+    fn is_reversible(&self) -> bool {
+        self.noise.is_some_and(|noise| noise.reversible)
+    }
 }
 
 buffers! {
@@ -117,12 +159,14 @@ buffers! {
     walk_cursors: |s, _b| CURSOR * s.clocks();
     probe_cursors: |s, _b| CURSOR * s.clocks();
     row_status: |s, _b| WORD * s.rows;
-    /// Accepted states, `[slot][B][D]`: two in turn, then those that are kept.
-    tape: |s, _b| s.slots * s.state();
+    /// Accepted states, `[slot][B][D]`: two in turn, then those that are kept. Then second states likewise.
+    tape: |s, _b| s.states() * s.slots * s.state();
     /// Start and length of the accepted steps, `[step][clock]`.
     steps: |s, _b| 4 * WORD * s.steps * s.clocks();
     /// Stages of the step at hand, `[slot][B][D]`.
-    k: |s, _b| (s.stages + 1) * s.layered_state();
+    k: |s, _b| s.stage_slots() * s.layered_state();
+    /// What each path does over the step at hand: increment and space-time Levy area, `[B][D]`.
+    increments: |s, _b| if s.noise.is_some() { 2 * s.layered_state() } else { 0 };
     norms: |s, _b| 2 * WORD * s.rows;
     /// Ticks of the save points.
     points: |s, _b| 2 * WORD * s.points.max(1);
@@ -133,7 +177,7 @@ buffers! {
     /// Cotangent of the state at hand; that of the initial state in the end.
     bar: |s, b| if b.splits > 0 { s.state() } else { 0 };
     /// Cotangents of the stages' states, then of the error and of another state, `[slot][B][D]`.
-    state_bars: |s, b| if b.splits > 0 { (s.stages + 2) * s.layered_state() } else { 0 };
+    state_bars: |s, b| if b.splits > 0 { s.bar_slots() * s.layered_state() } else { 0 };
     stage_bar: |s, b| if b.splits > 0 { s.layered_state() } else { 0 };
     /// Cotangents on their way through the layers.
     cotangents0: |s, b| if b.splits > 0 { WORD * s.layered * s.widest } else { 0 };
@@ -141,9 +185,9 @@ buffers! {
     /// Parts of the gradient, `[part][parameter]`.
     partial: |s, b| WORD * b.splits * s.parameters;
     gradient: |s, b| if b.splits > 0 { WORD * s.parameters } else { 0 };
-    /// State and end of a penalised step, as slots 1 and 2 of a tape.
-    probe_tape: |s, b| if b.times > 0 { 3 * WORD * b.penalised * s.dim } else { 0 };
-    probe_bar: |s, b| WORD * b.times * b.penalised * s.dim;
+    /// State and end of a penalised step, as slots 1 and 2 of a tape; then second states likewise.
+    probe_tape: |s, b| if b.times > 0 { s.states() * 3 * WORD * b.penalised * s.dim } else { 0 };
+    probe_bar: |s, b| s.states() * WORD * b.times * b.penalised * s.dim;
     /// Accepted step that a biased probe starts with, `[probe][clock]`.
     probe_starts: |s, b| WORD * b.times * s.clocks();
     /// Per row, the weights of a probe's two norms in its gradient.

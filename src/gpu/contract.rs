@@ -14,6 +14,7 @@ use super::engine::Clock;
 use super::forward::{control, norm};
 use super::fused::Printer;
 use super::kernel::{ALL, Access, Kernel, MAX_STORAGE_BUFFERS, MODULES, Storage, prelude, product_grid};
+use super::noise::{increments, second, stage_bar};
 use super::penalty::aim;
 use super::{Gpu, Job, Outcome, Params, flag, status};
 use crate::cpu::{PATIENCE, STIFFNESS_EPSILON};
@@ -23,7 +24,7 @@ use crate::train::{ABORTED, INCOMPLETE, SKIPPED};
 
 /// Every kernel under every method's prelude, parsed.
 fn shaders() -> Vec<(&'static Kernel, Method, Module)> {
-    let pairs = Method::ODE.into_iter().flat_map(|method| ALL.iter().map(move |kernel| (*kernel, method)));
+    let pairs = Method::all().flat_map(|method| ALL.iter().map(move |kernel| (*kernel, method)));
     pairs
         .flat_map(|(kernel, method)| printed(kernel, method).into_iter().map(move |text| (kernel, method, text)))
         .map(|(kernel, method, text)| {
@@ -49,6 +50,8 @@ fn printed(kernel: &Kernel, method: Method) -> Vec<String> {
         texts.collect()
     };
     match kernel.name {
+        // Paths are not followed whole.
+        "ensemble_solve" | "lockstep_solve" | "whole_adjoint" if method.tableau().noise.is_some() => Vec::new(),
         "ensemble_solve" | "lockstep_solve" => whole(false),
         "whole_adjoint" => whole(true),
         _ => vec![String::new()],
@@ -181,7 +184,7 @@ fn structs_lie_in_memory_as_their_twins_do() {
         layout!(Outcome: unfinished paused solved penalised failed first_failed first_status nfe accepted rejected
             most_accepted remaining loss correct penalty gradient_norm skipped updates steps pad),
         layout!(Clock: t log_errors h last_good accepted rejected nfe status failures was_rejected),
-        layout!(Params: step seed update coefficient pad rates draws),
+        layout!(Params: step seed update coefficient pad paths rates draws),
     ];
     let (mut failures, mut seen) = (BTreeSet::new(), BTreeSet::new());
     for (kernel, _, module) in shaders() {
@@ -223,7 +226,7 @@ macro_rules! numbers {
 #[test]
 fn numbers_that_both_sides_use_are_the_same() {
     let everywhere = [
-        numbers!(flag: KEEP END STATE CUBE FIRST FSAL TIME STAGE_OUT RECORD FIXED LINEAR ALWAYS),
+        numbers!(flag: KEEP END STATE CUBE FIRST FSAL TIME STAGE_OUT RECORD FIXED LINEAR ALWAYS NOISE SECOND),
         vec![
             ("DONE", Status::Done as u32),
             ("RUNNING", Status::Running as u32),
@@ -232,13 +235,21 @@ fn numbers_that_both_sides_use_are_the_same() {
             ("NON_FINITE", Status::NonFinite as u32),
             ("PATIENCE", PATIENCE),
             ("REGULARIZATION_TIME", crate::spec::Purpose::RegularizationTime as u32),
+            ("CELL", crate::spec::brownian::CELL),
+            ("LEVELS", crate::spec::brownian::LEVELS),
+            ("APART", crate::spec::brownian::APART),
+            ("NOISE_PURPOSE", crate::spec::Purpose::Noise as u32),
         ],
     ]
     .concat();
     let by_kernel: Vec<(&str, Vec<(&str, u32)>)> = vec![
         ("control_lockstep", numbers!(control: BEGIN CHANGE ATTEMPT RESUME)),
         ("control_ensemble", numbers!(control: BEGIN CHANGE ATTEMPT RESUME)),
+        ("noisy_norm", numbers!(norm: STATE_AND_SLOPE CHANGE_OF_SLOPE ERROR)),
         ("row_norm", numbers!(norm: STATE_AND_SLOPE CHANGE_OF_SLOPE ERROR NOT_FINITE STIFFNESS)),
+        ("increments", numbers!(increments: FOLLOW)),
+        ("noisy_stage_bar", numbers!(stage_bar: DRIFT)),
+        ("second_bar", numbers!(second: CLEAR STEP FIRST_STEP)),
         ("walk", numbers!(walk: BEGIN BACK AGAIN AT)),
         ("bar_update", numbers!(update: CLEAR BEFORE JOIN AFTER)),
         ("probe_cursor", numbers!(aim: UNBIASED BIASED AGAIN)),
@@ -309,9 +320,10 @@ fn every_shader_file_is_listed_and_says_what_it_does() {
 
 mod recording {
     use super::*;
+    use crate::GpuSolver;
     use crate::spec::{
-        Activation, Layout, Local, Measure, Optimizer, PenaltyAt, PenaltyGradient, PenaltyStep, Problem, Regularizer,
-        SaveAt, SolverOptions,
+        Activation, Diffusion, Layout, Local, Measure, Optimizer, PenaltyAt, PenaltyGradient, PenaltyStep, Problem,
+        Regularizer, SaveAt, SolverOptions, StepControl, Tolerances,
     };
     use crate::train::{Batch, GpuTrainer, Loss, NeuralDe, Target, TrainerConfig};
 
@@ -334,6 +346,41 @@ mod recording {
             trainer.step_on(&data, &[4, 0, 8]).await?;
             Ok(())
         })
+    }
+
+    /// Records and submits a solve with noise and its gradients.
+    fn record_noise(gpu: &Gpu, method: Method, layout: Layout) -> crate::Result<()> {
+        let tableau = method.tableau();
+        let network = Mlp::new([3, 4, 3]).input_map(InputMap::Cube).time_input(TimeInput::Every);
+        let diffusion = Diffusion { network: network.clone(), calculus: tableau.noise.expect("noise").calculus };
+        let problem = Problem::sde(network, diffusion, 0.0, 1.0);
+        let options = match tableau.b_error {
+            None => SolverOptions::default().step_control(StepControl::Fixed { steps: 3 }),
+            Some(_) => SolverOptions::sde(Tolerances::both(1e-2)),
+        };
+        let options = options.method(method).layout(layout).save_at(SaveAt::Times(vec![0.0, 0.3, 1.0]));
+        let mut solver = GpuSolver::new(gpu, &problem, &options)?;
+        let theta = vec![0.1; problem.parameter_count()];
+        gpu.block_on(async {
+            solver.solve(&theta, &[0.5; 15]).await?;
+            solver.gradients(&[1.0; 45]).await?;
+            Ok(())
+        })
+    }
+
+    /// Records and submits a training step with noise that compares moments, with a penalty.
+    fn record_noisy_training(gpu: &Gpu, method: Method, at: PenaltyAt) -> crate::Result<()> {
+        let network = Mlp::new([3, 4, 3]);
+        let diffusion =
+            Diffusion { network: network.clone(), calculus: method.tableau().noise.expect("noise").calculus };
+        let options = SolverOptions::sde(Tolerances::both(1e-2)).method(method);
+        let model = NeuralDe::new(Problem::sde(network, diffusion, 0.0, 1.0), options);
+        let local = Local { at, ..Local::published_unbiased_sde() }.gradient(PenaltyGradient::Full).times(2);
+        let config = TrainerConfig::new(model, Loss::Moments).regularizer(local);
+        let mut trainer = GpuTrainer::new(gpu, config)?;
+        let target = Target::Moments { means: &[0.0; 3], variances: &[1.0; 3] };
+        gpu.block_on(trainer.step(&Batch { inputs: &[0.5; 12], target }))?;
+        Ok(())
     }
 
     #[test]
@@ -360,7 +407,7 @@ mod recording {
                     let field = if estimates { field } else { field.input_map(InputMap::Cube) };
                     let mut options = SolverOptions::default().method(method).layout(layout);
                     if !estimates {
-                        options = options.step_control(crate::spec::StepControl::Fixed { steps: 3 });
+                        options = options.step_control(StepControl::Fixed { steps: 3 });
                     }
                     options = options.save_at(SaveAt::Times(vec![0.0, 0.3, 1.0]));
                     let loss = if estimates { Loss::CrossEntropy } else { Loss::Mse };
@@ -375,6 +422,18 @@ mod recording {
                     if let Err(error) = record(&narrow, config, true) {
                         failures.push(format!("{method} {layout:?} {at:?}, weights at 16 bits: {error}"));
                     }
+                }
+            }
+        }
+        for method in Method::SDE {
+            for layout in [Layout::Lockstep, Layout::Ensemble] {
+                let at = if layout == Layout::Lockstep { PenaltyAt::Unbiased } else { PenaltyAt::Biased };
+                let estimates = method.tableau().b_error.is_some();
+                if let Err(error) = if estimates { record_noisy_training(&gpu, method, at) } else { Ok(()) } {
+                    failures.push(format!("training with {method} {at:?}: {error}"));
+                }
+                if let Err(error) = record_noise(&gpu, method, layout) {
+                    failures.push(format!("{method} {layout:?}: {error}"));
                 }
             }
         }

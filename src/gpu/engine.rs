@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::Gpu;
-use super::buffers::{BackwardSizes, Buffers, CLOCK, OUTCOME, Sizes, create};
+use super::buffers::{BackwardSizes, Buffers, CLOCK, NoiseSizes, OUTCOME, Sizes, create};
 use super::forward::SolvePlans;
 use super::fused;
 use super::job::{Job, flag};
@@ -12,8 +12,10 @@ use super::penalty::Params;
 use super::plan::{Planner, flat};
 use super::readback::Readback;
 use crate::error::{Error, Result, Status};
+use crate::spec::brownian::ADAPTIVE_CELLS;
 use crate::spec::{
-    Activation, InputMap, Layer, Layout, Problem, Real, SaveAt, SolverOptions, StepControl, StepPenalty, Tableau,
+    Activation, InputMap, Layer, Layout, Mlp, NoiseTableau, Paths, Problem, Real, SaveAt, SolverOptions, StepControl,
+    StepPenalty, Tableau,
 };
 
 /// Accepted steps that a tape has room for at first; it grows as needed.
@@ -104,6 +106,13 @@ pub(crate) fn ticks(share: f64) -> [u32; 2] {
     [(ticks >> 32) as u32, ticks as u32]
 }
 
+/// What the device knows of its paths: the seed, low word first, and the first trajectory's number.
+pub(crate) const fn path_words(paths: Paths) -> [u32; 4] {
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
+    let halves = [paths.seed as u32, (paths.seed >> 32) as u32];
+    [halves[0], halves[1], paths.first, 0]
+}
+
 /// The share of the interval that ticks are.
 pub(crate) fn share([high, low]: [u32; 2]) -> f64 {
     ((u64::from(high) << 32) | u64::from(low)) as f64 / TICKS
@@ -118,6 +127,8 @@ pub(crate) struct Engine {
     pub(crate) tableau: &'static Tableau,
     /// The field's layers, at their places in the model's parameters.
     pub(crate) layers: Vec<Layer>,
+    /// The diffusion's, if there is noise.
+    pub(crate) noise_layers: Vec<Layer>,
     pub(crate) kernels: Kernels,
     pub(crate) parameters: usize,
     /// The widest row of a layer outside the field.
@@ -162,20 +173,23 @@ impl Engine {
         widest: usize,
     ) -> Result<Self> {
         options.validate::<f32>(problem)?;
-        if problem.diffusion.is_some() {
-            let remedy = "problems with noise are solved on the native engine yet: use Solver or Trainer";
-            return Err(Error::argument("Problem::diffusion", "on a device", remedy));
-        }
         let tableau = options.method.tableau();
-        let layers: Vec<Layer> = problem.field.layers().map(|l| Layer { offset: l.offset + offset, ..l }).collect();
+        let placed = |network: &Mlp, offset: usize| -> Vec<Layer> {
+            network.layers().map(|l| Layer { offset: l.offset + offset, ..l }).collect()
+        };
+        let layers = placed(&problem.field, offset);
+        let noise_offset = offset + problem.field.parameter_count();
+        let noise_layers = problem.diffusion.as_ref().map_or(Vec::new(), |d| placed(&d.network, noise_offset));
+        check_noise(problem, options)?;
         Ok(Self {
             gpu: gpu.clone(),
             problem: problem.clone(),
             options: options.clone(),
             tableau,
-            whole: fused::is_small(&layers),
+            whole: problem.diffusion.is_none() && fused::is_small(&layers),
             slice: None,
             layers,
+            noise_layers,
             kernels: Kernels::new(gpu, tableau, Storage::Single),
             parameters,
             widest,
@@ -257,10 +271,17 @@ impl Engine {
         }
     }
 
+    /// Evaluations of the diffusion, if any, from those of the drift: they differ by so many an attempt.
+    pub(crate) fn nfe_diffusion(&self, nfe: usize, attempts: usize) -> usize {
+        let Some(noise) = self.noise() else { return 0 };
+        (nfe + attempts * noise.stages()).saturating_sub(attempts * self.tableau.stages())
+    }
+
     /// Multiply-adds of one attempt on the batch.
     fn attempt_work(&self) -> f64 {
-        let field: usize = self.layers.iter().map(Layer::parameter_count).sum();
-        (field * self.tableau.stages() * self.batch) as f64
+        let parameters = |layers: &[Layer]| -> usize { layers.iter().map(Layer::parameter_count).sum() };
+        let noise = self.noise().map_or(0, NoiseTableau::stages) * parameters(&self.noise_layers);
+        ((self.tableau.stages() * parameters(&self.layers) + noise) * self.batch) as f64
     }
 
     /// Attempts to record after a solve's start, from what the last one took; one more, so that a slightly longer solve
@@ -303,14 +324,20 @@ impl Engine {
         let probes = purpose.penalty.map_or(0, |p| p.times);
         let recorded = purpose.backward || self.every_step();
         let segment = if stride > 1 && purpose.backward { stride } else { 0 };
-        let widths: Vec<usize> = self.layers.iter().map(|l| l.inputs).collect();
-        let field_widest = self.layers.iter().map(|l| l.inputs.max(l.outputs)).max().unwrap_or(0);
+        let networks = || self.layers.iter().chain(&self.noise_layers);
+        let widths: Vec<usize> = networks().map(|l| l.inputs).collect();
+        let field_widest = networks().map(|l| l.inputs.max(l.outputs)).max().unwrap_or(0);
         Sizes {
             rows,
             dim: self.dim(),
             widest: field_widest.max(self.widest),
             widths,
             stages: self.tableau.stages(),
+            noise: self.noise().map(|noise| NoiseSizes {
+                stages: noise.stages(),
+                layers: self.noise_layers.len(),
+                reversible: noise.reversible,
+            }),
             parameters: self.parameters,
             per_row: self.per_row(),
             layered: self.layered_rows(rows, purpose),
@@ -394,6 +421,10 @@ impl Engine {
         ] {
             encoder.copy_buffer_to_buffer(from, 0, to, 0, from.size());
         }
+        let [from, to] = [&old, &new].map(|b| 4 * b.sizes.second_state() as u64);
+        if from > 0 {
+            encoder.copy_buffer_to_buffer(&old.tape, from, &new.tape, to, from);
+        }
         self.gpu.queue.submit([encoder.finish()]);
         self.plans.clear();
         self.generation += 1;
@@ -416,7 +447,10 @@ impl Engine {
             StepControl::Adaptive { tolerances, .. } => tolerances,
             StepControl::Fixed { .. } => crate::spec::Tolerances::default(),
         };
-        let mut flags = if self.tableau.fsal() { flag::FSAL } else { 0 };
+        let mut flags = if self.reuses_last() { flag::FSAL } else { 0 };
+        if let Some(noise) = self.noise() {
+            flags |= flag::NOISE | if noise.reversible { flag::SECOND } else { 0 };
+        }
         if self.problem.field.map() == InputMap::Cube {
             flags |= flag::CUBE;
         }
@@ -437,6 +471,13 @@ impl Engine {
             power: r(1.0 / self.tableau.error_power()),
             ..Job::default()
         }
+    }
+
+    /// Says which paths the next solves follow.
+    pub(crate) fn use_paths(&self, paths: Paths) {
+        let words = path_words(paths);
+        let at = std::mem::offset_of!(Params, paths) as u64;
+        self.gpu.queue.write_buffer(&self.params, at, bytemuck::bytes_of(&words));
     }
 
     /// Solves the states in the tape's first kept slot.
@@ -563,6 +604,26 @@ impl Engine {
     pub(crate) fn bytes(&self) -> usize {
         self.buffers.as_ref().map_or(0, |b| usize::try_from(b.sizes.total()).unwrap_or(usize::MAX))
     }
+}
+
+/// Refuses what the native engine does with noise and a device does not yet.
+fn check_noise(problem: &Problem, options: &SolverOptions) -> Result<()> {
+    if problem.diffusion.is_none() {
+        return Ok(());
+    }
+    let usual = match options.step_control {
+        StepControl::Fixed { steps } => steps,
+        StepControl::Adaptive { .. } => ADAPTIVE_CELLS as usize,
+    };
+    if let Some(cells) = options.path_cells.filter(|&cells| cells != usual) {
+        let remedy = format!("on a device a path has {usual} cells with such steps: leave it out, or use Solver");
+        return Err(Error::argument("SolverOptions::path_cells", cells, remedy));
+    }
+    if options.adjoint.stride() == 0 {
+        let remedy = "not on a device yet: use Adjoint::Discrete, with checkpoints to keep fewer states";
+        return Err(Error::argument("SolverOptions::adjoint", format!("{:?}", options.adjoint), remedy));
+    }
+    Ok(())
 }
 
 /// The number of an activation in the shaders.

@@ -5,6 +5,7 @@ use super::engine::{Engine, activation, penalised_rows, uniform_buffer, word};
 use super::fused;
 use super::job::{Job, flag};
 use super::kernel;
+use super::noise::Network;
 use super::plan::{Jobs, Plan, Planner, flat};
 use crate::error::Result;
 use crate::spec::{InitialStep, Real, StepControl};
@@ -28,9 +29,23 @@ pub(crate) struct Context<'a> {
     pub(crate) keep: bool,
     /// Save points whose cotangents the steps take up.
     pub(crate) points: usize,
+    /// Where the tape of second states begins, if there are any.
+    pub(crate) second: usize,
 }
 
 impl Engine {
+    /// The steps of the solve.
+    pub(crate) fn solving<'a>(&self, buffers: &'a Buffers) -> Context<'a> {
+        Context {
+            cursors: &buffers.cursors,
+            tape: &buffers.tape,
+            rows: self.batch,
+            keep: false,
+            points: 0,
+            second: buffers.sizes.second_state(),
+        }
+    }
+
     /// A control kernel's job.
     pub(crate) fn control_job(&self, buffers: &Buffers, mode: u32, backward: bool) -> Job {
         let rows = self.batch;
@@ -46,17 +61,18 @@ impl Engine {
         job.u = [word(self.options.max_steps), if recorded { word(limit) } else { u32::MAX }, 0, 0];
         match self.options.step_control {
             StepControl::Fixed { steps } => {
-                // The last step takes what the division leaves, a few ticks.
-                #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
-                let halves = |n: u64| [(n >> 32) as u32, n as u32];
-                [job.u[2], job.u[3]] = halves((1 << 63) / steps as u64);
+                self.set_fixed_ticks(&mut job);
                 job.x[1] = word(steps);
             }
             StepControl::Adaptive { controller, initial_step, .. } => {
                 let q = self.tableau.error_power();
                 let [b1, b2, b3] = controller.beta;
-                // What the native engine calls too small, as a share of the interval.
-                let resolution = 16.0 * f64::EPSILON * t0.abs().max(t1.abs()) / (t1 - t0).abs();
+                // What the native engine calls too small, as a share of the interval; a path has ticks of 2^-30.
+                let resolution = match self.noise() {
+                    None => (16.0 * f64::EPSILON * t0.abs().max(t1.abs()) / (t1 - t0).abs()).max(f64::EPSILON),
+                    Some(_) => 2f64.powi(-31),
+                };
+                job.power = self.initial_power();
                 let length = match initial_step {
                     InitialStep::Automatic => 0.0,
                     InitialStep::Length(h) => h / (t1 - t0).abs(),
@@ -70,13 +86,27 @@ impl Engine {
                     controller.error_floor.log2(),
                     controller.min_factor,
                     controller.max_factor,
-                    resolution.max(f64::EPSILON),
+                    resolution,
                     controller.initial_error.log2(),
                     length,
                 ]);
             }
         }
         job
+    }
+
+    /// Tells a job how many ticks a fixed step has. The last one takes what the division leaves, a few ticks.
+    pub(crate) fn set_fixed_ticks(&self, job: &mut Job) {
+        if let StepControl::Fixed { steps } = self.options.step_control {
+            #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
+            let halves = |n: u64| [(n >> 32) as u32, n as u32];
+            [job.u[2], job.u[3]] = halves((1 << 63) / steps as u64);
+        }
+    }
+
+    /// The exponent of the automatic initial step.
+    pub(crate) fn initial_power(&self) -> f32 {
+        f32::from_f64(1.0 / self.noise().map_or(self.tableau.error_power(), |noise| noise.strong_order + 0.5))
     }
 
     /// The recorded parts of a solve of `batch` rows.
@@ -163,8 +193,7 @@ impl Engine {
     }
 
     fn plan_start(&self, planner: &mut Planner<'_>, buffers: &Buffers, backward: bool) -> Plan {
-        let context =
-            Context { cursors: &buffers.cursors, tape: &buffers.tape, rows: self.batch, keep: false, points: 0 };
+        let context = self.solving(buffers);
         self.plan_weights(planner);
         let begin = self.kernels.get(&kernel::BEGIN, &[]);
         let job = self.control_job(buffers, control::BEGIN, backward);
@@ -185,11 +214,11 @@ impl Engine {
     }
 
     fn plan_attempt(&self, planner: &mut Planner<'_>, buffers: &Buffers, backward: bool) -> Plan {
-        let context =
-            Context { cursors: &buffers.cursors, tape: &buffers.tape, rows: self.batch, keep: false, points: 0 };
-        let stages = self.tableau.stages();
+        let context = self.solving(buffers);
+        let stages = self.most_stages();
         let fsal = self.tableau.fsal();
-        if !fsal {
+        self.plan_increments(planner, buffers, context, None);
+        if !self.reuses_last() {
             self.plan_stage(planner, buffers, context, 0, flag::FIRST);
         }
         for stage in 1..stages {
@@ -197,7 +226,7 @@ impl Engine {
             self.plan_stage(planner, buffers, context, stage, end);
         }
         if !fsal {
-            self.plan_combination(planner, buffers, context, self.tableau.b, flag::END, 0);
+            self.plan_end(planner, buffers, context);
         }
         if let Some(weights) = self.tableau.b_error {
             self.plan_norm(planner, buffers, context, norm::ERROR, [weights, &[]]);
@@ -208,8 +237,7 @@ impl Engine {
     }
 
     fn plan_finish(&self, planner: &mut Planner<'_>, buffers: &Buffers) -> Plan {
-        let context =
-            Context { cursors: &buffers.cursors, tape: &buffers.tape, rows: self.batch, keep: false, points: 0 };
+        let context = self.solving(buffers);
         self.plan_norm(planner, buffers, context, norm::NOT_FINITE, [&[], &[]]);
         let finish = self.kernels.get(&kernel::FINISH, &[]);
         let mut job = self.job(self.batch);
@@ -243,6 +271,11 @@ impl Engine {
         planner.add(&save, &bound, job, flat((self.batch * self.dim()).div_ceil(64)));
     }
 
+    /// Lanes that share a row of a norm.
+    pub(crate) fn lanes_of_a_norm(&self) -> u32 {
+        if self.dim() >= 32 { 64 } else { 1 }
+    }
+
     /// Norms of the context's rows, with the weights of one or two sums of stages.
     pub(crate) fn plan_norm(
         &self,
@@ -252,7 +285,12 @@ impl Engine {
         mode: u32,
         weights: [&[f64]; 2],
     ) {
-        let lanes = if self.dim() >= 32 { 64 } else { 1 };
+        if let Some(noise) = self.noise()
+            && mode != norm::NOT_FINITE
+        {
+            return self.plan_noisy_norm(planner, buffers, context, noise, mode);
+        }
+        let lanes = self.lanes_of_a_norm();
         let kernel = self.kernels.get(&kernel::ROW_NORM, &[("LANES", f64::from(lanes))]);
         let mut job = self.job(context.rows);
         job.mode = mode;
@@ -272,14 +310,28 @@ impl Engine {
         flags: u32,
     ) {
         let tableau = self.tableau;
+        if let Some(noise) = tableau.noise {
+            return self.plan_noisy_stage(planner, buffers, context, noise, stage, flags);
+        }
         self.plan_combination(planner, buffers, context, tableau.a[stage], flags | flag::STATE, stage);
-        self.plan_field(planner, buffers, context, stage, tableau.c[stage], flags);
+        self.plan_network(planner, buffers, context, self.drift(buffers), stage, tableau.c[stage], flags);
+    }
+
+    /// The context's step's end, where no stage is there.
+    pub(crate) fn plan_end(&self, planner: &mut Planner<'_>, buffers: &Buffers, context: Context<'_>) {
+        match self.tableau.noise {
+            None => self.plan_combination(planner, buffers, context, self.tableau.b, flag::END, 0),
+            Some(noise) => self.plan_noisy_end(planner, buffers, context, noise),
+        }
     }
 
     /// `f` after the Euler step that the automatic initial step tries, where the last stage will be.
     pub(crate) fn plan_trial(&self, planner: &mut Planner<'_>, buffers: &Buffers, context: Context<'_>) {
+        if let Some(noise) = self.noise() {
+            return self.plan_noisy_trial(planner, buffers, context, noise);
+        }
         self.plan_combination(planner, buffers, context, &[1.0], flag::STATE, 0);
-        self.plan_field(planner, buffers, context, self.tableau.stages() - 1, 1.0, flag::FSAL);
+        self.plan_network(planner, buffers, context, self.drift(buffers), self.tableau.stages() - 1, 1.0, flag::FSAL);
     }
 
     /// `y + h sum weights k`; `stage` is the slot of the field's input that it goes to, if it does.
@@ -309,20 +361,22 @@ impl Engine {
         planner.add(&combine, &bound, job, flat((context.rows * self.dim()).div_ceil(64)));
     }
 
-    /// The field at the state in the first layer's input, at node `c`: stage `stage`.
-    fn plan_field(
+    /// A network at the state in its first layer's input, at node `c`: its stage `stage`.
+    pub(crate) fn plan_network(
         &self,
         planner: &mut Planner<'_>,
         buffers: &Buffers,
         context: Context<'_>,
+        network: Network<'_>,
         stage: usize,
         c: f64,
         flags: u32,
     ) {
         let dense = self.kernels.get(&kernel::DENSE, &[]);
         let slot = if context.keep { stage } else { 0 };
-        for (l, layer) in self.layers.iter().enumerate() {
+        for (l, layer) in network.layers.iter().enumerate() {
             let mut job = self.job(context.rows);
+            network.mark(&mut job);
             job.flags |= flags | if context.keep { flag::KEEP } else { 0 } | if layer.time { flag::TIME } else { 0 };
             job.stage = word(stage);
             job.node = f32::from_f64(c);
@@ -331,16 +385,17 @@ impl Engine {
             job.theta = word(layer.offset);
             job.activation = activation(layer.activation);
             job.source = word(slot * context.rows * layer.inputs);
-            let last = l + 1 == self.layers.len();
+            let last = l + 1 == network.layers.len();
             let (output, derivative) = if last {
                 job.flags |= flag::STAGE_OUT | flag::LINEAR;
+                job.target = word(network.slot * context.rows * layer.outputs);
                 (&buffers.k, &self.outcome)
             } else {
                 job.target = word(slot * context.rows * layer.outputs);
                 job.target2 = job.target;
-                (&buffers.inputs[l + 1], &buffers.derivatives[l + 1])
+                (&network.inputs[l + 1], &network.derivatives[l + 1])
             };
-            let bound = [context.cursors, self.weights(), &buffers.inputs[l], output, derivative];
+            let bound = [context.cursors, self.weights(), &network.inputs[l], output, derivative];
             planner.add(&dense, &bound, job, kernel::product_grid(context.rows, layer.outputs, 1));
         }
     }

@@ -53,6 +53,8 @@ pub(crate) mod flag {
     pub(crate) const FIXED: u32 = 512;
     pub(crate) const LINEAR: u32 = 1024;
     pub(crate) const ALWAYS: u32 = 2048;
+    pub(crate) const NOISE: u32 = 4096;
+    pub(crate) const SECOND: u32 = 8192;
 }
 
 impl Job {

@@ -47,18 +47,24 @@ macro_rules! modules {
 
 modules! {
     ACTIVATION "activation";
+    BROWNIAN "brownian";
     CLOCK "clock";
     CONTROLLER "controller";
     ELEMENTARY "elementary";
     ENSEMBLE "ensemble";
     GRID "grid";
+    INTEGRALS "integrals";
     INTERPOLANT "interpolant";
     JOB "job";
     LOCKSTEP "lockstep";
+    NOISY "noisy";
     OUTCOME "outcome";
     PARAMS "params";
+    PATH "path";
     PHILOX "philox";
     PRODUCT_TILES "product_tiles";
+    ROW_SUMS "row_sums";
+    SCALED_ERROR "scaled_error";
     STAGES "stages";
     TIME "time";
     WEIGHTS "weights";
@@ -93,14 +99,21 @@ kernels! {
     FINISH "finish" [CLOCK OUTCOME] [Read Write Read Write];
     GATHER "gather" [GRID] [Read Read Write];
     GRADIENT_NORM "gradient_norm" [OUTCOME ELEMENTARY] [Read Write];
+    INCREMENTS "increments" [CLOCK TIME PARAMS ELEMENTARY PHILOX BROWNIAN PATH GRID] [Read Read Write];
     INJECT "inject" [CLOCK GRID] [Read Read Read Write];
     LOCKSTEP_SOLVE "lockstep_solve" [CLOCK TIME CONTROLLER ELEMENTARY ACTIVATION LOCKSTEP INTERPOLANT WEIGHTS WHOLE]
         [Write Write Read Write Write Read Write];
-    LOSS "loss" [CLOCK OUTCOME ELEMENTARY GRID] [Read Read Read Read Write Write];
+    LOSS "loss" [CLOCK OUTCOME ELEMENTARY GRID] [Read Read Read Read Write Write Read];
     LOSS_SUM "loss_sum" [OUTCOME] [Read Write];
+    MOMENTS "moments" [CLOCK OUTCOME GRID] [Read Read Read Write];
     NARROW "narrow" [GRID] [Read Write];
     NEXT_STEP "next_step" [OUTCOME PARAMS] [Read Read Write Write];
-    PROBE_BAR "probe_bar" [CLOCK STAGES GRID] [Read Read Read Read Read Write Write];
+    NOISY_COMBINE "noisy_combine" [CLOCK TIME INTEGRALS NOISY GRID] [Read Read Write Read Read Write Write];
+    NOISY_ERROR "noisy_error" [CLOCK INTEGRALS NOISY GRID] [Read Read Read Write];
+    NOISY_NORM "noisy_norm" [CLOCK INTEGRALS NOISY ROW_SUMS GRID] [Read Read Read Read Write];
+    NOISY_PROBE_BAR "noisy_probe_bar" [CLOCK SCALED_ERROR GRID] [Read Read Read Read Write Write];
+    NOISY_STAGE_BAR "noisy_stage_bar" [CLOCK INTEGRALS GRID] [Read Read Read Read Read Write];
+    PROBE_BAR "probe_bar" [CLOCK STAGES SCALED_ERROR GRID] [Read Read Read Read Read Write Write];
     PROBE_CURSOR "probe_cursor" [CLOCK TIME OUTCOME PARAMS PHILOX GRID] [Read Read Read Read Write Write];
     PROBE_PLACE "probe_place" [CLOCK GRID] [Read Read Read Read Write];
     PROBE_STEP "probe_step" [CLOCK TIME CONTROLLER ELEMENTARY] [Read Read Write Write];
@@ -108,8 +121,9 @@ kernels! {
     PROBE_VALUE "probe_value" [CLOCK OUTCOME PARAMS ELEMENTARY] [Read Read Read Read Write Write];
     REDUCE "reduce" [GRID] [Read Write];
     REMAINING "remaining" [CLOCK OUTCOME] [Read Write];
-    ROW_NORM "row_norm" [CLOCK ELEMENTARY STAGES GRID] [Read Read Read Write];
+    ROW_NORM "row_norm" [CLOCK ELEMENTARY STAGES ROW_SUMS GRID] [Read Read Read Write];
     SAVE "save" [CLOCK TIME INTERPOLANT GRID] [Read Read Read Read Write];
+    SECOND_BAR "second_bar" [CLOCK TIME GRID] [Read Read Write Write];
     SETTLE "settle" [CLOCK GRID] [Read Write];
     STAGE_BAR "stage_bar" [CLOCK TIME INTERPOLANT GRID] [Read Read Read Read Read Read Write];
     UPDATE "update" [OUTCOME PARAMS GRID] [Read Read Read Write Write Write];
@@ -142,6 +156,7 @@ pub(crate) fn prelude(tableau: &Tableau, storage: Storage) -> String {
     let rows: String = rows.collect();
     // Writing to a string cannot fail.
     let _ = write!(text, "// {}\nconst STAGES = {stages}u;\n", tableau.name);
+    // A path has no interpolant; the table is all zeros then.
     let _ = write!(text, "const INTERPOLANT = array<vec4<f32>, {stages}>(\n{rows});\n\n");
     text
 }

@@ -20,6 +20,7 @@ mod functions;
 mod fused;
 mod job;
 mod kernel;
+mod noise;
 mod penalty;
 mod plan;
 mod readback;
@@ -34,11 +35,11 @@ pub use solver::GpuSolver;
 
 pub(crate) use backward::{LayerVjp, WalkPlans, layer_job};
 pub(crate) use buffers::create;
-pub(crate) use engine::{Engine, Outcome, Purpose, status, ticks, uniform_buffer, word};
+pub(crate) use engine::{Engine, Outcome, Purpose, path_words, status, ticks, uniform_buffer, word};
 pub(crate) use forward::SolvePlans;
 pub(crate) use job::{Job, flag};
 pub(crate) use kernel::{
-    DENSE, DENSE_VJP_INPUT, GATHER, GRADIENT_NORM, LOSS, LOSS_SUM, NEXT_STEP, SETTLE, UPDATE, product_grid,
+    DENSE, DENSE_VJP_INPUT, GATHER, GRADIENT_NORM, LOSS, LOSS_SUM, MOMENTS, NEXT_STEP, SETTLE, UPDATE, product_grid,
 };
 pub(crate) use penalty::Params;
 pub(crate) use plan::{Jobs, Plan, Planner, flat};

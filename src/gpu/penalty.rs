@@ -6,8 +6,9 @@ use super::engine::{Engine, penalised_rows, word};
 use super::forward::{Context, norm};
 use super::job::{Job, flag};
 use super::kernel;
+use super::noise::second;
 use super::plan::{Planner, flat};
-use crate::spec::{Measure, PenaltyAt, PenaltyGradient, PenaltyStep, StepPenalty};
+use crate::spec::{Measure, Paths, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, StepPenalty};
 
 /// What changes from one training step to the next; the twin of `shaders/lib/params.wgsl`.
 #[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
@@ -18,6 +19,7 @@ pub(crate) struct Params {
     pub(crate) update: u32,
     pub(crate) coefficient: f32,
     pub(crate) pad: [u32; 2],
+    pub(crate) paths: [u32; 4],
     pub(crate) rates: [f32; 4],
     pub(crate) draws: [[u32; 2]; 64],
 }
@@ -34,12 +36,18 @@ impl Engine {
     /// of their states where the walk finds them.
     pub(crate) fn plan_penalty(&self, planner: &mut Planner<'_>, buffers: &Buffers, penalty: StepPenalty) {
         let rows = penalised_rows(self.batch, penalty.fraction);
-        let probe =
-            Context { cursors: &buffers.probe_cursors, tape: &buffers.probe_tape, rows, keep: false, points: 0 };
+        let probe = Context {
+            cursors: &buffers.probe_cursors,
+            tape: &buffers.probe_tape,
+            rows,
+            keep: false,
+            points: 0,
+            second: 3 * rows * self.dim(),
+        };
         for n in 0..penalty.times {
             self.plan_place(planner, buffers, probe, penalty, n);
             if penalty.step == PenaltyStep::FreshInitial {
-                self.plan_fresh_step(planner, buffers, probe);
+                self.plan_fresh_step(planner, buffers, probe, penalty);
             }
             self.plan_measure(planner, buffers, Context { keep: true, ..probe }, penalty, n);
         }
@@ -64,6 +72,7 @@ impl Engine {
             job.stride = word(stride);
             job.u = [word(n), word(taken), word(penalty.times), 0];
             job.x[1] = word(self.batch);
+            job.x[2] = u32::from(self.follows_path(penalty));
             let bound = [
                 &buffers.clocks,
                 &buffers.steps,
@@ -82,11 +91,13 @@ impl Engine {
         job.stride = word(stride);
         job.u[1] = word(self.user_points().len() + n);
         job.x[1] = word(self.batch);
+        [job.theta, job.source] = [buffers.sizes.second_state(), probe.second].map(word);
         let bound = [&buffers.probe_cursors, &buffers.row_status, &buffers.saves, &buffers.tape, &buffers.probe_tape];
         planner.add(&place, &bound, job, flat((probe.rows * self.dim()).div_ceil(64)));
         if !unbiased && stride > 1 {
             for taken in 0..stride - 1 {
                 aim(planner, aim::AGAIN, taken);
+                self.plan_increments(planner, buffers, probe, None);
                 self.plan_retake(planner, buffers, probe);
             }
             aim(planner, aim::BIASED, 0);
@@ -94,11 +105,13 @@ impl Engine {
     }
 
     /// Gives the probe the automatic initial step at its state.
-    fn plan_fresh_step(&self, planner: &mut Planner<'_>, buffers: &Buffers, probe: Context<'_>) {
+    fn plan_fresh_step(&self, planner: &mut Planner<'_>, buffers: &Buffers, probe: Context<'_>, penalty: StepPenalty) {
         let size = |planner: &mut Planner<'_>, mode: u32| {
             let kernel = self.kernels.get(&kernel::PROBE_STEP, &[]);
             let mut job = self.job(probe.rows);
             job.mode = mode;
+            job.power = self.initial_power();
+            job.x[2] = u32::from(self.follows_path(penalty));
             let bound = [&buffers.row_status, &buffers.norms, &buffers.probe_cursors, &buffers.probe_weights];
             planner.add(&kernel, &bound, job, [1, 1, 1]);
         };
@@ -120,13 +133,14 @@ impl Engine {
         n: usize,
     ) {
         let tableau = self.tableau;
-        let stages = tableau.stages();
+        let stages = self.most_stages();
+        self.plan_increments(planner, buffers, probe, (!self.follows_path(penalty)).then_some(n));
         for stage in 0..stages {
             let end = if tableau.fsal() && stage + 1 == stages { flag::END } else { 0 };
             self.plan_stage(planner, buffers, probe, stage, end);
         }
         if !tableau.fsal() {
-            self.plan_combination(planner, buffers, probe, tableau.b, flag::END, 0);
+            self.plan_end(planner, buffers, probe);
         }
         let stiffness = penalty.measure == Measure::Stiffness;
         let (slopes, states) =
@@ -134,7 +148,14 @@ impl Engine {
         let mode = if stiffness { norm::STIFFNESS } else { norm::ERROR };
         self.plan_norm(planner, buffers, probe, mode, [&slopes, &states]);
         self.plan_value(planner, buffers, probe, penalty);
-        self.plan_probe_bar(planner, buffers, probe, stiffness, [&slopes, &states]);
+        if let Some(noise) = self.noise() {
+            self.plan_noisy_probe_bar(planner, buffers, probe, noise);
+            if noise.reversible {
+                self.plan_second_bar(planner, buffers, probe, second::CLEAR);
+            }
+        } else {
+            self.plan_probe_bar(planner, buffers, probe, stiffness, [&slopes, &states]);
+        }
         let seed = if stiffness { Seed::Stiffness } else { Seed::Error };
         let first = match penalty.gradient {
             PenaltyGradient::Published => FirstStage::Nothing,
@@ -143,16 +164,54 @@ impl Engine {
         };
         self.plan_step_vjp(planner, buffers, probe, seed, first, true);
         if penalty.gradient == PenaltyGradient::Full {
-            let store = self.kernels.get(&kernel::PROBE_STORE, &[]);
-            let mut job = self.job(probe.rows);
-            let (stored, at) = match penalty.at {
-                PenaltyAt::Unbiased => (&buffers.saves_bar, (self.user_points().len() + n) * self.batch * self.dim()),
-                PenaltyAt::Biased => (&buffers.probe_bar, n * probe.rows * self.dim()),
-            };
-            job.target = word(at);
-            let bound = [&buffers.row_status, &buffers.bar, stored];
-            planner.add(&store, &bound, job, flat((probe.rows * self.dim()).div_ceil(64)));
+            self.plan_store(planner, buffers, probe, penalty, n);
         }
+    }
+
+    /// Keeps the cotangent of the n-th probe's state for the walk.
+    fn plan_store(
+        &self,
+        planner: &mut Planner<'_>,
+        buffers: &Buffers,
+        probe: Context<'_>,
+        penalty: StepPenalty,
+        n: usize,
+    ) {
+        let store = self.kernels.get(&kernel::PROBE_STORE, &[]);
+        let size = probe.rows * self.dim();
+        let mut add = |source: usize, bar: &wgpu::Buffer, target: usize, stored: &wgpu::Buffer| {
+            let mut job = self.job(probe.rows);
+            [job.source, job.target] = [source, target].map(word);
+            planner.add(&store, &[&buffers.row_status, bar, stored], job, flat(size.div_ceil(64)));
+        };
+        match penalty.at {
+            PenaltyAt::Unbiased => {
+                let at = (self.user_points().len() + n) * self.batch * self.dim();
+                add(0, &buffers.bar, at, &buffers.saves_bar);
+            }
+            PenaltyAt::Biased => {
+                add(0, &buffers.bar, n * size, &buffers.probe_bar);
+                if self.noise().is_some_and(|noise| noise.reversible) {
+                    let second = self.second_bar_slot() * size;
+                    add(second, &buffers.state_bars, (penalty.times + n) * size, &buffers.probe_bar);
+                }
+            }
+        }
+    }
+
+    /// Where in the interval an unbiased probe lies; on the path, it is at one of its coarser ticks.
+    pub(crate) fn probe_position(&self, position: f64, penalty: StepPenalty) -> f64 {
+        let (t0, t1) = (self.problem.t0, self.problem.t1);
+        let follows = self.follows_path(penalty) && penalty.at == PenaltyAt::Unbiased;
+        let path = follows.then(|| self.options.path(&self.problem, Paths::default()).ok()).flatten();
+        path.map_or(position, |path| {
+            path.tick(path.coarse_time(t0 + position * (t1 - t0))) as f64 / path.ticks() as f64
+        })
+    }
+
+    /// Whether probes take the increments of the solve's path.
+    fn follows_path(&self, penalty: StepPenalty) -> bool {
+        self.noise().is_some() && penalty.noise == PenaltyNoise::Path
     }
 
     fn plan_value(&self, planner: &mut Planner<'_>, buffers: &Buffers, probe: Context<'_>, penalty: StepPenalty) {

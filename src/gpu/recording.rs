@@ -9,6 +9,7 @@ use super::kernel;
 use super::plan::{Jobs, Plan, Planner, flat};
 use super::solver::GpuSolver;
 use crate::error::{Error, Result, Status};
+use crate::spec::Paths;
 
 /// The application's buffers that a recorded solve reads and writes, at `f32`. `y0` and `ys` may be one.
 #[derive(Clone, Copy, Debug)]
@@ -90,6 +91,8 @@ impl GpuSolver {
         let mut engine = Engine::new(&solver.gpu, &solver.problem, &solver.options, solver.parameters, 0, 0)?;
         engine.slice = Some(attempts);
         engine.reserve(batch, Purpose { backward: false, penalty: None }).await?;
+        self.paths.validate(batch)?;
+        engine.use_paths(self.paths);
         let plans = engine.solve_plans(false).await?;
         let settle = engine.gpu.scoped(|| record_settle(&engine)).await??;
         Ok(SolveRecording { engine, plans, settle, attempts })
@@ -174,6 +177,17 @@ impl SolveRecording {
         }
         let saves = &self.engine.held()?.saves;
         encoder.copy_buffer_to_buffer(saves, 0, ys.buffer(), ys.offset(), self.ys_bytes());
+        Ok(())
+    }
+
+    /// Says which paths the recorded solves that are submitted from now on follow, where the problem has noise: at first
+    /// those of the solver. Writes to the queue, so not between the slices of one solve.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for paths beyond the last trajectory number.
+    pub fn set_paths(&mut self, paths: Paths) -> Result<()> {
+        paths.validate(self.engine.batch)?;
+        self.engine.use_paths(paths);
         Ok(())
     }
 

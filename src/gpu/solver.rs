@@ -4,7 +4,7 @@ use super::Gpu;
 use super::engine::{Clock, Engine, Outcome, Purpose, share, status};
 use crate::cpu::{DenseSolution, Gradients, SavedTimes, Solution, Stats, check_finite};
 use crate::error::{Error, Result, Status};
-use crate::spec::{Problem, SaveAt, SolverOptions};
+use crate::spec::{Paths, Problem, SaveAt, SolverOptions};
 
 /// Solves a problem on a device, at `f32`: the twin of [`Solver`](crate::Solver).
 ///
@@ -27,6 +27,7 @@ use crate::spec::{Problem, SaveAt, SolverOptions};
 pub struct GpuSolver {
     pub(crate) engine: Engine,
     solved: Option<Outcome>,
+    pub(super) paths: Paths,
 }
 
 impl GpuSolver {
@@ -35,8 +36,15 @@ impl GpuSolver {
     /// # Errors
     /// [`Error::Argument`] naming what does not fit in the problem or the options.
     pub fn new(gpu: &Gpu, problem: &Problem, options: &SolverOptions) -> Result<Self> {
-        let parameters = problem.field.parameter_count();
-        Ok(Self { engine: Engine::new(gpu, problem, options, parameters, 0, 0)?, solved: None })
+        let parameters = problem.parameter_count();
+        let engine = Engine::new(gpu, problem, options, parameters, 0, 0)?;
+        Ok(Self { engine, solved: None, paths: Paths::default() })
+    }
+
+    /// Says which paths the trajectories of the next solves follow, where the problem has noise: by default those of
+    /// seed 0. The same paths give the same noise on the native engine.
+    pub const fn set_paths(&mut self, paths: Paths) {
+        self.paths = paths;
     }
 
     /// Solves an ensemble of a small field layer by layer too, as matrix products, instead of each trajectory whole in one
@@ -107,7 +115,7 @@ impl GpuSolver {
     async fn run(&mut self, theta: &[f32], y0: &[f32], backward: bool) -> Result<Solution<f32>> {
         self.solved = None;
         let engine = &mut self.engine;
-        Error::check_len("theta", theta.len(), engine.parameters, || "the field's parameter_count()".into())?;
+        Error::check_len("theta", theta.len(), engine.parameters, || "the problem's parameter_count()".into())?;
         check_finite("theta", theta)?;
         let dim = engine.dim();
         if y0.is_empty() || !y0.len().is_multiple_of(dim) {
@@ -115,7 +123,9 @@ impl GpuSolver {
             let shape = format!("[B][{dim}], B > 0");
             return Err(Error::Shape { argument: "y0", found: y0.len(), expected, shape });
         }
+        self.paths.validate(y0.len() / dim)?;
         engine.reserve(y0.len() / dim, Purpose { backward, penalty: None }).await?;
+        engine.use_paths(self.paths);
         let start = engine.start_of_tape();
         let buffers = engine.held()?;
         engine.gpu.queue.write_buffer(&engine.theta, 0, bytemuck::cast_slice(theta));
@@ -196,7 +206,7 @@ impl GpuSolver {
             .iter()
             .map(|c| Stats {
                 nfe: c.nfe as usize,
-                nfe_diffusion: 0,
+                nfe_diffusion: engine.nfe_diffusion(c.nfe as usize, c.accepted as usize + c.rejected as usize),
                 accepted: c.accepted as usize,
                 rejected: c.rejected as usize,
             })

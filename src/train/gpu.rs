@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use super::gpu_plans::{BatchBuffers, EvaluationPlans, Parts, Recorder, Schedule, TrainPlans};
+use super::loss::score;
 use super::{Batch, Evaluation, FailurePolicy, Loss, StepGradients, StepReport, Target, TrainerConfig, checkpoint};
 use crate::cpu::{Draws, check_finite};
 use crate::error::{Error, Result, Status};
-use crate::gpu::{Engine, Gpu, Outcome, Params, Plan, Purpose, create, status, ticks};
-use crate::spec::{OptimizerState, PenaltyAt, PenaltyStep, Regularizer, Rule};
+use crate::gpu::{Engine, Gpu, Outcome, Params, Plan, Purpose, create, path_words, status, ticks};
+use crate::spec::{OptimizerState, Paths, PenaltyAt, PenaltyNoise, PenaltyStep, Regularizer, Rule, StepControl};
 
 pub use data::GpuData;
 use recording::Slice;
@@ -75,10 +76,7 @@ impl GpuTrainer {
         model.validate::<f32>()?;
         config.optimizer.validate()?;
         config.regularizer.validate(&model.options)?;
-        if config.loss == Loss::Moments {
-            let remedy = "moments are compared on the native engine yet: use Trainer";
-            return Err(Error::argument("TrainerConfig::loss", "Moments on a device", remedy));
-        }
+        check_penalty(&config)?;
         let (encoder, head) = (model.encoder_layer(), model.head_layer());
         let widest = encoder.iter().chain(&head).map(|l| l.inputs.max(l.outputs)).max().unwrap_or(0);
         let parameters = model.parameter_count();
@@ -213,8 +211,8 @@ impl GpuTrainer {
     /// As [`GpuTrainer::step`], but failed trajectories are counted, not an error.
     pub async fn evaluate(&mut self, batch: &Batch<'_, f32>) -> Result<Evaluation> {
         let count = self.load(batch, EVALUATION).await?;
-        let outcome = self.solve_and_measure(count, true).await?;
-        Ok(evaluation(&outcome, count))
+        let outcome = self.solve_and_measure(count, self.evaluation_paths(0), true).await?;
+        Ok(evaluation(&self.engine, &outcome, count))
     }
 
     /// As [`GpuTrainer::evaluate`], on the given samples of a data set on the device.
@@ -223,8 +221,39 @@ impl GpuTrainer {
     /// As [`GpuTrainer::step_on`].
     pub async fn evaluate_on(&mut self, data: &GpuData, samples: &[u32]) -> Result<Evaluation> {
         self.gather(data, samples, EVALUATION).await?;
-        let outcome = self.solve_and_measure(samples.len(), true).await?;
-        Ok(evaluation(&outcome, samples.len()))
+        let outcome = self.solve_and_measure(samples.len(), self.evaluation_paths(0), true).await?;
+        Ok(evaluation(&self.engine, &outcome, samples.len()))
+    }
+
+    /// As [`GpuTrainer::evaluate`], of the mean output over `samples` paths of each trajectory; costs are the first path's.
+    ///
+    /// # Errors
+    /// As [`GpuTrainer::evaluate`], and [`Error::Argument`] for no samples, or [`Loss::Moments`], which is of single
+    /// paths.
+    pub async fn evaluate_mean(&mut self, batch: &Batch<'_, f32>, samples: usize) -> Result<Evaluation> {
+        if samples == 0 || self.config.loss == Loss::Moments {
+            let remedy = "take at least one path; moments are of single paths: use evaluate";
+            return Err(Error::argument("samples", samples, remedy));
+        }
+        let count = self.load(batch, EVALUATION).await?;
+        let mut mean: Vec<f64> = Vec::new();
+        let mut evaluated = Evaluation::default();
+        for sample in 0..samples {
+            let outcome = self.solve_and_measure(count, self.evaluation_paths(sample), false).await?;
+            if sample == 0 {
+                evaluated = evaluation(&self.engine, &outcome, count);
+            }
+            let outputs = self.read_outputs(count).await?;
+            mean.resize(outputs.len(), 0.0);
+            for (mean, x) in mean.iter_mut().zip(outputs) {
+                *mean += f64::from(x) / samples as f64;
+            }
+        }
+        let width = self.parts.outputs;
+        (evaluated.loss, evaluated.correct) = score(self.config.loss, &batch.target, &mean, width);
+        let last = &mean[mean.len() - count * width..];
+        evaluated.failed = last.chunks_exact(width).filter(|row| row.iter().any(|x| x.is_nan())).count();
+        Ok(evaluated)
     }
 
     /// The model's outputs for a batch of inputs `[B][inputs]`: `[times][B][outputs]`, NaN for trajectories that fail.
@@ -233,11 +262,25 @@ impl GpuTrainer {
     /// # Errors
     /// [`Error::Shape`] and [`Error::NonFinite`] for inputs that do not fit the model; [`Error::DeviceLost`].
     pub async fn predict(&mut self, inputs: &[f32]) -> Result<Vec<f32>> {
+        self.predict_along(inputs, self.evaluation_paths(0)).await
+    }
+
+    /// As [`GpuTrainer::predict`], along the given paths.
+    ///
+    /// # Errors
+    /// As [`GpuTrainer::predict`], and [`Error::Argument`] for paths beyond the last trajectory number.
+    pub async fn predict_along(&mut self, inputs: &[f32], paths: Paths) -> Result<Vec<f32>> {
         let count = self.config.model.check_inputs(inputs)?;
+        paths.validate(count)?;
         self.reserve(count, EVALUATION).await?;
         let batch = self.batch()?;
         self.engine.gpu.queue.write_buffer(&batch.inputs, 0, bytemuck::cast_slice(inputs));
-        self.solve_and_measure(count, false).await?;
+        self.solve_and_measure(count, paths, false).await?;
+        self.read_outputs(count).await
+    }
+
+    /// The solved batch's outputs, NaN for trajectories that failed.
+    async fn read_outputs(&mut self, count: usize) -> Result<Vec<f32>> {
         let size = count * self.parts.outputs;
         let outputs = self.batch()?.outputs(&self.engine, &self.parts)?.clone();
         let rows = self.engine.held()?.row_status.clone();
@@ -250,6 +293,11 @@ impl GpuTrainer {
             }
         }
         Ok(outputs)
+    }
+
+    /// The paths of an evaluation's `sample`-th sample.
+    const fn evaluation_paths(&self, sample: usize) -> Paths {
+        Paths::of_evaluation(self.config.seed, sample as u64)
     }
 
     /// Writes a checkpoint, as [`Trainer::save`](crate::Trainer::save) does: either engine goes on from it.
@@ -349,8 +397,11 @@ impl GpuTrainer {
         match batch.target {
             Target::Labels(labels) => queue.write_buffer(&buffers.targets, 0, bytemuck::cast_slice(labels)),
             Target::States(states) => queue.write_buffer(&buffers.targets, 0, bytemuck::cast_slice(states)),
-            // A trainer with such a loss was refused.
-            Target::Moments { .. } => {}
+            Target::Moments { means, variances } => {
+                queue.write_buffer(&buffers.targets, 0, bytemuck::cast_slice(means));
+                let after = size_of_val(means) as u64;
+                queue.write_buffer(&buffers.targets, after, bytemuck::cast_slice(variances));
+            }
         }
         Ok(count)
     }
@@ -406,6 +457,7 @@ impl GpuTrainer {
                 update: low(self.updates + ahead),
                 coefficient: 0.0,
                 pad: [0; 2],
+                paths: path_words(Paths::of_step(self.config.seed, step)),
                 rates: self.rates(self.updates + ahead),
                 draws: [[0; 2]; 64],
             };
@@ -413,7 +465,7 @@ impl GpuTrainer {
                 params.coefficient = single(penalty.coefficient);
                 let draws = Draws::new(penalty, self.config.seed, step);
                 for (n, draw) in params.draws.iter_mut().enumerate().take(penalty.times) {
-                    let position = draws.position(n);
+                    let position = self.engine.probe_position(draws.position(n), penalty);
                     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in [0, 2^32)")]
                     let place = (position * 4_294_967_296.0) as u32;
                     *draw = if penalty.at == PenaltyAt::Unbiased { ticks(position) } else { [place, 0] };
@@ -578,6 +630,9 @@ impl GpuTrainer {
             penalty: f64::from(outcome.penalty),
             gradient_norm: f64::from(outcome.gradient_norm),
             nfe: outcome.nfe as usize,
+            nfe_diffusion: self
+                .engine
+                .nfe_diffusion(outcome.nfe as usize, outcome.accepted as usize + outcome.rejected as usize),
             accepted: outcome.accepted as usize,
             rejected: outcome.rejected as usize,
             products: outcome.most_accepted as usize * self.engine.products_per_step(),
@@ -599,8 +654,9 @@ impl GpuTrainer {
         Ok(self.engine.read(&[(&gradient, 0, count)]).await?.swap_remove(0))
     }
 
-    /// Solves the loaded batch, and measures the loss if that is asked for.
-    async fn solve_and_measure(&mut self, count: usize, loss: bool) -> Result<Outcome> {
+    /// Solves the loaded batch along `paths`, and measures the loss if that is asked for.
+    async fn solve_and_measure(&mut self, count: usize, paths: Paths, loss: bool) -> Result<Outcome> {
+        self.engine.use_paths(paths);
         let plans = self.evaluation_plans(count).await?;
         let mut encoder = self.engine.encoder();
         self.encode_inputs(&mut encoder)?;
@@ -637,13 +693,28 @@ impl GpuTrainer {
     }
 }
 
-fn evaluation(outcome: &Outcome, count: usize) -> Evaluation {
+/// Refuses penalised steps on the path where a device does not find their increments yet: with fixed steps its path has
+/// increments of whole steps alone.
+fn check_penalty(config: &TrainerConfig) -> Result<()> {
+    let Regularizer::Local(local) = &config.regularizer else { return Ok(()) };
+    let fixed = matches!(config.model.options.step_control, StepControl::Fixed { .. });
+    let whole = local.at == PenaltyAt::Biased && local.step == PenaltyStep::Taken;
+    if config.model.problem.diffusion.is_some() && local.noise == PenaltyNoise::Path && fixed && !whole {
+        let remedy =
+            "with fixed steps a device knows the path over whole steps: use fresh noise, or biased taken steps";
+        return Err(Error::argument("Local::noise", "Path", remedy));
+    }
+    Ok(())
+}
+
+fn evaluation(engine: &Engine, outcome: &Outcome, count: usize) -> Evaluation {
     Evaluation {
         loss: f64::from(outcome.loss),
         correct: outcome.correct as usize,
         count,
-        nfe_diffusion: 0,
         nfe: outcome.nfe as usize,
+        nfe_diffusion: engine
+            .nfe_diffusion(outcome.nfe as usize, outcome.accepted as usize + outcome.rejected as usize),
         accepted: outcome.accepted as usize,
         rejected: outcome.rejected as usize,
         failed: outcome.failed as usize,

@@ -3,8 +3,9 @@
 use super::{Loss, TrainerConfig};
 use crate::error::Result;
 use crate::gpu::{
-    DENSE, DENSE_VJP_INPUT, Engine, GRADIENT_NORM, Gpu, Job, Jobs, LOSS, LOSS_SUM, LayerVjp, NEXT_STEP, Params, Plan,
-    Planner, SETTLE, SolvePlans, UPDATE, WalkPlans, create, flag, flat, layer_job, product_grid, uniform_buffer, word,
+    DENSE, DENSE_VJP_INPUT, Engine, GRADIENT_NORM, Gpu, Job, Jobs, LOSS, LOSS_SUM, LayerVjp, MOMENTS, NEXT_STEP,
+    Params, Plan, Planner, SETTLE, SolvePlans, UPDATE, WalkPlans, create, flag, flat, layer_job, product_grid,
+    uniform_buffer, word,
 };
 use crate::spec::{Clip, Layer, Rule};
 
@@ -44,6 +45,8 @@ pub(super) struct BatchBuffers {
     outputs: wgpu::Buffer,
     outputs_bar: wgpu::Buffer,
     row_losses: wgpu::Buffer,
+    /// Means and variances of the outputs, where the loss is of them.
+    moments: wgpu::Buffer,
 }
 
 impl BatchBuffers {
@@ -55,10 +58,12 @@ impl BatchBuffers {
         gpu.scoped(|| Self {
             rows,
             inputs: create(gpu, "batch inputs", 4 * (rows * parts.inputs) as u64, poison),
+            // Labels, states, or moments, which are of two rows at least.
             targets: create(gpu, "batch targets", outputs.max(4 * rows as u64), poison),
             outputs: create(gpu, "outputs", own, poison),
             outputs_bar: create(gpu, "outputs_bar", outputs, poison),
             row_losses: create(gpu, "row losses", 8 * rows as u64, poison),
+            moments: create(gpu, "moments", 8 * (parts.times * parts.outputs) as u64, poison),
         })
         .await
     }
@@ -219,7 +224,13 @@ impl Recorder<'_> {
             &self.engine.outcome,
             outputs_bar,
             &self.batch.row_losses,
+            &self.batch.moments,
         ];
+        if self.config.loss == Loss::Moments {
+            let moments = self.engine.kernels.get(&MOMENTS, &[]);
+            let bound = [bound[0], bound[1], bound[3], &self.batch.moments];
+            planner.add(&moments, &bound, job, flat(self.parts.times * self.parts.outputs));
+        }
         planner.add(&loss, &bound, job, flat(rows.div_ceil(64)));
         let sum = self.engine.kernels.get(&LOSS_SUM, &[]);
         planner.add(&sum, &[&self.batch.row_losses, &self.engine.outcome], self.engine.job(rows), [1, 1, 1]);

@@ -4,11 +4,13 @@
 #![allow(dead_code, unused_imports, reason = "each test crate uses its own part")]
 
 mod gpu;
+mod noise;
 mod oracle;
 mod sde;
 mod zoo;
 
 pub(crate) use gpu::gpu;
+pub(crate) use noise::{Adapted, NOISY_ADAPTIVE, Noisy, PATHS, noisy_problem, replay};
 pub(crate) use oracle::{Dual, Number, Step, System, gradient, penalty, state_at};
 pub(crate) use sde::{Draws, NoisyStep, Stochastic, draws, tableaus};
 pub(crate) use zoo::{Known, linear, zoo};

@@ -40,7 +40,10 @@ impl GpuTrainer {
         let targets: &[u8] = match target {
             Target::Labels(labels) => bytemuck::cast_slice(labels),
             Target::States(states) => bytemuck::cast_slice(states),
-            Target::Moments { .. } => &[],
+            Target::Moments { .. } => {
+                let remedy = "moments belong to a batch, not to its samples: use GpuTrainer::step";
+                return Err(Error::argument("Target::Moments", "in a data set", remedy));
+            }
         };
         let gpu = &self.engine.gpu;
         let needed = size_of_val(inputs).max(targets.len());

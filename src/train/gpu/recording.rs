@@ -14,7 +14,8 @@ use crate::gpu::{Outcome, check, check_counts, copy_in};
 pub struct TrainIo<'a> {
     /// Inputs at `f32`, `[B][inputs]`.
     pub inputs: wgpu::BufferSlice<'a>,
-    /// Labels `[B]` at `u32`, below the number of classes, or states `[times][B][outputs]` at `f32`.
+    /// Labels `[B]` at `u32`, below the number of classes, or states `[times][B][outputs]` at `f32`; or means
+    /// `[times][outputs]`, then variances.
     pub targets: wgpu::BufferSlice<'a>,
 }
 
@@ -110,10 +111,11 @@ impl GpuTrainer {
     /// Bytes of a batch's inputs and targets.
     fn batch_bytes(&self, batch: usize) -> [u64; 2] {
         let target = match self.config.loss {
-            Loss::CrossEntropy => 1,
-            Loss::Mse | Loss::Mae | Loss::Moments => self.parts.times * self.parts.outputs,
+            Loss::CrossEntropy => batch,
+            Loss::Mse | Loss::Mae => batch * self.parts.times * self.parts.outputs,
+            Loss::Moments => 2 * self.parts.times * self.parts.outputs,
         };
-        [batch * self.parts.inputs, batch * target].map(|numbers| 4 * numbers as u64)
+        [batch * self.parts.inputs, target].map(|numbers| 4 * numbers as u64)
     }
 
     /// Reads back what the recorded steps that were submitted have come to, and counts them. Waits for the device, so

@@ -1,0 +1,44 @@
+// Draws what each row's paths do over its step, two channels an invocation.
+
+@group(0) @binding(1) var<storage, read> cursors: array<Cursor>;
+@group(0) @binding(2) var<storage, read> params: Params;
+@group(0) @binding(3) var<storage, read_write> increments: array<vec2<f32>>;
+
+const FOLLOW = 0u;
+
+// Follows the path, or draws number u.x of those apart from it.
+fn drawn(cursor: Cursor, pair: Pair) -> Increment {
+    if job.mode != FOLLOW {
+        return brownian_draw(pair, 0u, APART + job.u.x, cursor.h);
+    }
+    if has(FIXED) {
+        return brownian_draw(pair, path_cell(cursor.t, job.u.zw), 0u, cursor.h);
+    }
+    return brownian_between(pair, path_tick(cursor.t), path_tick(ticks_add(cursor.t, cursor.d)));
+}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let pairs = (job.dim + 1u) / 2u;
+    let i = flat_group(group, groups) * GROUP + lane;
+    let row = i / pairs;
+    if row >= job.rows {
+        return;
+    }
+    let cursor = cursors[row * job.per_row];
+    if cursor.moving != 1u {
+        return;
+    }
+    let number = i % pairs;
+    let tick = job.span * 9.313225746154785e-10;
+    let increment = drawn(cursor, Pair(params.paths.xy, params.paths.z + row, number, tick));
+    let at = row * job.dim + 2u * number;
+    increments[at] = vec2<f32>(increment.w.x, increment.levy.x);
+    if 2u * number + 1u < job.dim {
+        increments[at + 1u] = vec2<f32>(increment.w.y, increment.levy.y);
+    }
+}

@@ -1,0 +1,63 @@
+// Combines the stages of a stochastic step: as the next input of the drift or the diffusion, or as the step's end.
+
+@group(0) @binding(1) var<storage, read> cursors: array<Cursor>;
+@group(0) @binding(2) var<storage, read> row_status: array<u32>;
+@group(0) @binding(3) var<storage, read_write> tape: array<f32>;
+@group(0) @binding(4) var<storage, read> k: array<f32>;
+@group(0) @binding(5) var<storage, read> increments: array<vec2<f32>>;
+@group(0) @binding(6) var<storage, read_write> input: array<f32>;
+@group(0) @binding(7) var<storage, read_write> derivative: array<f32>;
+
+// What the stage's sum is added to. A reversible method's two stages are those of a second state, whose tape begins at
+// `job.theta`; at the interval's start it is the first one. Stage 2 stands for anything else.
+fn base(cursor: Cursor, i: u32, size: u32) -> f32 {
+    let y = tape[cursor.origin * size + i];
+    if !has(SECOND) || has(END) || job.stage > 1u {
+        return y;
+    }
+    var z = y;
+    if !ticks_equal(cursor.t, vec2<u32>()) {
+        z = tape[job.theta + cursor.origin * size + i];
+    }
+    return select(2.0 * y - z, z, job.stage == 0u);
+}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let size = job.rows * job.dim;
+    let i = flat_group(group, groups) * GROUP + lane;
+    if i >= size {
+        return;
+    }
+    let row = i / job.dim;
+    let cursor = cursors[row * job.per_row];
+    if cursor.moving == 0u || (cursor.moving == RESTS && !has(KEEP)) || (has(FIRST) && cursor.first == 0u) {
+        return;
+    }
+    var state = 0.0;
+    if !has(KEEP) || (cursor.moving == 1u && is_alive(row_status[row])) {
+        state = base(cursor, i, size) + noisy_sum(i, size, cursor);
+    }
+    if has(END) {
+        tape[cursor.target_ * size + i] = state;
+    }
+    if has(STATE) {
+        if has(SECOND) && job.stage == 1u {
+            tape[job.theta + cursor.target_ * size + i] = state;
+        }
+        let at = job.target_ + i;
+        if has(CUBE) {
+            let square = state * state;
+            input[at] = square * state;
+            if has(KEEP) {
+                derivative[at] = 3.0 * square;
+            }
+        } else {
+            input[at] = state;
+        }
+    }
+}

@@ -1,0 +1,37 @@
+// Cotangents of a penalised stochastic step's measure: of its error, which is in their place, of its start and its end.
+
+@group(0) @binding(1) var<storage, read> cursors: array<Cursor>;
+@group(0) @binding(2) var<storage, read> row_status: array<u32>;
+@group(0) @binding(3) var<storage, read> tape: array<f32>;
+@group(0) @binding(4) var<storage, read> weights: array<vec2<f32>>;
+@group(0) @binding(5) var<storage, read_write> bar: array<f32>;
+@group(0) @binding(6) var<storage, read_write> state_bars: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let size = job.rows * job.dim;
+    let i = flat_group(group, groups) * GROUP + lane;
+    if i >= size {
+        return;
+    }
+    let row = i / job.dim;
+    let cursor = cursors[row * job.per_row];
+    let first = job.target_ + i;
+    let second = first + size;
+    if cursor.moving != 1u || !is_alive(row_status[row]) {
+        bar[i] = 0.0;
+        state_bars[first] = 0.0;
+        state_bars[second] = 0.0;
+        return;
+    }
+    let y = tape[cursor.origin * size + i];
+    let y1 = tape[cursor.target_ * size + i];
+    let bars = scaled_error_vjp(state_bars[first], y, y1, weights[row].x);
+    state_bars[first] = bars.x;
+    state_bars[second] = bars.y;
+    bar[i] = bars.z;
+}

@@ -1,0 +1,45 @@
+// The cotangent of a reversible method's second state: z+ = 2 y - z + what the first stages add.
+
+@group(0) @binding(1) var<storage, read> cursors: array<Cursor>;
+@group(0) @binding(2) var<storage, read> row_status: array<u32>;
+@group(0) @binding(3) var<storage, read_write> state_bars: array<f32>;
+@group(0) @binding(4) var<storage, read_write> bar: array<f32>;
+
+const CLEAR = 0u;
+const STEP = 1u;
+// The step starts with both states the same.
+const FIRST_STEP = 2u;
+
+// Slots of the cotangents: two stages' states of the drift, two of the diffusion, and after two others the second state.
+const SECOND_SLOT = 6u;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let size = job.rows * job.dim;
+    let i = flat_group(group, groups) * GROUP + lane;
+    if i >= size {
+        return;
+    }
+    let at = SECOND_SLOT * size + i;
+    if job.mode == CLEAR {
+        state_bars[at] = 0.0;
+        return;
+    }
+    let row = i / job.dim;
+    let cursor = cursors[row * job.per_row];
+    if cursor.moving != 1u || !is_alive(row_status[row]) {
+        return;
+    }
+    let end = state_bars[at] + state_bars[size + i] + state_bars[3u * size + i];
+    let start = state_bars[i] + state_bars[2u * size + i] - end;
+    state_bars[at] = start;
+    bar[i] += 2.0 * end;
+    // At the interval's start both states are one.
+    if job.mode == FIRST_STEP || ticks_equal(cursor.t, vec2<u32>()) {
+        bar[i] += start;
+    }
+}

@@ -1,0 +1,39 @@
+// Sums over a row's features of what the kernel that uses it defines as `terms(at, size, cursor)`. That kernel declares
+// `cursors` and `norms`, and `rests(cursor)`: which rows have no sum.
+
+// Lanes that share a row: 1 for narrow states, the workgroup for wide ones.
+override LANES: u32 = 1u;
+
+var<workgroup> sh_sums: array<vec2<f32>, 64>;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let row = flat_group(group, groups) * (GROUP / LANES) + lane / LANES;
+    let within = lane % LANES;
+    var sum = vec2<f32>();
+    if row < job.rows {
+        let cursor = cursors[row * job.per_row];
+        if !rests(cursor) {
+            for (var d = within; d < job.dim; d += LANES) {
+                sum += terms(row * job.dim + d, job.rows * job.dim, cursor);
+            }
+        }
+    }
+    if LANES > 1u {
+        sh_sums[lane] = sum;
+        for (var half = LANES / 2u; half > 0u; half /= 2u) {
+            workgroupBarrier();
+            if within < half {
+                sh_sums[lane] += sh_sums[lane + half];
+            }
+        }
+        sum = sh_sums[lane];
+    }
+    if row < job.rows && within == 0u {
+        norms[row] = sum;
+    }
+}
