@@ -705,9 +705,35 @@ multiversion! {
     }
 }
 
+/// `out += (weights_i . (dW, chi1, chi2, chi3)) bar`: the cotangent that diffusion stage `i` has from a step's end.
+pub(crate) fn add_noise_vjp<R: Scalar>(
+    out: &mut [R],
+    increments: &Increments<R>,
+    weights: &[&[f64]; 4],
+    i: usize,
+    bar: &[R],
+) {
+    let weights = weights.map(|row| R::from_f64(row.get(i).copied().unwrap_or(0.0)));
+    let Increments { w, mean, h, root } = increments;
+    if weights[1..] == [R::ZERO; 3] {
+        add_product(out, weights[0], w, bar);
+    } else {
+        add_factor(out, w, mean, h, root, weights, bar);
+    }
+}
+
 multiversion! {
-    /// `out += (weights . (dW, chi1, chi2, chi3)) bar`: the cotangent that one diffusion stage has from a step's end.
-    pub(crate) fn add_noise_vjp<R>(
+    /// `out += weight w bar`, number by number.
+    fn add_product<R>(out: &mut [R], weight: R, w: &[R], bar: &[R]) {
+        for ((out, &w), &bar) in out.iter_mut().zip(w).zip(bar) {
+            *out = (weight * w).mul_add(bar, *out);
+        }
+    }
+}
+
+multiversion! {
+    /// `out += (weights . (dW, chi1, chi2, chi3)) bar`, number by number.
+    fn add_factor<R>(
         out: &mut [R], w: &[R], mean: &[R], h: &Lanes<R>, root: &Lanes<R>, weights: [R; 4], bar: &[R],
     ) {
         let n = out.len();

@@ -14,6 +14,8 @@ use crate::spec::{Brownian, NoiseScale, NoiseTableau, Paths, Problem, SolverOpti
 pub(crate) struct Diffusion<R> {
     pub(crate) tableau: &'static NoiseTableau,
     pub(crate) network: Field<R>,
+    /// Whether drift and diffusion of a stage are taken at one state.
+    shares_states: bool,
     /// Where its parameters begin among the problem's.
     pub(crate) offset: usize,
     pub(crate) brownian: Brownian,
@@ -35,6 +37,7 @@ impl<R: Scalar> Diffusion<R> {
         let (diffusion, tableau) = (problem.diffusion.as_ref()?, options.method.tableau().noise?);
         Some(Self {
             tableau,
+            shares_states: tableau.shares_states(options.method.tableau()),
             network: Field::new(&diffusion.network),
             offset: problem.field.parameter_count(),
             brownian: brownian_of(problem, options, Paths::default()),
@@ -82,7 +85,11 @@ impl<R: Scalar> Diffusion<R> {
                 stepper.field.eval(&interval.stage_time(stepper.tableau.c[i]), stage, k, false);
             }
             if let Some(now) = g_now.first_mut() {
-                self.state(i, noise.stage.state_mut(), y, &interval.h, &noise.increments, f(), g());
+                if self.shares_states {
+                    noise.stage.state_mut().copy_from_slice(stage.state());
+                } else {
+                    self.state(i, noise.stage.state_mut(), y, &interval.h, &noise.increments, f(), g());
+                }
                 self.network.eval(&interval.stage_time(self.tableau.c[i]), &mut noise.stage, now, false);
             }
         }
@@ -162,7 +169,11 @@ impl<R: Scalar> Diffusion<R> {
                 stepper.field.eval(&interval.stage_time(stepper.tableau.c[i]), &mut stages[i], now, true);
             }
             if let Some(now) = g_now.first_mut() {
-                self.state(i, noise_stages[i].state_mut(), y, h, increments, f(), g());
+                if self.shares_states {
+                    noise_stages[i].state_mut().copy_from_slice(stages[i].state());
+                } else {
+                    self.state(i, noise_stages[i].state_mut(), y, h, increments, f(), g());
+                }
                 self.network.eval(&interval.stage_time(self.tableau.c[i]), &mut noise_stages[i], now, true);
             }
         }
@@ -249,7 +260,7 @@ impl<R: Scalar> Diffusion<R> {
         let wants_state = |i: usize| i > 0 || first == FirstStage::Everything;
         for i in (least..counts.0.max(counts.1)).rev() {
             if i < counts.1 {
-                self.noise_bar(i, counts.0, h, noise, seeds.error, room, bar);
+                self.noise_bar(i, counts.0, noise, seeds.error, room, bar);
                 let VjpRoom { noise_bars, k_bar, noise_cotangents: Some(cotangents), .. } = room else { return };
                 let target = wants_state(i).then_some(noise_bars[i].as_mut_slice());
                 let theta_bar = Some(&mut theta_bar[self.offset..]);
@@ -292,7 +303,6 @@ impl<R: Scalar> Diffusion<R> {
         &self,
         i: usize,
         drift_stages: usize,
-        h: &Lanes<R>,
         noise: &KeptNoise<R>,
         error_bar: Option<&[R]>,
         room: &mut VjpRoom<R>,
@@ -300,12 +310,10 @@ impl<R: Scalar> Diffusion<R> {
     ) {
         let VjpRoom { state_bars, noise_bars, k_bar, .. } = room;
         let NoiseTableau { drift_b, drift_scale, b, scale, weights, error, .. } = self.tableau;
-        let Increments { w, mean, root, .. } = &noise.increments;
-        let column = |table: &[&[f64]; 4]| table.map(|row| R::from_f64(entry(row, i)));
         k_bar.fill(R::ZERO);
-        add_noise_vjp(k_bar, w, mean, h, root, column(weights), bar);
+        add_noise_vjp(k_bar, &noise.increments, weights, i, bar);
         if let Some(e_bar) = error_bar {
-            add_noise_vjp(k_bar, w, mean, h, root, column(error), e_bar);
+            add_noise_vjp(k_bar, &noise.increments, error, i, e_bar);
         }
         let drifts = (i + 1..drift_stages).map(|k| (entry(drift_b[k], i), state_bars[k].as_slice()));
         add_terms(k_bar, *drift_scale, &noise.increments, drifts);
