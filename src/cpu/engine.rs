@@ -176,8 +176,12 @@ impl<R: Scalar> Engine<R> {
     /// Bytes of a state, and of what a tile holds only with noise, where one feature array has `array` bytes.
     pub(crate) fn noise_bytes(&self, array: usize) -> (usize, usize) {
         let second = self.stepper.rows() / self.dim();
-        let diffusions = 2 * usize::from(self.stepper.diffusion.is_some());
-        (second * array, (diffusions + 3 * (second - 1)) * array)
+        if self.stepper.diffusion.is_none() {
+            return (array, 0);
+        }
+        // Two diffusions, and two cuts of the path: increments before and after each, four numbers a pair of channels.
+        let noise = 2 * array + 16 * (array / self.dim()) * self.dim().div_ceil(2);
+        (second * array, noise + 3 * (second - 1) * array)
     }
 
     pub(crate) fn room_bytes(&self) -> usize {

@@ -22,22 +22,34 @@ pub(crate) struct Increments<R> {
     /// The steps' lengths and their square roots.
     pub(crate) h: Lanes<R>,
     pub(crate) root: Lanes<R>,
+    /// What is known of the path near the last steps.
+    pub(crate) cuts: Cuts<R>,
 }
 
 impl<R: Scalar> Increments<R> {
     pub(crate) fn new(features: usize) -> Self {
         let zeros = || vec![R::ZERO; features * LANES];
-        Self { w: zeros(), mean: zeros(), h: [R::ZERO; LANES], root: [R::ZERO; LANES] }
+        Self { w: zeros(), mean: zeros(), h: [R::ZERO; LANES], root: [R::ZERO; LANES], cuts: Cuts::default() }
     }
 
     /// Those of the path.
     pub(crate) fn follow(&mut self, brownian: &Brownian, trajectories: &Lanes<u32>, interval: &Interval<R>) {
         self.set_lengths(interval);
         let walk = Walk::new(brownian, trajectories, interval);
+        if !interval.shared {
+            for pair in 0..self.pairs() {
+                let (w, mean) = self.rows(pair);
+                walk.pair(pair, w, mean);
+            }
+            return;
+        }
+        let mut cuts = std::mem::take(&mut self.cuts);
+        cuts.prepare(&walk, self.pairs());
         for pair in 0..self.pairs() {
             let (w, mean) = self.rows(pair);
-            if interval.shared { walk.shared(pair).write(w, mean) } else { walk.pair(pair, w, mean) }
+            walk.shared(pair, &cuts).write(w, mean);
         }
+        self.cuts = cuts;
     }
 
     /// The `n`-th ones apart from the path, which belong to no time.
@@ -120,6 +132,71 @@ struct Nodes<R> {
     increments: Pair<R>,
 }
 
+/// The two ends of the last steps, each with the increments from the start of its cell to it and from it to the cell's end,
+/// which one descent of the tree gives. The end of a step is the start of the next one, or of its repetition after a
+/// rejection, or the end of the one before in a backward pass: one end of two is known already.
+///
+/// What it holds are the numbers that would be computed anew, so that no result depends on it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cuts<R> {
+    /// Whose path it is: key, first trajectory, and length of a tick.
+    owner: Option<([u32; 2], u32, u64)>,
+    ends: [Cut<R>; 2],
+}
+
+#[derive(Clone, Debug)]
+struct Cut<R> {
+    tick: u64,
+    /// Before and after it, a pair of channels.
+    pairs: Vec<[Pair<R>; 2]>,
+}
+
+/// No tick.
+const NOWHERE: u64 = u64::MAX;
+
+impl<R> Default for Cut<R> {
+    fn default() -> Self {
+        Self { tick: NOWHERE, pairs: Vec::new() }
+    }
+}
+
+impl<R: Scalar> Cuts<R> {
+    /// Cuts the path at the ends of a walk that lie within cells which it enters or leaves.
+    fn prepare(&mut self, walk: &Walk<'_>, pairs: u32) {
+        let owner = Some((walk.key, walk.trajectories[0], walk.tick.to_bits()));
+        if self.owner != owner {
+            self.owner = owner;
+            self.ends.iter_mut().for_each(|end| end.tick = NOWHERE);
+        }
+        let (from, to) = (walk.from[0], walk.to[0]);
+        let inside = |tick: u64| !tick.is_multiple_of(u64::from(CELL));
+        if inside(from) && inside(to) && from / u64::from(CELL) == to / u64::from(CELL) {
+            return;
+        }
+        for (tick, other) in [(from, to), (to, from)] {
+            if !inside(tick) || self.ends.iter().any(|end| end.tick == tick) {
+                continue;
+            }
+            let Some(end) = self.ends.iter_mut().find(|end| end.tick != other) else { continue };
+            end.tick = tick;
+            end.pairs.clear();
+            end.pairs.extend((0..pairs).map(|pair| {
+                let piece = Piece { walk, pair, cell: low(tick / u64::from(CELL)) };
+                piece.cut(low(tick % u64::from(CELL)))
+            }));
+        }
+    }
+
+    /// Increments before and after a tick within its cell.
+    fn at(&self, tick: u64, pair: u32) -> Option<&[Pair<R>; 2]> {
+        self.ends.iter().find(|end| end.tick == tick).and_then(|end| end.pairs.get(pair as usize))
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.ends.iter().map(|end| end.pairs.capacity() * size_of::<[Pair<R>; 2]>()).sum()
+    }
+}
+
 /// A query of the path: one interval a lane.
 struct Walk<'a> {
     trajectories: &'a Lanes<u32>,
@@ -150,7 +227,7 @@ impl<'a> Walk<'a> {
 
     /// The increments of one pair of channels where all lanes take the same step: decisions are made once, as in
     /// [`Brownian`].
-    fn shared<R: Scalar>(&self, pair: u32) -> Pair<R> {
+    fn shared<R: Scalar>(&self, pair: u32, cuts: &Cuts<R>) -> Pair<R> {
         let (from, to) = (self.from[0], self.to[0]);
         let mut sum = Pair::default();
         let mut at = from;
@@ -158,8 +235,15 @@ impl<'a> Walk<'a> {
             let cell = at / u64::from(CELL);
             let start = cell * u64::from(CELL);
             let end = to.min(start + u64::from(CELL));
+            let (a, b) = (low(at - start), low(end - start));
+            let known = match (a, b) {
+                (0, CELL) => None,
+                (0, _) => cuts.at(end, pair).map(|[before, _]| *before),
+                (_, CELL) => cuts.at(at, pair).map(|[_, after]| *after),
+                _ => None,
+            };
             let piece = Piece { walk: self, pair, cell: low(cell) };
-            let part = piece.between(low(at - start), low(end - start));
+            let part = known.unwrap_or_else(|| piece.between(a, b));
             if at == from {
                 sum = part;
             } else {
@@ -339,6 +423,42 @@ impl Piece<'_, '_> {
             }
         }
         node.increments
+    }
+
+    /// From the cell's start to tick `at`, and from there to its end.
+    fn cut<R: Scalar>(&self, at: u32) -> [Pair<R>; 2] {
+        let mut node = SharedNode { index: 1, from: 0, to: CELL, increments: Pair::default() };
+        let Walk { trajectories, key, .. } = self.walk;
+        let whole = [self.length(CELL); LANES];
+        draw(&mut node.increments, &[self.cell; LANES], &[0; LANES], trajectories, self.pair, *key, &whole);
+        let mut before: Option<Pair<R>> = None;
+        let mut after: Option<Pair<R>> = None;
+        // The node covers what is between the two.
+        loop {
+            let mut second = self.halve(&mut node);
+            if at >= second.from {
+                let mut sum = node.increments;
+                if let Some(earlier) = before {
+                    sum = earlier;
+                    join_shared(&mut sum, self.length(node.from), &node.increments, self.length(node.to - node.from));
+                }
+                before = Some(sum);
+                node = second;
+            } else {
+                if let Some(later) = after {
+                    let lengths = [second.to - second.from, CELL - second.to].map(|ticks| self.length(ticks));
+                    join_shared(&mut second.increments, lengths[0], &later, lengths[1]);
+                }
+                after = Some(second.increments);
+            }
+            if node.from == at {
+                if let Some(later) = after {
+                    let lengths = [node.to - node.from, CELL - node.to].map(|ticks| self.length(ticks));
+                    join_shared(&mut node.increments, lengths[0], &later, lengths[1]);
+                }
+                return [before.unwrap_or_default(), node.increments];
+            }
+        }
     }
 
     /// From tick `a` to the node's end.
@@ -714,7 +834,7 @@ pub(crate) fn add_noise_vjp<R: Scalar>(
     bar: &[R],
 ) {
     let weights = weights.map(|row| R::from_f64(row.get(i).copied().unwrap_or(0.0)));
-    let Increments { w, mean, h, root } = increments;
+    let Increments { w, mean, h, root, .. } = increments;
     if weights[1..] == [R::ZERO; 3] {
         add_product(out, weights[0], w, bar);
     } else {
@@ -802,6 +922,41 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_is_known_of_a_path_changes_no_bit_of_it() {
+        let brownian = Brownian::adaptive(Paths::new(3), 0.0, 1.0);
+        let trajectories: Lanes<u32> = std::array::from_fn(|l| l as u32);
+        let mut random = crate::spec::Random::new(1, crate::spec::Purpose::Data, 0);
+        // Steps as an adaptive solve takes them, some of which are rejected; then back.
+        let (mut t, mut steps) = (0.0, Vec::new());
+        while t < 1.0 {
+            let h = 0.004 + 0.03 * random.uniform();
+            steps.push([t, brownian.end_of_step(t, h)]);
+            if random.uniform() < 0.7 {
+                t = steps[steps.len() - 1][1];
+            }
+        }
+        let back: Vec<[f64; 2]> = steps.iter().rev().copied().collect();
+        let mut with_memory = Increments::<f32>::new(3);
+        for [t0, t1] in steps.into_iter().chain(back) {
+            let interval = Interval::shared(t0, t1);
+            let mut anew = Increments::<f32>::new(3);
+            with_memory.follow(&brownian, &trajectories, &interval);
+            anew.follow(&brownian, &trajectories, &interval);
+            assert_eq!((&with_memory.w, &with_memory.mean), (&anew.w, &anew.mean), "from {t0} to {t1}");
+            let truth = brownian.increment::<f64>(5, 2, t0, t1);
+            let found = anew.w[2 * LANES + 5].to_f64();
+            assert!((found - truth.w).abs() < 1e-5, "from {t0} to {t1}: {found} not {}", truth.w);
+        }
+        // Another path's numbers are not taken for this one's.
+        let other = Brownian::adaptive(Paths::new(4), 0.0, 1.0);
+        let (interval, mut anew) = (Interval::shared(0.1, 0.125), Increments::<f32>::new(3));
+        with_memory.follow(&brownian, &trajectories, &interval);
+        with_memory.follow(&other, &trajectories, &interval);
+        anew.follow(&other, &trajectories, &interval);
+        assert_eq!(with_memory.w, anew.w, "another seed");
     }
 
     #[test]

@@ -69,7 +69,10 @@ impl<R: Scalar> Diffusion<R> {
         room: &mut AttemptRoom<R>,
     ) {
         let AttemptRoom { stage, middle, noise: Some(noise), .. } = room else { return };
+        // Rooms are shared by tiles, which have paths of their own.
+        std::mem::swap(&mut noise.increments.cuts, &mut tile.cuts);
         noise.increments.follow(&self.brownian, &tile.trajectories, interval);
+        std::mem::swap(&mut noise.increments.cuts, &mut tile.cuts);
         if self.tableau.reversible {
             return self.attempt_reversible(stepper, interval, tile, stage, noise);
         }

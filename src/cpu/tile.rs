@@ -3,6 +3,7 @@
 use super::dense::LANES;
 use super::engine::TaskRoom;
 use super::lanes::{Lanes, gather, rest_unless};
+use super::noise::Cuts;
 use super::penalty::Probe;
 use super::step::{AttemptRoom, KeptStep, Stages, Stepper, VjpRoom};
 use super::{Scalar, Stats};
@@ -80,6 +81,8 @@ pub(crate) struct Tile<R> {
     /// Diffusion of the first and the last stage; empty without noise.
     pub(crate) g_first: Vec<R>,
     pub(crate) g_last: Vec<R>,
+    /// What is known of the paths near the last step.
+    pub(crate) cuts: Cuts<R>,
     /// Number of each lane's trajectory, which selects its path.
     pub(crate) trajectories: Lanes<u32>,
     /// Every `stride`-th accepted state, the initial one first.
@@ -121,6 +124,7 @@ impl<R: Scalar> Tile<R> {
             k_last: zeros(),
             g_first: noise(),
             g_last: noise(),
+            cuts: Cuts::default(),
             trajectories: [0; LANES],
             tape: Vec::new(),
             stage_tape: Vec::new(),
@@ -291,7 +295,7 @@ impl<R: Scalar> Tile<R> {
         let lists = [&self.tape, &self.stage_tape, &self.pool];
         let numbers = arrays.map(Vec::capacity).sum::<usize>()
             + lists.iter().flat_map(|list| list.iter()).map(Vec::capacity).sum::<usize>();
-        numbers * size_of::<R>() + self.steps.capacity() * size_of::<[Lanes<f64>; 2]>()
+        numbers * size_of::<R>() + self.cuts.bytes() + self.steps.capacity() * size_of::<[Lanes<f64>; 2]>()
     }
 }
 
