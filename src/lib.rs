@@ -1,4 +1,4 @@
-//! Train neural ODEs that need few solver steps.
+//! Train neural ODEs and SDEs that need few solver steps.
 //!
 //! A neural ODE's cost is the number of times its adaptive solver evaluates the network (NFE). *Local regularization*
 //! (Pal, Edelman & Rackauckas, ICML 2023) takes the solver's own error estimate of one step at a random time, adds it
@@ -29,6 +29,24 @@
 //!
 //! A [`Trainer`] puts a linear encoder and head around the problem ([`NeuralDe`]), adds a loss, an [`Optimizer`] and a
 //! [`Regularizer`], and makes one call a training step. [`Local`] describes local regularization.
+//!
+//! A [`Problem::sde`] has diagonal noise, a [`Diffusion`] in the sense of Itô or Stratonovich. Its paths are a pure
+//! function of seed, trajectory, channel and interval ([`Brownian`], [`Paths`]):
+//!
+//! ```
+//! use fewsteps::{Cpu, Diffusion, Mlp, Paths, Problem, Solver, SolverOptions, Tolerances};
+//!
+//! # fn main() -> fewsteps::Result<()> {
+//! let problem = Problem::sde(Mlp::new([2, 16, 2]), Diffusion::ito(Mlp::new([2, 2])), 0.0, 1.0);
+//! let theta = problem.initialize::<f32>(0); // the drift's parameters, then the diffusion's
+//! let mut solver = Solver::new(&Cpu::new()?, &problem, &SolverOptions::sde(Tolerances::both(0.1)))?;
+//! solver.set_paths(Paths::new(7));
+//! let paths = solver.solve(&theta, &[1.0, 0.0, 1.0, 0.0])?.check()?; // two trajectories from one state
+//! let gradients = solver.gradients(&[1.0; 4])?; // exact for these paths
+//! # assert!(paths.ys[0] != paths.ys[2] && gradients.theta.len() == theta.len());
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # Two layouts with two meanings
 //!
