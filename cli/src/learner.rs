@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use fewsteps::{
-    Batch, Cpu, Error, Evaluation, Gpu, GpuData, GpuTrainer, Paths, Result, Scalar, StepReport, Trainer, TrainerConfig,
+    Batch, Cpu, Error, Evaluation, Gpu, GpuData, GpuTrainer, Paths, Result, Scalar, StepReport, Target, Trainer,
+    TrainerConfig,
 };
 
 use crate::output;
@@ -183,16 +184,18 @@ impl Learner for OnDevice {
         self.gpu().block_on(self.trainer.evaluate(batch))
     }
 
-    /// Devices refuse noise yet, and without it one path is as good as many.
-    fn evaluate_mean(&mut self, batch: &Batch<'_, f32>, _: usize) -> Result<Evaluation> {
-        self.evaluate(batch)
+    fn evaluate_mean(&mut self, batch: &Batch<'_, f32>, paths: usize) -> Result<Evaluation> {
+        self.gpu().block_on(self.trainer.evaluate_mean(batch, paths))
     }
 
-    fn predict(&mut self, inputs: &[f32], _: Paths) -> Result<Vec<f32>> {
-        self.gpu().block_on(self.trainer.predict(inputs))
+    fn predict(&mut self, inputs: &[f32], paths: Paths) -> Result<Vec<f32>> {
+        self.gpu().block_on(self.trainer.predict_along(inputs, paths))
     }
 
     fn hold(&mut self, data: &Batch<'_, f32>) -> Result<()> {
+        if matches!(data.target, Target::Moments { .. }) {
+            return Ok(()); // They belong to a batch and not to its samples, so they go along with each.
+        }
         match self.gpu().block_on(self.trainer.upload(data.inputs, data.target)) {
             Ok(held) => self.held = Some(held),
             Err(Error::Memory { needed, limit, .. }) => {

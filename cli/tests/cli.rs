@@ -552,6 +552,30 @@ fn a_device_trains_as_the_native_engine_does() {
 }
 
 #[test]
+fn paths_with_noise_are_the_same_on_a_device() {
+    if !adapter() {
+        return;
+    }
+    let folder = folder();
+    moments(folder.path());
+    images(folder.path());
+    for task in [&SPIRAL_SDE, &MNIST_SDE] {
+        let options = ["--steps", "2", "--batch", "32", "--tol", "1", "--json", "--regularization", "local-biased"];
+        let train = |device| {
+            let printed = succeed(folder.path(), &[&["train", "--device", device][..], &options, task].concat());
+            serde_json::from_str::<Value>(&printed).expect("stdout is JSON")
+        };
+        let (device, native) = (train("gpu"), train("cpu"));
+        same_losses(&device, &native);
+        for nfe in ["nfe", "nfe_diffusion"] {
+            assert_eq!(device["test"][nfe], native["test"][nfe], "{nfe}");
+        }
+        let others = [&device, &native].map(|record| record["test"]["other_paths"]["loss"].as_f64().expect("a loss"));
+        assert!((others[0] - others[1]).abs() < 1e-3 * others[1], "losses of other numbers of paths: {others:?}");
+    }
+}
+
+#[test]
 fn either_engine_goes_on_from_the_others_checkpoint() {
     if !adapter() {
         return;
