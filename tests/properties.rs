@@ -95,7 +95,7 @@ fn check<R: Scalar>(case: &Case) {
         assert_eq!((times[0], times[times.len() - 1]), (t0, t1), "{}: ends of row {row}", R::NAME);
         let onwards = times.windows(2).all(|w| (w[1] - w[0]) * case.span > 0.0);
         assert!(onwards, "{}: row {row} goes on: {times:?}", R::NAME);
-        let Stats { nfe, accepted, rejected } = solution.stats[row.min(solution.stats.len() - 1)];
+        let Stats { nfe, accepted, rejected, .. } = solution.stats[row.min(solution.stats.len() - 1)];
         assert_eq!(accepted + 1, times.len(), "{}: accepted steps of row {row}", R::NAME);
         assert!(accepted + rejected < 1000, "{}: {accepted} steps and {rejected} rejections", R::NAME);
         let tableau = case.method.tableau();

@@ -8,14 +8,16 @@ use fewsteps::{
     StepControl,
 };
 
+/// The state at the end of the interval, from the path of that trajectory.
+type End = Box<dyn Fn(&Brownian, u32) -> f64>;
+
 /// A problem of one feature with the solution that a path determines.
 struct Exact {
     name: &'static str,
     problem: Problem,
     theta: Vec<f64>,
     y0: f64,
-    /// The state at the end, from the path of that trajectory.
-    end: Box<dyn Fn(&Brownian, u32) -> f64>,
+    end: End,
     /// Whether the noise does not depend on the state, which lets methods converge faster.
     additive: bool,
 }
@@ -88,9 +90,9 @@ fn logistic() -> Exact {
             let moved = 0.5 + 1.5 * path.increment::<f64>(trajectory, 0, 0.0, 1.0).w;
             let target = -0.3 - 0.3f64.exp() + moved;
             // y - e^-y grows and is concave: Newton's method from the left end converges from one side.
-            let mut y = -4.0;
+            let mut y = -4.0f64;
             for _ in 0..60 {
-                y -= (y - (-y as f64).exp() - target) / (1.0 + (-y as f64).exp());
+                y -= (y - (-y).exp() - target) / (1.0 + (-y).exp());
             }
             y
         }),
