@@ -21,14 +21,22 @@ fn point(problem: &Problem, batch: usize) -> (Vec<f32>, Vec<f32>) {
     (theta, cast(&numbers(4, batch * problem.dim())))
 }
 
+/// Solves on the device, whole trajectories where they can be; with a tape and without, and layer by layer too.
 fn solve(problem: &Problem, options: &SolverOptions, theta: &[f32], y0: &[f32]) -> Option<Solution<f32>> {
     let gpu = gpu()?;
-    let mut device = GpuSolver::new(&gpu, problem, options).expect("a valid problem");
-    device.set_paths(PATHS);
+    let open = || {
+        let mut device = GpuSolver::new(&gpu, problem, options).expect("a valid problem");
+        device.set_paths(PATHS);
+        device
+    };
+    let mut device = open();
     let found = gpu.block_on(device.solve(theta, y0)).expect("a valid solve");
     let again = gpu.block_on(device.predict(theta, y0)).expect("a valid solve");
     assert_eq!(found.stats, again.stats, "the same steps without a tape");
     assert_eq!(widen(&found.ys), widen(&again.ys), "the same bits without a tape");
+    let layered = gpu.block_on(open().layer_by_layer().solve(theta, y0)).expect("a valid solve");
+    assert_eq!(found.stats, layered.stats, "the same steps layer by layer");
+    close("layer by layer", &widen(&layered.ys), &widen(&found.ys), 3e-5);
     Some(found)
 }
 

@@ -77,6 +77,7 @@ impl Engine {
     pub(crate) fn walks_whole(&self, penalty: Option<StepPenalty>) -> bool {
         let injected = penalty.is_some_and(|p| p.at == PenaltyAt::Biased && p.gradient == PenaltyGradient::Full);
         self.whole
+            && self.noise().is_none()
             && fused::has_small_gradient(&self.layers)
             && self.options.adjoint.stride() == 1
             && !self.every_step()

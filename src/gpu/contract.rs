@@ -45,13 +45,16 @@ fn printed(kernel: &Kernel, method: Method) -> Vec<String> {
         let texts = fields.iter().flat_map(|field| {
             let layers: Vec<Layer> = field.layers().collect();
             let printer = || Printer::new(&layers, field.map(), method.tableau());
+            if let Some(noise) = method.tableau().noise {
+                return vec![printer().noisy_solve(noise, &layers, field.map())];
+            }
             if adjoint { vec![printer().adjoint(true), printer().adjoint(false)] } else { vec![printer().solve()] }
         });
         texts.collect()
     };
     match kernel.name {
-        // Paths are not followed whole.
-        "ensemble_solve" | "lockstep_solve" | "whole_adjoint" if method.tableau().noise.is_some() => Vec::new(),
+        // Paths are followed whole, but not back.
+        "whole_adjoint" if method.tableau().noise.is_some() => Vec::new(),
         "ensemble_solve" | "lockstep_solve" => whole(false),
         "whole_adjoint" => whole(true),
         _ => vec![String::new()],

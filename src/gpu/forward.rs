@@ -145,10 +145,14 @@ impl Engine {
             let bound = [&buffers.clocks, &buffers.cursors, &buffers.row_status];
             planner.add(&begin, &bound, job, flat(self.batch.div_ceil(64)));
         }
-        let text = fused::Printer::new(&self.layers, self.problem.field.map(), self.tableau).solve();
+        let printer = fused::Printer::new(&self.layers, self.problem.field.map(), self.tableau);
+        let text = match (self.noise(), &self.problem.diffusion) {
+            (Some(noise), Some(diffusion)) => printer.noisy_solve(noise, &self.noise_layers, diffusion.network.map()),
+            _ => printer.solve(),
+        };
         job.points = word(buffers.sizes.points);
         job.x[3] = word(self.slice.unwrap_or_else(|| self.attempts_per_submission()));
-        job.inputs = word(fused::hidden_units(&self.layers));
+        [job.inputs, job.outputs] = [&self.layers, &self.noise_layers].map(|layers| word(fused::hidden_units(layers)));
         if self.per_row() {
             let solve = self.kernels.printed(&kernel::ENSEMBLE_SOLVE, &text, &[]);
             let bound = [

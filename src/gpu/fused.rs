@@ -7,8 +7,8 @@
 use std::fmt::Write;
 
 use super::engine::activation;
-use super::kernel::literal;
-use crate::spec::{InputMap, Layer, Tableau};
+use super::kernel::{Module, WHOLE_NOISY, WHOLE_PLAIN, literal};
+use crate::spec::{InputMap, Layer, NoiseScale, NoiseTableau, Tableau};
 
 /// The most features of a state that is kept in registers.
 const WIDEST_STATE: usize = 4;
@@ -22,7 +22,7 @@ pub(crate) fn is_small(layers: &[Layer]) -> bool {
     layers.len() <= 2 && dim <= WIDEST_STATE && (layers.len() == 1 || hidden_units(layers) <= 512)
 }
 
-/// What the job of a kernel with such a field says in `inputs`: the number of hidden units.
+/// What the job of a kernel with such a field says in `inputs`, or of a diffusion in `outputs`: the number of hidden units.
 pub(crate) fn hidden_units(layers: &[Layer]) -> usize {
     layers.first().map_or(0, |l| l.outputs)
 }
@@ -40,6 +40,8 @@ pub(crate) struct Printer<'a> {
     map: InputMap,
     tableau: &'static Tableau,
     dim: usize,
+    /// The job's member that holds the number of hidden units.
+    hidden: &'static str,
     text: String,
 }
 
@@ -53,17 +55,37 @@ macro_rules! line {
 impl<'a> Printer<'a> {
     pub(crate) fn new(layers: &'a [Layer], map: InputMap, tableau: &'static Tableau) -> Self {
         let dim = layers.first().map_or(0, |l| l.inputs);
-        Self { layers, map, tableau, dim, text: String::new() }
+        Self { layers, map, tableau, dim, hidden: "inputs", text: String::new() }
     }
 
     /// What a solve needs.
     pub(crate) fn solve(mut self) -> String {
+        self.library(WHOLE_PLAIN);
         self.constants();
-        self.field();
+        self.field("field");
         self.take_stages();
         self.stage_error();
         self.interpolate();
         self.text
+    }
+
+    /// What a solve with noise needs: the field is the drift.
+    pub(crate) fn noisy_solve(mut self, noise: &NoiseTableau, layers: &'a [Layer], map: InputMap) -> String {
+        self.library(WHOLE_NOISY);
+        self.constants();
+        line!(self, "var<private> G: array<State, {}>;", noise.stages());
+        line!(self, "var<private> INTEGRALS: array<vec4<f32>, {}>;\n", self.dim);
+        self.field("field");
+        (self.layers, self.map, self.hidden) = (layers, map, "outputs");
+        self.field("noise");
+        self.take_noisy_stages(noise);
+        self.text
+    }
+
+    fn library(&mut self, modules: &[Module]) {
+        for module in modules {
+            line!(self, "// {}\n{}", module.name, module.source);
+        }
     }
 
     /// What a backward walk needs; `interior` if states are saved within steps.
@@ -72,7 +94,7 @@ impl<'a> Printer<'a> {
         line!(self, "var<private> THETA_BAR: array<f32, PARAMETERS>;");
         line!(self, "var<private> G: array<State, STAGES>;");
         line!(self, "var<private> SEEDS: array<State, STAGES>;\n");
-        self.field();
+        self.field("field");
         self.field_vjp();
         self.seeds();
         self.step_vjp(interior);
@@ -114,11 +136,11 @@ impl<'a> Printer<'a> {
     /// The number of hidden units comes from the job: a driver that knew it would unroll the loop in each of the stages,
     /// and compile for seconds.
     fn hidden_loop(&mut self) {
-        line!(self, "    for (var j = 0u; j < job.inputs; j++) {{");
+        line!(self, "    for (var j = 0u; j < job.{}; j++) {{", self.hidden);
     }
 
-    fn field(&mut self) {
-        line!(self, "fn field(t: f32, y: State) -> State {{");
+    fn field(&mut self, name: &str) {
+        line!(self, "fn {name}(t: f32, y: State) -> State {{");
         self.map_input();
         match *self.layers {
             [layer] => {
@@ -259,13 +281,68 @@ impl<'a> Printer<'a> {
         }
     }
 
+    /// A sum of diffusion stages: their weights times `factor` at feature `d`.
+    fn noise_sum(weights: &[f64], factor: &str, d: usize) -> String {
+        let mut sum = String::new();
+        for (j, weight) in weights.iter().enumerate().filter(|(_, w)| **w != 0.0) {
+            let term = format!("{} * G[{j}][{d}]", literal(*weight));
+            sum = if sum.is_empty() { term } else { format!("{sum} + {term}") };
+        }
+        if sum.is_empty() { String::new() } else { format!(" + {factor} * ({sum})") }
+    }
+
+    /// The state of a stage of either network.
+    fn noisy_state(&self, drift: &[f64], noise: &[f64], scale: NoiseScale) -> String {
+        let at = |d: usize| {
+            let factor = match scale {
+                NoiseScale::Increment => format!("INTEGRALS[{d}].x"),
+                NoiseScale::Mean => format!("INTEGRALS[{d}].z"),
+                NoiseScale::Root => "root".to_owned(),
+            };
+            self.combination(Some("y"), "cursor.h", drift, d) + &Self::noise_sum(noise, &factor, d)
+        };
+        format!("State({})", (0..self.dim).map(at).collect::<Vec<_>>().join(", "))
+    }
+
+    /// What all stages add up to at the step's end, or in its error.
+    fn noisy_end(&self, base: Option<&str>, h: &str, drift: &[f64], noise: &[&[f64]; 4]) -> String {
+        let at = |d: usize| {
+            let sums = ["x", "y", "z", "w"].iter().zip(noise);
+            let noise: String =
+                sums.map(|(part, weights)| Self::noise_sum(weights, &format!("INTEGRALS[{d}].{part}"), d)).collect();
+            self.combination(base, h, drift, d) + &noise
+        };
+        format!("State({})", (0..self.dim).map(at).collect::<Vec<_>>().join(", "))
+    }
+
+    /// The stages after the first of both networks, the step's end, and its error.
+    fn take_noisy_stages(&mut self, noise: &NoiseTableau) {
+        let Tableau { a, b, c, b_error, .. } = self.tableau;
+        line!(self, "fn take_stages(cursor: Cursor, y: State) -> State {{");
+        line!(self, "    let root = sqrt(cursor.h);");
+        for i in 1..self.tableau.stages().max(noise.stages()) {
+            let drift = a.get(i).map(|a| (c[i], self.noisy_state(a, noise.drift_b[i], noise.drift_scale)));
+            let diffusion = noise.a.get(i).map(|a| (noise.c[i], self.noisy_state(a, noise.b[i], noise.scale)));
+            let stages = [("K", "field", drift), ("G", "noise", diffusion)];
+            for (stages, name, (node, state)) in stages.into_iter().filter_map(|(s, n, stage)| Some((s, n, stage?))) {
+                let time = format!("node_time(cursor.t, cursor.d, {}, job.t0, job.span)", literal(node));
+                line!(self, "    {stages}[{i}] = {name}({time}, {state});");
+            }
+        }
+        let end = self.noisy_end(Some("y"), "cursor.h", b, &noise.weights);
+        line!(self, "    return {end};\n}}\n");
+        let error = self.noisy_end(None, "h", b_error.unwrap_or(&[]), &noise.error);
+        line!(self, "fn stage_error(h: f32) -> State {{\n    return {error};\n}}\n");
+    }
+
     fn stage_error(&mut self) {
         let error = self.combined_state(None, "h", self.tableau.b_error.unwrap_or(&[]));
         line!(self, "fn stage_error(h: f32) -> State {{\n    return {error};\n}}\n");
     }
 
     fn interpolate(&mut self) {
-        line!(self, "fn interpolate(h: f32, y: State, share: f32) -> State {{\n    var sum: State;");
+        line!(self, "fn interpolate(h: f32, y: State, y1: State, share: f32) -> State {{");
+        line!(self, "    var sum: State;");
         for j in 0..self.tableau.stages() {
             line!(self, "    let w{j} = interpolant_weight({j}u, share);");
             for d in 0..self.dim {
