@@ -1,9 +1,9 @@
-// What the path of one trajectory does over a step, where it is solved whole. The kernel that uses it declares `points`,
-// after which are the seed and the first trajectory's number; INTEGRALS and DIM are printed for the problem.
+// What the path of one trajectory does over a step, where it is solved whole. The kernel that uses it declares `points`;
+// from job.x.x on it has the seed and the first trajectory's number. INTEGRALS and DIM are printed for the problem.
 
 fn draw(cursor: Cursor, row: u32) {
-    let key = points[job.points];
-    let trajectory = points[job.points + 1u].x + row;
+    let key = points[job.x.x];
+    let trajectory = points[job.x.x + 1u].x + row;
     for (var p = 0u; 2u * p < DIM; p++) {
         let pair = Pair(key, trajectory, p, job.span * 9.313225746154785e-10);
         var increment: Increment;

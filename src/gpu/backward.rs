@@ -77,8 +77,7 @@ impl Engine {
     pub(crate) fn walks_whole(&self, penalty: Option<StepPenalty>) -> bool {
         let injected = penalty.is_some_and(|p| p.at == PenaltyAt::Biased && p.gradient == PenaltyGradient::Full);
         self.whole
-            && self.noise().is_none()
-            && fused::has_small_gradient(&self.layers)
+            && fused::has_small_gradient(&self.layers, &self.noise_layers)
             && self.options.adjoint.stride() == 1
             && !self.every_step()
             && !injected
@@ -157,12 +156,13 @@ impl Engine {
         let bound = [&buffers.clocks, &buffers.row_status, &self.outcome, &buffers.norms];
         planner.add(&counts, &bound, self.job(self.batch), flat(self.batch.div_ceil(64)));
         let begin = planner.take();
-        let map = self.problem.field.map();
-        let text = fused::Printer::new(&self.layers, map, self.tableau).adjoint(self.interior());
+        let text = self.printer().adjoint(self.interior());
         let adjoint = self.kernels.printed(&kernel::WHOLE_ADJOINT, &text, &[]);
         let mut job = self.job(self.batch);
         job.points = word(self.walk_points());
-        job.inputs = word(fused::hidden_units(&self.layers));
+        job.x[0] = word(buffers.sizes.points);
+        [job.inputs, job.outputs] = [&self.layers, &self.noise_layers].map(|layers| word(fused::hidden_units(layers)));
+        self.set_fixed_ticks(&mut job);
         job.u[1] = word(self.parameters);
         let bound = [
             &buffers.norms,
