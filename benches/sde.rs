@@ -53,7 +53,13 @@ fn mnist(method: Method, steps: usize, regularizer: Regularizer) -> Trainer<f32>
     let model = NeuralDe::new(problem, options(method, steps)).encoder(784).head(10);
     let config =
         TrainerConfig::new(model, Loss::CrossEntropy).optimizer(Optimizer::adam(1e-6)).regularizer(regularizer);
-    Trainer::new(&Cpu::new().expect("threads start"), config).expect("a valid model")
+    let mut trainer = Trainer::new(&Cpu::new().expect("threads start"), config).expect("a valid model");
+    // The diffusion's parameters lie between the drift's and the head's.
+    let mut theta = trainer.parameters().to_vec();
+    let (end, size) = (theta.len() - 33 * 10, 33 * 32);
+    theta[end - size..end].iter_mut().for_each(|x| *x *= 0.2);
+    trainer.set_parameters(&theta).expect("finite");
+    trainer
 }
 
 fn moments() -> (Vec<f32>, Vec<f32>) {

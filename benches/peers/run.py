@@ -4,21 +4,31 @@
     cargo build --release && venv/bin/python run.py [--rounds 3] [--only W1,W5] [--device gpu]
 
 Every round runs fewsteps, then each peer, for every row; a program's figure is its best median over the rounds. The
-table ends with the ratio of the fastest peer to fewsteps, and shows the losses and gradient norms side by side.
+table ends with the ratio of the fastest peer to fewsteps, and shows the losses and gradient norms side by side. Those of W3
+and W4 differ by the noise, of which everyone draws their own. All run Stratonovich Heun there unless the row says otherwise.
 """
 import argparse, json, os, subprocess, sys, tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-ROWS = {  # (workload, mode): peers with their options
+ROWS = {  # (workload with options that all take, mode): peers with options of their own
     ("W1", "forward"): ["diffrax", "diffrax --dt0 hairer", "torchode", "torchdiffeq"],
     ("W1", "train"): ["diffrax --grad discrete", "torchode", "torchdiffeq --grad discrete"],
     ("W2b", "forward"): ["diffrax", "diffrax --dt0 hairer", "torchode", "torchdiffeq"],
     ("W2b", "train"): ["diffrax --grad discrete --max-steps 64", "torchode", "torchdiffeq --grad discrete"],
     ("W2a", "forward"): ["diffrax", "torchode --method dopri5", "torchdiffeq"],
     ("W2a", "train"): ["diffrax --grad adjoint", "torchode --method dopri5", "torchdiffeq --grad discrete"],
+    ("W3", "forward"): ["diffrax", "torchsde"],
+    ("W3", "train"): ["diffrax", "diffrax --noise steps", "torchsde", "torchsde --method reversible_heun --grad adjoint"],
+    ("W3 --stepping adaptive", "forward"): ["diffrax", "torchsde"],
+    ("W3 --stepping adaptive", "train"): ["diffrax", "torchsde"],
+    ("W4", "forward"): ["diffrax", "torchsde"],
+    ("W4", "train"): ["diffrax", "diffrax --noise steps", "torchsde", "torchsde --method reversible_heun --grad adjoint"],
+    ("W4 --stepping adaptive", "forward"): ["diffrax", "torchsde"],
+    ("W4 --stepping adaptive", "train"): ["diffrax", "torchsde"],
     ("W5", "forward"): ["diffrax --batching chunk", "torchode", "torchdiffeq"],
 }
-REGULARIZED = [("W1", "train"), ("W2b", "train")]
+REGULARIZED = [("W1", "train"), ("W2b", "train"), ("W3", "train"), ("W4", "train")]
+METHODS = {"W2a": ["dopri5"], "W3": ["reversible-heun", "sosri"], "W4": ["reversible-heun", "sosri"]}  # of ours, besides the default
 
 
 def measure(command):
@@ -52,23 +62,23 @@ def main():
     with tempfile.TemporaryDirectory() as dump:
         subprocess.run([sys.executable, os.path.join(HERE, "common.py"), "--dump", dump], check=True)
         for _ in range(a.rounds):
-            for (workload, mode), peers in ROWS.items():
+            for (row, mode), peers in ROWS.items():
+                workload, *shared = row.split()
                 if only and workload not in only:
                     continue
-                ours = [a.binary, "bench-workload", workload, "--mode", mode, "--dump", dump, "--device", a.device, *common]
+                ours = [a.binary, "bench-workload", workload, "--mode", mode, *shared, "--dump", dump, "--device", a.device, *common]
                 runs = [("fewsteps", ours)]
-                if workload == "W2a":
-                    runs.append(("fewsteps dopri5", ours + ["--method", "dopri5"]))
-                if (workload, mode) in REGULARIZED:
+                runs += [(f"fewsteps {method}", ours + ["--method", method]) for method in METHODS.get(workload, [])]
+                if (row, mode) in REGULARIZED:
                     runs += [(f"fewsteps {reg}", ours + ["--reg", reg]) for reg in ("unbiased", "biased")]
                 for peer in peers:
                     name, *options = peer.split()
                     script = os.path.join(HERE, f"peer_{name}.py")
-                    options += ["--device", theirs]
+                    options += [*shared, "--device", theirs]
                     runs.append((peer, [sys.executable, script, "--workload", workload, "--mode", mode, *options, *common]))
                 for name, command in runs:
                     got = measure(command)
-                    key = (workload, mode, name)
+                    key = (row, mode, name)
                     best[key] = better(best.get(key), got)
                     print(*key, got.get("ms_median", got.get("error")), file=sys.stderr, flush=True)
     print("| workload | program | nfe | ms | fastest peer / this | loss | gradient norm |")

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use fewsteps::{Layout, Measure, Method, PenaltyGradient, PenaltyStep};
+use fewsteps::{Layout, Measure, Method, PenaltyGradient, PenaltyNoise, PenaltyStep};
 
 use crate::device::DeviceChoice;
 use crate::settings::{Precision, Training};
@@ -16,6 +16,7 @@ Examples:
   fewsteps                                   compare the methods on the embedded digits, in minutes
   fewsteps bench --seeds 5 --tol 1e-6        the same with more seeds and a tighter tolerance
   fewsteps bench --task mnist --data DIR     the papers' MNIST model; DIR holds the four IDX files
+  fewsteps bench --task spiral-sde --data DIR  paths with noise; DIR holds spiral_sde.csv
   fewsteps bench --resume                    go on where an interrupted benchmark stopped
   fewsteps train --regularization vanilla    one run, which leaves a checkpoint
   fewsteps eval fewsteps-out/checkpoints/vanilla-seed0.safetensors --tol 1e-4
@@ -86,7 +87,7 @@ pub(crate) struct TrainingArgs {
     /// Training steps, each on one batch [default: the task's]
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) steps: Option<NonZeroUsize>,
-    /// Samples in a batch [default: the task's]
+    /// Samples in a batch; of spiral-sde, paths [default: the task's]
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) batch: Option<NonZeroUsize>,
     /// Learning rate [default: the task's]
@@ -106,9 +107,12 @@ pub(crate) struct TrainingArgs {
 #[derive(Debug, Args)]
 pub(crate) struct DataArgs {
     /// What is learnt
+    ///
+    /// Tasks whose names end in -sde have noise: NFE counts evaluations of the drift, and those of the diffusion are
+    /// counted beside.
     #[arg(long, value_enum, default_value_t = TaskName::Digits)]
     pub(crate) task: TaskName,
-    /// The folder of the IDX files, for mnist and fashion
+    /// The folder of the data: the IDX files for mnist, fashion and mnist-sde, a CSV file of moments for spiral-sde
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
 }
@@ -118,9 +122,12 @@ pub(crate) struct SolverArgs {
     /// Absolute and relative tolerance of the solver [default: the task's]
     #[arg(long, value_name = "T", allow_hyphen_values = true)]
     pub(crate) tol: Option<f64>,
-    /// Runge-Kutta method
-    #[arg(long, default_value = "tsit5", value_parser = adaptive_method, value_name = "NAME")]
-    pub(crate) method: Method,
+    /// Runge-Kutta method [default: tsit5; for tasks with noise sosri]
+    ///
+    /// Without noise heun, bosh3, dopri5 and tsit5. For spiral-sde and mnist-sde sosri and sriw1, which take the noise in
+    /// the sense of Itô, heun-stratonovich and reversible-heun, which take it in that of Stratonovich.
+    #[arg(long, value_parser = adaptive_method, value_name = "NAME")]
+    pub(crate) method: Option<Method>,
     /// Who shares a step: the batch, or nobody
     #[arg(long, value_enum, default_value_t = LayoutName::Lockstep)]
     pub(crate) layout: LayoutName,
@@ -153,6 +160,9 @@ pub(crate) struct RegularizerArgs {
     /// Size of the penalised step [default: taken]
     #[arg(long, value_enum)]
     pub(crate) penalty_step: Option<PenaltyStepName>,
+    /// Noise of the penalised step, in tasks with noise [default: fresh]
+    #[arg(long, value_enum)]
+    pub(crate) noise: Option<NoiseName>,
     /// What the penalty is differentiated through [default: step]
     #[arg(long, value_enum)]
     pub(crate) gradient: Option<GradientName>,
@@ -193,13 +203,13 @@ pub(crate) struct EvalArgs {
     /// The task, if another than the checkpoint was trained on
     #[arg(long, value_enum)]
     pub(crate) task: Option<TaskName>,
-    /// The folder of the IDX files, for mnist and fashion
+    /// The folder of the data, for the tasks that are read from files
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
     /// Tolerance of the solver, if another than in training
     #[arg(long, value_name = "T", allow_hyphen_values = true)]
     pub(crate) tol: Option<f64>,
-    /// Samples in a batch, if others than in training
+    /// Samples in a batch, of spiral-sde paths, if others than in training
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) batch: Option<NonZeroUsize>,
     #[command(flatten)]
@@ -223,7 +233,7 @@ fn positive(text: &str) -> Result<NonZeroUsize, String> {
 
 /// The methods that estimate their error: the others cannot keep a tolerance.
 fn adaptive_method(name: &str) -> Result<Method, String> {
-    let adaptive = || Method::ODE.into_iter().filter(|m| m.tableau().b_error.is_some());
+    let adaptive = || Method::all().filter(|m| m.tableau().b_error.is_some());
     adaptive().find(|m| m.tableau().name == name).ok_or_else(|| {
         let names: Vec<&str> = adaptive().map(|m| m.tableau().name).collect();
         format!("choose one with an error estimate: {}", names.join(", "))
@@ -280,6 +290,23 @@ impl From<PenaltyStepName> for PenaltyStep {
         match name {
             PenaltyStepName::FreshInitial => Self::FreshInitial,
             PenaltyStepName::Taken => Self::Taken,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NoiseName {
+    /// Increments of its own, as published
+    Fresh,
+    /// Those of the path that the solve follows
+    Path,
+}
+
+impl From<NoiseName> for PenaltyNoise {
+    fn from(name: NoiseName) -> Self {
+        match name {
+            NoiseName::Fresh => Self::Fresh,
+            NoiseName::Path => Self::Path,
         }
     }
 }

@@ -18,7 +18,7 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<Ending> {
         .flat_map(|seed| methods.iter().map(move |&method| (method, seed)))
         .map(|(method, seed)| Settings::resolve(&args.training, method, seed))
         .collect::<anyhow::Result<_>>()?;
-    args.training.regularizer.ensure_used(&methods)?;
+    args.training.regularizer.ensure_used(args.training.data.task, &methods)?;
 
     let session = Session::open(&args.training, &runs)?;
     let mut records = Vec::new();

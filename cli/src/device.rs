@@ -66,6 +66,8 @@ impl DeviceChoice {
                 bail!("--precision f64: --device {self} computes at f32; take --precision f32, or --device cpu")
             }
             (Self::Cpu, _) | (Self::Auto, Precision::F64) => native(),
+            // Devices know no noise yet.
+            (Self::Auto, Precision::F32) if model.problem.diffusion.is_some() => native(),
             (Self::Gpu(pick), Precision::F32) => {
                 let device = Device::gpu(pick).with_context(|| format!("--device {self}"))?;
                 warn_of_software(&device);

@@ -1,16 +1,16 @@
 //! `fewsteps eval`: a checkpoint on its test set.
 
 use anyhow::{Context, ensure};
-use fewsteps::{CheckpointInfo, Device, SolverOptions, StepControl, Tolerances, Trainer};
+use fewsteps::{CheckpointInfo, Device, NeuralDe, SolverOptions, StepControl, Tolerances, Trainer};
 use serde::Serialize;
 
 use crate::args::EvalArgs;
-use crate::data::BatchBuffer;
+use crate::data::{BatchBuffer, Samples};
 use crate::learner::{Learner, OnDevice};
 use crate::machine::Machine;
 use crate::measure;
 use crate::output;
-use crate::record::Measured;
+use crate::record::{Measured, OtherPaths};
 use crate::run;
 use crate::settings::{Precision, Settings};
 use crate::task::TaskName;
@@ -64,7 +64,12 @@ fn evaluate<L: Learner>(
     let data = task.load(args.data.as_deref())?;
     let batch = args.batch.map_or(settings.batch, usize::from);
     let mut buffer = BatchBuffer::default();
-    let test = Measured { step, ..measure::measure(&mut learner, &data.test, batch, &mut buffer)? };
+    if matches!(data.test, Samples::Moments(_)) {
+        ensure!((2..=data.test.len()).contains(&batch), "--batch {batch}: take 2 to {} paths", data.test.len());
+    }
+    let found = measure::measure(&mut learner, &data.test, batch, &mut buffer)?;
+    let other_paths = measure::other_paths(&mut learner, &data.test, batch, &mut buffer)?;
+    let test = Measured { step, other_paths, ..found };
     let (seconds, prediction_batch) = measure::time_prediction(&mut learner, &data.test, batch, &mut buffer)?;
     Ok(EvalRecord {
         task,
@@ -91,8 +96,9 @@ fn with_tolerance<L: Learner>(engine: &L::Engine, learner: &mut L, tolerance: f6
 /// Refuses a task whose data the model cannot take.
 fn check_fit(task: TaskName, settings: &Settings) -> anyhow::Result<()> {
     let (data, model) = (task.model(SolverOptions::default()), &settings.config.model);
+    let sizes = |model: &NeuralDe| (model.input_width(), model.output_width(), model.output_times());
     ensure!(
-        (data.problem.dim(), data.head) == (model.problem.dim(), model.head),
+        (sizes(&data), task.loss()) == (sizes(model), settings.config.loss),
         "--task {}: its data do not fit the model, which was trained on {}",
         task.name(),
         settings.task.name()
@@ -104,14 +110,26 @@ fn render(record: &EvalRecord) -> String {
     let EvalRecord { settings, test, machine, .. } = record;
     let quality = match test.accuracy {
         Some(accuracy) => format!("accuracy    {:.2} %, loss {:.4}", 100.0 * accuracy, test.loss),
-        None => format!("loss        {:.4e} (MAE)", test.loss),
+        None => format!("loss        {:.4e} ({})", test.loss, settings.task.loss_name()),
+    };
+    let other = match test.other_paths {
+        Some(OtherPaths { paths, accuracy: Some(accuracy), loss }) => {
+            format!("\n            {:.2} %, loss {loss:.4}, by the mean output of {paths} paths", 100.0 * accuracy)
+        }
+        Some(OtherPaths { paths, loss, .. }) => format!("\n            {loss:.4e} over {paths} paths"),
+        None => String::new(),
+    };
+    let drift = if test.nfe_diffusion > 0.0 {
+        format!(" of the drift, {:.1} of the diffusion", test.nfe_diffusion)
+    } else {
+        String::new()
     };
     let failed = if test.failed > 0 { format!("failed      {} trajectories\n", test.failed) } else { String::new() };
     format!(
         "checkpoint  {} on {}, seed {}, step {} of {}\n\
          solver      {} at tolerance {:e}, {}, {}\n\
-         {quality}\n\
-         NFE         {:.1}, {:.1} steps accepted and {:.1} rejected, mean over the test batches\n\
+         {quality}{other}\n\
+         NFE         {:.1}{drift}, {:.1} steps accepted and {:.1} rejected, mean over the test batches\n\
          prediction  {:.2} ms a batch of {}; {}\n{failed}",
         settings.training,
         settings.task.name(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use fewsteps::{
-    Batch, Cpu, Error, Evaluation, Gpu, GpuData, GpuTrainer, Result, Scalar, StepReport, Trainer, TrainerConfig,
+    Batch, Cpu, Error, Evaluation, Gpu, GpuData, GpuTrainer, Paths, Result, Scalar, StepReport, Trainer, TrainerConfig,
 };
 
 use crate::output;
@@ -28,6 +28,12 @@ pub(crate) trait Learner: Sized {
 
     fn step(&mut self, batch: &Batch<'_, Self::Scalar>) -> Result<StepReport>;
     fn evaluate(&mut self, batch: &Batch<'_, Self::Scalar>) -> Result<Evaluation>;
+
+    /// As [`Learner::evaluate`], of the mean output over as many paths of each trajectory.
+    fn evaluate_mean(&mut self, batch: &Batch<'_, Self::Scalar>, paths: usize) -> Result<Evaluation>;
+
+    /// The outputs, `[times][B][outputs]`, along these paths if there is noise.
+    fn predict(&mut self, inputs: &[Self::Scalar], paths: Paths) -> Result<Vec<Self::Scalar>>;
 
     /// Copies the training set, sample by sample, into the engine's memory if it fits there.
     fn hold(&mut self, data: &Batch<'_, Self::Scalar>) -> Result<()>;
@@ -85,6 +91,14 @@ impl<R: Scalar> Learner for Trainer<R> {
 
     fn evaluate(&mut self, batch: &Batch<'_, R>) -> Result<Evaluation> {
         self.evaluate(batch)
+    }
+
+    fn evaluate_mean(&mut self, batch: &Batch<'_, R>, paths: usize) -> Result<Evaluation> {
+        self.evaluate_mean(batch, paths)
+    }
+
+    fn predict(&mut self, inputs: &[R], paths: Paths) -> Result<Vec<R>> {
+        self.predict_along(inputs, paths)
     }
 
     fn hold(&mut self, _: &Batch<'_, R>) -> Result<()> {
@@ -167,6 +181,15 @@ impl Learner for OnDevice {
 
     fn evaluate(&mut self, batch: &Batch<'_, f32>) -> Result<Evaluation> {
         self.gpu().block_on(self.trainer.evaluate(batch))
+    }
+
+    /// Devices refuse noise yet, and without it one path is as good as many.
+    fn evaluate_mean(&mut self, batch: &Batch<'_, f32>, _: usize) -> Result<Evaluation> {
+        self.evaluate(batch)
+    }
+
+    fn predict(&mut self, inputs: &[f32], _: Paths) -> Result<Vec<f32>> {
+        self.gpu().block_on(self.trainer.predict(inputs))
     }
 
     fn hold(&mut self, data: &Batch<'_, f32>) -> Result<()> {

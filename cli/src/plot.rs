@@ -8,6 +8,7 @@ const SIZE: (u32, u32) = (640, 340);
 
 /// Stands for the page's text colour until [`themed`] replaces it.
 const INK: RGBColor = RGBColor(1, 2, 3);
+const INK_TUPLE: (u8, u8, u8) = (INK.0, INK.1, INK.2);
 const INK_SVG: &str = "#010203";
 
 /// A title and what the axes show.
@@ -63,6 +64,47 @@ pub(crate) fn scatter(labels: Labels<'_>, series: &[Series]) -> anyhow::Result<S
         |series, plot| {
             plot.draw_series(series.finite().map(|point| Circle::new(point, 6, series.colour().mix(0.7).filled())))
                 .map(|_| ())
+        },
+    )
+}
+
+/// A mean with its standard deviation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deviation {
+    pub(crate) x: f64,
+    pub(crate) mean: f64,
+    pub(crate) deviation: f64,
+}
+
+/// A line of means in a band of one standard deviation to either side, and the `given` ones as dots with bars.
+pub(crate) fn band(
+    labels: Labels<'_>,
+    colour: (u8, u8, u8),
+    learnt: &[Deviation],
+    given: &[Deviation],
+) -> anyhow::Result<String> {
+    let finite = |d: &&Deviation| d.mean.is_finite() && d.deviation.is_finite();
+    let edge = |of: &[Deviation], side: f64| -> Vec<(f64, f64)> {
+        of.iter().filter(finite).map(|d| (d.x, d.mean + side * d.deviation)).collect()
+    };
+    // The edges are series too, so that the axes have room for them.
+    let sides = |of: &[Deviation]| [-1.0, 0.0, 1.0].map(|side| edge(of, side)).concat();
+    let series = [Series { colour, points: sides(learnt) }, Series { colour: INK_TUPLE, points: sides(given) }];
+    draw(
+        labels,
+        &series,
+        |y| y,
+        false,
+        |series, plot| {
+            if series.colour == INK_TUPLE {
+                let bars = edge(given, -1.0).into_iter().zip(edge(given, 1.0));
+                plot.draw_series(bars.map(|(low, high)| PathElement::new(vec![low, high], INK.stroke_width(1))))?;
+                let dots = edge(given, 0.0).into_iter().map(|point| Circle::new(point, 3, INK.filled()));
+                return plot.draw_series(dots).map(|_| ());
+            }
+            let area = edge(learnt, 1.0).into_iter().chain(edge(learnt, -1.0).into_iter().rev());
+            plot.draw_series([Polygon::new(area.collect::<Vec<_>>(), series.colour().mix(0.25).filled())])?;
+            plot.draw_series(LineSeries::new(edge(learnt, 0.0), series.colour().stroke_width(2))).map(|_| ())
         },
     )
 }
@@ -173,7 +215,19 @@ mod tests {
     }
 
     #[test]
+    fn a_band_has_room_for_its_edges() {
+        let at = |x: f64| Deviation { x, mean: x, deviation: 4.0 };
+        let drawn = band(LABELS, (0, 114, 178), &[at(0.0), at(1.0)], &[at(0.0), at(0.5)]).expect("drawn");
+        assert_eq!(drawn.matches("<circle").count(), 2, "a dot a given mean: {drawn}");
+        assert!(
+            drawn.contains("<polygon") && drawn.contains("-4"),
+            "the band, and its lower edge on the axis: {drawn}"
+        );
+    }
+
+    #[test]
     fn nothing_to_draw_is_no_error() {
+        band(LABELS, (0, 0, 0), &[], &[]).expect("empty axes");
         lines(LABELS, &[], Scale::Linear).expect("empty axes");
         let diverged = [Series { colour: (0, 0, 0), points: vec![(0.0, f64::NAN)] }];
         lines(LABELS, &diverged, Scale::Logarithmic).expect("empty axes");

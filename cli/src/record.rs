@@ -17,6 +17,9 @@ pub(crate) struct RunRecord {
     /// On the whole test set, after the last step.
     pub(crate) test: Measured,
     pub(crate) times: Times,
+    /// Where moments of paths are learnt: those of the test set's paths after training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) moments: Option<LearntMoments>,
     /// The largest memory the process had held when the run ended; earlier runs of the process count.
     pub(crate) peak_memory_bytes: Option<u64>,
     pub(crate) progress: Progress,
@@ -62,8 +65,11 @@ pub(crate) struct Curve {
     pub(crate) penalty: Vec<f64>,
     #[serde(with = "numbers")]
     pub(crate) coefficient: Vec<f64>,
-    /// Evaluations in the forward solve.
+    /// Evaluations in the forward solve: of the field, which with noise is the drift.
     pub(crate) nfe: Vec<usize>,
+    /// Evaluations of the diffusion; 0 without noise.
+    #[serde(default)]
+    pub(crate) nfe_diffusion: Vec<usize>,
     /// Evaluations for the penalty, each on the regularizer's share of the batch.
     pub(crate) nfe_penalty: Vec<usize>,
     /// Vector-Jacobian products of the backward pass.
@@ -80,11 +86,48 @@ pub(crate) struct Measured {
     pub(crate) loss: f64,
     /// Share of the samples that are classified correctly; failed ones are not.
     pub(crate) accuracy: Option<f64>,
+    /// Evaluations of the field, which with noise is the drift.
     pub(crate) nfe: f64,
+    /// Evaluations of the diffusion; 0 without noise.
+    #[serde(default)]
+    pub(crate) nfe_diffusion: f64,
     pub(crate) accepted: f64,
     pub(crate) rejected: f64,
     /// Trajectories that failed.
     pub(crate) failed: usize,
+    /// With noise: the same after another number of paths, if that was tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) other_paths: Option<OtherPaths>,
+}
+
+/// What an evaluation finds with another number of paths.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct OtherPaths {
+    /// Of classifiers, the paths of each sample whose mean output counts, where one path counts otherwise. Of moments, the
+    /// paths that they are taken of: a training batch, as published, where the whole test set is otherwise.
+    pub(crate) paths: usize,
+    #[serde(with = "number")]
+    pub(crate) loss: f64,
+    pub(crate) accuracy: Option<f64>,
+}
+
+/// Means and variances over paths, learnt and given.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LearntMoments {
+    /// Paths that were taken.
+    pub(crate) paths: usize,
+    pub(crate) times: Vec<f64>,
+    /// `[time]`.
+    pub(crate) learnt: Vec<Moment>,
+    /// `[time]`.
+    pub(crate) given: Vec<Moment>,
+}
+
+/// Mean and variance of each dimension at one time.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Moment {
+    pub(crate) mean: [f64; 2],
+    pub(crate) variance: [f64; 2],
 }
 
 /// A benchmark's `results.json`.
@@ -107,11 +150,26 @@ pub(crate) struct MethodSummary {
     pub(crate) accuracy: Option<Spread>,
     /// Absent where a seed's test loss is not a finite number.
     pub(crate) test_loss: Option<Spread>,
+    /// As `test_loss` and `accuracy`, of another number of paths.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) other_paths: Option<OtherSummary>,
     pub(crate) nfe: Spread,
+    /// Evaluations of the diffusion; 0 without noise.
+    #[serde(default)]
+    pub(crate) nfe_diffusion: Spread,
     pub(crate) step_milliseconds: Spread,
     pub(crate) prediction_milliseconds: Spread,
     /// Relative to vanilla, where it is among the methods.
     pub(crate) ratios: Option<Ratios>,
+}
+
+/// Means and spreads of [`OtherPaths`] over the seeds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct OtherSummary {
+    pub(crate) paths: usize,
+    pub(crate) accuracy: Option<Spread>,
+    /// Absent where a seed's loss is not a finite number.
+    pub(crate) test_loss: Option<Spread>,
 }
 
 /// Means relative to those of vanilla.

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use crate::plot::{self, Labels, Scale, Series};
-use crate::record::{Results, RunRecord};
+use crate::plot::{self, Deviation, Labels, Scale, Series};
+use crate::record::{Moment, Results, RunRecord};
 use crate::settings::Training;
 use crate::table::{self, Cells};
 
@@ -66,6 +66,9 @@ fn write_summary(page: &mut String, results: &Results) -> anyhow::Result<()> {
          regularizes. A training step's time is the median without the first step, a prediction's the median over \
          full test batches.</p>\n",
     );
+    for note in table::notes(results) {
+        writeln!(page, "<p class=\"faint\">{}</p>", escape(&note))?;
+    }
     Ok(())
 }
 
@@ -97,7 +100,38 @@ fn write_figures(page: &mut String, results: &Results) -> anyhow::Result<()> {
         Series { colour: colour(run.settings.training), points: vec![(run.test.nfe, quality)] }
     };
     let ends: Vec<Series> = results.runs.iter().map(end).collect();
-    figure(page, &plot::scatter(labels, &ends)?)
+    figure(page, &plot::scatter(labels, &ends)?)?;
+    write_moments(page, results)
+}
+
+/// Where moments are learnt: the first seed's beside the given ones, a figure a method and dimension.
+fn write_moments(page: &mut String, results: &Results) -> anyhow::Result<()> {
+    let of = |training| results.runs.iter().find(|run: &&RunRecord| run.settings.training == training);
+    let learnt = results.summary.iter().filter_map(|method| of(method.training)?.moments.as_ref().map(|m| (method, m)));
+    for (index, (method, moments)) in learnt.enumerate() {
+        if index == 0 {
+            writeln!(
+                page,
+                "<h2>What was learnt</h2>\n<p class=\"faint\">Mean of {} paths after training (line) and one standard \
+                 deviation to either side (band); dots and bars are the data's. The first seed of each method.</p>",
+                moments.paths
+            )?;
+        }
+        for dimension in [0, 1] {
+            let title = format!("{}: dimension {}", method.training, dimension + 1);
+            let band = |values: &[Moment]| -> Vec<Deviation> {
+                let deviation = |(&x, m): (&f64, &Moment)| Deviation {
+                    x,
+                    mean: m.mean[dimension],
+                    deviation: m.variance[dimension].sqrt(),
+                };
+                moments.times.iter().zip(values).map(deviation).collect()
+            };
+            let labels = Labels { title: &title, x: "time", y: "state" };
+            figure(page, &plot::band(labels, colour(method.training), &band(&moments.learnt), &band(&moments.given))?)?;
+        }
+    }
+    Ok(())
 }
 
 fn figure(page: &mut String, svg: &str) -> anyhow::Result<()> {

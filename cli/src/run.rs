@@ -56,7 +56,7 @@ impl<'a, L: Learner> Run<'a, L> {
         if progress.curve.loss.is_empty() {
             progress.setup_seconds = start.elapsed().as_secs_f64();
         }
-        let batches = Batches::new(data.train.len(), plan.settings.batch, plan.settings.seed);
+        let batches = Batches::new(data.train.pool(plan.settings.batch), plan.settings.batch, plan.settings.seed);
         Ok(Self { plan, data, learner, batches, progress, buffer: BatchBuffer::default() })
     }
 
@@ -79,8 +79,9 @@ impl<'a, L: Learner> Run<'a, L> {
             let report = self.step()?;
             bar.set_message(message(&report));
             bar.inc(1);
-            if report.step.is_multiple_of(settings.eval_every) || report.step == settings.steps {
-                self.evaluate()?;
+            let last = report.step == settings.steps;
+            if last || report.step.is_multiple_of(settings.eval_every) {
+                self.evaluate(last)?;
             }
             if last_checkpoint.elapsed() >= self.plan.checkpoint_every {
                 self.save()?;
@@ -106,9 +107,15 @@ impl<'a, L: Learner> Run<'a, L> {
         Ok(report)
     }
 
-    fn evaluate(&mut self) -> anyhow::Result<()> {
+    /// Evaluates on the test set; `last` is the evaluation after training, which tries other numbers of paths too.
+    fn evaluate(&mut self, last: bool) -> anyhow::Result<()> {
         let Self { plan, data, learner, buffer, progress, .. } = self;
-        progress.evaluations.push(measure::measure(learner, &data.test, plan.settings.batch, buffer)?);
+        let batch = plan.settings.batch;
+        let mut measured = measure::measure(learner, &data.test, batch, buffer)?;
+        if last {
+            measured.other_paths = measure::other_paths(learner, &data.test, batch, buffer)?;
+        }
+        progress.evaluations.push(measured);
         Ok(())
     }
 
@@ -125,6 +132,7 @@ impl<'a, L: Learner> Run<'a, L> {
         let (batch, test) = (self.plan.settings.batch, &self.data.test);
         let (prediction, prediction_batch) =
             measure::time_prediction(&mut self.learner, test, batch, &mut self.buffer)?;
+        let moments = measure::moments(&mut self.learner, test, &mut self.buffer)?;
         let seconds = &self.progress.curve.seconds;
         let first = seconds.first().copied().context("a run has at least one step")?;
         let times = Times {
@@ -141,6 +149,7 @@ impl<'a, L: Learner> Run<'a, L> {
             parameters: self.learner.config().model.parameter_count(),
             test: *self.progress.evaluations.last().context("a run ends with an evaluation")?,
             times,
+            moments,
             peak_memory_bytes: machine::peak_memory(),
             progress: self.progress,
         })
@@ -177,6 +186,7 @@ impl Progress {
         curve.penalty.push(report.penalty);
         curve.coefficient.push(report.coefficient);
         curve.nfe.push(report.nfe);
+        curve.nfe_diffusion.push(report.nfe_diffusion);
         curve.nfe_penalty.push(report.nfe_penalty);
         curve.products.push(report.products);
         curve.seconds.push(elapsed.as_secs_f64());

@@ -13,7 +13,7 @@ use crate::interrupt::{self, Interrupt};
 use crate::learner::{Learner, OnDevice};
 use crate::machine::Machine;
 use crate::output;
-use crate::record::RunRecord;
+use crate::record::{OtherPaths, RunRecord};
 use crate::run::{Plan, Run};
 use crate::settings::{Precision, Settings};
 
@@ -143,9 +143,16 @@ fn line(record: &RunRecord) -> String {
         Some(accuracy) => format!("accuracy {:.2} %", 100.0 * accuracy),
         None => format!("test loss {:.4e}", record.test.loss),
     };
+    let other = match record.test.other_paths {
+        Some(OtherPaths { paths, accuracy: Some(accuracy), .. }) => {
+            format!(" ({:.2} % by {paths} paths)", 100.0 * accuracy)
+        }
+        Some(OtherPaths { paths, loss, .. }) => format!(" ({loss:.4e} over {paths} paths)"),
+        None => String::new(),
+    };
     let times = &record.times;
     format!(
-        "{:27} {quality}  NFE {:.1}  {:.2} ms a training step  {:.2} ms a prediction",
+        "{:27} {quality}{other}  NFE {:.1}  {:.2} ms a training step  {:.2} ms a prediction",
         record.settings.run_name(),
         record.test.nfe,
         1e3 * times.warm_step_seconds,

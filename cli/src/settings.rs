@@ -2,13 +2,16 @@
 
 use anyhow::{Context, ensure};
 use clap::ValueEnum;
-use fewsteps::{FailurePolicy, Layout, Local, Regularizer, Scalar, Schedule, SolverOptions, Tolerances, TrainerConfig};
+use fewsteps::{FailurePolicy, Layout, Local, Regularizer, Scalar, Schedule, Tolerances, TrainerConfig};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::args::{RegularizerArgs, TrainingArgs};
-use crate::data::Data;
+use crate::data::{Data, Samples};
 use crate::task::{Defaults, TaskName};
+
+/// Paths of a training batch: one start serves them all, so there is no end to them.
+const MOST_PATHS: usize = 1 << 20;
 
 /// A training method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -20,7 +23,7 @@ pub(crate) enum Training {
     LocalUnbiased,
     /// The same at the start of a step the solver took
     LocalBiased,
-    /// The paper's code at a uniform time: error measure, fresh initial step, k1 constant
+    /// The paper's code at a uniform time: error measure, fresh initial step, k1 constant; with noise k1 too is differentiated
     PublishedUnbiased,
     /// The paper's code at the start of a step the solver took
     PublishedBiased,
@@ -41,15 +44,14 @@ impl Training {
         matches!(self, Self::LocalUnbiased | Self::LocalBiased)
     }
 
-    fn regularizer(self, args: &RegularizerArgs, defaults: &Defaults, steps: u64) -> Regularizer {
-        // The papers let the published coefficient fall from 2.5 to 1 over the training.
-        let published = |local: Local| local.coefficient(Schedule::exponential(2.5, 1.0, steps)).into();
+    fn regularizer(self, args: &RegularizerArgs, task: TaskName, steps: u64) -> Regularizer {
+        let defaults = task.defaults();
         match self {
             Self::Vanilla => Regularizer::None,
-            Self::LocalUnbiased => with_options(Local::unbiased(), args, defaults, steps).into(),
-            Self::LocalBiased => with_options(Local::biased(), args, defaults, steps).into(),
-            Self::PublishedUnbiased => published(Local::published_unbiased()),
-            Self::PublishedBiased => published(Local::published_biased()),
+            Self::LocalUnbiased => with_options(Local::unbiased(), args, &defaults, steps).into(),
+            Self::LocalBiased => with_options(Local::biased(), args, &defaults, steps).into(),
+            Self::PublishedUnbiased => task.published(false, steps).into(),
+            Self::PublishedBiased => task.published(true, steps).into(),
         }
     }
 }
@@ -70,6 +72,7 @@ fn with_options(local: Local, args: &RegularizerArgs, defaults: &Defaults, steps
         measure: args.measure.map_or(local.measure, Into::into),
         step: args.penalty_step.map_or(local.step, Into::into),
         gradient: args.gradient.map_or(local.gradient, Into::into),
+        noise: args.noise.map_or(local.noise, Into::into),
         times: args.times.unwrap_or(local.times),
         fraction: args.fraction.unwrap_or(local.fraction),
         coefficient,
@@ -79,10 +82,11 @@ fn with_options(local: Local, args: &RegularizerArgs, defaults: &Defaults, steps
 
 impl RegularizerArgs {
     /// Refuses options that no method would take: a comparison without them is not what was asked for.
-    pub(crate) fn ensure_used(&self, methods: &[Training]) -> anyhow::Result<()> {
+    pub(crate) fn ensure_used(&self, task: TaskName, methods: &[Training]) -> anyhow::Result<()> {
         let given = [
             ("--measure", self.measure.is_some()),
             ("--penalty-step", self.penalty_step.is_some()),
+            ("--noise", self.noise.is_some()),
             ("--gradient", self.gradient.is_some()),
             ("--coefficient", self.coefficient.is_some()),
             ("--coefficient-to", self.coefficient_to.is_some()),
@@ -93,6 +97,11 @@ impl RegularizerArgs {
             let used = methods.iter().any(|method| method.takes_options());
             ensure!(used, "{option} applies to local-unbiased and local-biased: add one of them, or leave it out");
         }
+        ensure!(
+            self.noise.is_none() || task.stochastic(),
+            "--noise: {} has no noise; leave it out, or take spiral-sde or mnist-sde",
+            task.name()
+        );
         Ok(())
     }
 }
@@ -131,14 +140,15 @@ impl Settings {
         let steps = args.steps.map_or(defaults.steps, usize::from) as u64;
         let learning_rate = args.lr.unwrap_or(defaults.learning_rate);
         let tolerance = args.solver.tol.unwrap_or(defaults.tolerance);
-        let options = SolverOptions::default()
-            .method(args.solver.method)
-            .tolerances(Tolerances::both(tolerance))
-            .layout(args.solver.layout.into());
+        let mut options = task.options(Tolerances::both(tolerance)).layout(args.solver.layout.into());
+        if let Some(method) = args.solver.method {
+            task.check_method(method)?;
+            options = options.method(method);
+        }
         // One batch that blows up should cost that batch, not the other methods' runs; the record counts them.
         let config = TrainerConfig::new(task.model(options), task.loss())
             .optimizer(task.optimizer(learning_rate))
-            .regularizer(training.regularizer(&args.regularizer, &defaults, steps))
+            .regularizer(training.regularizer(&args.regularizer, task, steps))
             .seed(seed)
             .failure(FailurePolicy::Skip);
         let settings = Self {
@@ -172,6 +182,9 @@ impl Settings {
     /// Checks what depends on the amount of data.
     pub(crate) fn check_batch(&self, data: &Data) -> anyhow::Result<()> {
         let (batch, samples) = (self.batch, data.train.len());
+        if matches!(data.train, Samples::Moments(_)) {
+            ensure!((2..=MOST_PATHS).contains(&batch), "--batch {batch}: variances need 2 to {MOST_PATHS} paths");
+        }
         ensure!(batch <= samples, "--batch {batch}: the training set holds {samples} samples; ask for at most that");
         Ok(())
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// A mean over seeds with its sample standard deviation, 0 for a single one.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Spread {
     pub(crate) mean: f64,
     pub(crate) std: f64,

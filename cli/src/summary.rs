@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::machine::Machine;
-use crate::record::{MethodSummary, Ratios, Results, RunRecord};
+use crate::record::{MethodSummary, OtherPaths, OtherSummary, Ratios, Results, RunRecord};
 use crate::settings::Training;
 use crate::stats::Spread;
 
@@ -28,15 +28,28 @@ fn method_summary(training: Training, runs: &[RunRecord]) -> Option<MethodSummar
     let runs: Vec<&RunRecord> = runs.iter().filter(|run| run.settings.training == training).collect();
     let spread = |value: fn(&RunRecord) -> f64| Spread::of(&runs.iter().map(|run| value(run)).collect::<Vec<_>>());
     let accuracies: Option<Vec<f64>> = runs.iter().map(|run| run.test.accuracy).collect();
+    let others: Option<Vec<OtherPaths>> = runs.iter().map(|run| run.test.other_paths).collect();
     Some(MethodSummary {
         training,
         seeds: runs.len(),
         accuracy: accuracies.and_then(|accuracies| Spread::of(&accuracies)),
         test_loss: spread(|run| run.test.loss).filter(|loss| loss.mean.is_finite()),
+        other_paths: others.and_then(|others| other_summary(&others)),
         nfe: spread(|run| run.test.nfe)?,
+        nfe_diffusion: spread(|run| run.test.nfe_diffusion)?,
         step_milliseconds: spread(|run| 1e3 * run.times.warm_step_seconds)?,
         prediction_milliseconds: spread(|run| run.times.prediction_milliseconds)?,
         ratios: None,
+    })
+}
+
+fn other_summary(others: &[OtherPaths]) -> Option<OtherSummary> {
+    let accuracies: Option<Vec<f64>> = others.iter().map(|other| other.accuracy).collect();
+    let losses: Vec<f64> = others.iter().map(|other| other.loss).collect();
+    Some(OtherSummary {
+        paths: others.first()?.paths,
+        accuracy: accuracies.and_then(|accuracies| Spread::of(&accuracies)),
+        test_loss: Spread::of(&losses).filter(|loss| loss.mean.is_finite()),
     })
 }
 

@@ -5,6 +5,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use crate::record::{MethodSummary, Results, RunRecord};
 use crate::settings::Settings;
 use crate::stats::Spread;
+use crate::task::TaskName;
 
 /// Headings and cells, one row a method.
 pub(crate) struct Cells {
@@ -13,34 +14,75 @@ pub(crate) struct Cells {
 }
 
 pub(crate) fn cells(results: &Results) -> Cells {
-    let classifies = results.summary.iter().any(|method| method.accuracy.is_some());
-    let quality = if classifies { "test accuracy, %" } else { "test loss (MAE)" };
-    let head = ["method", quality, "NFE", "training, ms a step", "prediction, ms a batch"];
-    Cells { head: head.map(str::to_owned).into(), rows: results.summary.iter().map(row).collect() }
+    let task = results.runs.first().map_or(TaskName::Digits, |run| run.settings.task);
+    let other = results.summary.iter().find_map(|method| method.other_paths);
+    let quality =
+        if task.classifies() { "test accuracy, %".into() } else { format!("test loss ({})", task.loss_name()) };
+    let mut head = vec!["method".to_owned(), quality];
+    if let Some(other) = other {
+        head.push(if task.classifies() {
+            format!("by {} paths, %", other.paths)
+        } else {
+            format!("{} paths", other.paths)
+        });
+    }
+    head.extend(["NFE", "training, ms a step", "prediction, ms a batch"].map(str::to_owned));
+    Cells { head, rows: results.summary.iter().map(|method| row(method, other.is_some())).collect() }
 }
 
-fn row(method: &MethodSummary) -> Vec<String> {
+/// What NFE and the columns of paths mean.
+pub(crate) fn notes(results: &Results) -> Vec<String> {
+    let Some(run) = results.runs.first() else { return Vec::new() };
+    let mut notes = Vec::new();
+    if run.test.nfe_diffusion > 0.0 {
+        let of = |method: &MethodSummary| format!("{} {:.1}", method.training, method.nfe_diffusion.mean);
+        let diffusion: Vec<String> = results.summary.iter().map(of).collect();
+        notes.push(format!("NFE is the drift's; the diffusion's: {}", diffusion.join(", ")));
+    }
+    match (run.test.other_paths, &run.moments) {
+        (Some(other), Some(moments)) => notes.push(format!(
+            "losses are of means and variances over {} paths, and over {} as in training",
+            moments.paths, other.paths
+        )),
+        (Some(other), None) => notes.push(format!(
+            "a sample is classified by the output of one path, and by the mean output of {}",
+            other.paths
+        )),
+        _ => {}
+    }
+    notes
+}
+
+fn row(method: &MethodSummary, other: bool) -> Vec<String> {
     let ratios = method.ratios;
-    let quality = match (method.accuracy, method.test_loss) {
-        (Some(accuracy), _) => {
-            let percent = Spread { mean: 100.0 * accuracy.mean, std: 100.0 * accuracy.std };
-            with_spread(percent, method.seeds, 2)
-        }
-        (None, Some(loss)) if method.seeds > 1 => format!("{:.2e} ± {:.0e}", loss.mean, loss.std),
-        (None, Some(loss)) => format!("{:.2e}", loss.mean),
-        (None, None) => "not finite".to_owned(),
-    };
     let cell = |spread: Spread, digits: usize, ratio: Option<f64>| {
         let ratio = ratio.map_or(String::new(), |ratio| format!("  {ratio:.2}x"));
         with_spread(spread, method.seeds, digits) + &ratio
     };
-    vec![
-        method.training.to_string(),
-        quality,
+    let mut row = vec![method.training.to_string(), quality(method.accuracy, method.test_loss, method.seeds)];
+    if other {
+        let found = method.other_paths.map(|other| quality(other.accuracy, other.test_loss, method.seeds));
+        row.push(found.unwrap_or_else(|| "-".to_owned()));
+    }
+    row.extend([
         cell(method.nfe, 1, ratios.map(|r| r.nfe)),
         cell(method.step_milliseconds, 2, ratios.map(|r| r.step_time)),
         cell(method.prediction_milliseconds, 2, ratios.map(|r| r.prediction_time)),
-    ]
+    ]);
+    row
+}
+
+/// Accuracy where there is one, otherwise the loss.
+fn quality(accuracy: Option<Spread>, loss: Option<Spread>, seeds: usize) -> String {
+    match (accuracy, loss) {
+        (Some(accuracy), _) => {
+            let percent = Spread { mean: 100.0 * accuracy.mean, std: 100.0 * accuracy.std };
+            with_spread(percent, seeds, 2)
+        }
+        (None, Some(loss)) if seeds > 1 => format!("{:.2e} ± {:.0e}", loss.mean, loss.std),
+        (None, Some(loss)) => format!("{:.2e}", loss.mean),
+        (None, None) => "not finite".to_owned(),
+    }
 }
 
 /// A mean with its spread, which a single seed does not have.
@@ -93,7 +135,11 @@ pub(crate) fn render(results: &Results) -> String {
         "NFE: mean over the test batches"
     };
     let warnings = results.warnings.iter().map(|warning| format!("warning: {warning}"));
-    let lines: Vec<String> =
-        conditions(results).into_iter().chain([table.to_string(), note.to_owned()]).chain(warnings).collect();
+    let lines: Vec<String> = conditions(results)
+        .into_iter()
+        .chain([table.to_string(), note.to_owned()])
+        .chain(notes(results))
+        .chain(warnings)
+        .collect();
     lines.join("\n") + "\n"
 }

@@ -2,15 +2,19 @@
 
 use std::path::Path;
 
+use anyhow::ensure;
 use clap::ValueEnum;
-use fewsteps::{InputMap, Loss, Mlp, NeuralDe, Optimizer, Problem, SaveAt, SolverOptions, TimeInput};
+use fewsteps::{
+    Calculus, Diffusion, InputMap, Local, Loss, Method, Mlp, NeuralDe, Optimizer, Problem, SaveAt, Schedule,
+    SolverOptions, TimeInput, Tolerances,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::data::{self, Data, IdxFiles};
 
 /// What is learnt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum TaskName {
     /// 1,797 handwritten digits of 8 x 8 pixels, embedded
     Digits,
@@ -20,6 +24,10 @@ pub(crate) enum TaskName {
     Fashion,
     /// Trajectories of a cubic spiral, generated
     Spiral,
+    /// Means and variances of the paths of a spiral with noise, with the published model
+    SpiralSde,
+    /// The digits of mnist, classified by a neural SDE: the papers' second MNIST model
+    MnistSde,
 }
 
 /// What a task is trained with unless the command line says otherwise.
@@ -41,6 +49,8 @@ impl TaskName {
             Self::Mnist => "mnist",
             Self::Fashion => "fashion",
             Self::Spiral => "spiral",
+            Self::SpiralSde => "spiral-sde",
+            Self::MnistSde => "mnist-sde",
         }
     }
 
@@ -59,23 +69,60 @@ impl TaskName {
                 coefficient: Some(1e-3),
                 seeds: 3,
             },
+            Self::SpiralSde => Defaults {
+                seeds: 3,
+                steps: 250,
+                batch: 100,
+                learning_rate: 1e-2,
+                tolerance: 0.3,
+                coefficient: Some(1e-3),
+            },
+            Self::MnistSde => Defaults { steps: 600, learning_rate: 1e-2, tolerance: 0.14, ..published },
         }
+    }
+
+    /// Whether there is noise.
+    pub(crate) const fn stochastic(self) -> bool {
+        matches!(self, Self::SpiralSde | Self::MnistSde)
+    }
+
+    /// Solver options at which the task is trained unless the command line says otherwise.
+    pub(crate) fn options(self, tolerances: Tolerances) -> SolverOptions {
+        if self.stochastic() { SolverOptions::sde(tolerances) } else { SolverOptions::default().tolerances(tolerances) }
     }
 
     /// Whether the outputs are classes, of which a share is right.
     pub(crate) const fn classifies(self) -> bool {
-        !matches!(self, Self::Spiral)
+        !matches!(self, Self::Spiral | Self::SpiralSde)
     }
 
     pub(crate) const fn loss(self) -> Loss {
-        if self.classifies() { Loss::CrossEntropy } else { Loss::Mae }
+        match self {
+            Self::Digits | Self::Mnist | Self::Fashion | Self::MnistSde => Loss::CrossEntropy,
+            Self::Spiral => Loss::Mae,
+            Self::SpiralSde => Loss::Moments,
+        }
     }
 
-    /// The model, solved with `options`, of which it determines the save times.
+    /// The loss in few words.
+    pub(crate) const fn loss_name(self) -> &'static str {
+        match self.loss() {
+            Loss::CrossEntropy => "cross-entropy",
+            Loss::Mse => "MSE",
+            Loss::Mae => "MAE",
+            Loss::Moments => "moments",
+        }
+    }
+
+    /// The model, solved with `options`, of which it determines the save times. Noise is meant as the method means it.
     pub(crate) fn model(self, options: SolverOptions) -> NeuralDe {
         let images = |width: usize, hidden: usize, options| {
             let field = Mlp::new([width, hidden, width]).time_input(TimeInput::Every);
             NeuralDe::new(Problem::ode(field, 0.0, 1.0), options).head(10)
+        };
+        let noise = |width: usize, options: &SolverOptions| Diffusion {
+            network: Mlp::new([width, width]),
+            calculus: options.method.tableau().noise.map_or(Calculus::Ito, |noise| noise.calculus),
         };
         match self {
             Self::Digits => images(64, 64, options),
@@ -86,11 +133,56 @@ impl TaskName {
                 let times = (0..data::SPIRAL_TIMES).map(|i| data::SPIRAL_END * i as f64 / interval).collect();
                 NeuralDe::new(Problem::ode(field, 0.0, data::SPIRAL_END), options.save_at(SaveAt::Times(times)))
             }
+            Self::SpiralSde => {
+                let drift = Mlp::new([2, 50, 2]).input_map(InputMap::Cube);
+                let problem = Problem::sde(drift, noise(2, &options), 0.0, 1.0);
+                NeuralDe::new(problem, options.save_at(SaveAt::Times(data::spiral_sde_times())))
+            }
+            Self::MnistSde => {
+                let problem = Problem::sde(Mlp::new([32, 64, 32]), noise(32, &options), 0.0, 1.0);
+                NeuralDe::new(problem, options).encoder(784).head(10)
+            }
         }
     }
 
     pub(crate) fn optimizer(self, learning_rate: f64) -> Optimizer {
-        Optimizer::adam(learning_rate)
+        match self {
+            Self::SpiralSde => Optimizer::adabelief(learning_rate),
+            Self::MnistSde => Optimizer::adam(Schedule::inverse_decay(learning_rate, 1e-5)),
+            Self::Digits | Self::Mnist | Self::Fashion | Self::Spiral => Optimizer::adam(learning_rate),
+        }
+    }
+
+    /// The regularizer of the paper's code, at a uniform time or at the start of a step that the solver took.
+    pub(crate) fn published(self, biased: bool, steps: u64) -> Local {
+        let local = match (self.stochastic(), biased) {
+            (false, false) => Local::published_unbiased(),
+            (false, true) => Local::published_biased(),
+            (true, false) => Local::published_unbiased_sde(),
+            (true, true) => Local::published_biased_sde(),
+        };
+        match self {
+            // The code multiplies it with a sum over the solver's steps; ours is of one step.
+            Self::SpiralSde => local.coefficient(0.2),
+            Self::MnistSde => local,
+            // The papers let the coefficient fall from 2.5 to 1 over the training.
+            _ => local.coefficient(Schedule::exponential(2.5, 1.0, steps)),
+        }
+    }
+
+    /// Checks that a method is for problems of the task's kind.
+    pub(crate) fn check_method(self, method: Method) -> anyhow::Result<()> {
+        let (task, kinds) = (self.name(), [Method::ODE, Method::SDE]);
+        ensure!(
+            kinds[usize::from(self.stochastic())].contains(&method),
+            "--method {method}: {task} {}",
+            if self.stochastic() {
+                "has noise; choose sosri or sriw1 (noise in the sense of Itô), heun-stratonovich or reversible-heun"
+            } else {
+                "has no noise; choose heun, bosh3, dopri5 or tsit5, or one of the tasks spiral-sde and mnist-sde"
+            }
+        );
+        Ok(())
     }
 
     /// Reads or generates the data; `folder` is what `--data` names.
@@ -100,6 +192,8 @@ impl TaskName {
             Self::Mnist => IdxFiles::find(folder, "mnist")?.load(),
             Self::Fashion => IdxFiles::find(folder, "fashion-mnist")?.load(),
             Self::Spiral => Ok(data::spiral()),
+            Self::SpiralSde => data::spiral_sde(folder),
+            Self::MnistSde => IdxFiles::find(folder, "mnist")?.load(),
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::settings::Settings;
 
 pub(crate) fn train(args: &TrainArgs) -> anyhow::Result<Ending> {
     let settings = Settings::resolve(&args.training, args.regularization, args.seed)?;
-    args.training.regularizer.ensure_used(&[args.regularization])?;
+    args.training.regularizer.ensure_used(args.training.data.task, &[args.regularization])?;
     let session = Session::open(&args.training, std::slice::from_ref(&settings))?;
     let Some(record) = session.run(&settings)? else { return Ok(Ending::Interrupted) };
     if args.training.output.json {

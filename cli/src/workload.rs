@@ -6,9 +6,9 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use fewsteps::{
-    Batch, Controller, Device, Evaluation, InitialStep, InputMap, Layout, Local, Loss, Method, Mlp, NeuralDe,
-    Optimizer, Problem, Regularizer, SaveAt, SolverOptions, StepControl, StepReport, Target, TimeInput, Tolerances,
-    Trainer, TrainerConfig,
+    Batch, Calculus, Controller, Device, Diffusion, Evaluation, InitialStep, InputMap, Layout, Local, Loss, Method,
+    Mlp, NeuralDe, Optimizer, Paths, Problem, Regularizer, SaveAt, SolverOptions, StepControl, StepReport, Target,
+    TimeInput, Tolerances, Trainer, TrainerConfig,
 };
 use serde::Serialize;
 
@@ -26,9 +26,36 @@ pub(crate) enum Workload {
     W2a,
     /// as W2a, tolerance 1e-4
     W2b,
+    /// W1's field as drift, diagonal noise 2-2, 100 paths, 30 save points, dt 0.01 or tolerance 1e-2, moments
+    W3,
+    /// 784-32, drift 32-64-32, diagonal noise 32-32, classifier, batch 512, dt 0.05 or tolerance 1e-2, cross-entropy
+    W4,
     /// W1's field, 100,000 trajectories, a step per trajectory, tolerance 1e-5
     W5,
 }
+
+impl Workload {
+    /// The fixed step, or the first adaptive one, of a workload with noise.
+    const fn dt(self) -> Option<f64> {
+        match self {
+            Self::W3 => Some(0.01),
+            Self::W4 => Some(0.05),
+            _ => None,
+        }
+    }
+}
+
+/// How steps are chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Stepping {
+    /// As many equal steps
+    Fixed,
+    /// Within tolerance 1e-2
+    Adaptive,
+}
+
+/// Tolerance of the workloads with noise, where steps are adaptive.
+const NOISE_TOLERANCE: f64 = 1e-2;
 
 /// What is timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -38,6 +65,9 @@ pub(crate) enum Mode {
     /// A training step: solve, loss, gradient, update
     Train,
 }
+
+const METHODS: [&str; 8] =
+    ["heun", "bosh3", "dopri5", "tsit5", "sosri", "sriw1", "heun-stratonovich", "reversible-heun"];
 
 /// Arguments of `fewsteps bench-workload`.
 #[derive(Args, Debug)]
@@ -62,9 +92,12 @@ pub(crate) struct WorkloadArgs {
     /// Time at least this many calls
     #[arg(long, default_value_t = 5)]
     steps: usize,
-    /// Runge-Kutta method
-    #[arg(long, default_value = "tsit5", value_parser = ["heun", "bosh3", "dopri5", "tsit5"])]
-    method: String,
+    /// Runge-Kutta method [default: tsit5; for W3 and W4 heun-stratonovich, as in the peers]
+    #[arg(long, value_parser = METHODS)]
+    method: Option<String>,
+    /// Steps of W3 and W4; the others are adaptive
+    #[arg(long, value_enum, default_value = "fixed")]
+    stepping: Stepping,
     /// Add local regularization to training
     #[arg(long, value_enum)]
     reg: Option<Reg>,
@@ -110,6 +143,9 @@ struct Line {
     ms_max: f64,
     first_call_ms: f64,
     nfe: usize,
+    /// Evaluations of the diffusion, where there is noise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nge: Option<usize>,
     accepted: usize,
     rejected: usize,
     value: f64,
@@ -168,11 +204,12 @@ struct Prepared {
 enum Answer {
     Labels(Vec<u32>),
     States(Vec<f32>),
+    Moments { means: Vec<f32>, variances: Vec<f32> },
 }
 
 fn prepare(args: &WorkloadArgs) -> Result<Prepared> {
     let dump = Dump(&args.dump);
-    let method = Method::ODE.into_iter().find(|m| m.tableau().name == args.method).unwrap_or_default();
+    let method = args.method()?;
     // The peers run the elementary controller; so do we here.
     let options = |tolerance: f64| {
         SolverOptions::default().method(method).step_control(StepControl::Adaptive {
@@ -182,6 +219,21 @@ fn prepare(args: &WorkloadArgs) -> Result<Prepared> {
         })
     };
     let spiral = || Mlp::new([2, 50, 2]).input_map(InputMap::Cube);
+    let noise_options = |dt: f64| {
+        let step_control = match args.stepping {
+            Stepping::Fixed => StepControl::Fixed { steps: (1.0 / dt).round() as usize },
+            Stepping::Adaptive => StepControl::Adaptive {
+                tolerances: Tolerances::both(NOISE_TOLERANCE),
+                controller: Controller::I,
+                initial_step: InitialStep::Length(dt),
+            },
+        };
+        SolverOptions::default().method(method).step_control(step_control)
+    };
+    let noise = |width: usize| Diffusion {
+        network: Mlp::new([width, width]),
+        calculus: method.tableau().noise.map_or(Calculus::Ito, |noise| noise.calculus),
+    };
     let (model, loss, theta, inputs, target) = match args.workload {
         Workload::W1 => {
             let ts: Vec<f64> = dump.floats("W1_data_ts")?.into_iter().map(f64::from).collect();
@@ -199,6 +251,24 @@ fn prepare(args: &WorkloadArgs) -> Result<Prepared> {
             let labels = Answer::Labels(dump.labels("W2_data_label")?);
             (model, Loss::CrossEntropy, theta, dump.floats("W2_data_x")?, labels)
         }
+        Workload::W3 => {
+            let ts: Vec<f64> = dump.floats("W3_data_ts")?.into_iter().map(f64::from).collect();
+            let options = noise_options(0.01).save_at(SaveAt::Times(ts));
+            let model = NeuralDe::new(Problem::sde(spiral(), noise(2), 0.0, 1.0), options);
+            let names = ["w1", "b1", "w2", "b2", "wg", "bg"].map(|n| format!("W3_params_{n}"));
+            let theta = dump.parameters(&names.each_ref().map(String::as_str))?;
+            let (means, variances) = (dump.floats("W3_data_mean")?, dump.floats("W3_data_var")?);
+            (model, Loss::Moments, theta, dump.floats("W3_data_y0")?, Answer::Moments { means, variances })
+        }
+        Workload::W4 => {
+            let drift = Mlp::new([32, 64, 32]);
+            let problem = Problem::sde(drift, noise(32), 0.0, 1.0);
+            let model = NeuralDe::new(problem, noise_options(0.05)).encoder(784).head(10);
+            let names = ["wi", "bi", "w1", "b1", "w2", "b2", "wg", "bg", "wc", "bc"].map(|n| format!("W4_params_{n}"));
+            let theta = dump.parameters(&names.each_ref().map(String::as_str))?;
+            let labels = Answer::Labels(dump.labels("W4_data_label")?);
+            (model, Loss::CrossEntropy, theta, dump.floats("W4_data_x")?, labels)
+        }
         Workload::W5 => {
             let options = options(1e-5).layout(Layout::Ensemble);
             let model = NeuralDe::new(Problem::ode(spiral(), 0.0, 1.5), options);
@@ -213,6 +283,7 @@ fn prepare(args: &WorkloadArgs) -> Result<Prepared> {
         None => Regularizer::None,
         Some(Reg::Unbiased) => Local::unbiased().into(),
         Some(Reg::Biased) => Local::biased().into(),
+        Some(Reg::Published) if args.workload.dt().is_some() => Local::published_unbiased_sde().into(),
         Some(Reg::Published) => Local::published_unbiased().into(),
     };
     let optimizer = if args.workload == Workload::W1 { Optimizer::rmsprop(args.lr) } else { Optimizer::adam(args.lr) };
@@ -229,6 +300,7 @@ impl Prepared {
         let target = match &self.target {
             Answer::Labels(labels) => Target::Labels(labels),
             Answer::States(states) => Target::States(states),
+            Answer::Moments { means, variances } => Target::Moments { means, variances },
         };
         Batch { inputs: &self.inputs, target }
     }
@@ -243,6 +315,48 @@ impl Prepared {
         let held: Vec<f32> = rows.copied().collect();
         learner.hold(&Batch { inputs: &self.inputs, target: Target::States(&held) })
     }
+}
+
+impl WorkloadArgs {
+    /// The method, which is of the workload's kind.
+    fn method(&self) -> Result<Method> {
+        let (default, kind) = match self.workload.dt() {
+            Some(_) => (Method::StratonovichHeun, Method::SDE),
+            None => (Method::Tsit5, Method::ODE),
+        };
+        let Some(name) = &self.method else { return Ok(default) };
+        kind.into_iter().find(|method| method.tableau().name == name).with_context(|| {
+            let of_kind = |name: &&&str| kind.iter().any(|method| method.tableau().name == **name);
+            let names: Vec<&str> = METHODS.iter().filter(of_kind).copied().collect();
+            format!("--method {name}: choose one for {:?}: {}", self.workload, names.join(", "))
+        })
+    }
+
+    /// Method, layout, steps and regularizer, as the peers print them.
+    fn method_name(&self, method: Method) -> String {
+        let layout = if self.workload == Workload::W5 { "per-trajectory" } else { "joint" };
+        let steps = match (self.workload.dt(), self.stepping) {
+            (None, _) => String::new(),
+            (Some(dt), Stepping::Fixed) => format!("/dt={dt}"),
+            (Some(_), Stepping::Adaptive) => format!("/tol={NOISE_TOLERANCE}"),
+        };
+        let reg = self.reg.map(|reg| format!("/reg={reg:?}").to_lowercase()).unwrap_or_default();
+        format!("{method}/{layout}{steps}{reg}")
+    }
+}
+
+/// The peers' loss of moments: squared differences of means and biased variances, summed over times and features. Ours is a
+/// mean, of variances over one path less.
+fn sum_of_squares(states: &[f32], batch: usize, means: &[f32], variances: &[f32]) -> f64 {
+    let width = 2;
+    let at = |(time, (mean, variance)): (usize, (&f32, &f32))| {
+        let (slot, feature) = (time / width, time % width);
+        let values = || states[slot * batch * width..][..batch * width].iter().skip(feature).step_by(width);
+        let found = values().map(|&x| f64::from(x)).sum::<f64>() / batch as f64;
+        let spread = values().map(|&x| (f64::from(x) - found).powi(2)).sum::<f64>() / batch as f64;
+        (found - f64::from(*mean)).powi(2) + (spread - f64::from(*variance)).powi(2)
+    };
+    means.iter().zip(variances).enumerate().map(at).sum()
 }
 
 /// What the engine takes up.
@@ -274,21 +388,23 @@ struct Call {
     grad_norm: Option<f64>,
     penalty: Option<f64>,
     nfe: usize,
+    nfe_diffusion: usize,
     accepted: usize,
     rejected: usize,
 }
 
 impl From<Evaluation> for Call {
     fn from(e: Evaluation) -> Self {
-        Self { value: e.loss, nfe: e.nfe, accepted: e.accepted, rejected: e.rejected, ..Self::default() }
+        let Evaluation { loss: value, nfe, nfe_diffusion, accepted, rejected, .. } = e;
+        Self { value, nfe, nfe_diffusion, accepted, rejected, ..Self::default() }
     }
 }
 
 impl From<StepReport> for Call {
     fn from(r: StepReport) -> Self {
-        let StepReport { nfe, accepted, rejected, .. } = r;
+        let StepReport { nfe, nfe_diffusion, accepted, rejected, .. } = r;
         let (grad_norm, penalty) = (Some(r.gradient_norm), Some(r.penalty));
-        Self { value: r.loss, grad_norm, penalty, nfe, accepted, rejected }
+        Self { value: r.loss, grad_norm, penalty, nfe, nfe_diffusion, accepted, rejected }
     }
 }
 
@@ -326,7 +442,7 @@ fn time<L: Learner<Scalar = f32>>(
             None => learner.step(&prepared.as_batch()).map(Call::from),
         },
     };
-    let first = call(&mut learner)?;
+    let mut first = call(&mut learner)?;
     let first_call_ms = 1e3 * begun.elapsed().as_secs_f64();
     call(&mut learner)?;
     let traffic = fewsteps::gpu::traffic();
@@ -344,11 +460,21 @@ fn time<L: Learner<Scalar = f32>>(
         workspace_bytes: learner.workspace(count, first.accepted),
     };
     ms.sort_by(f64::total_cmp);
-    Ok(line(args, device, first, &ms, first_call_ms, &engine, traffic))
+    if let Answer::Moments { means, variances } = &prepared.target {
+        // The first call's paths again, from the weights that it began with.
+        learner.set_parameters(&prepared.theta)?;
+        let seed = prepared.config.seed;
+        let paths = if args.mode == Mode::Train { Paths::of_step(seed, 0) } else { Paths::of_evaluation(seed, 0) };
+        let states = learner.predict(&prepared.inputs, paths)?;
+        first.value = sum_of_squares(&states, count, means, variances);
+        first.grad_norm = first.grad_norm.map(|norm| norm * means.len() as f64);
+    }
+    Ok(line(args, prepared.config.model.options.method, device, first, &ms, first_call_ms, &engine, traffic))
 }
 
 fn line(
     args: &WorkloadArgs,
+    method: Method,
     device: &Device,
     first: Call,
     ms: &[f64],
@@ -366,8 +492,7 @@ fn line(
         version: env!("CARGO_PKG_VERSION"),
         workload: format!("{:?}", args.workload),
         mode: format!("{:?}", args.mode).to_lowercase(),
-        method: format!("{}/{}", args.method, if args.workload == Workload::W5 { "per-trajectory" } else { "joint" })
-            + &args.reg.map(|reg| format!("/reg={reg:?}").to_lowercase()).unwrap_or_default(),
+        method: args.method_name(method),
         device: if adapter.is_some() { "gpu" } else { "cpu" },
         adapter: adapter.map(|a| a.name.clone()),
         driver: adapter.map(|a| a.driver.clone()),
@@ -380,6 +505,7 @@ fn line(
         ms_max: ms[ms.len() - 1],
         first_call_ms,
         nfe: first.nfe,
+        nge: args.workload.dt().map(|_| first.nfe_diffusion),
         accepted: first.accepted,
         rejected: first.rejected,
         value: first.value,
@@ -391,5 +517,18 @@ fn line(
         engine_bytes: engine.engine_bytes,
         workspace_bytes: engine.workspace_bytes,
         peak_memory: crate::machine::peak_memory(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_compared_as_the_peers_do() {
+        // Two times of two paths: means (1, 2) and (0, 0), variances (1, 0) and (4, 1).
+        let states = [0.0, 2.0, 2.0, 2.0, -2.0, 1.0, 2.0, -1.0];
+        let value = sum_of_squares(&states, 2, &[1.0, 2.0, 0.0, 0.5], &[1.0, 0.0, 1.0, 1.0]);
+        assert_eq!(value, 0.25 + 9.0, "one mean is off by a half, one variance by three");
     }
 }

@@ -1,10 +1,13 @@
 //! The built command from outside: what it prints, what it writes, how it fails and how it goes on.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -143,6 +146,174 @@ fn the_spiral_reports_a_test_loss() {
     assert!(table.contains("test loss (MAE)"), "{table}");
     let results = json(&folder.path().join("fewsteps-out/results.json"));
     assert_eq!(results["runs"][0]["test"]["accuracy"], Value::Null, "nothing is classified");
+}
+
+/// A folder `spiral` with the moments of a spiral's paths: any will do.
+fn moments(folder: &Path) {
+    let row = |i: usize| {
+        let t = i as f32 / 29.0;
+        format!("{t},{},{},{},{}\n", 2.0 * t.cos(), 2.0 * t.sin(), 0.1 * t, 0.05 * t)
+    };
+    let text: String = std::iter::once("t,mean_1,mean_2,var_1,var_2\n".to_owned()).chain((0..30).map(row)).collect();
+    fs::create_dir_all(folder.join("spiral")).expect("made");
+    fs::write(folder.join("spiral/spiral_sde.csv"), text).expect("written");
+}
+
+/// A folder `images` in MNIST's format, of few images.
+fn images(folder: &Path) {
+    let write = |name: String, header: &[u32], body: &[u8]| {
+        let file = fs::File::create(folder.join("images").join(name)).expect("created");
+        let mut encoder = GzEncoder::new(file, Compression::fast());
+        for word in header {
+            encoder.write_all(&word.to_be_bytes()).expect("written");
+        }
+        encoder.write_all(body).expect("written");
+        encoder.finish().expect("written");
+    };
+    fs::create_dir_all(folder.join("images")).expect("made");
+    for (prefix, count) in [("train", 96u32), ("t10k", 40)] {
+        let pixels: Vec<u8> = (0..count * 784).map(|i| (i * 37 % 251) as u8).collect();
+        let labels: Vec<u8> = (0..count).map(|i| (i % 10) as u8).collect();
+        write(format!("{prefix}-images-idx3-ubyte.gz"), &[0x0803, count, 28, 28], &pixels);
+        write(format!("{prefix}-labels-idx1-ubyte.gz"), &[0x0801, count], &labels);
+    }
+}
+
+const SPIRAL_SDE: [&str; 4] = ["--task", "spiral-sde", "--data", "spiral"];
+const MNIST_SDE: [&str; 4] = ["--task", "mnist-sde", "--data", "images"];
+
+#[test]
+fn moments_of_paths_are_learnt() {
+    let folder = folder();
+    moments(folder.path());
+    let args = ["--methods", "vanilla,local-unbiased,published-biased", "--noise", "path"];
+    let table = succeed(folder.path(), &tiny(&[&SPIRAL_SDE[..], &args].concat()));
+    for part in ["test loss (moments)", "32 paths", "sosri at tolerance 3e-1", "NFE is the drift's", "over 1000 paths"]
+    {
+        assert!(table.contains(part), "{part:?} is in\n{table}");
+    }
+    let results = json(&folder.path().join("fewsteps-out/results.json"));
+    for run in results["runs"].as_array().expect("runs") {
+        let (test, curve) = (&run["test"], &run["progress"]["curve"]);
+        assert!(test["nfe"].as_f64() > Some(0.0) && test["nfe_diffusion"].as_f64() > Some(0.0), "both NFE: {test}");
+        assert_eq!(curve["nfe_diffusion"].as_array().map(Vec::len), Some(4), "of every step");
+        assert!(test["other_paths"]["loss"].is_f64() && test["other_paths"]["paths"] == 32, "a batch's loss: {test}");
+        assert_eq!(test["accuracy"], Value::Null, "nothing is classified");
+        let moments = &run["moments"];
+        for side in ["learnt", "given", "times"] {
+            assert_eq!(moments[side].as_array().map(Vec::len), Some(30), "{side} at every time");
+        }
+        let loss = loss_of(&moments["learnt"], &moments["given"]);
+        assert!(
+            (loss - test["loss"].as_f64().expect("a loss")).abs() < 1e-4 * loss,
+            "{loss} is about {}",
+            test["loss"]
+        );
+    }
+    let report = fs::read_to_string(folder.path().join("fewsteps-out/report.html")).expect("a report");
+    assert_eq!(report.matches("<svg").count(), 3 + 3 * 2, "and a figure a method and dimension");
+    assert!(report.contains("<polygon") && report.contains("What was learnt"), "bands");
+}
+
+/// The loss of moments, as written: the mean square difference of means and variances.
+fn loss_of(learnt: &Value, given: &Value) -> f64 {
+    let numbers = |moments: &Value, of: &str| -> Vec<f64> {
+        let moments = moments.as_array().expect("a list").iter();
+        moments.flat_map(|m| [0, 1].map(|d| m[of][d].as_f64().expect("a number"))).collect()
+    };
+    let square = |of| -> f64 {
+        let pairs = numbers(learnt, of).into_iter().zip(numbers(given, of));
+        pairs.map(|(a, b)| (a - b).powi(2)).sum()
+    };
+    (square("mean") + square("variance")) / 60.0
+}
+
+#[test]
+fn digits_are_classified_along_paths() {
+    let folder = folder();
+    images(folder.path());
+    let args = ["--methods", "vanilla,published-unbiased,local-biased", "--tol", "1"];
+    let table = succeed(folder.path(), &tiny(&[&MNIST_SDE[..], &args].concat()));
+    for part in ["test accuracy", "by 10 paths, %", "NFE is the drift's", "the mean output of 10"] {
+        assert!(table.contains(part), "{part:?} is in\n{table}");
+    }
+    let results = json(&folder.path().join("fewsteps-out/results.json"));
+    for method in results["summary"].as_array().expect("methods") {
+        assert!(method["other_paths"]["accuracy"]["mean"].is_f64(), "the accuracy by ten paths: {method}");
+        assert!(method["nfe_diffusion"]["mean"].as_f64() > Some(0.0), "the diffusion's NFE: {method}");
+    }
+    let checkpoint = "fewsteps-out/checkpoints/vanilla-seed0.safetensors";
+    let args = ["eval", checkpoint, "--data", "images", "--threads", "1"];
+    let evaluated = succeed(folder.path(), &[&args[..], &["--json"]].concat());
+    let evaluated: Value = serde_json::from_str(&evaluated).expect("stdout is JSON");
+    assert_eq!(evaluated["test"], results["runs"][0]["test"], "the same figures");
+    let printed = succeed(folder.path(), &args);
+    assert!(printed.contains("of the diffusion") && printed.contains("of 10 paths"), "{printed}");
+    refuse(folder.path(), &["eval", checkpoint, "--task", "digits"], 1, &["--task digits", "mnist-sde"]);
+}
+
+#[test]
+fn every_method_with_noise_and_layout_runs() {
+    let folder = folder();
+    moments(folder.path());
+    for (method, calculus) in
+        [("sosri", "ito"), ("sriw1", "ito"), ("heun-stratonovich", "stratonovich"), ("reversible-heun", "stratonovich")]
+    {
+        let args = ["train", "--steps", "2", "--batch", "32", "--threads", "1", "--json", "--method", method];
+        for layout in ["lockstep", "ensemble"] {
+            let printed = succeed(folder.path(), &[&args[..], &SPIRAL_SDE, &["--layout", layout]].concat());
+            let record: Value = serde_json::from_str(&printed).expect("stdout is JSON");
+            let problem = &record["settings"]["config"]["model"]["problem"];
+            assert_eq!(problem["diffusion"]["calculus"], calculus, "{method}: what its noise means");
+        }
+    }
+}
+
+#[test]
+fn training_with_noise_resumes_to_the_same_bits() {
+    let folder = folder();
+    moments(folder.path());
+    let args = |out, more: &[&'static str]| -> Vec<&'static str> {
+        let shared = ["train", "--threads", "1", "--batch", "32", "--steps", "40", "--eval-every", "9", "--out", out];
+        shared.into_iter().chain(SPIRAL_SDE).chain(["--checkpoint-every", "0"]).chain(more.iter().copied()).collect()
+    };
+    succeed(folder.path(), &args("whole", &[]));
+    let checkpoint = folder.path().join("broken/checkpoints/local-unbiased-seed0.safetensors");
+    let mut child = command(folder.path(), &args("broken", &[])).stderr(Stdio::null()).spawn().expect("started");
+    while !checkpoint.exists() {
+        assert_eq!(child.try_wait().expect("waited"), None, "still training");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+    let record = |out: &str| folder.path().join(out).join("runs/local-unbiased-seed0.json");
+    assert!(!record("broken").exists(), "killed before its end");
+    succeed(folder.path(), &args("broken", &["--resume"]));
+    assert_eq!(outcome(&record("broken")), outcome(&record("whole")), "as if never killed");
+    assert_eq!(json(&record("broken"))["moments"], json(&record("whole"))["moments"], "moments too");
+}
+
+#[test]
+fn what_does_not_suit_noise_is_refused_with_the_remedy() {
+    let folder = folder();
+    moments(folder.path());
+    let spiral = |more: &[&'static str]| [&["bench"][..], &SPIRAL_SDE, more].concat();
+    refuse(folder.path(), &spiral(&["--method", "tsit5"]), 1, &["--method tsit5", "has noise", "sosri"]);
+    refuse(folder.path(), &spiral(&["--method", "milstein"]), 2, &["error estimate", "sosri"]);
+    refuse(folder.path(), &["bench", "--method", "sosri"], 1, &["--method sosri", "no noise", "tsit5", "spiral-sde"]);
+    refuse(folder.path(), &["bench", "--noise", "path"], 1, &["--noise", "digits has no noise"]);
+    let vanilla = spiral(&["--methods", "vanilla", "--noise", "path"]);
+    refuse(folder.path(), &vanilla, 1, &["--noise", "local-unbiased"]);
+    refuse(folder.path(), &spiral(&["--noise", "pink"]), 2, &["fresh", "path"]);
+    refuse(folder.path(), &spiral(&["--tol", "0"]), 1, &["--tol", "positive"]);
+    refuse(folder.path(), &spiral(&["--batch", "1"]), 1, &["--batch 1", "2 to"]);
+    refuse(folder.path(), &spiral(&["--measure", "stiffness"]), 1, &["stiffness", "step-count"]);
+    refuse(folder.path(), &["bench", "--task", "spiral-sde"], 1, &["--data", "spiral_sde.csv"]);
+    refuse(folder.path(), &["bench", "--task", "spiral-sde", "--data", "."], 1, &["spiral_sde.csv", "not found"]);
+    refuse(folder.path(), &["bench", "--task", "mnist-sde"], 1, &["--data", "train-images-idx3-ubyte.gz"]);
+    fs::write(folder.path().join("spiral/spiral_sde.csv"), "t,mean\n").expect("written");
+    refuse(folder.path(), &spiral(&[]), 1, &["spiral_sde.csv", "line 1", "t,mean_1,mean_2,var_1,var_2"]);
+    assert!(!folder.path().join("fewsteps-out").exists(), "no output folder is made");
 }
 
 #[test]
@@ -407,20 +578,53 @@ fn either_engine_goes_on_from_the_others_checkpoint() {
     }
 }
 
-/// A dump of the peers' first workload with few trajectories and no particular numbers.
-fn dump(folder: &Path) {
-    let write = |name: &str, count: usize, number: &dyn Fn(usize) -> f32| {
-        let bytes: Vec<u8> = (0..count).flat_map(|i| number(i).to_le_bytes()).collect();
-        fs::write(folder.join(format!("W1_{name}.bin")), bytes).expect("written");
-    };
+/// Writes arrays of a dump with no particular numbers.
+fn dump_arrays(folder: &Path, arrays: &[(&str, usize)]) {
     let irregular = |i: usize| (i * 37 % 101) as f32 / 101.0 - 0.5;
-    for (name, count) in [("params_w1", 100), ("params_b1", 50), ("params_w2", 100), ("params_b2", 2)] {
-        write(name, count, &irregular);
+    for (name, count) in arrays {
+        dump_array(folder, name, *count, &irregular);
     }
+}
+
+fn dump_array(folder: &Path, name: &str, count: usize, number: &dyn Fn(usize) -> f32) {
+    let bytes: Vec<u8> = (0..count).flat_map(|i| number(i).to_le_bytes()).collect();
+    fs::write(folder.join(format!("{name}.bin")), bytes).expect("written");
+}
+
+/// A dump of the peers' first workload with few trajectories.
+fn dump(folder: &Path) {
     let (rows, times) = (9, 10);
-    write("data_y0", rows * 2, &irregular);
-    write("data_target", times * rows * 2, &irregular);
-    write("data_ts", times, &|i| 1.5 * i as f32 / (times - 1) as f32);
+    let weights = [("W1_params_w1", 100), ("W1_params_b1", 50), ("W1_params_w2", 100), ("W1_params_b2", 2)];
+    dump_arrays(folder, &weights);
+    dump_arrays(folder, &[("W1_data_y0", rows * 2), ("W1_data_target", times * rows * 2)]);
+    dump_array(folder, "W1_data_ts", times, &|i| 1.5 * i as f32 / (times - 1) as f32);
+}
+
+#[test]
+fn workloads_with_noise_are_timed() {
+    let folder = folder();
+    let (rows, times) = (9, 30);
+    dump_arrays(folder.path(), &[("W3_params_w1", 100), ("W3_params_b1", 50), ("W3_params_w2", 100)]);
+    dump_arrays(folder.path(), &[("W3_params_b2", 2), ("W3_params_wg", 4), ("W3_params_bg", 2)]);
+    dump_arrays(folder.path(), &[("W3_data_y0", rows * 2), ("W3_data_mean", times * 2), ("W3_data_var", times * 2)]);
+    dump_array(folder.path(), "W3_data_ts", times, &|i| i as f32 / (times - 1) as f32);
+    let workload = ["bench-workload", "W3", "--dump", ".", "--steps", "1", "--min-seconds", "0", "--threads", "1"];
+    for (mode, more, method, nfe) in [
+        ("forward", &[][..], "heun-stratonovich/joint/dt=0.01", 200),
+        ("train", &["--method", "sosri", "--reg", "biased"], "sosri/joint/dt=0.01/reg=biased", 400),
+        ("train", &["--stepping", "adaptive"], "heun-stratonovich/joint/tol=0.01", 0),
+    ] {
+        let printed = succeed(folder.path(), &[&workload[..], &["--mode", mode], more].concat());
+        let line: Value = serde_json::from_str(&printed).expect("stdout is JSON");
+        assert_eq!(line["method"], method, "as the peers print it");
+        assert!(line["value"].as_f64() > Some(0.0) && line["ms_median"].is_f64(), "{line}");
+        assert_eq!(line["nfe"], line["nge"], "the same number of evaluations of drift and diffusion");
+        assert!(nfe == 0 || line["nfe"] == nfe, "{nfe} evaluations: {line}");
+        assert_eq!(line["grad_norm"].is_f64(), mode == "train", "{line}");
+    }
+    refuse(folder.path(), &[&workload[..], &["--method", "tsit5"]].concat(), 1, &["--method tsit5", "W3", "sosri"]);
+    let missing = ["bench-workload", "W4", "--dump", "."];
+    refuse(folder.path(), &missing, 1, &["W4_params_wi.bin", "common.py"]);
 }
 
 #[test]

@@ -202,7 +202,10 @@ impl<R: Scalar> Backward<'_, R> {
         bar: &mut [R],
     ) -> bool {
         let mut any_inside = false;
-        for point in self.saves {
+        let ends = || interval.t0.iter().chain(&interval.t1);
+        let (first, last) =
+            (ends().copied().fold(f64::INFINITY, f64::min), ends().copied().fold(f64::NEG_INFINITY, f64::max));
+        for point in self.saves.iter().filter(|p| (first..=last).contains(&p.t)) {
             let here: [bool; LANES] =
                 std::array::from_fn(|l| moving[l] && within(point.t, interval.t0[l], interval.t1[l]));
             if !here.contains(&true) {

@@ -9,7 +9,8 @@ use super::dispatch::multiversion;
 use super::lanes::Lanes;
 use super::step::Interval;
 use crate::spec::brownian::{APART, CELL, counter, key};
-use crate::spec::{Brownian, Increment, NoiseScale, Real, philox4x32};
+use crate::spec::philox::{MULTIPLIER as PHILOX_MULTIPLIER, WEYL as PHILOX_WEYL};
+use crate::spec::{Brownian, Increment, NoiseScale, Real};
 
 /// Increments over the steps that the lanes of a tile take, `[D][LANES]`.
 #[derive(Clone, Debug)]
@@ -35,7 +36,7 @@ impl<R: Scalar> Increments<R> {
         let walk = Walk::new(brownian, trajectories, interval);
         for pair in 0..self.pairs() {
             let (w, mean) = self.rows(pair);
-            walk.pair(pair, w, mean);
+            if interval.shared { walk.shared(pair).write(w, mean) } else { walk.pair(pair, w, mean) }
         }
     }
 
@@ -93,11 +94,18 @@ impl<R: Real> Default for Pair<R> {
 
 impl<R: Real> Pair<R> {
     fn write(&self, w: &mut [R], mean: &mut [R]) {
+        write_rows(self, w, mean);
+    }
+}
+
+multiversion! {
+    /// Rows of `dW` and `chi2` from a pair's increments.
+    fn write_rows<R>(pair: &Pair<R>, w: &mut [R], mean: &mut [R]) {
         let half = R::from_f64(0.5);
         for (c, (w, mean)) in w.chunks_exact_mut(LANES).zip(mean.chunks_exact_mut(LANES)).enumerate() {
             for lane in 0..LANES {
-                w[lane] = self.w[c][lane];
-                mean[lane] = half.mul_add(self.w[c][lane], self.levy[c][lane]);
+                w[lane] = pair.w[c][lane];
+                mean[lane] = half.mul_add(pair.w[c][lane], pair.levy[c][lane]);
             }
         }
     }
@@ -124,10 +132,13 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     fn new<R: Scalar>(brownian: &Brownian, trajectories: &'a Lanes<u32>, interval: &Interval<R>) -> Self {
+        let ticks = |times: &Lanes<f64>| {
+            if interval.shared { [brownian.tick(times[0]); LANES] } else { times.map(|t| brownian.tick(t)) }
+        };
         Self {
             trajectories,
-            from: interval.t0.map(|t| brownian.tick(t)),
-            to: interval.t1.map(|t| brownian.tick(t)),
+            from: ticks(&interval.t0),
+            to: ticks(&interval.t1),
             key: key(brownian.paths().seed),
             tick: brownian.cell_length() / f64::from(CELL),
         }
@@ -137,7 +148,30 @@ impl<'a> Walk<'a> {
         ticks.map(|ticks| R::from_f64(f64::from(ticks) * self.tick))
     }
 
-    /// The increments of one pair of channels, cell by cell.
+    /// The increments of one pair of channels where all lanes take the same step: decisions are made once, as in
+    /// [`Brownian`].
+    fn shared<R: Scalar>(&self, pair: u32) -> Pair<R> {
+        let (from, to) = (self.from[0], self.to[0]);
+        let mut sum = Pair::default();
+        let mut at = from;
+        while at < to {
+            let cell = at / u64::from(CELL);
+            let start = cell * u64::from(CELL);
+            let end = to.min(start + u64::from(CELL));
+            let piece = Piece { walk: self, pair, cell: low(cell) };
+            let part = piece.between(low(at - start), low(end - start));
+            if at == from {
+                sum = part;
+            } else {
+                let lengths = [at - from, end - at].map(|ticks| R::from_f64(ticks as f64 * self.tick));
+                join_shared(&mut sum, lengths[0], &part, lengths[1]);
+            }
+            at = end;
+        }
+        sum
+    }
+
+    /// The increments of one pair of channels, cell by cell, each lane for itself.
     fn pair<R: Scalar>(&self, pair: u32, w: &mut [R], mean: &mut [R]) {
         let mut sum = Pair::default();
         let (mut at, mut done) = (self.from, [0u64; LANES]);
@@ -254,12 +288,131 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// A query of one pair of channels in one cell, the same in all lanes.
+struct Piece<'a, 'b> {
+    walk: &'a Walk<'b>,
+    pair: u32,
+    cell: u32,
+}
+
+/// A node of a cell's tree, the same in all lanes.
+#[derive(Clone)]
+struct SharedNode<R> {
+    index: u32,
+    from: u32,
+    to: u32,
+    increments: Pair<R>,
+}
+
+impl Piece<'_, '_> {
+    fn length<R: Real>(&self, ticks: u32) -> R {
+        R::from_f64(f64::from(ticks) * self.walk.tick)
+    }
+
+    /// Replaces the node by its first half and returns the second.
+    fn halve<R: Scalar>(&self, node: &mut SharedNode<R>) -> SharedNode<R> {
+        let mut second = node.clone();
+        let length = self.length(node.to - node.from);
+        let Walk { trajectories, key, .. } = self.walk;
+        let (first, other) = (&mut node.increments, &mut second.increments);
+        split_shared(first, other, self.cell, node.index, trajectories, self.pair, *key, length);
+        let middle = node.from + (node.to - node.from) / 2;
+        (node.index, node.to) = (2 * node.index, middle);
+        (second.index, second.from) = (2 * second.index + 1, middle);
+        second
+    }
+
+    fn between<R: Scalar>(&self, a: u32, b: u32) -> Pair<R> {
+        let mut node = SharedNode { index: 1, from: 0, to: CELL, increments: Pair::default() };
+        let Walk { trajectories, key, .. } = self.walk;
+        let whole = [self.length(CELL); LANES];
+        draw(&mut node.increments, &[self.cell; LANES], &[0; LANES], trajectories, self.pair, *key, &whole);
+        while (node.from, node.to) != (a, b) {
+            let second = self.halve(&mut node);
+            if a >= second.from {
+                node = second;
+            } else if b > node.to {
+                let lengths = [self.length(node.to - a), self.length(b - second.from)];
+                let (mut head, tail) = (self.suffix(node, a), self.prefix(second, b));
+                join_shared(&mut head, lengths[0], &tail, lengths[1]);
+                return head;
+            }
+        }
+        node.increments
+    }
+
+    /// From tick `a` to the node's end.
+    fn suffix<R: Scalar>(&self, mut node: SharedNode<R>, a: u32) -> Pair<R> {
+        let mut sum: Option<(Pair<R>, u32)> = None;
+        while node.from != a {
+            let mut second = self.halve(&mut node);
+            if a >= second.from {
+                node = second;
+            } else {
+                let ticks = second.to - second.from;
+                if let Some((rest, after)) = sum {
+                    join_shared(&mut second.increments, self.length(ticks), &rest, self.length(after));
+                }
+                sum = Some((second.increments, ticks + sum.map_or(0, |(_, after)| after)));
+            }
+        }
+        if let Some((rest, after)) = sum {
+            join_shared(&mut node.increments, self.length(node.to - node.from), &rest, self.length(after));
+        }
+        node.increments
+    }
+
+    /// From the node's start to tick `b`.
+    fn prefix<R: Scalar>(&self, mut node: SharedNode<R>, b: u32) -> Pair<R> {
+        let mut sum: Option<(Pair<R>, u32)> = None;
+        let append = |sum: &mut Option<(Pair<R>, u32)>, node: &SharedNode<R>| {
+            let ticks = node.to - node.from;
+            match sum {
+                None => *sum = Some((node.increments, ticks)),
+                Some((sum, before)) => {
+                    join_shared(sum, self.length(*before), &node.increments, self.length(ticks));
+                    *before += ticks;
+                }
+            }
+        };
+        while node.to != b {
+            let second = self.halve(&mut node);
+            if b > node.to {
+                append(&mut sum, &node);
+                node = second;
+            }
+        }
+        append(&mut sum, &node);
+        sum.map_or(node.increments, |(sum, _)| sum)
+    }
+}
+
 const fn low(x: u64) -> u32 {
     x as u32
 }
 
 fn merge(mask: &[bool; LANES], a: &Lanes<u32>, b: &Lanes<u32>) -> Lanes<u32> {
     std::array::from_fn(|l| if mask[l] { a[l] } else { b[l] })
+}
+
+/// Philox4x32-10 in every lane, as [`philox4x32`](crate::spec::philox4x32): written round by round over the lanes, so that
+/// it becomes SIMD code.
+#[inline(always)]
+fn philox_lanes(mut counter: [Lanes<u32>; 4], mut key: [u32; 2]) -> [Lanes<u32>; 4] {
+    for _ in 0..10 {
+        let mut next = [[0; LANES]; 4];
+        for l in 0..LANES {
+            let first = u64::from(counter[0][l]) * u64::from(PHILOX_MULTIPLIER[0]);
+            let second = u64::from(counter[2][l]) * u64::from(PHILOX_MULTIPLIER[1]);
+            next[0][l] = low(second >> 32) ^ counter[1][l] ^ key[0];
+            next[1][l] = low(second);
+            next[2][l] = low(first >> 32) ^ counter[3][l] ^ key[1];
+            next[3][l] = low(first);
+        }
+        counter = next;
+        key = [key[0].wrapping_add(PHILOX_WEYL[0]), key[1].wrapping_add(PHILOX_WEYL[1])];
+    }
+    counter
 }
 
 /// The four normal numbers of a pair of channels in every lane: two for the even channel, two for the odd one.
@@ -271,13 +424,8 @@ fn normals<R: Real>(
     pair: u32,
     key: [u32; 2],
 ) -> [[Lanes<R>; 2]; 2] {
-    let mut words = [[0u32; LANES]; 4];
-    for l in 0..LANES {
-        let block = philox4x32(counter(cells[l], nodes[l], trajectories[l], pair), key);
-        for (words, word) in words.iter_mut().zip(block) {
-            words[l] = word;
-        }
-    }
+    let last = counter(0, 0, 0, pair)[3];
+    let words = philox_lanes([*cells, *nodes, *trajectories, [last; LANES]], key);
     let mut normals = [[[R::ZERO; LANES]; 2]; 2];
     for c in 0..2 {
         for l in 0..LANES {
@@ -304,6 +452,43 @@ multiversion! {
             for l in 0..LANES {
                 let drawn = Increment::draw(h[l], [normals[c][0][l], normals[c][1][l]]);
                 (out.w[c][l], out.levy[c][l]) = (drawn.w, drawn.levy);
+            }
+        }
+    }
+}
+
+multiversion! {
+    /// Replaces two copies of a node's increments, over length `h`, by those of its halves.
+    fn split_shared<R>(
+        first: &mut Pair<R>,
+        second: &mut Pair<R>,
+        cell: u32,
+        node: u32,
+        trajectories: &Lanes<u32>,
+        pair: u32,
+        key: [u32; 2],
+        h: R,
+    ) {
+        let normals = normals::<R>(&[cell; LANES], &[node; LANES], trajectories, pair, key);
+        for c in 0..2 {
+            for l in 0..LANES {
+                let whole = Increment { w: first.w[c][l], levy: first.levy[c][l] };
+                let [a, b] = whole.split(h, [normals[c][0][l], normals[c][1][l]]);
+                (first.w[c][l], first.levy[c][l]) = (a.w, a.levy);
+                (second.w[c][l], second.levy[c][l]) = (b.w, b.levy);
+            }
+        }
+    }
+}
+
+multiversion! {
+    /// Appends `other`, over length `after`, to `sum`, over length `before`.
+    fn join_shared<R>(sum: &mut Pair<R>, before: R, other: &Pair<R>, after: R) {
+        for c in 0..2 {
+            for l in 0..LANES {
+                let first = Increment { w: sum.w[c][l], levy: sum.levy[c][l] };
+                let joined = first.join(before, Increment { w: other.w[c][l], levy: other.levy[c][l] }, after);
+                (sum.w[c][l], sum.levy[c][l]) = (joined.w, joined.levy);
             }
         }
     }

@@ -7,7 +7,7 @@ mod elementary;
 mod mlp;
 mod noise_tableau;
 mod optimizer;
-mod philox;
+pub(crate) mod philox;
 mod problem;
 mod real;
 mod regularizer;

@@ -1,5 +1,11 @@
 //! Random numbers as a pure function of where they are used: [`philox4x32`], and [`Random`] over it.
 
+/// What a round multiplies words 0 and 2 with.
+pub(crate) const MULTIPLIER: [u32; 2] = [0xd251_1f53, 0xcd9e_8d57];
+
+/// What the key grows by in a round.
+pub(crate) const WEYL: [u32; 2] = [0x9e37_79b9, 0xbb67_ae85];
+
 /// Philox4x32-10: 128 random bits as a bijection of `counter`, selected by `key`.
 ///
 /// J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, Parallel random numbers: as easy as 1, 2, 3, SC 2011. It passes
@@ -7,8 +13,6 @@
 #[must_use]
 #[inline]
 pub const fn philox4x32(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
-    const MULTIPLIER: [u32; 2] = [0xd251_1f53, 0xcd9e_8d57];
-    const WEYL: [u32; 2] = [0x9e37_79b9, 0xbb67_ae85];
     let mut round = 0;
     while round < 10 {
         let [low0, high0] = halves(counter[0] as u64 * MULTIPLIER[0] as u64);

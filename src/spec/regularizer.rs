@@ -305,11 +305,12 @@ impl Regularizer {
             ));
         }
         if local.measure == Measure::Stiffness && tableau.stability_size.is_none() {
-            return Err(Error::argument(
-                "Local::measure",
-                format!("stiffness with {}", tableau.name),
-                "the stiffness measure needs two stages at the end of the step: dopri5 or tsit5",
-            ));
+            let remedy = if tableau.noise.is_some() {
+                "the stiffness measure knows no noise: take step-count or error"
+            } else {
+                "the stiffness measure needs two stages at the end of the step: dopri5 or tsit5"
+            };
+            return Err(Error::argument("Local::measure", format!("stiffness with {}", tableau.name), remedy));
         }
         Ok(())
     }

@@ -3,12 +3,14 @@
 mod digits;
 mod idx;
 mod spiral;
+mod spiral_sde;
 
 use fewsteps::{Batch, Scalar, Target};
 
 pub(crate) use digits::digits;
 pub(crate) use idx::IdxFiles;
 pub(crate) use spiral::{END as SPIRAL_END, SAVE_TIMES as SPIRAL_TIMES, spiral};
+pub(crate) use spiral_sde::{spiral_sde, times as spiral_sde_times};
 
 /// A task's samples, divided into what is trained on and what is tested on.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub(crate) enum Samples {
     Images(Images),
     /// Initial states with their solutions.
     Paths(Paths),
+    /// What many paths from one start should have in common.
+    Moments(Moments),
 }
 
 /// Grey images of equal size. Pixels stay bytes until a batch needs them: MNIST is 188 MB as `f32`, 47 MB so.
@@ -48,12 +52,38 @@ pub(crate) struct Paths {
     pub(crate) states: Vec<Vec<[f64; 2]>>,
 }
 
+/// Paths in the plane that begin alike and then follow their own noise: no path is given, only what they should be
+/// on average.
+#[derive(Clone, Debug)]
+pub(crate) struct Moments {
+    /// Where every path begins.
+    pub(crate) start: [f64; 2],
+    /// How many there are; each is as good as another.
+    pub(crate) paths: usize,
+    /// `[time]`.
+    pub(crate) means: Vec<[f64; 2]>,
+    /// `[time]`.
+    pub(crate) variances: Vec<[f64; 2]>,
+}
+
 impl Samples {
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Images(images) => images.labels.len(),
             Self::Paths(paths) => paths.starts.len(),
+            Self::Moments(moments) => moments.paths,
         }
+    }
+
+    /// How many samples training on batches of `batch` draws from: all, or a batch of paths, of which there are always
+    /// more.
+    pub(crate) fn pool(&self, batch: usize) -> usize {
+        if matches!(self, Self::Moments(_)) { batch } else { self.len() }
+    }
+
+    /// How many samples an evaluation takes at once: moments are of all paths together.
+    pub(crate) fn at_once(&self, batch: usize) -> usize {
+        if matches!(self, Self::Moments(_)) { self.len() } else { batch }
     }
 }
 
@@ -76,6 +106,7 @@ pub(crate) struct BatchBuffer<R> {
     inputs: Vec<R>,
     labels: Vec<u32>,
     states: Vec<R>,
+    variances: Vec<R>,
 }
 
 impl<R: Scalar> BatchBuffer<R> {
@@ -99,13 +130,27 @@ impl<R: Scalar> BatchBuffer<R> {
                 self.states.extend(states.map(R::from_f64));
                 Batch { inputs: &self.inputs, target: Target::States(&self.states) }
             }
+            Samples::Moments(moments) => {
+                self.inputs.extend(indices.iter().flat_map(|_| moments.start).map(R::from_f64));
+                for (numbers, given) in [(&mut self.states, &moments.means), (&mut self.variances, &moments.variances)]
+                {
+                    numbers.clear();
+                    numbers.extend(given.iter().flatten().copied().map(R::from_f64));
+                }
+                Batch {
+                    inputs: &self.inputs,
+                    target: Target::Moments { means: &self.states, variances: &self.variances },
+                }
+            }
         }
     }
 
     /// Gathers all samples, one after the other: states are `[N][times][D]`, as a device holds a data set.
     pub(crate) fn gather_all(&mut self, samples: &Samples) -> Batch<'_, R> {
-        let every: Vec<usize> = (0..samples.len()).collect();
-        let Samples::Paths(paths) = samples else { return self.gather(samples, &every) };
+        let Samples::Paths(paths) = samples else {
+            let every: Vec<usize> = (0..samples.pool(1)).collect();
+            return self.gather(samples, &every);
+        };
         self.inputs.clear();
         self.inputs.extend(paths.starts.iter().flatten().copied().map(R::from_f64));
         self.states.clear();
@@ -126,6 +171,19 @@ mod tests {
         let batch = buffer.gather(&samples, &[2, 1]);
         assert_eq!(batch.inputs, [1.0, 1.0, 0.5, 0.25], "pixels of images 2 and 1");
         assert!(matches!(batch.target, Target::Labels([9, 1])), "their labels");
+    }
+
+    #[test]
+    fn paths_begin_alike() {
+        let moments =
+            Moments { start: [2.0, 0.5], paths: 9, means: vec![[1.0, 2.0], [3.0, 4.0]], variances: vec![[0.0; 2]; 2] };
+        let samples = Samples::Moments(moments);
+        let mut buffer = BatchBuffer::<f32>::default();
+        let batch = buffer.gather(&samples, &[7, 0]);
+        assert_eq!(batch.inputs, [2.0, 0.5, 2.0, 0.5], "a start a path");
+        let Target::Moments { means, variances } = batch.target else { panic!("moments") };
+        assert_eq!((means, variances), (&[1.0, 2.0, 3.0, 4.0][..], &[0.0; 4][..]), "[times][D]");
+        assert_eq!((samples.pool(5), samples.at_once(5)), (5, 9), "trained on batches, tested on all");
     }
 
     #[test]

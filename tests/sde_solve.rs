@@ -1,0 +1,389 @@
+//! Solves with noise: paths, layouts, save modes, counts, failures and bad input, and the trainer around them.
+
+mod common;
+
+use common::{LAYOUTS, bits, close, cpu, numbers};
+use fewsteps::{
+    Adjoint, Batch, Calculus, Controller, Diffusion, Error, FailurePolicy, InitialStep, InputMap, Layout, Local, Loss,
+    Method, Mlp, NeuralDe, Optimizer, Paths, Problem, SaveAt, SavedTimes, Solution, Solver, SolverOptions, Status,
+    StepControl, Target, Tolerances, Trainer, TrainerConfig,
+};
+
+const DIM: usize = 3;
+
+fn calculus(method: Method) -> Calculus {
+    method.tableau().noise.expect("stochastic").calculus
+}
+
+fn problem(method: Method) -> Problem {
+    let network = Diffusion { network: Mlp::new([DIM, 4, DIM]), calculus: calculus(method) };
+    Problem::sde(Mlp::new([DIM, 8, DIM]), network, 0.0, 2.0)
+}
+
+fn adaptive(method: Method, layout: Layout) -> SolverOptions {
+    SolverOptions::sde(Tolerances::both(0.05)).method(method).layout(layout)
+}
+
+fn fixed(method: Method, layout: Layout) -> SolverOptions {
+    SolverOptions::default().method(method).layout(layout).step_control(StepControl::Fixed { steps: 25 })
+}
+
+fn every_option() -> Vec<SolverOptions> {
+    let all = Method::SDE.into_iter().flat_map(|method| LAYOUTS.map(|layout| (method, layout)));
+    all.flat_map(|(method, layout)| {
+        let estimates = method.tableau().b_error.is_some();
+        std::iter::once(fixed(method, layout)).chain(estimates.then(|| adaptive(method, layout)))
+    })
+    .collect()
+}
+
+fn solve(options: &SolverOptions, paths: Paths, threads: usize, y0: &[f32]) -> Solution<f32> {
+    let problem = problem(options.method);
+    let mut solver = Solver::<f32>::new(&cpu(threads), &problem, options).expect("a valid problem");
+    solver.set_paths(paths);
+    solver.predict(&problem.initialize(1), y0).expect("solved")
+}
+
+fn starts(batch: usize) -> Vec<f32> {
+    common::cast(&numbers(2, batch * DIM))
+}
+
+#[test]
+fn a_trajectory_alone_is_the_one_in_its_batch() {
+    let y0 = starts(70);
+    for options in every_option() {
+        if options.layout == Layout::Lockstep && matches!(options.step_control, StepControl::Adaptive { .. }) {
+            continue;
+        }
+        let batch = solve(&options, Paths::new(5), 2, &y0);
+        for row in [0usize, 1, 33, 69] {
+            let alone = solve(&options, Paths { seed: 5, first: row as u32 }, 1, &y0[row * DIM..(row + 1) * DIM]);
+            assert_eq!(bits(&alone.ys), bits(&batch.ys[row * DIM..(row + 1) * DIM]), "{options:?}, row {row}");
+            if options.layout == Layout::Ensemble {
+                assert_eq!(alone.stats[0], batch.stats[row], "{options:?}, row {row}");
+            }
+        }
+    }
+}
+
+#[test]
+fn results_depend_on_the_seed_and_not_on_threads() {
+    let y0 = starts(100);
+    for options in every_option() {
+        let one = solve(&options, Paths::new(9), 1, &y0);
+        assert_eq!(bits(&one.ys), bits(&solve(&options, Paths::new(9), 3, &y0).ys), "threads: {options:?}");
+        let other = solve(&options, Paths::new(10), 1, &y0);
+        assert!(one.ys.iter().zip(&other.ys).all(|(a, b)| a != b), "another seed: {options:?}");
+        // Trajectories that start alike part ways.
+        let twins = solve(&options, Paths::new(9), 1, &[y0[..DIM].to_vec(), y0[..DIM].to_vec()].concat());
+        assert!(twins.ys[..DIM].iter().zip(&twins.ys[DIM..]).all(|(a, b)| a != b), "twins: {options:?}");
+    }
+}
+
+#[test]
+fn evaluations_are_counted_apart() {
+    let y0 = starts(4);
+    for options in every_option() {
+        let solution = solve(&options, Paths::new(3), 1, &y0);
+        let drift = options.method.tableau();
+        let noise = drift.noise.expect("stochastic");
+        for stats in &solution.stats {
+            let attempts = stats.accepted + stats.rejected;
+            // Fixed steps evaluate every stage of every step; adaptive ones two points for the first step, and the first
+            // stage once a step. The reversible method takes over its first stage.
+            let fixed = matches!(options.step_control, StepControl::Fixed { .. });
+            let count = |stages: usize| match (fixed, noise.reversible) {
+                (true, false) => stages * attempts,
+                (true, true) => 1 + attempts,
+                (false, true) => 2 + attempts,
+                (false, false) => 2 + stages * attempts - 1 - stats.rejected,
+            };
+            assert_eq!(stats.nfe, count(drift.stages()), "drift: {options:?}, {stats:?}");
+            assert_eq!(stats.nfe_diffusion, count(noise.stages()), "diffusion: {options:?}, {stats:?}");
+            assert!(!fixed || stats.accepted == 25 && stats.rejected == 0, "{options:?}");
+        }
+    }
+}
+
+#[test]
+fn steps_end_on_ticks_and_rejections_keep_the_path() {
+    for method in [Method::Sosri, Method::Sriw1] {
+        for layout in LAYOUTS {
+            // A first step far too long is rejected several times.
+            let step_control = StepControl::Adaptive {
+                tolerances: Tolerances::both(0.02),
+                controller: Controller::SDE,
+                initial_step: InitialStep::Length(2.0),
+            };
+            let options = adaptive(method, layout).step_control(step_control).save_at(SaveAt::Steps);
+            let solution = solve(&options, Paths::new(4), 2, &starts(40));
+            assert!(solution.stats.iter().all(|s| s.rejected > 0), "{method}, {layout:?}: {:?}", solution.stats[0]);
+            let lists = match &solution.ts {
+                SavedTimes::Shared(ts) => vec![ts.clone()],
+                SavedTimes::PerTrajectory(ts) => ts.clone(),
+            };
+            for ts in &lists {
+                assert_eq!((ts[0], ts[ts.len() - 1]), (0.0, 2.0), "both ends exactly");
+                assert!(ts.iter().all(|t| (t * 2f64.powi(29)).fract() == 0.0), "{method}: ticks, {ts:?}");
+            }
+            // The steps that were accepted, replayed with the path's increments in double precision.
+            let problem = problem(method);
+            let theta: Vec<f64> = common::widen(&problem.initialize::<f32>(1));
+            let path = options.path(&problem, Paths::new(4)).expect("a path");
+            let oracle = common::Stochastic { problem: &problem, method };
+            let y0 = common::widen(&starts(40));
+            let mut before = 0;
+            for row in 0..40 {
+                let ts = if lists.len() == 1 { &lists[0] } else { &lists[row] };
+                let states = oracle.solve(&theta, &y0[row * DIM..(row + 1) * DIM], &path, row as u32, ts);
+                for (n, state) in states.iter().enumerate() {
+                    let at = if lists.len() == 1 { n * 40 + row } else { before + n };
+                    let found = common::widen(&solution.ys[at * DIM..(at + 1) * DIM]);
+                    close(&format!("{method}, {layout:?}, row {row}, step {n}"), &found, state, 3e-5);
+                }
+                before += ts.len();
+            }
+        }
+    }
+}
+
+#[test]
+fn saved_times_lie_on_chords() {
+    for options in every_option() {
+        let y0 = starts(3);
+        let all = solve(&options.clone().save_at(SaveAt::Steps), Paths::new(6), 1, &y0);
+        let ts = common::step_times(&all, 0);
+        let middle = |i: usize| 0.25 * ts[i] + 0.75 * ts[i + 1];
+        let times = vec![0.0, middle(1), ts[3], 2.0];
+        let saved = solve(&options.clone().save_at(SaveAt::Times(times)), Paths::new(6), 1, &y0);
+        let state = |n: usize| -> Vec<f32> {
+            let at = if matches!(all.ts, SavedTimes::Shared(_)) { n * 3 * DIM } else { n * DIM };
+            all.ys[at..at + DIM].to_vec()
+        };
+        let slot = |n: usize| &saved.ys[n * 3 * DIM..n * 3 * DIM + DIM];
+        assert_eq!(slot(0), &y0[..DIM], "the start: {options:?}");
+        assert_eq!(slot(2), state(3), "a step's end: {options:?}");
+        assert_eq!(slot(3), state(ts.len() - 1), "the end: {options:?}");
+        for (d, found) in slot(1).iter().enumerate() {
+            let expected = 0.25 * state(1)[d] + 0.75 * state(2)[d];
+            assert!((found - expected).abs() < 1e-5, "on the chord: {options:?}, {found} not {expected}");
+        }
+    }
+}
+
+fn refusal<T>(result: fewsteps::Result<T>) -> String {
+    match result {
+        Ok(_) => panic!("accepted"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn bad_input_is_named() {
+    let new =
+        |problem: &Problem, options: &SolverOptions| refusal(Solver::<f32>::new(&cpu(1), problem, options).map(|_| ()));
+    let sde = problem(Method::Sosri);
+    let ode = Problem::ode(Mlp::new([DIM, DIM]), 0.0, 1.0);
+    let named = |text: String, parts: &[&str]| {
+        assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+    };
+    let options = SolverOptions::sde(Tolerances::both(0.1));
+    named(new(&sde, &SolverOptions::default()), &["SolverOptions::method", "tsit5", "sosri"]);
+    named(new(&ode, &options), &["SolverOptions::method", "sosri", "diffusion"]);
+    named(new(&sde, &options.clone().method(Method::StratonovichHeun)), &["Stratonovich", "heun-stratonovich"]);
+    let stratonovich = problem(Method::StratonovichHeun);
+    named(new(&stratonovich, &options), &["sosri", "Itô", "reversible-heun"]);
+    named(new(&sde, &options.clone().method(Method::EulerMaruyama)), &["euler-maruyama", "error estimate"]);
+    for bad in [0.0, -0.1, f64::NAN, 1e-12] {
+        named(new(&sde, &SolverOptions::sde(Tolerances::both(bad))), &["Tolerances::atol"]);
+    }
+    named(new(&sde, &options.clone().save_at(SaveAt::Dense)), &["SolverOptions::save_at", "Dense"]);
+    named(new(&sde, &options.clone().path_cells(0)), &["SolverOptions::path_cells", "0"]);
+    let many = StepControl::Fixed { steps: (1 << 24) + 1 };
+    named(new(&sde, &options.clone().step_control(many)), &["16777217", "cells"]);
+    named(new(&sde, &options.clone().adjoint(Adjoint::Reversible)), &["adjoint", "reversible-heun"]);
+    named(new(&sde, &options.clone().adjoint(Adjoint::Backsolve)), &["adjoint", "heun-stratonovich"]);
+    let backwards = Problem { t0: 1.0, t1: 0.0, ..sde.clone() };
+    named(new(&backwards, &options), &["Problem::t1", "one direction"]);
+    let far = Problem { t0: 1e9, t1: 1e9 + 1.0, ..sde.clone() };
+    named(new(&far, &options), &["Problem::t0", "measure time from its start"]);
+    let narrow = Problem { diffusion: Some(Diffusion::ito(Mlp::new([DIM, 2]))), ..sde.clone() };
+    named(new(&narrow, &options), &["Diffusion::network", "diagonal"]);
+
+    let mut solver = Solver::<f32>::new(&cpu(1), &sde, &options).expect("valid");
+    let theta = sde.initialize::<f32>(0);
+    solver.set_paths(Paths { seed: u64::MAX, first: u32::MAX });
+    named(refusal(solver.predict(&theta, &starts(2))), &["Paths::first", "4294967295"]);
+    assert!(solver.predict(&theta, &starts(1)).is_ok(), "the last trajectory there is");
+    assert!(
+        matches!(solver.predict(&theta[1..], &starts(1)), Err(Error::Shape { argument: "theta", .. })),
+        "parameters"
+    );
+}
+
+#[test]
+fn a_failing_trajectory_does_not_take_its_batch_along() {
+    // The diffusion's cube overflows for one of the trajectories.
+    let network = || Mlp::new([1, 1]).input_map(InputMap::Cube);
+    for method in Method::SDE {
+        let problem = Problem::sde(network(), Diffusion { network: network(), calculus: calculus(method) }, 0.0, 1.0);
+        let theta = [-0.1f32, 0.0, 0.2, 0.1];
+        let y0 = [0.5f32, 1e15, -0.3];
+        for layout in LAYOUTS {
+            for options in [fixed(method, layout), adaptive(method, layout)] {
+                if options.validate::<f32>(&problem).is_err() {
+                    continue;
+                }
+                let name = format!("{method}, {layout:?}, {:?}", options.step_control);
+                let mut solver = Solver::<f32>::new(&cpu(2), &problem, &options).expect("valid");
+                let solution = solver.solve(&theta, &y0).expect("a valid call");
+                assert_eq!(solution.status[0], Status::Done, "{name}");
+                assert_eq!(solution.status[2], Status::Done, "{name}");
+                assert!(matches!(solution.status[1], Status::NonFinite | Status::StepTooSmall), "{name}");
+                assert!(solution.ys[0].is_finite() && solution.ys[1].is_nan() && solution.ys[2].is_finite(), "{name}");
+                let gradients = solver.gradients(&[1.0, 1.0, 1.0]).expect("solved");
+                assert!(gradients.theta.iter().all(|g| g.is_finite()), "{name}: {:?}", gradients.theta);
+                assert_eq!(gradients.y0[1], 0.0, "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn attempts_are_bounded() {
+    for layout in LAYOUTS {
+        let options = adaptive(Method::Sosri, layout).max_steps(3);
+        let solution = solve(&options, Paths::new(1), 1, &starts(5));
+        assert!(solution.status.iter().all(|s| *s == Status::MaxSteps), "{layout:?}: {:?}", solution.status);
+    }
+}
+
+fn spiral(times: usize) -> NeuralDe {
+    let drift = Mlp::new([2, 6, 2]).input_map(InputMap::Cube);
+    let times = (0..times).map(|i| i as f64 / (times - 1) as f64).collect();
+    let problem = Problem::sde(drift, Diffusion::ito(Mlp::new([2, 2])), 0.0, 1.0);
+    NeuralDe::new(problem, SolverOptions::sde(Tolerances::both(0.3)).save_at(SaveAt::Times(times)))
+}
+
+#[test]
+fn the_gradient_of_the_moment_loss_is_its_slope() {
+    let (means, variances) = (numbers(1, 12), numbers(2, 12));
+    let inputs = [0.8, 0.1].repeat(40);
+    let batch = Batch { inputs: &inputs, target: Target::Moments { means: &means, variances: &variances } };
+    for layout in LAYOUTS {
+        let mut model = spiral(6);
+        // Fixed steps, so that a difference of parameters does not move them.
+        model.options = model.options.layout(layout).step_control(StepControl::Fixed { steps: 8 });
+        let mut trainer = Trainer::<f64>::new(&cpu(2), TrainerConfig::new(model, Loss::Moments)).expect("valid");
+        let theta = trainer.parameters().to_vec();
+        let found = trainer.gradients(&batch).expect("a valid batch").gradient;
+        let mut value = |theta: &[f64]| {
+            trainer.set_parameters(theta).expect("finite");
+            trainer.gradients(&batch).expect("a valid batch").report.loss
+        };
+        let h = 1e-5;
+        let expected: Vec<f64> = (0..theta.len())
+            .map(|i| {
+                let moved = |by: f64| {
+                    theta.iter().enumerate().map(|(j, x)| if i == j { x + by } else { *x }).collect::<Vec<_>>()
+                };
+                (value(&moved(h)) - value(&moved(-h))) / (2.0 * h)
+            })
+            .collect();
+        close(&format!("{layout:?}"), &found, &expected, 1e-7);
+    }
+}
+
+#[test]
+fn the_moment_loss_is_what_its_documentation_says() {
+    let (means, variances) = (vec![0.25; 6], vec![0.5; 6]);
+    let inputs = [0.8, 0.1].repeat(5);
+    let batch = Batch { inputs: &inputs, target: Target::Moments { means: &means, variances: &variances } };
+    let mut trainer = Trainer::<f64>::new(&cpu(1), TrainerConfig::new(spiral(3), Loss::Moments)).expect("valid");
+    let found = trainer.evaluate(&batch).expect("a valid batch");
+    let ys = trainer.predict(&inputs).expect("solved");
+    let mut expected = 0.0;
+    for column in 0..6 {
+        let (time, feature) = (column / 2, column % 2);
+        let at = |path: usize| ys[(time * 5 + path) * 2 + feature];
+        let mean = (0..5).map(at).sum::<f64>() / 5.0;
+        let variance = (0..5).map(|p| (at(p) - mean).powi(2)).sum::<f64>() / 4.0;
+        expected += ((mean - 0.25).powi(2) + (variance - 0.5).powi(2)) / 6.0;
+    }
+    assert!((found.loss - expected).abs() < 1e-12, "{} not {expected}", found.loss);
+    assert!(found.nfe > 0 && found.nfe_diffusion > 0, "{found:?}");
+    let single = Batch { inputs: &inputs[..2], ..batch };
+    assert!(refusal(trainer.evaluate(&single)).contains("at least two paths"), "one path has no variance");
+}
+
+#[test]
+fn training_takes_new_paths_every_step_and_resumes_to_the_bit() {
+    let (means, variances) = (vec![0.5f32; 12], vec![0.1f32; 12]);
+    let inputs = [0.8f32, 0.1].repeat(64);
+    let batch = Batch { inputs: &inputs, target: Target::Moments { means: &means, variances: &variances } };
+    let config = TrainerConfig::new(spiral(6), Loss::Moments)
+        .optimizer(Optimizer::adam(1e-2))
+        .regularizer(Local::unbiased().fraction(1.0).coefficient(0.01))
+        .seed(7)
+        .failure(FailurePolicy::Skip);
+    let mut trainer = Trainer::<f32>::new(&cpu(2), config).expect("valid");
+    let before = trainer.evaluate(&batch).expect("valid");
+    assert_eq!(before, trainer.evaluate(&batch).expect("valid"), "evaluation takes the same paths");
+    for _ in 0..5 {
+        trainer.step(&batch).expect("a step");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("sde.safetensors");
+    trainer.save(&path, &std::collections::BTreeMap::new()).expect("written");
+    let reports: Vec<_> = (0..5).map(|_| trainer.step(&batch).expect("a step")).collect();
+    let (mut resumed, _) = Trainer::<f32>::resume(&cpu(1), &path).expect("read");
+    for report in &reports {
+        assert_eq!(*report, resumed.step(&batch).expect("a step"), "the same step after a resume");
+    }
+    assert!(reports.windows(2).all(|w| w[0].loss != w[1].loss) && reports[0].penalty > 0.0, "{reports:?}");
+    assert!(reports.iter().all(|r| r.nfe_diffusion > 0 && r.nfe_penalty == 4), "{reports:?}");
+}
+
+#[test]
+fn means_over_paths_are_steadier() {
+    let problem = Problem::sde(Mlp::new([4, 8, 4]), Diffusion::ito(Mlp::new([4, 4])), 0.0, 1.0);
+    let model = NeuralDe::new(problem, SolverOptions::sde(Tolerances::both(0.1))).encoder(3).head(2);
+    let mut trainer = Trainer::<f64>::new(&cpu(2), TrainerConfig::new(model, Loss::CrossEntropy)).expect("valid");
+    let (inputs, labels) = (numbers(8, 3 * 50), (0..50).map(|i| i % 2).collect::<Vec<u32>>());
+    let batch = Batch { inputs: &inputs, target: Target::Labels(&labels) };
+    let one = trainer.evaluate(&batch).expect("valid");
+    let same = trainer.evaluate_mean(&batch, 1).expect("valid");
+    assert!((one.loss - same.loss).abs() < 1e-12 && one.correct == same.correct, "one path: {one:?}, {same:?}");
+    assert_eq!((one.nfe, one.count), (same.nfe, same.count), "costs are those of a path");
+    let many = trainer.evaluate_mean(&batch, 20).expect("valid");
+    assert!(many.loss < one.loss, "noise in the logits costs cross-entropy: {} and {}", many.loss, one.loss);
+    let outputs: Vec<Vec<f64>> =
+        (0..20).map(|k| trainer.predict_along(&inputs, Paths::of_evaluation(0, k)).expect("solved")).collect();
+    let mean = |i: usize| outputs.iter().map(|o| o[i]).sum::<f64>() / 20.0;
+    let expected: f64 = (0..50)
+        .map(|b| {
+            let [x, y] = [mean(2 * b), mean(2 * b + 1)];
+            (x.exp() + y.exp()).ln() - if labels[b] == 0 { x } else { y }
+        })
+        .sum::<f64>()
+        / 50.0;
+    assert!((many.loss - expected).abs() < 1e-12, "{} not {expected}", many.loss);
+    assert!(refusal(trainer.evaluate_mean(&batch, 0)).contains("at least one path"), "no paths");
+}
+
+#[test]
+fn reversible_heun_keeps_no_states() {
+    let problem = problem(Method::ReversibleHeun);
+    let bytes = |adjoint: Adjoint, steps: usize| {
+        let options = fixed(Method::ReversibleHeun, Layout::Lockstep).step_control(StepControl::Fixed { steps });
+        let mut solver = Solver::<f32>::new(&cpu(1), &problem, &options.adjoint(adjoint)).expect("valid");
+        solver.solve(&problem.initialize(1), &starts(64)).expect("solved");
+        solver.gradients(&vec![1.0; 64 * DIM]).expect("solved");
+        (solver.bytes(), solver.workspace(64, steps).tape)
+    };
+    let (short, long) = (bytes(Adjoint::Reversible, 10), bytes(Adjoint::Reversible, 1000));
+    assert_eq!(short.0, long.0, "a hundred times the steps in the same memory");
+    assert_eq!(long.1, 0, "and no tape is foreseen");
+    let taped = bytes(Adjoint::default(), 1000);
+    assert!(taped.0 >= long.0 + 1000 * 64 * 2 * DIM * 4 && taped.1 >= 1000 * 64 * 2 * DIM * 4, "{taped:?} and {long:?}");
+}
