@@ -385,5 +385,8 @@ fn reversible_heun_keeps_no_states() {
     assert_eq!(short.0, long.0, "a hundred times the steps in the same memory");
     assert_eq!(long.1, 0, "and no tape is foreseen");
     let taped = bytes(Adjoint::default(), 1000);
-    assert!(taped.0 >= long.0 + 1000 * 64 * 2 * DIM * 4 && taped.1 >= 1000 * 64 * 2 * DIM * 4, "{taped:?} and {long:?}");
+    assert!(
+        taped.0 >= long.0 + 1000 * 64 * 2 * DIM * 4 && taped.1 >= 1000 * 64 * 2 * DIM * 4,
+        "{taped:?} and {long:?}"
+    );
 }
