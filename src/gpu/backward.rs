@@ -46,6 +46,17 @@ pub(crate) struct WalkPlans {
     pub(crate) stride: usize,
 }
 
+/// The stride of a walk whose one segment is all of it.
+const WHOLE: usize = usize::MAX / 2;
+
+impl WalkPlans {
+    /// Segments to record after a solve that was not through when it was last looked at. Layer by layer the walk says
+    /// afterwards how many steps remain; a walk of whole trajectories is all there or not at all.
+    pub(crate) fn segments_ahead(&self) -> usize {
+        usize::from(self.stride == WHOLE)
+    }
+}
+
 /// Modes of the kernel `walk`.
 pub(crate) mod walk {
     pub(crate) const BEGIN: u32 = 0;
@@ -180,7 +191,7 @@ impl Engine {
         planner.add(&store, &bound, job, flat((self.batch * self.dim()).div_ceil(64)));
         let segment = planner.take();
         self.plan_sum(planner, buffers);
-        WalkPlans { begin, segment, end: planner.take(), stride: usize::MAX / 2 }
+        WalkPlans { begin, segment, end: planner.take(), stride: WHOLE }
     }
 
     fn plan_aim(&self, planner: &mut Planner<'_>, buffers: &Buffers, mode: u32, position: usize, stride: usize) {
