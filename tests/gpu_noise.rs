@@ -7,8 +7,8 @@ use common::{
     step_times, widen,
 };
 use fewsteps::{
-    Brownian, Controller, GpuSolver, InitialStep, Layout, Method, Paths, Problem, SaveAt, Solution, SolverOptions,
-    Status, StepControl, Tolerances,
+    Brownian, Controller, Diffusion, GpuSolver, InitialStep, InputMap, Layout, Method, Mlp, Paths, Problem, SaveAt,
+    Solution, SolverOptions, Status, StepControl, Tolerances,
 };
 
 fn adaptive(method: Method, tolerance: f64) -> SolverOptions {
@@ -21,14 +21,22 @@ fn point(problem: &Problem, batch: usize) -> (Vec<f32>, Vec<f32>) {
     (theta, cast(&numbers(4, batch * problem.dim())))
 }
 
+/// Solves on the device, whole trajectories where they can be; with a tape and without, and layer by layer too.
 fn solve(problem: &Problem, options: &SolverOptions, theta: &[f32], y0: &[f32]) -> Option<Solution<f32>> {
     let gpu = gpu()?;
-    let mut device = GpuSolver::new(&gpu, problem, options).expect("a valid problem");
-    device.set_paths(PATHS);
+    let open = || {
+        let mut device = GpuSolver::new(&gpu, problem, options).expect("a valid problem");
+        device.set_paths(PATHS);
+        device
+    };
+    let mut device = open();
     let found = gpu.block_on(device.solve(theta, y0)).expect("a valid solve");
     let again = gpu.block_on(device.predict(theta, y0)).expect("a valid solve");
     assert_eq!(found.stats, again.stats, "the same steps without a tape");
     assert_eq!(widen(&found.ys), widen(&again.ys), "the same bits without a tape");
+    let layered = gpu.block_on(open().layer_by_layer().solve(theta, y0)).expect("a valid solve");
+    assert_eq!(found.stats, layered.stats, "the same steps layer by layer");
+    close("layer by layer", &widen(&layered.ys), &widen(&found.ys), 3e-5);
     Some(found)
 }
 
@@ -219,6 +227,57 @@ fn the_native_engines_steps_are_taken() {
             assert_eq!(found.status, expected.status, "{name}");
             assert_eq!(found.stats, expected.stats, "{name}");
             close(&name, &widen(&found.ys), &widen(&expected.ys), 2e-5);
+        }
+    }
+}
+
+/// `dy = 3 y^3 dt + noise`, from states of which some run away within the interval.
+#[test]
+fn trajectories_that_run_away_fail_as_natively() {
+    let Some(gpu) = gpu() else { return };
+    let drift = Mlp::new([1, 1]).input_map(InputMap::Cube);
+    let problem = Problem::sde(drift, Diffusion::ito(Mlp::new([1, 1])), 0.0, 2.0);
+    let theta = [3.0f32, 0.0, 0.1, 0.0];
+    let y0 = [0.1f32, 1.0, 0.05, -2.0, 0.0];
+    for layout in LAYOUTS {
+        let options = adaptive(Method::Sosri, 1e-2).layout(layout);
+        let mut native = solver::<f32>(&problem, &options);
+        native.set_paths(PATHS);
+        let expected = native.predict(&theta, &y0).expect("a valid solve");
+        assert!(expected.status.iter().any(|s| *s != Status::Done), "{:?}", expected.status);
+        for whole in [true, false] {
+            let mut device = GpuSolver::new(&gpu, &problem, &options).expect("a valid problem");
+            if !whole {
+                device = device.layer_by_layer();
+            }
+            device.set_paths(PATHS);
+            let found = gpu.block_on(device.predict(&theta, &y0)).expect("a valid solve");
+            let name = format!("{layout:?}, whole {whole}");
+            assert_eq!(found.status, expected.status, "{name}");
+            for row in (0..y0.len()).filter(|&row| expected.status[row] == Status::Done) {
+                let (a, b) = (f64::from(found.ys[row]), f64::from(expected.ys[row]));
+                assert!((a - b).abs() < 2e-2 * b.abs().max(0.1), "{name}, {row}: {a} for {b}");
+            }
+        }
+    }
+}
+
+/// One attempt a submission gives the bits of many.
+#[test]
+fn the_hosts_pace_changes_no_bit() {
+    let Some(gpu) = gpu() else { return };
+    let problem = noisy_problem(Method::Sosri, 3);
+    let (theta, y0) = point(&problem, 6);
+    for layout in LAYOUTS {
+        for whole in [true, false] {
+            let options = adaptive(Method::Sosri, 5e-2).layout(layout);
+            let open = || {
+                let device = GpuSolver::new(&gpu, &problem, &options).expect("a valid problem");
+                if whole { device } else { device.layer_by_layer() }
+            };
+            let [mut many, mut single] = [open(), open().attempts_per_submission(1).expect("one")];
+            let [a, b] = [&mut many, &mut single].map(|s| gpu.block_on(s.solve(&theta, &y0)).expect("a valid solve"));
+            assert_eq!((a.ys, a.stats), (b.ys, b.stats), "{layout:?}, whole {whole}");
         }
     }
 }

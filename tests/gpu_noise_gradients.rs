@@ -20,7 +20,8 @@ fn check(name: &str, problem: &Problem, options: &SolverOptions, batch: usize, t
     let open = |options: &SolverOptions| {
         let mut solver = GpuSolver::new(&gpu, problem, options).expect("a valid problem");
         solver.set_paths(PATHS);
-        solver
+        // Both ways of solving have their turns.
+        if matches!(options.save_at, SaveAt::Steps) { solver.layer_by_layer() } else { solver }
     };
     let mut walker = open(&options.clone().save_at(SaveAt::Steps));
     let walked = gpu.block_on(walker.solve(&theta, &y0)).and_then(Solution::check).expect("a valid solve");

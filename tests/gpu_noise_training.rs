@@ -15,7 +15,10 @@ const CLASSES: usize = 4;
 
 /// A classifier with adaptive steps.
 fn model(layout: Layout, method: Method) -> NeuralDe {
-    let drift = Mlp::new([DIM, 6, DIM]).time_input(TimeInput::Every);
+    // Three layers are too many for trajectories to be solved whole.
+    let whole = layout == Layout::Lockstep;
+    let drift = if whole { Mlp::new([DIM, 6, DIM]) } else { Mlp::new([DIM, 6, 5, DIM]) };
+    let drift = drift.time_input(TimeInput::Every);
     let network = Mlp::new([DIM, DIM]);
     let calculus = method.tableau().noise.expect("a stochastic method").calculus;
     let problem = Problem::sde(drift, Diffusion { network, calculus }, 0.0, 2.0);

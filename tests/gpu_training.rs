@@ -158,6 +158,28 @@ fn losses_over_times_without_encoder_or_head() {
     }
 }
 
+/// The first solve outgrows its tape, and goes on in another submission.
+#[test]
+fn the_first_gradient_of_a_long_solve_is_there() {
+    let Some(gpu) = gpu() else { return };
+    // Few features are solved and walked back whole, many are not.
+    for width in [DIM, DIM + 1] {
+        for layout in LAYOUTS {
+            let mut model = model(layout, Method::Heun);
+            model.problem.field = Mlp::new([width, 6, width]);
+            model.options = model.options.step_control(StepControl::Fixed { steps: 40 });
+            let config = TrainerConfig::new(model, Loss::CrossEntropy);
+            let samples = samples(9);
+            let mut device = GpuTrainer::new(&gpu, config.clone()).expect("a valid configuration");
+            let mut native = Trainer::<f32>::new(&cpu(1), config).expect("a valid configuration");
+            let found = gpu.block_on(device.gradients(&samples.batch())).expect("a valid batch");
+            let expected = native.gradients(&samples.batch()).expect("a valid batch");
+            assert_eq!(found.report.accepted, 40, "more than there is room for at first");
+            close(&format!("{width} {layout:?}"), &widen(&found.gradient), &widen(&expected.gradient), 1e-4);
+        }
+    }
+}
+
 #[test]
 fn every_optimizer_follows_the_native_curve() {
     let Some(gpu) = gpu() else { return };

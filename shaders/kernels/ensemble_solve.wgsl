@@ -14,7 +14,7 @@ const START = 0u;
 // The first step's length: `control_ensemble` and the kernels before it in one.
 fn start(clock: ptr<function, Clock>, y: State) {
     let d0 = sum_of_squares(y, y, y) / f32(DIM);
-    let d1 = sum_of_squares(K[0], y, y) / f32(DIM);
+    let d1 = sum_of_squares(slope(), y, y) / f32(DIM);
     if !(is_finite(d0) && is_finite(d1)) {
         (*clock).status = NON_FINITE;
         return;
@@ -24,10 +24,10 @@ fn start(clock: ptr<function, Clock>, y: State) {
         return;
     }
     (*clock).nfe += 1u;
-    let slope = sqrt(d1);
-    let trial = initial_trial(sqrt(d0), slope);
+    let speed = sqrt(d1);
+    let trial = initial_trial(sqrt(d0), speed);
     let change = trial_change(aim(*clock, share_to_ticks(trial), 0u), y);
-    (*clock).h = initial_step(trial, slope, sqrt(sum_of_squares(change, y, y) / f32(DIM)));
+    (*clock).h = initial_step(trial, speed, sqrt(sum_of_squares(change, y, y) / f32(DIM)));
 }
 
 @compute @workgroup_size(64)
@@ -49,7 +49,7 @@ fn main(
     }
     var y = load_state(slot_of(clock.accepted, job.stride), row);
     // Evaluated before this dispatch, and counted then: the same numbers give the same bits.
-    K[0] = field(node_time(clock.t, vec2<u32>(), 0.0, job.t0, job.span), y);
+    take_first(node_time(clock.t, vec2<u32>(), 0.0, job.t0, job.span), y);
     // An ensemble has no other use for this field of the clock.
     var first = clock.was_rejected;
     if job.mode == START {
@@ -63,8 +63,9 @@ fn main(
             break;
         }
         if cursor.first == 1u {
-            K[0] = field(node_time(cursor.t, cursor.d, 0.0, job.t0, job.span), y);
+            take_first(node_time(cursor.t, cursor.d, 0.0, job.t0, job.span), y);
         }
+        draw(cursor, row);
         let y1 = take_stages(cursor, y);
         save_within(cursor, row, y, y1);
         var error = 0.0;

@@ -76,7 +76,7 @@ fn decide(what: u32, lane: u32, norm: vec2<f32>, status: ptr<function, u32>) {
 
 // The first attempt, from the automatic initial step or what stands in for it.
 fn start(lane: u32, y: State, status: ptr<function, u32>) {
-    let norm = vec2<f32>(sum_of_squares(y, y, y), sum_of_squares(K[0], y, y));
+    let norm = vec2<f32>(sum_of_squares(y, y, y), sum_of_squares(slope(), y, y));
     if !has(FIXED) && *status == RUNNING && !(is_finite(norm.x) && is_finite(norm.y)) {
         *status = NON_FINITE;
     }
@@ -109,7 +109,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     var status = select(DONE, row_status[row], owns);
     var y = load_state(sh_cursor.origin, row);
     // Evaluated and counted before this dispatch, if it goes on: the same numbers give the same bits.
-    K[0] = field(node_time(sh_clock.t, vec2<u32>(), 0.0, job.t0, job.span), y);
+    take_first(node_time(sh_clock.t, vec2<u32>(), 0.0, job.t0, job.span), y);
     if job.mode == START {
         if owns {
             save_at_start(sh_clock.t, row, y);
@@ -122,8 +122,9 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         }
         let cursor = sh_cursor;
         if cursor.first == 1u {
-            K[0] = field(node_time(cursor.t, cursor.d, 0.0, job.t0, job.span), y);
+            take_first(node_time(cursor.t, cursor.d, 0.0, job.t0, job.span), y);
         }
+        draw(cursor, row);
         let y1 = take_stages(cursor, y);
         if owns {
             save_within(cursor, row, y, y1);

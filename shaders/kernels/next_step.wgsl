@@ -1,4 +1,5 @@
-// Takes the training step's parameters from the schedule, and puts its probes among the save points.
+// Takes the training step's parameters from the schedule, and puts its probes among the save points, its paths after
+// them.
 
 @group(0) @binding(1) var<storage, read> schedule: array<Params>;
 @group(0) @binding(2) var<storage, read> outcome: Outcome;
@@ -18,4 +19,6 @@ fn main() {
     for (var n = 0u; n < job.u.z; n++) {
         points[job.u.y + n] = schedule[entry].draws[n];
     }
+    points[job.u.y + job.u.z] = params.paths.xy;
+    points[job.u.y + job.u.z + 1u] = params.paths.zw;
 }

@@ -44,12 +44,16 @@ fn seed_saves(cursor: Cursor, row: u32, bar: ptr<function, State>) -> State {
             }
             continue;
         }
-        for (var d = 0u; d < DIM; d++) {
-            start_bar[d] += save_bar[d];
-        }
+        var of_end = 0.0;
         if !at_start {
             let share = ticks_to_share(ticks_sub(point, cursor.t)) / ticks_to_share(cursor.d);
             seed_stages(cursor.h, share, save_bar);
+            // On the chord the end has its share, and the stages none.
+            of_end = select(0.0, share, has(NOISE));
+        }
+        for (var d = 0u; d < DIM; d++) {
+            (*bar)[d] += of_end * save_bar[d];
+            start_bar[d] += (1.0 - of_end) * save_bar[d];
         }
     }
     return start_bar;
@@ -70,6 +74,7 @@ fn walk_row(row: u32) {
         let y = load_state(cursor.origin, row);
         clear_seeds();
         let start_bar = seed_saves(cursor, row, &bar);
+        draw(cursor, row);
         bar = step_vjp(cursor, y, bar);
         for (var d = 0u; d < DIM; d++) {
             bar[d] += start_bar[d];

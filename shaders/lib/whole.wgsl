@@ -31,18 +31,13 @@ fn sum_of_squares(x: State, y: State, y1: State) -> f32 {
     return sum;
 }
 
-// The change of f over the Euler step of the cursor.
+// The change of the slope over the Euler step of the cursor.
 fn trial_change(cursor: Cursor, y: State) -> State {
     var moved: State;
     for (var i = 0u; i < DIM; i++) {
         moved[i] = fma(cursor.h, K[0][i], y[i]);
     }
-    let there = field(node_time(cursor.t, cursor.d, 1.0, job.t0, job.span), moved);
-    var change: State;
-    for (var i = 0u; i < DIM; i++) {
-        change[i] = there[i] - K[0][i];
-    }
-    return change;
+    return change_of_slope(node_time(cursor.t, cursor.d, 1.0, job.t0, job.span), moved);
 }
 
 fn save_at_start(t: vec2<u32>, row: u32, y: State) {
@@ -63,7 +58,7 @@ fn save_within(cursor: Cursor, row: u32, y: State, y1: State) {
             save_state(p, row, y1);
         } else {
             let share = ticks_to_share(ticks_sub(point, cursor.t)) / ticks_to_share(cursor.d);
-            save_state(p, row, interpolate(cursor.h, y, share));
+            save_state(p, row, interpolate(cursor.h, y, y1, share));
         }
     }
 }

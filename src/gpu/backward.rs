@@ -46,6 +46,17 @@ pub(crate) struct WalkPlans {
     pub(crate) stride: usize,
 }
 
+/// The stride of a walk whose one segment is all of it.
+const WHOLE: usize = usize::MAX / 2;
+
+impl WalkPlans {
+    /// Segments to record after a solve that was not through when it was last looked at. Layer by layer the walk says
+    /// afterwards how many steps remain; a walk of whole trajectories is all there or not at all.
+    pub(crate) fn segments_ahead(&self) -> usize {
+        usize::from(self.stride == WHOLE)
+    }
+}
+
 /// Modes of the kernel `walk`.
 pub(crate) mod walk {
     pub(crate) const BEGIN: u32 = 0;
@@ -77,7 +88,7 @@ impl Engine {
     pub(crate) fn walks_whole(&self, penalty: Option<StepPenalty>) -> bool {
         let injected = penalty.is_some_and(|p| p.at == PenaltyAt::Biased && p.gradient == PenaltyGradient::Full);
         self.whole
-            && fused::has_small_gradient(&self.layers)
+            && fused::has_small_gradient(&self.layers, &self.noise_layers)
             && self.options.adjoint.stride() == 1
             && !self.every_step()
             && !injected
@@ -156,12 +167,13 @@ impl Engine {
         let bound = [&buffers.clocks, &buffers.row_status, &self.outcome, &buffers.norms];
         planner.add(&counts, &bound, self.job(self.batch), flat(self.batch.div_ceil(64)));
         let begin = planner.take();
-        let map = self.problem.field.map();
-        let text = fused::Printer::new(&self.layers, map, self.tableau).adjoint(self.interior());
+        let text = self.printer().adjoint(self.interior());
         let adjoint = self.kernels.printed(&kernel::WHOLE_ADJOINT, &text, &[]);
         let mut job = self.job(self.batch);
         job.points = word(self.walk_points());
-        job.inputs = word(fused::hidden_units(&self.layers));
+        job.x[0] = word(buffers.sizes.points);
+        [job.inputs, job.outputs] = [&self.layers, &self.noise_layers].map(|layers| word(fused::hidden_units(layers)));
+        self.set_fixed_ticks(&mut job);
         job.u[1] = word(self.parameters);
         let bound = [
             &buffers.norms,
@@ -179,7 +191,7 @@ impl Engine {
         planner.add(&store, &bound, job, flat((self.batch * self.dim()).div_ceil(64)));
         let segment = planner.take();
         self.plan_sum(planner, buffers);
-        WalkPlans { begin, segment, end: planner.take(), stride: usize::MAX / 2 }
+        WalkPlans { begin, segment, end: planner.take(), stride: WHOLE }
     }
 
     fn plan_aim(&self, planner: &mut Planner<'_>, buffers: &Buffers, mode: u32, position: usize, stride: usize) {

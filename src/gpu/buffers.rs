@@ -168,8 +168,8 @@ buffers! {
     /// What each path does over the step at hand: increment and space-time Levy area, `[B][D]`.
     increments: |s, _b| if s.noise.is_some() { 2 * s.layered_state() } else { 0 };
     norms: |s, _b| 2 * WORD * s.rows;
-    /// Ticks of the save points.
-    points: |s, _b| 2 * WORD * s.points.max(1);
+    /// Ticks of the save points, and what says which paths are followed.
+    points: |s, _b| 2 * WORD * (s.points + 2);
     /// Saved states, `[point][B][D]`.
     saves: |s, _b| s.points.max(1) * s.state();
     /// Cotangents of the saved states, `[save][B][D]`.

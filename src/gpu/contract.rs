@@ -44,14 +44,17 @@ fn printed(kernel: &Kernel, method: Method) -> Vec<String> {
         ];
         let texts = fields.iter().flat_map(|field| {
             let layers: Vec<Layer> = field.layers().collect();
-            let printer = || Printer::new(&layers, field.map(), method.tableau());
+            let printer = || {
+                let printer = Printer::new(&layers, field.map(), method.tableau());
+                if method.tableau().noise.is_some() { printer.with_noise(&layers, field.map()) } else { printer }
+            };
             if adjoint { vec![printer().adjoint(true), printer().adjoint(false)] } else { vec![printer().solve()] }
         });
         texts.collect()
     };
     match kernel.name {
-        // Paths are not followed whole.
-        "ensemble_solve" | "lockstep_solve" | "whole_adjoint" if method.tableau().noise.is_some() => Vec::new(),
+        // A second state is not carried along there.
+        "ensemble_solve" | "lockstep_solve" | "whole_adjoint" if method == Method::ReversibleHeun => Vec::new(),
         "ensemble_solve" | "lockstep_solve" => whole(false),
         "whole_adjoint" => whole(true),
         _ => vec![String::new()],

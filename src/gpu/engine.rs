@@ -186,7 +186,8 @@ impl Engine {
             problem: problem.clone(),
             options: options.clone(),
             tableau,
-            whole: problem.diffusion.is_none() && fused::is_small(&layers),
+            whole: fused::is_small(&layers)
+                && (problem.diffusion.is_none() || solves_paths_whole(tableau, &noise_layers)),
             slice: None,
             layers,
             noise_layers,
@@ -281,7 +282,9 @@ impl Engine {
     fn attempt_work(&self) -> f64 {
         let parameters = |layers: &[Layer]| -> usize { layers.iter().map(Layer::parameter_count).sum() };
         let noise = self.noise().map_or(0, NoiseTableau::stages) * parameters(&self.noise_layers);
-        ((self.tableau.stages() * parameters(&self.layers) + noise) * self.batch) as f64
+        // A query of a path is some 40 random blocks for two channels.
+        let queries = if self.noise().is_some() { 2000 * self.dim() } else { 0 };
+        ((self.tableau.stages() * parameters(&self.layers) + noise + queries) * self.batch) as f64
     }
 
     /// Attempts to record after a solve's start, from what the last one took; one more, so that a slightly longer solve
@@ -473,11 +476,16 @@ impl Engine {
         }
     }
 
-    /// Says which paths the next solves follow.
+    /// Says which paths the next solves follow, with the buffers that there are.
     pub(crate) fn use_paths(&self, paths: Paths) {
         let words = path_words(paths);
         let at = std::mem::offset_of!(Params, paths) as u64;
         self.gpu.queue.write_buffer(&self.params, at, bytemuck::bytes_of(&words));
+        if let Some(buffers) = &self.buffers {
+            // A solve of whole trajectories has no binding left for parameters.
+            let at = 8 * buffers.sizes.points as u64;
+            self.gpu.queue.write_buffer(&buffers.points, at, bytemuck::bytes_of(&words));
+        }
     }
 
     /// Solves the states in the tape's first kept slot.
@@ -604,6 +612,11 @@ impl Engine {
     pub(crate) fn bytes(&self) -> usize {
         self.buffers.as_ref().map_or(0, |b| usize::try_from(b.sizes.total()).unwrap_or(usize::MAX))
     }
+}
+
+/// Whether trajectories with such noise can be solved whole.
+fn solves_paths_whole(tableau: &Tableau, noise_layers: &[Layer]) -> bool {
+    fused::is_small(noise_layers) && tableau.noise.is_some_and(|noise| !noise.reversible)
 }
 
 /// Refuses what the native engine does with noise and a device does not yet.

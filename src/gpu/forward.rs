@@ -145,10 +145,12 @@ impl Engine {
             let bound = [&buffers.clocks, &buffers.cursors, &buffers.row_status];
             planner.add(&begin, &bound, job, flat(self.batch.div_ceil(64)));
         }
-        let text = fused::Printer::new(&self.layers, self.problem.field.map(), self.tableau).solve();
+        let text = self.printer().solve();
         job.points = word(buffers.sizes.points);
+        // After the points are the paths.
+        job.x[0] = job.points;
         job.x[3] = word(self.slice.unwrap_or_else(|| self.attempts_per_submission()));
-        job.inputs = word(fused::hidden_units(&self.layers));
+        [job.inputs, job.outputs] = [&self.layers, &self.noise_layers].map(|layers| word(fused::hidden_units(layers)));
         if self.per_row() {
             let solve = self.kernels.printed(&kernel::ENSEMBLE_SOLVE, &text, &[]);
             let bound = [
@@ -177,6 +179,15 @@ impl Engine {
             self.plan_control(planner, buffers, control::AIM, backward);
         }
         planner.take()
+    }
+
+    /// What prints the problem's functions.
+    pub(crate) fn printer(&self) -> fused::Printer<'_> {
+        let printer = fused::Printer::new(&self.layers, self.problem.field.map(), self.tableau);
+        match &self.problem.diffusion {
+            None => printer,
+            Some(diffusion) => printer.with_noise(&self.noise_layers, diffusion.network.map()),
+        }
     }
 
     /// Attempts that are made layer by layer.

@@ -7,8 +7,8 @@
 use std::fmt::Write;
 
 use super::engine::activation;
-use super::kernel::literal;
-use crate::spec::{InputMap, Layer, Tableau};
+use super::kernel::{Module, WHOLE_NOISY, WHOLE_PLAIN, literal};
+use crate::spec::{InputMap, Layer, NoiseScale, NoiseTableau, Tableau};
 
 /// The most features of a state that is kept in registers.
 const WIDEST_STATE: usize = 4;
@@ -22,14 +22,18 @@ pub(crate) fn is_small(layers: &[Layer]) -> bool {
     layers.len() <= 2 && dim <= WIDEST_STATE && (layers.len() == 1 || hidden_units(layers) <= 512)
 }
 
-/// What the job of a kernel with such a field says in `inputs`: the number of hidden units.
+/// What the job of a kernel with such a field says in `inputs`, or of a diffusion in `outputs`: the number of hidden units.
 pub(crate) fn hidden_units(layers: &[Layer]) -> usize {
     layers.first().map_or(0, |l| l.outputs)
 }
 
-/// Whether its gradient is small enough too.
-pub(crate) fn has_small_gradient(layers: &[Layer]) -> bool {
-    is_small(layers) && layers.iter().map(Layer::parameter_count).sum::<usize>() <= MOST_PARAMETERS
+/// Whether its gradient is small enough too, with that of a diffusion if there is one.
+pub(crate) fn has_small_gradient(layers: &[Layer], noise_layers: &[Layer]) -> bool {
+    is_small(layers) && parameters(layers) + parameters(noise_layers) <= MOST_PARAMETERS
+}
+
+fn parameters(layers: &[Layer]) -> usize {
+    layers.iter().map(Layer::parameter_count).sum()
 }
 
 /// The constants and functions of a problem, for the kernels `ensemble_solve`, `lockstep_solve` and
@@ -39,7 +43,13 @@ pub(crate) struct Printer<'a> {
     layers: &'a [Layer],
     map: InputMap,
     tableau: &'static Tableau,
+    /// What the method does with noise, and the diffusion.
+    noise: Option<(&'static NoiseTableau, &'a [Layer], InputMap)>,
     dim: usize,
+    /// First of the parameters.
+    first: usize,
+    /// The job's member that holds the number of hidden units.
+    hidden: &'static str,
     text: String,
 }
 
@@ -53,16 +63,27 @@ macro_rules! line {
 impl<'a> Printer<'a> {
     pub(crate) fn new(layers: &'a [Layer], map: InputMap, tableau: &'static Tableau) -> Self {
         let dim = layers.first().map_or(0, |l| l.inputs);
-        Self { layers, map, tableau, dim, text: String::new() }
+        let first = layers.first().map_or(0, |l| l.offset);
+        Self { layers, map, tableau, noise: None, dim, first, hidden: "inputs", text: String::new() }
+    }
+
+    /// With a diffusion, whose parameters follow the field's; the method is a stochastic one.
+    pub(crate) fn with_noise(self, layers: &'a [Layer], map: InputMap) -> Self {
+        Self { noise: self.tableau.noise.map(|noise| (noise, layers, map)), ..self }
     }
 
     /// What a solve needs.
     pub(crate) fn solve(mut self) -> String {
         self.constants();
-        self.field();
-        self.take_stages();
-        self.stage_error();
-        self.interpolate();
+        self.field("field");
+        if let Some((noise, ..)) = self.noise {
+            self.of_diffusion(|printer| printer.field("noise"));
+            self.take_noisy_stages(noise);
+        } else {
+            self.take_stages();
+            self.stage_error();
+            self.interpolate();
+        }
         self.text
     }
 
@@ -70,21 +91,49 @@ impl<'a> Printer<'a> {
     pub(crate) fn adjoint(mut self, interior: bool) -> String {
         self.constants();
         line!(self, "var<private> THETA_BAR: array<f32, PARAMETERS>;");
-        line!(self, "var<private> G: array<State, STAGES>;");
-        line!(self, "var<private> SEEDS: array<State, STAGES>;\n");
-        self.field();
-        self.field_vjp();
-        self.seeds();
-        self.step_vjp(interior);
+        self.field("field");
+        self.field_vjp("field_vjp");
+        if let Some((noise, ..)) = self.noise {
+            self.of_diffusion(|printer| {
+                printer.field("noise");
+                printer.field_vjp("noise_vjp");
+            });
+            line!(self, "fn clear_seeds() {{}}\n\nfn seed_stages(h: f32, share: f32, save_bar: State) {{}}\n");
+            self.noisy_step_vjp(noise);
+        } else {
+            line!(self, "var<private> STATES: array<State, STAGES>;");
+            line!(self, "var<private> SEEDS: array<State, STAGES>;\n");
+            self.seeds();
+            self.step_vjp(interior);
+        }
         self.text
     }
 
+    /// Prints with the diffusion's layers in place of the field's.
+    fn of_diffusion(&mut self, print: impl FnOnce(&mut Self)) {
+        let Some((_, layers, map)) = self.noise else { return };
+        let field = (self.layers, self.map, self.hidden);
+        (self.layers, self.map, self.hidden) = (layers, map, "outputs");
+        print(self);
+        (self.layers, self.map, self.hidden) = field;
+    }
+
+    fn library(&mut self, modules: &[Module]) {
+        for module in modules {
+            line!(self, "// {}\n{}", module.name, module.source);
+        }
+    }
+
     fn constants(&mut self) {
-        let dim = self.dim;
-        let first = self.layers.first().map_or(0, |l| l.offset);
-        let parameters: usize = self.layers.iter().map(Layer::parameter_count).sum();
-        line!(self, "const DIM = {dim}u;\nconst FIELD = {first}u;\nconst PARAMETERS = {parameters}u;");
+        self.library(if self.noise.is_some() { WHOLE_NOISY } else { WHOLE_PLAIN });
+        let (dim, first) = (self.dim, self.first);
+        let all = parameters(self.layers) + self.noise.map_or(0, |(_, layers, _)| parameters(layers));
+        line!(self, "const DIM = {dim}u;\nconst FIELD = {first}u;\nconst PARAMETERS = {all}u;");
         line!(self, "alias State = array<f32, {dim}>;\nvar<private> K: array<State, STAGES>;\n");
+        if let Some((noise, ..)) = self.noise {
+            line!(self, "var<private> G: array<State, {}>;", noise.stages());
+            line!(self, "var<private> INTEGRALS: array<vec4<f32>, {dim}>;\n");
+        }
     }
 
     /// The field's input from the state.
@@ -114,11 +163,11 @@ impl<'a> Printer<'a> {
     /// The number of hidden units comes from the job: a driver that knew it would unroll the loop in each of the stages,
     /// and compile for seconds.
     fn hidden_loop(&mut self) {
-        line!(self, "    for (var j = 0u; j < job.inputs; j++) {{");
+        line!(self, "    for (var j = 0u; j < job.{}; j++) {{", self.hidden);
     }
 
-    fn field(&mut self) {
-        line!(self, "fn field(t: f32, y: State) -> State {{");
+    fn field(&mut self, name: &str) {
+        line!(self, "fn {name}(t: f32, y: State) -> State {{");
         self.map_input();
         match *self.layers {
             [layer] => {
@@ -153,10 +202,10 @@ impl<'a> Printer<'a> {
     }
 
     /// Adds to `THETA_BAR`, and returns the cotangent of the state.
-    fn field_vjp(&mut self) {
-        let first = self.layers.first().map_or(0, |l| l.offset);
+    fn field_vjp(&mut self, name: &str) {
+        let first = self.first;
         let dim = self.dim;
-        line!(self, "fn field_vjp(t: f32, y: State, k_bar: State) -> State {{");
+        line!(self, "fn {name}(t: f32, y: State, k_bar: State) -> State {{");
         self.map_input();
         for d in 0..dim {
             line!(self, "    var x_bar{d} = 0.0;");
@@ -259,13 +308,63 @@ impl<'a> Printer<'a> {
         }
     }
 
+    /// A sum of diffusion stages: their weights times `factor` at feature `d`.
+    fn noise_sum(weights: &[f64], factor: &str, d: usize) -> String {
+        let mut sum = String::new();
+        for (j, weight) in weights.iter().enumerate().filter(|(_, w)| **w != 0.0) {
+            let term = format!("{} * G[{j}][{d}]", literal(*weight));
+            sum = if sum.is_empty() { term } else { format!("{sum} + {term}") };
+        }
+        if sum.is_empty() { String::new() } else { format!(" + {factor} * ({sum})") }
+    }
+
+    /// The state of a stage of either network.
+    fn noisy_state(&self, drift: &[f64], noise: &[f64], scale: NoiseScale) -> String {
+        let at = |d: usize| {
+            self.combination(Some("y"), "cursor.h", drift, d) + &Self::noise_sum(noise, &factor(scale, d), d)
+        };
+        format!("State({})", (0..self.dim).map(at).collect::<Vec<_>>().join(", "))
+    }
+
+    /// What all stages add up to at the step's end, or in its error.
+    fn noisy_end(&self, base: Option<&str>, h: &str, drift: &[f64], noise: &[&[f64]; 4]) -> String {
+        let at = |d: usize| {
+            let sums = ["x", "y", "z", "w"].iter().zip(noise);
+            let noise: String =
+                sums.map(|(part, weights)| Self::noise_sum(weights, &format!("INTEGRALS[{d}].{part}"), d)).collect();
+            self.combination(base, h, drift, d) + &noise
+        };
+        format!("State({})", (0..self.dim).map(at).collect::<Vec<_>>().join(", "))
+    }
+
+    /// The stages after the first of both networks, the step's end, and its error.
+    fn take_noisy_stages(&mut self, noise: &NoiseTableau) {
+        let Tableau { a, b, c, b_error, .. } = self.tableau;
+        line!(self, "fn take_stages(cursor: Cursor, y: State) -> State {{");
+        line!(self, "    let root = sqrt(cursor.h);");
+        for i in 1..self.tableau.stages().max(noise.stages()) {
+            let drift = a.get(i).map(|a| (c[i], self.noisy_state(a, noise.drift_b[i], noise.drift_scale)));
+            let diffusion = noise.a.get(i).map(|a| (noise.c[i], self.noisy_state(a, noise.b[i], noise.scale)));
+            let stages = [("K", "field", drift), ("G", "noise", diffusion)];
+            for (stages, name, (node, state)) in stages.into_iter().filter_map(|(s, n, stage)| Some((s, n, stage?))) {
+                let time = format!("node_time(cursor.t, cursor.d, {}, job.t0, job.span)", literal(node));
+                line!(self, "    {stages}[{i}] = {name}({time}, {state});");
+            }
+        }
+        let end = self.noisy_end(Some("y"), "cursor.h", b, &noise.weights);
+        line!(self, "    return {end};\n}}\n");
+        let error = self.noisy_end(None, "h", b_error.unwrap_or(&[]), &noise.error);
+        line!(self, "fn stage_error(h: f32) -> State {{\n    return {error};\n}}\n");
+    }
+
     fn stage_error(&mut self) {
         let error = self.combined_state(None, "h", self.tableau.b_error.unwrap_or(&[]));
         line!(self, "fn stage_error(h: f32) -> State {{\n    return {error};\n}}\n");
     }
 
     fn interpolate(&mut self) {
-        line!(self, "fn interpolate(h: f32, y: State, share: f32) -> State {{\n    var sum: State;");
+        line!(self, "fn interpolate(h: f32, y: State, y1: State, share: f32) -> State {{");
+        line!(self, "    var sum: State;");
         for j in 0..self.tableau.stages() {
             line!(self, "    let w{j} = interpolant_weight({j}u, share);");
             for d in 0..self.dim {
@@ -302,9 +401,12 @@ impl<'a> Printer<'a> {
         for i in 0..taken {
             let state = self.combined_state(Some("y"), "cursor.h", a[i]);
             let node = literal(c[i]);
-            line!(self, "    G[{i}] = {state};");
+            line!(self, "    STATES[{i}] = {state};");
             if i + 1 < stages {
-                line!(self, "    K[{i}] = field(node_time(cursor.t, cursor.d, {node}, job.t0, job.span), G[{i}]);");
+                line!(
+                    self,
+                    "    K[{i}] = field(node_time(cursor.t, cursor.d, {node}, job.t0, job.span), STATES[{i}]);"
+                );
             }
         }
         for i in (0..taken).rev() {
@@ -321,7 +423,7 @@ impl<'a> Printer<'a> {
             line!(self, "    let k_bar{i} = State({});", list.join(", "));
             line!(
                 self,
-                "    let state_bar{i} = field_vjp(node_time(cursor.t, cursor.d, {node}, job.t0, job.span), G[{i}], k_bar{i});"
+                "    let state_bar{i} = field_vjp(node_time(cursor.t, cursor.d, {node}, job.t0, job.span), STATES[{i}], k_bar{i});"
             );
             if fsal && i + 1 == stages {
                 for d in 0..dim {
@@ -336,4 +438,74 @@ impl<'a> Printer<'a> {
         }
         line!(self, "    return bar;\n}}\n");
     }
+
+    /// The same with noise, as [`Engine::plan_noisy_vjp`](super::engine::Engine::plan_noisy_vjp) does layer by layer.
+    fn noisy_step_vjp(&mut self, noise: &NoiseTableau) {
+        let Tableau { a, b, c, .. } = self.tableau;
+        let (drifts, diffusions) = (self.tableau.stages(), noise.stages());
+        let time = |node: f64| format!("node_time(cursor.t, cursor.d, {}, job.t0, job.span)", literal(node));
+        line!(self, "fn step_vjp(cursor: Cursor, y: State, end_bar: State) -> State {{\n    var bar = end_bar;");
+        line!(self, "    let root = sqrt(cursor.h);");
+        for i in 0..drifts.max(diffusions) {
+            if i < drifts {
+                let state = self.noisy_state(a[i], noise.drift_b[i], noise.drift_scale);
+                line!(self, "    let f_state{i} = {state};\n    K[{i}] = field({}, f_state{i});", time(c[i]));
+            }
+            if i < diffusions {
+                let state = self.noisy_state(noise.a[i], noise.b[i], noise.scale);
+                line!(self, "    let g_state{i} = {state};\n    G[{i}] = noise({}, g_state{i});", time(noise.c[i]));
+            }
+        }
+        for i in (0..drifts.max(diffusions)).rev() {
+            if i < drifts {
+                let bars: Vec<String> = (0..self.dim)
+                    .map(|d| {
+                        let end = format!("{} * bar[{d}]", literal(b[i]));
+                        format!("cursor.h * ({end}{}{})", later("f", a, i, d), later("g", noise.a, i, d))
+                    })
+                    .collect();
+                let bars = bars.join(", ");
+                line!(self, "    let f_bar{i} = field_vjp({}, f_state{i}, State({bars}));", time(c[i]));
+            }
+            if i < diffusions {
+                let bars: Vec<String> = (0..self.dim)
+                    .map(|d| {
+                        let weights = noise.weights.map(|row| literal(row.get(i).copied().unwrap_or(0.0))).join(", ");
+                        let end = format!("dot(vec4<f32>({weights}), INTEGRALS[{d}]) * bar[{d}]");
+                        let scaled = |scale, sum: String| {
+                            if sum.is_empty() { sum } else { format!(" + {} * (0.0{sum})", factor(scale, d)) }
+                        };
+                        let drift = scaled(noise.drift_scale, later("f", noise.drift_b, i, d));
+                        end + &drift + &scaled(noise.scale, later("g", noise.b, i, d))
+                    })
+                    .collect();
+                let bars = bars.join(", ");
+                line!(self, "    let g_bar{i} = noise_vjp({}, g_state{i}, State({bars}));", time(noise.c[i]));
+            }
+        }
+        for (name, count) in [("f", drifts), ("g", diffusions)] {
+            for (i, d) in (0..count).flat_map(|i| (0..self.dim).map(move |d| (i, d))) {
+                line!(self, "    bar[{d}] += {name}_bar{i}[{d}];");
+            }
+        }
+        line!(self, "    return bar;\n}}\n");
+    }
+}
+
+/// What a scale is at feature `d`.
+fn factor(scale: NoiseScale, d: usize) -> String {
+    match scale {
+        NoiseScale::Increment => format!("INTEGRALS[{d}].x"),
+        NoiseScale::Mean => format!("INTEGRALS[{d}].z"),
+        NoiseScale::Root => "root".to_owned(),
+    }
+}
+
+/// Cotangents of the states that stage `i` went into with `rows` of weights.
+fn later(name: &str, rows: &[&[f64]], i: usize, d: usize) -> String {
+    let entry = |(k, row): (usize, &&[f64])| {
+        let weight = row.get(i).copied().filter(|weight| *weight != 0.0)?;
+        Some(format!(" + {} * {name}_bar{k}[{d}]", literal(weight)))
+    };
+    rows.iter().enumerate().filter_map(entry).collect()
 }

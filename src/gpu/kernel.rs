@@ -58,10 +58,12 @@ modules! {
     JOB "job";
     LOCKSTEP "lockstep";
     NOISY "noisy";
+    NOISY_WHOLE "noisy_whole";
     OUTCOME "outcome";
     PARAMS "params";
     PATH "path";
     PHILOX "philox";
+    PLAIN_WHOLE "plain_whole";
     PRODUCT_TILES "product_tiles";
     ROW_SUMS "row_sums";
     SCALED_ERROR "scaled_error";
@@ -70,6 +72,10 @@ modules! {
     WEIGHTS "weights";
     WHOLE "whole";
 }
+
+/// What is printed before a kernel that solves trajectories whole, without noise and with it.
+pub(crate) const WHOLE_PLAIN: &[Module] = &[PLAIN_WHOLE];
+pub(crate) const WHOLE_NOISY: &[Module] = &[PHILOX, BROWNIAN, PATH, INTEGRALS, NOISY_WHOLE];
 
 macro_rules! kernels {
     ($($constant:ident $file:literal [$($module:ident)*] [$($access:ident)*];)*) => {

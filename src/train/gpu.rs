@@ -579,7 +579,7 @@ impl GpuTrainer {
                 }
             }
             let taken = (outcome.most_accepted as usize).div_ceil(plans.walk.stride);
-            let segments = if outcome.unfinished > 0 { 0 } else { taken };
+            let segments = if outcome.unfinished > 0 { plans.walk.segments_ahead() } else { taken };
             self.encode_tail(&mut encoder, &plans, segments, update)?;
             outcome = self.engine.submit_for_outcome(encoder).await?;
         }
