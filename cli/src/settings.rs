@@ -2,7 +2,7 @@
 
 use anyhow::{Context, ensure};
 use clap::ValueEnum;
-use fewsteps::{FailurePolicy, Layout, Local, Regularizer, Scalar, Schedule, Tolerances, TrainerConfig};
+use fewsteps::{FailurePolicy, Layout, Local, PenaltyAt, Regularizer, Scalar, Schedule, Tolerances, TrainerConfig};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -63,7 +63,11 @@ impl std::fmt::Display for Training {
 }
 
 fn with_options(local: Local, args: &RegularizerArgs, defaults: &Defaults, steps: u64) -> Local {
-    let coefficient = match (args.coefficient.or(defaults.coefficient), args.coefficient_to) {
+    let own = defaults.coefficients.map(|[unbiased, biased]| match local.at {
+        PenaltyAt::Unbiased => unbiased,
+        PenaltyAt::Biased => biased,
+    });
+    let coefficient = match (args.coefficient.or(own), args.coefficient_to) {
         (None, None) => local.coefficient,
         (Some(from), None) => Schedule::Constant(from),
         (from, Some(to)) => Schedule::exponential(from.unwrap_or_else(|| local.coefficient.value(0)), to, steps),

@@ -38,8 +38,8 @@ pub(crate) struct Defaults {
     pub(crate) batch: usize,
     pub(crate) learning_rate: f64,
     pub(crate) tolerance: f64,
-    /// Price of one solver step in units of the loss, if not the library's.
-    pub(crate) coefficient: Option<f64>,
+    /// Price of one solver step in units of the loss, unbiased and biased, if not the library's.
+    pub(crate) coefficients: Option<[f64; 2]>,
 }
 
 impl TaskName {
@@ -56,7 +56,7 @@ impl TaskName {
 
     pub(crate) const fn defaults(self) -> Defaults {
         let published =
-            Defaults { seeds: 1, steps: 1500, batch: 512, learning_rate: 1e-3, tolerance: 1e-5, coefficient: None };
+            Defaults { seeds: 1, steps: 1500, batch: 512, learning_rate: 1e-3, tolerance: 1e-5, coefficients: None };
         match self {
             Self::Digits => Defaults { seeds: 3, steps: 600, batch: 128, learning_rate: 6e-3, ..published },
             Self::Mnist | Self::Fashion => published,
@@ -66,18 +66,27 @@ impl TaskName {
                 batch: 128,
                 learning_rate: 1e-2,
                 tolerance: 1e-6,
-                coefficient: Some(1e-3),
+                coefficients: Some([1e-3, 1e-3]),
                 seeds: 3,
             },
+            // Eight times the published steps: after 250 two seeds of three are far from the data. The moments are given,
+            // so there is little NFE to save; benches/README.md has other prices.
             Self::SpiralSde => Defaults {
                 seeds: 3,
-                steps: 250,
+                steps: 2000,
                 batch: 100,
                 learning_rate: 1e-2,
                 tolerance: 0.3,
-                coefficient: Some(1e-3),
+                coefficients: Some([3e-3, 1e-3]),
             },
-            Self::MnistSde => Defaults { steps: 600, learning_rate: 1e-2, tolerance: 0.14, ..published },
+            // From 0.05 on accuracy falls to 91 % (benches/README.md).
+            Self::MnistSde => Defaults {
+                steps: 600,
+                learning_rate: 1e-2,
+                tolerance: 0.14,
+                coefficients: Some([5e-3, 2e-3]),
+                ..published
+            },
         }
     }
 

@@ -230,6 +230,13 @@ impl<'a> Walk<'a> {
     fn shared<R: Scalar>(&self, pair: u32, cuts: &Cuts<R>) -> Pair<R> {
         let (from, to) = (self.from[0], self.to[0]);
         let mut sum = Pair::default();
+        if from.is_multiple_of(u64::from(CELL)) && to == from + u64::from(CELL) {
+            // A fixed step: one draw.
+            let cell = [low(from / u64::from(CELL)); LANES];
+            let whole = [R::from_f64(f64::from(CELL) * self.tick); LANES];
+            draw(&mut sum, &cell, &[0; LANES], self.trajectories, pair, self.key, &whole);
+            return sum;
+        }
         let mut at = from;
         while at < to {
             let cell = at / u64::from(CELL);
