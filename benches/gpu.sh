@@ -167,7 +167,8 @@ peer_rows() {
     torchode) printf '%s\n' 'W1 forward' 'W1 train' 'W2b forward' 'W2b train' 'W5 forward' 'W5 train' \
         'W2a forward --method dopri5' 'W2a train --method dopri5' ;;
     diffrax) printf '%s\n' 'W1 forward' 'W1 train --grad discrete' 'W2b forward' \
-        'W2b train --grad discrete --max-steps 64' 'W5 forward --batching vmap' \
+        'W2b train --grad discrete --max-steps 64' 'W4 forward' 'W4 train' 'W4 train --noise steps' \
+        'W3 forward' 'W3 train' 'W3 train --noise steps' 'W5 forward --batching vmap' \
         'W5 train --batching vmap --grad discrete --max-steps 64' 'W2a forward' 'W2a train --grad adjoint' ;;
     esac
 }
@@ -242,7 +243,7 @@ run() {
     say "correctness"
     suite
 
-    local workloads=(W1 W2b W5 W2a) workload mode engine most=0
+    local workloads=(W1 W2b W4 W3 W5 W2a) workload mode engine most=0
     if [ "${QUICK:-0}" != 0 ]; then
         workloads=(W1) most=128 seconds=0.2 keep=20
     fi

@@ -281,3 +281,30 @@ fn the_hosts_pace_changes_no_bit() {
         }
     }
 }
+
+#[test]
+fn a_hundred_thousand_paths_converge_weakly() {
+    const PATHS_COUNT: usize = 100_000;
+    let Some(gpu) = gpu() else { return };
+    // Geometric Brownian motion, whose solution on the same path is a control variate of the mean.
+    let line = || Mlp::new([1, 1]);
+    let problem = Problem::sde(line(), Diffusion::ito(line()), 0.0, 1.0);
+    let (mu, sigma) = (0.3f32, 0.6f32);
+    let y0 = vec![1.2f32; PATHS_COUNT];
+    for (method, order) in [(Method::EulerMaruyama, 1.0), (Method::Milstein, 1.0), (Method::Sriw1, 2.0)] {
+        let errors = [2, 4, 8].map(|steps| {
+            let mut device = GpuSolver::new(&gpu, &problem, &fixed(method, steps)).expect("a valid problem");
+            device.set_paths(Paths::new(21));
+            let ys = gpu.block_on(device.predict(&[mu, 0.0, sigma, 0.0], &y0)).expect("a valid solve").ys;
+            let path = Brownian::with_cells(Paths::new(21), steps, 0.0, 1.0).expect("cells");
+            let (mu, sigma) = (f64::from(mu), f64::from(sigma));
+            let difference = |(i, y): (usize, &f32)| {
+                let w = path.increment::<f64>(i as u32, 0, 0.0, 1.0).w;
+                f64::from(*y) - f64::from(1.2f32) * (mu - 0.5 * sigma * sigma + sigma * w).exp()
+            };
+            (ys.iter().enumerate().map(difference).sum::<f64>() / PATHS_COUNT as f64).abs()
+        });
+        let slope = 0.5 * (errors[0] / errors[2]).log2();
+        assert!(slope > order - 0.4, "{method}: weak order {slope:.2}, errors {errors:?}");
+    }
+}
