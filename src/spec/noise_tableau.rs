@@ -1,17 +1,5 @@
 //! Stochastic Runge-Kutta methods for diagonal noise: what they do with the noise, and the drift's tableau of each.
-//!
-//! All have A. Rößler's form (SIAM J. Numer. Anal. 48(3), 2010, SRI schemes), a stage of drift `f_i` and of diffusion
-//! `g_i` at states of their own:
-//!
-//! ```text
-//! H0_i = y + h sum_j a0_ij f_j + s0 sum_j b0_ij g_j      f_i = f(t + c0_i h, H0_i)
-//! H1_i = y + h sum_j a1_ij f_j + s1 sum_j b1_ij g_j      g_i = g(t + c1_i h, H1_i)
-//! y+   = y + h sum_i alpha_i f_i + sum_i (beta1_i dW + beta2_i chi1 + beta3_i chi2 + beta4_i chi3) g_i
-//! ```
-//!
-//! with `chi1 = (dW^2 - h) / (2 sqrt h)`, `chi2 = (dW + dZ / sqrt 3) / 2`, `chi3 = (dW^3 - 3 dW h) / (6 h)`: the iterated
-//! integrals `I_11 / sqrt h`, `I_10 / h` and `I_111 / h` of diagonal noise. `tests/noise_tableau.rs` proves the
-//! coefficients by Rößler's conditions.
+//! `tests/noise_tableau.rs` proves the coefficients by Rößler's conditions.
 
 use serde::{Deserialize, Serialize};
 
@@ -50,8 +38,18 @@ pub enum NoiseScale {
     Root,
 }
 
-/// What a stochastic method does with noise, in the notation of the [module's](self) formulas. The rest, `a0`, `c0`,
-/// `alpha`, is in the [`Tableau`] that this belongs to.
+/// What a stochastic method does with noise, in A. Rößler's form (SIAM J. Numer. Anal. 48(3), 2010, SRI schemes), with a
+/// stage of drift `f_i` and of diffusion `g_i` at states of their own:
+///
+/// ```text
+/// H0_i = y + h sum_j a0_ij f_j + s0 sum_j b0_ij g_j      f_i = f(t + c0_i h, H0_i)
+/// H1_i = y + h sum_j a1_ij f_j + s1 sum_j b1_ij g_j      g_i = g(t + c1_i h, H1_i)
+/// y+   = y + h sum_i alpha_i f_i + sum_i (beta1_i dW + beta2_i chi1 + beta3_i chi2 + beta4_i chi3) g_i
+/// ```
+///
+/// where `chi1 = (dW^2 - h) / (2 sqrt h)`, `chi2 = (dW + dZ / sqrt 3) / 2`, `chi3 = (dW^3 - 3 dW h) / (6 h)` are the iterated
+/// integrals `I_11 / sqrt h`, `I_10 / h` and `I_111 / h` of diagonal noise. The rest, `a0`, `c0`, `alpha`, is in the
+/// [`Tableau`] that this belongs to.
 #[derive(Debug)]
 pub struct NoiseTableau {
     /// The calculus that the method converges in.
