@@ -114,17 +114,14 @@ impl<R: Scalar> Backward<'_, R> {
         if self.every_step {
             add_weighted(bar, &indicator(&moving), tile_slot(tile, step + 1));
         }
-        let BackwardRoom { kept, vjp, y, .. } = room;
+        let BackwardRoom { kept, vjp, y, resting, .. } = room;
         self.stepper.follow(&interval, &tile.trajectories, kept);
         if self.adjoint == Adjoint::Reversible {
             diffusion.undo(self.stepper, &interval, &moving, y, kept);
             let seeds = Seeds { error: None, stages: None, stiffness: None };
-            let before = (moving.contains(&false)).then(|| bar.to_vec());
+            self.remember(&moving, bar, resting);
             self.stepper.step_vjp(&interval.h, kept, &seeds, FirstStage::Everything, vjp, theta_bar, bar);
-            // A step without length still exchanges the two states' cotangents.
-            if let Some(before) = before {
-                select(bar, &moving.map(|moves| !moves), &before);
-            }
+            self.recall(&moving, bar, resting);
         } else {
             diffusion.backsolve(self.stepper, &interval, y, kept, vjp, theta_bar, bar);
         }
@@ -178,17 +175,31 @@ impl<R: Scalar> Backward<'_, R> {
         self.stepper.follow(&interval, &tile.trajectories, &mut room.kept);
         self.stepper.keep(&interval, &room.y, &mut room.kept, inside);
         let seeds = Seeds { error: None, stages: inside.then_some(&room.stage_bars[..]), stiffness: None };
-        let BackwardRoom { kept, vjp, .. } = room;
-        let before = (self.stepper.reversible() && moving.contains(&false)).then(|| bar.to_vec());
+        let BackwardRoom { kept, vjp, resting, .. } = room;
+        self.remember(&moving, bar, resting);
         self.stepper.step_vjp(&interval.h, kept, &seeds, FirstStage::Everything, vjp, theta_bar, bar);
-        if let Some(before) = before {
-            select(bar, &moving.map(|moves| !moves), &before);
-        }
+        self.recall(&moving, bar, resting);
         if inside {
             add(bar, &room.start_bar);
         }
         let stages = self.stepper.tableau.stages();
         stages - usize::from(self.stepper.fsal && !inside)
+    }
+
+    /// Keeps the cotangents of lanes that rest in a step of a method with a second state: even a step without length
+    /// exchanges the two states' cotangents.
+    fn remember(&self, moving: &[bool; LANES], bar: &[R], resting: &mut Vec<R>) {
+        if self.stepper.reversible() && moving.contains(&false) {
+            resting.clear();
+            resting.extend_from_slice(bar);
+        }
+    }
+
+    /// Puts them back.
+    fn recall(&self, moving: &[bool; LANES], bar: &mut [R], resting: &[R]) {
+        if self.stepper.reversible() && moving.contains(&false) {
+            select(bar, &moving.map(|moves| !moves), resting);
+        }
     }
 
     /// Hands out the cotangents of the states saved in this step: those at its end to `bar`, those within to the

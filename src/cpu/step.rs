@@ -102,6 +102,8 @@ pub(crate) struct VjpRoom<R> {
     /// The diffusion's.
     pub(crate) noise_bars: Vec<Vec<R>>,
     pub(crate) noise_cotangents: Option<Cotangents<R>>,
+    /// The backsolve adjoint's cotangent after an Euler step.
+    pub(crate) predicted: Vec<R>,
 }
 
 /// Cotangents of the last two stages and their states, which the stiffness measure has.
@@ -246,6 +248,7 @@ impl<R: Scalar> Stepper<R> {
             cotangents: self.field.cotangents(),
             noise_bars: (0..self.noise_stages()).map(|_| self.tile()).collect(),
             noise_cotangents: self.diffusion.as_ref().map(|diffusion| diffusion.network.cotangents()),
+            predicted: if self.diffusion.is_some() { self.tile() } else { Vec::new() },
         }
     }
 

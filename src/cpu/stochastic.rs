@@ -3,7 +3,7 @@
 use super::Scalar;
 use super::dense::LANES;
 use super::field::{Field, Stage};
-use super::lanes::{Lanes, add, combine, multiply, select};
+use super::lanes::{Lanes, add, add_weighted, combine, multiply, select};
 use super::noise::{Increments, add_noise, add_noise_vjp, add_terms};
 use super::step::{AttemptRoom, FirstStage, Interval, KeptNoise, KeptStep, NoiseRoom, Seeds, Stepper, VjpRoom};
 use super::tile::Tile;
@@ -344,7 +344,7 @@ impl<R: Scalar> Diffusion<R> {
         bar: &mut [R],
     ) {
         let KeptStep { stages, noise: Some(noise), .. } = kept else { return };
-        let VjpRoom { state_bars, k_bar, cotangents, noise_bars, noise_cotangents: Some(noise_cotangents) } = room
+        let VjpRoom { state_bars, k_bar, cotangents, noise_bars, noise_cotangents: Some(noise_cotangents), .. } = room
         else {
             return;
         };
@@ -368,9 +368,7 @@ impl<R: Scalar> Diffusion<R> {
                 add(z_bar, &noise_bars[1]);
             }
         }
-        let one = [R::ONE; LANES];
-        let end = y_bar.to_vec();
-        combine(y_bar, Some(&end), &one, [(2.0, &*z_bar)]);
+        add_weighted(y_bar, &[R::from_f64(2.0); LANES], z_bar);
         z_bar.iter_mut().for_each(|z| *z = -*z);
         if everything {
             add(z_bar, &state_bars[0]);
@@ -398,7 +396,7 @@ impl<R: Scalar> Diffusion<R> {
         let back = interval.h.map(|h| -h);
         let first = stages[0].state_mut();
         combine(first, None, &[R::ONE; LANES], [(2.0, &*y), (-1.0, &*z)]);
-        add_combined(first, &back, &k[1]);
+        add_weighted(first, &back, &k[1]);
         add_terms(first, NoiseScale::Increment, &noise.increments, [(-1.0, noise.g[1].as_slice())]);
         select(z, moving, first);
         stages[0].state_mut().copy_from_slice(z);
@@ -410,8 +408,8 @@ impl<R: Scalar> Diffusion<R> {
     /// `y -= (f0 + f1) h/2 + (g0 + g1) dW/2`.
     fn retreat(&self, y: &mut [R], interval: &Interval<R>, k: &[Vec<R>], noise: &KeptNoise<R>) {
         let half = interval.h.map(|h| -R::from_f64(0.5) * h);
-        add_combined(y, &half, &k[0]);
-        add_combined(y, &half, &k[1]);
+        add_weighted(y, &half, &k[0]);
+        add_weighted(y, &half, &k[1]);
         let g = [(-0.5, noise.g[0].as_slice()), (-0.5, noise.g[1].as_slice())];
         add_terms(y, NoiseScale::Increment, &noise.increments, g);
     }
@@ -431,7 +429,7 @@ impl<R: Scalar> Diffusion<R> {
     ) {
         let h = &interval.h;
         // Half of a^T (h df/dy + dW dg/dy) at each end: first with `a` itself, then with its Euler predictor.
-        let mut predicted = bar.to_vec();
+        room.predicted.copy_from_slice(bar);
         for i in [1, 0] {
             let KeptStep { stages, k, noise: Some(noise) } = &mut *kept else { return };
             if i == 0 {
@@ -444,7 +442,14 @@ impl<R: Scalar> Diffusion<R> {
             }
             noise.stages[i].state_mut().copy_from_slice(stages[i].state());
             self.eval_kept(stepper, i, &interval.stage_time(i as f64), stages, k, noise);
-            let VjpRoom { state_bars, k_bar, cotangents, noise_bars, noise_cotangents: Some(noise_cotangents) } = room
+            let VjpRoom {
+                state_bars,
+                k_bar,
+                cotangents,
+                noise_bars,
+                noise_cotangents: Some(noise_cotangents),
+                predicted,
+            } = room
             else {
                 return;
             };
@@ -455,7 +460,7 @@ impl<R: Scalar> Diffusion<R> {
             let theta_bar = &mut theta_bar[self.offset..];
             self.network.vjp(&noise.stages[i], noise_cotangents, k_bar, Some(theta_bar), Some(&mut noise_bars[i]));
             let ends = [(2.0, state_bars[i].as_slice()), (2.0, noise_bars[i].as_slice())];
-            combine(&mut predicted, Some(bar), &[R::ONE; LANES], ends);
+            combine(predicted, Some(bar), &[R::ONE; LANES], ends);
         }
         for y_bar in room.state_bars.iter().chain(&room.noise_bars) {
             add(bar, y_bar);
@@ -476,7 +481,7 @@ fn advance_second<R: Scalar>(
     g: &[R],
 ) {
     combine(out, None, &[R::ONE; LANES], [(2.0, y), (-1.0, z)]);
-    add_combined(out, h, f);
+    add_weighted(out, h, f);
     add_terms(out, NoiseScale::Increment, increments, [(1.0, g)]);
 }
 
@@ -484,11 +489,6 @@ fn advance_second<R: Scalar>(
 fn trapezoid<R: Scalar>(out: &mut [R], y: &[R], h: &Lanes<R>, f: [&[R]; 2], increments: &Increments<R>, g: [&[R]; 2]) {
     combine(out, Some(y), h, f.map(|f| (0.5, f)));
     add_terms(out, NoiseScale::Increment, increments, g.map(|g| (0.5, g)));
-}
-
-/// `out += h f`.
-fn add_combined<R: Scalar>(out: &mut [R], h: &Lanes<R>, f: &[R]) {
-    super::lanes::add_weighted(out, h, f);
 }
 
 /// The entry of a row that may be shorter: zero beyond its end.

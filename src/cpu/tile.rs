@@ -348,6 +348,8 @@ pub(crate) struct BackwardRoom<R> {
     /// States between two checkpoints.
     pub(crate) segment: Vec<Vec<R>>,
     pub(crate) y: Vec<R>,
+    /// Cotangents of a second state's step, for lanes that rest in it; allocated when there are any.
+    pub(crate) resting: Vec<R>,
     /// Cotangents that states saved within a step give to its stages, and to its start; allocated when there are any.
     pub(crate) stage_bars: Vec<Vec<R>>,
     pub(crate) start_bar: Vec<R>,
@@ -360,6 +362,7 @@ impl<R: Scalar> BackwardRoom<R> {
             vjp: stepper.vjp_room(),
             segment: Vec::new(),
             y: vec![R::ZERO; stepper.rows() * LANES],
+            resting: Vec::new(),
             stage_bars: Vec::new(),
             start_bar: Vec::new(),
         }
