@@ -118,14 +118,14 @@ impl<'a> Printer<'a> {
         (self.layers, self.map, self.hidden) = field;
     }
 
-    fn library(&mut self, modules: &[Module]) {
+    fn declare(&mut self, modules: &[Module]) {
         for module in modules {
             line!(self, "// {}\n{}", module.name, module.source);
         }
     }
 
     fn constants(&mut self) {
-        self.library(if self.noise.is_some() { WHOLE_NOISY } else { WHOLE_PLAIN });
+        self.declare(if self.noise.is_some() { WHOLE_NOISY } else { WHOLE_PLAIN });
         let (dim, first) = (self.dim, self.first);
         let all = parameters(self.layers) + self.noise.map_or(0, |(_, layers, _)| parameters(layers));
         line!(self, "const DIM = {dim}u;\nconst FIELD = {first}u;\nconst PARAMETERS = {all}u;");

@@ -162,13 +162,13 @@ impl Engine {
         if let Some(a) = self.tableau.a.get(stage) {
             let weights = Weights::of_stage(a, noise.drift_b[stage], noise.drift_scale);
             let drift = self.drift(buffers);
-            self.plan_noisy_state(planner, buffers, context, drift, weights, flags, stage);
+            self.plan_noisy_sum(planner, buffers, context, drift, weights, flags | flag::STATE, stage);
             self.plan_network(planner, buffers, context, drift, stage, drift.c[stage], flags);
         }
         if let Some(a) = noise.a.get(stage) {
             let weights = Weights::of_stage(a, noise.b[stage], noise.scale);
             let diffusion = self.diffusion(buffers, noise);
-            self.plan_noisy_state(planner, buffers, context, diffusion, weights, flags, stage);
+            self.plan_noisy_sum(planner, buffers, context, diffusion, weights, flags | flag::STATE, stage);
             self.plan_network(planner, buffers, context, diffusion, stage, diffusion.c[stage], flags);
         }
     }
@@ -198,22 +198,9 @@ impl Engine {
         const TRIAL: usize = 2;
         let weights = Weights::of_stage(&[1.0], &[], NoiseScale::Root);
         for network in [self.drift(buffers), self.diffusion(buffers, noise)] {
-            self.plan_noisy_state(planner, buffers, context, network, weights, 0, TRIAL);
+            self.plan_noisy_sum(planner, buffers, context, network, weights, flag::STATE, TRIAL);
             self.plan_network(planner, buffers, context, network, network.c.len() - 1, 1.0, flag::FSAL);
         }
-    }
-
-    fn plan_noisy_state(
-        &self,
-        planner: &mut Planner<'_>,
-        buffers: &Buffers,
-        context: Context<'_>,
-        network: Network<'_>,
-        weights: Weights<'_>,
-        flags: u32,
-        stage: usize,
-    ) {
-        self.plan_noisy_sum(planner, buffers, context, network, weights, flags | flag::STATE, stage);
     }
 
     fn plan_noisy_sum(
