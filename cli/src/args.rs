@@ -113,6 +113,9 @@ pub(crate) struct DataArgs {
     #[arg(long, value_enum, default_value_t = TaskName::Digits)]
     pub(crate) task: TaskName,
     /// The folder of the data: the IDX files for mnist, fashion and mnist-sde, a CSV file of moments for spiral-sde
+    ///
+    /// Files may be gzipped or not. Where a folder holds several sets of IDX files, the folder and what the names of one
+    /// begin with: emnist/emnist-letters. The number of classes is that of the labels.
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
 }

@@ -14,13 +14,14 @@ use crate::table;
 pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<Ending> {
     let methods = distinct(&args.methods);
     let seeds = args.seeds.map_or(args.training.data.task.defaults().seeds, usize::from) as u64;
+    let data = args.training.data.task.load(args.training.data.data.as_deref())?;
     let runs: Vec<Settings> = (0..seeds)
         .flat_map(|seed| methods.iter().map(move |&method| (method, seed)))
-        .map(|(method, seed)| Settings::resolve(&args.training, method, seed))
+        .map(|(method, seed)| Settings::resolve(&args.training, method, seed, &data))
         .collect::<anyhow::Result<_>>()?;
     args.training.regularizer.ensure_used(args.training.data.task, &methods)?;
 
-    let session = Session::open(&args.training, &runs)?;
+    let session = Session::open(&args.training, data, &runs)?;
     let mut records = Vec::new();
     for settings in &runs {
         match session.run(settings)? {

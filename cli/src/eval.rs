@@ -5,7 +5,7 @@ use fewsteps::{CheckpointInfo, Device, NeuralDe, SolverOptions, StepControl, Tol
 use serde::Serialize;
 
 use crate::args::EvalArgs;
-use crate::data::{BatchBuffer, Samples};
+use crate::data::{BatchBuffer, Data, Samples};
 use crate::learner::{Learner, OnDevice};
 use crate::machine::Machine;
 use crate::measure;
@@ -60,8 +60,8 @@ fn evaluate<L: Learner>(
         learner = with_tolerance(engine, &mut learner, tolerance).context("--tol")?;
     }
     let task = args.task.unwrap_or(settings.task);
-    check_fit(task, &settings)?;
     let data = task.load(args.data.as_deref())?;
+    check_fit(task, &data, &settings)?;
     let batch = args.batch.map_or(settings.batch, usize::from);
     let mut buffer = BatchBuffer::default();
     if matches!(data.test, Samples::Moments(_)) {
@@ -94,8 +94,14 @@ fn with_tolerance<L: Learner>(engine: &L::Engine, learner: &mut L, tolerance: f6
 }
 
 /// Refuses a task whose data the model cannot take.
-fn check_fit(task: TaskName, settings: &Settings) -> anyhow::Result<()> {
-    let (data, model) = (task.model(SolverOptions::default()), &settings.config.model);
+fn check_fit(task: TaskName, data: &Data, settings: &Settings) -> anyhow::Result<()> {
+    let model = &settings.config.model;
+    let (classes, learnt) = (data.classes(), model.output_width());
+    ensure!(
+        task != settings.task || !task.classifies() || classes == learnt,
+        "--data: labels of {classes} classes, but the model tells {learnt} apart; give the data that it was trained on"
+    );
+    let data = task.model(SolverOptions::default(), classes);
     let sizes = |model: &NeuralDe| (model.input_width(), model.output_width(), model.output_times());
     ensure!(
         (sizes(&data), task.loss()) == (sizes(model), settings.config.loss),

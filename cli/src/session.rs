@@ -35,12 +35,9 @@ pub(crate) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// Loads the data and opens the output folder. Everything that can be refused is refused here, before training.
-    pub(crate) fn open(args: &'a TrainingArgs, runs: &[Settings]) -> anyhow::Result<Self> {
-        let data = args.data.task.load(args.data.data.as_deref())?;
-        for settings in runs {
-            settings.check_batch(&data)?;
-        }
+    /// Opens the engine and the output folder for runs on `data`. Everything that can be refused is refused here, before
+    /// training.
+    pub(crate) fn open(args: &'a TrainingArgs, data: Data, runs: &[Settings]) -> anyhow::Result<Self> {
         let device = open(args, runs)?;
         let session =
             Self { args, device, out: OutDir::create(&args.output.out)?, data, interrupt: Interrupt::catch()? };

@@ -138,7 +138,8 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    pub(crate) fn resolve(args: &TrainingArgs, training: Training, seed: u64) -> anyhow::Result<Self> {
+    /// The settings of one run on `data`.
+    pub(crate) fn resolve(args: &TrainingArgs, training: Training, seed: u64, data: &Data) -> anyhow::Result<Self> {
         let task = args.data.task;
         let defaults = task.defaults();
         let steps = args.steps.map_or(defaults.steps, usize::from) as u64;
@@ -150,7 +151,7 @@ impl Settings {
             options = options.method(method);
         }
         // One batch that blows up should cost that batch, not the other methods' runs; the record counts them.
-        let config = TrainerConfig::new(task.model(options), task.loss())
+        let config = TrainerConfig::new(task.model(options, data.classes()), task.loss())
             .optimizer(task.optimizer(learning_rate))
             .regularizer(training.regularizer(&args.regularizer, task, steps))
             .seed(seed)
@@ -171,6 +172,7 @@ impl Settings {
             Precision::F32 => settings.validate::<f32>()?,
             Precision::F64 => settings.validate::<f64>()?,
         }
+        settings.check_batch(data)?;
         Ok(settings)
     }
 
@@ -184,7 +186,7 @@ impl Settings {
     }
 
     /// Checks what depends on the amount of data.
-    pub(crate) fn check_batch(&self, data: &Data) -> anyhow::Result<()> {
+    fn check_batch(&self, data: &Data) -> anyhow::Result<()> {
         let (batch, samples) = (self.batch, data.train.len());
         if matches!(data.train, Samples::Moments(_)) {
             ensure!((2..=MOST_PATHS).contains(&batch), "--batch {batch}: variances need 2 to {MOST_PATHS} paths");

@@ -18,7 +18,7 @@ use crate::data::{self, Data, IdxFiles};
 pub(crate) enum TaskName {
     /// 1,797 handwritten digits of 8 x 8 pixels, embedded
     Digits,
-    /// 70,000 handwritten digits of 28 x 28 pixels, with the papers' model
+    /// 70,000 handwritten digits of 28 x 28 pixels, with the papers' model; EMNIST's letters too
     Mnist,
     /// 70,000 pieces of clothing of 28 x 28 pixels, with the papers' model
     Fashion,
@@ -123,11 +123,12 @@ impl TaskName {
         }
     }
 
-    /// The model, solved with `options`, of which it determines the save times. Noise is meant as the method means it.
-    pub(crate) fn model(self, options: SolverOptions) -> NeuralDe {
+    /// The model, solved with `options`, of which it determines the save times. A classifier tells `classes` apart. Noise
+    /// is meant as the method means it.
+    pub(crate) fn model(self, options: SolverOptions, classes: usize) -> NeuralDe {
         let images = |width: usize, hidden: usize, options| {
             let field = Mlp::new([width, hidden, width]).time_input(TimeInput::Every);
-            NeuralDe::new(Problem::ode(field, 0.0, 1.0), options).head(10)
+            NeuralDe::new(Problem::ode(field, 0.0, 1.0), options).head(classes)
         };
         let noise = |width: usize, options: &SolverOptions| Diffusion {
             network: Mlp::new([width, width]),
@@ -149,7 +150,7 @@ impl TaskName {
             }
             Self::MnistSde => {
                 let problem = Problem::sde(Mlp::new([32, 64, 32]), noise(32, &options), 0.0, 1.0);
-                NeuralDe::new(problem, options).encoder(784).head(10)
+                NeuralDe::new(problem, options).encoder(784).head(classes)
             }
         }
     }

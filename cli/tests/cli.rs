@@ -461,6 +461,35 @@ fn eval_reads_what_train_wrote() {
 }
 
 #[test]
+fn letters_have_as_many_classes_as_labels() {
+    let folder = folder();
+    fs::create_dir(folder.path().join("emnist")).expect("made");
+    // Unpacked, by EMNIST's names; letters count from 1 to 26, `balanced` from 0 to 46.
+    for (set, first, classes) in [("letters", 1u32, 26u32), ("balanced", 0, 47)] {
+        for (part, count) in [("train", 96u32), ("test", 40)] {
+            let write = |name: &str, header: &[u32], body: Vec<u8>| {
+                let bytes: Vec<u8> = header.iter().flat_map(|word| word.to_be_bytes()).chain(body).collect();
+                fs::write(folder.path().join(format!("emnist/emnist-{set}-{part}-{name}-ubyte")), bytes)
+                    .expect("written");
+            };
+            write("images-idx3", &[0x0803, count, 28, 28], (0..count * 784).map(|i| (i * 37 % 251) as u8).collect());
+            write("labels-idx1", &[0x0801, count], (0..count).map(|i| (first + i % classes) as u8).collect());
+        }
+    }
+    let train = ["train", "--task", "mnist", "--steps", "2", "--batch", "32", "--threads", "1", "--data"];
+    refuse(folder.path(), &[&train[..], &["emnist"]].concat(), 1, &["emnist-letters", "emnist-balanced"]);
+    for (set, out, classes) in [("emnist/emnist-letters", "letters", 26), ("emnist/emnist-balanced", "balanced", 47)] {
+        let printed = succeed(folder.path(), &[&train[..], &[set, "--json", "--out", out]].concat());
+        let record: Value = serde_json::from_str(&printed).expect("stdout is JSON");
+        let parameters = 784 * 100 + 100 + 100 + 100 * 784 + 784 + 784 + 784 * classes + classes;
+        assert_eq!(record["parameters"], parameters, "{set}: field with time, and a head of {classes}");
+    }
+    let letters = "letters/checkpoints/local-unbiased-seed0.safetensors";
+    succeed(folder.path(), &["eval", letters, "--data", "emnist/emnist-letters"]);
+    refuse(folder.path(), &["eval", letters, "--data", "emnist/emnist-balanced"], 1, &["47", "26", "--data"]);
+}
+
+#[test]
 fn damaged_checkpoints_are_errors() {
     let folder = folder();
     succeed(folder.path(), &["train", "--steps", "2", "--threads", "1", "--batch", "32"]);

@@ -4,9 +4,8 @@ use std::io::Read;
 
 use anyhow::{Context, ensure};
 use fewsteps::{Purpose, Random};
-use flate2::read::GzDecoder;
 
-use super::{Data, Images, Samples};
+use super::{Data, Images, Samples, file};
 
 /// 1,797 lines of 64 pixels from 0 to 16 and a label; origin and licence are in `data/README.md`.
 const DIGITS: &[u8] = include_bytes!("../../data/digits.csv.gz");
@@ -25,11 +24,14 @@ pub(crate) fn digits() -> anyhow::Result<Data> {
 
 fn images() -> anyhow::Result<Images> {
     let mut text = String::new();
-    GzDecoder::new(DIGITS).read_to_string(&mut text).context("the embedded digits cannot be unpacked")?;
+    let unpacked = file::unpack(DIGITS).and_then(|mut digits| digits.read_to_string(&mut text));
+    unpacked.context("the embedded digits cannot be unpacked")?;
     let mut images = Images { pixels: Vec::new(), width: 64, white: 16, labels: Vec::new() };
-    for line in text.lines() {
-        let numbers: Vec<u8> = line.split(',').map(str::parse).collect::<Result<_, _>>()?;
-        ensure!(numbers.len() == 65 && numbers[64] < 10, "the embedded digits are damaged: {line}");
+    for row in file::rows(&text) {
+        let damaged = || format!("the embedded digits are damaged: line {}", row.line);
+        let numbers: Vec<u8> =
+            row.fields.iter().map(|field| field.parse()).collect::<Result<_, _>>().with_context(damaged)?;
+        ensure!(numbers.len() == 65 && numbers[64] < 10, damaged());
         images.pixels.extend_from_slice(&numbers[..64]);
         images.labels.push(numbers[64]);
     }

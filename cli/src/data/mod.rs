@@ -1,6 +1,7 @@
 //! Data sets, and the batches that are gathered from them.
 
 mod digits;
+mod file;
 mod idx;
 mod spiral;
 mod spiral_sde;
@@ -17,6 +18,13 @@ pub(crate) use spiral_sde::{spiral_sde, times as spiral_sde_times};
 pub(crate) struct Data {
     pub(crate) train: Samples,
     pub(crate) test: Samples,
+}
+
+impl Data {
+    /// How many classes the labels tell apart; 0 where nothing is classified.
+    pub(crate) fn classes(&self) -> usize {
+        self.train.classes().max(self.test.classes())
+    }
 }
 
 /// Inputs with what the model should make of them.
@@ -39,7 +47,7 @@ pub(crate) struct Images {
     pub(crate) width: usize,
     /// What a white pixel counts; inputs are pixels divided by it.
     pub(crate) white: u8,
-    /// One an image, 0 to 9.
+    /// One an image, counted from 0.
     pub(crate) labels: Vec<u8>,
 }
 
@@ -73,6 +81,11 @@ impl Samples {
             Self::Paths(paths) => paths.starts.len(),
             Self::Moments(moments) => moments.paths,
         }
+    }
+
+    fn classes(&self) -> usize {
+        let Self::Images(images) = self else { return 0 };
+        images.labels.iter().max().map_or(0, |&label| usize::from(label) + 1)
     }
 
     /// How many samples training on batches of `batch` draws from: all, or a batch of paths, of which there are always

@@ -1,13 +1,18 @@
 //! The spiral with noise: means and variances of its paths at 30 times, read from a file of numbers.
 
-use std::path::{Path, PathBuf};
+use std::io::Read;
+use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 
+use super::file::{self, Row};
 use super::{Data, Moments, Samples};
 
 const FILE: &str = "spiral_sde.csv";
-const HEADER: &str = "t,mean_1,mean_2,var_1,var_2";
+const HEADER: [&str; 5] = ["t", "mean_1", "mean_2", "var_1", "var_2"];
+
+/// Bytes of text that no such file exceeds.
+const MOST: u64 = 1 << 20;
 
 /// Where every path begins.
 const START: [f64; 2] = [2.0, 0.0];
@@ -41,18 +46,31 @@ pub(crate) fn spiral_sde(folder: Option<&Path>) -> anyhow::Result<Data> {
     Ok(Data { train: samples(usize::MAX), test: samples(TEST) })
 }
 
-fn read(path: &PathBuf) -> anyhow::Result<Moments> {
+fn read(path: &Path) -> anyhow::Result<Moments> {
     let name = path.display();
-    let text = std::fs::read_to_string(path).with_context(|| format!("{name}: cannot be read as text"))?;
-    let mut lines = text.lines().map(str::trim_end);
-    let header = lines.next().unwrap_or_default();
-    ensure!(header == HEADER, "{name}: line 1 is {header:?}, expected {HEADER}; is it the right file?");
-    let rows: Vec<&str> = lines.collect();
-    ensure!(rows.len() == TIMES, "{name}: {} rows follow line 1, expected {TIMES}; fetch the file anew", rows.len());
+    let mut text = String::new();
+    let read = file::open(path).and_then(|file| file.take(MOST).read_to_string(&mut text));
+    read.with_context(|| format!("{name}: cannot be read as text"))?;
+    let mut rows = file::rows(&text);
+    let header = rows.next().unwrap_or(Row { line: 1, fields: Vec::new() });
+    ensure!(
+        header.fields == HEADER,
+        "{name}: line {} is {:?}, expected {}; is it the right file?",
+        header.line,
+        header.fields.join(","),
+        HEADER.join(",")
+    );
+    let rows: Vec<Row<'_>> = rows.collect();
+    ensure!(
+        rows.len() == TIMES,
+        "{name}: {} rows follow line {}, expected {TIMES}; fetch the file anew",
+        rows.len(),
+        header.line
+    );
     let mut moments = Moments { start: START, paths: 0, means: Vec::new(), variances: Vec::new() };
-    for (index, row) in rows.iter().enumerate() {
-        let [t, mean_1, mean_2, var_1, var_2] = numbers(row).with_context(|| format!("{name}: line {}", index + 2))?;
-        let (expected, line) = (time(index), index + 2);
+    for (index, Row { line, fields }) in rows.iter().enumerate() {
+        let [t, mean_1, mean_2, var_1, var_2] = numbers(fields).with_context(|| format!("{name}: line {line}"))?;
+        let expected = time(index);
         ensure!(
             (t - expected).abs() < 1e-6,
             "{name}: line {line}: t is {t}, expected {expected:.7}; times go from 0 to 1 in {} equal steps",
@@ -70,22 +88,23 @@ fn read(path: &PathBuf) -> anyhow::Result<Moments> {
 }
 
 /// The five numbers of a row.
-fn numbers(row: &str) -> anyhow::Result<[f64; 5]> {
-    let numbers: Vec<f64> = row
-        .split(',')
-        .map(|text| match text.trim().parse::<f64>() {
+fn numbers(fields: &[&str]) -> anyhow::Result<[f64; 5]> {
+    let numbers: Vec<f64> = fields
+        .iter()
+        .map(|text| match text.parse::<f64>() {
             Ok(number) if number.is_finite() => Ok(number),
             _ => bail!("{text:?} is not a finite number; fetch the file anew"),
         })
         .collect::<anyhow::Result<_>>()?;
     let count = numbers.len();
-    numbers.try_into().map_err(|_| anyhow::anyhow!("{count} numbers, expected 5: {HEADER}"))
+    numbers.try_into().map_err(|_| anyhow::anyhow!("{count} numbers, expected 5: {}", HEADER.join(",")))
 }
 
 #[cfg(test)]
 mod tests {
     use tempfile::TempDir;
 
+    use super::super::file::tests::gzip;
     use super::*;
 
     fn rows() -> Vec<String> {
@@ -93,13 +112,17 @@ mod tests {
     }
 
     fn folder(lines: &[String]) -> TempDir {
+        folder_of((lines.join("\n") + "\n").as_bytes())
+    }
+
+    fn folder_of(bytes: &[u8]) -> TempDir {
         let folder = tempfile::tempdir().expect("a folder");
-        std::fs::write(folder.path().join(FILE), lines.join("\n") + "\n").expect("written");
+        std::fs::write(folder.path().join(FILE), bytes).expect("written");
         folder
     }
 
     fn lines(change: impl FnOnce(&mut Vec<String>)) -> Vec<String> {
-        let mut lines = [vec![HEADER.to_owned()], rows()].concat();
+        let mut lines = [vec![HEADER.join(",")], rows()].concat();
         change(&mut lines);
         lines
     }
@@ -111,6 +134,26 @@ mod tests {
         assert_eq!((test.paths, test.means.len(), test.start), (TEST, TIMES, START), "sizes");
         assert_eq!((test.means[3], test.variances[3]), ([6.0, 0.5], [0.01, 0.02]), "the fourth row");
         assert_eq!(data.train.pool(100), 100, "training takes as many paths as a batch has");
+    }
+
+    #[test]
+    fn files_of_other_writers() {
+        let plain = lines(|_| {}).join("\n");
+        let spreadsheet = format!("\u{feff}{}\r\n\r\n", plain.replace('\n', "\r\n"));
+        let quoted = plain.replacen(&HEADER.join(","), "\"t\",\"mean_1\",\"mean_2\",\"var_1\",\"var_2\"", 1);
+        let spaced = plain.replace(',', ", ").replace('\n', " \n");
+        let last_line = format!("{plain}\n\n");
+        for text in [&plain, &spreadsheet, &quoted, &spaced, &last_line] {
+            let packed = [text.as_bytes().to_vec(), gzip(text.as_bytes(), usize::MAX), gzip(text.as_bytes(), 100)];
+            for bytes in packed {
+                let data = spiral_sde(Some(folder_of(&bytes).path())).expect(text);
+                let Samples::Moments(test) = &data.test else { panic!("moments") };
+                assert_eq!((test.means[29], test.variances[29]), ([58.0, 0.5], [0.01, 0.02]), "the last row: {text:?}");
+            }
+        }
+        let late = format!("\n{}", spaced.replace("0.5", "x"));
+        let error = format!("{:#}", spiral_sde(Some(folder_of(late.as_bytes()).path())).expect_err("a bad number"));
+        assert!(error.contains("line 3: \"x\""), "blank lines are counted: {error}");
     }
 
     #[test]
