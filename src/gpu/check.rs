@@ -6,6 +6,7 @@ use super::{Gpu, GpuSolver};
 use crate::cpu::{Cpu, Solver};
 use crate::error::{Error, Result};
 use crate::spec::{Layout, Mlp, Problem, SolverOptions, StepControl, TimeInput};
+use crate::train::{Batch, FailurePolicy, GpuTrainer, Loss, NeuralDe, Target, TrainerConfig};
 
 /// Largest relative error of states. Rounding alone leaves 2e-7 after these few steps at `f32`; a kernel that a
 /// driver compiles wrongly is off by much more.
@@ -29,26 +30,40 @@ pub struct SelfCheck {
     pub gradients: f64,
 }
 
+/// The trajectory that starts from NaN.
+const FAILING: usize = 40;
+
 impl Gpu {
     /// Solves and differentiates a small problem in both layouts, whole trajectories at once and layer by layer, with
-    /// fixed steps, and compares with the native engine at `f64`: states within 2e-5 and gradients within 2e-4 of it, relative to the largest.
+    /// fixed steps and with adaptive ones, and compares with the native engine at `f64`: states within 2e-5 and
+    /// gradients within 2e-4 of it, relative to the largest. One trajectory starts from NaN, and has to fail alone; a
+    /// training step whose gradient is not finite has to change nothing.
     ///
-    /// It takes milliseconds once the device's pipelines are compiled, and seconds at most when they are not.
+    /// It takes milliseconds once the device's pipelines are compiled, and seconds when they are not.
     ///
     /// # Errors
-    /// [`Error::Device`] when an error is out of tolerance, with both; otherwise as [`GpuSolver::solve`].
+    /// [`Error::Device`] when an error is out of tolerance, with both, or NaN is taken for a number; otherwise as
+    /// [`GpuSolver::solve`].
     pub async fn self_check(&self) -> Result<SelfCheck> {
         let mut worst = SelfCheck::default();
         for layout in [Layout::Lockstep, Layout::Ensemble] {
             for whole in [true, false] {
-                let found = compare(self, layout, whole).await?;
-                found.accept(layout)?;
-                worst.states = worst.states.max(found.states);
-                worst.gradients = worst.gradients.max(found.gradients);
+                for control in [StepControl::Fixed { steps: 4 }, SolverOptions::default().step_control] {
+                    let found = compare(self, layout, whole, control).await?;
+                    found.accept(layout)?;
+                    worst.states = worst.states.max(found.states);
+                    worst.gradients = worst.gradients.max(found.gradients);
+                }
             }
         }
+        skip_an_update(self).await?;
         Ok(worst)
     }
+}
+
+/// What a device does that cannot be worked with.
+fn refused(what: &str) -> Error {
+    Error::Device { reason: format!("its self-check {what}; update its driver") }
 }
 
 impl SelfCheck {
@@ -57,36 +72,59 @@ impl SelfCheck {
             return Ok(());
         }
         let Self { states, gradients } = self;
-        let reason = format!(
-            "its self-check ({layout:?}) differs from the native engine by {states:.1e} in states (tolerance \
-             {STATES:.0e}) and {gradients:.1e} in gradients (tolerance {GRADIENTS:.0e}); update its driver"
-        );
-        Err(Error::Device { reason })
+        Err(refused(&format!(
+            "({layout:?}) differs from the native engine by {states:.1e} in states (tolerance {STATES:.0e}) and \
+             {gradients:.1e} in gradients (tolerance {GRADIENTS:.0e})"
+        )))
     }
 }
 
-async fn compare(gpu: &Gpu, layout: Layout, whole: bool) -> Result<SelfCheck> {
+async fn compare(gpu: &Gpu, layout: Layout, whole: bool, control: StepControl) -> Result<SelfCheck> {
     let field = Mlp::new(WIDTHS).time_input(TimeInput::Every);
     let theta: Vec<f32> = field.initialize(0);
     let problem = Problem::ode(field, 0.0, 1.0);
-    let options = SolverOptions::default().step_control(StepControl::Fixed { steps: 4 }).layout(layout);
-    let numbers = BATCH * problem.dim();
-    let (y0, ys_bar) = (spread(numbers, 7), spread(numbers, 5));
+    let options = SolverOptions::default().step_control(control).layout(layout);
+    let dim = problem.dim();
+    let (mut y0, ys_bar) = (spread(BATCH * dim, 7), spread(BATCH * dim, 5));
+    y0[FAILING * dim] = f32::NAN;
 
     // One thread: browsers have no other.
     let mut native = Solver::<f64>::new(&Cpu::with_threads(1)?, &problem, &options)?;
-    let expected = native.solve(&widen(&theta), &widen(&y0))?;
+    let mut expected = native.solve(&widen(&theta), &widen(&y0))?;
     let expected_gradients = native.gradients(&widen(&ys_bar))?;
 
     let device = GpuSolver::new(gpu, &problem, &options)?;
     let mut device = if whole { device } else { device.layer_by_layer() };
-    let found = device.solve(&theta, &y0).await?;
+    let mut found = device.solve(&theta, &y0).await?;
     let gradients = device.gradients(&ys_bar).await?;
+    if found.status != expected.status {
+        return Err(refused(&format!(
+            "({layout:?}) has a trajectory that starts from NaN, and others fail or it does not"
+        )));
+    }
+    // What is left of the one that failed is NaN on either engine.
+    found.ys.drain(FAILING * dim..(FAILING + 1) * dim);
+    expected.ys.drain(FAILING * dim..(FAILING + 1) * dim);
     Ok(SelfCheck {
         states: relative_error(&found.ys, &expected.ys),
         gradients: relative_error(&gradients.theta, &expected_gradients.theta)
             .max(relative_error(&gradients.y0, &expected_gradients.y0)),
     })
+}
+
+/// A training step whose gradient is infinity minus infinity.
+async fn skip_an_update(gpu: &Gpu) -> Result<()> {
+    let model = NeuralDe::new(Problem::ode(Mlp::new(WIDTHS), 0.0, 1.0), SolverOptions::default());
+    let mut trainer = GpuTrainer::new(gpu, TrainerConfig::new(model, Loss::Mse).failure(FailurePolicy::Skip))?;
+    let before = trainer.parameters().await?;
+    let targets = [f32::MAX, -f32::MAX].repeat(WIDTHS[0]);
+    let batch = Batch { inputs: &spread(targets.len(), 7), target: Target::States(&targets) };
+    let report = trainer.step(&batch).await?;
+    let after = trainer.parameters().await?;
+    if report.skipped && before.iter().zip(&after).all(|(a, b)| a.to_bits() == b.to_bits()) {
+        return Ok(());
+    }
+    Err(refused("updates parameters by a gradient that is not finite"))
 }
 
 /// Numbers in [-1, 1] that look irregular and are the same everywhere.

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::mem::offset_of;
 
 use wgpu::naga::{
-    AddressSpace, Expression, Literal, Module, ShaderStage, StorageAccess, Type, TypeInner, proc::Layouter, valid,
+    AddressSpace, Block, Expression, Function, Handle, Literal, Module, ShaderStage, Statement, StorageAccess, Type,
+    TypeInner, proc::Layouter, valid,
 };
 
 use super::backward::{update, walk};
@@ -86,6 +87,65 @@ fn every_kernel_is_valid_with_nothing_beyond_webgpu() {
         }
     }
     none(&failures);
+}
+
+/// Where a function's statements store to.
+fn stores(block: &Block) -> Vec<Handle<Expression>> {
+    let nested = |statement: &Statement| match statement {
+        Statement::Store { pointer, .. } => vec![*pointer],
+        Statement::Block(block) => stores(block),
+        Statement::If { accept, reject, .. } => [stores(accept), stores(reject)].concat(),
+        Statement::Switch { cases, .. } => cases.iter().flat_map(|case| stores(&case.body)).collect(),
+        Statement::Loop { body, continuing, .. } => [stores(body), stores(continuing)].concat(),
+        _ => Vec::new(),
+    };
+    block.iter().flat_map(nested).collect()
+}
+
+/// Whether a function assigns to a vector's component that it finds by an index.
+fn assigns_by_index(module: &Module, function: &Function, info: &valid::FunctionInfo) -> bool {
+    let is_vector = |pointer: Handle<Expression>| match *info[pointer].ty.inner_with(&module.types) {
+        TypeInner::Pointer { base, .. } => matches!(module.types[base].inner, TypeInner::Vector { .. }),
+        TypeInner::ValuePointer { size, .. } => size.is_some(),
+        _ => false,
+    };
+    stores(&function.body)
+        .into_iter()
+        .any(|pointer| matches!(function.expressions[pointer], Expression::Access { base, .. } if is_vector(base)))
+}
+
+/// DirectX 12's older compiler unrolls a loop for that, or fails.
+#[test]
+fn no_shader_assigns_to_a_vector_by_an_index() {
+    let assigns = |module: &Module| {
+        let mut validator = valid::Validator::new(valid::ValidationFlags::all(), valid::Capabilities::empty());
+        let info = validator.validate(module).expect("a valid kernel");
+        module.functions.iter().any(|(handle, f)| assigns_by_index(module, f, &info[handle]))
+            || assigns_by_index(module, &module.entry_points[0].function, info.get_entry_point(0))
+    };
+    let known = "@compute @workgroup_size(1) fn main() {
+        var v = vec4<f32>();
+        for (var i = 0u; i < 4u; i++) { if i > 1u { v[i] = 1.0; } }
+    }";
+    assert!(assigns(&wgpu::naga::front::wgsl::parse_str(known).expect("a shader")), "it is found where it is");
+    let found: BTreeSet<&str> = shaders().iter().filter(|(.., m)| assigns(m)).map(|(kernel, ..)| kernel.name).collect();
+    assert!(found.is_empty(), "{found:?}");
+}
+
+/// `x != x` and tests of the exponent alone are folded away under fast math.
+#[test]
+fn numbers_are_found_finite_in_one_place() {
+    let kernels = ALL.iter().map(|k| (k.name, k.source));
+    for (name, source) in kernels.chain(MODULES.iter().map(|m| (m.name, m.source))) {
+        let code: String = source.lines().map(|line| line.split("//").next().unwrap_or("")).collect();
+        let words: Vec<&str> = code.split_whitespace().collect();
+        let itself = words.windows(3).find(|w| w[0] == w[2] && ["==", "!=", "<", ">"].contains(&w[1]));
+        assert!(itself.is_none(), "{name}: {itself:?}");
+        let bits = code.to_lowercase().matches("0x7f8").count();
+        assert_eq!(bits, if name == "elementary" { 2 } else { 0 }, "{name} looks at exponents");
+    }
+    let elementary = MODULES.iter().find(|m| m.name == "elementary").expect("a library file").source;
+    assert!(elementary.contains("(bitcast<u32>(x) & 0x7fffffffu) < 0x7f800000u"), "an order of integers");
 }
 
 #[test]
