@@ -88,7 +88,7 @@ pub use spec::{
 };
 pub use train::{
     Batch, Batches, CheckpointInfo, Evaluation, FailurePolicy, GpuData, GpuTrainer, Loss, NeuralDe, SliceReport,
-    StepGradients, StepReport, Target, TrainIo, Trainer, TrainerConfig, write_whole,
+    StepGradients, StepReport, Target, TensorLayout, TrainIo, Trainer, TrainerConfig, write_whole,
 };
 
 #[cfg(doctest)]

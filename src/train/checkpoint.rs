@@ -1,4 +1,4 @@
-//! Checkpoints: a safetensors file with the numbers, and everything else as JSON in its metadata.
+//! Checkpoints: a safetensors file with the numbers by their names, and everything else as JSON in its metadata.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
@@ -8,6 +8,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::TrainerConfig;
+use super::model::TensorLayout;
 use crate::cpu::Scalar;
 use crate::error::{Error, Result};
 use crate::spec::OptimizerState;
@@ -15,11 +16,15 @@ use crate::spec::OptimizerState;
 /// Key of our entry in the safetensors metadata.
 const KEY: &str = "fewsteps";
 
-/// Version of the layout; a file of another one is refused.
-const FORMAT: u32 = 1;
+/// Version of the layout: [`NeuralDe::layout`](super::NeuralDe::layout) names the tensors.
+const FORMAT: u32 = 2;
 
-/// Names of the tensors.
-const NAMES: [&str; 3] = ["theta", "moment1", "moment2"];
+/// The version before it, which is still read: three flat tensors.
+const FLAT: u32 = 1;
+const FLAT_NAMES: [&str; 3] = ["theta", "moment1", "moment2"];
+
+/// What stands before the parameters' names in those of the optimizer's two moments.
+const MOMENTS: [&str; 2] = ["optimizer.first.", "optimizer.second."];
 
 #[derive(Serialize, Deserialize)]
 struct Header {
@@ -45,12 +50,13 @@ fn dtype<R: Scalar>() -> Dtype {
     if size_of::<R>() == 4 { Dtype::F32 } else { Dtype::F64 }
 }
 
+/// Writes a checkpoint; without a `state`, of the weights alone.
 pub(super) fn save<R: Scalar>(
     path: &Path,
     config: &TrainerConfig,
     steps: u64,
     theta: &[R],
-    state: &OptimizerState<R>,
+    state: Option<&OptimizerState<R>>,
     metadata: &BTreeMap<String, String>,
 ) -> Result<()> {
     let failed = |reason: String| Error::Checkpoint { path: path.into(), reason };
@@ -59,21 +65,23 @@ pub(super) fn save<R: Scalar>(
         version: env!("CARGO_PKG_VERSION").into(),
         scalar: R::NAME.into(),
         steps,
-        optimizer_steps: state.step,
+        optimizer_steps: state.map_or(0, |state| state.step),
         config: config.clone(),
         metadata: metadata.clone(),
     };
     let header = serde_json::to_string(&header).map_err(|e| failed(e.to_string()))?;
-    // safetensors is little-endian, as is every machine that this library is built for.
-    let arrays = [theta, &state.moments[0], &state.moments[1]];
-    let tensors = NAMES
-        .iter()
-        .zip(arrays)
-        .map(|(name, array)| {
-            TensorView::new(dtype::<R>(), vec![array.len()], bytemuck::cast_slice(array)).map(|view| (*name, view))
-        })
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|e| failed(e.to_string()))?;
+    let layout = config.model.layout();
+    let moments = state.iter().flat_map(|state| MOMENTS.into_iter().zip(&state.moments));
+    let moments = moments.map(|(prefix, moment)| (prefix, moment.as_slice())).filter(|(_, moment)| !moment.is_empty());
+    let mut tensors = Vec::new();
+    for (prefix, numbers) in [("", theta)].into_iter().chain(moments) {
+        for tensor in &layout {
+            // safetensors is little-endian, as is every machine that this library is built for.
+            let bytes = bytemuck::cast_slice(&numbers[tensor.range()]);
+            let view = TensorView::new(dtype::<R>(), tensor.shape.clone(), bytes).map_err(|e| failed(e.to_string()))?;
+            tensors.push((format!("{prefix}{}", tensor.name), view));
+        }
+    }
     let bytes = safetensors::serialize(tensors, Some(HashMap::from([(KEY.to_owned(), header)])))
         .map_err(|e| failed(e.to_string()))?;
     write_whole(path, &bytes).map_err(|source| Error::Io { path: path.into(), source })
@@ -136,8 +144,8 @@ fn header(path: &Path, bytes: &[u8]) -> Result<Header> {
     let entry = metadata.metadata().as_ref().and_then(|m| m.get(KEY));
     let entry = entry.ok_or_else(|| failed("a safetensors file, but none of ours".into()))?;
     let header: Header = serde_json::from_str(entry).map_err(|e| failed(format!("unreadable metadata: {e}")))?;
-    if header.format != FORMAT {
-        return Err(failed(format!("format {} instead of {FORMAT}", header.format)));
+    if ![FLAT, FORMAT].contains(&header.format) {
+        return Err(failed(format!("format {}, where this version reads {FLAT} and {FORMAT}", header.format)));
     }
     Ok(header)
 }
@@ -145,23 +153,85 @@ fn header(path: &Path, bytes: &[u8]) -> Result<Header> {
 pub(super) fn load<R: Scalar>(path: &Path) -> Result<Loaded<R>> {
     let failed = |reason: String| Error::Checkpoint { path: path.into(), reason };
     let bytes = read(path)?;
-    let header = header(path, &bytes)?;
-    if header.scalar != R::NAME {
-        return Err(failed(format!("numbers are {}, asked for {}", header.scalar, R::NAME)));
+    let Header { format, scalar, steps, optimizer_steps, config, metadata, .. } = header(path, &bytes)?;
+    if scalar != R::NAME {
+        return Err(failed(format!("numbers are {scalar}, asked for {}", R::NAME)));
     }
+    let valid = config.model.validate::<R>().and_then(|()| config.optimizer.validate());
+    valid.map_err(|e| failed(format!("its configuration is refused: {e}")))?;
     let tensors = SafeTensors::deserialize(&bytes).map_err(|e| failed(format!("truncated or damaged: {e}")))?;
-    let array = |name: &str| -> Result<Vec<R>> {
-        let view = tensors.tensor(name).map_err(|e| failed(format!("{name}: {e}")))?;
+    let numbers = Numbers { path, tensors: &tensors, layout: config.model.layout(), flat: format == FLAT };
+    let theta = numbers.array::<R>("", FLAT_NAMES[0])?;
+    let mut state = OptimizerState::new(&config.optimizer.rule, theta.len());
+    let moments = || state.moments.iter().zip(MOMENTS).filter(|(moment, _)| !moment.is_empty());
+    let prefixes: Vec<&str> = [""].into_iter().chain(moments().map(|(_, prefix)| prefix)).collect();
+    numbers.check_names(&prefixes)?;
+    // Weights alone train on as if the optimizer were new.
+    if prefixes.len() == 1 || numbers.flat || tensors.len() > numbers.layout.len() {
+        for ((moment, prefix), flat) in state.moments.iter_mut().zip(MOMENTS).zip(&FLAT_NAMES[1..]) {
+            if !moment.is_empty() {
+                *moment = numbers.array(prefix, flat)?;
+            }
+        }
+        state.step = optimizer_steps;
+    }
+    Ok(Loaded { config, steps, theta, state, metadata })
+}
+
+/// The numbers of a file, which has to hold those of the layout.
+struct Numbers<'a> {
+    path: &'a Path,
+    tensors: &'a SafeTensors<'a>,
+    layout: Vec<TensorLayout>,
+    flat: bool,
+}
+
+impl Numbers<'_> {
+    /// Refuses tensors that nobody would read: the file is of another model, or a name is misspelt.
+    fn check_names(&self, prefixes: &[&str]) -> Result<()> {
+        let is_of_layout = |name: &str| self.layout.iter().any(|tensor| tensor.name == name);
+        let is_known = |name: &str| match self.flat {
+            true => FLAT_NAMES.contains(&name),
+            false => prefixes.iter().any(|prefix| name.strip_prefix(prefix).is_some_and(is_of_layout)),
+        };
+        match self.tensors.names().into_iter().find(|name| !is_known(name)) {
+            None => Ok(()),
+            Some(name) => {
+                let reason = format!("{name} is no tensor of the model and optimizer in its configuration");
+                Err(Error::Checkpoint { path: self.path.into(), reason })
+            }
+        }
+    }
+
+    /// All numbers of the layout, from the tensors whose names begin with `prefix`, or from the flat one.
+    fn array<R: Scalar>(&self, prefix: &str, flat: &str) -> Result<Vec<R>> {
+        let mut numbers = Vec::new();
+        if self.flat {
+            let count = self.layout.last().map_or(0, |tensor| tensor.range().end);
+            self.read(flat, &[count], &mut numbers)?;
+        } else {
+            for tensor in &self.layout {
+                self.read(&format!("{prefix}{}", tensor.name), &tensor.shape, &mut numbers)?;
+            }
+        }
+        Ok(numbers)
+    }
+
+    /// Appends a tensor's numbers, if it has the shape.
+    fn read<R: Scalar>(&self, name: &str, shape: &[usize], numbers: &mut Vec<R>) -> Result<()> {
+        let failed = |reason: String| Error::Checkpoint { path: self.path.into(), reason };
+        let view = self.tensors.tensor(name).map_err(|e| failed(format!("{name}: {e}")))?;
         if view.dtype() != dtype::<R>() {
             return Err(failed(format!("{name} is {:?}", view.dtype())));
         }
-        let numbers: Vec<R> = bytemuck::pod_collect_to_vec(view.data());
-        match numbers.iter().position(|x| !x.is_finite()) {
-            None => Ok(numbers),
+        if view.shape() != shape {
+            return Err(failed(format!("{name} is {:?}, the configuration says {shape:?}", view.shape())));
+        }
+        let first = numbers.len();
+        numbers.extend(bytemuck::pod_collect_to_vec::<u8, R>(view.data()));
+        match numbers[first..].iter().position(|x| !x.is_finite()) {
+            None => Ok(()),
             Some(index) => Err(failed(format!("{name}[{index}] is not finite"))),
         }
-    };
-    let theta = array(NAMES[0])?;
-    let state = OptimizerState { step: header.optimizer_steps, moments: [array(NAMES[1])?, array(NAMES[2])?] };
-    Ok(Loaded { config: header.config, steps: header.steps, theta, state, metadata: header.metadata })
+    }
 }

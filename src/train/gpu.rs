@@ -306,35 +306,29 @@ impl GpuTrainer {
     /// [`Error::Io`] when it cannot be written; an older file of that name is still there then. [`Error::DeviceLost`].
     pub async fn save(&mut self, path: &Path, metadata: &BTreeMap<String, String>) -> Result<()> {
         self.note_recorded().await?;
-        let empty = OptimizerState::<f32>::new(&self.config.optimizer.rule, self.engine.parameters);
-        let counts = [self.engine.parameters, empty.moments[0].len(), empty.moments[1].len()];
-        let [first, second] = self.parts.moments.clone();
-        let theta = self.engine.theta.clone();
-        let read = [(&theta, 0, counts[0]), (&first, 0, counts[1]), (&second, 0, counts[2])];
-        let mut arrays = self.engine.read::<f32>(&read).await?.into_iter();
-        let mut next = || arrays.next().unwrap_or_default();
-        let theta = next();
-        let state = OptimizerState { step: self.updates, moments: [next(), next()] };
-        checkpoint::save(path, &self.config, self.steps, &theta, &state, metadata)
+        let (theta, state) = self.read_state().await?;
+        checkpoint::save(path, &self.config, self.steps, &theta, Some(&state), metadata)
     }
 
-    /// Goes on from a checkpoint of either engine at `f32`; also returns the caller's metadata.
+    /// As [`GpuTrainer::save`], without the optimizer's moments.
     ///
     /// # Errors
-    /// [`Error::Io`] when the file cannot be read, [`Error::Checkpoint`] when it is not a checkpoint at `f32`.
+    /// As [`GpuTrainer::save`].
+    pub async fn save_weights(&mut self, path: &Path, metadata: &BTreeMap<String, String>) -> Result<()> {
+        self.note_recorded().await?;
+        let theta = self.parameters().await?;
+        checkpoint::save(path, &self.config, self.steps, &theta, None, metadata)
+    }
+
+    /// Goes on from a checkpoint of either engine at `f32`, as [`Trainer::resume`](crate::Trainer::resume) does; also
+    /// returns the caller's metadata.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be read, [`Error::Checkpoint`] when it is not a checkpoint at `f32`, or its
+    /// tensors do not fit its configuration.
     pub fn resume(gpu: &Gpu, path: &Path) -> Result<(Self, BTreeMap<String, String>)> {
         let loaded = checkpoint::load::<f32>(path)?;
         let mut trainer = Self::new(gpu, loaded.config)?;
-        let parameters = trainer.engine.parameters;
-        let empty = OptimizerState::<f32>::new(&trainer.config.optimizer.rule, parameters);
-        let wrong =
-            |what: &str| Error::Checkpoint { path: path.into(), reason: format!("{what} do not fit the model") };
-        if loaded.theta.len() != parameters {
-            return Err(wrong("its parameters"));
-        }
-        if loaded.state.moments.iter().map(Vec::len).ne(empty.moments.iter().map(Vec::len)) {
-            return Err(wrong("its optimizer moments"));
-        }
         trainer.write_state(&loaded.theta, &loaded.state, loaded.steps);
         Ok((trainer, loaded.metadata))
     }
@@ -347,6 +341,19 @@ impl GpuTrainer {
         let fixed = plans.prologue.len() + plans.solve.start.len() + plans.solve.finish.len() + plans.loss.len();
         let walk = plans.walk.begin.len() + segments * plans.walk.segment.len() + plans.walk.end.len();
         Some(fixed + attempts * plans.solve.attempt.len() + walk + plans.update.len())
+    }
+
+    /// Reads the parameters and the optimizer's state back.
+    async fn read_state(&mut self) -> Result<(Vec<f32>, OptimizerState<f32>)> {
+        let empty = OptimizerState::<f32>::new(&self.config.optimizer.rule, self.engine.parameters);
+        let counts = [self.engine.parameters, empty.moments[0].len(), empty.moments[1].len()];
+        let [first, second] = self.parts.moments.clone();
+        let theta = self.engine.theta.clone();
+        let read = [(&theta, 0, counts[0]), (&first, 0, counts[1]), (&second, 0, counts[2])];
+        let mut arrays = self.engine.read::<f32>(&read).await?.into_iter();
+        let mut next = || arrays.next().unwrap_or_default();
+        let theta = next();
+        Ok((theta, OptimizerState { step: self.updates, moments: [next(), next()] }))
     }
 
     fn write_state(&mut self, theta: &[f32], state: &OptimizerState<f32>, steps: u64) {

@@ -14,5 +14,5 @@ pub use checkpoint::{CheckpointInfo, write_whole};
 pub(crate) use gpu::{ABORTED, INCOMPLETE, SKIPPED};
 pub use gpu::{GpuData, GpuTrainer, SliceReport, TrainIo};
 pub use loss::{Loss, Target};
-pub use model::NeuralDe;
+pub use model::{NeuralDe, TensorLayout};
 pub use trainer::{Batch, Evaluation, FailurePolicy, StepGradients, StepReport, Trainer, TrainerConfig};

@@ -21,6 +21,38 @@ pub struct NeuralDe {
     pub head: Option<usize>,
 }
 
+/// A named array of parameters and its place in the flat vector; see [`NeuralDe::layout`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorLayout {
+    /// The name, as a checkpoint has it.
+    pub name: String,
+    /// First parameter.
+    pub offset: usize,
+    /// `[inputs, outputs]` of a weight, `[outputs]` of the others; row-major.
+    pub shape: Vec<usize>,
+}
+
+impl TensorLayout {
+    /// The array's place in the flat vector.
+    #[must_use]
+    pub fn range(&self) -> std::ops::Range<usize> {
+        self.offset..self.offset + self.shape.iter().product::<usize>()
+    }
+
+    /// The arrays of a layer, whose block is in a network that begins at parameter `first`.
+    fn of_layer(name: &str, first: usize, layer: &Layer) -> impl Iterator<Item = Self> {
+        let weight = Some(("weight", vec![layer.inputs, layer.outputs]));
+        let time = layer.time.then(|| ("time", vec![layer.outputs]));
+        let bias = Some(("bias", vec![layer.outputs]));
+        let mut offset = first + layer.offset;
+        [weight, time, bias].into_iter().flatten().map(move |(part, shape)| {
+            let tensor = Self { name: format!("{name}.{part}"), offset, shape };
+            offset = tensor.range().end;
+            tensor
+        })
+    }
+}
+
 impl NeuralDe {
     /// The equation alone: inputs are initial states, outputs are saved states.
     #[must_use]
@@ -74,6 +106,43 @@ impl NeuralDe {
     pub(crate) fn head_layer(&self) -> Option<Layer> {
         let offset = self.field_offset() + self.problem.parameter_count();
         self.head.map(|outputs| Layer::linear(offset, self.problem.dim(), outputs))
+    }
+
+    /// The parameters by their names, in the order of the flat vector: `encoder.weight`, `encoder.bias`; `field.0.weight`,
+    /// `field.0.time` where the layer sees the time, `field.0.bias`, `field.1.weight`, ...; `diffusion.0.weight`, ...;
+    /// `head.weight`, `head.bias`. A checkpoint has these tensors, and the optimizer's moments under
+    /// `optimizer.first.encoder.weight`, ..., `optimizer.second.encoder.weight`, ...
+    ///
+    /// A weight is `[inputs][outputs]`, row-major: a layer is `x @ weight + t * time + bias`.
+    ///
+    /// ```
+    /// use fewsteps::{Mlp, NeuralDe, Problem, SolverOptions, TimeInput};
+    /// let field = Mlp::new([2, 16, 2]).time_input(TimeInput::First);
+    /// let model = NeuralDe::new(Problem::ode(field, 0.0, 1.0), SolverOptions::default()).head(3);
+    /// let layout = model.layout();
+    /// let names: Vec<&str> = layout.iter().map(|tensor| tensor.name.as_str()).collect();
+    /// let field = ["field.0.weight", "field.0.time", "field.0.bias", "field.1.weight", "field.1.bias"];
+    /// assert_eq!(names[..5], field);
+    /// assert_eq!((&layout[0].shape[..], layout[1].offset), (&[2, 16][..], 32));
+    /// ```
+    #[must_use]
+    pub fn layout(&self) -> Vec<TensorLayout> {
+        let mut tensors = Vec::new();
+        if let Some(layer) = self.encoder_layer() {
+            tensors.extend(TensorLayout::of_layer("encoder", 0, &layer));
+        }
+        let mut first = self.field_offset();
+        let diffusion = self.problem.diffusion.as_ref().map(|diffusion| ("diffusion", &diffusion.network));
+        for (name, network) in [("field", &self.problem.field)].into_iter().chain(diffusion) {
+            for (i, layer) in network.layers().enumerate() {
+                tensors.extend(TensorLayout::of_layer(&format!("{name}.{i}"), first, &layer));
+            }
+            first += network.parameter_count();
+        }
+        if let Some(layer) = self.head_layer() {
+            tensors.extend(TensorLayout::of_layer("head", 0, &layer));
+        }
+        tensors
     }
 
     /// Length of the flat parameter vector.

@@ -431,31 +431,33 @@ impl<R: Scalar> Trainer<R> {
         engine.solve(tape, draws)
     }
 
-    /// Writes a checkpoint: parameters, optimizer state, counters and configuration, and the caller's `metadata`. The
-    /// file is written whole or not at all.
+    /// Writes a checkpoint: parameters and optimizer state by the names of [`NeuralDe::layout`], counters and
+    /// configuration, and the caller's `metadata`. The file is written whole or not at all.
     ///
     /// # Errors
     /// [`Error::Io`] when it cannot be written; an older file of that name is still there then.
     pub fn save(&self, path: &Path, metadata: &BTreeMap<String, String>) -> Result<()> {
-        checkpoint::save(path, &self.config, self.steps, &self.theta, &self.state, metadata)
+        checkpoint::save(path, &self.config, self.steps, &self.theta, Some(&self.state), metadata)
     }
 
-    /// Goes on from a checkpoint, bit for bit as if training had not stopped; also returns the caller's metadata.
+    /// As [`Trainer::save`], without the optimizer's moments: a third of the size with Adam, for evaluation and
+    /// fine-tuning.
+    ///
+    /// # Errors
+    /// As [`Trainer::save`].
+    pub fn save_weights(&self, path: &Path, metadata: &BTreeMap<String, String>) -> Result<()> {
+        checkpoint::save(path, &self.config, self.steps, &self.theta, None, metadata)
+    }
+
+    /// Goes on from a checkpoint, bit for bit as if training had not stopped; also returns the caller's metadata. From
+    /// one of weights alone, training goes on with a new optimizer: no moments, and the learning rate of update 0.
     ///
     /// # Errors
     /// [`Error::Io`] when the file cannot be read, [`Error::Checkpoint`] when it is not a checkpoint of this scalar
-    /// type.
+    /// type, or its tensors do not fit its configuration.
     pub fn resume(cpu: &Cpu, path: &Path) -> Result<(Self, BTreeMap<String, String>)> {
         let loaded = checkpoint::load::<R>(path)?;
         let mut trainer = Self::new(cpu, loaded.config)?;
-        let wrong =
-            |what: &str| Error::Checkpoint { path: path.into(), reason: format!("{what} do not fit the model") };
-        if loaded.theta.len() != trainer.theta.len() {
-            return Err(wrong("its parameters"));
-        }
-        if loaded.state.moments.iter().map(Vec::len).ne(trainer.state.moments.iter().map(Vec::len)) {
-            return Err(wrong("its optimizer moments"));
-        }
         (trainer.theta, trainer.state, trainer.steps) = (loaded.theta, loaded.state, loaded.steps);
         Ok((trainer, loaded.metadata))
     }
