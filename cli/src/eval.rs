@@ -9,6 +9,7 @@ use crate::data::{BatchBuffer, Data, Samples};
 use crate::learner::{Learner, OnDevice};
 use crate::machine::Machine;
 use crate::measure;
+use crate::numbers;
 use crate::output;
 use crate::record::{Measured, OtherPaths};
 use crate::run;
@@ -19,9 +20,11 @@ use crate::task::TaskName;
 #[derive(Debug, Serialize)]
 struct EvalRecord {
     task: TaskName,
+    #[serde(with = "numbers")]
     tolerance: f64,
     machine: Machine,
     test: Measured,
+    #[serde(with = "numbers")]
     prediction_milliseconds: f64,
     prediction_batch: usize,
     settings: Settings,

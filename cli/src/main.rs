@@ -11,6 +11,7 @@ mod interrupt;
 mod learner;
 mod machine;
 mod measure;
+mod numbers;
 mod output;
 mod plot;
 mod record;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::machine::Machine;
+use crate::numbers;
 use crate::settings::{Settings, Training};
 use crate::stats::Spread;
 
@@ -30,12 +31,16 @@ pub(crate) struct RunRecord {
 pub(crate) struct Times {
     /// Setting up the trainer and the first training step, which also reserves memory and, on a device, compiles
     /// those pipelines that no earlier run of the process did.
+    #[serde(with = "numbers")]
     pub(crate) cold_step_seconds: f64,
     /// Median of the other steps.
+    #[serde(with = "numbers")]
     pub(crate) warm_step_seconds: f64,
     /// Sum of all steps, without evaluations and checkpoints.
+    #[serde(with = "numbers")]
     pub(crate) training_seconds: f64,
     /// Median over test batches of one forward pass with its loss.
+    #[serde(with = "numbers")]
     pub(crate) prediction_milliseconds: f64,
     /// Samples in those batches.
     pub(crate) prediction_batch: usize,
@@ -45,6 +50,7 @@ pub(crate) struct Times {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Progress {
     /// Seconds from nothing to a trainer that holds its data.
+    #[serde(with = "numbers")]
     pub(crate) setup_seconds: f64,
     pub(crate) curve: Curve,
     pub(crate) evaluations: Vec<Measured>,
@@ -74,6 +80,7 @@ pub(crate) struct Curve {
     pub(crate) nfe_penalty: Vec<usize>,
     /// Vector-Jacobian products of the backward pass.
     pub(crate) products: Vec<usize>,
+    #[serde(with = "numbers")]
     pub(crate) seconds: Vec<f64>,
 }
 
@@ -82,16 +89,20 @@ pub(crate) struct Curve {
 pub(crate) struct Measured {
     /// Training steps made before it.
     pub(crate) step: u64,
-    #[serde(with = "number")]
+    #[serde(with = "numbers")]
     pub(crate) loss: f64,
     /// Share of the samples that are classified correctly; failed ones are not.
+    #[serde(with = "numbers", default)]
     pub(crate) accuracy: Option<f64>,
     /// Evaluations of the field, which with noise is the drift.
+    #[serde(with = "numbers")]
     pub(crate) nfe: f64,
     /// Evaluations of the diffusion; 0 without noise.
-    #[serde(default)]
+    #[serde(with = "numbers", default)]
     pub(crate) nfe_diffusion: f64,
+    #[serde(with = "numbers")]
     pub(crate) accepted: f64,
+    #[serde(with = "numbers")]
     pub(crate) rejected: f64,
     /// Trajectories that failed.
     pub(crate) failed: usize,
@@ -106,8 +117,9 @@ pub(crate) struct OtherPaths {
     /// Of classifiers, the paths of each sample whose mean output counts, where one path counts otherwise. Of moments, the
     /// paths that they are taken of: a training batch, as published, where the whole test set is otherwise.
     pub(crate) paths: usize,
-    #[serde(with = "number")]
+    #[serde(with = "numbers")]
     pub(crate) loss: f64,
+    #[serde(with = "numbers", default)]
     pub(crate) accuracy: Option<f64>,
 }
 
@@ -116,6 +128,7 @@ pub(crate) struct OtherPaths {
 pub(crate) struct LearntMoments {
     /// Paths that were taken.
     pub(crate) paths: usize,
+    #[serde(with = "numbers")]
     pub(crate) times: Vec<f64>,
     /// `[time]`.
     pub(crate) learnt: Vec<Moment>,
@@ -126,7 +139,9 @@ pub(crate) struct LearntMoments {
 /// Mean and variance of each dimension at one time.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Moment {
+    #[serde(with = "numbers")]
     pub(crate) mean: [f64; 2],
+    #[serde(with = "numbers")]
     pub(crate) variance: [f64; 2],
 }
 
@@ -175,48 +190,115 @@ pub(crate) struct OtherSummary {
 /// Means relative to those of vanilla.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Ratios {
+    #[serde(with = "numbers")]
     pub(crate) nfe: f64,
+    #[serde(with = "numbers")]
     pub(crate) step_time: f64,
+    #[serde(with = "numbers")]
     pub(crate) prediction_time: f64,
-}
-
-/// JSON knows no infinities and no NaN: they become `null`, and `null` becomes NaN.
-mod number {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(x: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_f64(*x)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-        Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
-    }
-}
-
-/// The same for lists.
-mod numbers {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(xs: &[f64], serializer: S) -> Result<S::Ok, S::Error> {
-        xs.serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
-        let xs = Vec::<Option<f64>>::deserialize(deserializer)?;
-        Ok(xs.into_iter().map(|x| x.unwrap_or(f64::NAN)).collect())
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+    use fewsteps::{Cpu, Device};
+    use serde_json::Value;
+
     use super::*;
+    use crate::args::{Cli, Command};
+    use crate::{data, summary};
+
+    /// A record that lacks nothing.
+    fn record() -> RunRecord {
+        let Some(Command::Train(args)) = Cli::parse_from(["fewsteps", "train"]).command else { panic!("train") };
+        let digits = data::digits().expect("embedded");
+        let measured = Measured {
+            step: 2,
+            loss: 0.5,
+            accuracy: Some(0.5),
+            nfe: 0.5,
+            nfe_diffusion: 0.5,
+            accepted: 0.5,
+            rejected: 0.5,
+            failed: 0,
+            other_paths: Some(OtherPaths { paths: 3, loss: 0.5, accuracy: Some(0.5) }),
+        };
+        let (list, moment) = (vec![0.5, 0.5], Moment { mean: [0.5; 2], variance: [0.5; 2] });
+        RunRecord {
+            version: "0.0.0".to_owned(),
+            settings: Settings::resolve(&args.training, Training::Vanilla, 0, &digits).expect("the defaults"),
+            machine: Machine::of(&Device::Cpu(Cpu::with_threads(1).expect("a thread"))),
+            parameters: 1,
+            test: measured,
+            times: Times {
+                cold_step_seconds: 0.5,
+                warm_step_seconds: 0.5,
+                training_seconds: 0.5,
+                prediction_milliseconds: 0.5,
+                prediction_batch: 1,
+            },
+            moments: Some(LearntMoments { paths: 3, times: list.clone(), learnt: vec![moment], given: vec![moment] }),
+            peak_memory_bytes: None,
+            progress: Progress {
+                setup_seconds: 0.5,
+                curve: Curve {
+                    loss: list.clone(),
+                    penalty: list.clone(),
+                    coefficient: list.clone(),
+                    seconds: list,
+                    ..Curve::default()
+                },
+                evaluations: vec![measured],
+                failed: 0,
+                skipped: 0,
+            },
+        }
+    }
+
+    /// JSON pointers of all numbers with a fraction, but for those that a command was given: they are checked.
+    fn measured_numbers(value: &Value, path: &str, found: &mut Vec<String>) {
+        match value {
+            Value::Number(number) if number.is_f64() => found.push(path.to_owned()),
+            Value::Array(items) => {
+                items.iter().enumerate().for_each(|(i, item)| measured_numbers(item, &format!("{path}/{i}"), found));
+            }
+            Value::Object(entries) => entries
+                .iter()
+                .filter(|(key, _)| *key != "settings")
+                .for_each(|(key, item)| measured_numbers(item, &format!("{path}/{key}"), found)),
+            _ => {}
+        }
+    }
+
+    /// Puts every number that is not finite in the place of every number: it is read, and written again as it was.
+    fn comes_back<T: Serialize + for<'de> Deserialize<'de>>(value: &T, count: usize) {
+        let good = serde_json::to_value(value).expect("plain data");
+        let mut paths = Vec::new();
+        measured_numbers(&good, "", &mut paths);
+        assert_eq!(paths.len(), count, "{paths:?}");
+        for path in &paths {
+            for word in ["NaN", "inf", "-inf"] {
+                let mut diverged = good.clone();
+                *diverged.pointer_mut(path).expect("found above") = word.into();
+                let back: T = serde_json::from_value(diverged.clone()).unwrap_or_else(|e| panic!("{path}: {e}"));
+                assert_eq!(serde_json::to_value(&back).expect("plain data"), diverged, "{path}: {word}");
+            }
+            let mut old = good.clone();
+            *old.pointer_mut(path).expect("found above") = Value::Null;
+            serde_json::from_value::<T>(old).unwrap_or_else(|e| panic!("{path}: null, as once written: {e}"));
+        }
+    }
 
     #[test]
-    fn curves_keep_their_bits() {
-        let loss = vec![0.1 + 0.2, 1.0 / 3.0, 5e-324, f64::NAN, f64::INFINITY];
-        let text = serde_json::to_string(&Curve { loss: loss.clone(), ..Curve::default() }).expect("plain data");
-        let back: Curve = serde_json::from_str(&text).expect("what was written");
-        assert_eq!(back.loss[..3], loss[..3], "finite numbers to the bit");
-        assert!(back.loss[3].is_nan() && back.loss[4].is_nan(), "what JSON lacks becomes NaN");
+    fn every_number_of_a_record_may_be_any() {
+        let evaluation = 6 + 2;
+        comes_back(&record(), 2 * evaluation + 4 + (2 + 2 * 4) + 1 + 4 * 2);
+    }
+
+    #[test]
+    fn every_number_of_results_may_be_any() {
+        let mut results = summary::summarize(record().machine, &[Training::Vanilla], vec![record()]);
+        results.runs.clear();
+        comes_back(&results, 2 * (2 + 2 + 4) + 3);
     }
 }

@@ -2,10 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::numbers;
+
 /// A mean over seeds with its sample standard deviation, 0 for a single one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Spread {
+    #[serde(with = "numbers")]
     pub(crate) mean: f64,
+    #[serde(with = "numbers")]
     pub(crate) std: f64,
 }
 
