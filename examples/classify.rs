@@ -1,4 +1,4 @@
-//! Tells two rings apart, on a graphics card if there is one: `cargo run --release -p fewsteps --example classify`.
+//! Tells two rings apart, on a graphics card if there is one: `cargo run --release --example classify`.
 
 use anyhow::ensure;
 use fewsteps::{

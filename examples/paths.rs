@@ -1,5 +1,5 @@
 //! Learns a stochastic process from its means and variances: an Ornstein-Uhlenbeck process, whose moments are known.
-//! `cargo run --release -p fewsteps --example paths`.
+//! `cargo run --release --example paths`.
 
 use fewsteps::{
     Batch, Cpu, Diffusion, Local, Loss, Mlp, NeuralDe, Optimizer, Problem, SaveAt, SolverOptions, Target, Tolerances,

@@ -91,6 +91,9 @@ pub use train::{
     StepGradients, StepReport, Target, TensorLayout, TrainIo, Trainer, TrainerConfig, write_whole,
 };
 
+/// The graphics interface of the wgpu engine, in the version that [`Gpu::from_wgpu`] takes devices of.
+pub use wgpu;
+
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use anyhow::{Context, bail};
 use fewsteps::{Cpu, Device, NeuralDe, Pick};
 
-use crate::output;
+use crate::machine::Machine;
 use crate::settings::Precision;
 
 /// The value of `--device`.
@@ -51,7 +51,7 @@ impl std::fmt::Display for DeviceChoice {
 }
 
 impl DeviceChoice {
-    /// Opens the engine for training `model` on batches of `batch`; `threads` are the native engine's.
+    /// Opens the engine, and says which and why in one line of the log, for training `model` on batches of `batch`; `threads` are the native engine's.
     pub(crate) fn open(
         &self,
         threads: Option<usize>,
@@ -60,19 +60,25 @@ impl DeviceChoice {
         batch: usize,
     ) -> anyhow::Result<Device> {
         let native =
-            || -> anyhow::Result<Device> { Ok(Device::Cpu(threads.map_or_else(Cpu::new, Cpu::with_threads)?)) };
+            || -> fewsteps::Result<Device> { threads.map_or_else(Cpu::new, Cpu::with_threads).map(Device::Cpu) };
+        let native_because = |why: &str| -> anyhow::Result<Device> {
+            let device = native()?;
+            log::info!("{}: {why}", Machine::of(&device).text());
+            Ok(device)
+        };
         match (self, precision) {
             (Self::Gpu(_), Precision::F64) => {
                 bail!("--precision f64: --device {self} computes at f32; take --precision f32, or --device cpu")
             }
-            (Self::Cpu, _) | (Self::Auto, Precision::F64) => native(),
+            (Self::Cpu, _) => native_because("--device cpu"),
+            (Self::Auto, Precision::F64) => native_because("--precision f64, and adapters compute at f32"),
             (Self::Gpu(pick), Precision::F32) => {
                 let device = Device::gpu(pick).with_context(|| format!("--device {self}"))?;
                 warn_of_software(&device);
                 Ok(device)
             }
             (Self::Auto, Precision::F32) => match (Device::best(model, batch)?, threads) {
-                (Device::Cpu(_), Some(_)) => native(),
+                (Device::Cpu(_), Some(_)) => Ok(native()?),
                 (device, _) => Ok(device),
             },
         }
@@ -85,7 +91,7 @@ fn warn_of_software(device: &Device) {
         && gpu.adapter().software
     {
         let name = &gpu.adapter().name;
-        output::note(&format!("note: {name} is a graphics card in software; --device cpu is faster"));
+        log::warn!("{name} is a graphics card in software; --device cpu is faster");
     }
 }
 

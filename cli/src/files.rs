@@ -39,6 +39,10 @@ impl OutDir {
         self.root.join("results.json")
     }
 
+    pub(crate) fn metrics(&self) -> PathBuf {
+        self.root.join("metrics.jsonl")
+    }
+
     pub(crate) fn report(&self) -> PathBuf {
         self.root.join("report.html")
     }

@@ -8,8 +8,6 @@ use fewsteps::{
     TrainerConfig,
 };
 
-use crate::output;
-
 /// A model in training.
 pub(crate) trait Learner: Sized {
     type Engine;
@@ -200,7 +198,7 @@ impl Learner for OnDevice {
             Ok(held) => self.held = Some(held),
             Err(Error::Memory { needed, limit, .. }) => {
                 let why = format!("{needed} bytes in one array, of which a binding takes {limit}");
-                output::note(&format!("note: the training set stays off the device ({why}); batches are sent instead"));
+                log::info!("the training set stays off the device ({why}); batches are sent instead");
             }
             Err(error) => return Err(error),
         }

@@ -9,11 +9,14 @@ mod eval;
 mod files;
 mod interrupt;
 mod learner;
+mod logging;
 mod machine;
 mod measure;
+mod metrics;
 mod numbers;
 mod output;
 mod plot;
+mod progress;
 mod record;
 mod report;
 mod run;
@@ -34,13 +37,28 @@ use args::{Cli, Command};
 use session::Ending;
 
 fn main() -> ExitCode {
-    match dispatch(Cli::parse()) {
+    #[cfg(target_os = "linux")]
+    quiet_drivers();
+    let cli = Cli::parse();
+    logging::start(&cli);
+    match dispatch(cli) {
         Ok(Ending::Finished) => ExitCode::SUCCESS,
         Ok(Ending::Interrupted) => ExitCode::from(interrupt::EXIT_CODE),
         Err(error) => {
-            output::note(&format!("error: {error:#}"));
+            output::note(&format!("fewsteps: error: {error:#}"));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Where no window system is announced, a layer of Mesa's Vulkan looks for one all the same and prints
+/// "error: XDG_RUNTIME_DIR is invalid" once an adapter, as if the program had failed. In a folder that does not exist it finds
+/// none in silence.
+#[cfg(target_os = "linux")]
+fn quiet_drivers() {
+    if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        // SAFETY: the first thing the program does; no other thread reads the environment.
+        unsafe { std::env::set_var("XDG_RUNTIME_DIR", "/nonexistent") };
     }
 }
 

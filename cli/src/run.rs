@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use fewsteps::{Batches, StepReport};
-use indicatif::ProgressBar;
 
 use crate::data::{BatchBuffer, Data};
 use crate::interrupt::Interrupt;
 use crate::learner::Learner;
 use crate::machine::{self, Machine};
 use crate::measure;
+use crate::metrics::Metrics;
+use crate::progress::Ticker;
 use crate::record::{Progress, RunRecord, Times};
 use crate::settings::Settings;
 use crate::stats;
@@ -26,6 +27,8 @@ const PROGRESS: &str = "progress";
 pub(crate) struct Plan {
     pub(crate) settings: Settings,
     pub(crate) checkpoint: PathBuf,
+    /// The file of the steps' figures.
+    pub(crate) metrics: PathBuf,
     pub(crate) checkpoint_every: Duration,
     /// Whether to go on from the checkpoint if there is one.
     pub(crate) resume: bool,
@@ -38,6 +41,7 @@ pub(crate) struct Run<'a, L: Learner> {
     learner: L,
     batches: Batches,
     progress: Progress,
+    metrics: Metrics,
     buffer: BatchBuffer<L::Scalar>,
 }
 
@@ -57,19 +61,19 @@ impl<'a, L: Learner> Run<'a, L> {
             progress.setup_seconds = start.elapsed().as_secs_f64();
         }
         let batches = Batches::new(data.train.pool(plan.settings.batch), plan.settings.batch, plan.settings.seed);
-        Ok(Self { plan, data, learner, batches, progress, buffer: BatchBuffer::default() })
+        let metrics = Metrics::open(&plan.metrics, &plan.settings.run_name(), learner.steps())?;
+        Ok(Self { plan, data, learner, batches, progress, metrics, buffer: BatchBuffer::default() })
     }
 
     /// Trains to the last step. `None` when interrupted before; the checkpoint is written in either case.
     pub(crate) fn finish(
         mut self,
         machine: Machine,
-        bar: &ProgressBar,
+        ticker: &mut Ticker,
         interrupt: &Interrupt,
     ) -> anyhow::Result<Option<RunRecord>> {
         let settings = &self.plan.settings;
-        bar.set_position(self.learner.steps());
-        bar.reset_eta();
+        ticker.begin(self.learner.steps());
         let mut last_checkpoint = Instant::now();
         while self.learner.steps() < settings.steps {
             if interrupt.requested() {
@@ -77,8 +81,7 @@ impl<'a, L: Learner> Run<'a, L> {
                 return Ok(None);
             }
             let report = self.step()?;
-            bar.set_message(message(&report));
-            bar.inc(1);
+            ticker.tick(&report);
             let last = report.step == settings.steps;
             if last || report.step.is_multiple_of(settings.eval_every) {
                 self.evaluate(last)?;
@@ -103,7 +106,9 @@ impl<'a, L: Learner> Run<'a, L> {
                 self.learner.step(&batch)?
             }
         };
-        self.progress.push(&report, start.elapsed());
+        let elapsed = start.elapsed();
+        self.progress.push(&report, elapsed);
+        self.metrics.push(&report, elapsed)?;
         Ok(report)
     }
 
@@ -121,6 +126,7 @@ impl<'a, L: Learner> Run<'a, L> {
 
     /// Writes weights and curves as one file, so that neither can be of another step than the other.
     fn save(&mut self) -> anyhow::Result<()> {
+        self.metrics.flush()?;
         let metadata = BTreeMap::from([
             (SETTINGS.to_owned(), serde_json::to_string(&self.plan.settings)?),
             (PROGRESS.to_owned(), serde_json::to_string(&self.progress)?),
@@ -193,15 +199,4 @@ impl Progress {
         self.failed += report.failed;
         self.skipped += usize::from(report.skipped);
     }
-}
-
-/// What the progress bar says of a step.
-fn message(report: &StepReport) -> String {
-    let penalty = match report.penalty {
-        _ if report.coefficient == 0.0 => String::new(),
-        // Step counts are of the order of 10, published errors of 1e-5.
-        small if small < 1e-2 => format!("  penalty {small:.2e}"),
-        penalty => format!("  penalty {penalty:.3}"),
-    };
-    format!("loss {:.4}  NFE {}{penalty}", report.loss, report.nfe)
 }

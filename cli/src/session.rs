@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use fewsteps::{Device, Trainer};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::args::{EngineArgs, TrainingArgs};
 use crate::data::Data;
@@ -12,7 +11,7 @@ use crate::files::{self, OutDir};
 use crate::interrupt::{self, Interrupt};
 use crate::learner::{Learner, OnDevice};
 use crate::machine::Machine;
-use crate::output;
+use crate::progress::Ticker;
 use crate::record::{OtherPaths, RunRecord};
 use crate::run::{Plan, Run};
 use crate::settings::{Precision, Settings};
@@ -45,7 +44,7 @@ impl<'a> Session<'a> {
             session.prepare(settings)?;
         }
         if let Some(warning) = runs.iter().find_map(Settings::warning) {
-            output::note(&format!("warning: {warning}"));
+            log::warn!("{warning}");
         }
         Ok(session)
     }
@@ -82,25 +81,26 @@ impl<'a> Session<'a> {
         let plan = Plan {
             settings: settings.clone(),
             checkpoint: self.out.checkpoint(&name),
+            metrics: self.out.metrics(),
             checkpoint_every: Duration::from_secs(self.args.output.checkpoint_every),
             resume: self.args.output.resume,
         };
-        let bar = self.bar(settings)?;
+        let mut ticker = Ticker::new(&name, settings.steps)?;
         let record = match (&self.device, settings.precision) {
-            (Device::Cpu(cpu), Precision::F32) => self.execute::<Trainer<f32>>(cpu, &plan, &bar),
-            (Device::Cpu(cpu), Precision::F64) => self.execute::<Trainer<f64>>(cpu, &plan, &bar),
-            (Device::Gpu(gpu), _) => self.execute::<OnDevice>(gpu, &plan, &bar),
+            (Device::Cpu(cpu), Precision::F32) => self.execute::<Trainer<f32>>(cpu, &plan, &mut ticker),
+            (Device::Cpu(cpu), Precision::F64) => self.execute::<Trainer<f64>>(cpu, &plan, &mut ticker),
+            (Device::Gpu(gpu), _) => self.execute::<OnDevice>(gpu, &plan, &mut ticker),
         };
-        bar.finish_and_clear();
+        drop(ticker);
         match record? {
             Some(record) => {
                 files::write_json(&self.out.record(&name), &record)?;
-                output::note(&line(&record));
+                log::info!("{}", line(&record));
                 Ok(Some(record))
             }
             None => {
                 let hint = interrupt::resume_command();
-                output::note(&format!("interrupted; {} is written. To go on:\n  {hint}", plan.checkpoint.display()));
+                log::warn!("interrupted; {} is written. To go on:\n  {hint}", plan.checkpoint.display());
                 Ok(None)
             }
         }
@@ -110,20 +110,9 @@ impl<'a> Session<'a> {
         &self,
         engine: &L::Engine,
         plan: &Plan,
-        bar: &ProgressBar,
+        ticker: &mut Ticker,
     ) -> anyhow::Result<Option<RunRecord>> {
-        Run::<L>::open(engine, plan, &self.data)?.finish(Machine::of(&self.device), bar, &self.interrupt)
-    }
-
-    /// A progress bar, which hides itself where stderr is not a terminal.
-    fn bar(&self, settings: &Settings) -> anyhow::Result<ProgressBar> {
-        let hidden = self.args.output.json;
-        let target = if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
-        let style = "{prefix:27} {bar:24} {pos}/{len}  {msg}  {eta} left";
-        let bar = ProgressBar::with_draw_target(Some(settings.steps), target);
-        bar.set_style(ProgressStyle::with_template(style)?.progress_chars("=> "));
-        bar.set_prefix(settings.run_name());
-        Ok(bar)
+        Run::<L>::open(engine, plan, &self.data)?.finish(Machine::of(&self.device), ticker, &self.interrupt)
     }
 }
 

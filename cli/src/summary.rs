@@ -73,7 +73,7 @@ fn warnings(machine: &Machine, runs: &[RunRecord]) -> Vec<String> {
         if run.test.failed > 0 {
             warnings.push(format!("{name}: {} test trajectories failed and count as wrong", run.test.failed));
         }
-        if run.machine != *machine {
+        if !run.machine.computes_as(machine) {
             warnings.push(format!(
                 "{name}: ran on another engine, other threads or another machine; its times do not compare"
             ));

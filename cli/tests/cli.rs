@@ -107,12 +107,78 @@ fn bench_prints_a_table_and_leaves_report_and_results() {
     let expected = [
         "local-unbiased-seed0.json",
         "local-unbiased-seed0.safetensors",
+        "metrics.jsonl",
         "report.html",
         "results.json",
         "vanilla-seed0.json",
         "vanilla-seed0.safetensors",
     ];
     assert_eq!(names, expected, "and no temporary files");
+    let expected = ["vanilla-seed0", "local-unbiased-seed0"].map(|run| (run, results["runs"].as_array()));
+    let lines = metrics(&out);
+    assert_eq!(lines.len(), 8, "a line a step");
+    for (line, (index, step)) in lines.iter().zip((0..2).flat_map(|run| (0..4).map(move |step| (run, step)))) {
+        let (run, runs) = expected[index];
+        let curve = &runs.expect("runs")[index]["progress"]["curve"];
+        assert_eq!((&line["run"], &line["step"]), (&run.into(), &(step + 1).into()), "in their order: {line}");
+        for name in ["loss", "penalty", "nfe", "seconds"] {
+            assert_eq!(line[name], curve[name][step], "{name} is the record's");
+        }
+        assert!(line["accepted"].as_u64() > Some(0) && line["gradient_norm"].as_f64() > Some(0.0), "{line}");
+        assert_eq!((&line["rejected"].is_u64(), &line["failed"], &line["skipped"]), (&true, &0.into(), &false.into()));
+    }
+}
+
+/// The lines of a folder's `metrics.jsonl`.
+fn metrics(out: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(out.join("metrics.jsonl")).expect("metrics");
+    text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+}
+
+/// The steps of `metrics.jsonl`.
+fn steps(out: &Path) -> Vec<u64> {
+    metrics(out).iter().map(|line| line["step"].as_u64().expect("a number")).collect()
+}
+
+#[test]
+fn a_run_says_what_computes_and_what_it_learnt() {
+    let folder = folder();
+    let says = |levels: Option<&str>, more: &[&str]| -> String {
+        let mut command = command(folder.path(), &[&["train", "--steps", "2", "--batch", "32"][..], more].concat());
+        command.env_remove("RUST_LOG");
+        if let Some(levels) = levels {
+            command.env("RUST_LOG", levels);
+        }
+        let output = command.output().expect("the command starts");
+        assert_eq!(output.status.success(), !more.contains(&"0"), "{}", stderr(&output));
+        stderr(&output)
+    };
+    let said = says(None, &["--out", "a"]);
+    assert!(said.lines().all(|line| line.starts_with("fewsteps: ")), "who speaks: {said}");
+    assert!(
+        said.contains("native engine: ") && said.contains("too few for a graphics card"),
+        "the engine and why: {said}"
+    );
+    assert!(said.contains("local-unbiased-seed0") && said.contains("accuracy"), "the outcome: {said}");
+    let said = says(None, &["--device", "cpu", "--threads", "1", "--out", "b"]);
+    assert!(
+        said.contains("native engine, 1 thread, ") && said.contains(": --device cpu"),
+        "the engine and why: {said}"
+    );
+    assert_eq!(says(None, &["-q", "--out", "c"]), "", "nothing");
+    assert_eq!(says(Some("off"), &["--out", "d"]), "", "nothing");
+    assert_eq!(says(Some("trace"), &["--quiet", "--out", "e"]), "", "the command line has the last word");
+    assert!(says(Some("fewsteps=info"), &["--out", "f"]).contains("native engine"), "the environment's level");
+    assert!(
+        says(Some("fewsteps=loud"), &["--out", "g"]).contains("warning: RUST_LOG=\"fewsteps=loud\""),
+        "a bad level is told"
+    );
+    let refused = says(Some("off"), &["-q", "--lr", "0"]);
+    assert!(
+        refused.starts_with("fewsteps: error: ") && refused.contains("--lr 0"),
+        "an error is never kept back: {refused}"
+    );
+    refuse(folder.path(), &["train", "-q", "-v"], 2, &["--quiet", "--verbose"]);
 }
 
 #[test]
@@ -290,6 +356,11 @@ fn training_with_noise_resumes_to_the_same_bits() {
     assert!(!record("broken").exists(), "killed before its end");
     succeed(folder.path(), &args("broken", &["--resume"]));
     assert_eq!(outcome(&record("broken")), outcome(&record("whole")), "as if never killed");
+    for out in ["broken", "whole"] {
+        let lines = steps(&folder.path().join(out));
+        assert_eq!(lines, (1..=lines.len() as u64).collect::<Vec<_>>(), "{out}: every step once");
+        assert_eq!(lines.len(), steps(&folder.path().join("whole")).len(), "{out}: to the last");
+    }
     assert_eq!(json(&record("broken"))["moments"], json(&record("whole"))["moments"], "moments too");
 }
 
@@ -737,6 +808,8 @@ fn every_adapter_is_listed_with_its_check() {
         assert_eq!(adapter["index"].as_u64(), Some(index as u64), "what gpu:N counts");
         assert!(adapter["self_check"]["result"].is_string() && adapter["max_binding"].is_u64(), "{adapter}");
     }
+    let output = command(folder.path(), &["devices"]).env_remove("XDG_RUNTIME_DIR").output().expect("started");
+    assert_eq!(stderr(&output), "", "no driver looks for a window system");
     assert_eq!(listing["adapters"][0]["self_check"]["result"], "passed", "{listing}");
 }
 

@@ -1,8 +1,8 @@
 //! A neural ODE, learned from data, moves 100,000 particles that a render pass draws straight from the solver's buffer.
 //!
 //! ```sh
-//! cargo run --release -p fewsteps --example particles                          # a window
-//! cargo run --release -p fewsteps --example particles -- --headless frames     # PNG files, no window
+//! cargo run --release --example particles                          # a window
+//! cargo run --release --example particles -- --headless frames     # PNG files, no window
 //! ```
 //!
 //! The device is the application's. A frame is one submission: a recorded solve of all particles, then the passes that
