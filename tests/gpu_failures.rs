@@ -357,6 +357,81 @@ fn failing_trajectories_abort_or_are_left_out() {
     }
 }
 
+/// Losses, penalties and counts over what is left are the native engine's, NaN where nothing is left.
+#[test]
+fn losses_and_penalties_are_of_what_is_left() {
+    let Some(gpu) = gpu() else { return };
+    let mut failures = Vec::new();
+    let (problem, _) = blow_up();
+    let (two, three) = (Target::States(&[0.1; 2]), Target::States(&[0.1; 3]));
+    let mut forty = [1e30f32; 40];
+    forty[32..].fill(0.5);
+    let moments = Target::Moments { means: &[0.1, 0.2], variances: &[0.3, 0.4] };
+    let (end, times) = (SaveAt::End, SaveAt::Times(vec![0.25, 1.0]));
+    let cases: [(&str, Loss, &SaveAt, usize, &[f32], Target<'_, f32>); 9] = [
+        ("nothing is left", Loss::Mse, &end, 400, &[1e30, 2e30, -1e30], three),
+        ("one is left", Loss::Mse, &end, 400, &[1e30, 0.5, -1e30], three),
+        ("two are left", Loss::Mae, &end, 400, &[0.6, 0.5, -1e30], three),
+        ("attempts run out", Loss::Mse, &end, 1, &[0.5, 0.6], two),
+        ("the penalised tile is lost", Loss::Mse, &end, 400, &forty, Target::States(&[0.0; 40])),
+        ("no class is left", Loss::CrossEntropy, &end, 400, &[1e30, 2e30], Target::Labels(&[0, 0])),
+        ("no path is left", Loss::Moments, &times, 400, &[1e30, 2e30, -1e30], moments),
+        ("a path is left", Loss::Moments, &times, 400, &[1e30, 0.5, -1e30], moments),
+        ("two paths are left", Loss::Moments, &times, 400, &[0.6, 0.5, -1e30], moments),
+    ];
+    for (layout, (name, loss, save_at, attempts, inputs, target)) in
+        LAYOUTS.into_iter().flat_map(|layout| cases.clone().map(|case| (layout, case)))
+    {
+        let name = format!("{layout:?}, {name}");
+        let options = SolverOptions::default().layout(layout).max_steps(attempts).save_at(save_at.clone());
+        let model = NeuralDe::new(problem.clone(), options);
+        let local = Local::unbiased().fraction(0.5).coefficient(1e-3);
+        let config = TrainerConfig::new(model, loss).failure(FailurePolicy::Skip).regularizer(local);
+        let mut device = GpuTrainer::new(&gpu, config.clone()).expect("a valid model");
+        let mut native = Trainer::<f32>::new(&cpu(1), config).expect("a valid model");
+        device.set_parameters(&[1.0, 0.0]).expect("y' = y^3");
+        native.set_parameters(&[1.0, 0.0]).expect("y' = y^3");
+        let batch = Batch { inputs, target };
+        let (a, b) =
+            (gpu.block_on(device.evaluate(&batch)).expect("counted"), native.evaluate(&batch).expect("counted"));
+        let (c, d) = (gpu.block_on(device.gradients(&batch)).expect("skips"), native.gradients(&batch).expect("skips"));
+        let (e, f) = (gpu.block_on(device.step(&batch)).expect("skips"), native.step(&batch).expect("skips"));
+        let near = |a: f64, b: f64| (a - b).abs() <= 1e-3 * b.abs() || (a.is_nan() && b.is_nan());
+        let pairs = [
+            ("evaluation", a.loss, b.loss),
+            ("loss", c.report.loss, d.report.loss),
+            ("penalty", c.report.penalty, d.report.penalty),
+            ("loss of a step", e.loss, f.loss),
+            ("penalty of a step", e.penalty, f.penalty),
+            ("norm of a step", e.gradient_norm, f.gradient_norm),
+        ];
+        for (what, device, native) in pairs.into_iter().filter(|(_, a, b)| !near(*a, *b)) {
+            failures.push(format!("{name}: {what} {device}, natively {native}"));
+        }
+        let counts = [(a.failed, a.correct, e.failed, e.skipped), (b.failed, b.correct, f.failed, f.skipped)];
+        if counts[0] != counts[1] {
+            failures.push(format!("{name}: failed, correct and skipped {:?}, natively {:?}", counts[0], counts[1]));
+        }
+        if c.gradient != d.gradient {
+            println!("{name}: {c:?} {d:?}");
+            close(&name, &widen(&c.gradient), &widen(&d.gradient), 1e-2);
+        }
+        let lost = name.contains("nothing") || name.contains("no ") || name.contains("a path") || attempts == 1;
+        if lost != e.loss.is_nan() || lost != e.skipped {
+            failures.push(format!("{name}: a step says {e:?}"));
+        }
+        let mean = gpu
+            .block_on(async { if loss == Loss::Moments { None } else { Some(device.evaluate_mean(&batch, 2).await) } });
+        if let Some(mean) = mean {
+            let (mean, native) = (mean.expect("counted"), native.evaluate_mean(&batch, 2).expect("counted"));
+            if !near(mean.loss, native.loss) || mean.failed != native.failed {
+                failures.push(format!("{name}: of mean outputs {mean:?}, natively {native:?}"));
+            }
+        }
+    }
+    none(&failures);
+}
+
 /// Many probes and sparse checkpoints record long plans.
 #[test]
 fn options_that_record_long_plans_work() {

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fewsteps::{
-    Activation, Batch, Batches, Cpu, Diffusion, Error, FailurePolicy, Layout, Local, Loss, Method, Mlp, NeuralDe,
-    Optimizer, Problem, Purpose, Random, Regularizer, SaveAt, Schedule, SolverOptions, StepControl, Target, TimeInput,
-    Tolerances, Trainer, TrainerConfig,
+    Activation, Batch, Batches, CheckpointInfo, Cpu, Error, Evaluation, FailurePolicy, Layout, Local, Loss, Mlp,
+    NeuralDe, Optimizer, Problem, Purpose, Random, Regularizer, SaveAt, Schedule, SolverOptions, StepControl,
+    StepReport, Target, TimeInput, Tolerances, Trainer, TrainerConfig,
 };
 
 /// Counts the bytes that are allocated, so that a test can tell a steady state from slow growth.
@@ -481,6 +481,133 @@ fn failing_trajectories_abort_or_are_left_out() {
         assert!(report.skipped && report.failed == 2, "{layout:?}: {report:?}");
         assert_eq!(skipping.parameters(), [1.0, 0.0], "{layout:?}: and changes nothing");
     }
+}
+
+/// `y' = y^3` from `y0` at time `t`, before its pole at `1 / (2 y0^2)`.
+fn cubic(y0: f64, t: f64) -> f64 {
+    y0 / (1.0 - 2.0 * y0 * y0 * t).sqrt()
+}
+
+/// Loss, penalty and counts of a batch: of an evaluation, of the gradient, and of a step, which must agree.
+fn measured(config: &TrainerConfig, inputs: &[f64], target: Target<'_, f64>) -> (Evaluation, StepReport) {
+    let mut trainer = Trainer::<f64>::new(&cpu(), config.clone()).expect("a valid model");
+    trainer.set_parameters(&[1.0, 0.0]).expect("y' = y^3");
+    let batch = Batch { inputs, target };
+    let evaluation = trainer.evaluate(&batch).expect("failures are counted");
+    let gradients = trainer.gradients(&batch).expect("failures are left out").report;
+    let report = trainer.step(&batch).expect("failures are left out");
+    let numbers = |loss: f64, failed: usize| (loss.to_bits(), failed);
+    for (other, name) in [
+        (numbers(evaluation.loss, evaluation.failed), "an evaluation"),
+        (numbers(gradients.loss, gradients.failed), "a gradient"),
+    ] {
+        assert_eq!(other, numbers(report.loss, report.failed), "{name} and a step of {inputs:?}");
+    }
+    assert_eq!(trainer.steps(), 1, "a step counts, made or skipped");
+    assert_eq!(report.skipped, trainer.parameters() == [1.0, 0.0], "skipped is without an update: {report:?}");
+    (evaluation, report)
+}
+
+/// A mean over what is left, and over nothing NaN: 0 would be a perfect loss.
+#[test]
+fn losses_and_penalties_are_of_what_is_left() {
+    let field = Mlp::new([1, 1]).input_map(fewsteps::InputMap::Cube);
+    let config = |loss: Loss, layout: Layout, max_steps: usize, save_at: SaveAt| {
+        let options = SolverOptions::default().layout(layout).tolerances(Tolerances::both(1e-8));
+        let model = NeuralDe::new(Problem::ode(field.clone(), 0.0, 1.0), options.max_steps(max_steps).save_at(save_at));
+        let local = Local::unbiased().fraction(1.0).coefficient(1e-3);
+        TrainerConfig::new(model, loss).failure(FailurePolicy::Skip).regularizer(local)
+    };
+    let near = |found: f64, expected: f64, name: &str| {
+        assert!((found - expected).abs() <= 1e-6 * expected.abs(), "{name}: {found}, not {expected}");
+    };
+    for layout in [Layout::Lockstep, Layout::Ensemble] {
+        let mse = config(Loss::Mse, layout, 2000, SaveAt::End);
+        let none = Target::States(&[0.0; 40][..3]);
+        let (evaluation, report) = measured(&mse, &[1e120, f64::MAX, -1e120], none);
+        let name = format!("{layout:?}: {evaluation:?}, {report:?}");
+        assert!(report.loss.is_nan() && report.penalty.is_nan() && report.skipped, "nothing is left: {name}");
+        assert_eq!((evaluation.failed, evaluation.count, report.gradient_norm), (3, 3, 0.0), "{name}");
+
+        let mae = TrainerConfig { loss: Loss::Mae, ..mse.clone() };
+        let (evaluation, report) = measured(&mae, &[0.5, 1e120, -0.6, 1e120], Target::States(&[0.0; 4]));
+        near(evaluation.loss, (cubic(0.5, 1.0) + cubic(0.6, 1.0)) / 2.0, "a mean over two of four");
+        assert!(report.penalty > 0.0 && !report.skipped && report.failed == 2, "{report:?}");
+
+        // All stop at the bound on attempts, with finite states.
+        let (_, report) = measured(
+            &TrainerConfig { ..config(Loss::Mse, layout, 1, SaveAt::End) },
+            &[0.5, 0.6],
+            Target::States(&[0.0; 2]),
+        );
+        assert!(report.loss.is_nan() && report.penalty.is_nan() && report.skipped && report.failed == 2, "{report:?}");
+
+        // A mean over the tile that is penalised, which is the first of two, all of whose trajectories fail.
+        let half = TrainerConfig { regularizer: Local::unbiased().fraction(0.5).into(), ..mse };
+        let (_, report) = measured(&half, &[[1e120; 32].as_slice(), &[0.5; 8]].concat(), Target::States(&[0.0; 40]));
+        near(report.loss, cubic(0.5, 1.0).powi(2), "eight of forty");
+        assert!(report.penalty.is_nan() && !report.skipped && report.failed == 32, "{report:?}");
+
+        let moments = config(Loss::Moments, layout, 2000, SaveAt::Times(vec![0.25, 1.0]));
+        let target = Target::Moments { means: &[0.1, 0.2], variances: &[0.3, 0.4] };
+        for survivors in 0..3 {
+            let inputs = [[0.5, 0.6][..survivors].to_vec(), vec![1e120; 3 - survivors]].concat();
+            let (_, report) = measured(&moments, &inputs, target);
+            let name = format!("{layout:?}, {survivors} paths left: {report:?}");
+            assert_eq!((report.failed, report.skipped), (3 - survivors, survivors < 2), "{name}");
+            if survivors < 2 {
+                assert!(report.loss.is_nan() && report.gradient_norm.is_finite(), "no variance: {name}");
+                continue;
+            }
+            let at = |t: f64, [mean, variance]: [f64; 2]| {
+                let (a, b) = (cubic(0.5, t), cubic(0.6, t));
+                ((a + b) / 2.0 - mean).powi(2) + ((a - b).powi(2) / 2.0 - variance).powi(2)
+            };
+            near(report.loss, (at(0.25, [0.1, 0.3]) + at(1.0, [0.2, 0.4])) / 2.0, &name);
+        }
+    }
+}
+
+/// A trajectory that fails after the last saved time has failed, in an evaluation of mean outputs too.
+#[test]
+fn mean_outputs_are_of_what_is_left() {
+    let field = Mlp::new([1, 1]).input_map(fewsteps::InputMap::Cube);
+    let options = SolverOptions::default().tolerances(Tolerances::both(1e-8)).save_at(SaveAt::Times(vec![0.1, 0.3]));
+    for (loss, layout) in [(Loss::Mse, Layout::Lockstep), (Loss::Mae, Layout::Ensemble)] {
+        let model = NeuralDe::new(Problem::ode(field.clone(), 0.0, 1.0), options.clone().layout(layout));
+        let config = TrainerConfig::new(model, loss).failure(FailurePolicy::Skip);
+        let mut trainer = Trainer::<f64>::new(&cpu(), config).expect("a valid model");
+        trainer.set_parameters(&[1.0, 0.0]).expect("y' = y^3");
+        for (inputs, failed) in [(vec![0.5, 1.0, 0.6], 1), (vec![1.0, 1e120], 2)] {
+            let states = vec![0.0; 2 * inputs.len()];
+            let batch = Batch { inputs: &inputs, target: Target::States(&states) };
+            let found = trainer.evaluate_mean(&batch, 3).expect("failures are counted");
+            let plain = trainer.evaluate(&batch).expect("failures are counted");
+            assert_eq!((found.failed, plain.failed, found.count), (failed, failed, inputs.len()), "{found:?}");
+            if failed == inputs.len() {
+                assert!(found.loss.is_nan() && plain.loss.is_nan(), "{found:?}");
+                continue;
+            }
+            let size = |y: f64| if loss == Loss::Mse { y * y } else { y };
+            let expected = [(0.5, 0.1), (0.6, 0.1), (0.5, 0.3), (0.6, 0.3)].map(|(y, t)| size(cubic(y, t)));
+            let expected = expected.iter().sum::<f64>() / 4.0;
+            assert!((found.loss - expected).abs() < 1e-6, "{} not {expected}", found.loss);
+            assert!((plain.loss - expected).abs() < 1e-6, "{} not {expected}", plain.loss);
+        }
+    }
+}
+
+/// Reports survive JSON, which has no NaN.
+#[test]
+fn reports_without_a_loss_can_be_written_down() {
+    let report =
+        StepReport { loss: f64::NAN, penalty: f64::INFINITY, gradient_norm: 0.1 + 0.2, ..StepReport::default() };
+    let text = serde_json::to_string(&report).expect("plain data");
+    let back: StepReport = serde_json::from_str(&text).expect("what was written");
+    assert!(back.loss.is_nan() && back.penalty.is_nan(), "null is NaN: {text}");
+    assert_eq!(back.gradient_norm, report.gradient_norm, "to the bit");
+    let text = serde_json::to_string(&Evaluation { loss: f64::NAN, ..Evaluation::default() }).expect("plain data");
+    assert!(serde_json::from_str::<Evaluation>(&text).expect("what was written").loss.is_nan(), "{text}");
 }
 
 #[test]

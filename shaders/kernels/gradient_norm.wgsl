@@ -32,9 +32,9 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     }
     let norm = sqrt(sh_sums[0]);
     outcome.gradient_norm = norm;
-    // u.z: 1 aborts where a trajectory failed or the gradient is not finite. u.w: 1 wants the gradient alone.
+    // u.x: solved rows that the loss takes at least. u.z: 1 aborts where a trajectory failed or the gradient is not finite. u.w: 1 wants the gradient alone.
     let abort = job.u.z == 1u;
-    let bad = !is_finite(norm) || outcome.solved == 0u;
+    let bad = !is_finite(norm) || outcome.solved < job.u.x;
     var verdict = UPDATED;
     if outcome.unfinished > 0u || outcome.remaining > 0u {
         verdict = INCOMPLETE;

@@ -16,7 +16,7 @@ const LN_2 = 0.6931471805599453;
 
 // -log softmax(output)[label], and whether the label's output is the largest.
 fn cross_entropy(row: u32, counts: bool) -> vec2<f32> {
-    let scale = 1.0 / f32(max(outcome.solved, 1u));
+    let scale = 1.0 / f32(outcome.solved);
     let size = job.rows * job.outputs;
     for (var at = row * job.outputs; at < (job.points - 1u) * size; at += size) {
         for (var o = 0u; o < job.outputs; o++) {
@@ -50,7 +50,7 @@ fn cross_entropy(row: u32, counts: bool) -> vec2<f32> {
 }
 
 fn difference(row: u32, counts: bool) -> vec2<f32> {
-    let scale = 1.0 / (f32(max(outcome.solved, 1u)) * f32(job.points * job.outputs));
+    let scale = 1.0 / (f32(outcome.solved) * f32(job.points * job.outputs));
     let size = job.rows * job.outputs;
     var loss = 0.0;
     for (var at = row * job.outputs; at < job.points * size; at += size) {
@@ -71,7 +71,7 @@ fn difference(row: u32, counts: bool) -> vec2<f32> {
 fn moment_difference(row: u32, counts: bool) -> vec2<f32> {
     let numbers = job.points * job.outputs;
     let scale = 1.0 / f32(numbers);
-    let paths = f32(max(outcome.solved, 2u));
+    let paths = f32(outcome.solved);
     var loss = 0.0;
     for (var i = 0u; i < numbers; i++) {
         let at = (i / job.outputs * job.rows + row) * job.outputs + i % job.outputs;
@@ -96,7 +96,8 @@ fn main(
     if row >= job.rows {
         return;
     }
-    let counts = row_status[row] == DONE;
+    // u.x: solved rows that the loss takes at least.
+    let counts = row_status[row] == DONE && outcome.solved >= job.u.x;
     if job.mode == CROSS_ENTROPY {
         row_losses[row] = cross_entropy(row, counts);
     } else if job.mode == MOMENTS {

@@ -1,4 +1,5 @@
-// Mean and variance over the solved rows of each output at each time, a workgroup for each of them.
+// Mean and variance over the solved rows of each output at each time, a workgroup for each of them. Where fewer than two
+// were solved, nobody reads them.
 
 @group(0) @binding(1) var<storage, read> row_status: array<u32>;
 @group(0) @binding(2) var<storage, read> outputs: array<f32>;
@@ -39,7 +40,7 @@ fn main(
     // Groups beyond the last one take part for the sake of the barriers.
     let at = min(i, count - 1u);
     let first = at / job.outputs * job.rows * job.outputs + at % job.outputs;
-    let paths = f32(max(outcome.solved, 2u));
+    let paths = f32(outcome.solved);
     let mean = total(lane, first, 0.0, false) / paths;
     let variance = total(lane, first, mean, true) / (paths - 1.0);
     if lane == 0u && i < count {

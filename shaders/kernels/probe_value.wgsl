@@ -64,7 +64,7 @@ fn reduce(lane: u32) {
 fn main(@builtin(local_invocation_index) lane: u32) {
     let features = f32(job.dim);
     // In an ensemble the rows' own values are averaged over all that count.
-    let share = 1.0 / max(f32(outcome.penalised), 1.0);
+    let share = 1.0 / f32(outcome.penalised);
     var sum = vec3<f32>();
     for (var row = lane; row < job.rows; row += WIDE) {
         let cursor = cursors[row * job.per_row];
@@ -83,18 +83,18 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     }
     sh_sums[lane] = sum;
     reduce(lane);
-    // v.y: 1 over the number of probes.
     if lane == 0u {
         let all = sh_sums[0];
-        if job.per_row == 1u {
-            outcome.penalty += job.v.y * all.x;
-        } else {
-            let count = max(all.z, 1.0) * features;
+        var value = all.x;
+        if job.per_row == 0u {
+            let count = all.z * features;
             let norm = sqrt(all.xy / count);
             let m = measured(norm, cursors[0].h);
             sh_weight = weights_of(m, norm, 1.0, count);
-            outcome.penalty += job.v.y * m.value;
+            value = m.value;
         }
+        // v.y: 1 over the number of probes. A mean over no rows is NaN; they have no weights then.
+        outcome.penalty = nan_where(outcome.penalised == 0u, outcome.penalty + job.v.y * value);
     }
     workgroupBarrier();
     if job.per_row == 0u {

@@ -12,6 +12,11 @@ fn is_nan(x: f32) -> bool {
     return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;
 }
 
+// x, or NaN; chosen among bits, because arithmetic need not know NaN.
+fn nan_where(none: bool, x: f32) -> f32 {
+    return bitcast<f32>(select(bitcast<u32>(x), 0x7fc00000u, none));
+}
+
 // y 2^n by adding to the exponent of a normal y.
 fn scale_by_power(y: f32, n: f32) -> f32 {
     return bitcast<f32>(bitcast<u32>(y) + (bitcast<u32>(i32(n)) << 23u));

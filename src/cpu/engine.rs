@@ -310,7 +310,7 @@ impl<R: Scalar> Engine<R> {
     }
 
     /// The solve's backward pass with its penalty: `theta_bar` receives the whole gradient, `[parameters]`. Returns the
-    /// unweighted penalty and the number of vector-Jacobian products of the field.
+    /// unweighted penalty, NaN where no trajectory is left for it, and the number of vector-Jacobian products of the field.
     pub(crate) fn backward(
         &mut self,
         draws: Option<&Draws>,
@@ -376,16 +376,22 @@ impl<R: Scalar> Engine<R> {
         let value = results.first().map_or(0.0, |r| r.1);
         let products = results.iter().map(|r| r.2).max().unwrap_or(0);
         self.reduce(theta_bar);
-        (if lockstep { value } else { self.tiles().map(|t| t.penalty).sum() }, products)
+        let value = match draws {
+            // A mean over no trajectories.
+            Some(_) if rows == 0 => f64::NAN,
+            _ if lockstep => value,
+            _ => self.tiles().map(|t| t.penalty).sum(),
+        };
+        (value, products)
     }
 
-    /// Number of tiles with probes, and of living trajectories in them.
+    /// Number of tiles with probes, and of solved trajectories in them.
     fn penalised(&self, draws: &Draws) -> (usize, usize) {
         let used = self.batch.div_ceil(LANES);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a small number")]
         let tiles = ((draws.penalty.fraction * used as f64).ceil() as usize).clamp(1, used.max(1));
-        let alive = self.tiles().filter(|t| t.index < tiles).map(|t| t.alive.iter().filter(|&&a| a).count());
-        (tiles, alive.sum())
+        let solved = |t: &Tile<R>| (0..LANES).filter(|&l| t.alive[l] && t.status[l] == Status::Done).count();
+        (tiles, self.tiles().filter(|t| t.index < tiles).map(solved).sum())
     }
 
     /// Adds the shards' gradients in their order, each worker a part of the parameters.

@@ -97,8 +97,8 @@ impl<'a> Attendee<'a> {
         slot.lanes.store(lanes, Ordering::Relaxed);
     }
 
-    /// Waits for everyone; the root mean square over all living lanes and features, and the number of numbers in it.
-    /// Tiles are added in order, whoever worked on them.
+    /// Waits for everyone; the root mean square over all living lanes and features, NaN where none is left, and the number
+    /// of numbers in it. Tiles are added in order, whoever worked on them.
     pub(crate) fn root_mean_square(&mut self) -> (f64, usize) {
         let slots = &self.meeting.slots[self.turn % 2];
         self.turn += 1;
@@ -109,7 +109,7 @@ impl<'a> Attendee<'a> {
             lanes += slot.lanes.load(Ordering::Relaxed) as usize;
         }
         let count = lanes * self.features;
-        ((sum / count.max(1) as f64).sqrt(), count)
+        ((sum / count as f64).sqrt(), count)
     }
 
     /// Declares that a tile takes no part.

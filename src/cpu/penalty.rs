@@ -104,7 +104,7 @@ pub(crate) struct Penalty<'a, R> {
     pub(crate) first_slot: usize,
     /// Tiles with a smaller index have probes.
     pub(crate) tiles: usize,
-    /// Living trajectories in those tiles.
+    /// Solved trajectories in those tiles.
     pub(crate) rows: usize,
     /// Where the field's parameters begin in the gradient.
     pub(crate) offset: usize,

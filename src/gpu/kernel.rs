@@ -110,7 +110,7 @@ kernels! {
     LOCKSTEP_SOLVE "lockstep_solve" [CLOCK TIME CONTROLLER ELEMENTARY ACTIVATION LOCKSTEP INTERPOLANT WEIGHTS WHOLE]
         [Write Write Read Write Write Read Write];
     LOSS "loss" [CLOCK OUTCOME ELEMENTARY GRID] [Read Read Read Read Write Write Read];
-    LOSS_SUM "loss_sum" [OUTCOME] [Read Write];
+    LOSS_SUM "loss_sum" [OUTCOME ELEMENTARY] [Read Write];
     MOMENTS "moments" [CLOCK OUTCOME GRID] [Read Read Read Write];
     NARROW "narrow" [GRID] [Read Write];
     NEXT_STEP "next_step" [OUTCOME PARAMS] [Read Read Write Write];

@@ -226,6 +226,7 @@ impl GpuTrainer {
     }
 
     /// As [`GpuTrainer::evaluate`], of the mean output over `samples` paths of each trajectory; costs are the first path's.
+    /// A trajectory of which any path fails has failed.
     ///
     /// # Errors
     /// As [`GpuTrainer::evaluate`], and [`Error::Argument`] for no samples, or [`Loss::Moments`], which is of single
@@ -236,23 +237,23 @@ impl GpuTrainer {
             return Err(Error::argument("samples", samples, remedy));
         }
         let count = self.load(batch, EVALUATION).await?;
-        let mut mean: Vec<f64> = Vec::new();
+        let (mut mean, mut solved) = (Vec::new(), vec![true; count]);
         let mut evaluated = Evaluation::default();
         for sample in 0..samples {
             let outcome = self.solve_and_measure(count, self.evaluation_paths(sample), false).await?;
             if sample == 0 {
                 evaluated = evaluation(&self.engine, &outcome, count);
             }
-            let outputs = self.read_outputs(count).await?;
+            let (outputs, done) = self.read_outputs(count).await?;
+            solved.iter_mut().zip(done).for_each(|(solved, done)| *solved &= done);
             mean.resize(outputs.len(), 0.0);
             for (mean, x) in mean.iter_mut().zip(outputs) {
                 *mean += f64::from(x) / samples as f64;
             }
         }
         let width = self.parts.outputs;
-        (evaluated.loss, evaluated.correct) = score(self.config.loss, &batch.target, &mean, width);
-        let last = &mean[mean.len() - count * width..];
-        evaluated.failed = last.chunks_exact(width).filter(|row| row.iter().any(|x| x.is_nan())).count();
+        (evaluated.loss, evaluated.correct) = score(self.config.loss, &batch.target, &mean, width, &solved);
+        evaluated.failed = solved.iter().filter(|solved| !**solved).count();
         Ok(evaluated)
     }
 
@@ -276,23 +277,24 @@ impl GpuTrainer {
         let batch = self.batch()?;
         self.engine.gpu.queue.write_buffer(&batch.inputs, 0, bytemuck::cast_slice(inputs));
         self.solve_and_measure(count, paths, false).await?;
-        self.read_outputs(count).await
+        Ok(self.read_outputs(count).await?.0)
     }
 
-    /// The solved batch's outputs, NaN for trajectories that failed.
-    async fn read_outputs(&mut self, count: usize) -> Result<Vec<f32>> {
+    /// The solved batch's outputs, NaN for trajectories that failed, and which ones did not.
+    async fn read_outputs(&mut self, count: usize) -> Result<(Vec<f32>, Vec<bool>)> {
         let size = count * self.parts.outputs;
         let outputs = self.batch()?.outputs(&self.engine, &self.parts)?.clone();
         let rows = self.engine.held()?.row_status.clone();
         let mut outputs: Vec<f32> = self.engine.read(&[(&outputs, 0, self.parts.times * size)]).await?.swap_remove(0);
         let rows: Vec<u32> = self.engine.read(&[(&rows, 0, count)]).await?.swap_remove(0);
+        let solved: Vec<bool> = rows.into_iter().map(|code| status(code) == Status::Done).collect();
         for outputs in outputs.chunks_exact_mut(size) {
-            let failed = outputs.chunks_exact_mut(self.parts.outputs).zip(&rows);
-            for (row, _) in failed.filter(|(_, code)| status(**code) != Status::Done) {
+            let failed = outputs.chunks_exact_mut(self.parts.outputs).zip(&solved);
+            for (row, _) in failed.filter(|(_, solved)| !**solved) {
                 row.fill(f32::NAN);
             }
         }
-        Ok(outputs)
+        Ok((outputs, solved))
     }
 
     /// The paths of an evaluation's `sample`-th sample.

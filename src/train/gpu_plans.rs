@@ -215,6 +215,7 @@ impl Recorder<'_> {
         };
         job.points = word(self.parts.times);
         job.outputs = word(self.parts.outputs);
+        job.u[0] = word(self.config.loss.least());
         let own = self.parts.head.is_some() || !training;
         let outputs_bar = if own { &self.batch.outputs_bar } else { &buffers.saves_bar };
         let bound = [
@@ -233,7 +234,7 @@ impl Recorder<'_> {
         }
         planner.add(&loss, &bound, job, flat(rows.div_ceil(64)));
         let sum = self.engine.kernels.get(&LOSS_SUM, &[]);
-        planner.add(&sum, &[&self.batch.row_losses, &self.engine.outcome], self.engine.job(rows), [1, 1, 1]);
+        planner.add(&sum, &[&self.batch.row_losses, &self.engine.outcome], job, [1, 1, 1]);
         Ok(())
     }
 
@@ -296,7 +297,8 @@ impl Recorder<'_> {
         let kernel = self.engine.kernels.get(&GRADIENT_NORM, &[]);
         let mut job = self.engine.job(self.engine.batch);
         let abort = self.config.failure == super::FailurePolicy::Abort;
-        job.u = [0, word(self.engine.parameters), u32::from(abort), u32::from(!update)];
+        let least = word(self.config.loss.least());
+        job.u = [least, word(self.engine.parameters), u32::from(abort), u32::from(!update)];
         planner.add(&kernel, &[&buffers.gradient, &self.engine.outcome], job, [1, 1, 1]);
     }
 

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::cpu::{DenseLayer, Engine, LANES, Scalar, TaskRoom, TaskWork, Tile, gather, scatter};
 use crate::error::{Error, Result, Status};
 
-/// What is minimised. Means are over the trajectories that were solved.
+/// What is minimised. Means are over the trajectories that were solved; where none was, or fewer than two paths of
+/// which to take a variance, the loss is NaN.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Loss {
@@ -19,6 +20,13 @@ pub enum Loss {
     /// For paths: mean over times and features of the squared differences of their means, plus that of their variances
     /// (over one less than their number).
     Moments,
+}
+
+impl Loss {
+    /// Solved trajectories that the loss takes at least: a mean one, a variance two.
+    pub(super) const fn least(self) -> usize {
+        if matches!(self, Self::Moments) { 2 } else { 1 }
+    }
 }
 
 /// What the outputs should be.
@@ -144,14 +152,14 @@ impl<R: Scalar> Task<'_, R> {
             return;
         }
         let mut room = TaskRoom::default();
-        let count = self.solved.max(2) as f64;
-        self.moments.resize(self.times * self.outputs, [0.0; 2]);
+        let count = self.solved as f64;
+        self.moments.resize(self.times * self.outputs, [f64::NAN; 2]);
         for slot in 0..self.times {
             for pass in 0..2 {
                 let mut sums = vec![0.0; self.outputs];
                 for tile in engine.tiles() {
                     self.output(tile, slot, &mut room);
-                    let counts = counting(tile);
+                    let counts = self.counting(tile);
                     for (o, sum) in sums.iter_mut().enumerate() {
                         let mean = if pass == 0 { 0.0 } else { self.moments[slot * self.outputs + o][0] };
                         let term = |l: usize| {
@@ -181,9 +189,26 @@ impl<R: Scalar> Task<'_, R> {
         }
     }
 
+    /// The batch's loss, NaN where too few trajectories are left for one, and how many were classified correctly.
+    pub(super) fn total(&self, engine: &Engine<R>) -> (f64, usize) {
+        let (loss, correct) = engine.tiles().fold((0.0, 0), |(l, c), t| (l + t.loss, c + t.correct));
+        if self.defined() { (loss, correct) } else { (f64::NAN, correct) }
+    }
+
+    /// Whether enough trajectories were solved for a loss.
+    const fn defined(&self) -> bool {
+        self.solved >= self.loss.least()
+    }
+
+    /// Lanes that count in a loss: solved to the end, where there is a loss.
+    fn counting(&self, tile: &Tile<R>) -> [bool; LANES] {
+        let solved = |l: usize| l < tile.used && tile.alive[l] && tile.status[l] == Status::Done;
+        std::array::from_fn(|l| self.defined() && solved(l))
+    }
+
     /// The tile's share of the loss; with `theta_bar`, its gradient with respect to saved states and the head.
     pub(super) fn evaluate(&self, tile: &mut Tile<R>, room: &mut TaskRoom<R>, mut theta_bar: Option<&mut [R]>) {
-        let counts = counting(tile);
+        let counts = self.counting(tile);
         (tile.loss, tile.correct) = (0.0, 0);
         for slot in 0..self.times {
             let last = slot + 1 == self.times;
@@ -228,7 +253,7 @@ impl<R: Scalar> Task<'_, R> {
         counts: &[bool; LANES],
         room: &mut TaskRoom<R>,
     ) -> (f64, usize) {
-        let scale = 1.0 / self.solved.max(1) as f64;
+        let scale = 1.0 / self.solved as f64;
         let (mut loss, mut correct) = (0.0, 0);
         room.output_bar.fill(R::ZERO);
         for lane in (0..tile.used).filter(|&l| counts[l]) {
@@ -249,7 +274,7 @@ impl<R: Scalar> Task<'_, R> {
 
     /// Squared or absolute differences, summed over the tile and scaled to a mean over the batch.
     fn difference(&self, states: &[R], tile: &Tile<R>, counts: &[bool; LANES], room: &mut TaskRoom<R>) -> f64 {
-        let scale = 1.0 / (self.times * self.solved.max(1) * self.outputs) as f64;
+        let scale = 1.0 / (self.times * self.solved * self.outputs) as f64;
         let mut loss = 0.0;
         room.output_bar.fill(R::ZERO);
         for lane in (0..tile.used).filter(|&l| counts[l]) {
@@ -280,7 +305,7 @@ impl<R: Scalar> Task<'_, R> {
         room: &mut TaskRoom<R>,
     ) -> f64 {
         let scale = 1.0 / (self.times * self.outputs) as f64;
-        let paths = self.solved.max(2) as f64;
+        let paths = self.solved as f64;
         let share = counts.iter().filter(|&&counts| counts).count() as f64 / paths;
         room.output_bar.fill(R::ZERO);
         let mut loss = 0.0;
@@ -298,32 +323,36 @@ impl<R: Scalar> Task<'_, R> {
     }
 }
 
-/// Lanes that count in a loss: solved to the end.
-fn counting<R>(tile: &Tile<R>) -> [bool; LANES] {
-    std::array::from_fn(|l| l < tile.used && tile.alive[l] && tile.status[l] == Status::Done)
-}
-
-/// Loss and correctly classified trajectories of outputs `[times][B][outputs]`, NaN in the rows of those that failed.
-pub(super) fn score<R: Scalar>(loss: Loss, target: &Target<'_, R>, outputs: &[f64], width: usize) -> (f64, usize) {
-    let finite = |row: &[f64]| row.iter().all(|x| x.is_finite());
+/// Loss and correctly classified trajectories of outputs `[times][B][outputs]`, of those that were `solved`.
+pub(super) fn score<R: Scalar>(
+    loss: Loss,
+    target: &Target<'_, R>,
+    outputs: &[f64],
+    width: usize,
+    solved: &[bool],
+) -> (f64, usize) {
+    // Of every time in turn; the mean over none is NaN.
+    let counts = || solved.iter().copied().cycle();
     match target {
         Target::Labels(labels) => {
             let last = &outputs[outputs.len() - labels.len() * width..];
-            let rows = || last.chunks_exact(width).zip(*labels).filter(|(row, _)| finite(row));
+            let all = || last.chunks_exact(width).zip(*labels).zip(counts());
+            let rows = || all().filter(|(_, solved)| *solved).map(|(row, _)| row);
             let best = |row: &[f64]| (0..width).fold(0, |best, o| if row[o] > row[best] { o } else { best });
             let entropy = |(row, label): (&[f64], &u32)| {
                 let largest = row[best(row)];
                 row.iter().map(|x| (x - largest).exp()).sum::<f64>().ln() + largest - row[*label as usize]
             };
             let sum: f64 = rows().map(entropy).sum();
-            (sum / rows().count().max(1) as f64, rows().filter(|(row, label)| best(row) == **label as usize).count())
+            (sum / rows().count() as f64, rows().filter(|(row, label)| best(row) == **label as usize).count())
         }
         Target::States(states) => {
-            let rows = || outputs.chunks_exact(width).zip(states.chunks_exact(width)).filter(|(row, _)| finite(row));
+            let all = || outputs.chunks_exact(width).zip(states.chunks_exact(width)).zip(counts());
+            let rows = || all().filter(|(_, solved)| *solved).map(|(row, _)| row);
             let size = |d: f64| if loss == Loss::Mae { d.abs() } else { d * d };
             let sum: f64 =
                 rows().flat_map(|(row, target)| row.iter().zip(target)).map(|(x, y)| size(x - y.to_f64())).sum();
-            (sum / (rows().count().max(1) * width) as f64, 0)
+            (sum / (rows().count() * width) as f64, 0)
         }
         Target::Moments { .. } => (f64::NAN, 0),
     }

@@ -19,8 +19,8 @@ pub enum FailurePolicy {
     /// Returns an error and leaves the parameters as they were. The default.
     #[default]
     Abort,
-    /// Leaves failed trajectories out of the loss, and the update out if none is left or the gradient is not finite;
-    /// the report counts them.
+    /// Leaves failed trajectories out of the loss, and the update out if too few are left for a loss (none, or of
+    /// [`Loss::Moments`] one) or the gradient is not finite; the report counts them.
     Skip,
 }
 
@@ -98,13 +98,17 @@ pub struct Batch<'a, R> {
 pub struct StepReport {
     /// Which step it was, counted from 1.
     pub step: u64,
-    /// The task's loss, without the penalty.
+    /// The task's loss, without the penalty: of the trajectories that did not fail. NaN if too few are left.
+    #[serde(with = "number")]
     pub loss: f64,
-    /// The penalty, without its coefficient.
+    /// The penalty, without its coefficient: a mean over the regularizer's share of the batch, without those that failed.
+    /// NaN if none is left of it, and 0 without a regularizer.
+    #[serde(with = "number")]
     pub penalty: f64,
     /// The penalty's coefficient at this step.
     pub coefficient: f64,
     /// Norm of the gradient of loss plus coefficient times penalty, before clipping.
+    #[serde(with = "number")]
     pub gradient_norm: f64,
     /// Evaluations of the field in the solve: the batch's in lockstep, the costliest trajectory's in an ensemble.
     pub nfe: usize,
@@ -137,9 +141,10 @@ pub struct StepGradients<R> {
 /// What an evaluation found. Regularizers play no part in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
-    /// The task's loss.
+    /// The task's loss: of the trajectories that did not fail. NaN if too few are left.
+    #[serde(with = "number")]
     pub loss: f64,
-    /// Correctly classified trajectories.
+    /// Correctly classified trajectories. Those that failed are not.
     pub correct: usize,
     /// Trajectories.
     pub count: usize,
@@ -264,11 +269,12 @@ impl<R: Scalar> Trainer<R> {
     pub fn step(&mut self, batch: &Batch<'_, R>) -> Result<StepReport> {
         let mut report = self.differentiate(batch)?;
         let abort = self.config.failure == FailurePolicy::Abort;
-        if report.failed < batch.inputs.len() / self.config.model.input_width() {
+        let solved = batch.inputs.len() / self.config.model.input_width() - report.failed;
+        if solved >= self.config.loss.least() {
             report.gradient_norm = self.config.optimizer.update(&mut self.state, &mut self.theta, &mut self.gradient);
             report.skipped = !report.gradient_norm.is_finite();
         } else {
-            report.skipped = true;
+            (report.gradient_norm, report.skipped) = (norm(&self.gradient), true);
         }
         if report.skipped && abort {
             check_finite("gradient", &self.gradient)?;
@@ -283,7 +289,7 @@ impl<R: Scalar> Trainer<R> {
     /// As [`Trainer::step`].
     pub fn gradients(&mut self, batch: &Batch<'_, R>) -> Result<StepGradients<R>> {
         let mut report = self.differentiate(batch)?;
-        report.gradient_norm = self.gradient.iter().map(|g| g.to_f64().powi(2)).sum::<f64>().sqrt();
+        report.gradient_norm = norm(&self.gradient);
         Ok(StepGradients { report, gradient: self.gradient.clone() })
     }
 
@@ -298,7 +304,7 @@ impl<R: Scalar> Trainer<R> {
         task.measure(engine);
         let mut report = report(engine);
         (report.penalty, report.products) = engine.backward(draws.as_ref(), &task, gradient);
-        report.loss = engine.tiles().map(|t| t.loss).sum();
+        report.loss = task.total(engine).0;
         report.step = self.steps + 1;
         report.failed = failed;
         if let Some(penalty) = penalty {
@@ -338,7 +344,7 @@ impl<R: Scalar> Trainer<R> {
             }
         });
         let report = report(engine);
-        let (loss, correct) = engine.tiles().fold((0.0, 0), |(l, c), t| (l + t.loss, c + t.correct));
+        let (loss, correct) = task.total(engine);
         Ok(Evaluation {
             loss,
             correct,
@@ -352,6 +358,7 @@ impl<R: Scalar> Trainer<R> {
     }
 
     /// As [`Trainer::evaluate`], of the mean output over `samples` paths of each trajectory; costs are the first path's.
+    /// A trajectory of which any path fails has failed.
     ///
     /// # Errors
     /// As [`Trainer::evaluate`], and [`Error::Argument`] for no samples, or [`Loss::Moments`], which is of single paths.
@@ -360,7 +367,7 @@ impl<R: Scalar> Trainer<R> {
             let remedy = "take at least one path; moments are of single paths: use evaluate";
             return Err(Error::argument("samples", samples, remedy));
         }
-        let mut mean: Vec<f64> = Vec::new();
+        let (mut mean, mut solved) = (Vec::new(), Vec::new());
         let mut evaluation = Evaluation::default();
         for sample in 0..samples {
             self.engine.set_paths(Paths::of_evaluation(self.config.seed, sample as u64));
@@ -370,15 +377,18 @@ impl<R: Scalar> Trainer<R> {
             for (mean, x) in mean.iter_mut().zip(outputs) {
                 *mean += x.to_f64() / samples as f64;
             }
+            solved.resize(count, true);
+            for (solved, status) in solved.iter_mut().zip(self.engine.statuses()) {
+                *solved &= status == Status::Done;
+            }
             if sample == 0 {
                 let StepReport { nfe, nfe_diffusion, accepted, rejected, .. } = report(&self.engine);
                 evaluation = Evaluation { count, nfe, nfe_diffusion, accepted, rejected, ..evaluation };
             }
         }
         let width = self.config.model.output_width();
-        (evaluation.loss, evaluation.correct) = score(self.config.loss, &batch.target, &mean, width);
-        let last = &mean[mean.len() - evaluation.count * width..];
-        evaluation.failed = last.chunks_exact(width).filter(|row| row.iter().any(|x| x.is_nan())).count();
+        (evaluation.loss, evaluation.correct) = score(self.config.loss, &batch.target, &mean, width, &solved);
+        evaluation.failed = solved.iter().filter(|solved| !**solved).count();
         Ok(evaluation)
     }
 
@@ -486,6 +496,11 @@ fn task<'a, R: Scalar>(
     }
 }
 
+/// Euclidean norm.
+fn norm<R: Scalar>(gradient: &[R]) -> f64 {
+    gradient.iter().map(|g| g.to_f64().powi(2)).sum::<f64>().sqrt()
+}
+
 /// Costs of the last solve.
 fn report<R: Scalar>(engine: &Engine<R>) -> StepReport {
     let stats = engine.costliest();
@@ -495,5 +510,18 @@ fn report<R: Scalar>(engine: &Engine<R>) -> StepReport {
         accepted: stats.accepted,
         rejected: stats.rejected,
         ..StepReport::default()
+    }
+}
+
+/// A number that may be NaN or infinite, where JSON knows neither: it becomes `null`, and `null` NaN.
+mod number {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(x: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        x.is_finite().then_some(*x).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
     }
 }
