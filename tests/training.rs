@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fewsteps::{
-    Activation, Batch, Batches, CheckpointInfo, Cpu, Error, Evaluation, FailurePolicy, Layout, Local, Loss, Mlp,
+    Activation, Batch, Batches, Cpu, Diffusion, Error, Evaluation, FailurePolicy, Layout, Local, Loss, Method, Mlp,
     NeuralDe, Optimizer, Problem, Purpose, Random, Regularizer, SaveAt, Schedule, SolverOptions, StepControl,
     StepReport, Target, TimeInput, Tolerances, Trainer, TrainerConfig,
 };
