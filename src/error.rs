@@ -41,22 +41,50 @@ pub enum Error {
         /// The number, as printed.
         value: String,
     },
-    /// The solve would need more memory than it may take.
+    /// The solve would need more memory than [`SolverOptions::memory_limit`](crate::SolverOptions::memory_limit) allows.
     #[error(
-        "{needed} bytes are needed for {steps} steps of a batch of {batch}, the limit is {limit}: \
-         use a batch of at most {largest_batch}, more checkpoints, or a larger memory_limit"
+        "{needed} bytes are needed for {steps} steps of a batch of {batch}, memory_limit is {limit}: {}",
+        memory_remedy(*steps, *largest_batch)
     )]
     Memory {
         /// Bytes that are needed.
         needed: usize,
         /// Bytes that are allowed.
         limit: usize,
-        /// Accepted steps that have to be kept.
+        /// Accepted steps that have to be kept; 0 where none is, or none was taken yet.
         steps: usize,
         /// Trajectories in the batch.
         batch: usize,
-        /// The largest batch that fits.
+        /// The largest batch that fits; 0 if there is none.
         largest_batch: usize,
+    },
+    /// A request is beyond a limit of the device.
+    #[error(
+        "{what} needs {needed}, and {name} of the device is {limit}: open it with Gpu::wanted_limits where the adapter \
+         has more{}",
+        limit_remedy(*largest_batch)
+    )]
+    Limit {
+        /// What asks for too much.
+        what: String,
+        /// The limit, as `wgpu::Limits` names it.
+        name: &'static str,
+        /// How much is needed: bytes, or workgroups.
+        needed: u64,
+        /// How much there is.
+        limit: u64,
+        /// The largest batch that fits, if a smaller batch helps.
+        largest_batch: Option<usize>,
+    },
+    /// The operating system has not so much memory.
+    #[error(
+        "the system refuses {bytes} bytes for {what}: use a smaller batch or model, and a memory_limit to be told before"
+    )]
+    OutOfMemory {
+        /// What they are for.
+        what: &'static str,
+        /// Bytes that were asked for.
+        bytes: usize,
     },
     /// Trajectories failed and the failure policy is to abort.
     #[error("{failed} of {batch} trajectories failed, the first one ({index}) with {status}: {}", status.remedy())]
@@ -132,6 +160,22 @@ impl Error {
         shape: impl FnOnce() -> String,
     ) -> Result<()> {
         if found == expected { Ok(()) } else { Err(Self::Shape { argument, found, expected, shape: shape() }) }
+    }
+}
+
+/// What helps where memory is short.
+fn memory_remedy(steps: usize, largest_batch: usize) -> String {
+    let batch = if largest_batch > 0 { format!("use a batch of at most {largest_batch}, ") } else { String::new() };
+    let checkpoints = if steps > 0 { "keep fewer states (Checkpoints::Stride), " } else { "" };
+    format!("{batch}{checkpoints}or allow more")
+}
+
+/// What else helps beyond a limit of a device.
+fn limit_remedy(largest_batch: Option<usize>) -> String {
+    match largest_batch {
+        None => ", or use a smaller model".into(),
+        Some(0) => ", or use a smaller model: not even one trajectory fits".into(),
+        Some(batch) => format!(", or use a batch of at most {batch}"),
     }
 }
 

@@ -72,6 +72,7 @@ pub mod cpu;
 mod device;
 pub mod error;
 pub mod gpu;
+mod memory;
 pub mod spec;
 pub mod train;
 

@@ -284,13 +284,134 @@ fn a_batch_beyond_a_binding_names_one_that_fits() {
     let mut solver = GpuSolver::new(&gpu, &problem, &fixed(Method::Euler, 1)).expect("a valid problem");
     let theta = vec![0.0; problem.field.parameter_count()];
     let error = gpu.block_on(solver.solve(&theta, &vec![0.0; 64 * 5000])).expect_err("too large");
-    let Error::Memory { limit, largest_batch, needed, batch: 5000, .. } = error else { panic!("{error}") };
-    assert_eq!(limit as u64, binding, "the binding is the limit");
+    let Error::Limit { limit, largest_batch: Some(largest_batch), needed, name, .. } = error else { panic!("{error}") };
+    assert_eq!((limit, name), (binding, "max_storage_buffer_binding_size"), "the binding is the limit");
     assert!(needed > limit && largest_batch > 10, "{error}");
+    let message = error.to_string();
+    assert!(message.contains("wanted_limits") && !message.contains("Checkpoints"), "the cure of a binding: {message}");
     gpu.block_on(solver.solve(&theta, &vec![0.0; 64 * largest_batch])).expect("the batch that it named");
     let mut other = GpuSolver::new(&gpu, &problem, &fixed(Method::Euler, 1)).expect("a valid problem");
     let beyond = gpu.block_on(other.solve(&theta, &vec![0.0; 64 * (largest_batch + 1)]));
-    assert!(matches!(beyond, Err(Error::Memory { .. })), "one more fits too");
+    assert!(matches!(beyond, Err(Error::Limit { .. })), "one more fits too");
+}
+
+/// A device of WebGPU's default limits that computes nothing.
+fn default_limits() -> Gpu {
+    let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
+    Gpu::from_wgpu(&device, &queue).expect("limits that are enough")
+}
+
+#[test]
+fn more_parameters_than_a_binding_takes_are_refused() {
+    let gpu = default_limits();
+    let problem = Problem::ode(Mlp::new([6000, 6000, 6000]), 0.0, 1.0);
+    let options = SolverOptions::default();
+    let config = TrainerConfig::new(NeuralDe::new(problem.clone(), options.clone()), Loss::Mse);
+    let errors = [GpuSolver::new(&gpu, &problem, &options).map(|_| ()), GpuTrainer::new(&gpu, config).map(|_| ())];
+    for error in errors.map(|result| result.expect_err("288 MB in a binding of 128")) {
+        // Two layers of 6001 x 6000 numbers of 4 bytes.
+        let Error::Limit { needed: 288_048_000, limit: 134_217_728, largest_batch: None, .. } = error else {
+            panic!("{error}")
+        };
+        assert!(error.to_string().contains("Gpu::wanted_limits"), "{error}");
+    }
+    // Parameters fit, but not the parts that their gradient is summed in.
+    let problem = Problem::ode(Mlp::new([2000, 2000, 2000]), 0.0, 1.0);
+    let mut solver = GpuSolver::new(&gpu, &problem, &options.max_steps(2)).expect("32 MB");
+    let theta = vec![0.0; problem.parameter_count()];
+    let error = gpu.block_on(solver.solve(&theta, &vec![0.0; 2000 * 1024])).expect_err("eight parts of 32 MB");
+    assert!(error.to_string().contains("partial"), "it names the array: {error}");
+}
+
+#[test]
+fn absurd_requests_are_refused() {
+    let gpu = default_limits();
+    let options = SolverOptions::default();
+    let problem = |widths: &[usize]| Problem::ode(Mlp::new(widths), 0.0, 1.0);
+    let model = NeuralDe::new(problem(&[2, 8, 2]), options.clone());
+    for n in [1_000_000_000, 1 << 62, usize::MAX] {
+        for widths in [[2, n, 2], [n, 2, n]] {
+            let error = GpuSolver::new(&gpu, &problem(&widths), &options).expect_err("too many parameters");
+            assert!(matches!(error, Error::Argument { argument: "Mlp::sizes", .. }), "{error}");
+        }
+        for model in [model.clone().encoder(n), model.clone().head(n)] {
+            let error = GpuTrainer::new(&gpu, TrainerConfig::new(model, Loss::Mse)).expect_err("too many parameters");
+            assert!(matches!(error, Error::Argument { .. }), "{error}");
+        }
+    }
+    let solver = GpuSolver::new(&gpu, &model.problem, &options).expect("a valid problem");
+    let mut trainer = GpuTrainer::new(&gpu, TrainerConfig::new(model.clone(), Loss::Mse)).expect("a valid model");
+    assert_eq!(solver.workspace(usize::MAX, usize::MAX, true), u64::MAX, "it does not wrap");
+    assert_eq!(trainer.workspace(usize::MAX, usize::MAX), u64::MAX, "it does not wrap");
+    assert!(trainer.workspace(100_000_000, 100) > 100_000_000 * 2 * 4 * 100, "more than the tape");
+    for n in [100_000_000, usize::MAX] {
+        let error = gpu.block_on(solver.prepare(n, 8)).expect_err("too large a batch");
+        assert!(matches!(error, Error::Limit { largest_batch: Some(1000..), .. }), "{error}");
+        let error = gpu.block_on(trainer.prepare(n, 8, 8)).expect_err("too large a batch");
+        assert!(matches!(error, Error::Limit { largest_batch: Some(1000..), .. }), "{error}");
+        let error = gpu.block_on(trainer.prepare(8, n, 8)).expect_err("too long a schedule");
+        assert!(error.to_string().contains("schedule"), "{error}");
+        for error in [
+            gpu.block_on(solver.prepare(8, n)).map(|_| ()).expect_err("too many attempts"),
+            gpu.block_on(trainer.prepare(8, 8, n)).expect_err("too many attempts"),
+        ] {
+            assert!(matches!(error, Error::Argument { argument: "attempts", .. }), "{error}");
+        }
+    }
+    // Bounds on a solve are no sizes.
+    let checkpoints = fewsteps::Adjoint::Discrete { checkpoints: Checkpoints::Stride(usize::MAX) };
+    let options = options.max_steps(usize::MAX).adjoint(checkpoints);
+    let mut solver = GpuSolver::new(&gpu, &model.problem, &options).expect("valid options").layer_by_layer();
+    solver = solver.attempts_per_submission(usize::MAX).expect("a bound");
+    assert!(solver.workspace(8, 32, true) < 1 << 20, "32 steps of 8 trajectories");
+    let held = gpu.block_on(solver.prepare(8, 50)).expect("50 attempts").bytes();
+    assert!(held < 1 << 20, "{held} bytes for 8 trajectories");
+    let data = vec![0.0; 2 * 20_000_000];
+    let error = gpu.block_on(trainer.upload(&data, Target::States(&data))).expect_err("160 MB in a binding of 128");
+    let message = error.to_string();
+    assert!(message.contains("160000000") && message.contains("GpuTrainer::step"), "{message}");
+}
+
+#[test]
+fn predictions_and_evaluations_keep_within_the_memory_limit() {
+    let gpu = default_limits();
+    let limit = 1 << 20;
+    let options = SolverOptions::default().memory_limit(limit);
+    let problem = Problem::ode(Mlp::new([2, 8, 2]), 0.0, 1.0);
+    let y0 = vec![0.0; 2 * 200_000];
+    let mut solver = GpuSolver::new(&gpu, &problem, &options).expect("a valid problem");
+    let theta = vec![0.0; problem.parameter_count()];
+    let error = gpu.block_on(solver.predict(&theta, &y0)).expect_err("beyond the limit");
+    assert!(matches!(error, Error::Memory { largest_batch: 100.., .. }), "{error}");
+    assert!(solver.bytes() < 10_000, "nothing was taken: {}", solver.bytes());
+    let config = TrainerConfig::new(NeuralDe::new(problem, options), Loss::Mse);
+    let mut trainer = GpuTrainer::new(&gpu, config).expect("a valid model");
+    let batch = Batch { inputs: &y0, target: Target::States(&y0) };
+    for error in [
+        gpu.block_on(trainer.predict(&y0)).map(|_| ()).expect_err("beyond the limit"),
+        gpu.block_on(trainer.evaluate(&batch)).map(|_| ()).expect_err("beyond the limit"),
+        gpu.block_on(trainer.step(&batch)).map(|_| ()).expect_err("beyond the limit"),
+    ] {
+        let Error::Memory { largest_batch, .. } = error else { panic!("{error}") };
+        assert!((100..200_000).contains(&largest_batch), "{error}");
+        assert!(trainer.bytes() < 10_000, "nothing was taken: {}", trainer.bytes());
+    }
+}
+
+/// A product whose tiles fill more than a dimension of a grid.
+#[test]
+#[ignore = "a minute in software; the grid itself is tested in `gpu::kernel`"]
+fn a_batch_of_two_million_rows_is_solved() {
+    let Some(gpu) = gpu() else { return };
+    let rows = 65_535 * 32 + 37;
+    let problem = Problem::ode(Mlp::new([1, 1]), 0.0, 1.0);
+    let options = fixed(Method::Euler, 1).layout(Layout::Ensemble);
+    let mut solver = GpuSolver::new(&gpu, &problem, &options).expect("a valid problem").layer_by_layer();
+    let y0: Vec<f32> = (0..rows).map(|i| i as f32 / 1024.0).collect();
+    let found = gpu.block_on(solver.predict(&[-0.5, 1.0], &y0)).expect("a valid call");
+    // One step of Euler's method: y + (1 - y/2), which these numbers have exactly.
+    let wrong = (0..rows).find(|&i| found.ys[i] != y0[i] + (1.0 - 0.5 * y0[i]));
+    assert_eq!(wrong, None, "row {wrong:?} of {rows}");
 }
 
 /// A field that one sample of the batch drives over a pole.

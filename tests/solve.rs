@@ -873,9 +873,76 @@ fn a_solve_keeps_within_its_memory_limit() {
                 let fits = limited(limit).solve(&theta, &y0[..largest_batch * 8]);
                 assert!(fits.is_ok(), "{name}: the batch that is said to fit: {:?}", fits.err());
             }
-            let error = limited(1).solve(&theta, &y0).expect_err("a byte is not enough");
-            assert!(matches!(error, Error::Memory { limit: 1, largest_batch: 0, .. }), "{name}: {error}");
-            limited(1).predict(&theta, &y0).unwrap_or_else(|e| panic!("{name}: a prediction keeps no tape: {e}"));
+            // The weights, 280 numbers of 8 bytes, fit twice; a tile does not.
+            let error = limited(4480).solve(&theta, &y0).expect_err("weights alone");
+            assert!(matches!(error, Error::Memory { limit: 4480, largest_batch: 0, .. }), "{name}: {error}");
+            let options = options.clone().memory_limit(4479);
+            let error = Solver::<f64>::new(&cpu(2), &problem, &options).expect_err("not even the weights");
+            assert!(error.to_string().contains("4480 bytes"), "{name}: {error}");
+            let error = limited(10_000).predict(&theta, &y0).expect_err("a prediction holds its batch");
+            assert!(matches!(error, Error::Memory { steps: 0, .. }), "{name}: {error}");
+            assert!(!error.to_string().contains("Checkpoints"), "{name}: a prediction keeps no states: {error}");
+            limited(limit).predict(&theta, &y0).unwrap_or_else(|e| panic!("{name}: a prediction keeps no tape: {e}"));
+        }
+    }
+}
+
+#[test]
+fn the_workspace_of_anything_is_a_number() {
+    let problem = Problem::ode(Mlp::new([2, 8, 2]), 0.0, 1.0);
+    for layout in LAYOUTS {
+        for save in [SaveAt::End, SaveAt::Times(vec![0.5]), SaveAt::Steps, SaveAt::Dense] {
+            for stride in [1, usize::MAX] {
+                let adjoint = Adjoint::Discrete { checkpoints: Checkpoints::Stride(stride) };
+                let options = adaptive(Method::Tsit5, 1e-5).layout(layout).save_at(save.clone()).adjoint(adjoint);
+                let solver = solver::<f32>(&problem, &options);
+                let name = format!("{layout:?}, {save:?}, stride {stride}");
+                let mut last = 0;
+                for size in [0, 1, 1000, 100_000_000, usize::MAX / 2, usize::MAX] {
+                    for total in [solver.workspace(size, 10).total(), solver.workspace(size, size).total()] {
+                        assert!(total >= last, "{name}: {total} bytes for {size}, {last} for less");
+                        last = total;
+                    }
+                }
+                assert_eq!(last, usize::MAX, "{name}: it does not wrap");
+            }
+        }
+    }
+}
+
+#[test]
+fn absurd_widths_are_refused_before_anything_is_allocated() {
+    for widths in [vec![2, 1_000_000_000, 2], vec![1 << 62, 2], vec![usize::MAX; 3], vec![2, usize::MAX, 2]] {
+        let network = Mlp::new(widths.clone());
+        let error = network.validate().expect_err("too many parameters");
+        assert!(matches!(error, Error::Argument { argument: "Mlp::sizes", .. }), "{error}");
+        assert!(error.to_string().contains(&format!("{widths:?}")), "it names the widths: {error}");
+        assert!(network.initialize::<f32>(0).is_empty(), "{widths:?}: there is nothing to draw");
+        let problem = Problem::ode(network, 0.0, 1.0);
+        let error = Solver::<f32>::new(&cpu(2), &problem, &SolverOptions::default()).expect_err("too many parameters");
+        assert!(matches!(error, Error::Argument { .. }), "{error}");
+    }
+    assert_eq!(Mlp::new([2, 1_000_000_000, 2]).parameter_count(), 3_000_000_000 + 2_000_000_002);
+}
+
+#[test]
+fn a_stride_beyond_the_steps_is_one_segment() {
+    let (field, theta) = random_field(3, 8, 63);
+    let problem = Problem::ode(field, 0.0, 2.0);
+    let y0 = numbers(64, 3 * 40);
+    for layout in LAYOUTS {
+        let gradients = |stride: usize| {
+            let adjoint = Adjoint::Discrete { checkpoints: Checkpoints::Stride(stride) };
+            let mut solver = solver::<f64>(&problem, &fixed(Method::Tsit5, 12).layout(layout).adjoint(adjoint));
+            solver.solve(&theta, &y0).expect("a valid call");
+            let gradients = solver.gradients(&[1.0; 120]).expect("cotangents");
+            (gradients, solver.bytes())
+        };
+        let (every, _) = gradients(1);
+        for stride in [11, 12, 13, 1 << 40, usize::MAX] {
+            let (found, bytes) = gradients(stride);
+            assert_eq!(found, every, "{layout:?}, stride {stride}");
+            assert!(bytes < 1 << 20, "{layout:?}, stride {stride}: {bytes} bytes");
         }
     }
 }

@@ -367,6 +367,97 @@ fn damaged_checkpoints_are_refused_and_the_old_file_survives_a_failed_write() {
     assert_eq!(std::fs::read(&path).expect("the file"), good, "the checkpoint is as it was");
 }
 
+/// A checkpoint's file with other words in its header.
+fn forged(file: &[u8], from: &str, to: &str) -> Vec<u8> {
+    let length = usize::try_from(u64::from_le_bytes(file[..8].try_into().expect("8 bytes"))).expect("a short header");
+    let header = std::str::from_utf8(&file[8..8 + length]).expect("JSON");
+    assert!(header.contains(from), "{from} is in {header}");
+    let header = header.replace(from, to);
+    [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &file[8 + length..]].concat()
+}
+
+#[test]
+fn sizes_in_a_checkpoint_are_checked_before_they_are_used() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("checkpoint.safetensors");
+    let config = classifier(Local::unbiased());
+    let mut trainer = Trainer::<f32>::new(&cpu(), config).expect("a valid model");
+    trainer.save(&path, &BTreeMap::new()).expect("a checkpoint");
+    let good = std::fs::read(&path).expect("the file");
+    let resume = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).expect("a file");
+        Trainer::<f32>::resume(&cpu(), &path)
+    };
+    let wide = |n: u64| format!("[4,{n},4]");
+    let encoder = |n: u64| format!("\\\"encoder\\\":{n}");
+    let head = |n: u64| format!("\\\"head\\\":{n}");
+    let mut cases = Vec::new();
+    for n in [0, 13, 1_000_000_000, 1 << 62, u64::MAX] {
+        cases.extend([(wide(12), wide(n)), (encoder(6), encoder(n)), (head(3), head(n))]);
+    }
+    let times = |n: u64| format!("\\\"times\\\":{n}");
+    let steps = |n: u64| format!("\\\"steps\\\":{n},\\\"optimizer_steps\\\":{n}");
+    cases.extend([0, 65, u64::MAX].map(|n| (times(1), times(n))));
+    cases.extend([1 << 53, u64::MAX].map(|n| (steps(0), steps(n))));
+    for (from, to) in cases {
+        let error = resume(&forged(&good, &from, &to)).expect_err(&to);
+        assert!(matches!(error, Error::Checkpoint { .. } | Error::Argument { .. }), "{to}: {error}");
+    }
+    // What only bounds a solve is no size: a stride is a segment of what steps there are.
+    let stride = format!("{{\\\"stride\\\":{}}}", u64::MAX);
+    let strided = resume(&forged(&good, "\\\"every_step\\\"", &stride)).expect("a valid configuration");
+    let (inputs, labels) = points(40);
+    let batch = Batch { inputs: &inputs, target: Target::Labels(&labels) };
+    let [expected, found] = [&mut trainer, &mut { strided }.0].map(|t| t.gradients(&batch).expect("a gradient"));
+    assert_eq!(found, expected, "the same bits");
+}
+
+#[test]
+fn a_trainer_keeps_within_its_memory_limit() {
+    let (inputs, labels) = points(20_000);
+    let batch = |n: usize| Batch { inputs: &inputs[..6 * n], target: Target::Labels(&labels[..n]) };
+    let limit = 1 << 20;
+    let mut config = classifier(Local::unbiased());
+    let unlimited = Trainer::<f32>::new(&cpu(), config.clone()).expect("a valid model").workspace(20_000, 20).total();
+    assert!(unlimited > 10 * limit, "{unlimited} bytes would be needed");
+    config.model.options.memory_limit = Some(limit);
+    let mut trainer = Trainer::<f32>::new(&cpu(), config.clone()).expect("a valid model");
+    let errors = [
+        trainer.step(&batch(20_000)).map(|_| ()),
+        trainer.gradients(&batch(20_000)).map(|_| ()),
+        trainer.evaluate(&batch(20_000)).map(|_| ()),
+        trainer.predict(&inputs).map(|_| ()),
+    ];
+    for error in errors.map(|result| result.expect_err("beyond the limit")) {
+        let Error::Memory { limit: told, batch: 20_000, largest_batch, .. } = error else { panic!("{error}") };
+        assert!(told == limit && (32..1000).contains(&largest_batch), "{error}");
+        assert!(trainer.bytes() < limit / 10, "nothing was taken: {} bytes", trainer.bytes());
+    }
+    let report = trainer.step(&batch(64)).expect("a batch that fits");
+    assert_eq!((report.step, trainer.steps()), (1, 1), "refused calls are no steps");
+    assert!(trainer.bytes() <= limit, "{} bytes held", trainer.bytes());
+    config.model.options.memory_limit = Some(1000);
+    let error = Trainer::<f32>::new(&cpu(), config).expect_err("not even the parameters");
+    assert!(matches!(error, Error::Argument { argument: "SolverOptions::memory_limit", .. }), "{error}");
+}
+
+#[test]
+fn absurd_sizes_of_a_model_are_refused() {
+    let model = classifier(Regularizer::None).model;
+    for n in [1_000_000_000, 1 << 62, usize::MAX] {
+        for (name, model) in [("encoder", model.clone().encoder(n)), ("head", model.clone().head(n))] {
+            assert!(model.parameter_count() >= n, "{name}({n}): it does not wrap");
+            assert!(model.initialize::<f32>(0).is_empty(), "{name}({n}): there is nothing to draw");
+            let error = Trainer::<f32>::new(&cpu(), TrainerConfig::new(model, Loss::Mse)).expect_err("too many");
+            let message = error.to_string();
+            assert!(message.contains(name) && message.contains(&n.to_string()), "it names {name} and {n}: {message}");
+        }
+    }
+    let trainer = Trainer::<f64>::new(&cpu(), classifier(Local::unbiased())).expect("a valid model");
+    assert_eq!(trainer.workspace(usize::MAX, usize::MAX).total(), usize::MAX, "it does not wrap");
+    assert!(trainer.workspace(100_000_000, 100).total() > 100_000_000 * 4 * 8, "more than the states");
+}
+
 #[test]
 fn penalties_are_apart_from_the_loss_and_off_at_evaluation() {
     let (inputs, labels) = points(64);

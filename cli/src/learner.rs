@@ -196,7 +196,7 @@ impl Learner for OnDevice {
         }
         match self.gpu().block_on(self.trainer.upload(data.inputs, data.target)) {
             Ok(held) => self.held = Some(held),
-            Err(Error::Memory { needed, limit, .. }) => {
+            Err(Error::Limit { needed, limit, .. }) => {
                 let why = format!("{needed} bytes in one array, of which a binding takes {limit}");
                 log::info!("the training set stays off the device ({why}); batches are sent instead");
             }

@@ -23,13 +23,23 @@ fn right_quad(k: u32, n: u32, columns: u32) -> vec4<f32> {
 }
 
 @compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
     if product_rests() {
         return;
     }
     let shape = product_shape();
-    let m0 = group.y * TILE;
-    let n0 = group.x * TILE;
+    // Tiles are counted along rows of them, whichever way the grid is folded.
+    let tile = flat_group(group, groups);
+    let tiles = (shape.y + TILE - 1u) / TILE;
+    let m0 = tile / tiles * TILE;
+    let n0 = tile % tiles * TILE;
+    if m0 >= shape.x {
+        return;
+    }
     let first = group.z * job.u.x;
     let last = select(min(first + job.u.x, shape.z), shape.z, job.u.x == 0u);
     var sums = array<vec4<f32>, 4>();

@@ -141,7 +141,7 @@ impl<R: Scalar> Backward<'_, R> {
             return;
         }
         if refill {
-            while room.segment.len() < self.stride {
+            while room.segment.len() <= inside {
                 room.segment.push(vec![R::ZERO; room.y.len()]);
             }
             room.segment[0].copy_from_slice(checkpoint);

@@ -12,7 +12,8 @@ use super::stochastic::brownian_of;
 use super::tile::{BackwardRoom, Crew, MAX_SHARDS, Recording, Room, SavePoint, Shard, Tile};
 use super::{DenseLayer, Scalar, Stats, Workers};
 use crate::error::{Error, Result, Status};
-use crate::spec::{Layout, Paths, PenaltyAt, Problem, SaveAt, SolverOptions};
+use crate::memory::{self, Size};
+use crate::spec::{Layout, Paths, PenaltyAt, Problem, SaveAt, SolverOptions, StepControl};
 
 /// What the task does with a solved tile before its backward walk: from saves to their cotangents.
 pub(crate) trait TaskWork<R>: Sync {
@@ -41,6 +42,13 @@ impl<R: Scalar> TaskRoom<R> {
     }
 }
 
+/// Bytes that the engine's owner holds besides: once, and in the room of each thread.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Owner {
+    pub(crate) bytes: Size,
+    pub(crate) room: Size,
+}
+
 /// A problem on the workers.
 #[derive(Debug)]
 pub(crate) struct Engine<R> {
@@ -61,6 +69,7 @@ pub(crate) struct Engine<R> {
     recording: Recording,
     paths: Paths,
     t1: f64,
+    pub(crate) owner: Owner,
 }
 
 impl<R: Scalar> Engine<R> {
@@ -71,8 +80,16 @@ impl<R: Scalar> Engine<R> {
         options: &SolverOptions,
         parameters: usize,
         field_offset: usize,
+        owner: Owner,
     ) -> Result<Self> {
         options.validate::<R>(problem)?;
+        // Packed in both directions, the weights of the networks are held twice.
+        let weights = owner.bytes + (2 * Size(problem.parameter_count())).bytes::<R>();
+        if let Some(limit) = options.memory_limit.filter(|&limit| Size(limit) < weights) {
+            let remedy = format!("the parameters and what goes with them take {} bytes alone: allow more", weights.0);
+            return Err(Error::argument("SolverOptions::memory_limit", limit, remedy));
+        }
+        memory::ask("parameters", weights)?;
         Ok(Self {
             problem: problem.clone(),
             options: options.clone(),
@@ -89,6 +106,7 @@ impl<R: Scalar> Engine<R> {
             recording: Recording { stride: 0, ends: false, stages: false, limit: usize::MAX },
             paths: Paths::default(),
             t1: problem.t1,
+            owner,
         })
     }
 
@@ -126,13 +144,25 @@ impl<R: Scalar> Engine<R> {
         self.paths
     }
 
-    /// Makes room for `batch` trajectories. Room that is there already is kept, so a smaller batch allocates nothing.
-    pub(crate) fn reserve(&mut self, batch: usize) {
+    /// Makes room for a solve of `batch` trajectories, with a tape and penalties if there are any. Room that is there
+    /// already is kept, so a smaller batch allocates nothing.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] beyond the memory limit, [`Error::OutOfMemory`] beyond what the system has; nothing is
+    /// allocated then.
+    pub(crate) fn reserve(&mut self, batch: usize, tape: bool, draws: Option<&Draws>) -> Result<()> {
+        let steps = self.certain_steps(tape);
+        let needed = self.needed(batch, steps, tape, draws);
+        if let Some(limit) = self.options.memory_limit.filter(|&limit| needed > Size(limit)) {
+            return Err(self.beyond(limit, batch, steps, tape, draws));
+        }
         self.batch = batch;
         if batch <= self.capacity {
-            return;
+            return Ok(());
         }
-        self.capacity = batch;
+        memory::ask("a batch", needed)?;
+        // The old room goes first, so that never both are held.
+        (self.capacity, self.crews) = (batch, Vec::new());
         let tiles = batch.div_ceil(LANES);
         let (crews, shards) = self.parallelism(batch);
         let stepper = &self.stepper;
@@ -155,14 +185,38 @@ impl<R: Scalar> Engine<R> {
                 run: Run::default(),
             })
             .collect();
+        Ok(())
+    }
+
+    /// Steps whose states are kept, as far as that is known before the solve.
+    fn certain_steps(&self, tape: bool) -> usize {
+        let kept = tape || matches!(self.options.save_at, SaveAt::Steps | SaveAt::Dense);
+        match self.options.step_control {
+            StepControl::Fixed { steps } if kept => steps.min(self.options.max_steps),
+            _ => 0,
+        }
+    }
+
+    /// Bytes that the engine and its owner hold in such a solve.
+    fn needed(&self, batch: usize, steps: usize, tape: bool, draws: Option<&Draws>) -> Size {
+        let probes = draws.map_or(0, |d| self.probe_bytes(batch, d.penalty.fraction * d.penalty.times as f64));
+        self.owner.bytes + self.workspace(batch, steps, tape).total() + probes
+    }
+
+    /// The error of a solve that needs more than `limit` bytes.
+    fn beyond(&self, limit: usize, batch: usize, steps: usize, tape: bool, draws: Option<&Draws>) -> Error {
+        // Half the batch with as many steps again: a smaller batch's steps are other ones.
+        let fits = |tiles: usize| self.needed(tiles * LANES, steps.saturating_mul(2), tape, draws) <= Size(limit);
+        let largest_batch = memory::largest((batch - 1) / LANES, fits) * LANES;
+        Error::Memory { needed: self.needed(batch, steps, tape, draws).0, limit, steps, batch, largest_batch }
     }
 
     /// Threads that a batch is worth, and shards that it is cut into.
     pub(crate) fn parallelism(&self, batch: usize) -> (usize, usize) {
         let shards = batch.div_ceil(LANES).min(MAX_SHARDS);
         // A region costs some ten microseconds to begin; less work than that is not shared out.
-        let work = batch * self.stepper.work() * self.stepper.tableau.stages();
-        (if work < 100_000 { 1 } else { shards.min(self.workers.count()) }, shards)
+        let work = batch * Size(self.stepper.work()) * self.stepper.tableau.stages();
+        (if work < Size(100_000) { 1 } else { shards.min(self.workers.count()) }, shards)
     }
 
     pub(crate) const fn parameters(&self) -> usize {
@@ -184,8 +238,9 @@ impl<R: Scalar> Engine<R> {
         (second * array, noise + 3 * (second - 1) * array)
     }
 
-    pub(crate) fn room_bytes(&self) -> usize {
-        self.stepper.room_bytes()
+    /// Bytes of a thread's room.
+    pub(crate) fn room_bytes(&self) -> Size {
+        self.owner.room + self.stepper.room_bytes()
     }
 
     /// Loads the batch's initial states, `[B][D]`.
@@ -244,10 +299,10 @@ impl<R: Scalar> Engine<R> {
     /// Solves from the loaded states. `tape` keeps what a backward pass needs.
     ///
     /// # Errors
-    /// [`Error::Memory`] when the tape outgrows the memory limit; the solve stops there.
+    /// [`Error::Memory`] when what is kept outgrows the memory limit; the solve stops there.
     pub(crate) fn solve(&mut self, tape: bool, draws: Option<&Draws>) -> Result<()> {
-        let limit = self.options.memory_limit.filter(|_| tape);
-        let fitting = limit.map_or(usize::MAX, |limit| self.fitting_steps(limit));
+        let limit = self.options.memory_limit;
+        let fitting = limit.map_or(usize::MAX, |limit| self.fitting_steps(limit, tape, draws));
         if fitting > 0 {
             self.solve_within(tape, fitting, draws);
             let stopped = |t: &Tile<R>, l: usize| t.status[l] == Status::MaxSteps && self.accepted(t, l) == fitting;
@@ -255,20 +310,19 @@ impl<R: Scalar> Engine<R> {
                 return Ok(());
             }
         }
-        let (limit, steps) = (limit.unwrap_or(usize::MAX), fitting + 1);
-        let needed = self.workspace(self.batch, steps).total();
-        let smaller = (1..self.batch.div_ceil(LANES)).rev().map(|tiles| tiles * LANES);
-        let largest_batch = smaller.into_iter().find(|&b| self.workspace(b, 2 * steps).total() <= limit).unwrap_or(0);
-        Err(Error::Memory { needed, limit, steps, batch: self.batch, largest_batch })
+        Err(self.beyond(limit.unwrap_or(usize::MAX), self.batch, fitting + 1, tape, draws))
     }
 
-    /// Accepted steps of this batch whose tape fits into `limit` bytes.
-    fn fitting_steps(&self, limit: usize) -> usize {
+    /// Accepted steps of this batch that fit into `limit` bytes.
+    fn fitting_steps(&self, limit: usize, tape: bool, draws: Option<&Draws>) -> usize {
         /// Steps over which the bytes of one are averaged: with checkpoints not every step has a state to keep.
         const SAMPLE: usize = 64;
-        let bytes = |steps: usize| self.workspace(self.batch, steps).total();
+        let bytes = |steps: usize| self.needed(self.batch, steps, tape, draws).0;
         let fixed = bytes(0);
-        limit.saturating_sub(fixed).saturating_mul(SAMPLE) / (bytes(SAMPLE) - fixed).max(1)
+        match bytes(SAMPLE).saturating_sub(fixed) {
+            0 => usize::MAX,
+            sample => limit.saturating_sub(fixed).saturating_mul(SAMPLE) / sample,
+        }
     }
 
     /// Accepted steps of a trajectory.
@@ -424,7 +478,7 @@ impl<R: Scalar> Engine<R> {
         let one = self.stepper.kept_bytes() + 5 * self.stepper.rows() * LANES * size_of::<R>();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a small number")]
         let count = (batch.div_ceil(LANES) as f64 * tiles).ceil() as usize;
-        count * one
+        count.saturating_mul(one)
     }
 
     /// Status of each trajectory.
@@ -437,7 +491,7 @@ impl<R: Scalar> Engine<R> {
         let tiles: usize = self.crews.iter().flat_map(|c| &c.shards).flat_map(|s| &s.tiles).map(Tile::bytes).sum();
         let gradients: usize =
             self.crews.iter().flat_map(|c| &c.shards).map(|s| s.theta_bar.capacity() * size_of::<R>()).sum();
-        let rooms = self.crews.len() * self.stepper.room_bytes();
-        tiles + gradients + rooms + self.stepper.packed_bytes()
+        let rooms = self.crews.len() * self.room_bytes();
+        tiles + gradients + rooms.0 + self.stepper.packed_bytes()
     }
 }

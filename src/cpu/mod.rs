@@ -28,7 +28,7 @@ pub use solution::{DenseSolution, SavedTimes, Solution, Stats};
 pub use solver::{Gradients, Solver, Workspace};
 
 pub(crate) use dense::LANES;
-pub(crate) use engine::{Engine, TaskRoom, TaskWork};
+pub(crate) use engine::{Engine, Owner, TaskRoom, TaskWork};
 pub(crate) use field::DenseLayer;
 pub(crate) use lanes::{gather, scatter};
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! [`Solver`]: solves a problem on the native engine, and differentiates the solution.
 
 use super::dense::LANES;
-use super::engine::{Engine, TaskRoom, TaskWork};
+use super::engine::{Engine, Owner, TaskRoom, TaskWork};
 use super::lanes::{gather, scatter};
 use super::solution::Solution;
 use super::tile::Tile;
 use super::{Cpu, Scalar};
 use crate::error::{Error, Result, Status};
+use crate::memory::Size;
 use crate::spec::{Layout, Paths, Problem, SaveAt, SolverOptions};
 
 /// Bytes that a solve holds, told before anything is allocated.
@@ -23,10 +24,10 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// All of it.
+    /// All of it; as its parts, `usize::MAX` where it would be more.
     #[must_use]
     pub const fn total(&self) -> usize {
-        self.states + self.tape + self.parameters + self.rooms
+        self.states.saturating_add(self.tape).saturating_add(self.parameters).saturating_add(self.rooms)
     }
 }
 
@@ -68,16 +69,18 @@ impl<R: Scalar> Solver<R> {
     /// A solver for the problem.
     ///
     /// # Errors
-    /// [`Error::Argument`] naming what does not fit in the problem or the options.
+    /// [`Error::Argument`] naming what does not fit in the problem or the options, [`Error::OutOfMemory`] for weights
+    /// that the system has no memory for.
     pub fn new(cpu: &Cpu, problem: &Problem, options: &SolverOptions) -> Result<Self> {
         let parameters = problem.parameter_count();
-        Ok(Self { engine: Engine::new(cpu.workers(), problem, options, parameters, 0)?, parameters, solved: false })
+        let engine = Engine::new(cpu.workers(), problem, options, parameters, 0, Owner::default())?;
+        Ok(Self { engine, parameters, solved: false })
     }
 
     /// Bytes that solving and differentiating a batch of `batch` trajectories holds when `steps` steps are accepted.
     #[must_use]
     pub fn workspace(&self, batch: usize, steps: usize) -> Workspace {
-        self.engine.workspace(batch, steps)
+        self.engine.workspace(batch, steps, true)
     }
 
     /// Chooses the noise that the solves after this follow; without noise it has no effect. The default is
@@ -99,7 +102,8 @@ impl<R: Scalar> Solver<R> {
     ///
     /// # Errors
     /// [`Error::Shape`] for an empty batch or slices of the wrong length; [`Error::NonFinite`] for parameters that are
-    /// not finite; [`Error::Memory`] when the tape would outgrow [`SolverOptions::memory_limit`].
+    /// not finite; [`Error::Memory`] when batch or tape would outgrow [`SolverOptions::memory_limit`], and
+    /// [`Error::OutOfMemory`] when the system has no room for the batch.
     pub fn solve(&mut self, theta: &[R], y0: &[R]) -> Result<Solution<R>> {
         self.run(theta, y0, true)
     }
@@ -127,8 +131,8 @@ impl<R: Scalar> Solver<R> {
             });
         }
         self.engine.paths().validate(y0.len() / dim)?;
+        self.engine.reserve(y0.len() / dim, tape, None)?;
         self.engine.set_parameters(theta, tape);
-        self.engine.reserve(y0.len() / dim);
         self.engine.load(y0);
         self.engine.solve(tape, None)?;
         self.solved = tape;
@@ -241,36 +245,42 @@ pub(crate) fn check_finite<R: Scalar>(argument: &'static str, numbers: &[R]) -> 
 }
 
 impl<R: Scalar> Engine<R> {
-    /// Bytes of a solve and its backward pass with `steps` accepted steps, penalties aside.
-    pub(crate) fn workspace(&self, batch: usize, steps: usize) -> Workspace {
+    /// Bytes of a solve with `steps` accepted steps and, with a `tape`, of its backward pass; penalties aside.
+    pub(crate) fn workspace(&self, batch: usize, steps: usize, tape: bool) -> Workspace {
         let tiles = batch.div_ceil(LANES);
-        let array = self.dim() * LANES * size_of::<R>();
-        let (state, noise) = self.noise_bytes(array);
+        let array = Size(self.dim() * LANES).bytes::<R>();
+        let (state, noise) = self.noise_bytes(array.0);
         let every_step = matches!(self.options.save_at, SaveAt::Steps | SaveAt::Dense);
-        let stride = self.options.adjoint.stride();
-        let kept = if every_step { steps } else { steps.div_ceil(stride.max(1)) * usize::from(stride > 0) };
-        let slots = if every_step { steps + 1 } else { 2 * self.user_slots() };
-        let stages = if self.options.save_at == SaveAt::Dense {
-            (steps + 1) * self.options.method.tableau().stages()
-        } else {
-            0
+        let adjoint = self.options.adjoint.stride();
+        let kept = match adjoint {
+            _ if every_step => Size(steps),
+            0 => Size(0),
+            stride => Size(steps.div_ceil(stride) * usize::from(tape)),
         };
+        let slots = if every_step { Size(steps) + 1 } else { Size(2 * self.user_slots()) };
+        let stages = self.options.method.tableau().stages();
+        let stages_kept = if self.options.save_at == SaveAt::Dense { (Size(steps) + 1) * stages } else { Size(0) };
         // An ensemble keeps the ends of each lane's steps, in a list that grows by doubling.
-        let ends = if self.options.layout == Layout::Ensemble {
-            steps.next_power_of_two().max(4) * 2 * LANES * size_of::<f64>()
+        let ensemble = self.options.layout == Layout::Ensemble;
+        let ends = if ensemble && (tape || every_step) {
+            let room = steps.checked_next_power_of_two().unwrap_or(usize::MAX).max(4);
+            Size(room) * (2 * LANES * size_of::<f64>())
         } else {
-            0
+            Size(0)
         };
         let (threads, shards) = self.parallelism(batch);
-        let segment = if self.options.adjoint.stride() > 1 { self.options.adjoint.stride() * array } else { 0 };
+        // With checkpoints, the states of a segment; without a tape, an ensemble streams through one more tile.
+        let states = (slots + 5) * array + noise;
+        let segment = if tape && adjoint > 1 { adjoint.min(steps) * array } else { Size(0) };
+        let streaming = if ensemble && !tape && !every_step { states } else { Size(0) };
         // Cotangents of a step's stages and start, which states saved within the step have.
-        let within = self.options.method.tableau().stages() + 1;
-        let interior = if matches!(self.options.save_at, SaveAt::Times(_)) { within * array } else { 0 };
+        let interior = if matches!(self.options.save_at, SaveAt::Times(_)) { (stages + 1) * array } else { Size(0) };
+        let gradients = if tape { shards + 1 } else { 1 };
         Workspace {
-            states: tiles * ((5 + slots) * array + noise),
-            tape: tiles * (kept * state + stages * array + ends),
-            parameters: (shards + 1) * self.parameters() * size_of::<R>() + self.packed_bytes(),
-            rooms: threads * (self.room_bytes() + segment + interior + 2 * array),
+            states: (tiles * states).0,
+            tape: (tiles * (kept * state + stages_kept * array + ends)).0,
+            parameters: (Size(gradients) * self.parameters()).bytes::<R>().0.saturating_add(self.packed_bytes()),
+            rooms: (threads * (segment + interior + streaming + 2 * array + self.room_bytes())).0,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Gpu;
 use crate::error::{Error, Result};
+use crate::memory::{Size, largest};
 
 /// What the buffers' sizes depend on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,14 +78,14 @@ macro_rules! buffers {
                 let none = BackwardSizes { splits: 0, penalised: 0, times: 0, saves: 0 };
                 let mut list = vec![$((stringify!($name).to_owned(), {
                     let ($s, $b) = (self, self.backward.as_ref().unwrap_or(&none));
-                    let bytes: usize = $numbers;
-                    bytes as u64
+                    let bytes: Size = $numbers;
+                    bytes.0 as u64
                 })),*];
                 for (l, width) in self.widths.iter().enumerate() {
                     let kept = if self.backward.is_some() { self.stages_of_layer(l) } else { 1 };
-                    let bytes = 4 * kept * self.layered * width;
-                    list.push((format!("inputs[{l}]"), bytes as u64));
-                    list.push((format!("derivatives[{l}]"), if self.backward.is_some() { bytes as u64 } else { 0 }));
+                    let bytes = (WORD * kept * self.layered * *width).0 as u64;
+                    list.push((format!("inputs[{l}]"), bytes));
+                    list.push((format!("derivatives[{l}]"), if self.backward.is_some() { bytes } else { 0 }));
                 }
                 list
             }
@@ -107,14 +108,15 @@ macro_rules! buffers {
     };
 }
 
-const WORD: usize = 4;
+const WORD: Size = Size(4);
+const NONE: Size = Size(0);
 
 impl Sizes {
-    fn state(&self) -> usize {
+    fn state(&self) -> Size {
         WORD * self.rows * self.dim
     }
 
-    fn layered_state(&self) -> usize {
+    fn layered_state(&self) -> Size {
         WORD * self.layered * self.dim
     }
 
@@ -153,20 +155,20 @@ impl Sizes {
 }
 
 buffers! {
-    clocks: |s, _b| CLOCK * s.clocks();
+    clocks: |s, _b| Size(CLOCK) * s.clocks();
     /// The step that is attempted, that is walked back, and that is penalised.
-    cursors: |s, _b| CURSOR * s.clocks();
-    walk_cursors: |s, _b| CURSOR * s.clocks();
-    probe_cursors: |s, _b| CURSOR * s.clocks();
+    cursors: |s, _b| Size(CURSOR) * s.clocks();
+    walk_cursors: |s, _b| Size(CURSOR) * s.clocks();
+    probe_cursors: |s, _b| Size(CURSOR) * s.clocks();
     row_status: |s, _b| WORD * s.rows;
     /// Accepted states, `[slot][B][D]`: two in turn, then those that are kept. Then second states likewise.
-    tape: |s, _b| s.states() * s.slots * s.state();
+    tape: |s, _b| Size(s.states()) * s.slots * s.state();
     /// Start and length of the accepted steps, `[step][clock]`.
     steps: |s, _b| 4 * WORD * s.steps * s.clocks();
     /// Stages of the step at hand, `[slot][B][D]`.
     k: |s, _b| s.stage_slots() * s.layered_state();
     /// What each path does over the step at hand: increment and space-time Levy area, `[B][D]`.
-    increments: |s, _b| if s.noise.is_some() { 2 * s.layered_state() } else { 0 };
+    increments: |s, _b| if s.noise.is_some() { 2 * s.layered_state() } else { NONE };
     norms: |s, _b| 2 * WORD * s.rows;
     /// Ticks of the save points, and what says which paths are followed.
     points: |s, _b| 2 * WORD * (s.points + 2);
@@ -175,18 +177,18 @@ buffers! {
     /// Cotangents of the saved states, `[save][B][D]`.
     saves_bar: |s, b| b.saves * s.state();
     /// Cotangent of the state at hand; that of the initial state in the end.
-    bar: |s, b| if b.splits > 0 { s.state() } else { 0 };
+    bar: |s, b| if b.splits > 0 { s.state() } else { NONE };
     /// Cotangents of the stages' states, then of the error and of another state, `[slot][B][D]`.
-    state_bars: |s, b| if b.splits > 0 { s.bar_slots() * s.layered_state() } else { 0 };
-    stage_bar: |s, b| if b.splits > 0 { s.layered_state() } else { 0 };
+    state_bars: |s, b| if b.splits > 0 { s.bar_slots() * s.layered_state() } else { NONE };
+    stage_bar: |s, b| if b.splits > 0 { s.layered_state() } else { NONE };
     /// Cotangents on their way through the layers.
-    cotangents0: |s, b| if b.splits > 0 { WORD * s.layered * s.widest } else { 0 };
-    cotangents1: |s, b| if b.splits > 0 { WORD * s.layered * s.widest } else { 0 };
+    cotangents0: |s, b| if b.splits > 0 { WORD * s.layered * s.widest } else { NONE };
+    cotangents1: |s, b| if b.splits > 0 { WORD * s.layered * s.widest } else { NONE };
     /// Parts of the gradient, `[part][parameter]`.
     partial: |s, b| WORD * b.splits * s.parameters;
-    gradient: |s, b| if b.splits > 0 { WORD * s.parameters } else { 0 };
+    gradient: |s, b| if b.splits > 0 { WORD * s.parameters } else { NONE };
     /// State and end of a penalised step, as slots 1 and 2 of a tape; then second states likewise.
-    probe_tape: |s, b| if b.times > 0 { s.states() * 3 * WORD * b.penalised * s.dim } else { 0 };
+    probe_tape: |s, b| if b.times > 0 { s.states() * 3 * WORD * b.penalised * s.dim } else { NONE };
     probe_bar: |s, b| s.states() * WORD * b.times * b.penalised * s.dim;
     /// Accepted step that a biased probe starts with, `[probe][clock]`.
     probe_starts: |s, b| WORD * b.times * s.clocks();
@@ -220,58 +222,73 @@ pub(crate) fn create(gpu: &Gpu, name: &str, bytes: u64, poison: bool) -> wgpu::B
 impl Sizes {
     /// All bytes.
     pub(crate) fn total(&self) -> u64 {
-        self.list().iter().map(|(_, bytes)| bytes).sum()
+        self.list().iter().fold(0, |sum, (_, bytes)| sum.saturating_add(*bytes))
     }
 
-    /// The largest buffer.
-    pub(crate) fn largest(&self) -> u64 {
-        self.list().iter().map(|(_, bytes)| *bytes).max().unwrap_or(0)
+    /// The largest buffer, and its bytes.
+    fn largest(&self) -> (String, u64) {
+        self.list().into_iter().max_by_key(|(_, bytes)| *bytes).unwrap_or_default()
+    }
+}
+
+/// Bytes that the engine's owner holds on the device besides: in all, and for each trajectory.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Owner {
+    pub(crate) bytes: Size,
+    pub(crate) row: Size,
+}
+
+impl Owner {
+    /// Bytes in all for a batch of such sizes.
+    pub(crate) fn total(self, sizes: &Sizes) -> u64 {
+        sizes.total().saturating_add((self.row * sizes.rows + self.bytes).0 as u64)
     }
 }
 
 impl Buffers {
-    /// Creates the buffers, if each fits into a binding and all into the caller's limit; `smaller` are the sizes of a
-    /// batch with fewer rows.
+    /// Checks that each buffer fits into a binding and all into the caller's limit; `smaller` are the sizes of a batch
+    /// with fewer rows.
     ///
     /// # Errors
-    /// [`Error::Memory`] when they do not, [`Error::Device`] when the device has no room.
-    pub(crate) async fn new(
+    /// [`Error::Limit`] and [`Error::Memory`] when they do not.
+    pub(crate) fn check(
         gpu: &Gpu,
         sizes: &Sizes,
         limit: Option<usize>,
+        owner: Owner,
         smaller: impl Fn(usize) -> Sizes,
-    ) -> Result<Self> {
-        let fits = |sizes: &Sizes| {
-            sizes.largest() <= gpu.largest_binding() && limit.is_none_or(|limit| sizes.total() <= limit as u64)
+    ) -> Result<()> {
+        let bound = |sizes: &Sizes| gpu.limit_below(sizes.largest().1).is_none();
+        let allowed = |sizes: &Sizes| limit.is_none_or(|limit| owner.total(sizes) <= limit as u64);
+        let largest_batch = || {
+            largest(sizes.rows.saturating_sub(1), |rows| {
+                let sizes = smaller(rows);
+                bound(&sizes) && allowed(&sizes)
+            })
         };
-        if !fits(sizes) {
-            let over = sizes.largest() > gpu.largest_binding();
-            let (needed, bound) = if over {
-                (sizes.largest(), gpu.largest_binding())
-            } else {
-                (sizes.total(), limit.unwrap_or(usize::MAX) as u64)
-            };
-            let largest_batch = largest(sizes.rows, |rows| fits(&smaller(rows)));
-            let bytes = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        if !bound(sizes) {
+            let (name, bytes) = sizes.largest();
+            let what = format!("{name} of a batch of {}, with room for {} steps,", sizes.rows, sizes.steps);
+            return gpu.check_binding(&what, bytes, Some(largest_batch()));
+        }
+        if !allowed(sizes) {
             return Err(Error::Memory {
-                needed: bytes(needed),
-                limit: bytes(bound),
+                needed: usize::try_from(owner.total(sizes)).unwrap_or(usize::MAX),
+                limit: limit.unwrap_or(usize::MAX),
                 steps: sizes.steps,
                 batch: sizes.rows,
-                largest_batch,
+                largest_batch: largest_batch(),
             });
         }
+        Ok(())
+    }
+
+    /// Creates the buffers, which were checked.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when the device has no room.
+    pub(crate) async fn new(gpu: &Gpu, sizes: &Sizes) -> Result<Self> {
         let poison = gpu.runtime_checks();
         gpu.scoped(|| Self::create(gpu, sizes, poison)).await
     }
-}
-
-/// The largest number in `0..=most` for which `fits` holds; it holds for all smaller ones.
-fn largest(most: usize, fits: impl Fn(usize) -> bool) -> usize {
-    let (mut low, mut high) = (0, most);
-    while low < high {
-        let middle = low + (high - low).div_ceil(2);
-        if fits(middle) { low = middle } else { high = middle - 1 }
-    }
-    low
 }

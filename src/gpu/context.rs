@@ -175,9 +175,11 @@ impl Gpu {
                 limits.max_compute_workgroup_storage_size,
                 needed.max_compute_workgroup_storage_size,
             ),
+            ("max_compute_workgroups_per_dimension", limits.max_compute_workgroups_per_dimension, super::plan::LONGEST),
         ] {
             if has < needs {
-                return Err(Error::Device { reason: format!("{name} is {has}, the engine needs {needs}") });
+                let reason = format!("{name} is {has}, the engine needs {needs}: ask for WebGPU's default limits");
+                return Err(Error::Device { reason });
             }
         }
         Ok(Self {
@@ -248,24 +250,80 @@ impl Gpu {
         self.check_lost()
     }
 
-    /// The largest buffer that can be bound.
-    pub(crate) fn largest_binding(&self) -> u64 {
+    /// The first of the device's limits that a bound buffer of so many bytes is beyond, and that limit.
+    pub(crate) fn limit_below(&self, bytes: u64) -> Option<(&'static str, u64)> {
+        // Shaders count numbers of a buffer in 32 bits.
+        const ADDRESSED: u64 = 4 * u32::MAX as u64;
         let limits = self.device.limits();
-        limits.max_storage_buffer_binding_size.min(limits.max_buffer_size)
+        let all = [
+            ("max_storage_buffer_binding_size", limits.max_storage_buffer_binding_size),
+            ("max_buffer_size", limits.max_buffer_size),
+            ("what 32 bits address", ADDRESSED),
+        ];
+        all.into_iter().find(|(_, limit)| bytes > *limit)
     }
 
-    /// Uncaptured errors become the result of `work`: creation of buffers, pipelines and bind groups.
-    pub(crate) async fn scoped<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
-        let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-        let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let value = work();
-        let validation = validation.pop();
-        let memory = memory.pop();
-        if let Some(error) = [validation.await, memory.await].into_iter().flatten().next() {
-            return Err(self.refusal(error.to_string()));
+    /// Refuses a buffer that the device cannot bind.
+    pub(crate) fn check_binding(&self, what: &str, bytes: u64, largest_batch: Option<usize>) -> Result<()> {
+        match self.limit_below(bytes) {
+            None => Ok(()),
+            Some((name, limit)) => {
+                Err(Error::Limit { what: what.to_owned(), name, needed: bytes, limit, largest_batch })
+            }
         }
-        self.check_alive()?;
-        Ok(value)
+    }
+
+    /// Errors that nobody else captures become the result of `work`: creation of buffers, pipelines and bind groups.
+    ///
+    /// The scopes are closed before anything is awaited: they belong to a thread, which a future may leave at any await.
+    pub(crate) async fn scoped<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
+        let scopes = Scopes::open(&self.device);
+        let value = work();
+        let error = scopes.close();
+        self.judge(value, error.await)
+    }
+
+    /// As [`Gpu::scoped`], where nothing can be awaited. In a browser an error is not known yet then; what was refused is
+    /// invalid there, and the first use of it is in a scope.
+    pub(crate) fn scoped_now<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
+        let scopes = Scopes::open(&self.device);
+        let value = work();
+        let error = scopes.close();
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        match std::pin::pin!(error).poll(&mut context) {
+            std::task::Poll::Ready(error) => self.judge(value, error),
+            std::task::Poll::Pending => Ok(value),
+        }
+    }
+
+    fn judge<T>(&self, value: T, error: Option<wgpu::Error>) -> Result<T> {
+        match error {
+            Some(error) => Err(self.refusal(error.to_string())),
+            None => self.check_alive().map(|()| value),
+        }
+    }
+}
+
+/// Error scopes of every kind. Whoever drops them closes them too.
+struct Scopes {
+    // Closed in this order, the reverse of their opening.
+    validation: wgpu::ErrorScopeGuard,
+    memory: wgpu::ErrorScopeGuard,
+    internal: wgpu::ErrorScopeGuard,
+}
+
+impl Scopes {
+    fn open(device: &wgpu::Device) -> Self {
+        let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
+        let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
+        Self { validation, memory, internal }
+    }
+
+    /// Closes them at once; the future says the first error.
+    fn close(self) -> impl Future<Output = Option<wgpu::Error>> {
+        let (validation, memory, internal) = (self.validation.pop(), self.memory.pop(), self.internal.pop());
+        async { validation.await.or(memory.await).or(internal.await) }
     }
 }
 
@@ -333,6 +391,10 @@ impl Gpu {
     }
 
     /// Waits for a future of this device, polling the device between polls of the future.
+    ///
+    /// Other executors do as well (pollster, tokio, a loop that looks once a frame): while a future waits under one of
+    /// them, a thread polls the device. A future may be dropped at any time; what it had submitted is still done by the
+    /// device, and the next call goes on from there.
     pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         super::readback::block_on(&self.device, future)
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::Gpu;
-use super::buffers::{BackwardSizes, Buffers, CLOCK, NoiseSizes, OUTCOME, Sizes, create};
+use super::buffers::{BackwardSizes, Buffers, CLOCK, NoiseSizes, OUTCOME, Owner, Sizes, create};
 use super::forward::SolvePlans;
 use super::fused;
 use super::job::{Job, flag};
@@ -12,6 +12,7 @@ use super::penalty::Params;
 use super::plan::{Planner, flat};
 use super::readback::Readback;
 use crate::error::{Error, Result, Status};
+use crate::memory::Size;
 use crate::spec::brownian::ADAPTIVE_CELLS;
 use crate::spec::{
     Activation, InputMap, Layer, Layout, Mlp, NoiseTableau, Paths, Problem, Real, SaveAt, SolverOptions, StepControl,
@@ -133,6 +134,7 @@ pub(crate) struct Engine {
     pub(crate) parameters: usize,
     /// The widest row of a layer outside the field.
     pub(crate) widest: usize,
+    owner: Owner,
     pub(crate) buffers: Option<Buffers>,
     pub(super) plans: HashMap<(usize, bool), SolvePlans>,
     /// Whether the field is small enough for trajectories to be solved whole, and that is wanted.
@@ -163,7 +165,7 @@ pub(crate) fn word(n: usize) -> u32 {
 
 impl Engine {
     /// `parameters` is the length of the model's parameter vector, in which the field's begin at `offset`; `widest` the
-    /// widest row of the model's other layers.
+    /// widest row of the model's other layers, `owner` what its owner holds besides.
     pub(crate) fn new(
         gpu: &Gpu,
         problem: &Problem,
@@ -171,8 +173,16 @@ impl Engine {
         parameters: usize,
         offset: usize,
         widest: usize,
+        owner: Owner,
     ) -> Result<Self> {
         options.validate::<f32>(problem)?;
+        let theta_bytes = 4 * parameters as u64;
+        gpu.check_binding("a model of so many parameters", theta_bytes, None)?;
+        let own = owner.bytes.0.saturating_add(4 * parameters);
+        if let Some(limit) = options.memory_limit.filter(|&limit| limit < own) {
+            let remedy = format!("the parameters and what goes with them take {own} bytes alone: allow more");
+            return Err(Error::argument("SolverOptions::memory_limit", limit, remedy));
+        }
         let tableau = options.method.tableau();
         let placed = |network: &Mlp, offset: usize| -> Vec<Layer> {
             network.layers().map(|l| Layer { offset: l.offset + offset, ..l }).collect()
@@ -181,6 +191,11 @@ impl Engine {
         let noise_offset = offset + problem.field.parameter_count();
         let noise_layers = problem.diffusion.as_ref().map_or(Vec::new(), |d| placed(&d.network, noise_offset));
         check_noise(problem, options)?;
+        let options = &within_reach(options)?;
+        let [theta, outcome, params] = gpu.scoped_now(|| {
+            [("theta", theta_bytes), ("outcome", OUTCOME as u64), ("params", size_of::<Params>() as u64)]
+                .map(|(name, bytes)| create(gpu, name, bytes, false))
+        })?;
         Ok(Self {
             gpu: gpu.clone(),
             problem: problem.clone(),
@@ -194,6 +209,7 @@ impl Engine {
             kernels: Kernels::new(gpu, tableau, Storage::Single),
             parameters,
             widest,
+            owner,
             buffers: None,
             plans: HashMap::new(),
             bound: None,
@@ -204,9 +220,9 @@ impl Engine {
             accepted: FIRST_ATTEMPTS,
             staging: Vec::new(),
             half: None,
-            theta: create(gpu, "theta", 4 * parameters as u64, false),
-            outcome: create(gpu, "outcome", OUTCOME as u64, false),
-            params: create(gpu, "params", size_of::<Params>() as u64, false),
+            theta,
+            outcome,
+            params,
         })
     }
 
@@ -220,7 +236,8 @@ impl Engine {
             return Err(Error::argument("half_weights", &self.gpu.adapter().name, remedy));
         }
         self.kernels = Kernels::new(&self.gpu, self.tableau, Storage::Half);
-        self.half = Some(create(&self.gpu, "half", 2 * self.parameters as u64, false));
+        let bytes = (2 * self.parameters as u64).next_multiple_of(4);
+        self.half = Some(self.gpu.scoped_now(|| create(&self.gpu, "half", bytes, false))?);
         Ok(())
     }
 
@@ -326,7 +343,7 @@ impl Engine {
         let points = self.user_points().len();
         let probes = purpose.penalty.map_or(0, |p| p.times);
         let recorded = purpose.backward || self.every_step();
-        let segment = if stride > 1 && purpose.backward { stride } else { 0 };
+        let segment = if stride > 1 && purpose.backward { stride.min(steps) } else { 0 };
         let networks = || self.layers.iter().chain(&self.noise_layers);
         let widths: Vec<usize> = networks().map(|l| l.inputs).collect();
         let field_widest = networks().map(|l| l.inputs.max(l.outputs)).max().unwrap_or(0);
@@ -345,13 +362,13 @@ impl Engine {
             per_row: self.per_row(),
             layered: self.layered_rows(rows, purpose),
             steps: if recorded { steps } else { 1 },
-            slots: 3 + if recorded { steps.div_ceil(stride) + segment } else { 0 },
+            slots: if recorded { (Size(3) + steps.div_ceil(stride) + segment).0 } else { 3 },
             points: points + probes,
             backward: purpose.backward.then(|| BackwardSizes {
                 splits: self.splits(rows),
                 penalised: purpose.penalty.map_or(0, |p| penalised_rows(rows, p.fraction)),
                 times: probes,
-                saves: if self.every_step() { steps + 1 } else { points + probes },
+                saves: if self.every_step() { steps.saturating_add(1) } else { points + probes },
             }),
         }
     }
@@ -366,8 +383,7 @@ impl Engine {
         });
         if !enough {
             let rows = self.buffers.as_ref().map_or(batch, |b| b.sizes.rows.max(batch));
-            self.purpose = purpose;
-            self.allocate(rows, FIRST_STEPS.min(self.options.max_steps)).await?;
+            self.allocate(rows, FIRST_STEPS.min(self.options.max_steps), purpose).await?;
         }
         Ok(())
     }
@@ -377,18 +393,41 @@ impl Engine {
         self.reserve(batch, purpose).await?;
         let steps = steps.min(self.options.max_steps);
         let Sizes { rows, steps: held, .. } = self.held()?.sizes;
-        if held < steps { self.allocate(rows, steps).await } else { Ok(()) }
+        if held < steps { self.allocate(rows, steps, self.purpose).await } else { Ok(()) }
     }
 
-    async fn allocate(&mut self, rows: usize, steps: usize) -> Result<()> {
+    /// What the buffers have to hold, if the device and the caller allow it.
+    fn checked_sizes(&self, rows: usize, steps: usize) -> Result<Sizes> {
+        let sizes = self.sizes(rows, steps, self.purpose);
+        let smaller = |rows| self.sizes(rows, steps, self.purpose);
+        Buffers::check(&self.gpu, &sizes, self.options.memory_limit, self.held_besides(), smaller)?;
+        Ok(sizes)
+    }
+
+    /// Bytes besides a batch's own buffers.
+    fn held_besides(&self) -> Owner {
+        let weights = 4 * Size(self.parameters) + self.half.as_ref().map_or(0, |_| 2 * self.parameters);
+        Owner { bytes: self.owner.bytes + weights, ..self.owner }
+    }
+
+    /// Bytes on the device for a batch of such sizes, those of the engine's owner included.
+    pub(crate) fn needed(&self, sizes: &Sizes) -> u64 {
+        self.held_besides().total(sizes)
+    }
+
+    async fn allocate(&mut self, rows: usize, steps: usize, purpose: Purpose) -> Result<()> {
+        let before = std::mem::replace(&mut self.purpose, purpose);
+        let sizes = self.checked_sizes(rows, steps);
+        if sizes.is_err() {
+            // The buffers are as they were, and so is what they are for.
+            self.purpose = before;
+        }
+        let sizes = sizes?;
         // The old buffers go first, so that the device never holds both.
         self.buffers = None;
         self.plans.clear();
         self.generation += 1;
-        let sizes = self.sizes(rows, steps, self.purpose);
-        let buffers =
-            Buffers::new(&self.gpu, &sizes, self.options.memory_limit, |rows| self.sizes(rows, steps, self.purpose))
-                .await?;
+        let buffers = Buffers::new(&self.gpu, &sizes).await?;
         let points: Vec<[u32; 2]> = self.user_points().into_iter().map(ticks).collect();
         self.gpu.queue.write_buffer(&buffers.points, 0, bytemuck::cast_slice(&points));
         self.buffers = Some(buffers);
@@ -397,20 +436,10 @@ impl Engine {
 
     /// Gives a solve that paused room for twice as many steps, and keeps all it has.
     async fn grow(&mut self) -> Result<()> {
-        let Some(old) = self.buffers.take() else { return Ok(()) };
-        let steps = (2 * old.sizes.steps).min(self.options.max_steps);
-        let sizes = self.sizes(old.sizes.rows, steps, self.purpose);
-        let new = match Buffers::new(&self.gpu, &sizes, self.options.memory_limit, |rows| {
-            self.sizes(rows, steps, self.purpose)
-        })
-        .await
-        {
-            Ok(new) => new,
-            Err(error) => {
-                self.buffers = Some(old);
-                return Err(error);
-            }
-        };
+        let Some(old) = &self.buffers else { return Ok(()) };
+        let steps = old.sizes.steps.saturating_mul(2).min(self.options.max_steps);
+        let sizes = self.checked_sizes(old.sizes.rows, steps)?;
+        let new = Buffers::new(&self.gpu, &sizes).await?;
         let mut encoder = self.encoder();
         for (from, to) in [
             (&old.clocks, &new.clocks),
@@ -540,7 +569,7 @@ impl Engine {
             let staging = self.staging(OUTCOME as u64)?;
             encoder.copy_buffer_to_buffer(&self.outcome, 0, &staging, 0, OUTCOME as u64);
             self.gpu.queue.submit([encoder.finish()]);
-            Readback::new(&staging, OUTCOME as u64)
+            Readback::new(&self.gpu, &staging, OUTCOME as u64)
         };
         readback.read(&self.gpu, bytemuck::pod_read_unaligned).await
     }
@@ -556,13 +585,13 @@ impl Engine {
         if let Some(buffer) = self.staging.iter().find(|b| b.size() >= bytes) {
             return Ok(buffer.clone());
         }
-        let buffer = self.gpu.device.create_buffer(&wgpu::BufferDescriptor {
+        let descriptor = wgpu::BufferDescriptor {
             label: Some("staging"),
             size: bytes,
             usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
-        });
-        self.gpu.check_alive()?;
+        };
+        let buffer = self.gpu.scoped_now(|| self.gpu.device.create_buffer(&descriptor))?;
         self.staging = vec![buffer.clone()];
         Ok(buffer)
     }
@@ -587,7 +616,7 @@ impl Engine {
             }
         }
         self.gpu.queue.submit([encoder.finish()]);
-        let readback = Readback::new(&staging, total);
+        let readback = Readback::new(&self.gpu, &staging, total);
         readback
             .read(&self.gpu, |bytes| {
                 let mut rest = bytes;
@@ -608,9 +637,10 @@ impl Engine {
         (2 * 4 * self.batch * self.dim()) as u64
     }
 
-    /// Bytes that the engine holds on the device.
+    /// Bytes that the engine and its owner hold on the device.
     pub(crate) fn bytes(&self) -> usize {
-        self.buffers.as_ref().map_or(0, |b| usize::try_from(b.sizes.total()).unwrap_or(usize::MAX))
+        let bytes = self.buffers.as_ref().map_or(self.held_besides().bytes.0 as u64, |b| self.needed(&b.sizes));
+        usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 }
 
@@ -637,6 +667,23 @@ fn check_noise(problem: &Problem, options: &SolverOptions) -> Result<()> {
         return Err(Error::argument("SolverOptions::adjoint", format!("{:?}", options.adjoint), remedy));
     }
     Ok(())
+}
+
+/// The options with what sizes plans and buffers bounded by what a solve needs.
+fn within_reach(options: &SolverOptions) -> Result<SolverOptions> {
+    if let StepControl::Fixed { steps } = options.step_control
+        && u32::try_from(steps).is_err()
+    {
+        let remedy = "a device counts steps in 32 bits: take fewer, or use Solver";
+        return Err(Error::argument("StepControl::Fixed::steps", steps, remedy));
+    }
+    let most = match options.step_control {
+        StepControl::Fixed { steps } => steps.min(options.max_steps),
+        StepControl::Adaptive { .. } => options.max_steps,
+    };
+    // A segment is recorded as a whole. Beyond the root of the steps a longer one holds more states, not fewer.
+    let longest = most.isqrt().clamp(64, 1024);
+    Ok(SolverOptions { adjoint: options.adjoint.with_stride_up_to(longest), ..options.clone() })
 }
 
 /// The number of an activation in the shaders.

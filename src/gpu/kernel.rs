@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::fmt::Write;
 
 use super::Gpu;
+use super::engine::word;
+use super::plan::{LONGEST, flat};
 use crate::spec::Tableau;
 
 /// The most storage buffers that a kernel binds; WebGPU's default limit is one more.
@@ -97,9 +99,9 @@ kernels! {
     COMBINE "combine" [CLOCK GRID] [Read Read Write Read Write Write];
     CONTROL_ENSEMBLE "control_ensemble" [CLOCK TIME CONTROLLER ELEMENTARY ENSEMBLE GRID] [Write Write Write Read Write];
     CONTROL_LOCKSTEP "control_lockstep" [CLOCK TIME CONTROLLER ELEMENTARY LOCKSTEP] [Write Write Write Read Write];
-    DENSE "dense" [CLOCK TIME ELEMENTARY ACTIVATION PRODUCT_TILES WEIGHTS] [Read Read Read Write Write];
-    DENSE_VJP_INPUT "dense_vjp_input" [CLOCK PRODUCT_TILES WEIGHTS] [Read Read Read Read Write];
-    DENSE_VJP_WEIGHTS "dense_vjp_weights" [CLOCK TIME PRODUCT_TILES] [Read Read Read Write];
+    DENSE "dense" [CLOCK TIME ELEMENTARY ACTIVATION GRID PRODUCT_TILES WEIGHTS] [Read Read Read Write Write];
+    DENSE_VJP_INPUT "dense_vjp_input" [CLOCK GRID PRODUCT_TILES WEIGHTS] [Read Read Read Read Write];
+    DENSE_VJP_WEIGHTS "dense_vjp_weights" [CLOCK TIME GRID PRODUCT_TILES] [Read Read Read Write];
     ENSEMBLE_SOLVE "ensemble_solve" [CLOCK TIME CONTROLLER ELEMENTARY ACTIVATION ENSEMBLE INTERPOLANT WEIGHTS WHOLE GRID]
         [Write Write Read Write Write Read Write];
     FINISH "finish" [CLOCK OUTCOME] [Read Write Read Write];
@@ -285,8 +287,33 @@ fn dump(name: &str, text: &str) {
 #[cfg(target_arch = "wasm32")]
 fn dump(_: &str, _: &str) {}
 
-/// Workgroups of a product of that many rows and columns, in tiles of 32 by 32.
+/// Workgroups of a product of that many rows and columns, in tiles of 32 by 32: a row of them for a row of tiles, folded
+/// where a dimension would be too long.
 pub(crate) fn product_grid(rows: usize, columns: usize, parts: u32) -> [u32; 3] {
-    let [x, y] = [columns.div_ceil(32), rows.div_ceil(32)].map(|n| u32::try_from(n).unwrap_or(u32::MAX));
+    let [x, y] = [columns.div_ceil(32), rows.div_ceil(32)];
+    let longest = LONGEST as usize;
+    let [x, y, _] = if x <= longest && y <= longest { [x, y, 1].map(word) } else { flat(x.saturating_mul(y)) };
     [x, y, parts]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grids_of_products_cover_them_and_are_short_enough() {
+        let most = 32 * 65_535;
+        for rows in [1usize, 32, 33, most, most + 1, 3 * most, 1 << 30] {
+            for columns in [1usize, 33, 1000, most, most + 1] {
+                let tiles = rows.div_ceil(32) * columns.div_ceil(32);
+                if tiles > 65_535 * 65_535 {
+                    continue; // More numbers than 32 bits address.
+                }
+                let [x, y, z] = product_grid(rows, columns, 7);
+                assert!(x <= LONGEST && y <= LONGEST && z == 7, "{rows} x {columns}: {x} x {y} x {z}");
+                assert!(x as usize * y as usize >= tiles, "{rows} x {columns}: {x} x {y} of {tiles} tiles");
+            }
+        }
+        assert_eq!(product_grid(64, 33, 1), [2, 2, 1], "tiles where they lie, if they fit");
+    }
 }

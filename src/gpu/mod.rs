@@ -34,7 +34,7 @@ pub use recording::{OUTCOME_WGSL, SolveIo, SolveOutcome, SolveRecording};
 pub use solver::GpuSolver;
 
 pub(crate) use backward::{LayerVjp, WalkPlans, layer_job};
-pub(crate) use buffers::create;
+pub(crate) use buffers::{Owner, create};
 pub(crate) use engine::{Engine, Outcome, Purpose, path_words, status, ticks, uniform_buffer, word};
 pub(crate) use forward::SolvePlans;
 pub(crate) use job::{Job, flag};

@@ -118,10 +118,12 @@ impl Planner<'_> {
     }
 }
 
+/// The longest dimension of a grid: WebGPU's default `max_compute_workgroups_per_dimension`.
+pub(crate) const LONGEST: u32 = 65_535;
+
 /// A grid of `groups` workgroups, folded into two dimensions where one would be too long.
 pub(crate) fn flat(groups: usize) -> [u32; 3] {
-    const LONGEST: usize = 65_535;
-    let y = groups.div_ceil(LONGEST).max(1);
+    let y = groups.div_ceil(LONGEST as usize).max(1);
     let x = groups.div_ceil(y).max(1);
     [x, y, 1].map(|n| u32::try_from(n).unwrap_or(u32::MAX))
 }

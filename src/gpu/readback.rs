@@ -1,6 +1,17 @@
 //! Reading buffers back: futures over `map_async`, and how native programs wait for them.
+//!
+//! A future may be polled by any executor and dropped at any await. Somebody has to poll the device meanwhile:
+//! [`Gpu::block_on`] does, a browser does, and for every other executor a thread does as long as the future waits.
 
+#[cfg(not(target_arch = "wasm32"))]
+use std::cell::Cell;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
+#[cfg(not(target_arch = "wasm32"))]
+use std::sync::{Arc, atomic::AtomicBool};
+use std::task::{Context, Poll};
+#[cfg(not(target_arch = "wasm32"))]
+use std::time::Duration;
 
 use futures::channel::oneshot;
 
@@ -17,29 +28,39 @@ pub fn traffic() -> (u64, u64) {
     (WAITS.load(Ordering::Relaxed), BYTES.load(Ordering::Relaxed))
 }
 
-/// A mapped buffer on its way.
+/// A mapped buffer on its way. Whoever drops it before it has come gives the buffer back unmapped.
 #[derive(Debug)]
 pub(crate) struct Readback {
     buffer: wgpu::Buffer,
     bytes: u64,
     mapped: oneshot::Receiver<Result<(), wgpu::BufferAsyncError>>,
+    device: wgpu::Device,
+    #[cfg(not(target_arch = "wasm32"))]
+    helper: Option<Helper>,
 }
 
 impl Readback {
     /// Asks for the first `bytes` of a buffer; call after the submission that fills it.
-    pub(crate) fn new(buffer: &wgpu::Buffer, bytes: u64) -> Self {
+    pub(crate) fn new(gpu: &Gpu, buffer: &wgpu::Buffer, bytes: u64) -> Self {
         let (sender, mapped) = oneshot::channel();
         buffer.map_async(wgpu::MapMode::Read, 0..bytes, move |result| {
             // Nobody may be waiting any more.
             let _ = sender.send(result);
         });
-        Self { buffer: buffer.clone(), bytes, mapped }
+        Self {
+            buffer: buffer.clone(),
+            bytes,
+            mapped,
+            device: gpu.device.clone(),
+            #[cfg(not(target_arch = "wasm32"))]
+            helper: None,
+        }
     }
 
     /// Waits, and hands the bytes to `take`.
-    pub(crate) async fn read<T>(self, gpu: &Gpu, take: impl FnOnce(&[u8]) -> T) -> Result<T> {
+    pub(crate) async fn read<T>(mut self, gpu: &Gpu, take: impl FnOnce(&[u8]) -> T) -> Result<T> {
         WAITS.fetch_add(1, Ordering::Relaxed);
-        let mapped = self.mapped.await;
+        let mapped = std::future::poll_fn(|context| self.poll_mapped(context)).await;
         gpu.check_lost()?;
         let failed = |reason: String| gpu.refusal(reason);
         mapped
@@ -48,20 +69,89 @@ impl Readback {
         let view = self.buffer.get_mapped_range(0..self.bytes);
         let view = view.map_err(|e| failed(format!("a mapped buffer could not be read: {e}")))?;
         BYTES.fetch_add(self.bytes, Ordering::Relaxed);
-        let value = take(&view);
-        drop(view);
-        self.buffer.unmap();
-        Ok(value)
+        Ok(take(&view))
+    }
+
+    fn poll_mapped(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Result<(), wgpu::BufferAsyncError>, oneshot::Canceled>> {
+        let polled = Pin::new(&mut self.mapped).poll(context);
+        // Browsers drive their devices themselves.
+        #[cfg(not(target_arch = "wasm32"))]
+        if polled.is_pending() && !WAITING.get() && self.helper.is_none() {
+            self.helper = Helper::start(&self.device);
+            if self.helper.is_none() {
+                // No thread to be had: the executor asks again until the device is through.
+                let _ = self.device.poll(wgpu::PollType::Poll);
+                context.waker().wake_by_ref();
+            }
+        }
+        polled
     }
 }
 
-/// Polls the future and the device in turn. `pollster` alone would sleep for ever: nobody else polls the device.
+impl Drop for Readback {
+    fn drop(&mut self) {
+        // A map that failed, perhaps just now on another thread, leaves nothing to undo; saying so is no error.
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        self.buffer.unmap();
+        drop(scope);
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+thread_local! {
+    /// Whether this thread waits in [`block_on`], which polls the device.
+    static WAITING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// How often a [`Helper`] looks at the device.
+#[cfg(not(target_arch = "wasm32"))]
+const LOOKS: Duration = Duration::from_micros(100);
+
+/// A thread that polls the device for one future, where the future's executor does not know how. It never blocks the
+/// device, as waiting for a submission would, and ends with the future.
+#[cfg(not(target_arch = "wasm32"))]
+#[derive(Debug)]
+struct Helper {
+    done: Arc<AtomicBool>,
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Helper {
+    fn start(device: &wgpu::Device) -> Option<Self> {
+        let done = Arc::new(AtomicBool::new(false));
+        let (device, stop) = (device.clone(), Arc::clone(&done));
+        let looks = move || {
+            while !stop.load(Ordering::Relaxed) {
+                // An error here is a lost device; the future then sees its channel closed.
+                let _ = device.poll(wgpu::PollType::Poll);
+                std::thread::sleep(LOOKS);
+            }
+        };
+        std::thread::Builder::new().name("fewsteps-poll".into()).spawn(looks).ok()?;
+        Some(Self { done })
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Drop for Helper {
+    fn drop(&mut self) {
+        self.done.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Polls the future and the device in turn: no thread is needed, and no time is lost.
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn block_on<T>(device: &wgpu::Device, future: impl Future<Output = T>) -> T {
     let mut future = std::pin::pin!(future);
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut context = Context::from_waker(std::task::Waker::noop());
     loop {
-        if let std::task::Poll::Ready(value) = future.as_mut().poll(&mut context) {
+        let outer = WAITING.replace(true);
+        let polled = future.as_mut().poll(&mut context);
+        WAITING.set(outer);
+        if let Poll::Ready(value) = polled {
             return value;
         }
         // An error here is a lost device; the future then sees its channel closed.
@@ -73,11 +163,11 @@ pub(crate) fn block_on<T>(device: &wgpu::Device, future: impl Future<Output = T>
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
     let mut future = std::pin::pin!(future);
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut context = Context::from_waker(std::task::Waker::noop());
     loop {
         match future.as_mut().poll(&mut context) {
-            std::task::Poll::Ready(value) => return value,
-            std::task::Poll::Pending => std::thread::yield_now(),
+            Poll::Ready(value) => return value,
+            Poll::Pending => std::thread::yield_now(),
         }
     }
 }

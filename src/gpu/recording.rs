@@ -3,6 +3,7 @@
 //! Everything is allocated, compiled and uploaded by [`GpuSolver::prepare`]. A recording is commands alone: no
 //! submission, no map, and no write to the queue, which would run before all of the encoder, whoever recorded it.
 
+use super::buffers::Owner;
 use super::engine::{Engine, Purpose, status, uniform_buffer, word};
 use super::forward::SolvePlans;
 use super::kernel;
@@ -79,16 +80,19 @@ impl GpuSolver {
     /// typical solve say, and some to spare. A software adapter may take a very long recording for a hang.
     ///
     /// # Errors
-    /// [`Error::Argument`] for an empty batch, no attempts, or states saved at steps, whose number is not known ahead;
-    /// [`Error::Memory`], [`Error::Device`].
+    /// [`Error::Argument`] for an empty batch, no attempts or more than 65,536, or states saved at steps, whose number is
+    /// not known ahead; [`Error::Memory`], [`Error::Limit`], [`Error::Device`].
     pub async fn prepare(&self, batch: usize, attempts: usize) -> Result<SolveRecording> {
         check_counts(batch, attempts)?;
         let solver = &self.engine;
+        // A solve makes no more.
+        let attempts = attempts.min(solver.options.max_steps);
         if solver.every_step() {
             let remedy = "save at the end or at given times: how many steps there will be is not known ahead";
             return Err(Error::argument("SolverOptions::save_at", format!("{:?}", solver.options.save_at), remedy));
         }
-        let mut engine = Engine::new(&solver.gpu, &solver.problem, &solver.options, solver.parameters, 0, 0)?;
+        let mut engine =
+            Engine::new(&solver.gpu, &solver.problem, &solver.options, solver.parameters, 0, 0, Owner::default())?;
         engine.slice = Some(attempts);
         engine.reserve(batch, Purpose { backward: false, penalty: None }).await?;
         self.paths.validate(batch)?;
@@ -99,7 +103,15 @@ impl GpuSolver {
     }
 }
 
+/// Attempts that one recording may hold.
+const MOST_ATTEMPTS: usize = 1 << 16;
+
 pub(crate) fn check_counts(batch: usize, attempts: usize) -> Result<()> {
+    if attempts > MOST_ATTEMPTS {
+        let remedy =
+            format!("a recording holds at most {MOST_ATTEMPTS}: loosen the tolerances, or shorten the interval");
+        return Err(Error::argument("attempts", attempts, remedy));
+    }
     for (argument, value) in [("batch", batch), ("attempts", attempts)] {
         if value == 0 {
             return Err(Error::argument(argument, 0, "ask for at least one"));
@@ -197,7 +209,7 @@ impl SolveRecording {
         self.engine.batch
     }
 
-    /// Attempted steps that each recording makes room for.
+    /// Attempted steps that each recording makes room for: those asked for, or `max_steps` if that is less.
     #[must_use]
     pub const fn attempts(&self) -> usize {
         self.attempts

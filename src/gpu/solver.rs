@@ -1,6 +1,7 @@
 //! [`GpuSolver`]: solves a problem on the device, and differentiates the solution.
 
 use super::Gpu;
+use super::buffers::Owner;
 use super::engine::{Clock, Engine, Outcome, Purpose, share, status};
 use crate::cpu::{DenseSolution, Gradients, SavedTimes, Solution, Stats, check_finite};
 use crate::error::{Error, Result, Status};
@@ -34,10 +35,11 @@ impl GpuSolver {
     /// A solver for the problem.
     ///
     /// # Errors
-    /// [`Error::Argument`] naming what does not fit in the problem or the options.
+    /// [`Error::Argument`] naming what does not fit in the problem or the options, [`Error::Limit`] for more parameters
+    /// than the device binds.
     pub fn new(gpu: &Gpu, problem: &Problem, options: &SolverOptions) -> Result<Self> {
         let parameters = problem.parameter_count();
-        let engine = Engine::new(gpu, problem, options, parameters, 0, 0)?;
+        let engine = Engine::new(gpu, problem, options, parameters, 0, 0, Owner::default())?;
         Ok(Self { engine, solved: None, paths: Paths::default() })
     }
 
@@ -88,7 +90,7 @@ impl GpuSolver {
     /// accepted.
     #[must_use]
     pub fn workspace(&self, batch: usize, steps: usize, backward: bool) -> u64 {
-        self.engine.sizes(batch, steps, Purpose { backward, penalty: None }).total()
+        self.engine.needed(&self.engine.sizes(batch, steps, Purpose { backward, penalty: None }))
     }
 
     /// Solves from the initial states `y0`, `[B][D]`, with the field's parameters `theta`, and keeps what
@@ -98,8 +100,9 @@ impl GpuSolver {
     ///
     /// # Errors
     /// [`Error::Shape`] for an empty batch or slices of the wrong length; [`Error::NonFinite`] for parameters that are
-    /// not finite; [`Error::Memory`] when the tape would outgrow a binding or
-    /// [`SolverOptions::memory_limit`]; [`Error::DeviceLost`].
+    /// not finite; [`Error::Memory`] when the batch or its tape would outgrow
+    /// [`SolverOptions::memory_limit`], [`Error::Limit`] when one of its arrays would outgrow a binding;
+    /// [`Error::DeviceLost`].
     pub async fn solve(&mut self, theta: &[f32], y0: &[f32]) -> Result<Solution<f32>> {
         self.run(theta, y0, true).await
     }

@@ -12,7 +12,8 @@ pub enum Checkpoints {
     /// Every accepted state: the fastest, and the default.
     #[default]
     EveryStep,
-    /// Every n-th accepted state; the steps between are taken again in the backward pass, to the same bits.
+    /// Every n-th accepted state; the steps between are taken again in the backward pass, to the same bits. Their states
+    /// are held meanwhile, so that of `m` steps `m/n + n` states are held: the root of `m` needs the least.
     Stride(usize),
 }
 
@@ -54,6 +55,16 @@ impl Adjoint {
         match self {
             Self::Discrete { checkpoints } => checkpoints.stride(),
             Self::Reversible | Self::Backsolve => 0,
+        }
+    }
+
+    /// With no longer stride than that.
+    pub(crate) fn with_stride_up_to(self, longest: usize) -> Self {
+        match self {
+            Self::Discrete { checkpoints: Checkpoints::Stride(n) } => {
+                Self::Discrete { checkpoints: Checkpoints::Stride(n.min(longest)) }
+            }
+            other => other,
         }
     }
 

@@ -5,6 +5,10 @@ use serde::{Deserialize, Serialize};
 use super::{Purpose, Random, Real};
 use crate::error::{Error, Result};
 
+/// The most parameters that a model may have: 4 GiB at `f32`, of which a training holds some eight times as much. A
+/// larger number is a slip, and it would take the machine's memory before anything could be said.
+pub(crate) const MAX_PARAMETERS: usize = 1 << 30;
+
 /// An elementwise nonlinearity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -99,19 +103,19 @@ impl Layer {
     /// Rows of the parameter block: inputs, time, bias.
     #[must_use]
     pub const fn rows(&self) -> usize {
-        self.inputs + self.time as usize + 1
+        self.inputs.saturating_add(self.time as usize + 1)
     }
 
-    /// Number of parameters.
+    /// Number of parameters; as its other numbers, `usize::MAX` where it would be more.
     #[must_use]
     pub const fn parameter_count(&self) -> usize {
-        self.rows() * self.outputs
+        self.rows().saturating_mul(self.outputs)
     }
 
     /// The block's place in the flat parameter vector.
     #[must_use]
     pub const fn range(&self) -> std::ops::Range<usize> {
-        self.offset..self.offset + self.parameter_count()
+        self.offset..self.offset.saturating_add(self.parameter_count())
     }
 
     /// Draws the block's weights (row-major, as described above) and sets its biases to zero.
@@ -133,6 +137,16 @@ impl Layer {
         }
         bias.fill(R::ZERO);
     }
+}
+
+/// Refuses more parameters than a model may have; `value` of the argument makes so many.
+pub(crate) fn check_parameters(argument: &'static str, value: impl std::fmt::Debug, count: usize) -> Result<()> {
+    if count <= MAX_PARAMETERS {
+        return Ok(());
+    }
+    let remedy =
+        format!("they make {count} parameters or more, of which a model has at most 2^30: choose smaller widths");
+    Err(Error::argument(argument, format!("{value:?}"), remedy))
 }
 
 /// A dense network `f(t, y; theta)` whose last layer is linear; it maps `D` numbers to `D` numbers when it is a
@@ -226,16 +240,17 @@ impl Mlp {
         })
     }
 
-    /// Length of the flat parameter vector.
+    /// Length of the flat parameter vector; `usize::MAX` where it would be more, which [`Mlp::validate`] refuses.
     #[must_use]
     pub fn parameter_count(&self) -> usize {
-        self.layers().map(|layer| layer.parameter_count()).sum()
+        self.layers().last().map_or(0, |layer| layer.range().end)
     }
 
     /// Index of the first stream that a diffusion's layers are drawn from, well after a field's.
     pub(crate) const DIFFUSION_STREAM: u64 = 1 << 33;
 
-    /// Draws all parameters: a pure function of the network and `seed`.
+    /// Draws all parameters: a pure function of the network and `seed`. There are none of a network that
+    /// [`Mlp::validate`] refuses.
     #[must_use]
     pub fn initialize<R: Real>(&self, seed: u64) -> Vec<R> {
         self.initialize_from(seed, 0)
@@ -243,6 +258,9 @@ impl Mlp {
 
     /// The same from the streams from `first` on, one a layer.
     pub(crate) fn initialize_from<R: Real>(&self, seed: u64, first: u64) -> Vec<R> {
+        if self.validate().is_err() {
+            return Vec::new();
+        }
         let mut theta = vec![R::ZERO; self.parameter_count()];
         for (i, layer) in self.layers().enumerate() {
             let mut random = Random::new(seed, Purpose::Initialization, first + i as u64);
@@ -254,7 +272,7 @@ impl Mlp {
     /// Checks the widths.
     ///
     /// # Errors
-    /// [`Error::Argument`] when there are fewer than two widths, or one is zero.
+    /// [`Error::Argument`] when there are fewer than two widths, one is zero, or they make more than 2^30 parameters.
     pub fn validate(&self) -> Result<()> {
         if self.sizes.len() < 2 || self.sizes.contains(&0) {
             return Err(Error::argument(
@@ -263,6 +281,6 @@ impl Mlp {
                 "give at least an input and an output width, all positive",
             ));
         }
-        Ok(())
+        check_parameters("Mlp::sizes", &self.sizes, self.parameter_count())
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Adjoint, Brownian, Calculus, Controller, Method, Mlp, Paths, Real, tableau_supports};
+use super::{Adjoint, Brownian, Calculus, Controller, Method, Mlp, Paths, Real, check_parameters, tableau_supports};
 use crate::error::{Error, Result};
 
 /// `dy/dt = f(t, y; theta)` from `t0` to `t1` with a network as `f`, or, with a [`Diffusion`], the stochastic
@@ -76,12 +76,15 @@ impl Problem {
     #[must_use]
     pub fn parameter_count(&self) -> usize {
         let diffusion = self.diffusion.as_ref().map_or(0, |diffusion| diffusion.network.parameter_count());
-        self.field.parameter_count() + diffusion
+        self.field.parameter_count().saturating_add(diffusion)
     }
 
-    /// Draws all parameters: a pure function of the networks and `seed`.
+    /// Draws all parameters: a pure function of the networks and `seed`; see [`Mlp::initialize`].
     #[must_use]
     pub fn initialize<R: Real>(&self, seed: u64) -> Vec<R> {
+        if self.validate_networks().is_err() {
+            return Vec::new();
+        }
         let mut theta = self.field.initialize(seed);
         if let Some(diffusion) = &self.diffusion {
             theta.extend(diffusion.network.initialize_from::<R>(seed, Mlp::DIFFUSION_STREAM));
@@ -94,7 +97,7 @@ impl Problem {
     /// # Errors
     /// [`Error::Argument`] naming what does not fit.
     pub fn validate(&self) -> Result<()> {
-        self.field.validate()?;
+        self.validate_networks()?;
         let sizes = self.field.sizes();
         if sizes.first() != sizes.last() {
             let remedy = "a vector field's output is as wide as its input: make the first and last width equal";
@@ -111,8 +114,15 @@ impl Problem {
         self.diffusion.as_ref().map_or(Ok(()), |diffusion| self.validate_noise(diffusion))
     }
 
-    fn validate_noise(&self, diffusion: &Diffusion) -> Result<()> {
+    /// Checks the widths of the networks, and that there are not too many parameters.
+    pub(crate) fn validate_networks(&self) -> Result<()> {
+        self.field.validate()?;
+        let Some(diffusion) = &self.diffusion else { return Ok(()) };
         diffusion.network.validate()?;
+        check_parameters("Diffusion::network", diffusion.network.sizes(), self.parameter_count())
+    }
+
+    fn validate_noise(&self, diffusion: &Diffusion) -> Result<()> {
         let (sizes, dim) = (diffusion.network.sizes(), self.dim());
         if sizes.first() != Some(&dim) || sizes.last() != Some(&dim) {
             let remedy = format!("noise is diagonal: give it {dim} inputs and {dim} outputs, as the drift has");
@@ -282,7 +292,9 @@ pub struct SolverOptions {
     pub adjoint: Adjoint,
     /// Bound on attempted steps of a trajectory.
     pub max_steps: usize,
-    /// Bound on the bytes a solve may hold, if any.
+    /// Bound on the bytes that a solver or trainer may hold, if any: what its `workspace` tells. That is states, tape,
+    /// the room of each thread or the buffers on a device, parameters with their gradients and moments; not the arrays
+    /// that a call takes and returns. It is held before memory is taken, in predictions and evaluations too.
     pub memory_limit: Option<usize>,
     /// Cells of the path, if not a cell a fixed step, or 64 for adaptive steps. Solves of the same seed follow the same
     /// path only where they have the same cells; see [`Brownian`](super::Brownian).
@@ -362,7 +374,7 @@ impl SolverOptions {
         self
     }
 
-    /// Sets the bound on the bytes a solve may hold.
+    /// Sets the bound on the bytes that a solver or trainer may hold.
     #[must_use]
     pub fn memory_limit(mut self, bytes: usize) -> Self {
         self.memory_limit = Some(bytes);

@@ -159,6 +159,10 @@ pub(super) fn load<R: Scalar>(path: &Path) -> Result<Loaded<R>> {
     }
     let valid = config.model.validate::<R>().and_then(|()| config.optimizer.validate());
     valid.map_err(|e| failed(format!("its configuration is refused: {e}")))?;
+    // Beyond 2^53 a count is damage, and counting on from it might not be counting.
+    if steps.max(optimizer_steps) >= 1 << 53 {
+        return Err(failed(format!("{} steps cannot have been made", steps.max(optimizer_steps))));
+    }
     let tensors = SafeTensors::deserialize(&bytes).map_err(|e| failed(format!("truncated or damaged: {e}")))?;
     let numbers = Numbers { path, tensors: &tensors, layout: config.model.layout(), flat: format == FLAT };
     let theta = numbers.array::<R>("", FLAT_NAMES[0])?;

@@ -8,10 +8,13 @@ use std::path::Path;
 
 use super::gpu_plans::{BatchBuffers, EvaluationPlans, Parts, Recorder, Schedule, TrainPlans};
 use super::loss::score;
-use super::{Batch, Evaluation, FailurePolicy, Loss, StepGradients, StepReport, Target, TrainerConfig, checkpoint};
+use super::{
+    Batch, Evaluation, FailurePolicy, Loss, NeuralDe, StepGradients, StepReport, Target, TrainerConfig, checkpoint,
+};
 use crate::cpu::{Draws, check_finite};
 use crate::error::{Error, Result, Status};
-use crate::gpu::{Engine, Gpu, Outcome, Params, Plan, Purpose, create, path_words, status, ticks};
+use crate::gpu::{Engine, Gpu, Outcome, Owner, Params, Plan, Purpose, create, path_words, status, ticks};
+use crate::memory::Size;
 use crate::spec::{OptimizerState, Paths, PenaltyAt, PenaltyNoise, PenaltyStep, Regularizer, Rule, StepControl};
 
 pub use data::GpuData;
@@ -64,13 +67,16 @@ pub struct GpuTrainer {
     /// Steps prepared for an application's encoder, and whether some were recorded, so that the device is ahead.
     slice: Option<Slice>,
     embedded: bool,
+    /// Whether a step was submitted of which the host has not heard yet: its future was dropped, if no call is under way.
+    unheard: bool,
 }
 
 impl GpuTrainer {
     /// A trainer with freshly drawn parameters, those that the native engine draws.
     ///
     /// # Errors
-    /// [`Error::Argument`] naming what does not fit in the configuration.
+    /// [`Error::Argument`] naming what does not fit in the configuration, [`Error::Limit`] for more parameters than the
+    /// device binds.
     pub fn new(gpu: &Gpu, config: TrainerConfig) -> Result<Self> {
         let model = &config.model;
         model.validate::<f32>()?;
@@ -80,15 +86,18 @@ impl GpuTrainer {
         let (encoder, head) = (model.encoder_layer(), model.head_layer());
         let widest = encoder.iter().chain(&head).map(|l| l.inputs.max(l.outputs)).max().unwrap_or(0);
         let parameters = model.parameter_count();
-        let engine = Engine::new(gpu, &model.problem, &model.options, parameters, model.field_offset(), widest)?;
+        let owner = owned(model);
+        let engine = Engine::new(gpu, &model.problem, &model.options, parameters, model.field_offset(), widest, owner)?;
+        let moments =
+            gpu.scoped_now(|| ["moment1", "moment2"].map(|name| create(gpu, name, 4 * parameters as u64, false)))?;
         let parts = Parts {
             encoder,
             head,
             times: model.output_times(),
             outputs: model.output_width(),
             inputs: model.input_width(),
-            moments: ["moment1", "moment2"].map(|name| create(gpu, name, 4 * parameters as u64, false)),
-            schedule: Schedule::new(gpu, 2),
+            moments,
+            schedule: gpu.scoped_now(|| Schedule::new(gpu, 2))?,
         };
         let mut trainer = Self {
             engine,
@@ -103,6 +112,7 @@ impl GpuTrainer {
             gathers: HashMap::new(),
             slice: None,
             embedded: false,
+            unheard: false,
             config,
         };
         gpu.check_alive()?;
@@ -133,7 +143,8 @@ impl GpuTrainer {
         &self.engine.gpu
     }
 
-    /// Updates made or skipped so far; recorded ones count after [`GpuTrainer::sync`].
+    /// Updates made or skipped so far; recorded ones, and that of a call whose future was dropped, count after
+    /// [`GpuTrainer::sync`] or the next step.
     #[must_use]
     pub const fn steps(&self) -> u64 {
         self.steps
@@ -142,13 +153,13 @@ impl GpuTrainer {
     /// Bytes that training holds on the device now.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.engine.bytes() + 12 * self.engine.parameters
+        self.engine.bytes()
     }
 
     /// Bytes on the device that a training step on `batch` trajectories needs when `steps` steps are accepted.
     #[must_use]
     pub fn workspace(&self, batch: usize, steps: usize) -> u64 {
-        self.engine.sizes(batch, steps, self.purpose()).total() + 16 * self.engine.parameters as u64
+        self.engine.needed(&self.engine.sizes(batch, steps, self.purpose()))
     }
 
     /// Replaces the model's parameters; the optimizer's state stays.
@@ -378,6 +389,7 @@ impl GpuTrainer {
     }
 
     async fn reserve(&mut self, count: usize, purpose: Purpose) -> Result<()> {
+        BatchBuffers::check(&self.engine.gpu, &self.parts, count)?;
         self.engine.reserve(count, purpose).await?;
         if self.batch.as_ref().is_none_or(|b| b.rows < count) {
             self.batch = Some(BatchBuffers::new(&self.engine, &self.parts, count).await?);
@@ -573,6 +585,11 @@ impl GpuTrainer {
         );
         let mut encoder = self.engine.encoder();
         self.encode_step(&mut encoder, &plans, self.expected(&plans), update)?;
+        // From here on the device may make the step, whether or not this future is there to hear of it.
+        if update {
+            self.unheard = true;
+            self.take_entries(1);
+        }
         let mut outcome = self.engine.submit_for_outcome(encoder).await?;
         // A solve that is longer than the one before it by more than was foreseen goes on.
         while outcome.skipped == INCOMPLETE {
@@ -599,16 +616,27 @@ impl GpuTrainer {
     async fn conclude(&mut self, outcome: Outcome, count: usize, update: bool) -> Result<StepReport> {
         self.engine.attempts = (outcome.accepted + outcome.rejected) as usize;
         self.engine.accepted = outcome.most_accepted as usize;
-        self.judge(&outcome, count).await?;
+        let judged = self.judge(&outcome, count).await;
+        if update {
+            self.unheard = false;
+            if judged.is_err() {
+                self.take_entries(-1);
+            }
+        }
+        judged?;
         let report = self.report(&outcome, self.steps);
         if update {
             self.steps += 1;
             self.updates += u64::from(!report.skipped);
-            if let Some(slice) = &mut self.slice {
-                slice.taken += 1;
-            }
         }
         Ok(report)
+    }
+
+    /// Takes entries of the prepared schedule, or gives them back.
+    fn take_entries(&mut self, count: isize) {
+        if let Some(slice) = &mut self.slice {
+            slice.taken = slice.taken.saturating_add_signed(count);
+        }
     }
 
     /// An error where the failure policy says so.
@@ -714,6 +742,17 @@ fn check_penalty(config: &TrainerConfig) -> Result<()> {
         return Err(Error::argument("Local::noise", "Path", remedy));
     }
     Ok(())
+}
+
+/// What a trainer holds on the device besides its engine: two moments and the schedule; and of each trajectory inputs,
+/// targets, outputs with their cotangents, and a loss.
+fn owned(model: &NeuralDe) -> Owner {
+    const NUMBER: Size = Size(4);
+    let outputs = Size(model.output_times()) * model.output_width();
+    Owner {
+        bytes: 2 * NUMBER * model.parameter_count() + 2 * size_of::<Params>() + 2 * NUMBER * outputs,
+        row: NUMBER * (Size(model.input_width()) + 3 * outputs + 2),
+    }
 }
 
 fn evaluation(engine: &Engine, outcome: &Outcome, count: usize) -> Evaluation {

@@ -7,6 +7,7 @@ use crate::gpu::{
     Params, Plan, Planner, SETTLE, SolvePlans, UPDATE, WalkPlans, create, flag, flat, layer_job, product_grid,
     uniform_buffer, word,
 };
+use crate::memory::{Size, largest};
 use crate::spec::{Clip, Layer, Rule};
 
 /// The model's layers around the field, and what a step keeps besides the engine's buffers.
@@ -50,6 +51,16 @@ pub(super) struct BatchBuffers {
 }
 
 impl BatchBuffers {
+    /// Checks that the arrays of a batch fit into bindings.
+    pub(super) fn check(gpu: &Gpu, parts: &Parts, rows: usize) -> Result<()> {
+        let widest = |rows: usize| {
+            let outputs = Size(parts.times) * rows * parts.outputs;
+            (4 * outputs.max(Size(rows) * parts.inputs.max(2))).0 as u64
+        };
+        let largest_batch = largest(rows.saturating_sub(1), |rows| gpu.limit_below(widest(rows)).is_none());
+        gpu.check_binding(&format!("inputs or outputs of a batch of {rows}"), widest(rows), Some(largest_batch))
+    }
+
     pub(super) async fn new(engine: &Engine, parts: &Parts, rows: usize) -> Result<Self> {
         let outputs = 4 * (parts.times * rows * parts.outputs) as u64;
         let own = if parts.head.is_some() { outputs } else { 0 };

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::spec::{Initialization, Layer, Problem, Purpose, Random, Real, SaveAt, SolverOptions};
+use crate::spec::{Initialization, Layer, Problem, Purpose, Random, Real, SaveAt, SolverOptions, check_parameters};
 
 /// `x -> encoder -> y0 -> differential equation -> y(t) -> head -> output`; encoder and head are optional linear layers.
 ///
@@ -36,7 +36,8 @@ impl TensorLayout {
     /// The array's place in the flat vector.
     #[must_use]
     pub fn range(&self) -> std::ops::Range<usize> {
-        self.offset..self.offset + self.shape.iter().product::<usize>()
+        let count = self.shape.iter().fold(1, |count: usize, n| count.saturating_mul(*n));
+        self.offset..self.offset.saturating_add(count)
     }
 
     /// The arrays of a layer, whose block is in a network that begins at parameter `first`.
@@ -44,7 +45,7 @@ impl TensorLayout {
         let weight = Some(("weight", vec![layer.inputs, layer.outputs]));
         let time = layer.time.then(|| ("time", vec![layer.outputs]));
         let bias = Some(("bias", vec![layer.outputs]));
-        let mut offset = first + layer.offset;
+        let mut offset = first.saturating_add(layer.offset);
         [weight, time, bias].into_iter().flatten().map(move |(part, shape)| {
             let tensor = Self { name: format!("{name}.{part}"), offset, shape };
             offset = tensor.range().end;
@@ -104,7 +105,7 @@ impl NeuralDe {
     }
 
     pub(crate) fn head_layer(&self) -> Option<Layer> {
-        let offset = self.field_offset() + self.problem.parameter_count();
+        let offset = self.field_offset().saturating_add(self.problem.parameter_count());
         self.head.map(|outputs| Layer::linear(offset, self.problem.dim(), outputs))
     }
 
@@ -137,7 +138,7 @@ impl NeuralDe {
             for (i, layer) in network.layers().enumerate() {
                 tensors.extend(TensorLayout::of_layer(&format!("{name}.{i}"), first, &layer));
             }
-            first += network.parameter_count();
+            first = first.saturating_add(network.parameter_count());
         }
         if let Some(layer) = self.head_layer() {
             tensors.extend(TensorLayout::of_layer("head", 0, &layer));
@@ -145,16 +146,20 @@ impl NeuralDe {
         tensors
     }
 
-    /// Length of the flat parameter vector.
+    /// Length of the flat parameter vector; `usize::MAX` where it would be more, which [`NeuralDe::validate`] refuses.
     #[must_use]
     pub fn parameter_count(&self) -> usize {
-        let field_end = self.field_offset() + self.problem.parameter_count();
+        let field_end = self.field_offset().saturating_add(self.problem.parameter_count());
         self.head_layer().map_or(field_end, |layer| layer.range().end)
     }
 
-    /// Draws all parameters: a pure function of the model and `seed`. Encoder and head are Glorot-uniform.
+    /// Draws all parameters: a pure function of the model and `seed`. Encoder and head are Glorot-uniform. There are
+    /// none of a model whose sizes [`NeuralDe::validate`] refuses.
     #[must_use]
     pub fn initialize<R: Real>(&self, seed: u64) -> Vec<R> {
+        if self.validate_sizes().is_err() {
+            return Vec::new();
+        }
         let mut theta = vec![R::ZERO; self.parameter_count()];
         let offset = self.field_offset();
         let field = self.problem.initialize::<R>(seed);
@@ -188,15 +193,25 @@ impl NeuralDe {
     /// [`Error::Argument`] naming what does not fit.
     pub fn validate<R: Real>(&self) -> Result<()> {
         self.options.validate::<R>(&self.problem)?;
-        for (name, width) in [("NeuralDe::encoder", self.encoder), ("NeuralDe::head", self.head)] {
-            if width == Some(0) {
-                return Err(Error::argument(name, 0, "a layer is at least one number wide"));
-            }
-        }
+        self.validate_sizes()?;
         if matches!(self.options.save_at, SaveAt::Steps | SaveAt::Dense) {
             let remedy = "train on the end or on given times: steps move while the field is trained";
             return Err(Error::argument("SolverOptions::save_at", format!("{:?}", self.options.save_at), remedy));
         }
         Ok(())
+    }
+
+    /// Checks the widths, and that there are not too many parameters in all.
+    fn validate_sizes(&self) -> Result<()> {
+        self.problem.validate_networks()?;
+        let encoder = ("NeuralDe::encoder", self.encoder, self.encoder_layer());
+        let head = ("NeuralDe::head", self.head, self.head_layer());
+        for (name, width, layer) in [encoder, head] {
+            if width == Some(0) {
+                return Err(Error::argument(name, 0, "a layer is at least one number wide"));
+            }
+            check_parameters(name, width.unwrap_or(0), layer.map_or(0, |layer| layer.parameter_count()))?;
+        }
+        check_parameters("NeuralDe::problem", self.problem.field.sizes(), self.parameter_count())
     }
 }

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::checkpoint;
 use super::loss::{Task, score};
 use super::{Loss, NeuralDe, Target};
-use crate::cpu::{Cpu, DenseLayer, Draws, Engine, Scalar, check_finite};
+use crate::cpu::{Cpu, DenseLayer, Draws, Engine, LANES, Owner, Scalar, check_finite};
 use crate::error::{Error, Result, Status};
+use crate::memory::{self, Size};
 use crate::spec::{Optimizer, OptimizerState, Paths, PenaltyStep, Regularizer};
 
 /// What a training step does when trajectories fail, or the gradient is not finite.
@@ -200,12 +201,14 @@ impl<R: Scalar> Trainer<R> {
         config.optimizer.validate()?;
         config.regularizer.validate(&model.options)?;
         let parameters = model.parameter_count();
+        let owner = owned::<R>(model);
+        let (problem, options) = (&model.problem, &model.options);
         Ok(Self {
-            engine: Engine::new(cpu.workers(), &model.problem, &model.options, parameters, model.field_offset())?,
+            engine: Engine::new(cpu.workers(), problem, options, parameters, model.field_offset(), owner)?,
             encoder: model.encoder_layer().map(DenseLayer::new),
             head: model.head_layer().map(DenseLayer::new),
             theta: model.initialize(config.seed),
-            gradient: vec![R::ZERO; parameters],
+            gradient: memory::zeros("the gradient", parameters)?,
             state: OptimizerState::new(&config.optimizer.rule, parameters),
             steps: 0,
             config,
@@ -244,7 +247,7 @@ impl<R: Scalar> Trainer<R> {
     /// Bytes that training holds now.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.engine.bytes() + (4 * self.theta.len()) * size_of::<R>()
+        (self.engine.owner.bytes + self.engine.bytes()).0
     }
 
     /// Bytes that a training step on `batch` trajectories holds when `steps` steps are accepted.
@@ -254,9 +257,9 @@ impl<R: Scalar> Trainer<R> {
             Regularizer::None => 0.0,
             Regularizer::Local(local) => local.fraction * local.times as f64,
         };
-        let mut workspace = self.engine.workspace(batch, steps);
-        workspace.parameters += 4 * self.theta.len() * size_of::<R>();
-        workspace.states += self.engine.probe_bytes(batch, penalised);
+        let mut workspace = self.engine.workspace(batch, steps, true);
+        workspace.parameters = (self.engine.owner.bytes + workspace.parameters).0;
+        workspace.states = workspace.states.saturating_add(self.engine.probe_bytes(batch, penalised));
         workspace
     }
 
@@ -431,11 +434,11 @@ impl<R: Scalar> Trainer<R> {
     fn solve(&mut self, batch: &Batch<'_, R>, count: usize, tape: bool, draws: Option<&Draws>) -> Result<()> {
         let Self { config, engine, encoder, head, theta, .. } = self;
         engine.paths().validate(count)?;
+        engine.reserve(count, tape, draws)?;
         engine.set_parameters(theta, tape);
         for layer in encoder.iter_mut().chain(head) {
             layer.pack(theta, tape);
         }
-        engine.reserve(count);
         let task = task(config, encoder.as_ref(), self.head.as_ref(), batch, count);
         engine.for_each_tile(|tile, room| task.load(tile, room));
         engine.solve(tape, draws)
@@ -471,6 +474,15 @@ impl<R: Scalar> Trainer<R> {
         (trainer.theta, trainer.state, trainer.steps) = (loaded.theta, loaded.state, loaded.steps);
         Ok((trainer, loaded.metadata))
     }
+}
+
+/// What a trainer holds besides its engine: parameters, gradient, two moments and the weights of encoder and head packed
+/// in both directions; and, in the room of each thread, a layer's inputs with a row of ones, outputs and cotangents.
+fn owned<R: Scalar>(model: &NeuralDe) -> Owner {
+    let layers = || model.encoder_layer().into_iter().chain(model.head_layer());
+    let packed: Size = layers().map(|layer| 2 * Size(layer.parameter_count())).sum();
+    let rows: Size = layers().map(|layer| Size(layer.rows()) + layer.outputs + layer.outputs).sum();
+    Owner { bytes: (4 * Size(model.parameter_count()) + packed).bytes::<R>(), room: (rows * LANES).bytes::<R>() }
 }
 
 fn task<'a, R: Scalar>(

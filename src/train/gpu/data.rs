@@ -31,7 +31,7 @@ impl GpuTrainer {
     /// Puts a data set on the device: inputs `[N][inputs]`, and labels or `[N][times][outputs]` states.
     ///
     /// # Errors
-    /// [`Error::Shape`] and [`Error::NonFinite`] for data that do not fit the model, [`Error::Memory`] when they do not
+    /// [`Error::Shape`] and [`Error::NonFinite`] for data that do not fit the model, [`Error::Limit`] when they do not
     /// fit into a binding of the device: stream batches with [`GpuTrainer::step`] then.
     pub async fn upload(&self, inputs: &[f32], target: Target<'_, f32>) -> Result<GpuData> {
         let model = &self.config.model;
@@ -46,17 +46,14 @@ impl GpuTrainer {
             }
         };
         let gpu = &self.engine.gpu;
-        let needed = size_of_val(inputs).max(targets.len());
-        let limit = usize::try_from(gpu.largest_binding()).unwrap_or(usize::MAX);
-        if needed > limit {
-            let largest_batch = samples * limit / needed;
-            return Err(Error::Memory { needed, limit, steps: 0, batch: samples, largest_batch });
-        }
+        let [inputs_bytes, targets_bytes] = [size_of_val(inputs), targets.len()].map(|bytes| bytes as u64);
+        gpu.check_binding("the inputs of the data set (stream batches by GpuTrainer::step)", inputs_bytes, None)?;
+        gpu.check_binding("the targets of the data set (stream batches by GpuTrainer::step)", targets_bytes, None)?;
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let data = gpu
             .scoped(|| GpuData {
-                inputs: create(gpu, "data inputs", size_of_val(inputs) as u64, false),
-                targets: create(gpu, "data targets", targets.len() as u64, false),
+                inputs: create(gpu, "data inputs", inputs_bytes, false),
+                targets: create(gpu, "data targets", targets_bytes, false),
                 samples,
                 widths: self.widths(),
                 id: NEXT.fetch_add(1, Ordering::Relaxed),
@@ -93,7 +90,8 @@ impl GpuTrainer {
         let gpu = self.engine.gpu.clone();
         let bytes = 4 * count as u64;
         if self.indices.as_ref().is_none_or(|b| b.size() < bytes) {
-            self.indices = Some(create(&gpu, "indices", bytes, false));
+            gpu.check_binding("the samples of a batch", bytes, None)?;
+            self.indices = Some(gpu.scoped(|| create(&gpu, "indices", bytes, false)).await?);
             self.gathers.clear();
         }
         let Some(indices) = &self.indices else { return Ok(()) };

@@ -7,7 +7,8 @@ use super::super::gpu_plans::{Schedule, TrainPlans};
 use super::super::{Loss, StepReport};
 use super::{GpuTrainer, INCOMPLETE, low};
 use crate::error::{Error, Result};
-use crate::gpu::{Outcome, check, check_counts, copy_in};
+use crate::gpu::{Outcome, Params, check, check_counts, copy_in};
+use crate::memory::Size;
 
 /// The application's buffers that a recorded training step reads. Usage `COPY_SRC`.
 #[derive(Clone, Copy, Debug)]
@@ -47,13 +48,17 @@ impl GpuTrainer {
     /// attempted solver steps. Preparing again goes on where the device is.
     ///
     /// # Errors
-    /// [`Error::Argument`] for an empty batch, no steps or no attempts; [`Error::Memory`], [`Error::Device`],
-    /// [`Error::DeviceLost`].
+    /// [`Error::Argument`] for an empty batch, no steps, no attempts or more than 65,536; [`Error::Memory`], [`Error::Limit`],
+    /// [`Error::Device`], [`Error::DeviceLost`].
     pub async fn prepare(&mut self, batch: usize, steps: usize, attempts: usize) -> Result<()> {
         check_counts(batch, attempts)?;
+        // A solve makes no more.
+        let attempts = attempts.min(self.config.model.options.max_steps);
         if steps == 0 {
             return Err(Error::argument("steps", 0, "ask for at least one"));
         }
+        let schedule_bytes = (Size(steps) * size_of::<Params>()).0 as u64;
+        self.engine.gpu.check_binding("the schedule of so many steps (prepare fewer)", schedule_bytes, None)?;
         self.note_recorded().await?;
         let purpose = self.purpose();
         self.engine.reserve_steps(batch, purpose, attempts).await?;
@@ -141,13 +146,14 @@ impl GpuTrainer {
         let made = u64::from(outcome.steps.wrapping_sub(low(self.steps)));
         self.updates += u64::from(outcome.updates.wrapping_sub(low(self.updates)));
         self.steps += made;
+        self.unheard = false;
         made
     }
 
-    /// Counts recorded steps before the host makes one of its own.
+    /// Counts steps of which the host has not heard, recorded or of a dropped future, before it makes one of its own.
     pub(super) async fn note_recorded(&mut self) -> Result<()> {
         // Who else submits what was recorded, and when, is not known here: so each time.
-        if self.embedded {
+        if self.embedded || self.unheard {
             let outcome = self.engine.read_outcome().await?;
             self.count(&outcome);
         }
