@@ -89,7 +89,7 @@ pub use spec::{
 };
 pub use train::{
     Batch, Batches, CheckpointInfo, Evaluation, FailurePolicy, GpuData, GpuTrainer, Loss, NeuralDe, SliceReport,
-    StepGradients, StepReport, Target, TensorLayout, TrainIo, Trainer, TrainerConfig, write_whole,
+    StepGradients, StepReport, Target, TensorLayout, TrainIo, Trainer, TrainerConfig, remove_temporaries, write_whole,
 };
 
 /// The graphics interface of the wgpu engine, in the version that [`Gpu::from_wgpu`] takes devices of.

@@ -21,7 +21,14 @@ Examples:
   fewsteps train --regularization vanilla    one run, which leaves a checkpoint
   fewsteps eval fewsteps-out/checkpoints/vanilla-seed0.safetensors --tol 1e-4
   fewsteps train --device gpu                on an adapter; `fewsteps devices` lists them
-  fewsteps completions bash > fewsteps.bash  shell completions";
+  fewsteps completions bash > fewsteps.bash  shell completions
+
+Exit codes:
+  0    done
+  1    an error; what it is, and what helps, stands on stderr
+  2    the command line cannot be understood
+  3    trained, but a run has nothing to show: it diverged, or none of its test trajectories can be solved
+  130  interrupted; what was reached is kept for --resume";
 
 /// Train neural ODEs that need few solver steps, and measure what that costs.
 ///
@@ -67,7 +74,7 @@ pub(crate) struct BenchArgs {
     #[arg(default_values_t = [Training::Vanilla, Training::LocalUnbiased, Training::LocalBiased])]
     pub(crate) methods: Vec<Training>,
     /// How many seeds: 0, 1, ..., N - 1 [default: the task's]
-    #[arg(long, value_name = "N", value_parser = positive)]
+    #[arg(long, value_name = "N", value_parser = seeds)]
     pub(crate) seeds: Option<NonZeroUsize>,
     #[command(flatten)]
     pub(crate) training: TrainingArgs,
@@ -81,6 +88,9 @@ pub(crate) struct TrainArgs {
     /// Fixes the initial weights, the order of the samples and the regularization times
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
+    /// Begin with the weights of this checkpoint, and with a new optimizer, instead of random ones
+    #[arg(long, value_name = "CHECKPOINT")]
+    pub(crate) from: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) training: TrainingArgs,
 }
@@ -191,15 +201,26 @@ pub(crate) struct RegularizerArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct OutputArgs {
-    /// Folder of the report, the results, the finished runs and the checkpoints
-    #[arg(long, default_value = "fewsteps-out", value_name = "DIR")]
-    pub(crate) out: PathBuf,
+    /// Folder of the report, the results, the finished runs and the checkpoints [default: fewsteps-out]
+    ///
+    /// A folder that holds such a run already is refused, with the ways to go on. Where none is named, the first is taken
+    /// of fewsteps-out, fewsteps-out-2, fewsteps-out-3, ... that does not; --resume and --overwrite take the last that does.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
     /// Print the results as JSON, and nothing else, to stdout
     #[arg(long)]
     pub(crate) json: bool,
     /// Go on with unfinished runs from their checkpoints, and keep finished ones
+    ///
+    /// Options and data must be those that the runs were made with. More --steps than before go on from the last one; --out,
+    /// --eval-every, --checkpoint-every, --device, --threads and the output may change.
     #[arg(long)]
     pub(crate) resume: bool,
+    /// Make runs anew that are there already; the old ones stay until the new ones are whole
+    ///
+    /// With --resume only those that cannot be gone on with.
+    #[arg(long)]
+    pub(crate) overwrite: bool,
     /// Write a checkpoint every so many seconds; 0 means after every step
     #[arg(long, default_value_t = 30, value_name = "SECONDS")]
     pub(crate) checkpoint_every: u64,
@@ -238,6 +259,12 @@ pub(crate) struct DevicesArgs {
 /// A count of which there is at least one.
 fn positive(text: &str) -> Result<NonZeroUsize, String> {
     text.parse().map_err(|_| "give a whole number of at least 1".to_owned())
+}
+
+/// Seeds, of which nobody waits for more than some.
+fn seeds(text: &str) -> Result<NonZeroUsize, String> {
+    let most = 10_000;
+    positive(text).ok().filter(|n| n.get() <= most).ok_or_else(|| format!("give at least 1 and at most {most}"))
 }
 
 /// The methods that estimate their error: the others cannot keep a tolerance.

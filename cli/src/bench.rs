@@ -2,9 +2,10 @@
 
 use crate::args::BenchArgs;
 use crate::files;
+use crate::interrupt::{self, Interrupted};
 use crate::machine::Machine;
 use crate::output;
-use crate::record::Results;
+use crate::record::{Failure, Results, RunRecord};
 use crate::report;
 use crate::session::{Ending, Session};
 use crate::settings::{Settings, Training};
@@ -12,6 +13,7 @@ use crate::summary;
 use crate::table;
 
 pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<Ending> {
+    interrupt::catch()?;
     let methods = distinct(&args.methods);
     let seeds = args.seeds.map_or(args.training.data.task.defaults().seeds, usize::from) as u64;
     let data = args.training.data.task.load(args.training.data.data.as_deref())?;
@@ -21,16 +23,32 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<Ending> {
         .collect::<anyhow::Result<_>>()?;
     args.training.regularizer.ensure_used(args.training.data.task, &methods)?;
 
-    let session = Session::open(&args.training, data, &runs)?;
-    let mut records = Vec::new();
-    for settings in &runs {
-        match session.run(settings)? {
-            Some(record) => records.push(record),
-            None => return Ok(Ending::Interrupted),
+    let session = Session::open(&args.training, data, runs, true)?;
+    let (records, failures) = run_all(&session)?;
+    if records.is_empty() {
+        output::note("fewsteps: error: no run came to its end; there are no results");
+        return Ok(Ending::NothingToShow);
+    }
+    let sound = failures.is_empty() && records.iter().all(|record| record.defect().is_none());
+    publish(args, &session, &summary::summarize(Machine::of(&session.device), &methods, records, failures))?;
+    Ok(if sound { Ending::Finished } else { Ending::NothingToShow })
+}
+
+/// Makes all runs. One that fails is told, and costs none of the others.
+fn run_all(session: &Session<'_>) -> anyhow::Result<(Vec<RunRecord>, Vec<Failure>)> {
+    let (mut records, mut failures) = (Vec::new(), Vec::new());
+    for settings in &session.runs {
+        match session.run(settings) {
+            Ok(record) => records.push(record),
+            Err(error) if error.is::<Interrupted>() => return Err(error),
+            Err(error) => {
+                let error = format!("{error:#}");
+                output::note(&format!("fewsteps: error: {error}"));
+                failures.push(Failure { training: settings.training, seed: settings.seed, error });
+            }
         }
     }
-    publish(args, &session, &summary::summarize(Machine::of(&session.device), &methods, records))?;
-    Ok(Ending::Finished)
+    Ok((records, failures))
 }
 
 /// Writes the results and the report, and prints the table or the JSON.

@@ -33,6 +33,11 @@ struct EvalRecord {
 pub(crate) fn eval(args: &EvalArgs) -> anyhow::Result<()> {
     let info = CheckpointInfo::read(&args.checkpoint)?;
     let settings = run::settings_of(&info.metadata, &args.checkpoint)?;
+    ensure!(
+        settings.config == info.config,
+        "{}: its settings are not those of its model; it was altered, restore it from a copy",
+        args.checkpoint.display()
+    );
     let precision = if info.scalar == "f64" { Precision::F64 } else { Precision::F32 };
     let batch = args.batch.map_or(settings.batch, usize::from);
     let threads = args.engine.threads.map(usize::from);

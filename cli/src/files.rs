@@ -1,74 +1,16 @@
-//! Files that are written whole or not at all, and where they lie.
+//! Files that are written whole or not at all.
 
 use std::fs;
-use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::io::ErrorKind;
+use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-
-/// The folder of a benchmark's or a training's output.
-#[derive(Debug)]
-pub(crate) struct OutDir {
-    root: PathBuf,
-}
-
-impl OutDir {
-    /// Makes the folder with its parts, and proves that they can be written to, before hours are spent on training.
-    pub(crate) fn create(root: &Path) -> anyhow::Result<Self> {
-        let remedy = "choose another folder with --out";
-        for folder in [root.to_owned(), root.join("runs"), root.join("checkpoints")] {
-            fs::create_dir_all(&folder).with_context(|| format!("{}: cannot be made; {remedy}", folder.display()))?;
-            tempfile::NamedTempFile::new_in(&folder)
-                .and_then(|mut file| file.write_all(b"fewsteps"))
-                .with_context(|| format!("{}: cannot be written to; {remedy}", folder.display()))?;
-        }
-        Ok(Self { root: root.to_owned() })
-    }
-
-    pub(crate) fn checkpoint(&self, run: &str) -> PathBuf {
-        self.root.join("checkpoints").join(format!("{run}.safetensors"))
-    }
-
-    pub(crate) fn record(&self, run: &str) -> PathBuf {
-        self.root.join("runs").join(format!("{run}.json"))
-    }
-
-    pub(crate) fn results(&self) -> PathBuf {
-        self.root.join("results.json")
-    }
-
-    pub(crate) fn metrics(&self) -> PathBuf {
-        self.root.join("metrics.jsonl")
-    }
-
-    pub(crate) fn report(&self) -> PathBuf {
-        self.root.join("report.html")
-    }
-}
 
 /// Replaces the file by `bytes`, whole or not at all.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     fewsteps::write_whole(path, bytes).with_context(|| format!("{}: cannot be written", path.display()))
-}
-
-/// Writes `value` as indented JSON.
-pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> anyhow::Result<()> {
-    let mut text = serde_json::to_string_pretty(value)?;
-    text.push('\n');
-    write(path, text.as_bytes())
-}
-
-/// Reads JSON, or `None` where there is no such file.
-pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> anyhow::Result<Option<T>> {
-    let text = match fs::read_to_string(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        result => result.with_context(|| format!("{}: cannot be read", path.display()))?,
-    };
-    let value = serde_json::from_str(&text)
-        .with_context(|| format!("{}: is not a record of this version; delete it to run it anew", path.display()))?;
-    Ok(Some(value))
 }
 
 /// Removes a file if there is one.
@@ -79,6 +21,31 @@ pub(crate) fn remove(path: &Path) -> anyhow::Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Writes `value` as indented JSON.
+pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> anyhow::Result<()> {
+    let mut text = serde_json::to_string_pretty(value)?;
+    text.push('\n');
+    write(path, text.as_bytes())
+}
+
+/// Reads a file. Of a pipe that would wait for its other end, so it is refused, as a folder is.
+pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let name = path.display();
+    let file = fs::metadata(path).with_context(|| format!("{name}: cannot be read"))?;
+    ensure!(file.is_file(), "{name}: not a regular file");
+    fs::read(path).with_context(|| format!("{name}: cannot be read"))
+}
+
+/// Reads JSON, or `None` where there is no such file.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> anyhow::Result<Option<T>> {
+    if fs::metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+        return Ok(None);
+    }
+    let value = serde_json::from_slice(&read(path)?)
+        .with_context(|| format!("{}: is not a record of this version; --overwrite makes it anew", path.display()))?;
+    Ok(Some(value))
 }
 
 #[cfg(test)]

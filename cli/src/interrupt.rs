@@ -1,6 +1,6 @@
-//! [`Interrupt`]: Ctrl-C ends the current step, not the program.
+//! Ctrl-C ends the current step, not the program.
 
-use std::sync::Arc;
+use std::ffi::OsString;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
@@ -8,35 +8,55 @@ use anyhow::Context;
 /// What a shell reports for a program that Ctrl-C ended.
 pub(crate) const EXIT_CODE: u8 = 130;
 
-/// Whether the user asked to stop.
-#[derive(Clone, Debug)]
-pub(crate) struct Interrupt(Arc<AtomicBool>);
+/// Whether the user asked to stop: a signal is of the whole process.
+static REQUESTED: AtomicBool = AtomicBool::new(false);
 
-impl Interrupt {
-    /// Catches Ctrl-C and termination from here on. A second one ends the program at once: a step may be long.
-    pub(crate) fn catch() -> anyhow::Result<Self> {
-        let requested = Arc::new(AtomicBool::new(false));
-        let flag = Arc::clone(&requested);
-        ctrlc::set_handler(move || {
-            if flag.swap(true, Ordering::SeqCst) {
-                std::process::exit(i32::from(EXIT_CODE));
-            }
-        })
-        .context("cannot catch Ctrl-C")?;
-        Ok(Self(requested))
+/// A command that ended because the user asked for it; says what is left and how to go on.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted{0}")]
+pub(crate) struct Interrupted(String);
+
+impl Interrupted {
+    /// Before anything was written.
+    pub(crate) fn before_the_first_step() -> Self {
+        Self(" before a step was made; nothing was written".to_owned())
     }
 
-    pub(crate) fn requested(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+    pub(crate) fn after_writing(checkpoint: &std::path::Path) -> Self {
+        Self(format!("; {} is written. To go on:\n  {}", checkpoint.display(), resume_command()))
     }
+
+    /// Between two runs, or before one has come further than its checkpoint.
+    pub(crate) fn between_steps() -> Self {
+        Self(format!("; what was finished is kept. To go on:\n  {}", resume_command()))
+    }
+}
+
+/// Catches Ctrl-C and termination from here on. A second one ends the program at once: a step may be long.
+pub(crate) fn catch() -> anyhow::Result<()> {
+    ctrlc::set_handler(|| {
+        if REQUESTED.swap(true, Ordering::SeqCst) {
+            std::process::exit(i32::from(EXIT_CODE));
+        }
+    })
+    .context("cannot catch Ctrl-C")
+}
+
+pub(crate) fn requested() -> bool {
+    REQUESTED.load(Ordering::SeqCst)
+}
+
+/// Ends the command if that was asked for while nothing was there to be kept.
+pub(crate) fn check() -> Result<(), Interrupted> {
+    if requested() { Err(Interrupted::before_the_first_step()) } else { Ok(()) }
 }
 
 /// The command line that goes on with this one, quoted for a shell.
-pub(crate) fn resume_command() -> String {
-    resume_command_of(std::env::args())
+fn resume_command() -> String {
+    resume_command_of(std::env::args_os())
 }
 
-fn resume_command_of(args: impl Iterator<Item = String>) -> String {
+fn resume_command_of(args: impl Iterator<Item = OsString>) -> String {
     let mut words: Vec<String> = args.map(|word| quote(&word)).collect();
     if words.len() < 2 {
         words.push("bench".to_owned());
@@ -47,13 +67,22 @@ fn resume_command_of(args: impl Iterator<Item = String>) -> String {
     words.join(" ")
 }
 
-/// Puts single quotes around a word that a shell would take apart.
-fn quote(word: &str) -> String {
+/// Puts single quotes around a word that a shell would take apart; bytes that are no text, and characters that would do
+/// something to a terminal, are spelt as `$'\xff'`, which bash, zsh and ksh read.
+fn quote(word: &OsString) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./,=:+@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
+    match word.to_str() {
+        Some(text) if !text.is_empty() && text.chars().all(plain) => text.to_owned(),
+        Some(text) if !text.contains(char::is_control) => format!("'{}'", text.replace('\'', r"'\''")),
+        _ => format!("$'{}'", word.as_encoded_bytes().iter().copied().map(spell).collect::<String>()),
+    }
+}
+
+fn spell(byte: u8) -> String {
+    match byte {
+        b'\'' | b'\\' => format!("\\{}", char::from(byte)),
+        b' '..=b'~' => char::from(byte).to_string(),
+        _ => format!("\\x{byte:02x}"),
     }
 }
 
@@ -63,10 +92,19 @@ mod tests {
 
     #[test]
     fn the_hint_is_a_full_command_line() {
-        let hint = |words: &[&str]| resume_command_of(words.iter().map(|w| (*w).to_owned()));
+        let hint = |words: &[&str]| resume_command_of(words.iter().map(|w| (*w).into()));
         assert_eq!(hint(&["fewsteps"]), "fewsteps bench --resume", "no arguments mean bench");
         assert_eq!(hint(&["fewsteps", "bench", "--resume"]), "fewsteps bench --resume", "not twice");
         assert_eq!(hint(&["fewsteps", "train", "--out", "my runs"]), "fewsteps train --out 'my runs' --resume");
-        assert_eq!(quote("it's"), r"'it'\''s'", "a quote inside quotes");
+        assert_eq!(quote(&"it's".into()), r"'it'\''s'", "a quote inside quotes");
+        assert_eq!(quote(&"schön".into()), "'schön'", "letters");
+        assert_eq!(quote(&"a\n'\\b\u{1b}[2J".into()), r"$'a\x0a\'\\b\x1b[2J'", "nothing reaches the terminal raw");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn any_bytes_are_quoted() {
+        use std::os::unix::ffi::OsStringExt;
+        assert_eq!(quote(&OsString::from_vec(b"o\xff\xc3\xa9t".to_vec())), r"$'o\xff\xc3\xa9t'");
     }
 }

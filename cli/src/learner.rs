@@ -23,6 +23,10 @@ pub(crate) trait Learner: Sized {
     fn config(&self) -> &TrainerConfig;
     fn steps(&self) -> u64;
     fn parameters(&mut self) -> Result<Vec<Self::Scalar>>;
+
+    /// Whether every parameter is a finite number.
+    fn is_finite(&mut self) -> Result<bool>;
+
     fn set_parameters(&mut self, theta: &[Self::Scalar]) -> Result<()>;
 
     fn step(&mut self, batch: &Batch<'_, Self::Scalar>) -> Result<StepReport>;
@@ -78,6 +82,10 @@ impl<R: Scalar> Learner for Trainer<R> {
 
     fn parameters(&mut self) -> Result<Vec<R>> {
         Ok(Self::parameters(self).to_vec())
+    }
+
+    fn is_finite(&mut self) -> Result<bool> {
+        Ok(Self::parameters(self).iter().all(|x| x.is_finite()))
     }
 
     fn set_parameters(&mut self, theta: &[R]) -> Result<()> {
@@ -168,6 +176,10 @@ impl Learner for OnDevice {
 
     fn parameters(&mut self) -> Result<Vec<f32>> {
         self.gpu().block_on(self.trainer.parameters())
+    }
+
+    fn is_finite(&mut self) -> Result<bool> {
+        Ok(self.parameters()?.iter().all(|x| x.is_finite()))
     }
 
     fn set_parameters(&mut self, theta: &[f32]) -> Result<()> {

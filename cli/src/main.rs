@@ -7,6 +7,7 @@ mod device;
 mod devices;
 mod eval;
 mod files;
+mod identity;
 mod interrupt;
 mod learner;
 mod logging;
@@ -14,6 +15,7 @@ mod machine;
 mod measure;
 mod metrics;
 mod numbers;
+mod outdir;
 mod output;
 mod plot;
 mod progress;
@@ -34,7 +36,12 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use args::{Cli, Command};
+use interrupt::Interrupted;
+use run::Diverged;
 use session::Ending;
+
+/// Exit code of a command that trained, and of which a run has nothing to show.
+const NOTHING_TO_SHOW: u8 = 3;
 
 fn main() -> ExitCode {
     #[cfg(target_os = "linux")]
@@ -43,10 +50,14 @@ fn main() -> ExitCode {
     logging::start(&cli);
     match dispatch(cli) {
         Ok(Ending::Finished) => ExitCode::SUCCESS,
-        Ok(Ending::Interrupted) => ExitCode::from(interrupt::EXIT_CODE),
+        Ok(Ending::NothingToShow) => ExitCode::from(NOTHING_TO_SHOW),
+        Err(error) if error.is::<Interrupted>() => {
+            output::note(&format!("fewsteps: {error}"));
+            ExitCode::from(interrupt::EXIT_CODE)
+        }
         Err(error) => {
             output::note(&format!("fewsteps: error: {error:#}"));
-            ExitCode::FAILURE
+            if error.is::<Diverged>() { ExitCode::from(NOTHING_TO_SHOW) } else { ExitCode::FAILURE }
         }
     }
 }

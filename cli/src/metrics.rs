@@ -44,15 +44,10 @@ impl Metrics {
     /// its last checkpoint, or of an earlier run: these steps are made anew, and their lines go.
     pub(crate) fn open(path: &Path, run: &str, steps: u64) -> anyhow::Result<Self> {
         let failed = || format!("{}: cannot be written", path.display());
-        match fs::read_to_string(path) {
-            Ok(text) => {
-                let kept = kept(&text, run, steps);
-                if kept != text {
-                    files::write(path, kept.as_bytes())?;
-                }
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(error).with_context(failed),
+        let text = read(path)?;
+        let kept = kept(&text, run, steps);
+        if kept != text {
+            files::write(path, kept.as_bytes())?;
         }
         let file = OpenOptions::new().create(true).append(true).open(path).with_context(failed)?;
         Ok(Self { path: path.to_owned(), run: run.to_owned(), file: BufWriter::new(file), flushed: Instant::now() })
@@ -75,6 +70,25 @@ impl Metrics {
     fn failed(&self) -> String {
         format!("{}: cannot be written", self.path.display())
     }
+}
+
+/// Puts a run's lines in `new` in the place of those of the same and later steps in `old`; `new` goes. May be called again
+/// after a crash.
+pub(crate) fn replace(new: &Path, old: &Path, run: &str) -> anyhow::Result<()> {
+    let lines = read(new)?;
+    let first = lines.lines().find_map(|line| serde_json::from_str::<Key>(line).ok());
+    if let Some(Key { step, .. }) = first {
+        files::write(old, (kept(&read(old)?, run, step.saturating_sub(1)) + &lines).as_bytes())?;
+    }
+    files::remove(new)
+}
+
+/// The text of a file; nothing where there is none.
+fn read(path: &Path) -> anyhow::Result<String> {
+    if fs::metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+        return Ok(String::new());
+    }
+    String::from_utf8(files::read(path)?).with_context(|| format!("{}: is no text", path.display()))
 }
 
 /// The whole lines of `text` but those of the run's steps after `steps`.

@@ -26,6 +26,38 @@ pub(crate) struct RunRecord {
     pub(crate) progress: Progress,
 }
 
+impl RunRecord {
+    /// Why the run has nothing to show, if so, and what helps.
+    pub(crate) fn defect(&self) -> Option<String> {
+        let Progress { skipped, first_skipped, .. } = self.progress;
+        let steps = self.settings.steps;
+        let what = if skipped as u64 >= steps {
+            format!("all {steps} updates were left out")
+        } else if self.test.loss.is_finite() {
+            return None;
+        } else if skipped > 0 {
+            format!("its test loss is {}, and {skipped} of {steps} updates were left out", self.test.loss)
+        } else {
+            format!("its test loss is {}", self.test.loss)
+        };
+        let cause = match first_skipped {
+            Some(1) => "the first step failed already, so it is not the learning rate: check the data, --tol and \
+                        --batch"
+                .to_owned(),
+            Some(step) => format!("steps fail from step {step} on: {}", smaller_rate(&self.settings)),
+            None => smaller_rate(&self.settings),
+        };
+        Some(format!("{}: {what}; {cause}", self.settings.run_name()))
+    }
+}
+
+/// What to do about a run that diverged.
+pub(crate) fn smaller_rate(settings: &Settings) -> String {
+    let (rate, usual) = (settings.learning_rate, settings.task.defaults().learning_rate);
+    let smaller = if rate > usual { usual } else { rate / 10.0 };
+    format!("the learning rate {rate:?} is probably too large, try --lr {smaller:?}")
+}
+
 /// Where the time goes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Times {
@@ -58,6 +90,12 @@ pub(crate) struct Progress {
     pub(crate) failed: usize,
     /// Updates that were left out.
     pub(crate) skipped: usize,
+    /// The step of the first of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) first_skipped: Option<u64>,
+    /// The step of the last update that was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) last_update: Option<u64>,
 }
 
 /// One number a training step.
@@ -82,6 +120,18 @@ pub(crate) struct Curve {
     pub(crate) products: Vec<usize>,
     #[serde(with = "numbers")]
     pub(crate) seconds: Vec<f64>,
+}
+
+impl Curve {
+    /// Steps that it is of, if all its lists are of as many.
+    pub(crate) fn steps(&self) -> Option<usize> {
+        let Self { loss, penalty, coefficient, nfe, nfe_diffusion, nfe_penalty, products, seconds } = self;
+        let numbers = [loss, penalty, coefficient, seconds].map(Vec::len);
+        let counts = [nfe, nfe_penalty, products].map(Vec::len);
+        // Runs of earlier versions have no counts of the diffusion.
+        let alike = numbers.into_iter().chain(counts).all(|n| n == loss.len());
+        (alike && [0, loss.len()].contains(&nfe_diffusion.len())).then_some(loss.len())
+    }
 }
 
 /// An evaluation of the whole test set. Counts of the solver are means over its batches.
@@ -155,6 +205,17 @@ pub(crate) struct Results {
     pub(crate) warnings: Vec<String>,
     pub(crate) summary: Vec<MethodSummary>,
     pub(crate) runs: Vec<RunRecord>,
+    /// Runs that did not come to their end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) failures: Vec<Failure>,
+}
+
+/// A run that did not come to its end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Failure {
+    pub(crate) training: Training,
+    pub(crate) seed: u64,
+    pub(crate) error: String,
 }
 
 /// A method's means and spreads over the seeds.
@@ -251,6 +312,8 @@ mod tests {
                 evaluations: vec![measured],
                 failed: 0,
                 skipped: 0,
+                first_skipped: None,
+                last_update: None,
             },
         }
     }
@@ -297,7 +360,7 @@ mod tests {
 
     #[test]
     fn every_number_of_results_may_be_any() {
-        let mut results = summary::summarize(record().machine, &[Training::Vanilla], vec![record()]);
+        let mut results = summary::summarize(record().machine, &[Training::Vanilla], vec![record()], Vec::new());
         results.runs.clear();
         comes_back(&results, 2 * (2 + 2 + 4) + 3);
     }

@@ -1,20 +1,21 @@
 //! One training run: a method, a seed, and what comes of them.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use fewsteps::{Batches, StepReport};
+use fewsteps::{Batches, CheckpointInfo, StepReport};
 
 use crate::data::{BatchBuffer, Data};
-use crate::interrupt::Interrupt;
+use crate::identity;
+use crate::interrupt::{self, Interrupted};
 use crate::learner::Learner;
 use crate::machine::{self, Machine};
 use crate::measure;
 use crate::metrics::Metrics;
 use crate::progress::Ticker;
-use crate::record::{Progress, RunRecord, Times};
+use crate::record::{self, Progress, RunRecord, Times};
 use crate::settings::Settings;
 use crate::stats;
 
@@ -26,12 +27,25 @@ const PROGRESS: &str = "progress";
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) settings: Settings,
+    /// Where checkpoints are written.
     pub(crate) checkpoint: PathBuf,
     /// The file of the steps' figures.
     pub(crate) metrics: PathBuf,
     pub(crate) checkpoint_every: Duration,
-    /// Whether to go on from the checkpoint if there is one.
-    pub(crate) resume: bool,
+    /// The checkpoint to go on from, if the run is under way.
+    pub(crate) resume: Option<PathBuf>,
+    /// The checkpoint with whose weights a new run begins, if not with random ones.
+    pub(crate) weights: Option<PathBuf>,
+}
+
+/// The parameters are no numbers any more.
+#[derive(Debug, thiserror::Error)]
+#[error("{run}: the update of step {step} made parameters infinite or NaN; {kept}; {remedy}")]
+pub(crate) struct Diverged {
+    run: String,
+    step: u64,
+    kept: String,
+    remedy: String,
 }
 
 /// A run under way.
@@ -49,10 +63,9 @@ impl<'a, L: Learner> Run<'a, L> {
     /// Begins the run, or goes on with it from its checkpoint.
     pub(crate) fn open(engine: &L::Engine, plan: &'a Plan, data: &'a Data) -> anyhow::Result<Self> {
         let start = Instant::now();
-        let (mut learner, mut progress) = if plan.resume && plan.checkpoint.exists() {
-            resume::<L>(engine, plan)?
-        } else {
-            (L::new(engine, plan.settings.config.clone())?, Progress::default())
+        let (mut learner, mut progress) = match &plan.resume {
+            Some(path) => resume::<L>(engine, plan, path)?,
+            None => (begin::<L>(engine, plan)?, Progress::default()),
         };
         if L::OWN_MEMORY {
             learner.hold(&BatchBuffer::default().gather_all(&data.train))?;
@@ -65,20 +78,18 @@ impl<'a, L: Learner> Run<'a, L> {
         Ok(Self { plan, data, learner, batches, progress, metrics, buffer: BatchBuffer::default() })
     }
 
-    /// Trains to the last step. `None` when interrupted before; the checkpoint is written in either case.
-    pub(crate) fn finish(
-        mut self,
-        machine: Machine,
-        ticker: &mut Ticker,
-        interrupt: &Interrupt,
-    ) -> anyhow::Result<Option<RunRecord>> {
-        let settings = &self.plan.settings;
-        ticker.begin(self.learner.steps());
+    /// Trains to the last step, and writes the checkpoint; when interrupted before, that of the step that was reached.
+    pub(crate) fn finish(mut self, machine: Machine, ticker: &mut Ticker) -> anyhow::Result<RunRecord> {
+        let (settings, first) = (&self.plan.settings, self.learner.steps());
+        ticker.begin(first);
         let mut last_checkpoint = Instant::now();
         while self.learner.steps() < settings.steps {
-            if interrupt.requested() {
+            if interrupt::requested() {
+                if self.learner.steps() == first {
+                    return Err(Interrupted::between_steps().into());
+                }
                 self.save()?;
-                return Ok(None);
+                return Err(Interrupted::after_writing(&self.plan.checkpoint).into());
             }
             let report = self.step()?;
             ticker.tick(&report);
@@ -92,7 +103,7 @@ impl<'a, L: Learner> Run<'a, L> {
             }
         }
         self.save()?;
-        self.record(machine).map(Some)
+        self.record(machine)
     }
 
     fn step(&mut self) -> anyhow::Result<StepReport> {
@@ -109,7 +120,26 @@ impl<'a, L: Learner> Run<'a, L> {
         let elapsed = start.elapsed();
         self.progress.push(&report, elapsed);
         self.metrics.push(&report, elapsed)?;
+        // Reading a device's parameters takes longer than many a step, so there a failed step is the sign to look.
+        if report.skipped || !L::OWN_MEMORY {
+            self.ensure_finite()?;
+        }
         Ok(report)
+    }
+
+    /// Ends a run whose parameters are no numbers any more: every further step would fail.
+    fn ensure_finite(&mut self) -> anyhow::Result<()> {
+        if self.learner.is_finite()? {
+            return Ok(());
+        }
+        let path = &self.plan.checkpoint;
+        let kept = match CheckpointInfo::read(path) {
+            Ok(info) => format!("{} holds step {}, the last that was saved", path.display(), info.steps),
+            Err(_) => "no step before was saved".to_owned(),
+        };
+        let step = self.progress.last_update.unwrap_or_else(|| self.learner.steps());
+        let (run, remedy) = (self.plan.settings.run_name(), record::smaller_rate(&self.plan.settings));
+        Err(Diverged { run, step, kept, remedy }.into())
     }
 
     /// Evaluates on the test set; `last` is the evaluation after training, which tries other numbers of paths too.
@@ -124,9 +154,11 @@ impl<'a, L: Learner> Run<'a, L> {
         Ok(())
     }
 
-    /// Writes weights and curves as one file, so that neither can be of another step than the other.
+    /// Writes weights and curves as one file, so that neither can be of another step than the other. Weights that are no
+    /// numbers do not take the place of those that are.
     fn save(&mut self) -> anyhow::Result<()> {
         self.metrics.flush()?;
+        self.ensure_finite()?;
         let metadata = BTreeMap::from([
             (SETTINGS.to_owned(), serde_json::to_string(&self.plan.settings)?),
             (PROGRESS.to_owned(), serde_json::to_string(&self.progress)?),
@@ -136,8 +168,13 @@ impl<'a, L: Learner> Run<'a, L> {
 
     fn record(mut self, machine: Machine) -> anyhow::Result<RunRecord> {
         let (batch, test) = (self.plan.settings.batch, &self.data.test);
-        let (prediction, prediction_batch) =
-            measure::time_prediction(&mut self.learner, test, batch, &mut self.buffer)?;
+        let last = *self.progress.evaluations.last().context("a run ends with an evaluation")?;
+        // How long it takes to fail is of no use to anybody, and may be long.
+        let (prediction, prediction_batch) = if last.loss.is_finite() {
+            measure::time_prediction(&mut self.learner, test, batch, &mut self.buffer)?
+        } else {
+            (f64::NAN, batch)
+        };
         let moments = measure::moments(&mut self.learner, test, &mut self.buffer)?;
         let seconds = &self.progress.curve.seconds;
         let first = seconds.first().copied().context("a run has at least one step")?;
@@ -153,7 +190,7 @@ impl<'a, L: Learner> Run<'a, L> {
             settings: self.plan.settings.clone(),
             machine,
             parameters: self.learner.config().model.parameter_count(),
-            test: *self.progress.evaluations.last().context("a run ends with an evaluation")?,
+            test: last,
             times,
             moments,
             peak_memory_bytes: machine::peak_memory(),
@@ -162,27 +199,59 @@ impl<'a, L: Learner> Run<'a, L> {
     }
 }
 
+/// A run's model before its first step.
+fn begin<L: Learner>(engine: &L::Engine, plan: &Plan) -> anyhow::Result<L> {
+    let mut learner = L::new(engine, plan.settings.config.clone())?;
+    if let Some(path) = &plan.weights {
+        let (mut other, _) = L::resume(engine, path).context("--from")?;
+        let layouts = [&other, &learner].map(|learner| learner.config().model.layout());
+        ensure!(
+            layouts[0] == layouts[1],
+            "--from {}: its weights are of another model than {}'s; give the --task that it was trained on",
+            path.display(),
+            plan.settings.task.name()
+        );
+        learner.set_parameters(&other.parameters()?)?;
+    }
+    Ok(learner)
+}
+
 /// Reads a checkpoint, and checks that it is of this run and of one step throughout.
-fn resume<L: Learner>(engine: &L::Engine, plan: &Plan) -> anyhow::Result<(L, Progress)> {
-    let path = &plan.checkpoint;
+fn resume<L: Learner>(engine: &L::Engine, plan: &Plan, path: &Path) -> anyhow::Result<(L, Progress)> {
     let (learner, metadata) = L::resume(engine, path)?;
-    plan.settings.ensure_same(&settings_of(&metadata, path)?, path)?;
+    ensure_goes_on(&plan.settings, &settings_of(&metadata, path)?, learner.steps(), path)?;
     let progress = metadata.get(PROGRESS).and_then(|text| serde_json::from_str::<Progress>(text).ok());
-    let progress = progress.with_context(|| format!("{}: its curves cannot be read; delete it", path.display()))?;
+    let remedy = "add --overwrite to train anew";
+    let progress = progress.with_context(|| format!("{}: its curves cannot be read; {remedy}", path.display()))?;
+    let (curves, steps) = (progress.curve.steps(), learner.steps());
     ensure!(
-        progress.curve.loss.len() as u64 == learner.steps(),
-        "{}: its curves are of {} steps, its weights of {}; delete it",
+        curves == Some(steps as usize),
+        "{}: its curves are of {}, its weights of {steps} steps; {remedy}",
         path.display(),
-        progress.curve.loss.len(),
-        learner.steps()
+        curves.map_or_else(|| "different lengths".to_owned(), |curves| format!("{curves} steps"))
     );
     Ok((learner, progress))
 }
 
+/// Refuses to go on with a run that is another, or that has come further than it should.
+pub(crate) fn ensure_goes_on(asked: &Settings, stored: &Settings, done: u64, path: &Path) -> anyhow::Result<()> {
+    identity::ensure_same(asked, stored, path)?;
+    ensure!(
+        done <= asked.steps,
+        "--steps {}: {} holds {done} steps already; ask for as many or more, or choose another --out",
+        asked.steps,
+        path.display()
+    );
+    Ok(())
+}
+
 /// The settings that a checkpoint's run had.
-pub(crate) fn settings_of(metadata: &BTreeMap<String, String>, path: &std::path::Path) -> anyhow::Result<Settings> {
+pub(crate) fn settings_of(metadata: &BTreeMap<String, String>, path: &Path) -> anyhow::Result<Settings> {
     let foreign = || format!("{}: holds no settings; it was not written by this command", path.display());
-    serde_json::from_str(metadata.get(SETTINGS).with_context(foreign)?).with_context(foreign)
+    let settings: Settings =
+        serde_json::from_str(metadata.get(SETTINGS).with_context(foreign)?).with_context(foreign)?;
+    ensure!(settings.batch > 0 && settings.steps > 0, "{}: its settings say nothing was trained", path.display());
+    Ok(settings)
 }
 
 impl Progress {
@@ -198,5 +267,10 @@ impl Progress {
         curve.seconds.push(elapsed.as_secs_f64());
         self.failed += report.failed;
         self.skipped += usize::from(report.skipped);
+        if report.skipped {
+            self.first_skipped.get_or_insert(report.step);
+        } else {
+            self.last_update = Some(report.step);
+        }
     }
 }

@@ -1,89 +1,119 @@
 //! [`Session`]: what the runs of one command share.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use fewsteps::{Device, Trainer};
+use fewsteps::{CheckpointInfo, Device, Trainer};
 
-use crate::args::{EngineArgs, TrainingArgs};
+use crate::args::{EngineArgs, OutputArgs, TrainingArgs};
 use crate::data::Data;
-use crate::files::{self, OutDir};
-use crate::interrupt::{self, Interrupt};
+use crate::files;
+use crate::identity::DataIdentity;
+use crate::interrupt::{self, Interrupted};
 use crate::learner::{Learner, OnDevice};
 use crate::machine::Machine;
+use crate::outdir::{OutDir, RunFiles};
 use crate::progress::Ticker;
 use crate::record::{OtherPaths, RunRecord};
-use crate::run::{Plan, Run};
+use crate::run::{self, Plan, Run};
 use crate::settings::{Precision, Settings};
 
-/// How a command ended.
+/// How a command ended that came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
     Finished,
-    Interrupted,
+    /// It trained, but a run has nothing to show.
+    NothingToShow,
 }
 
-/// The engine, the data, the output folder, and how to stop.
+/// The engine, the data, the output folder, and the runs.
 #[derive(Debug)]
 pub(crate) struct Session<'a> {
     args: &'a TrainingArgs,
     pub(crate) device: Device,
     pub(crate) out: OutDir,
+    pub(crate) runs: Vec<Settings>,
     data: Data,
-    interrupt: Interrupt,
+    weights: Option<PathBuf>,
+}
+
+/// Where a run begins.
+#[derive(Debug)]
+enum Beginning {
+    /// It is finished already.
+    Finished(Box<RunRecord>),
+    /// It is to be trained, from a checkpoint or anew, with its files there.
+    Train { from: Option<PathBuf>, files: RunFiles },
 }
 
 impl<'a> Session<'a> {
-    /// Opens the engine and the output folder for runs on `data`. Everything that can be refused is refused here, before
-    /// training.
-    pub(crate) fn open(args: &'a TrainingArgs, data: Data, runs: &[Settings]) -> anyhow::Result<Self> {
-        let device = open(args, runs)?;
-        let session =
-            Self { args, device, out: OutDir::create(&args.output.out)?, data, interrupt: Interrupt::catch()? };
-        for settings in runs {
-            session.prepare(settings)?;
+    /// Opens the engine and the output folder for runs on `data`; `results` says that a benchmark's are written too.
+    /// Everything that can be refused is refused here, before training.
+    pub(crate) fn open(args: &'a TrainingArgs, data: Data, runs: Vec<Settings>, results: bool) -> anyhow::Result<Self> {
+        let device = open(args, &runs)?;
+        let identity = DataIdentity::of(&data);
+        let runs: Vec<Settings> =
+            runs.into_iter().map(|run| Settings { data: Some(identity.clone()), ..run }).collect();
+        interrupt::check()?;
+        let names: Vec<String> = runs.iter().map(Settings::run_name).collect();
+        let out = OutDir::open(&args.output, &names, results)?;
+        for name in &names {
+            out.replace(name)?;
         }
-        if let Some(warning) = runs.iter().find_map(Settings::warning) {
+        let session = Self { args, device, out, runs, data, weights: None };
+        for settings in &session.runs {
+            session.beginning(settings)?;
+        }
+        if let Some(warning) = session.runs.iter().find_map(Settings::warning) {
             log::warn!("{warning}");
         }
         Ok(session)
     }
 
-    /// When resuming, checks the finished run's settings; otherwise removes what an earlier command left of the run,
-    /// so that a later `--resume` cannot take it for this one's.
-    fn prepare(&self, settings: &Settings) -> anyhow::Result<()> {
-        let name = settings.run_name();
-        if self.args.output.resume {
-            return self.finished(settings).map(|_| ());
-        }
-        files::remove(&self.out.record(&name))?;
-        files::remove(&self.out.checkpoint(&name))
+    /// Lets new runs begin with the weights of a checkpoint.
+    pub(crate) fn begin_from(self, weights: Option<&Path>) -> Self {
+        Self { weights: weights.map(Path::to_owned), ..self }
     }
 
-    /// The record of a run that is finished.
-    fn finished(&self, settings: &Settings) -> anyhow::Result<Option<RunRecord>> {
-        let path = self.out.record(&settings.run_name());
-        let record = files::read_json::<RunRecord>(&path)?;
-        if let Some(record) = &record {
-            settings.ensure_same(&record.settings, &path)?;
+    /// Where a run begins, by what the folder holds and what the command line says of that.
+    fn beginning(&self, settings: &Settings) -> anyhow::Result<Beginning> {
+        let OutputArgs { resume, overwrite, .. } = self.args.output;
+        let name = settings.run_name();
+        let (whole, new) = (self.out.finished(&name), self.out.replacing(&name));
+        let is_there = whole.record.exists() || whole.checkpoint.exists();
+        let anew = |files| Ok(Beginning::Train { from: None, files });
+        if !resume {
+            return anew(if is_there { new } else { whole });
         }
-        Ok(record)
+        match goes_on(settings, &whole, &new) {
+            Err(_) if overwrite => anew(new),
+            Ok(None) => anew(whole),
+            Ok(Some(beginning)) => Ok(beginning),
+            Err(error) => Err(error),
+        }
     }
 
-    /// Trains, unless the run is finished already. `None` when interrupted.
-    pub(crate) fn run(&self, settings: &Settings) -> anyhow::Result<Option<RunRecord>> {
-        if self.args.output.resume
-            && let Some(record) = self.finished(settings)?
-        {
-            return Ok(Some(record));
+    /// Trains, unless the run is finished already.
+    pub(crate) fn run(&self, settings: &Settings) -> anyhow::Result<RunRecord> {
+        if interrupt::requested() {
+            return Err(Interrupted::between_steps().into());
         }
+        let (resume, files) = match self.beginning(settings)? {
+            Beginning::Finished(record) => return Ok(*record),
+            Beginning::Train { from, files } => (from, files),
+        };
         let name = settings.run_name();
+        if resume.as_ref() != Some(&files.checkpoint) {
+            self.out.forget_attempt(&name)?;
+        }
         let plan = Plan {
             settings: settings.clone(),
-            checkpoint: self.out.checkpoint(&name),
-            metrics: self.out.metrics(),
+            checkpoint: files.checkpoint.clone(),
+            metrics: files.metrics.clone(),
             checkpoint_every: Duration::from_secs(self.args.output.checkpoint_every),
-            resume: self.args.output.resume,
+            resume,
+            weights: self.weights.clone(),
         };
         let mut ticker = Ticker::new(&name, settings.steps)?;
         let record = match (&self.device, settings.precision) {
@@ -92,28 +122,46 @@ impl<'a> Session<'a> {
             (Device::Gpu(gpu), _) => self.execute::<OnDevice>(gpu, &plan, &mut ticker),
         };
         drop(ticker);
-        match record? {
-            Some(record) => {
-                files::write_json(&self.out.record(&name), &record)?;
-                log::info!("{}", line(&record));
-                Ok(Some(record))
-            }
-            None => {
-                let hint = interrupt::resume_command();
-                log::warn!("interrupted; {} is written. To go on:\n  {hint}", plan.checkpoint.display());
-                Ok(None)
-            }
-        }
+        let record = record?;
+        files::write_json(&files.record, &record)?;
+        self.out.replace(&name)?;
+        log::info!("{}", line(&record));
+        Ok(record)
     }
 
-    fn execute<L: Learner>(
-        &self,
-        engine: &L::Engine,
-        plan: &Plan,
-        ticker: &mut Ticker,
-    ) -> anyhow::Result<Option<RunRecord>> {
-        Run::<L>::open(engine, plan, &self.data)?.finish(Machine::of(&self.device), ticker, &self.interrupt)
+    fn execute<L: Learner>(&self, engine: &L::Engine, plan: &Plan, ticker: &mut Ticker) -> anyhow::Result<RunRecord> {
+        Run::<L>::open(engine, plan, &self.data)?.finish(Machine::of(&self.device), ticker)
     }
+}
+
+/// What `--resume` finds of a run: one that was about to replace another, one that is finished, or one under way. `None`
+/// where there is none.
+fn goes_on(settings: &Settings, whole: &RunFiles, new: &RunFiles) -> anyhow::Result<Option<Beginning>> {
+    let train = |from: &Path, files: &RunFiles| Beginning::Train { from: Some(from.to_owned()), files: files.clone() };
+    let replacing = if new.checkpoint.exists() { Some(check(settings, &new.checkpoint)) } else { None };
+    if let Some(Ok(())) = replacing {
+        return Ok(Some(train(&new.checkpoint, new)));
+    }
+    if let Some(record) = files::read_json::<RunRecord>(&whole.record)? {
+        let done = record.settings.steps;
+        run::ensure_goes_on(settings, &record.settings, done, &whole.record)?;
+        if done == settings.steps {
+            return Ok(Some(Beginning::Finished(Box::new(record))));
+        }
+        check(settings, &whole.checkpoint)?;
+        return Ok(Some(train(&whole.checkpoint, new)));
+    }
+    if whole.checkpoint.exists() {
+        check(settings, &whole.checkpoint)?;
+        return Ok(Some(train(&whole.checkpoint, whole)));
+    }
+    replacing.unwrap_or(Ok(())).map(|()| None)
+}
+
+/// Checks that a checkpoint is of this run.
+fn check(settings: &Settings, path: &Path) -> anyhow::Result<()> {
+    let info = CheckpointInfo::read(path)?;
+    run::ensure_goes_on(settings, &run::settings_of(&info.metadata, path)?, info.steps, path)
 }
 
 /// The engine that all runs share: their models and batches are the same.

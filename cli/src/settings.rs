@@ -4,10 +4,10 @@ use anyhow::{Context, ensure};
 use clap::ValueEnum;
 use fewsteps::{FailurePolicy, Layout, Local, PenaltyAt, Regularizer, Scalar, Schedule, Tolerances, TrainerConfig};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::args::{RegularizerArgs, TrainingArgs};
 use crate::data::{Data, Samples};
+use crate::identity::DataIdentity;
 use crate::task::{Defaults, TaskName};
 
 /// Paths of a training batch: one start serves them all, so there is no end to them.
@@ -133,6 +133,12 @@ pub(crate) struct Settings {
     pub(crate) tolerance: f64,
     pub(crate) precision: Precision,
     pub(crate) eval_every: u64,
+    /// What was trained on; runs of earlier versions took no note of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) data: Option<DataIdentity>,
+    /// Digest of the checkpoint whose weights were begun with, if it was not random ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) from: Option<String>,
     /// The trainer's view of them, in full.
     pub(crate) config: TrainerConfig,
 }
@@ -165,6 +171,8 @@ impl Settings {
             learning_rate,
             tolerance,
             precision: args.solver.precision,
+            data: None,
+            from: None,
             eval_every: args.eval_every.map_or((steps / 10).max(1), |n| usize::from(n) as u64),
             config,
         };
@@ -181,7 +189,8 @@ impl Settings {
         options.validate::<R>(&self.config.model.problem).context("--tol or --method")?;
         self.config.optimizer.validate().context("--lr")?;
         self.config.regularizer.validate(options).context("regularizer options")?;
-        ensure!(self.learning_rate > 0.0, "--lr {}: give a positive, finite learning rate", self.learning_rate);
+        let rate = R::from_f64(self.learning_rate).to_f64();
+        ensure!(rate > 0.0 && rate.is_finite(), "--lr {}: give a positive, finite learning rate", self.learning_rate);
         Ok(())
     }
 
@@ -221,50 +230,5 @@ impl Settings {
             Layout::Lockstep => "lockstep",
             Layout::Ensemble => "ensemble",
         }
-    }
-
-    /// Refuses to go on with a run that was made with other settings, and names the first that differs.
-    pub(crate) fn ensure_same(&self, stored: &Self, path: &std::path::Path) -> anyhow::Result<()> {
-        let (ours, theirs) = (serde_json::to_value(self)?, serde_json::to_value(stored)?);
-        if let Some((name, found, asked)) = first_difference("", &theirs, &ours) {
-            anyhow::bail!(
-                "{}: was made with {name} = {found}, this command asks for {asked}; \
-                 give the same options, choose another --out, or leave out --resume to start anew",
-                path.display()
-            );
-        }
-        Ok(())
-    }
-}
-
-/// The first place where two JSON values differ: its path and both values. Plain values come before nested ones, so
-/// that an option is named by its own name and not by where the trainer keeps it.
-fn first_difference(path: &str, a: &Value, b: &Value) -> Option<(String, String, String)> {
-    let (Value::Object(left), Value::Object(right)) = (a, b) else {
-        return (a != b).then(|| (path.to_owned(), a.to_string(), b.to_string()));
-    };
-    let mut keys: Vec<&String> = left.keys().chain(right.keys().filter(|key| !left.contains_key(*key))).collect();
-    keys.sort_by_key(|key| left.get(*key).is_some_and(Value::is_object));
-    keys.into_iter().find_map(|key| {
-        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-        first_difference(&path, left.get(key).unwrap_or(&Value::Null), right.get(key).unwrap_or(&Value::Null))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn the_difference_is_named_by_its_option() {
-        let a = json!({"config": {"tolerances": {"atol": 1.0}}, "tolerance": 1.0, "steps": 3});
-        let b = json!({"config": {"tolerances": {"atol": 2.0}}, "tolerance": 2.0, "steps": 3});
-        let expected = ("tolerance".to_owned(), "1.0".to_owned(), "2.0".to_owned());
-        assert_eq!(first_difference("", &a, &b), Some(expected), "the plain one first");
-        let c = json!({"config": {"tolerances": {"atol": 2.0}}, "tolerance": 1.0, "steps": 3});
-        assert_eq!(first_difference("", &a, &c).map(|d| d.0), Some("config.tolerances.atol".to_owned()), "nested");
-        assert_eq!(first_difference("", &a, &a), None, "equal");
     }
 }

@@ -3,12 +3,17 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::machine::Machine;
-use crate::record::{MethodSummary, OtherPaths, OtherSummary, Ratios, Results, RunRecord};
+use crate::record::{Failure, MethodSummary, OtherPaths, OtherSummary, Ratios, Results, RunRecord};
 use crate::settings::Training;
 use crate::stats::Spread;
 
 /// Means over the seeds for each method, in the methods' order, and what a reader should beware of.
-pub(crate) fn summarize(machine: Machine, methods: &[Training], runs: Vec<RunRecord>) -> Results {
+pub(crate) fn summarize(
+    machine: Machine,
+    methods: &[Training],
+    runs: Vec<RunRecord>,
+    failures: Vec<Failure>,
+) -> Results {
     let mut summary: Vec<MethodSummary> = methods.iter().filter_map(|&method| method_summary(method, &runs)).collect();
     let vanilla = summary.iter().find(|method| method.training == Training::Vanilla).cloned();
     for method in &mut summary {
@@ -17,10 +22,11 @@ pub(crate) fn summarize(machine: Machine, methods: &[Training], runs: Vec<RunRec
     Results {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         finished_unix_seconds: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
-        warnings: warnings(&machine, &runs),
+        warnings: warnings(&machine, &runs, &failures),
         machine,
         summary,
         runs,
+        failures,
     }
 }
 
@@ -62,8 +68,10 @@ fn ratios(method: &MethodSummary, vanilla: &MethodSummary) -> Ratios {
 }
 
 /// Whatever makes the figures less comparable than they look.
-fn warnings(machine: &Machine, runs: &[RunRecord]) -> Vec<String> {
+fn warnings(machine: &Machine, runs: &[RunRecord], failures: &[Failure]) -> Vec<String> {
     let mut warnings: Vec<String> = runs.first().and_then(|run| run.settings.warning()).into_iter().collect();
+    warnings.extend(failures.iter().map(|Failure { error, .. }| format!("a run failed: {error}")));
+    warnings.extend(runs.iter().filter_map(RunRecord::defect));
     for run in runs {
         let (name, progress) = (run.settings.run_name(), &run.progress);
         if progress.failed + progress.skipped > 0 {

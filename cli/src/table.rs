@@ -2,8 +2,8 @@
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use crate::record::{MethodSummary, Results, RunRecord};
-use crate::settings::Settings;
+use crate::record::{Failure, MethodSummary, Results, RunRecord};
+use crate::settings::{Settings, Training};
 use crate::stats::Spread;
 use crate::task::TaskName;
 
@@ -27,7 +27,9 @@ pub(crate) fn cells(results: &Results) -> Cells {
         });
     }
     head.extend(["NFE", "training, ms a step", "prediction, ms a batch"].map(str::to_owned));
-    Cells { head, rows: results.summary.iter().map(|method| row(method, other.is_some())).collect() }
+    let mut rows: Vec<Vec<String>> = results.summary.iter().map(|method| row(method, other.is_some())).collect();
+    mark_failures(results, head.len(), &mut rows);
+    Cells { head, rows }
 }
 
 /// What NFE and the columns of paths mean.
@@ -51,6 +53,28 @@ pub(crate) fn notes(results: &Results) -> Vec<String> {
         _ => {}
     }
     notes
+}
+
+/// Says at each method how many of its runs failed; a method of which none is left gets a row of its own.
+fn mark_failures(results: &Results, columns: usize, rows: &mut Vec<Vec<String>>) {
+    let mut failed: Vec<(Training, usize)> = Vec::new();
+    for Failure { training, .. } in &results.failures {
+        match failed.iter_mut().find(|(method, _)| method == training) {
+            Some((_, count)) => *count += 1,
+            None => failed.push((*training, 1)),
+        }
+    }
+    for (method, count) in failed {
+        let name = format!("{method} ({count} failed)");
+        match results.summary.iter().position(|summary| summary.training == method) {
+            Some(index) => rows[index][0] = name,
+            None => {
+                let mut row = vec!["-".to_owned(); columns];
+                row[0] = name;
+                rows.push(row);
+            }
+        }
+    }
 }
 
 fn row(method: &MethodSummary, other: bool) -> Vec<String> {

@@ -1,22 +1,30 @@
 //! `fewsteps train`: one method, one seed.
 
 use crate::args::TrainArgs;
+use crate::files;
+use crate::identity;
+use crate::interrupt;
 use crate::output;
 use crate::session::{Ending, Session};
 use crate::settings::Settings;
 
 pub(crate) fn train(args: &TrainArgs) -> anyhow::Result<Ending> {
+    interrupt::catch()?;
     let data = args.training.data.task.load(args.training.data.data.as_deref())?;
-    let settings = Settings::resolve(&args.training, args.regularization, args.seed, &data)?;
+    let mut settings = Settings::resolve(&args.training, args.regularization, args.seed, &data)?;
     args.training.regularizer.ensure_used(args.training.data.task, &[args.regularization])?;
-    let session = Session::open(&args.training, data, std::slice::from_ref(&settings))?;
-    let Some(record) = session.run(&settings)? else { return Ok(Ending::Interrupted) };
+    if let Some(path) = &args.from {
+        settings.from = Some(identity::digest(&files::read(path)?));
+    }
+    let session = Session::open(&args.training, data, vec![settings], false)?.begin_from(args.from.as_deref());
+    let record = session.run(&session.runs[0])?;
     if args.training.output.json {
         output::print(&(serde_json::to_string_pretty(&record)? + "\n"))?;
     } else {
-        let name = settings.run_name();
-        let (checkpoint, record) = (session.out.checkpoint(&name), session.out.record(&name));
-        output::print(&format!("checkpoint: {}\nrecord: {}\n", checkpoint.display(), record.display()))?;
+        let files = session.out.finished(&record.settings.run_name());
+        output::print(&format!("checkpoint: {}\nrecord: {}\n", files.checkpoint.display(), files.record.display()))?;
     }
-    Ok(Ending::Finished)
+    let Some(defect) = record.defect() else { return Ok(Ending::Finished) };
+    output::note(&format!("fewsteps: error: {defect}"));
+    Ok(Ending::NothingToShow)
 }

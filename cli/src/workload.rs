@@ -13,6 +13,7 @@ use fewsteps::{
 use serde::Serialize;
 
 use crate::device::DeviceChoice;
+use crate::files;
 use crate::learner::{Learner, OnDevice};
 use crate::settings::Precision;
 
@@ -172,7 +173,7 @@ impl Dump<'_> {
     fn bytes(&self, name: &str) -> Result<Vec<u8>> {
         let path = self.0.join(format!("{name}.bin"));
         let remedy = "dump the peers' problems first: python common.py --dump DIR";
-        std::fs::read(&path).with_context(|| format!("{}: {remedy}", path.display()))
+        files::read(&path).with_context(|| format!("{}: {remedy}", path.display()))
     }
 
     fn floats(&self, name: &str) -> Result<Vec<f32>> {

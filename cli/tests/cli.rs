@@ -11,6 +11,11 @@ use flate2::write::GzEncoder;
 use serde_json::Value;
 use tempfile::TempDir;
 
+#[path = "cli/folders.rs"]
+mod folders;
+#[path = "cli/runs.rs"]
+mod runs;
+
 fn command(folder: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fewsteps"));
     command.current_dir(folder).args(args).stdin(Stdio::null());
@@ -105,6 +110,7 @@ fn bench_prints_a_table_and_leaves_report_and_results() {
     assert!(!report.contains("http://") || !report.contains("src="), "nothing is fetched");
     let names = files(&out);
     let expected = [
+        ".fewsteps.lock",
         "local-unbiased-seed0.json",
         "local-unbiased-seed0.safetensors",
         "metrics.jsonl",
@@ -479,10 +485,10 @@ fn resume_refuses_other_settings() {
     let args = ["--methods", "vanilla"];
     succeed(folder.path(), &tiny(&args));
     let changed = tiny(&[&args[..], &["--resume", "--tol", "1e-4"]].concat());
-    refuse(folder.path(), &changed, 1, &["vanilla-seed0.json", "tolerance = ", "0.0001"]);
+    refuse(folder.path(), &changed, 1, &["vanilla-seed0.json", "--tol: 0.00001, now 0.0001"]);
     let record = folder.path().join("fewsteps-out/runs/vanilla-seed0.json");
     fs::remove_file(&record).expect("removed");
-    refuse(folder.path(), &changed, 1, &["vanilla-seed0.safetensors", "tolerance"]);
+    refuse(folder.path(), &changed, 1, &["vanilla-seed0.safetensors", "--tol: 0.00001"]);
     succeed(folder.path(), &tiny(&["--methods", "vanilla,local-biased", "--resume"]));
     assert!(record.exists(), "the finished checkpoint became a record again");
 }

@@ -1,7 +1,7 @@
 //! Checkpoints: a safetensors file with the numbers by their names, and everything else as JSON in its metadata.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -94,7 +94,7 @@ pub(super) fn save<R: Scalar>(
 /// The operating system's; the old file is still there then.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    let mut file = temporary(folder)?;
     file.write_all(bytes)?;
     #[cfg(unix)]
     {
@@ -106,6 +106,30 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.persist(path)?;
     // The rename itself reaches the disk with its folder; where folders cannot be opened, the system sees to it.
     std::fs::File::open(folder).and_then(|folder| folder.sync_all()).or(Ok(()))
+}
+
+/// What the names of our temporary files begin and end with.
+const TEMPORARY: [&str; 2] = [".fewsteps-", ".tmp"];
+
+fn temporary(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    tempfile::Builder::new().prefix(TEMPORARY[0]).suffix(TEMPORARY[1]).tempfile_in(folder)
+}
+
+/// Removes the temporary files that [`write_whole`] left in `folder` when its process was killed. Nobody may be writing
+/// there meanwhile.
+///
+/// # Errors
+/// The operating system's, when the folder cannot be read or a file cannot be removed.
+pub fn remove_temporaries(folder: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let ours = name.to_str().is_some_and(|name| name.starts_with(TEMPORARY[0]) && name.ends_with(TEMPORARY[1]));
+        if ours && entry.file_type()?.is_file() {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// What a checkpoint says of itself, without its numbers.
@@ -133,8 +157,13 @@ impl CheckpointInfo {
     }
 }
 
+/// Reads a file; a pipe, which would be waited for, and a folder are none.
 fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|source| Error::Io { path: path.into(), source })
+    let failed = |source| Error::Io { path: path.into(), source };
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(failed(std::io::Error::new(ErrorKind::InvalidInput, "not a regular file")));
+    }
+    std::fs::read(path).map_err(failed)
 }
 
 fn header(path: &Path, bytes: &[u8]) -> Result<Header> {
@@ -237,5 +266,23 @@ impl Numbers<'_> {
             None => Ok(()),
             Some(index) => Err(failed(format!("{name}[{index}] is not finite"))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_killed_writers_left_is_removed_and_nothing_else() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (_, left) = temporary(folder.path()).expect("made").keep().expect("kept, as a killed process does");
+        let others = ["model.safetensors", ".fewsteps.lock", "notes.tmp", ".fewsteps-notes"];
+        for name in others {
+            std::fs::write(folder.path().join(name), name).expect("written");
+        }
+        remove_temporaries(folder.path()).expect("removed");
+        assert!(!left.exists(), "ours is gone");
+        assert!(others.iter().all(|name| folder.path().join(name).exists()), "the others stay");
     }
 }

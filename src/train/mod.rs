@@ -9,7 +9,7 @@ mod model;
 mod trainer;
 
 pub use batches::Batches;
-pub use checkpoint::{CheckpointInfo, write_whole};
+pub use checkpoint::{CheckpointInfo, remove_temporaries, write_whole};
 #[cfg(test)]
 pub(crate) use gpu::{ABORTED, INCOMPLETE, SKIPPED};
 pub use gpu::{GpuData, GpuTrainer, SliceReport, TrainIo};

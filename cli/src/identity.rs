@@ -1,0 +1,227 @@
+//! What a run is made of: its settings and its data. It goes on only where all of that is as it was.
+
+use std::path::Path;
+
+use anyhow::ensure;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::data::{Data, Samples};
+use crate::settings::Settings;
+
+/// Samples as they were read, however their files were packed: how many, and a digest of them all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DataIdentity {
+    /// Samples to train on; of moments, their times.
+    train: usize,
+    test: usize,
+    sha256: String,
+}
+
+impl DataIdentity {
+    pub(crate) fn of(data: &Data) -> Self {
+        let mut hash = Sha256::new();
+        let [train, test] = [&data.train, &data.test].map(|samples| absorb(&mut hash, samples));
+        let sha256 = hex(hash.finalize().as_slice());
+        Self { train, test, sha256 }
+    }
+}
+
+/// The digest of a file's bytes.
+pub(crate) fn digest(bytes: &[u8]) -> String {
+    hex(Sha256::digest(bytes).as_slice())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Adds samples to the digest, each list after its length; how many there are.
+fn absorb(hash: &mut Sha256, samples: &Samples) -> usize {
+    let numbers = |hash: &mut Sha256, numbers: &mut dyn Iterator<Item = f64>| {
+        numbers.for_each(|x| hash.update(x.to_le_bytes()));
+    };
+    match samples {
+        Samples::Images(images) => {
+            hash.update([0, images.white]);
+            hash.update([images.width, images.labels.len()].map(|n| (n as u64).to_le_bytes()).concat());
+            hash.update(&images.pixels);
+            hash.update(&images.labels);
+            images.labels.len()
+        }
+        Samples::Paths(paths) => {
+            let times = paths.states.first().map_or(0, Vec::len);
+            hash.update([1]);
+            hash.update([paths.starts.len(), times].map(|n| (n as u64).to_le_bytes()).concat());
+            numbers(hash, &mut paths.starts.iter().flatten().copied());
+            numbers(hash, &mut paths.states.iter().flatten().flatten().copied());
+            paths.starts.len()
+        }
+        Samples::Moments(moments) => {
+            hash.update([2]);
+            hash.update((moments.means.len() as u64).to_le_bytes());
+            let states = moments.means.iter().chain(&moments.variances).flatten();
+            numbers(hash, &mut moments.start.iter().chain(states).copied());
+            moments.means.len()
+        }
+    }
+}
+
+/// Refuses to go on with a run that was made of other things, and says of each what it was. How long to train and how
+/// often to evaluate may change.
+pub(crate) fn ensure_same(asked: &Settings, stored: &Settings, path: &Path) -> anyhow::Result<()> {
+    let differences = differences(stored, asked)?;
+    ensure!(
+        differences.is_empty(),
+        "{}: was made otherwise than this command asks for: {}; give the same options, choose another --out, or add \
+         --overwrite to train anew",
+        path.display(),
+        differences.join("; ")
+    );
+    Ok(())
+}
+
+/// The differences of two runs, each as `option: old value, now new value`.
+fn differences(stored: &Settings, asked: &Settings) -> anyhow::Result<Vec<String>> {
+    let [mut old, mut new] = [serde_json::to_value(stored)?, serde_json::to_value(asked)?];
+    for settings in [&mut old, &mut new].into_iter().filter_map(Value::as_object_mut) {
+        settings.remove("steps");
+        settings.remove("eval_every");
+        // Earlier versions took no note of the data.
+        if stored.data.is_none() {
+            settings.remove("data");
+        }
+    }
+    let mut leaves = Vec::new();
+    leaves_that_differ("", &old, &new, &mut leaves);
+    // What an option sets stands in the trainer's configuration once more.
+    let (plain, nested): (Vec<_>, Vec<_>) = leaves.into_iter().partition(|leaf| !leaf.path.starts_with("config."));
+    let repeated = |leaf: &Leaf| plain.iter().any(|plain| (&plain.old, &plain.new) == (&leaf.old, &leaf.new));
+    let nested: Vec<Leaf> = nested.into_iter().filter(|leaf| !repeated(leaf)).collect();
+    let name = |leaf: &Leaf| format!("{}: {}, now {}", option_of(&leaf.path), leaf.old, leaf.new);
+    Ok(plain.iter().chain(&nested).map(name).collect())
+}
+
+/// A place where two JSON values differ, and what is there.
+#[derive(Debug, PartialEq)]
+struct Leaf {
+    path: String,
+    old: String,
+    new: String,
+}
+
+fn leaves_that_differ(path: &str, old: &Value, new: &Value, found: &mut Vec<Leaf>) {
+    let (Value::Object(left), Value::Object(right)) = (old, new) else {
+        if old != new {
+            found.push(Leaf { path: path.to_owned(), old: old.to_string(), new: new.to_string() });
+        }
+        return;
+    };
+    for key in left.keys().chain(right.keys().filter(|key| !left.contains_key(*key))) {
+        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        let of = |entries: &serde_json::Map<String, Value>| entries.get(key).cloned().unwrap_or(Value::Null);
+        leaves_that_differ(&path, &of(left), &of(right), found);
+    }
+}
+
+/// The option that sets what lies at `path` in the settings; the path itself where none does.
+fn option_of(path: &str) -> &str {
+    const OPTIONS: [(&str, &str); 20] = [
+        ("task", "--task"),
+        ("training", "--regularization"),
+        ("seed", "--seed"),
+        ("batch", "--batch"),
+        ("learning_rate", "--lr"),
+        ("tolerance", "--tol"),
+        ("precision", "--precision"),
+        ("data.train", "--data (samples to train on)"),
+        ("data.test", "--data (samples to test on)"),
+        ("data.sha256", "--data (SHA-256 of the samples)"),
+        ("from", "--from (SHA-256 of the checkpoint)"),
+        ("config.model.options.method", "--method"),
+        ("config.model.options.layout", "--layout"),
+        ("config.regularizer.local.measure", "--measure"),
+        ("config.regularizer.local.step", "--penalty-step"),
+        ("config.regularizer.local.noise", "--noise"),
+        ("config.regularizer.local.gradient", "--gradient"),
+        ("config.regularizer.local.times", "--times"),
+        ("config.regularizer.local.fraction", "--fraction"),
+        // A schedule: --coefficient, --coefficient-to, and the steps it is spread over.
+        ("config.regularizer.local.coefficient", "the coefficient's schedule"),
+    ];
+    let of =
+        |(key, _): &&(&str, &str)| path.strip_prefix(*key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    OPTIONS.iter().find(of).map_or(path, |(_, option)| option)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Cli, Command};
+    use crate::data;
+    use crate::settings::Training;
+
+    fn settings(options: &[&str]) -> Settings {
+        let words = [&["fewsteps", "train"], options].concat();
+        let Some(Command::Train(args)) = Cli::parse_from(words).command else { panic!("train") };
+        let data = data::digits().expect("embedded");
+        Settings {
+            data: Some(DataIdentity::of(&data)),
+            ..Settings::resolve(&args.training, Training::LocalUnbiased, 0, &data).expect("good options")
+        }
+    }
+
+    #[test]
+    fn every_difference_is_named_by_its_option() {
+        let differ = |options: &[&str]| differences(&settings(&[]), &settings(options)).expect("plain data");
+        assert_eq!(differ(&[]), [""; 0], "the same");
+        assert_eq!(differ(&["--steps", "9999", "--eval-every", "7"]), [""; 0], "how long to train may change");
+        assert_eq!(differ(&["--tol", "1e-4", "--batch", "64"]), ["--batch: 128, now 64", "--tol: 0.00001, now 0.0001"]);
+        assert_eq!(differ(&["--lr", "0.5"]), ["--lr: 0.006, now 0.5"]);
+        assert_eq!(differ(&["--method", "dopri5", "--layout", "ensemble"]).len(), 2, "of the solver");
+        assert_eq!(differ(&["--measure", "error"]), ["--measure: \"step_count\", now \"error\""]);
+        let schedule = differ(&["--coefficient-to", "0.5"]);
+        assert!(schedule.iter().all(|line| line.starts_with("the coefficient's schedule")), "{schedule:?}");
+        assert!(!schedule.is_empty(), "another schedule is another run");
+    }
+
+    #[test]
+    fn other_data_are_another_run() {
+        let (mut stored, asked) = (settings(&[]), settings(&[]));
+        let Some(data) = &mut stored.data else { panic!("there") };
+        assert_eq!((data.train, data.test, data.sha256.len()), (1437, 360, 64), "what was read");
+        (data.train, data.sha256) = (1400, "0".repeat(64));
+        let found = differences(&stored, &asked).expect("plain data");
+        assert_eq!(found.len(), 2, "count and digest: {found:?}");
+        assert!(found.iter().any(|line| line == "--data (samples to train on): 1400, now 1437"), "{found:?}");
+        stored.data = None;
+        assert_eq!(differences(&stored, &asked).expect("plain data"), [""; 0], "a run of an earlier version");
+    }
+
+    #[test]
+    fn digests_are_those_of_the_standard() {
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(digest(b"abc"), abc, "FIPS 180-4, example of one block");
+    }
+
+    #[test]
+    fn the_digest_is_of_every_byte() {
+        let digest = |change: &dyn Fn(&mut data::Images)| {
+            let mut data = data::digits().expect("embedded");
+            let Samples::Images(images) = &mut data.test else { panic!("images") };
+            change(images);
+            DataIdentity::of(&data).sha256
+        };
+        let changes: [&dyn Fn(&mut data::Images); 4] =
+            [&|_| {}, &|images| images.pixels[17] ^= 1, &|images| images.labels[359] ^= 1, &|images| {
+                images.labels.truncate(359)
+            }];
+        let digests = changes.map(digest);
+        for (i, a) in digests.iter().enumerate() {
+            assert_eq!(digests.iter().position(|b| a == b), Some(i), "change {i} is seen");
+        }
+    }
+}

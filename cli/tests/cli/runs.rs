@@ -1,0 +1,131 @@
+//! What a run is made of, and runs that diverge.
+
+use super::*;
+
+fn train<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    let shared = ["train", "--threads", "1", "--batch", "32", "--steps", "4", "--regularization", "vanilla"];
+    shared.into_iter().chain(more.iter().copied()).collect()
+}
+
+const CHECKPOINT: &str = "o/checkpoints/vanilla-seed0.safetensors";
+
+#[test]
+fn other_data_are_told_by_count_and_digest() {
+    let folder = folder();
+    images(folder.path());
+    let args = |more: &[&'static str]| train(&[&["--task", "mnist", "--data", "images", "--out", "o"], more].concat());
+    succeed(folder.path(), &args(&[]));
+    let record = json(&folder.path().join("o/runs/vanilla-seed0.json"));
+    let data = &record["settings"]["data"];
+    assert_eq!((&data["train"], &data["test"]), (&96.into(), &40.into()), "what was read");
+    // Packed otherwise, the data are the same.
+    let packed = folder.path().join("images/train-images-idx3-ubyte.gz");
+    let mut plain = Vec::new();
+    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&*fs::read(&packed).expect("there")), &mut plain)
+        .expect("gzip");
+    fs::write(&packed, &plain).expect("written");
+    succeed(folder.path(), &args(&["--resume"]));
+    // One pixel is another.
+    *plain.last_mut().expect("pixels") ^= 1;
+    fs::write(&packed, &plain).expect("written");
+    let digest = data["sha256"].as_str().expect("a digest");
+    let parts = ["vanilla-seed0.json", "--data (SHA-256 of the samples)", digest, ", now ", "--overwrite"];
+    refuse(folder.path(), &args(&["--resume"]), 1, &parts);
+    refuse(folder.path(), &args(&["--resume", "--lr", "0.5"]), 1, &["--lr: 0.001, now 0.5", "--data (SHA-256"]);
+    succeed(folder.path(), &args(&["--resume", "--overwrite"]));
+    let again = json(&folder.path().join("o/runs/vanilla-seed0.json"));
+    assert_ne!(again["settings"]["data"]["sha256"], digest, "trained anew on the other data");
+}
+
+#[test]
+fn a_run_of_an_earlier_version_is_gone_on_with() {
+    let folder = folder();
+    succeed(folder.path(), &train(&["--out", "o"]));
+    let record = folder.path().join("o/runs/vanilla-seed0.json");
+    let mut old = json(&record);
+    // No data, nothing about skipped updates, and null where a number is not finite.
+    old["settings"].as_object_mut().expect("settings").remove("data");
+    old["test"]["loss"] = Value::Null;
+    fs::write(&record, old.to_string()).expect("written");
+    let output = run(folder.path(), &train(&["--out", "o", "--resume"]));
+    assert_eq!(output.status.code(), Some(3), "read, and its loss is told: {}", stderr(&output));
+    assert!(stderr(&output).contains("test loss is NaN"), "{}", stderr(&output));
+}
+
+#[test]
+fn fine_tuning_begins_with_the_weights() {
+    let folder = folder();
+    succeed(folder.path(), &train(&["--out", "o"]));
+    let evaluate = |checkpoint: &str| -> Value {
+        let printed = succeed(folder.path(), &["eval", checkpoint, "--threads", "1", "--json"]);
+        serde_json::from_str::<Value>(&printed).expect("stdout is JSON")["test"]["loss"].clone()
+    };
+    // So small a rate leaves the weights where they were, to the rounding.
+    let tuned = train(&["--seed", "5", "--from", CHECKPOINT, "--lr", "1e-30", "--out", "t"]);
+    succeed(folder.path(), &tuned);
+    let record = json(&folder.path().join("t/runs/vanilla-seed5.json"));
+    assert_eq!(record["test"]["loss"], evaluate(CHECKPOINT), "the weights of the checkpoint");
+    assert_eq!(record["progress"]["curve"]["loss"].as_array().map(Vec::len), Some(4), "but its own steps");
+    let resumed = train(&["--seed", "5", "--lr", "1e-30", "--out", "t", "--resume"]);
+    refuse(folder.path(), &resumed, 1, &["--from (SHA-256 of the checkpoint)", "now null"]);
+    refuse(
+        folder.path(),
+        &train(&["--task", "spiral", "--from", CHECKPOINT]),
+        1,
+        &["--from", "another model", "--task"],
+    );
+}
+
+#[test]
+fn a_run_that_diverges_is_told_kept_and_read_again() {
+    let folder = folder();
+    moments(folder.path());
+    // Such a rate throws the weights where no path can be solved: moments and losses are NaN from there on.
+    let args = [&train(&["--lr", "1e6", "--out", "o"])[..], &SPIRAL_SDE].concat();
+    let output = run(folder.path(), &args);
+    let message = stderr(&output);
+    assert_eq!(output.status.code(), Some(3), "{message}");
+    for part in ["error: vanilla-seed0", "test loss", "from step 2 on", "learning rate 1000000.0", "--lr 0.01"] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    let record = fs::read(folder.path().join("o/runs/vanilla-seed0.json")).expect("a record");
+    let again = run(folder.path(), &[&args[..], &["--resume"]].concat());
+    assert_eq!(again.status.code(), Some(3), "read again, and told again: {}", stderr(&again));
+    assert_eq!(fs::read(folder.path().join("o/runs/vanilla-seed0.json")).expect("a record"), record, "as it was");
+}
+
+#[test]
+fn a_diverged_run_does_not_stop_a_benchmark() {
+    let folder = folder();
+    let bench = |more: &[&'static str]| [&["bench", "--threads", "1", "--batch", "32", "--steps", "4"], more].concat();
+    let output = run(folder.path(), &bench(&["--lr", "1e38", "--seeds", "2", "--methods", "vanilla,local-biased"]));
+    let said = stdout(&output) + &stderr(&output);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    for run in ["vanilla-seed0", "vanilla-seed1", "local-biased-seed0", "local-biased-seed1"] {
+        assert!(said.contains(run), "{run} was made: {said}");
+    }
+    assert!(said.contains("learning rate"), "{said}");
+}
+
+#[test]
+fn parameters_that_are_no_numbers_are_not_saved() {
+    let folder = folder();
+    // At f64 a step of 1e308 leaves the parameters finite, and a second one does not.
+    let args = ["--precision", "f64", "--lr", "1.7e308", "--checkpoint-every", "0", "--out", "o"];
+    let output = run(folder.path(), &train(&args));
+    let message = stderr(&output);
+    assert_eq!(output.status.code(), Some(3), "{message}");
+    if folder.path().join(CHECKPOINT).exists() {
+        succeed(folder.path(), &["eval", CHECKPOINT, "--threads", "1"]);
+    }
+    assert!(message.contains("--lr") && message.contains("step"), "{message}");
+}
+
+#[test]
+fn good_runs_exit_with_zero_and_codes_are_told() {
+    let folder = folder();
+    let help = succeed(folder.path(), &["--help"]);
+    assert!(help.contains("Exit codes:") && help.contains("130"), "{help}");
+    refuse(folder.path(), &["bench", "--seeds", "18446744073709551615"], 2, &["--seeds", "10000"]);
+    refuse(folder.path(), &train(&["--lr", "1e39"]), 1, &["--lr", "finite"]);
+}
