@@ -129,3 +129,47 @@ fn good_runs_exit_with_zero_and_codes_are_told() {
     refuse(folder.path(), &["bench", "--seeds", "18446744073709551615"], 2, &["--seeds", "10000"]);
     refuse(folder.path(), &train(&["--lr", "1e39"]), 1, &["--lr", "finite"]);
 }
+
+/// Rewrites what a checkpoint says of itself, in both places where it says it.
+fn alter(checkpoint: &[u8], change: impl Fn(&mut Value)) -> Vec<u8> {
+    let (length, rest) = checkpoint.split_at(8);
+    let length = u64::from_le_bytes(length.try_into().expect("eight bytes")) as usize;
+    let mut header: Value = serde_json::from_slice(&rest[..length]).expect("a header");
+    let parse = |text: &Value| -> Value { serde_json::from_str(text.as_str().expect("text")).expect("JSON") };
+    let mut ours = parse(&header["__metadata__"]["fewsteps"]);
+    let mut settings = parse(&ours["metadata"]["settings"]);
+    change(&mut ours);
+    change(&mut settings);
+    ours["metadata"]["settings"] = settings.to_string().into();
+    header["__metadata__"]["fewsteps"] = ours.to_string().into();
+    let mut header = header.to_string().into_bytes();
+    header.resize(header.len().next_multiple_of(8), b' ');
+    [&(header.len() as u64).to_le_bytes()[..], &header, &rest[length..]].concat()
+}
+
+#[test]
+fn absurd_sizes_in_a_checkpoint_are_errors() {
+    let folder = folder();
+    succeed(folder.path(), &train(&["--out", "o"]));
+    let whole = fs::read(folder.path().join(CHECKPOINT)).expect("a checkpoint");
+    let sizes = |sizes: &[u64]| {
+        let sizes = Value::from(sizes);
+        alter(&whole, |said| said["config"]["model"]["problem"]["field"]["sizes"] = sizes.clone())
+    };
+    let cases = [
+        sizes(&[64, 1_000_000_000, 64]),
+        sizes(&[1 << 62, 1 << 62]),
+        sizes(&[64, u64::MAX, 64]),
+        sizes(&[]),
+        alter(&whole, |said| said["config"]["model"]["head"] = (1u64 << 63).into()),
+        alter(&whole, |said| said["config"]["model"]["encoder"] = (1u64 << 40).into()),
+        alter(&whole, |said| said["batch"] = 0.into()),
+    ];
+    for bytes in cases {
+        fs::write(folder.path().join("altered.safetensors"), bytes).expect("written");
+        refuse(folder.path(), &["eval", "altered.safetensors", "--threads", "1"], 1, &["altered.safetensors"]);
+    }
+    let same = alter(&whole, |_| {});
+    fs::write(folder.path().join("altered.safetensors"), same).expect("written");
+    succeed(folder.path(), &["eval", "altered.safetensors", "--threads", "1"]);
+}
