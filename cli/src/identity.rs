@@ -217,7 +217,7 @@ mod tests {
         };
         let changes: [&dyn Fn(&mut data::Images); 4] =
             [&|_| {}, &|images| images.pixels[17] ^= 1, &|images| images.labels[359] ^= 1, &|images| {
-                images.labels.truncate(359)
+                images.labels.truncate(359);
             }];
         let digests = changes.map(digest);
         for (i, a) in digests.iter().enumerate() {

@@ -102,7 +102,7 @@ impl OutDir {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => {
-                log::warn!("{}: cannot be locked here ({error}); let no other run write to the folder", path.display())
+                log::warn!("{}: cannot be locked here ({error}); let no other run write to the folder", path.display());
             }
         }
         for folder in &parts {
