@@ -98,6 +98,19 @@ pub enum Error {
         /// Why it failed.
         status: Status,
     },
+    /// Training broke: a gradient, what an update would make of the parameters, or what is to be saved, is not finite.
+    #[error(
+        "training step {step}: {what} at learning rate {learning_rate}: training diverged; lower the learning rate or warm \
+         it up (Schedule::warmup), clip gradients (Optimizer::clip_norm), and go on from the last checkpoint"
+    )]
+    Diverged {
+        /// The training step, counted from 1.
+        step: u64,
+        /// What is not finite.
+        what: String,
+        /// The learning rate at that step.
+        learning_rate: f64,
+    },
     /// A file could not be read or written.
     #[error("{}: {source}", path.display())]
     Io {
@@ -202,8 +215,14 @@ impl Status {
     pub fn remedy(self) -> &'static str {
         match self {
             Self::Done | Self::Running => "nothing to do",
-            Self::MaxSteps => "raise max_steps, loosen the tolerances, or regularize the dynamics",
-            Self::StepTooSmall => "loosen the tolerances, or solve at f64; the dynamics may be discontinuous or stiff",
+            Self::MaxSteps => {
+                "raise max_steps, loosen the tolerances, or regularize the dynamics; where training came to it, lower the \
+                 learning rate"
+            }
+            Self::StepTooSmall => {
+                "loosen the tolerances, or solve at f64; the dynamics may be discontinuous or stiff; where training came to \
+                 it, lower the learning rate"
+            }
             Self::NonFinite => {
                 "check the initial state and the weights for infinities; lower the learning rate or clip gradients"
             }

@@ -85,7 +85,7 @@ pub use spec::{
     Hooks, Increment, InitialStep, Initialization, InputMap, Layer, Layout, Local, MAX_STAGES, Measure, Method, Mlp,
     NoiseScale, NoiseTableau, Optimizer, OptimizerState, Paths, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep,
     Problem, Purpose, Random, Real, Regularizer, Rule, SaveAt, Schedule, SolverOptions, StepControl, StepPenalty,
-    Tableau, TimeInput, Tolerances, philox4x32,
+    Tableau, TimeInput, Tolerances, Update, philox4x32,
 };
 pub use train::{
     Batch, Batches, CheckpointInfo, Evaluation, FailurePolicy, GpuData, GpuTrainer, Loss, NeuralDe, SliceReport,

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::collections::BTreeMap;
+
 use common::{LAYOUTS, adaptive, bits, cast, close, cpu, distance, fixed, gpu, numbers, scaled, solver, widen};
 use fewsteps::{
     Batch, Checkpoints, Error, FailurePolicy, Gpu, GpuSolver, GpuTrainer, InputMap, Layout, Local, Loss, Method, Mlp,
@@ -552,6 +554,76 @@ fn losses_and_penalties_are_of_what_is_left() {
         }
     }
     none(&failures);
+}
+
+#[test]
+fn updates_that_overflow_are_left_out_as_on_the_native_engine() {
+    let Some(gpu) = gpu() else { return };
+    let options = fixed(Method::Heun, 2);
+    let model = NeuralDe::new(Problem::ode(Mlp::new([2, 2]), 0.0, 1.0), options);
+    let inputs = [0.5f32, -0.3, 0.1, 0.9];
+    let batch = Batch { inputs: &inputs, target: Target::States(&[1.0, 1.0, -1.0, 0.0]) };
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("last.safetensors");
+    // The first update overflows, in one parameter or in all; or the second, whose dynamics are still zero.
+    let optimizers = [Optimizer::sgd(1e39), Optimizer::momentum(3e39, 0.9), Optimizer::adamw(3.4e38, 1.0)];
+    for optimizer in optimizers {
+        let config = TrainerConfig::new(model.clone(), Loss::Mse).optimizer(optimizer.clone());
+        let name = format!("{:?}", optimizer.rule);
+        let skip = config.clone().failure(FailurePolicy::Skip);
+        let mut device = GpuTrainer::new(&gpu, skip.clone()).expect("a valid model");
+        let mut native = Trainer::<f32>::new(&cpu(1), skip).expect("a valid model");
+        let start = native.parameters().to_vec();
+        for step in 1..=2 {
+            let (a, b) = (gpu.block_on(device.step(&batch)).expect("skips"), native.step(&batch).expect("skips"));
+            assert_eq!((a.step, a.skipped, a.failed), (b.step, b.skipped, b.failed), "{name}: {a:?} for {b:?}");
+            assert!(a.skipped && a.gradient_norm.is_finite(), "{name}, step {step}: {a:?}");
+            assert_eq!(gpu.block_on(device.parameters()).expect("a device"), start, "{name}: nothing moves");
+        }
+        // No moment has moved either, and no update counts: both files are the same, and load.
+        gpu.block_on(device.save(&path, &BTreeMap::new())).expect("a checkpoint");
+        let saved = std::fs::read(&path).expect("a file");
+        native.save(&path, &BTreeMap::new()).expect("a checkpoint");
+        assert!(saved == std::fs::read(&path).expect("a file"), "{name}: the engines save the same");
+        let (resumed, _) = GpuTrainer::resume(&gpu, &path).expect("what was saved");
+        assert_eq!(resumed.steps(), 2, "{name}: skipped steps count");
+
+        let mut device = GpuTrainer::new(&gpu, config.clone()).expect("a valid model");
+        let mut native = Trainer::<f32>::new(&cpu(1), config).expect("a valid model");
+        for _ in 0..2 {
+            let errors = [gpu.block_on(device.step(&batch)).err(), native.step(&batch).err()];
+            for error in errors {
+                let right = matches!(error, Some(Error::Diverged { step: 1, learning_rate, .. })
+                    if learning_rate == optimizer.learning_rate.value(0));
+                assert!(right, "{name}: {error:?}");
+            }
+        }
+        assert_eq!((device.steps(), native.steps()), (0, 0), "{name}: aborted steps do not count");
+        assert_eq!(gpu.block_on(device.parameters()).expect("a device"), start, "{name}: nothing moves");
+    }
+}
+
+#[test]
+fn what_is_not_finite_is_not_saved_over_what_is() {
+    let Some(gpu) = gpu() else { return };
+    let model = NeuralDe::new(Problem::ode(Mlp::new([2, 2]), 0.0, 1.0), fixed(Method::Heun, 2));
+    let mut trainer = GpuTrainer::new(&gpu, TrainerConfig::new(model, Loss::Mse)).expect("a valid model");
+    let batch = Batch { inputs: &[0.5, -0.3], target: Target::States(&[1.0, 1.0]) };
+    gpu.block_on(trainer.step(&batch)).expect("a step");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("last.safetensors");
+    gpu.block_on(trainer.save(&path, &BTreeMap::new())).expect("a checkpoint");
+    let good = std::fs::read(&path).expect("a file");
+    // An application writes to the parameters itself: the second of the bias.
+    gpu.queue().write_buffer(trainer.theta_buffer(), 4 * 5, bytemuck::cast_slice(&[f32::NEG_INFINITY]));
+    for error in [
+        gpu.block_on(trainer.save(&path, &BTreeMap::new())).expect_err("infinite"),
+        gpu.block_on(trainer.save_weights(&path, &BTreeMap::new())).expect_err("infinite"),
+    ] {
+        assert!(matches!(error, Error::Diverged { step: 1, .. }), "{error}");
+        assert!(error.to_string().contains("field.0.bias[1] = -inf"), "{error}");
+    }
+    assert_eq!(std::fs::read(&path).expect("a file"), good, "the last good file is there");
 }
 
 /// Many probes and sparse checkpoints record long plans.

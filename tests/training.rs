@@ -725,3 +725,46 @@ fn memory_is_flat_after_warm_up() {
     let predicted = trainer.workspace(80, 64).total();
     assert!(after_many < predicted, "{after_many} bytes held, {predicted} predicted for 64 steps");
 }
+
+#[test]
+fn a_learning_rate_that_diverges_is_named_and_nothing_of_it_is_kept() {
+    let (inputs, labels) = points(32);
+    let batch = Batch { inputs: &inputs, target: Target::Labels(&labels) };
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("last.safetensors");
+    // A rate beyond f32; a few steps of momentum; two steps of Adam, each of the rate.
+    for optimizer in [Optimizer::sgd(1e39), Optimizer::momentum(1e38, 0.9), Optimizer::adam(3e38)] {
+        let name = format!("{:?}", optimizer.rule);
+        let config = classifier(Regularizer::None).optimizer(optimizer.clone());
+        let run = |failure: FailurePolicy| {
+            let mut trainer = Trainer::<f32>::new(&cpu(), config.clone().failure(failure)).expect("a valid model");
+            let reports: Vec<_> = (0..20).map(|_| trainer.step(&batch)).collect();
+            trainer.save(&path, &BTreeMap::new()).expect("what is saved is finite");
+            let (resumed, _) = Trainer::<f32>::resume(&cpu(), &path).expect("and comes back");
+            assert_eq!(resumed.parameters(), trainer.parameters(), "{name}: to the bit");
+            assert_eq!(resumed.steps(), reports.iter().flatten().count() as u64, "{name}: steps that were made");
+            reports
+        };
+        let error = run(FailurePolicy::Abort).into_iter().find_map(Result::err).expect("training breaks");
+        let named = ["learning rate", "step"].iter().all(|words| error.to_string().contains(words));
+        assert!(named && matches!(error, Error::Diverged { .. } | Error::Trajectory { .. }), "{name}: {error}");
+        if let Error::Diverged { learning_rate, step, .. } = error {
+            assert_eq!((learning_rate, step <= 20), (optimizer.learning_rate.value(0), true), "{name}");
+        }
+        let skipped = run(FailurePolicy::Skip).into_iter().filter(|r| r.as_ref().is_ok_and(|r| r.skipped)).count();
+        assert!(skipped > 0, "{name}: updates are left out, and counted");
+    }
+}
+
+#[test]
+fn tolerances_beyond_f32_are_refused_there() {
+    let model = |tolerances| {
+        let options = SolverOptions::default().tolerances(tolerances);
+        NeuralDe::new(Problem::ode(Mlp::new([2, 2]), 0.0, 1.0), options)
+    };
+    for tolerances in [Tolerances { rtol: 1e39, ..Tolerances::both(1.0) }, Tolerances::both(f64::MAX)] {
+        let error = model(tolerances).validate::<f32>().expect_err("infinite at f32").to_string();
+        assert!(error.contains("Tolerances::") && error.contains("f32"), "{error}");
+        model(tolerances).validate::<f64>().expect("finite at f64");
+    }
+}

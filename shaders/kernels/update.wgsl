@@ -1,11 +1,12 @@
-// Moves the parameters along their gradient: `spec::Optimizer` on the device.
+// Moves the parameters along their gradient: `spec::Optimizer` on the device. All of them or none.
 
-@group(0) @binding(1) var<storage, read> outcome: Outcome;
+@group(0) @binding(1) var<storage, read_write> outcome: Outcome;
 @group(0) @binding(2) var<storage, read> params: Params;
 @group(0) @binding(3) var<storage, read> gradient: array<f32>;
 @group(0) @binding(4) var<storage, read_write> theta: array<f32>;
 @group(0) @binding(5) var<storage, read_write> moment1: array<f32>;
 @group(0) @binding(6) var<storage, read_write> moment2: array<f32>;
+@group(0) @binding(7) var<storage, read_write> overflow: atomic<u32>;
 
 const SGD = 0u;
 const MOMENTUM = 1u;
@@ -15,6 +16,10 @@ const ADAMW = 4u;
 const ADAMAX = 5u;
 const ADABELIEF = 6u;
 const RMSPROP = 7u;
+
+// Values of `outcome.skipped`, as `gradient_norm` has them.
+const SKIPPED = 1u;
+const ABORTED = 2u;
 
 const CLIP_NORM = 1u;
 const CLIP_VALUE = 2u;
@@ -30,16 +35,14 @@ fn clipped(g: f32) -> f32 {
     return g;
 }
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let i = flat_group(group, groups) * GROUP + lane;
-    if i >= job.u.y || outcome.skipped != 0u {
-        return;
-    }
+struct Parameter {
+    x: f32,
+    moment1: f32,
+    moment2: f32,
+}
+
+// What the rule makes of the i-th parameter and its moments.
+fn moved(i: u32) -> Parameter {
     let g = clipped(gradient[i]);
     let rates = params.rates;
     let x = theta[i];
@@ -47,33 +50,65 @@ fn main(
     let beta = job.w;
     switch job.mode {
         case SGD: {
-            theta[i] = fma(-rates.x, g, x);
+            return Parameter(fma(-rates.x, g, x), moment1[i], moment2[i]);
         }
         case MOMENTUM, NESTEROV: {
             let m = fma(beta.x, moment1[i], g);
-            moment1[i] = m;
-            theta[i] = fma(-rates.x, select(m, fma(beta.x, m, g), job.mode == NESTEROV), x);
+            return Parameter(fma(-rates.x, select(m, fma(beta.x, m, g), job.mode == NESTEROV), x), m, moment2[i]);
         }
         case RMSPROP: {
             let v = fma(beta.z, moment2[i], beta.w * g * g);
-            moment2[i] = v;
-            theta[i] = x - rates.x * g / (sqrt(v) + job.v.x);
+            return Parameter(x - rates.x * g / (sqrt(v) + job.v.x), moment1[i], v);
         }
         case ADAMAX: {
             let m = fma(beta.x, moment1[i], beta.y * g);
             let v = max(beta.z * moment2[i], abs(g) + job.v.x);
-            moment1[i] = m;
-            moment2[i] = v;
-            theta[i] = x - rates.x * m / v;
+            return Parameter(x - rates.x * m / v, m, v);
         }
         default: {
             let m = fma(beta.x, moment1[i], beta.y * g);
             let spread = select(g, g - m, job.mode == ADABELIEF);
             let v = fma(beta.z, moment2[i], beta.w * spread * spread) + select(0.0, job.v.x, job.mode == ADABELIEF);
-            moment1[i] = m;
-            moment2[i] = v;
             let kept = select(x, rates.z * x, job.mode == ADAMW);
-            theta[i] = kept - rates.x * m / fma(sqrt(v), rates.y, job.v.x);
+            return Parameter(kept - rates.x * m / fma(sqrt(v), rates.y, job.v.x), m, v);
         }
     }
+}
+
+// Takes back what `gradient_norm` has written: there is no update. u.z: 1 aborts.
+fn refuse() {
+    let abort = job.u.z == 1u;
+    outcome.skipped = select(SKIPPED, ABORTED, abort);
+    outcome.updates -= 1u;
+    outcome.steps -= select(0u, 1u, abort);
+}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = flat_group(group, groups) * GROUP + lane;
+    // x.y: 1 only looks whether all numbers would be finite.
+    let look = job.x.y == 1u;
+    if !look && atomicLoad(&overflow) != 0u {
+        if i == 0u {
+            refuse();
+        }
+        return;
+    }
+    if i >= job.u.y || outcome.skipped != 0u {
+        return;
+    }
+    let next = moved(i);
+    if look {
+        if !(is_finite(next.x) && is_finite(next.moment1) && is_finite(next.moment2)) {
+            atomicStore(&overflow, 1u);
+        }
+        return;
+    }
+    theta[i] = next.x;
+    moment1[i] = next.moment1;
+    moment2[i] = next.moment2;
 }

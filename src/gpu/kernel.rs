@@ -134,7 +134,7 @@ kernels! {
     SECOND_BAR "second_bar" [CLOCK TIME GRID] [Read Read Write Write];
     SETTLE "settle" [CLOCK GRID] [Read Write];
     STAGE_BAR "stage_bar" [CLOCK TIME INTERPOLANT GRID] [Read Read Read Read Read Read Write];
-    UPDATE "update" [OUTCOME PARAMS GRID] [Read Read Read Write Write Write];
+    UPDATE "update" [OUTCOME PARAMS ELEMENTARY GRID] [Write Read Read Write Write Write Write];
     WALK "walk" [CLOCK TIME OUTCOME GRID] [Read Read Read Write];
     WALK_COUNTS "walk_counts" [CLOCK OUTCOME GRID] [Read Read Read Write];
     WHOLE_ADJOINT "whole_adjoint" [CLOCK TIME ELEMENTARY ACTIVATION INTERPOLANT WEIGHTS GRID]

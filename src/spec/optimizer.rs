@@ -102,6 +102,15 @@ pub struct OptimizerState<R: Real> {
     pub moments: [Vec<R>; 2],
 }
 
+/// What became of a gradient.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Update {
+    /// The gradient's Euclidean norm before clipping.
+    pub norm: f64,
+    /// Whether parameters and moments moved: not where one of them, or the gradient, would not be finite.
+    pub made: bool,
+}
+
 impl<R: Real> OptimizerState<R> {
     /// The state before the first update of `len` parameters.
     #[must_use]
@@ -184,8 +193,8 @@ impl Optimizer {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] where a decay is outside `[0, 1)`, Nesterov's momentum is 0, epsilon is under 1e-37 or not
-    /// finite, the bound on the gradient is not positive and finite, the weight decay is negative or not finite, or the
+    /// [`Error::Argument`] where a decay is outside `[0, 1)`, Nesterov's momentum is 0, epsilon is outside
+    /// `[1e-37, 1e37]`, the bound on the gradient is not positive and finite, the weight decay is negative or not finite, or the
     /// learning rate fails [`Schedule::validate`].
     pub fn validate(&self) -> Result<()> {
         self.learning_rate.validate("learning_rate")?;
@@ -200,11 +209,11 @@ impl Optimizer {
             | Rule::AdaBelief { beta1, beta2, epsilon } => {
                 check("beta1", beta1, (0.0..1.0).contains(&beta1), "use a number in [0, 1)")?;
                 check("beta2", beta2, (0.0..1.0).contains(&beta2), "use a number in [0, 1)")?;
-                check("epsilon", epsilon, visible(epsilon), "use a finite number of at least 1e-37")?;
+                check("epsilon", epsilon, visible(epsilon), "use a number from 1e-37 to 1e37")?;
             }
             Rule::RmsProp { decay, epsilon } => {
                 check("decay", decay, (0.0..1.0).contains(&decay), "use a number in [0, 1)")?;
-                check("epsilon", epsilon, visible(epsilon), "use a finite number of at least 1e-37")?;
+                check("epsilon", epsilon, visible(epsilon), "use a number from 1e-37 to 1e37")?;
             }
         }
         if let Rule::AdamW { weight_decay, .. } = self.rule {
@@ -219,86 +228,82 @@ impl Optimizer {
         }
     }
 
-    /// Clips `gradient` in place, advances `state` and moves `theta`; returns the norm before clipping.
+    /// Clips `gradient` in place, advances `state` and moves `theta`.
     ///
     /// `theta`, `gradient` and the moments that the rule has are equally long; `state` is of this rule.
     ///
-    /// Where the norm is infinite or NaN, all three are left as they were: the caller decides whether to skip the
-    /// batch or to stop. The norm is a sum of squares in `f64` in a fixed order, the same on every machine; it is
-    /// infinite also for finite components beyond 1e154, which no `f32` reaches.
-    pub fn update<R: Real>(&self, state: &mut OptimizerState<R>, theta: &mut [R], gradient: &mut [R]) -> f64 {
+    /// All or nothing: where the gradient's sum of squares is no finite number of `R`, or a parameter or moment would not
+    /// be, `theta` and `state` are left as they were, and the caller decides whether to skip the batch or to stop. The sum
+    /// is taken in `f64` in a fixed order, the same on every machine.
+    pub fn update<R: Real>(&self, state: &mut OptimizerState<R>, theta: &mut [R], gradient: &mut [R]) -> Update {
         debug_assert_eq!(theta.len(), gradient.len(), "one derivative per parameter");
         let norm = norm(gradient);
-        if !norm.is_finite() {
-            return norm;
+        if !R::from_f64(norm * norm).is_finite() {
+            return Update { norm, made: false };
         }
         self.bound(gradient, norm);
 
         let rate = self.learning_rate.value(state.step);
-        state.step += 1;
-        let t = state.step as f64;
+        let t = (state.step + 1) as f64;
         let r = R::from_f64;
-        let [m, v] = &mut state.moments;
-        match self.rule {
+        let moments = &mut state.moments;
+        let made = match self.rule {
             Rule::Sgd { momentum, nesterov } => {
                 let (a, mu) = (r(-rate), r(momentum));
                 if momentum == 0.0 {
-                    each(theta.iter_mut().zip(&*gradient), |(x, &g)| *x = a.mul_add(g, *x));
+                    advance(theta, gradient, |x, g| a.mul_add(g, x))
                 } else if nesterov {
-                    each(theta.iter_mut().zip(&*gradient).zip(m), |((x, &g), m)| {
-                        *m = mu.mul_add(*m, g);
-                        *x = a.mul_add(mu.mul_add(*m, g), *x);
-                    });
+                    advance_with(theta, &mut moments[0], gradient, |[x, m], g| {
+                        let m = mu.mul_add(m, g);
+                        [a.mul_add(mu.mul_add(m, g), x), m]
+                    })
                 } else {
-                    each(theta.iter_mut().zip(&*gradient).zip(m), |((x, &g), m)| {
-                        *m = mu.mul_add(*m, g);
-                        *x = a.mul_add(*m, *x);
-                    });
+                    advance_with(theta, &mut moments[0], gradient, |[x, m], g| {
+                        let m = mu.mul_add(m, g);
+                        [a.mul_add(m, x), m]
+                    })
                 }
             }
             Rule::Adam { beta1, beta2, epsilon } => {
                 let adam = Adam::new(rate, beta1, beta2, epsilon, t);
-                each(theta.iter_mut().zip(&*gradient).zip(m).zip(v), |(((x, &g), m), v)| {
-                    adam.average(m, g);
-                    adam.spread(v, g);
-                    *x -= adam.step(*m, *v);
-                });
+                advance_both(theta, moments, gradient, |[x, m, v], g| {
+                    let (m, v) = (adam.average(m, g), adam.spread(v, g));
+                    [x - adam.step(m, v), m, v]
+                })
             }
             Rule::AdamW { beta1, beta2, epsilon, weight_decay } => {
                 let adam = Adam::new(rate, beta1, beta2, epsilon, t);
                 let keep = r(1.0 - rate * weight_decay);
-                each(theta.iter_mut().zip(&*gradient).zip(m).zip(v), |(((x, &g), m), v)| {
-                    adam.average(m, g);
-                    adam.spread(v, g);
-                    *x = keep * *x - adam.step(*m, *v);
-                });
+                advance_both(theta, moments, gradient, |[x, m, v], g| {
+                    let (m, v) = (adam.average(m, g), adam.spread(v, g));
+                    [keep * x - adam.step(m, v), m, v]
+                })
             }
             Rule::AdaMax { beta1, beta2, epsilon } => {
                 let adam = Adam::new(rate, beta1, beta2, epsilon, t);
-                each(theta.iter_mut().zip(&*gradient).zip(m).zip(v), |(((x, &g), m), v)| {
-                    adam.average(m, g);
-                    *v = (adam.beta2[0] * *v).max(g.abs() + adam.epsilon);
-                    *x -= adam.rate * *m / *v;
-                });
+                advance_both(theta, moments, gradient, |[x, m, v], g| {
+                    let (m, v) = (adam.average(m, g), (adam.beta2[0] * v).max(g.abs() + adam.epsilon));
+                    [x - adam.rate * m / v, m, v]
+                })
             }
             Rule::AdaBelief { beta1, beta2, epsilon } => {
                 let adam = Adam::new(rate, beta1, beta2, epsilon, t);
-                each(theta.iter_mut().zip(&*gradient).zip(m).zip(v), |(((x, &g), m), v)| {
-                    adam.average(m, g);
-                    adam.spread(v, g - *m);
-                    *v += adam.epsilon;
-                    *x -= adam.step(*m, *v);
-                });
+                advance_both(theta, moments, gradient, |[x, m, v], g| {
+                    let m = adam.average(m, g);
+                    let v = adam.spread(v, g - m) + adam.epsilon;
+                    [x - adam.step(m, v), m, v]
+                })
             }
             Rule::RmsProp { decay, epsilon } => {
                 let (a, b, e) = (r(rate), [r(decay), r(1.0 - decay)], r(epsilon));
-                each(theta.iter_mut().zip(&*gradient).zip(v), |((x, &g), v)| {
-                    *v = b[0].mul_add(*v, b[1] * g * g);
-                    *x -= a * g / (v.sqrt() + e);
-                });
+                advance_with(theta, &mut moments[1], gradient, |[x, v], g| {
+                    let v = b[0].mul_add(v, b[1] * g * g);
+                    [x - a * g / (v.sqrt() + e), v]
+                })
             }
-        }
-        norm
+        };
+        state.step += u64::from(made);
+        Update { norm, made }
     }
 
     /// Applies the bound on the gradient, whose norm is `norm`.
@@ -321,9 +326,10 @@ fn positive(x: f64) -> bool {
     x.is_finite() && x > 0.0
 }
 
-/// Whether `epsilon` is still a normal number at `f32`: at 0, a parameter without gradient would move by 0 / 0.
+/// Whether `epsilon` is a normal number at `f32`: at 0, a parameter without gradient would move by 0 / 0; at infinity none
+/// would move.
 fn visible(epsilon: f64) -> bool {
-    epsilon.is_finite() && epsilon >= 1e-37
+    (1e-37..=1e37).contains(&epsilon)
 }
 
 fn check(argument: &'static str, value: f64, good: bool, remedy: &str) -> Result<()> {
@@ -355,13 +361,13 @@ impl<R: Real> Adam<R> {
     }
 
     #[inline(always)]
-    fn average(&self, m: &mut R, g: R) {
-        *m = self.beta1[0].mul_add(*m, self.beta1[1] * g);
+    fn average(&self, m: R, g: R) -> R {
+        self.beta1[0].mul_add(m, self.beta1[1] * g)
     }
 
     #[inline(always)]
-    fn spread(&self, v: &mut R, g: R) {
-        *v = self.beta2[0].mul_add(*v, self.beta2[1] * g * g);
+    fn spread(&self, v: R, g: R) -> R {
+        self.beta2[0].mul_add(v, self.beta2[1] * g * g)
     }
 
     #[inline(always)]
@@ -387,6 +393,67 @@ fn norm<R: Real>(x: &[R]) -> f64 {
                 *part += x.to_f64() * x.to_f64();
             }
             parts.iter().sum::<f64>().sqrt()
+        },
+    )
+}
+
+/// Whether a number is not finite, as a word: `|` over a slice is SIMD code.
+#[inline(always)]
+fn bad<R: Real, const N: usize>(numbers: [R; N]) -> u32 {
+    numbers.iter().fold(0, |bad, x| bad | u32::from(!x.is_finite()))
+}
+
+/// Replaces parameters by what the rule makes of them and their derivative, unless one of those is not finite: the first
+/// pass only looks. Whether it did.
+#[inline(always)]
+fn advance<R: Real>(theta: &mut [R], gradient: &[R], rule: impl Fn(R, R) -> R) -> bool {
+    pulp::Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            let finite = theta.iter().zip(gradient).fold(0, |any, (&x, &g)| any | bad([rule(x, g)])) == 0;
+            if finite {
+                theta.iter_mut().zip(gradient).for_each(|(x, &g)| *x = rule(*x, g));
+            }
+            finite
+        },
+    )
+}
+
+/// As [`advance`], of a parameter and one moment.
+#[inline(always)]
+fn advance_with<R: Real>(theta: &mut [R], m: &mut [R], gradient: &[R], rule: impl Fn([R; 2], R) -> [R; 2]) -> bool {
+    pulp::Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            let numbers = theta.iter().zip(&*m).zip(gradient);
+            let finite = numbers.fold(0, |any, ((&x, &m), &g)| any | bad(rule([x, m], g))) == 0;
+            if finite {
+                let numbers = theta.iter_mut().zip(m).zip(gradient);
+                numbers.for_each(|((x, m), &g)| [*x, *m] = rule([*x, *m], g));
+            }
+            finite
+        },
+    )
+}
+
+/// As [`advance`], of a parameter and both moments.
+#[inline(always)]
+fn advance_both<R: Real>(
+    theta: &mut [R],
+    [m, v]: &mut [Vec<R>; 2],
+    gradient: &[R],
+    rule: impl Fn([R; 3], R) -> [R; 3],
+) -> bool {
+    pulp::Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            let numbers = theta.iter().zip(&*m).zip(&*v).zip(gradient);
+            let finite = numbers.fold(0, |any, (((&x, &m), &v), &g)| any | bad(rule([x, m, v], g))) == 0;
+            if finite {
+                let numbers = theta.iter_mut().zip(m).zip(v).zip(gradient);
+                numbers.for_each(|(((x, m), v), &g)| [*x, *m, *v] = rule([*x, *m, *v], g));
+            }
+            finite
         },
     )
 }
@@ -549,8 +616,8 @@ mod tests {
     fn clip() {
         let optimizer = Optimizer::sgd(0.0);
         let update = |optimizer: &Optimizer, mut gradient: [f64; 3]| {
-            let norm = optimizer.update(&mut OptimizerState::new(&optimizer.rule, 3), &mut [0.0; 3], &mut gradient);
-            (norm, gradient)
+            let update = optimizer.update(&mut OptimizerState::new(&optimizer.rule, 3), &mut [0.0; 3], &mut gradient);
+            (update.norm, gradient)
         };
         let g = [2.0, -3.0, 6.0];
         assert_eq!(update(&optimizer, g), (7.0, g), "no bound");
@@ -578,10 +645,48 @@ mod tests {
                 let mut theta = [1.0, 2.0];
                 optimizer.update(&mut state, &mut theta, &mut [3.0, 4.0]);
                 let (kept, at, mut gradient) = (state.clone(), theta, [5.0, bad]);
-                let norm = optimizer.update(&mut state, &mut theta, &mut gradient);
-                assert!(!norm.is_finite(), "{name}: the norm of {bad} is {norm}");
+                let Update { norm, made } = optimizer.update(&mut state, &mut theta, &mut gradient);
+                assert!(!norm.is_finite() && !made, "{name}: the norm of {bad} is {norm}");
                 assert_eq!((state, theta, gradient[0]), (kept, at, 5.0), "{name}: nothing moves at {bad}");
             }
+        }
+    }
+
+    #[test]
+    fn overflow() {
+        // Of 40 parameters the 33rd would overflow, as a parameter or as a moment; none moves.
+        let cases = [
+            ("a step beyond f32", Optimizer::sgd(1e30), 1.0, 1e10),
+            ("a parameter at the end of f32", Optimizer::sgd(1e20), f32::MAX, -1e15),
+            ("a rate beyond f32", Optimizer::sgd(1e39), 1.0, 1.0),
+            ("the parameter of momentum", Optimizer::momentum(1.0, 0.999), -3.4e38, 1.0),
+            ("the parameter of adam", Optimizer::adam(1e38), -3e38, 1.0),
+            ("the parameter of adamw", Optimizer::adamw(1e38, 0.0), -3e38, 1.0),
+            ("the parameter of adamax", Optimizer::adamax(1e38), -3e38, 1.0),
+            ("the parameter of rmsprop", Optimizer::rmsprop(1e38), 1.0, 1.0),
+        ];
+        for (name, optimizer, x, g) in cases {
+            let mut state = OptimizerState::new(&optimizer.rule, 40);
+            if let (Rule::Sgd { .. }, [m, _]) = (optimizer.rule, &mut state.moments) {
+                m.fill(3.4e38);
+            }
+            let (mut theta, mut gradient) = (vec![1.0f32; 40], vec![1e-3f32; 40]);
+            (theta[33], gradient[33]) = (x, g);
+            let (kept, before) = (state.clone(), theta.clone());
+            let update = optimizer.update(&mut state, &mut theta, &mut gradient);
+            assert!(update.norm.is_finite() && !update.made, "{name}: {update:?}");
+            assert_eq!((state, theta), (kept, before), "{name}: nothing moves");
+        }
+        // 1e19^2 is the last power of ten that f32 holds.
+        for (g, made) in [(1e19f32, true), (1e20, false)] {
+            let (optimizer, mut theta) = (Optimizer::adam(1e-3), [1.0f32]);
+            let mut state = OptimizerState::new(&optimizer.rule, 1);
+            assert_eq!(optimizer.update(&mut state, &mut theta, &mut [g]).made, made, "a gradient of {g}");
+            assert_eq!(
+                (state.step, (theta[0] - 1.0).abs() > 9e-4),
+                (u64::from(made), made),
+                "{g}: by the rate, or not"
+            );
         }
     }
 
@@ -605,6 +710,7 @@ mod tests {
             ("beta1", adam(1.0, 0.9, 1e-8)),
             ("beta2", adam(0.9, f64::NAN, 1e-8)),
             ("epsilon", adam(0.9, 0.9, 0.0)),
+            ("epsilon", adam(0.9, 0.9, 1e39)),
             ("decay", Optimizer::new(Rule::RmsProp { decay: -0.1, epsilon: 1e-8 }, 1e-3)),
             ("weight_decay", Optimizer::adamw(1e-3, -0.1)),
             ("clip", Optimizer::adam(1e-3).clip_norm(0.0)),

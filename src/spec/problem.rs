@@ -164,8 +164,12 @@ impl Tolerances {
     pub fn validate<R: Real>(&self) -> Result<()> {
         let least = if R::EPSILON.to_f64() > 1e-10 { 1e-9 } else { 1e-15 };
         for (name, value) in [("Tolerances::atol", self.atol), ("Tolerances::rtol", self.rtol)] {
-            if !(value > 0.0 && value.is_finite()) {
-                return Err(Error::argument(name, value, "tolerances are positive, finite numbers"));
+            if !(value > 0.0 && R::from_f64(value).is_finite()) {
+                return Err(Error::argument(
+                    name,
+                    value,
+                    format!("tolerances are positive, finite numbers of {}", R::NAME),
+                ));
             }
             if value < least {
                 let remedy = format!("{} cannot resolve less than {least:e}: loosen it, or solve at f64", R::NAME);

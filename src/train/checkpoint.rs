@@ -76,6 +76,12 @@ pub(super) fn save<R: Scalar>(
     let mut tensors = Vec::new();
     for (prefix, numbers) in [("", theta)].into_iter().chain(moments) {
         for tensor in &layout {
+            // What could not be loaded is not written over what can.
+            if let Some((index, x)) = numbers[tensor.range()].iter().enumerate().find(|(_, x)| !x.is_finite()) {
+                let what = format!("{prefix}{}[{index}] = {x}", tensor.name);
+                let learning_rate = config.optimizer.learning_rate.value(state.map_or(0, |state| state.step));
+                return Err(Error::Diverged { step: steps, what, learning_rate });
+            }
             // safetensors is little-endian, as is every machine that this library is built for.
             let bytes = bytemuck::cast_slice(&numbers[tensor.range()]);
             let view = TensorView::new(dtype::<R>(), tensor.shape.clone(), bytes).map_err(|e| failed(e.to_string()))?;
@@ -84,6 +90,14 @@ pub(super) fn save<R: Scalar>(
     }
     let bytes = safetensors::serialize(tensors, Some(HashMap::from([(KEY.to_owned(), header)])))
         .map_err(|e| failed(e.to_string()))?;
+    SafeTensors::read_metadata(&bytes).map_err(|e| {
+        let length = metadata.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+        Error::argument(
+            "metadata",
+            format!("{length} bytes"),
+            format!("too much for a safetensors header ({e}): keep less"),
+        )
+    })?;
     write_whole(path, &bytes).map_err(|source| Error::Io { path: path.into(), source })
 }
 

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use super::gpu_plans::{BatchBuffers, EvaluationPlans, Parts, Recorder, Schedule, TrainPlans};
 use super::loss::score;
+use super::trainer::diverged;
 use super::{
     Batch, Evaluation, FailurePolicy, Loss, NeuralDe, StepGradients, StepReport, Target, TrainerConfig, checkpoint,
 };
@@ -97,6 +98,7 @@ impl GpuTrainer {
             outputs: model.output_width(),
             inputs: model.input_width(),
             moments,
+            overflow: gpu.scoped_now(|| create(gpu, "overflow", 4, false))?,
             schedule: gpu.scoped_now(|| Schedule::new(gpu, 2))?,
         };
         let mut trainer = Self {
@@ -316,7 +318,7 @@ impl GpuTrainer {
     /// Writes a checkpoint, as [`Trainer::save`](crate::Trainer::save) does: either engine goes on from it.
     ///
     /// # Errors
-    /// [`Error::Io`] when it cannot be written; an older file of that name is still there then. [`Error::DeviceLost`].
+    /// As [`Trainer::save`](crate::Trainer::save), and [`Error::DeviceLost`].
     pub async fn save(&mut self, path: &Path, metadata: &BTreeMap<String, String>) -> Result<()> {
         self.note_recorded().await?;
         let (theta, state) = self.read_state().await?;
@@ -557,6 +559,7 @@ impl GpuTrainer {
     ) -> Result<()> {
         let buffers = self.engine.held()?;
         encoder.clear_buffer(&buffers.partial, 0, None);
+        encoder.clear_buffer(&self.parts.overflow, 0, None);
         if !plans.probes.is_empty() {
             encoder.clear_buffer(&buffers.saves_bar, plans.probes.start, Some(plans.probes.end - plans.probes.start));
         }
@@ -652,9 +655,7 @@ impl GpuTrainer {
         }
         if outcome.skipped == ABORTED {
             let gradient = self.read_gradient().await?;
-            check_finite("gradient", &gradient)?;
-            // Each component is finite and only their squares overflow.
-            return Err(Error::NonFinite { argument: "gradient", index: 0, value: "a norm beyond f32".into() });
+            return Err(diverged(&self.config, self.steps, self.updates, &gradient));
         }
         Ok(())
     }

@@ -20,6 +20,8 @@ pub(super) struct Parts {
     pub(super) inputs: usize,
     /// The two moments of the optimizer's rule.
     pub(super) moments: [wgpu::Buffer; 2],
+    /// Whether an update would make a number that is not finite; 0 when one begins.
+    pub(super) overflow: wgpu::Buffer,
     pub(super) schedule: Schedule,
 }
 
@@ -345,7 +347,13 @@ impl Recorder<'_> {
             &self.engine.theta,
             &self.parts.moments[0],
             &self.parts.moments[1],
+            &self.parts.overflow,
         ];
-        planner.add(&kernel, &bound, job, flat(self.engine.parameters.div_ceil(64)));
+        job.u[2] = u32::from(self.config.failure == super::FailurePolicy::Abort);
+        // First to see whether all of it would be finite, then to do it.
+        for look in [1, 0] {
+            job.x[1] = look;
+            planner.add(&kernel, &bound, job, flat(self.engine.parameters.div_ceil(64)));
+        }
     }
 }

@@ -13,7 +13,7 @@ use crate::error::{Error, Result, Status};
 use crate::memory::{self, Size};
 use crate::spec::{Optimizer, OptimizerState, Paths, PenaltyStep, Regularizer};
 
-/// What a training step does when trajectories fail, or the gradient is not finite.
+/// What a training step does when trajectories fail, or the update would not be finite.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailurePolicy {
@@ -21,7 +21,7 @@ pub enum FailurePolicy {
     #[default]
     Abort,
     /// Leaves failed trajectories out of the loss, and the update out if too few are left for a loss (none, or of
-    /// [`Loss::Moments`] one) or the gradient is not finite; the report counts them.
+    /// [`Loss::Moments`] one), the gradient is not finite, or a parameter or moment would not be; the report counts them.
     Skip,
 }
 
@@ -267,20 +267,20 @@ impl<R: Scalar> Trainer<R> {
     ///
     /// # Errors
     /// [`Error::Shape`], [`Error::NonFinite`] and [`Error::Argument`] for a batch that does not fit the model. Under
-    /// [`FailurePolicy::Abort`], [`Error::Trajectory`] when trajectories failed and [`Error::NonFinite`] when the
-    /// gradient is not finite; parameters and optimizer state are as before then.
+    /// [`FailurePolicy::Abort`], [`Error::Trajectory`] when trajectories failed and [`Error::Diverged`] when the gradient
+    /// is not finite, or a parameter or moment would not be; parameters and optimizer state are as before then.
     pub fn step(&mut self, batch: &Batch<'_, R>) -> Result<StepReport> {
         let mut report = self.differentiate(batch)?;
         let abort = self.config.failure == FailurePolicy::Abort;
         let solved = batch.inputs.len() / self.config.model.input_width() - report.failed;
         if solved >= self.config.loss.least() {
-            report.gradient_norm = self.config.optimizer.update(&mut self.state, &mut self.theta, &mut self.gradient);
-            report.skipped = !report.gradient_norm.is_finite();
+            let update = self.config.optimizer.update(&mut self.state, &mut self.theta, &mut self.gradient);
+            (report.gradient_norm, report.skipped) = (update.norm, !update.made);
         } else {
             (report.gradient_norm, report.skipped) = (norm(&self.gradient), true);
         }
         if report.skipped && abort {
-            check_finite("gradient", &self.gradient)?;
+            return Err(diverged(&self.config, self.steps, self.state.step, &self.gradient));
         }
         self.steps += 1;
         Ok(report)
@@ -448,7 +448,9 @@ impl<R: Scalar> Trainer<R> {
     /// configuration, and the caller's `metadata`. The file is written whole or not at all.
     ///
     /// # Errors
-    /// [`Error::Io`] when it cannot be written; an older file of that name is still there then.
+    /// [`Error::Io`] when it cannot be written, [`Error::Diverged`] when a number of it is not finite,
+    /// [`Error::Argument`] for metadata beyond the 100 MB of a safetensors header; an older file of that name is still
+    /// there then.
     pub fn save(&self, path: &Path, metadata: &BTreeMap<String, String>) -> Result<()> {
         checkpoint::save(path, &self.config, self.steps, &self.theta, Some(&self.state), metadata)
     }
@@ -511,6 +513,15 @@ fn task<'a, R: Scalar>(
 /// Euclidean norm.
 fn norm<R: Scalar>(gradient: &[R]) -> f64 {
     gradient.iter().map(|g| g.to_f64().powi(2)).sum::<f64>().sqrt()
+}
+
+/// Why the step after `steps` others, of which `updates` moved the parameters, did not.
+pub(super) fn diverged<R: Scalar>(config: &TrainerConfig, steps: u64, updates: u64, gradient: &[R]) -> Error {
+    let what = match gradient.iter().enumerate().find(|(_, g)| !g.is_finite()) {
+        Some((index, g)) => format!("gradient[{index}] = {g}"),
+        None => format!("the gradient or what it would make of a parameter is beyond {}", R::NAME),
+    };
+    Error::Diverged { step: steps + 1, what, learning_rate: config.optimizer.learning_rate.value(updates) }
 }
 
 /// Costs of the last solve.
