@@ -453,7 +453,7 @@ impl Engine {
         ] {
             encoder.copy_buffer_to_buffer(from, 0, to, 0, from.size());
         }
-        let [from, to] = [&old, &new].map(|b| 4 * b.sizes.second_state() as u64);
+        let [from, to] = [old, &new].map(|b| 4 * b.sizes.second_state() as u64);
         if from > 0 {
             encoder.copy_buffer_to_buffer(&old.tape, from, &new.tape, to, from);
         }
