@@ -195,6 +195,7 @@ fn limit_remedy(largest_batch: Option<usize>) -> String {
 /// How a trajectory ended. The first failure wins and is never overwritten.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[repr(u32)]
+#[non_exhaustive]
 pub enum Status {
     /// The end of the interval was reached.
     #[default]

@@ -69,7 +69,7 @@ impl Replay<'_> {
             SaveAt::Steps | SaveAt::Dense if self.options.layout == Layout::Ensemble => {
                 return (0..self.batch).flat_map(every).flatten().collect();
             }
-            SaveAt::Steps | SaveAt::Dense => {
+            _ => {
                 let rows: Vec<Vec<Vec<S>>> = (0..self.batch).map(every).collect();
                 return (0..rows[0].len()).flat_map(|n| rows.iter().flat_map(move |row| row[n].clone())).collect();
             }

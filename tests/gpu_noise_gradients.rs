@@ -28,7 +28,7 @@ fn check(name: &str, problem: &Problem, options: &SolverOptions, batch: usize, t
     let steps: Vec<Vec<f64>> = (0..batch).map(|row| step_times(&walked, row)).collect();
     let path = match options.step_control {
         StepControl::Fixed { steps } => Brownian::with_cells(PATHS, steps, problem.t0, problem.t1).expect("cells"),
-        StepControl::Adaptive { .. } => Brownian::adaptive(PATHS, problem.t0, problem.t1),
+        _ => Brownian::adaptive(PATHS, problem.t0, problem.t1),
     };
     let mut device = open(options);
     for round in 0..2 {

@@ -87,7 +87,7 @@ fn every_regularizer_option() {
                         let coefficient = match measure {
                             Measure::Error => 2.0,
                             Measure::StepCount => 0.3,
-                            Measure::Stiffness => 5.0,
+                            _ => 5.0,
                         };
                         let local = Local { at, ..base }
                             .measure(measure)

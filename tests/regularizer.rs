@@ -148,7 +148,7 @@ impl Case {
                             loss = loss + scale * if square { difference * difference } else { difference.abs() };
                         }
                     }
-                    Loss::Moments => panic!("moments are not of single trajectories"),
+                    other => panic!("{other:?} is not of single trajectories"),
                 }
             }
         }

@@ -71,7 +71,7 @@ impl Case {
         match &self.options.save_at {
             SaveAt::End => vec![states.last().expect("states").clone()],
             SaveAt::Times(times) => times.iter().map(|&t| at(t)).collect(),
-            SaveAt::Steps | SaveAt::Dense => states,
+            _ => states,
         }
     }
 

@@ -60,7 +60,7 @@ fn check(index: usize) -> SelfCheck {
     let start = Instant::now();
     let found = fewsteps::Gpu::open(&Pick::Index(index)).and_then(|gpu| gpu.block_on(gpu.self_check()));
     match found {
-        Ok(fewsteps::SelfCheck { states, gradients }) => {
+        Ok(fewsteps::SelfCheck { states, gradients, .. }) => {
             SelfCheck::Passed { states, gradients, seconds: start.elapsed().as_secs_f64() }
         }
         Err(error) => SelfCheck::Failed { reason: error.to_string() },

@@ -103,7 +103,9 @@ mod tests {
     use super::*;
 
     fn report(step: u64) -> StepReport {
-        StepReport { step, loss: f64::NAN, nfe: 7, ..StepReport::default() }
+        let mut report = StepReport::default();
+        (report.step, report.loss, report.nfe) = (step, f64::NAN, 7);
+        report
     }
 
     #[test]

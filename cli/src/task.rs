@@ -120,6 +120,8 @@ impl TaskName {
             Loss::Mse => "MSE",
             Loss::Mae => "MAE",
             Loss::Moments => "moments",
+            // The library's losses grow; the tasks' are these.
+            _ => "loss",
         }
     }
 

@@ -10,6 +10,7 @@ use crate::spec::{Layout, SaveAt, Tableau};
 
 /// What a solve cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct Stats {
     /// Evaluations of the vector field: stages of all attempts, less those shared by successive steps, plus those of
     /// the automatic initial step. Of the whole batch in lockstep, of one trajectory in an ensemble.
@@ -45,6 +46,7 @@ impl SavedTimes {
 
 /// What a solve returns.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Solution<R> {
     /// Times of the saved states.
     pub ts: SavedTimes,

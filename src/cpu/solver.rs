@@ -12,6 +12,7 @@ use crate::spec::{Layout, Paths, Problem, SaveAt, SolverOptions};
 
 /// Bytes that a solve holds, told before anything is allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct Workspace {
     /// States, stages and saved states of the batch.
     pub states: usize,

@@ -23,6 +23,7 @@ const BATCH: usize = 65;
 
 /// What a self-check found: the largest errors, relative to the largest number of the same array.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SelfCheck {
     /// Of final states.
     pub states: f64,

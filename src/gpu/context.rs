@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 
 /// What an adapter is.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct AdapterSummary {
     /// The adapter's name.
     pub name: String,
@@ -56,6 +57,7 @@ impl std::fmt::Display for AdapterSummary {
 
 /// Which adapter to take.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Pick {
     /// The one that `WGPU_ADAPTER_NAME` names, else the fastest that is no software.
     #[default]

@@ -27,6 +27,7 @@ pub struct SolveIo<'a> {
 
 /// Where a recorded solve is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SolveOutcome {
     /// Trajectories that have not reached the end; in lockstep one stands for all.
     pub unfinished: usize,

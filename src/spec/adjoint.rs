@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 /// Which accepted states the forward pass keeps for the backward pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Checkpoints {
     /// Every accepted state: the fastest, and the default.
     #[default]
@@ -31,6 +32,7 @@ impl Checkpoints {
 /// How the gradient of a solve is obtained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Adjoint {
     /// Differentiates the steps that were taken, with their sizes held constant: the exact gradient of the discrete
     /// solution. Stages are computed anew from the kept states, noise from its counters.

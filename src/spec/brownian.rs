@@ -77,6 +77,7 @@ impl Paths {
 
 /// What a path does over an interval of length `h`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Increment<R> {
     /// `W(t) - W(s)`, normal with variance `h`.
     pub w: R,

@@ -128,6 +128,7 @@ pub struct ControllerMemory<R> {
 
 /// What the controller makes of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Decision<R> {
     /// Whether the step is taken.
     pub accept: bool,

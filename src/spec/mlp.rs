@@ -12,6 +12,7 @@ pub(crate) const MAX_PARAMETERS: usize = 1 << 30;
 /// An elementwise nonlinearity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Activation {
     /// `x`.
     Identity,
@@ -39,6 +40,7 @@ impl Activation {
 /// Where the network sees the time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum TimeInput {
     /// Nowhere: an autonomous field, the default.
     #[default]
@@ -52,6 +54,7 @@ pub enum TimeInput {
 /// What is done to the state, element by element, before the first layer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum InputMap {
     /// Nothing, the default.
     #[default]
@@ -63,6 +66,7 @@ pub enum InputMap {
 /// How weights are drawn; biases start at zero. A layer's fan-in counts its time input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Initialization {
     /// Uniform on `±sqrt(6 / (fan_in + fan_out))` (Glorot & Bengio 2010), the default.
     #[default]
@@ -80,6 +84,7 @@ pub enum Initialization {
 /// The block is a row-major matrix of `rows() x outputs`: a row an input, then the time's row if `time`, then the
 /// bias. So `z = [x, t, 1] @ block`, and one matrix product gives the gradient of all three.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Layer {
     /// First parameter of the block.
     pub offset: usize,

@@ -51,6 +51,7 @@ pub enum NoiseScale {
 /// integrals `I_11 / sqrt h`, `I_10 / h` and `I_111 / h` of diagonal noise. The rest, `a0`, `c0`, `alpha`, is in the
 /// [`Tableau`] that this belongs to.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct NoiseTableau {
     /// The calculus that the method converges in.
     pub calculus: Calculus,

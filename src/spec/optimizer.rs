@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 /// [`Optimizer`] give the defaults of `torch.optim`, and for `AdaBelief`, which it lacks, those of the paper.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Rule {
     /// `m = momentum m + g`; `theta -= a m`, or with Nesterov's momentum `theta -= a (g + momentum m)`.
     Sgd {
@@ -75,6 +76,7 @@ pub enum Rule {
 /// A bound on the gradient, applied before it is used.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Clip {
     /// `g *= min(1, bound / (|g| + 1e-6))` with the Euclidean norm over all parameters.
     Norm(f64),

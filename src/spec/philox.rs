@@ -34,6 +34,7 @@ const fn halves(x: u64) -> [u32; 2] {
 /// The discriminants take part in every stream, and hence never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
+#[non_exhaustive]
 pub enum Purpose {
     /// The initial weights of a network.
     Initialization = 0,

@@ -202,6 +202,7 @@ impl Default for Tolerances {
 /// The first step's size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum InitialStep {
     /// From the derivative at the start (Hairer, Nørsett & Wanner, II.4): two evaluations, of which the first is
     /// also the first stage. The default.
@@ -214,6 +215,7 @@ pub enum InitialStep {
 /// How steps are chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum StepControl {
     /// So that the local error stays within tolerances.
     Adaptive {
@@ -260,6 +262,7 @@ pub enum Layout {
 /// Which states a solve returns.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum SaveAt {
     /// The last one.
     #[default]

@@ -21,6 +21,7 @@ pub enum PenaltyAt {
 /// What is measured of a penalised step, of size `h`, scaled error norm `E` and error power `q`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Measure {
     /// `E |h|` (Pal, Edelman & Rackauckas, ICML 2023).
     Error,
@@ -58,6 +59,7 @@ pub enum PenaltyNoise {
 /// What the penalty is differentiated through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum PenaltyGradient {
     /// Parameters in the stages after the first; the state and `k1` are constants. The paper's code does this.
     Published,
@@ -221,6 +223,7 @@ impl Local {
 /// What training adds to the loss. Evaluation never does.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Regularizer {
     /// Nothing.
     #[default]
@@ -244,6 +247,7 @@ pub struct Hooks {
 
 /// Steps to be penalised, as an engine sees them.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct StepPenalty {
     /// Where they start.
     pub at: PenaltyAt,

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 /// A number converts into a constant schedule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Schedule {
     /// The same value at every step.
     Constant(f64),

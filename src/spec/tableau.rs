@@ -14,6 +14,7 @@ pub const MAX_STAGES: usize = 7;
 /// An explicit Runge-Kutta method, of an ordinary or a stochastic differential equation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Method {
     /// Forward Euler, order 1. No error estimate: fixed steps only.
     Euler,
@@ -85,6 +86,7 @@ impl std::fmt::Display for Method {
 /// The coefficients of an explicit Runge-Kutta method over a step from `t` to `t + h`:
 /// `k_i = f(t + c_i h, y + h sum_j a_ij k_j)`, `y+ = y + h sum b_i k_i`, `e = h sum b_error_i k_i`.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Tableau {
     /// The method's name, as the command line spells it.
     pub name: &'static str,

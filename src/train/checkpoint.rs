@@ -148,6 +148,7 @@ pub fn remove_temporaries(folder: &Path) -> std::io::Result<()> {
 
 /// What a checkpoint says of itself, without its numbers.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct CheckpointInfo {
     /// Scalar type of the numbers, `f32` or `f64`: the one to resume it with.
     pub scalar: String,

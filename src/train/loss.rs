@@ -9,6 +9,7 @@ use crate::error::{Error, Result, Status};
 /// which to take a variance, the loss is NaN.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Loss {
     /// Softmax cross-entropy of the output at the last saved time, mean over trajectories.
     #[default]
@@ -31,6 +32,7 @@ impl Loss {
 
 /// What the outputs should be.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Target<'a, R> {
     /// One class a trajectory, for [`Loss::CrossEntropy`].
     Labels(&'a [u32]),

@@ -23,6 +23,7 @@ pub struct NeuralDe {
 
 /// A named array of parameters and its place in the flat vector; see [`NeuralDe::layout`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TensorLayout {
     /// The name, as a checkpoint has it.
     pub name: String,

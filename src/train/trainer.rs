@@ -16,6 +16,7 @@ use crate::spec::{Optimizer, OptimizerState, Paths, PenaltyStep, Regularizer};
 /// What a training step does when trajectories fail, or the update would not be finite.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum FailurePolicy {
     /// Returns an error and leaves the parameters as they were. The default.
     #[default]
@@ -96,6 +97,7 @@ pub struct Batch<'a, R> {
 
 /// What a training step did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct StepReport {
     /// Which step it was, counted from 1.
     pub step: u64,
@@ -132,6 +134,7 @@ pub struct StepReport {
 
 /// Loss, penalty, gradient and costs of a batch, without an update.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct StepGradients<R> {
     /// As a training step would report it.
     pub report: StepReport,
@@ -141,6 +144,7 @@ pub struct StepGradients<R> {
 
 /// What an evaluation found. Regularizers play no part in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Evaluation {
     /// The task's loss: of the trajectories that did not fail. NaN if too few are left.
     #[serde(with = "number")]

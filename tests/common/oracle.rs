@@ -132,6 +132,7 @@ fn activate<S: Number>(activation: Activation, z: S) -> S {
             let inner = tanh(S::new((2.0 / std::f64::consts::PI).sqrt()) * cubic);
             S::new(0.5) * z * (S::new(1.0) + inner)
         }
+        unknown => panic!("{unknown:?} has no oracle yet"),
     }
 }
 
@@ -167,6 +168,7 @@ impl System<'_> {
         let map = |y: &S| match self.field.map() {
             InputMap::Identity => *y,
             InputMap::Cube => *y * *y * *y,
+            unknown => panic!("{unknown:?} has no oracle yet"),
         };
         let mut x: Vec<S> = y.iter().map(map).collect();
         for layer in self.field.layers() {
@@ -315,5 +317,6 @@ pub(crate) fn penalty<S: Number>(system: &System<'_>, measure: Measure, span: f6
             let size = tableau.stability_size.expect("a method that estimates stiffness");
             change(|s| &s.k) / (change(|s| &s.g) + S::new(1e-12)) / S::new(size)
         }
+        unknown => panic!("{unknown:?} has no oracle yet"),
     }
 }

@@ -22,6 +22,7 @@ pub struct TrainIo<'a> {
 
 /// What recorded training steps have come to.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct SliceReport {
     /// Steps that were made or skipped since the last report.
     pub made: u64,
