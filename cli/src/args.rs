@@ -366,3 +366,52 @@ impl From<GradientName> for PenaltyGradient {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The command lines of a Markdown text: lines of shell blocks, and code within a sentence.
+    fn commands(text: &str) -> Vec<String> {
+        let code = text.split('`').skip(1).step_by(2);
+        let lines = code.flat_map(|code| match code.strip_prefix("sh\n") {
+            Some(block) => block.lines().map(str::to_owned).collect(),
+            // Two words name a subcommand.
+            None if code.split_whitespace().count() < 3 => Vec::new(),
+            None => vec![code.split_whitespace().collect::<Vec<_>>().join(" ")],
+        });
+        let plain = |line: String| line.split(['#', '>']).next().unwrap_or_default().trim().to_owned();
+        lines.map(plain).filter(|line| line == "fewsteps" || line.starts_with("fewsteps ")).collect()
+    }
+
+    /// A word of a command line, or what stands for it.
+    fn word(word: &str) -> &str {
+        match word {
+            "METHOD" => "vanilla",
+            "C" => "0.5",
+            word => word,
+        }
+    }
+
+    fn understood(line: &str, place: &str) {
+        if let Err(error) = Cli::try_parse_from(line.split_whitespace().map(word)) {
+            assert!(!error.use_stderr(), "{place}: {line}\n{error}");
+        }
+    }
+
+    #[test]
+    fn printed_commands_are_commands() {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+        for (file, least) in [("README.md", 10), ("benches/README.md", 4)] {
+            let text = std::fs::read_to_string(format!("{root}/{file}")).expect(file);
+            let commands = commands(&text);
+            assert!(commands.len() >= least, "{file} has commands: {commands:?}");
+            for line in commands {
+                understood(&line, file);
+            }
+        }
+        for line in EXAMPLES.lines().skip(1).filter_map(|line| line.trim().split("  ").next()) {
+            understood(line.split('>').next().unwrap_or_default(), "--help");
+        }
+    }
+}
