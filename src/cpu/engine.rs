@@ -214,9 +214,8 @@ impl<R: Scalar> Engine<R> {
     /// Threads that a batch is worth, and shards that it is cut into.
     pub(crate) fn parallelism(&self, batch: usize) -> (usize, usize) {
         let shards = batch.div_ceil(LANES).min(MAX_SHARDS);
-        // A region costs some ten microseconds to begin; less work than that is not shared out.
         let work = batch * Size(self.stepper.work()) * self.stepper.tableau.stages();
-        (if work < Size(100_000) { 1 } else { shards.min(self.workers.count()) }, shards)
+        (self.workers.worth(work.0, shards), shards)
     }
 
     pub(crate) const fn parameters(&self) -> usize {

@@ -1,17 +1,32 @@
 //! [`Workers`]: the threads of the native engine, and how they meet.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 
+/// Multiply-adds of an attempt that are worth a worker: meeting the others costs about a microsecond, these take two or three.
+const WORTH: usize = 100_000;
+
+/// How long a worker stays awake for the next region: waking it takes as long, and an idle engine soon costs nothing.
+const READY: Duration = Duration::from_micros(60);
+
+/// How often the caller looks whether the others are done before it sleeps until they are.
+const LOOKS: u32 = 2_000;
+
 /// A fixed crew of threads. Worker 0 is the calling thread; the others are a rayon pool that serves one region at a
-/// time, so that all workers of a region run at once and may wait for each other.
+/// time, so that all workers of a region run at once and may wait for each other. After a region they stay ready for the
+/// next one for a moment, because a region of a small batch is shorter than it takes to wake a thread.
 #[derive(Debug)]
 pub(crate) struct Workers {
     pool: Option<rayon::ThreadPool>,
     count: usize,
     region: Mutex<()>,
+    /// Regions that have begun.
+    begun: Arc<AtomicUsize>,
+    /// Whether each worker has a processor, so that one that waits keeps nobody from working.
+    spins: bool,
 }
 
 impl Workers {
@@ -21,11 +36,17 @@ impl Workers {
             .map(rayon::ThreadPoolBuilder::build)
             .transpose()
             .map_err(|e| Error::Threads { threads, reason: e.to_string() })?;
-        Ok(Self { pool, count: threads, region: Mutex::new(()) })
+        let spins = std::thread::available_parallelism().is_ok_and(|processors| threads <= processors.get());
+        Ok(Self { pool, count: threads, region: Mutex::new(()), begun: Arc::default(), spins })
     }
 
     pub(crate) const fn count(&self) -> usize {
         self.count
+    }
+
+    /// Workers for attempts of `work` multiply-adds on a batch in `shards` parts.
+    pub(crate) fn worth(&self, work: usize, shards: usize) -> usize {
+        worth(work, shards.min(self.count))
     }
 
     /// Runs `work` on each item at once, one thread an item; there are at most [`Workers::count`] items.
@@ -35,16 +56,48 @@ impl Workers {
         match &self.pool {
             Some(pool) if !rest.is_empty() => {
                 let _region = self.region.lock().unwrap_or_else(PoisonError::into_inner);
-                let work = &work;
+                let region = self.begun.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+                let (work, done, others) = (&work, &AtomicUsize::new(0), rest.len());
                 pool.in_place_scope(|scope| {
                     for (i, item) in rest.iter_mut().enumerate() {
-                        scope.spawn(move |_| work(i + 1, item));
+                        scope.spawn(move |_| {
+                            work(i + 1, item);
+                            done.fetch_add(1, Ordering::Release);
+                        });
+                    }
+                    // Behind the work in the pool's queue, so that no worker waits before all have theirs.
+                    for _ in (0..others).filter(|_| self.spins) {
+                        let begun = Arc::clone(&self.begun);
+                        pool.spawn(move || stay_ready(&begun, region));
                     }
                     work(0, first);
+                    look_until(|| done.load(Ordering::Acquire) == others);
                 });
             }
             _ => work(0, first),
         }
+    }
+}
+
+/// Workers for attempts of `work` multiply-adds, of at most `most`: each has work that is worth its while.
+fn worth(work: usize, most: usize) -> usize {
+    (work / WORTH).clamp(1, most.max(1))
+}
+
+/// Keeps a worker awake until a region after `region` begins, for [`READY`] at most.
+fn stay_ready(begun: &AtomicUsize, region: usize) {
+    let since = Instant::now();
+    while begun.load(Ordering::Relaxed) == region && since.elapsed() < READY {
+        std::hint::spin_loop();
+    }
+}
+
+/// Spares the caller a sleep that would take longer than what it waits for.
+fn look_until(done: impl Fn() -> bool) {
+    let mut looks = 0;
+    while !done() && looks < LOOKS {
+        std::hint::spin_loop();
+        looks += 1;
     }
 }
 
@@ -106,6 +159,74 @@ mod tests {
     use std::sync::atomic::AtomicU64;
 
     use super::*;
+
+    #[test]
+    fn workers_are_chosen_by_the_work_of_an_attempt() {
+        for (work, most, expected) in [
+            (0, 8, 1),
+            (WORTH, 8, 1),
+            (2 * WORTH - 1, 8, 1),
+            (2 * WORTH, 8, 2),
+            (3 * WORTH, 8, 3),
+            (3 * WORTH, 2, 2),
+            (usize::MAX, 8, 8),
+            (usize::MAX, 0, 1),
+        ] {
+            assert_eq!(worth(work, most), expected, "{work} multiply-adds, at most {most} workers");
+        }
+        // A field 2-50-2 on 128 trajectories: 650 multiply-adds and activations in a layer, 122 in the other, seven stages.
+        assert_eq!(Workers::new(2).expect("threads start").worth(128 * 772 * 7, 4), 2, "a small field on two threads");
+    }
+
+    #[test]
+    fn workers_come_again_after_a_sleep_a_panic_and_a_region_of_others() {
+        // More threads than processors, and two engines at once.
+        let (few, many) = (Workers::new(2).expect("threads start"), Workers::new(9).expect("threads start"));
+        for round in 0..30u64 {
+            for (workers, count) in [(&few, 2), (&many, 9), (&many, 3)] {
+                let barrier = Barrier::new(count);
+                let mut items = vec![round; count];
+                workers.run(&mut items, |i, item| {
+                    barrier.wait();
+                    *item += i as u64;
+                });
+                assert_eq!(items, (0..count as u64).map(|i| round + i).collect::<Vec<_>>(), "round {round}");
+            }
+            if round % 10 == 9 {
+                // Longer than anybody stays ready.
+                std::thread::sleep(20 * READY);
+                let panicking = std::panic::AssertUnwindSafe(|| {
+                    let barrier = Barrier::new(2);
+                    few.run(&mut [0, 1], |i, _| {
+                        let _guard = barrier.guard();
+                        assert!(i == 0, "of a worker's own");
+                        barrier.wait();
+                    });
+                });
+                std::panic::catch_unwind(panicking).expect_err("a worker's panic is the caller's");
+            }
+        }
+    }
+
+    #[test]
+    fn regions_of_several_callers_take_turns() {
+        let workers = Workers::new(3).expect("threads start");
+        let total = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        let barrier = Barrier::new(3);
+                        workers.run(&mut [1u64, 2, 3], |_, item| {
+                            barrier.wait();
+                            total.fetch_add(*item, Ordering::Relaxed);
+                        });
+                    }
+                });
+            }
+        });
+        assert_eq!(total.into_inner(), 4 * 50 * 6, "every worker of every region");
+    }
 
     #[test]
     fn everyone_sees_what_was_written_before_the_barrier() {
