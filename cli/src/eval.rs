@@ -14,6 +14,7 @@ use crate::output;
 use crate::record::{Measured, OtherPaths};
 use crate::run;
 use crate::settings::{Precision, Settings};
+use crate::table;
 use crate::task::TaskName;
 
 /// What `--json` prints.
@@ -124,13 +125,13 @@ fn render(record: &EvalRecord) -> String {
     let EvalRecord { settings, test, machine, .. } = record;
     let quality = match test.accuracy {
         Some(accuracy) => format!("accuracy    {:.2} %, loss {:.4}", 100.0 * accuracy, test.loss),
-        None => format!("loss        {:.4e} ({})", test.loss, settings.task.loss_name()),
+        None => format!("loss        {} ({})", table::loss(test.loss), settings.task.loss_name()),
     };
     let other = match test.other_paths {
-        Some(OtherPaths { paths, accuracy: Some(accuracy), loss }) => {
+        Some(OtherPaths { paths, accuracy: Some(accuracy), loss, .. }) => {
             format!("\n            {:.2} %, loss {loss:.4}, by the mean output of {paths} paths", 100.0 * accuracy)
         }
-        Some(OtherPaths { paths, loss, .. }) => format!("\n            {loss:.4e} over {paths} paths"),
+        Some(OtherPaths { paths, loss, .. }) => format!("\n            {} over {paths} paths", table::loss(loss)),
         None => String::new(),
     };
     let drift = if test.nfe_diffusion > 0.0 {

@@ -63,7 +63,7 @@ pub(crate) fn other_paths<L: Learner>(
     if let Samples::Moments(_) = samples {
         let order: Vec<usize> = (0..batch).collect();
         let found = learner.evaluate(&buffer.gather(samples, &order)).context("evaluation of a batch of paths")?;
-        return Ok(Some(OtherPaths { paths: batch, loss: found.loss, accuracy: None }));
+        return Ok(Some(OtherPaths { paths: batch, loss: found.loss, accuracy: None, failed: found.failed }));
     }
     if learner.config().model.problem.diffusion.is_none() {
         return Ok(None);
@@ -78,7 +78,8 @@ pub(crate) fn other_paths<L: Learner>(
         solved += counted;
     }
     let accuracy = matches!(samples, Samples::Images(_)).then(|| correct as f64 / order.len() as f64);
-    Ok(Some(OtherPaths { paths: MEAN_OF, loss: loss / solved as f64, accuracy }))
+    let failed = order.len() - solved;
+    Ok(Some(OtherPaths { paths: MEAN_OF, loss: loss / solved as f64, accuracy, failed }))
 }
 
 /// Where moments are learnt: what the test set's paths have, beside what they should have.

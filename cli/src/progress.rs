@@ -7,6 +7,7 @@ use indicatif::{FormattedDuration, ProgressBar, ProgressDrawTarget, ProgressStyl
 use log::Level;
 
 use crate::output;
+use crate::table;
 
 /// Time between lines: few enough for a log of hours, many enough to see that a run is alive.
 const EVERY: Duration = Duration::from_secs(5);
@@ -97,7 +98,9 @@ fn message(report: &StepReport) -> String {
         small if small < 1e-2 => format!("  penalty {small:.2e}"),
         penalty => format!("  penalty {penalty:.3}"),
     };
-    format!("loss {:.4}  NFE {}{penalty}", report.loss, report.nfe)
+    let failed = table::failed(report.failed);
+    let skipped = if report.skipped { "  no update" } else { "" };
+    format!("loss {:.4}{failed}{skipped}  NFE {}{penalty}", report.loss, report.nfe)
 }
 
 #[cfg(test)]

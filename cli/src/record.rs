@@ -171,6 +171,9 @@ pub(crate) struct OtherPaths {
     pub(crate) loss: f64,
     #[serde(with = "numbers", default)]
     pub(crate) accuracy: Option<f64>,
+    /// Trajectories that failed.
+    #[serde(default)]
+    pub(crate) failed: usize,
 }
 
 /// Means and variances over paths, learnt and given.
@@ -226,6 +229,9 @@ pub(crate) struct MethodSummary {
     pub(crate) accuracy: Option<Spread>,
     /// Absent where a seed's test loss is not a finite number.
     pub(crate) test_loss: Option<Spread>,
+    /// Test trajectories that failed, over all seeds: they count as wrong, and the loss is of the others.
+    #[serde(default)]
+    pub(crate) failed: usize,
     /// As `test_loss` and `accuracy`, of another number of paths.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) other_paths: Option<OtherSummary>,
@@ -246,6 +252,9 @@ pub(crate) struct OtherSummary {
     pub(crate) accuracy: Option<Spread>,
     /// Absent where a seed's loss is not a finite number.
     pub(crate) test_loss: Option<Spread>,
+    /// Trajectories that failed, over all seeds.
+    #[serde(default)]
+    pub(crate) failed: usize,
 }
 
 /// Means relative to those of vanilla.
@@ -282,7 +291,7 @@ mod tests {
             accepted: 0.5,
             rejected: 0.5,
             failed: 0,
-            other_paths: Some(OtherPaths { paths: 3, loss: 0.5, accuracy: Some(0.5) }),
+            other_paths: Some(OtherPaths { paths: 3, loss: 0.5, accuracy: Some(0.5), failed: 1 }),
         };
         let (list, moment) = (vec![0.5, 0.5], Moment { mean: [0.5; 2], variance: [0.5; 2] });
         RunRecord {

@@ -154,7 +154,7 @@ fn write_runs(page: &mut String, runs: &[RunRecord]) -> anyhow::Result<()> {
     let row = |run: &RunRecord| {
         vec![
             run.settings.run_name(),
-            format!("{:.4e}", run.test.loss),
+            table::loss(run.test.loss) + &table::failed(run.test.failed),
             run.test.accuracy.map_or("-".to_owned(), |accuracy| format!("{:.2}", 100.0 * accuracy)),
             format!("{:.1}", run.test.nfe),
             format!("{:.1}", run.test.accepted),
@@ -204,11 +204,13 @@ fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// Means over consecutive steps, at most [`POINTS`] of them, at the step where each group ends.
+/// Means over consecutive steps, at most [`POINTS`] of them, at the step where each group ends. Steps of which nothing was
+/// left have no part in them.
 fn thin(values: &[f64]) -> Vec<(f64, f64)> {
     let group = values.len().div_ceil(POINTS).max(1);
     let mean = |(i, chunk): (usize, &[f64])| {
-        ((i * group + chunk.len()) as f64, chunk.iter().sum::<f64>() / chunk.len() as f64)
+        let left = || chunk.iter().filter(|x| !x.is_nan());
+        ((i * group + chunk.len()) as f64, left().sum::<f64>() / left().count() as f64)
     };
     values.chunks(group).enumerate().map(mean).collect()
 }
@@ -235,6 +237,14 @@ mod tests {
         assert_eq!((points.len(), points[0], points[199]), (200, (5.0, 2.0), (1000.0, 997.0)), "groups of five");
         assert_eq!(thin(&[3.0]), [(1.0, 3.0)], "a single step");
         assert_eq!(thin(&[]), [], "none");
+        let values: Vec<f64> = (0..400).map(|i| if i < 2 || i == 4 { f64::NAN } else { f64::from(i) }).collect();
+        let points = thin(&values);
+        assert!(
+            points[0].1.is_nan() && points[1].1 == 2.5,
+            "nothing is left of the first two steps: {:?}",
+            &points[..2]
+        );
+        assert_eq!(points[2], (6.0, 5.0), "one of two");
     }
 
     #[test]

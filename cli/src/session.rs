@@ -18,6 +18,7 @@ use crate::progress::Ticker;
 use crate::record::{OtherPaths, RunRecord};
 use crate::run::{self, Plan, Run};
 use crate::settings::{Precision, Settings};
+use crate::table;
 
 /// How a command ended that came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,19 +176,20 @@ fn open(args: &TrainingArgs, runs: &[Settings]) -> anyhow::Result<Device> {
 fn line(record: &RunRecord) -> String {
     let quality = match record.test.accuracy {
         Some(accuracy) => format!("accuracy {:.2} %", 100.0 * accuracy),
-        None => format!("test loss {:.4e}", record.test.loss),
+        None => format!("test loss {}", table::loss(record.test.loss)),
     };
     let other = match record.test.other_paths {
         Some(OtherPaths { paths, accuracy: Some(accuracy), .. }) => {
             format!(" ({:.2} % by {paths} paths)", 100.0 * accuracy)
         }
-        Some(OtherPaths { paths, loss, .. }) => format!(" ({loss:.4e} over {paths} paths)"),
+        Some(OtherPaths { paths, loss, .. }) => format!(" ({} over {paths} paths)", table::loss(loss)),
         None => String::new(),
     };
     let times = &record.times;
     format!(
-        "{:27} {quality}{other}  NFE {:.1}  {:.2} ms a training step  {:.2} ms a prediction",
+        "{:27} {quality}{}{other}  NFE {:.1}  {:.2} ms a training step  {:.2} ms a prediction",
         record.settings.run_name(),
+        table::failed(record.test.failed),
         record.test.nfe,
         1e3 * times.warm_step_seconds,
         times.prediction_milliseconds,

@@ -40,6 +40,7 @@ fn method_summary(training: Training, runs: &[RunRecord]) -> Option<MethodSummar
         seeds: runs.len(),
         accuracy: accuracies.and_then(|accuracies| Spread::of(&accuracies)),
         test_loss: spread(|run| run.test.loss).filter(|loss| loss.mean.is_finite()),
+        failed: runs.iter().map(|run| run.test.failed).sum(),
         other_paths: others.and_then(|others| other_summary(&others)),
         nfe: spread(|run| run.test.nfe)?,
         nfe_diffusion: spread(|run| run.test.nfe_diffusion)?,
@@ -56,6 +57,7 @@ fn other_summary(others: &[OtherPaths]) -> Option<OtherSummary> {
         paths: others.first()?.paths,
         accuracy: accuracies.and_then(|accuracies| Spread::of(&accuracies)),
         test_loss: Spread::of(&losses).filter(|loss| loss.mean.is_finite()),
+        failed: others.iter().map(|other| other.failed).sum(),
     })
 }
 
@@ -79,7 +81,8 @@ fn warnings(machine: &Machine, runs: &[RunRecord], failures: &[Failure]) -> Vec<
             warnings.push(format!("{name}: {failed} trajectories failed in training, {skipped} updates were left out"));
         }
         if run.test.failed > 0 {
-            warnings.push(format!("{name}: {} test trajectories failed and count as wrong", run.test.failed));
+            let fate = if run.test.accuracy.is_some() { "count as wrong" } else { "are left out of the loss" };
+            warnings.push(format!("{name}: {} test trajectories failed and {fate}", run.test.failed));
         }
         if !run.machine.computes_as(machine) {
             warnings.push(format!(

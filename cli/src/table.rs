@@ -83,9 +83,14 @@ fn row(method: &MethodSummary, other: bool) -> Vec<String> {
         let ratio = ratio.map_or(String::new(), |ratio| format!("  {ratio:.2}x"));
         with_spread(spread, method.seeds, digits) + &ratio
     };
-    let mut row = vec![method.training.to_string(), quality(method.accuracy, method.test_loss, method.seeds)];
+    let mut row = vec![
+        method.training.to_string(),
+        quality(method.accuracy, method.test_loss, method.seeds) + &failed(method.failed),
+    ];
     if other {
-        let found = method.other_paths.map(|other| quality(other.accuracy, other.test_loss, method.seeds));
+        let found = method
+            .other_paths
+            .map(|other| quality(other.accuracy, other.test_loss, method.seeds) + &failed(other.failed));
         row.push(found.unwrap_or_else(|| "-".to_owned()));
     }
     row.extend([
@@ -107,6 +112,16 @@ fn quality(accuracy: Option<Spread>, loss: Option<Spread>, seeds: usize) -> Stri
         (None, Some(loss)) => format!("{:.2e}", loss.mean),
         (None, None) => "not finite".to_owned(),
     }
+}
+
+/// A loss, which is not a number where nothing is left of it.
+pub(crate) fn loss(loss: f64) -> String {
+    if loss.is_finite() { format!("{loss:.4e}") } else { "not finite".to_owned() }
+}
+
+/// The trajectories without which a figure is, if there are any.
+pub(crate) fn failed(count: usize) -> String {
+    if count == 0 { String::new() } else { format!(" ({count} failed)") }
 }
 
 /// A mean with its spread, which a single seed does not have.
