@@ -200,15 +200,18 @@ fn refusal(root: &Path, held: &[String]) -> String {
     let more = held.len().saturating_sub(NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let free = (2..).map(|n| format!("{}-{n}", root.display())).find(|name| !Path::new(name).exists());
-    format!(
-        "--out {}: holds {}{more}; nothing was changed. To go on, add one of\n  \
-         --resume        keep what is finished, and go on with what is not: with the options that it was made with\n  \
-         --overwrite     make it anew; the old stays until the new is whole\n  \
-         --out {:9} another folder",
-        root.display(),
-        held[..held.len().min(NAMED)].join(", "),
-        free.unwrap_or_else(|| "DIR".to_owned())
-    )
+    let ways = [
+        (
+            "--resume".to_owned(),
+            "keep what is finished, go on with what is not: with the options that it was made with",
+        ),
+        ("--overwrite".to_owned(), "make it anew; the old stays until the new is whole"),
+        (format!("--out {}", free.as_deref().unwrap_or("DIR")), "another folder"),
+    ];
+    let width = ways.iter().map(|(option, _)| option.len()).max().unwrap_or(0);
+    let ways: String = ways.iter().map(|(option, what)| format!("\n  {option:width$}  {what}")).collect();
+    let (named, root) = (held[..held.len().min(NAMED)].join(", "), root.display());
+    format!("--out {root}: holds {named}{more}; nothing was changed. To go on, add one of{ways}")
 }
 
 #[cfg(test)]
