@@ -1,32 +1,20 @@
 //! [`Workers`]: the threads of the native engine, and how they meet.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Error, Result};
 
 /// Multiply-adds of an attempt that are worth a worker: meeting the others costs about a microsecond, these take two or three.
 const WORTH: usize = 100_000;
 
-/// How long a worker stays awake for the next region: waking it takes as long, and an idle engine soon costs nothing.
-const READY: Duration = Duration::from_micros(60);
-
-/// How often the caller looks whether the others are done before it sleeps until they are.
-const LOOKS: u32 = 2_000;
-
 /// A fixed crew of threads. Worker 0 is the calling thread; the others are a rayon pool that serves one region at a
-/// time, so that all workers of a region run at once and may wait for each other. After a region they stay ready for the
-/// next one for a moment, because a region of a small batch is shorter than it takes to wake a thread.
+/// time, so that all workers of a region run at once and may wait for each other.
 #[derive(Debug)]
 pub(crate) struct Workers {
     pool: Option<rayon::ThreadPool>,
     count: usize,
     region: Mutex<()>,
-    /// Regions that have begun.
-    begun: Arc<AtomicUsize>,
-    /// Whether each worker has a processor, so that one that waits keeps nobody from working.
-    spins: bool,
 }
 
 impl Workers {
@@ -36,8 +24,7 @@ impl Workers {
             .map(rayon::ThreadPoolBuilder::build)
             .transpose()
             .map_err(|e| Error::Threads { threads, reason: e.to_string() })?;
-        let spins = std::thread::available_parallelism().is_ok_and(|processors| threads <= processors.get());
-        Ok(Self { pool, count: threads, region: Mutex::new(()), begun: Arc::default(), spins })
+        Ok(Self { pool, count: threads, region: Mutex::new(()) })
     }
 
     pub(crate) const fn count(&self) -> usize {
@@ -56,22 +43,12 @@ impl Workers {
         match &self.pool {
             Some(pool) if !rest.is_empty() => {
                 let _region = self.region.lock().unwrap_or_else(PoisonError::into_inner);
-                let region = self.begun.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
-                let (work, done, others) = (&work, &AtomicUsize::new(0), rest.len());
+                let work = &work;
                 pool.in_place_scope(|scope| {
                     for (i, item) in rest.iter_mut().enumerate() {
-                        scope.spawn(move |_| {
-                            work(i + 1, item);
-                            done.fetch_add(1, Ordering::Release);
-                        });
-                    }
-                    // Behind the work in the pool's queue, so that no worker waits before all have theirs.
-                    for _ in (0..others).filter(|_| self.spins) {
-                        let begun = Arc::clone(&self.begun);
-                        pool.spawn(move || stay_ready(&begun, region));
+                        scope.spawn(move |_| work(i + 1, item));
                     }
                     work(0, first);
-                    look_until(|| done.load(Ordering::Acquire) == others);
                 });
             }
             _ => work(0, first),
@@ -82,23 +59,6 @@ impl Workers {
 /// Workers for attempts of `work` multiply-adds, of at most `most`: each has work that is worth its while.
 fn worth(work: usize, most: usize) -> usize {
     (work / WORTH).clamp(1, most.max(1))
-}
-
-/// Keeps a worker awake until a region after `region` begins, for [`READY`] at most.
-fn stay_ready(begun: &AtomicUsize, region: usize) {
-    let since = Instant::now();
-    while begun.load(Ordering::Relaxed) == region && since.elapsed() < READY {
-        std::hint::spin_loop();
-    }
-}
-
-/// Spares the caller a sleep that would take longer than what it waits for.
-fn look_until(done: impl Fn() -> bool) {
-    let mut looks = 0;
-    while !done() && looks < LOOKS {
-        std::hint::spin_loop();
-        looks += 1;
-    }
 }
 
 /// Where the workers of a region wait for each other: spinning, because a step of a small batch takes microseconds,
@@ -193,8 +153,8 @@ mod tests {
                 assert_eq!(items, (0..count as u64).map(|i| round + i).collect::<Vec<_>>(), "round {round}");
             }
             if round % 10 == 9 {
-                // Longer than anybody stays ready.
-                std::thread::sleep(20 * READY);
+                // Long enough for everybody to sleep.
+                std::thread::sleep(std::time::Duration::from_millis(2));
                 let panicking = std::panic::AssertUnwindSafe(|| {
                     let barrier = Barrier::new(2);
                     few.run(&mut [0, 1], |i, _| {
