@@ -3,11 +3,12 @@
 mod common;
 
 use common::{
-    ADAPTIVE, Known, LAYOUTS, System, adaptive, cast, close, distance, fixed, gpu, largest, numbers, solver,
+    ADAPTIVE, Known, LAYOUTS, System, adaptive, cast, close, distance, fixed, gpu, largest, numbers, pulse, solver,
     step_times, widen, zoo,
 };
 use fewsteps::{
-    GpuSolver, InputMap, Layout, Method, Mlp, Problem, SaveAt, Solution, SolverOptions, StepControl, TimeInput,
+    GpuSolver, InputMap, Layout, Method, Mlp, Problem, SaveAt, SavedTimes, Solution, SolverOptions, Stats, Status,
+    StepControl, TimeInput, Tolerances,
 };
 
 fn both(problem: &Problem, options: &SolverOptions, theta: &[f32], y0: &[f32]) -> Option<[Solution<f32>; 2]> {
@@ -270,4 +271,171 @@ fn a_solve_that_the_host_drives_takes_the_same_steps() {
     let refused =
         GpuSolver::new(&gpu, &problem, &adaptive(Method::Tsit5, 1e-3)).and_then(|s| s.attempts_per_submission(0));
     assert!(refused.is_err_and(|e| e.to_string().starts_with("attempts = 0")), "no attempts lead nowhere");
+}
+
+#[test]
+fn the_end_of_a_solve_is_the_end_that_was_asked_for() {
+    let Some(gpu) = gpu() else { return };
+    // 0.2 + (0.9 - 0.2) is less than 0.9.
+    let (problem, theta) = (Problem::ode(Mlp::new([2, 2]), 0.2, 0.9), cast::<f32>(&[-1.0, 0.5, -0.5, -1.0, 0.1, 0.0]));
+    for layout in LAYOUTS {
+        for control in [adaptive(Method::Tsit5, 1e-4), fixed(Method::Rk4, 7)] {
+            let options = control.layout(layout).save_at(SaveAt::Dense);
+            let mut solver = GpuSolver::new(&gpu, &problem, &options).expect("a valid problem");
+            let solution = gpu.block_on(solver.solve(&theta, &[1.0, 0.0, 0.5, 2.0])).expect("a valid solve");
+            let dense = solution.dense.as_ref().expect("dense");
+            for row in 0..2 {
+                let times = step_times(&solution, row);
+                assert_eq!((times[0], times[times.len() - 1]), (0.2, 0.9), "{layout:?}: {times:?}");
+                for t in times {
+                    dense.evaluate(row, t).expect("every time of the solution");
+                }
+            }
+            let times = vec![0.2, 0.1 + 0.2, 0.55, 0.9 + 2e-16];
+            let options = options.save_at(SaveAt::Times(times.clone()));
+            let mut solver = GpuSolver::new(&gpu, &problem, &options).expect("times beside the end are the end");
+            let saved = gpu.block_on(solver.solve(&theta, &[1.0, 0.0, 0.5, 2.0])).expect("a valid solve");
+            assert_eq!(saved.ts, SavedTimes::Shared(times.clone()), "{layout:?}: the times that were asked for");
+            let states: Vec<f32> = times
+                .iter()
+                .flat_map(|&t| (0..2).flat_map(move |row| dense.evaluate(row, t).expect("a time of the interval")))
+                .collect();
+            close("saved and dense", &widen(&saved.ys), &widen(&states), 2e-6);
+        }
+    }
+}
+
+#[test]
+fn no_time_is_no_change() {
+    let Some(gpu) = gpu() else { return };
+    for (name, field) in [("whole", Mlp::new([2, 5, 2])), ("layer by layer", Mlp::new([2, 5, 5, 2]))] {
+        let theta = cast::<f32>(&numbers(3, field.parameter_count()));
+        let y0 = cast::<f32>(&numbers(4, 2 * 40));
+        for layout in LAYOUTS {
+            for control in [adaptive(Method::Tsit5, 1e-4), fixed(Method::Rk4, 7)] {
+                let saves = [SaveAt::End, SaveAt::Times(vec![1.5, 1.5]), SaveAt::Steps, SaveAt::Dense];
+                for (save, count) in saves.into_iter().zip([1, 2, 1, 1]) {
+                    let name = format!("{name}, {save:?}, {layout:?}, {}", control.method);
+                    let options = control.clone().layout(layout).save_at(save);
+                    let problem = Problem::ode(field.clone(), 1.5, 1.5);
+                    let mut solver = GpuSolver::new(&gpu, &problem, &options).expect("a valid problem");
+                    let solution = gpu.block_on(solver.solve(&theta, &y0)).expect("nothing to do");
+                    assert!(solution.status.iter().all(|status| *status == Status::Done), "{name}");
+                    assert_eq!(solution.ys, y0.repeat(count), "{name}: the initial states");
+                    assert!(solution.stats.iter().all(|stats| *stats == Stats::default()), "{name}: no costs");
+                    let bars = numbers(5, solution.ys.len());
+                    let gradients = gpu.block_on(solver.gradients(&cast(&bars))).expect("cotangents of every state");
+                    let sums: Vec<f64> = (0..y0.len()).map(|i| bars.iter().skip(i).step_by(y0.len()).sum()).collect();
+                    close(&name, &widen(&gradients.y0), &sums, 1e-6);
+                    assert_eq!(gradients.theta, vec![0.0; theta.len()], "{name}: no parameter matters");
+                    if let Some(dense) = &solution.dense {
+                        assert_eq!(dense.evaluate(3, 1.5).expect("the only time"), y0[6..8], "{name}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A field whole and layer by layer, with its parameters: `y' = a y + b` for the diagonal `a`.
+fn diagonal(
+    gpu: &fewsteps::Gpu,
+    rates: [f64; 2],
+    slopes: [f64; 2],
+    t1: f64,
+    options: &SolverOptions,
+) -> [(GpuSolver, Vec<f32>); 2] {
+    let theta = cast::<f32>(&[rates[0], 0.0, 0.0, rates[1], slopes[0], slopes[1]]);
+    let problem = Problem::ode(Mlp::new([2, 2]), 0.0, t1);
+    let new = || GpuSolver::new(gpu, &problem, options).expect("a valid problem");
+    [(new(), theta.clone()), (new().layer_by_layer(), theta)]
+}
+
+#[test]
+fn small_states_and_constant_slopes_are_what_they_are_on_the_native_engine() {
+    let Some(gpu) = gpu() else { return };
+    for layout in LAYOUTS {
+        let tolerances = Tolerances { atol: 1e-20, rtol: 1e-6 };
+        let options = SolverOptions::default().layout(layout).tolerances(tolerances);
+        for (rate, t1, expected) in [(1.0, 40.0, 2.353_852_668_370_2e5), (-1.0, 10.0, 4.539_992_976_248_485e-17)] {
+            for (mut solver, theta) in diagonal(&gpu, [rate; 2], [0.0; 2], t1, &options) {
+                let solution = gpu.block_on(solver.solve(&theta, &[1e-12, 1e-12])).expect("a valid solve");
+                assert_eq!(solution.status, [Status::Done], "{layout:?}");
+                close(&format!("y' = {rate} y, {layout:?}"), &widen(&solution.ys), &[expected; 2], 3e-4);
+            }
+        }
+        let options = options.tolerances(Tolerances { atol: 1e-30, rtol: 1e-5 });
+        for (mut solver, theta) in diagonal(&gpu, [-1.0, 0.0], [0.0, 1.0], 2.0, &options) {
+            let solution = gpu.block_on(solver.solve(&theta, &[1.0, 0.0])).expect("a valid solve");
+            assert_eq!(solution.status, [Status::Done], "{layout:?}: a feature that is 0 at first");
+            close("from 0", &widen(&solution.ys), &[(-2f64).exp(), 2.0], 1e-4);
+        }
+        for (slope, method) in [1.0 / 3.0, -3.7e5, 7.0].into_iter().flat_map(|slope| ADAPTIVE.map(|m| (slope, m))) {
+            let options = adaptive(method, 1e-8).layout(layout).save_at(SaveAt::Steps);
+            for (mut solver, theta) in diagonal(&gpu, [0.0; 2], [slope, -slope / 7.0], 3.0, &options) {
+                let solution = gpu.block_on(solver.solve(&theta, &[0.1, -2.0])).expect("a valid solve");
+                let times = step_times(&solution, 0);
+                let lengths: Vec<f64> = times.windows(2).map(|w| w[1] - w[0]).collect();
+                let grown = lengths.windows(2).take(lengths.len() - 2).all(|w| (w[1] / w[0] - 10.0).abs() < 1e-3);
+                assert!(grown && solution.stats[0].rejected == 0, "y' = {slope}, {method}, {layout:?}: {lengths:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn stops_and_the_longest_step_are_kept_on_the_device() {
+    let Some(gpu) = gpu() else { return };
+    let (problem, theta, end) = pulse();
+    let kinks = [1.05, 1.0, 1.0 + 1.0 / 512.0, 1.05 + 1.0 / 512.0, 2.0];
+    let theta = cast::<f32>(&theta);
+    for layout in LAYOUTS {
+        for method in [Method::Tsit5, Method::Bosh3, Method::Heun] {
+            let plain = adaptive(method, 1e-3).layout(layout);
+            for options in [plain.clone().stop_at(kinks), plain.largest_step(0.04)] {
+                for layered in [false, true] {
+                    let name = format!("{method}, {layout:?}, layer by layer: {layered}, {:?}", options.largest_step);
+                    let options = options.clone().save_at(SaveAt::Steps);
+                    let solver = GpuSolver::new(&gpu, &problem, &options).expect("a valid problem");
+                    let mut solver = if layered { solver.layer_by_layer() } else { solver };
+                    let solution = gpu.block_on(solver.solve(&theta, &[1.0])).expect("a valid solve");
+                    assert_eq!(solution.status, [Status::Done], "{name}");
+                    let found = f64::from(solution.ys[solution.ys.len() - 1]);
+                    assert!(
+                        (found - end).abs() < if options.stop_at.is_empty() { 4e-2 } else { 5e-3 },
+                        "{name}: {found} for {end}"
+                    );
+                    let times = step_times(&solution, 0);
+                    assert!(options.stop_at.iter().all(|stop| times.contains(stop)), "{name}: {times:?}");
+                    let longest = times.windows(2).map(|w| w[1] - w[0]).fold(0.0, f64::max);
+                    assert!(longest <= options.largest_step.unwrap_or(2.0) * (1.0 + 1e-6), "{name}: {longest}");
+                }
+            }
+        }
+    }
+    // The costs and gradients of a smooth field are the native engine's.
+    let field = Mlp::new([2, 6, 2]);
+    let (theta, y0) = (cast::<f32>(&numbers(8, field.parameter_count())), cast::<f32>(&numbers(9, 6)));
+    let problem = Problem::ode(field, 0.0, 2.0);
+    for layout in LAYOUTS {
+        for layered in [false, true] {
+            let name = format!("{layout:?}, layer by layer: {layered}");
+            let options = adaptive(Method::Tsit5, 1e-4).layout(layout).stop_at([0.3, 1.0, 1.7]);
+            let mut native = solver::<f32>(&problem, &options);
+            let expected = native.solve(&theta, &y0).expect("a valid solve");
+            let solver = GpuSolver::new(&gpu, &problem, &options).expect("a valid problem");
+            let mut solver = if layered { solver.layer_by_layer() } else { solver };
+            let found = gpu.block_on(solver.solve(&theta, &y0)).expect("a valid solve");
+            for stats in &found.stats {
+                // Two for the first step, and one for each stop that is not the end.
+                assert_eq!(stats.nfe, 2 + 6 * (stats.accepted + stats.rejected) + 3, "{name}: {stats:?}");
+            }
+            // Rounding may move a single trajectory's steps.
+            let bound = if layout == Layout::Lockstep { 1e-5 } else { 3e-4 };
+            close(&name, &widen(&found.ys), &widen(&expected.ys), bound);
+            let [a, b] = [gpu.block_on(solver.gradients(&[1.0; 6])), native.gradients(&[1.0; 6])];
+            let [a, b] = [a, b].map(|gradients| gradients.expect("cotangents of every state"));
+            close(&format!("{name}: gradient"), &widen(&a.theta), &widen(&b.theta), 10.0 * bound);
+        }
+    }
 }

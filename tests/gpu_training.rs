@@ -273,3 +273,15 @@ fn weights_at_16_bits_give_what_rounded_weights_do() {
         }
     }
 }
+
+#[test]
+fn where_no_time_passes_the_layers_around_the_field_learn() {
+    for layout in LAYOUTS {
+        for local in [Local::unbiased(), Local::biased().step(PenaltyStep::FreshInitial)] {
+            let mut model = model(layout, Method::Tsit5);
+            (model.problem.t0, model.options) = (2.0, model.options.tolerances(Tolerances::both(1e-3)));
+            let config = TrainerConfig::new(model, Loss::CrossEntropy).regularizer(local).seed(3);
+            compare(&format!("no time, {layout:?}"), &config, 40, 1e-5);
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{LAYOUTS, bits, close, cpu, numbers};
+use common::{LAYOUTS, bits, blow_up, blow_up_defect, close, cpu, known_until_failure, numbers};
 use fewsteps::{
     Adjoint, Batch, Calculus, Controller, Diffusion, Error, FailurePolicy, InitialStep, InputMap, Layout, Local, Loss,
     Method, Mlp, NeuralDe, Optimizer, Paths, Problem, SaveAt, SavedTimes, Solution, Solver, SolverOptions, Status,
@@ -194,9 +194,10 @@ fn bad_input_is_named() {
     let stratonovich = problem(Method::StratonovichHeun);
     named(new(&stratonovich, &options), &["sosri", "Itô", "reversible-heun"]);
     named(new(&sde, &options.clone().method(Method::EulerMaruyama)), &["euler-maruyama", "error estimate"]);
-    for bad in [0.0, -0.1, f64::NAN, 1e-12] {
+    for bad in [0.0, -0.1, f64::NAN] {
         named(new(&sde, &SolverOptions::sde(Tolerances::both(bad))), &["Tolerances::atol"]);
     }
+    named(new(&sde, &SolverOptions::sde(Tolerances::both(1e-12))), &["Tolerances::rtol"]);
     named(new(&sde, &options.clone().save_at(SaveAt::Dense)), &["SolverOptions::save_at", "Dense"]);
     named(new(&sde, &options.clone().path_cells(0)), &["SolverOptions::path_cells", "0"]);
     let many = StepControl::Fixed { steps: (1 << 24) + 1 };
@@ -244,6 +245,55 @@ fn a_failing_trajectory_does_not_take_its_batch_along() {
                 let gradients = solver.gradients(&[1.0, 1.0, 1.0]).expect("solved");
                 assert!(gradients.theta.iter().all(|g| g.is_finite()), "{name}: {:?}", gradients.theta);
                 assert_eq!(gradients.y0[1], 0.0, "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn states_that_were_reached_outlive_a_failure() {
+    // Noise of size 0, so that the drift's solution is known.
+    let (ode, drift) = blow_up(1.0);
+    for method in Method::SDE {
+        let noise = Diffusion { network: Mlp::new([1, 1]), calculus: calculus(method) };
+        let problem = Problem::sde(ode.field.clone(), noise, 0.0, 1.0);
+        let theta = [drift.as_slice(), &[0.0, 0.0]].concat();
+        for layout in LAYOUTS {
+            let tolerances = SolverOptions::sde(Tolerances::both(1e-4)).method(method).layout(layout);
+            let steps = StepControl::Fixed { steps: 4000 };
+            for options in [tolerances.clone(), tolerances.clone().max_steps(1000), tolerances.step_control(steps)] {
+                let options = options.save_at(SaveAt::Times(vec![0.0, 0.1, 0.2, 0.9]));
+                if options.validate::<f64>(&problem).is_err() {
+                    continue;
+                }
+                let name = format!("{method}, {layout:?}, {:?}", options.step_control);
+                let y0 = [0.3, 1.0, 0.2];
+                let solution = Solver::<f64>::new(&cpu(1), &problem, &options).expect("valid").solve(&theta, &y0);
+                let solution = solution.expect("failures have a status");
+                assert_ne!(solution.status[1], Status::Done, "{name}");
+                let kept = known_until_failure(&name, &solution, 1e-2, |row, t, y| blow_up_defect(y0[row], t, y));
+                assert!(kept >= 3, "{name}: {kept} states before the pole");
+            }
+        }
+    }
+}
+
+#[test]
+fn steps_end_at_stops_of_the_path() {
+    for method in Method::SDE.into_iter().filter(|method| method.tableau().b_error.is_some()) {
+        for layout in LAYOUTS {
+            let stops = [0.7, 1.0 / 3.0];
+            let plain = adaptive(method, layout).save_at(SaveAt::Steps);
+            let solution = solve(&plain.stop_at(stops).largest_step(0.25), Paths::new(1), 1, &starts(2));
+            assert!(solution.status.iter().all(|s| *s == Status::Done), "{method}, {layout:?}");
+            for row in 0..2 {
+                let times = common::step_times(&solution, row);
+                for stop in stops {
+                    let nearest = times.iter().fold(9.0f64, |near, t| near.min((t - stop).abs()));
+                    assert!(nearest < 2e-9, "{method}, {layout:?}: no step ends at {stop}: {times:?}");
+                }
+                let longest = times.windows(2).map(|w| w[1] - w[0]).fold(0.0, f64::max);
+                assert!(longest <= 0.25, "{method}, {layout:?}: a step of {longest}");
             }
         }
     }

@@ -3,12 +3,13 @@
 mod common;
 
 use common::{
-    ADAPTIVE, Known, LAYOUTS, System, adaptive, bits, cast, close, cpu, distance, fixed, largest, numbers, scaled,
-    solver, step_times, widen, with_first_step, zoo,
+    ADAPTIVE, Known, LAYOUTS, System, adaptive, bits, blow_up, blow_up_defect, blow_up_exact, cast, close, cpu,
+    distance, fixed, known_until_failure, largest, linear, numbers, pulse, scaled, solver, step_times, widen,
+    with_first_step, zoo,
 };
 use fewsteps::{
-    Adjoint, Checkpoints, Controller, Error, InitialStep, InputMap, Layout, Method, Mlp, Problem, SaveAt, SavedTimes,
-    Scalar, Solution, Solver, SolverOptions, Stats, Status, StepControl, TimeInput, Tolerances,
+    Adjoint, Checkpoints, Controller, Error, InitialStep, Layout, Method, Mlp, Problem, SaveAt, SavedTimes, Scalar,
+    Solution, Solver, SolverOptions, Stats, Status, StepControl, TimeInput, Tolerances,
 };
 
 fn solve<R: Scalar>(problem: &Problem, options: &SolverOptions, theta: &[f64], y0: &[f64]) -> Solution<R> {
@@ -307,6 +308,145 @@ fn steps_are_those_of_the_published_controller() {
     }
 }
 
+fn check_small_states<R: Scalar>(layout: Layout, rtol: f64) {
+    for (rate, t1, expected) in [(1.0, 40.0, 2.353_852_668_370_2e5), (-1.0, 10.0, 4.539_992_976_248_485e-17)] {
+        let known = linear("small", vec![vec![rate]], t1, vec![1e-12]);
+        let tolerances = Tolerances { atol: 1e-20, rtol };
+        let options = SolverOptions::default().layout(layout).tolerances(tolerances);
+        let solution = predict::<R>(&known, &options, &known.y0);
+        all_done("small", &solution);
+        let bound = 1e-4 + 300.0 * rtol;
+        close(&format!("y' = {rate} y, {layout:?}, {}", R::NAME), &widen(&solution.ys), &[expected], bound);
+        let warning = tolerances.warning_at(&known.y0, 1);
+        assert!(warning.is_none(), "{warning:?}");
+    }
+}
+
+#[test]
+fn small_states_are_resolved_by_a_small_absolute_tolerance() {
+    for layout in LAYOUTS {
+        check_small_states::<f32>(layout, 1e-6);
+        check_small_states::<f64>(layout, 1e-9);
+    }
+    let warning =
+        Tolerances::both(1e-5).warning_at(&[1.0, 1e-12, -2.0, 0.0], 2).expect("atol rules the second feature");
+    assert!(warning.contains("feature 1") && warning.contains("1e-12"), "{warning}");
+    assert!(Tolerances::both(1e-5).warning_at(&[1.0, 0.0], 2).is_none(), "zeros have no size");
+}
+
+#[test]
+fn an_element_at_zero_may_have_any_absolute_tolerance() {
+    // Its scaled slope is 1e30 at first, whose square f32 does not hold.
+    let known = linear("rotation", vec![vec![0.0, -1.0], vec![1.0, 0.0]], 2.0, vec![1.0, 0.0]);
+    for layout in LAYOUTS {
+        let options = SolverOptions::default().layout(layout).tolerances(Tolerances { atol: 1e-30, rtol: 1e-5 });
+        let solution = predict::<f32>(&known, &options, &known.y0);
+        all_done("rotation", &solution);
+        close("rotation", &widen(&solution.ys), &[2f64.cos(), 2f64.sin()], 1e-4);
+    }
+}
+
+fn check_constant_slope<R: Scalar>(method: Method, layout: Layout) {
+    for slope in [1.0 / 3.0, -3.7e5, 1.1e-3, 7.0] {
+        let problem = Problem::ode(Mlp::new([2, 2]), 0.0, 3.0);
+        let theta = [0.0, 0.0, 0.0, 0.0, slope, -slope / 7.0];
+        let options = adaptive(method, 1e-8).layout(layout).save_at(SaveAt::Steps);
+        let solution = solve::<R>(&problem, &options, &theta, &[0.1, -2.0, 3.0, 1e-3]);
+        let name = format!("y' = {slope}, {method}, {layout:?}, {}", R::NAME);
+        all_done(&name, &solution);
+        for row in 0..2 {
+            let times = step_times(&solution, row);
+            let lengths: Vec<f64> = times.windows(2).map(|w| w[1] - w[0]).collect();
+            let grown = lengths.windows(2).take(lengths.len() - 2).all(|w| (w[1] / w[0] - 10.0).abs() < 1e-4);
+            assert!(grown, "{name}: an error of 0 grows the step by the largest factor: {lengths:?}");
+        }
+        assert!(solution.stats.iter().all(|stats| stats.rejected == 0), "{name}: {:?}", solution.stats);
+    }
+}
+
+#[test]
+fn a_constant_slope_has_no_error_at_all() {
+    for (layout, method) in LAYOUTS.into_iter().flat_map(|layout| ADAPTIVE.map(|method| (layout, method))) {
+        check_constant_slope::<f32>(method, layout);
+        check_constant_slope::<f64>(method, layout);
+    }
+}
+
+// --- Stops and the longest step ---
+
+fn check_pulse<R: Scalar>(method: Method, layout: Layout) {
+    let (problem, theta, end) = pulse();
+    assert!((end - 0.512_57).abs() < 1e-3, "a short ramp is nearly a step");
+    let name = format!("{method}, {layout:?}, {}", R::NAME);
+    // Where a ramp begins and ends, in disorder, one of them twice, and the end of the interval.
+    let kinks = [1.05, 1.0, 1.0 + 1.0 / 512.0, 1.0, 1.05 + 1.0 / 512.0, 2.0];
+    let plain = adaptive(method, 1e-3).layout(layout);
+    let over = solve::<R>(&problem, &plain, &theta, &[1.0]).ys[0].to_f64();
+    assert!(method != Method::Tsit5 || over < 0.2, "{name}: a pulse is stepped over: {over}");
+    for options in [plain.clone().stop_at(kinks), plain.largest_step(0.04)] {
+        let solution = solve::<R>(&problem, &options.clone().save_at(SaveAt::Steps), &theta, &[1.0]);
+        all_done(&name, &solution);
+        let found = solution.ys[solution.ys.len() - 1].to_f64();
+        assert!(
+            (found - end).abs() < if options.stop_at.is_empty() { 4e-2 } else { 5e-3 },
+            "{name}: {found} for {end}, {:?} {:?}",
+            options.stop_at,
+            options.largest_step
+        );
+        let times = step_times(&solution, 0);
+        assert!(options.stop_at.iter().all(|stop| times.contains(stop)), "{name}: steps end at stops: {times:?}");
+        let longest = times.windows(2).map(|w| w[1] - w[0]).fold(0.0, f64::max);
+        assert!(longest <= options.largest_step.unwrap_or(2.0) * (1.0 + 1e-12), "{name}: a step of {longest}");
+    }
+}
+
+#[test]
+fn a_pulse_is_not_stepped_over() {
+    for layout in LAYOUTS {
+        for method in [Method::Tsit5, Method::Dopri5, Method::Bosh3, Method::Heun] {
+            check_pulse::<f64>(method, layout);
+            check_pulse::<f32>(method, layout);
+        }
+    }
+}
+
+#[test]
+fn stops_cost_a_first_stage_and_change_no_solution() {
+    let (field, theta) = random_field(2, 6, 8);
+    let y0 = numbers(9, 2 * 3);
+    let stops = [0.3, 0.31, 1.0, 1.7];
+    for backwards in [false, true] {
+        let (t0, t1) = if backwards { (2.0, 0.0) } else { (0.0, 2.0) };
+        let problem = Problem::ode(field.clone(), t0, t1);
+        for layout in LAYOUTS {
+            for method in [Method::Tsit5, Method::Heun] {
+                let name = format!("from {t0}, {method}, {layout:?}");
+                let tolerance = if method == Method::Tsit5 { 1e-10 } else { 1e-6 };
+                let save = SaveAt::Times(if backwards { vec![1.0, 0.2, 0.0] } else { vec![0.2, 1.0, 2.0] });
+                let plain = adaptive(method, tolerance).layout(layout).save_at(save).max_steps(1_000_000);
+                let mut free = solver::<f64>(&problem, &plain);
+                let mut stopped = solver::<f64>(&problem, &plain.stop_at(stops));
+                let [a, b] = [&mut free, &mut stopped].map(|s| s.solve(&theta, &y0).expect("a valid call"));
+                all_done(&name, &b);
+                close(&name, &b.ys, &a.ys, 1e3 * tolerance);
+                let bars = numbers(10, a.ys.len());
+                let [a, c] = [&mut free, &mut stopped].map(|s| s.gradients(&bars).expect("cotangents"));
+                close(&format!("{name}: gradient"), &c.theta, &a.theta, 1e3 * tolerance);
+                close(&format!("{name}: gradient of y0"), &c.y0, &a.y0, 1e3 * tolerance);
+                for stats in &b.stats {
+                    // Two for the first step; a method that shares a stage evaluates one anew after each stop.
+                    let attempts = stats.accepted + stats.rejected;
+                    let expected = match method {
+                        Method::Tsit5 => 2 + 6 * attempts + stops.len(),
+                        _ => 2 + attempts + (stats.accepted - 1),
+                    };
+                    assert_eq!(stats.nfe, expected, "{name}: {stats:?}");
+                }
+            }
+        }
+    }
+}
+
 // --- Save times ---
 
 #[test]
@@ -594,18 +734,9 @@ fn f32_differs_from_f64_by_its_rounding() {
 
 // --- Failures ---
 
-/// `y' = y^3`, which reaches its pole at `t = 1 / (2 y0^2)`, and stands still at 0.
-fn blow_up() -> (Problem, Vec<f64>) {
-    (Problem::ode(Mlp::new([1, 1]).input_map(InputMap::Cube), 0.0, 1.0), vec![1.0, 0.0])
-}
-
-fn blow_up_exact(y: f64) -> f64 {
-    y / (1.0 - 2.0 * y * y).sqrt()
-}
-
 fn check_failures<R: Scalar>(bad: f64, layout: Layout, method: Method, tolerance: f64, batch: usize) {
     let name = format!("y0 = {bad} among {batch}, {method}, {layout:?}, {}", R::NAME);
-    let (problem, theta) = blow_up();
+    let (problem, theta) = blow_up(1.0);
     let theta = cast::<R>(&theta);
     let good: Vec<f64> = (0..batch - 1).map(|i| 0.1 + 0.5 * i as f64 / batch as f64).collect();
     let at = batch / 2;
@@ -619,7 +750,7 @@ fn check_failures<R: Scalar>(bad: f64, layout: Layout, method: Method, tolerance
     assert_eq!(others, batch - 1, "{name}: the others are done, {:?}", solution.status);
     let ys = widen(&solution.ys);
     assert!(ys[at].is_nan(), "{name}: the failed state is NaN, not {}", ys[at]);
-    let exact: Vec<f64> = good.iter().map(|&y| blow_up_exact(y)).collect();
+    let exact: Vec<f64> = good.iter().map(|&y| blow_up_exact(y, 1.0)).collect();
     let error = distance(&without(&ys), &exact);
     assert!(error < 50.0 * tolerance, "{name}: the others are off by {error:e}");
 
@@ -656,7 +787,7 @@ fn a_failing_trajectory_fails_alone() {
 
 #[test]
 fn fixed_steps_fail_alone_too() {
-    let (problem, theta) = blow_up();
+    let (problem, theta) = blow_up(1.0);
     for layout in LAYOUTS {
         for method in Method::ODE {
             for bad in [f64::NAN, 10.0] {
@@ -679,7 +810,7 @@ fn fixed_steps_fail_alone_too() {
 
 #[test]
 fn a_batch_in_which_all_fail_says_so() {
-    let (problem, theta) = blow_up();
+    let (problem, theta) = blow_up(1.0);
     for layout in LAYOUTS {
         for save in [SaveAt::End, SaveAt::Times(vec![0.0, 0.5]), SaveAt::Steps, SaveAt::Dense] {
             let name = format!("{save:?}, {layout:?}");
@@ -702,16 +833,101 @@ fn a_batch_in_which_all_fail_says_so() {
 }
 
 #[test]
-fn a_dense_solution_has_nothing_to_say_of_a_failed_trajectory() {
-    let (problem, theta) = blow_up();
+fn a_dense_solution_ends_where_its_trajectory_failed() {
+    let (problem, theta) = blow_up(1.0);
     for layout in LAYOUTS {
         let options = adaptive(Method::Tsit5, 1e-6).layout(layout).save_at(SaveAt::Dense);
-        let solution = solve::<f64>(&problem, &options, &theta, &[0.4, f64::NAN]);
+        let solution = solve::<f64>(&problem, &options, &theta, &[0.4, f64::NAN, 0.9]);
         let dense = solution.dense.expect("a dense solution");
         let good = dense.evaluate(0, 1.0).expect("it came that far")[0];
-        assert!((good - blow_up_exact(0.4)).abs() < 1e-5, "{layout:?}: the good trajectory");
-        let bad = dense.evaluate(1, 0.5);
-        assert!(!bad.as_ref().is_ok_and(|y| y[0].is_finite()), "{layout:?}: the failed trajectory is at {bad:?}");
+        assert!((good - blow_up_exact(0.4, 1.0)).abs() < 1e-5, "{layout:?}: the good trajectory");
+        for t in [0.0, 0.5] {
+            let error = dense.evaluate(1, t).expect_err("it failed at once");
+            assert_eq!(argument(&error), "t", "{layout:?}: {error}");
+        }
+        // The pole is at 0.617.
+        for t in [0.0, 0.31, 0.6] {
+            let found = dense.evaluate(2, t).expect("it came that far")[0];
+            assert!((found / blow_up_exact(0.9, t) - 1.0).abs() < 1e-4, "{layout:?}: {found} at {t}");
+        }
+        let error = dense.evaluate(2, 0.7).expect_err("it did not come that far").to_string();
+        assert!(error.contains("integrated from 0 to 0.617"), "{layout:?}: {error}");
+    }
+}
+
+fn check_states_before_failure<R: Scalar>(layout: Layout, tolerance: f64) {
+    let (problem, theta) = blow_up(1.0);
+    let times = SaveAt::Times(vec![0.0, 0.1, 0.2, 0.9, 1.0]);
+    // The first of them fails, of 33 all that do, or everybody.
+    let rows = |bad: &[usize], batch: usize| -> Vec<f64> {
+        (0..batch)
+            .map(|row| if bad.contains(&row) { 1.0 + row as f64 / 200.0 } else { 0.3 + row as f64 / 200.0 })
+            .collect()
+    };
+    for (bad, batch) in [(vec![0], 1), (vec![1], 3), (vec![0, 7, 32], 33), (vec![0, 1, 2], 3)] {
+        for (save, stops) in [
+            (times.clone(), false),
+            (SaveAt::End, false),
+            (SaveAt::Steps, false),
+            (SaveAt::Dense, false),
+            (times.clone(), true),
+        ] {
+            for method in [Method::Tsit5, Method::Bosh3] {
+                let y0 = rows(&bad, batch);
+                let mut options = adaptive(method, tolerance).layout(layout).save_at(save.clone());
+                if stops {
+                    // Enough for 0.2, and not for the end.
+                    options = options.max_steps(if method == Method::Tsit5 { 12 } else { 150 });
+                }
+                let name = format!("{} of {batch}, {method}, {layout:?}, {save:?}, {}", bad.len(), R::NAME);
+                let mut solver = solver::<R>(&problem, &options);
+                for tape in [false, true] {
+                    let solve = if tape { Solver::solve } else { Solver::predict };
+                    let solution = solve(&mut solver, &cast(&theta), &cast(&y0)).expect("failures have a status");
+                    for (row, status) in solution.status.iter().enumerate() {
+                        assert!(
+                            stops || (*status == Status::Done) != bad.contains(&row),
+                            "{name}: row {row} is {status}"
+                        );
+                    }
+                    let bound = 1e3 * tolerance;
+                    let kept = known_until_failure(&name, &solution, bound, |row, t, y| blow_up_defect(y0[row], t, y));
+                    let least = match save {
+                        SaveAt::End => 0,
+                        SaveAt::Times(_) => 3 * bad.len(),
+                        _ => 5 * bad.len(),
+                    };
+                    assert!(kept >= least, "{name}: {kept} states of failed trajectories, not {least}");
+                    if tape {
+                        let ones = vec![R::ONE; solution.ys.len()];
+                        let bars = widen(&solver.gradients(&ones).expect("cotangents of every state").y0);
+                        for (row, status) in solution.status.iter().enumerate() {
+                            assert_eq!(bars[row] == 0.0, *status != Status::Done, "{name}: gradient of row {row}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn states_that_were_reached_outlive_a_failure() {
+    for layout in LAYOUTS {
+        check_states_before_failure::<f64>(layout, 1e-7);
+        check_states_before_failure::<f32>(layout, 1e-5);
+    }
+}
+
+#[test]
+fn fixed_steps_save_what_they_reach_too() {
+    let (problem, _) = blow_up(1.0);
+    for layout in LAYOUTS {
+        let options = fixed(Method::Rk4, 400).layout(layout).save_at(SaveAt::Times(vec![0.0, 0.1, 0.2, 0.9]));
+        let solution = solve::<f64>(&problem, &options, &[1.0, 0.0], &[1.0, 0.3]);
+        assert_eq!(solution.status, [Status::NonFinite, Status::Done], "{layout:?}");
+        let kept = known_until_failure("fixed", &solution, 1e-6, |row, t, y| blow_up_defect([1.0, 0.3][row], t, y));
+        assert_eq!(kept, 3, "{layout:?}: at 0, 0.1 and 0.2");
     }
 }
 
@@ -745,6 +961,81 @@ fn a_field_without_slope_is_solved_in_few_steps() {
     }
 }
 
+#[test]
+fn no_time_is_no_change() {
+    let (field, theta) = random_field(2, 5, 3);
+    let y0 = numbers(4, 2 * 40);
+    for layout in LAYOUTS {
+        for control in [adaptive(Method::Tsit5, 1e-6), fixed(Method::Rk4, 7)] {
+            for (save, count) in
+                [(SaveAt::End, 1), (SaveAt::Times(vec![1.5, 1.5]), 2), (SaveAt::Steps, 1), (SaveAt::Dense, 1)]
+            {
+                let name = format!("{save:?}, {layout:?}, {}", control.method);
+                let options = control.clone().layout(layout).save_at(save.clone());
+                let mut solver = solver::<f64>(&Problem::ode(field.clone(), 1.5, 1.5), &options);
+                let solution = solver.solve(&theta, &y0).expect("nothing to do");
+                all_done(&name, &solution);
+                assert_eq!(solution.ys, y0.repeat(count), "{name}: the initial states");
+                assert_eq!(solution.ts.count(40), 40 * count, "{name}: their times");
+                assert!(solution.stats.iter().all(|stats| *stats == Stats::default()), "{name}: no costs");
+                let bars = numbers(5, solution.ys.len());
+                let gradients = solver.gradients(&bars).expect("cotangents of every state");
+                let sums: Vec<f64> = (0..y0.len()).map(|i| bars.iter().skip(i).step_by(y0.len()).sum()).collect();
+                close(&name, &gradients.y0, &sums, 1e-15);
+                assert_eq!(gradients.theta, vec![0.0; theta.len()], "{name}: no parameter matters");
+                if let Some(dense) = &solution.dense {
+                    assert_eq!(dense.evaluate(3, 1.5).expect("the only time"), y0[6..8], "{name}");
+                    assert!(dense.evaluate(3, 1.6).is_err(), "{name}: there is no other time");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_time_next_to_an_end_is_the_end() {
+    let known = linear("decay", vec![vec![-1.0]], 0.3, vec![1.0]);
+    let exact = (-0.3f64).exp();
+    for layout in LAYOUTS {
+        let sums = vec![-1e-17, 0.1, 0.1 + 0.2];
+        assert!(sums[2] > 0.3, "a sum beyond the end");
+        let options = adaptive(Method::Tsit5, 1e-9).layout(layout).save_at(SaveAt::Times(sums.clone()));
+        let solution = predict::<f64>(&known, &options, &known.y0);
+        assert_eq!(solution.ts, SavedTimes::Shared(sums), "{layout:?}: the times that were asked for");
+        close("saved", &solution.ys, &[1.0, (-0.1f64).exp(), exact], 1e-8);
+        let dense = predict::<f64>(&known, &options.save_at(SaveAt::Dense), &known.y0).dense.expect("dense");
+        close("dense", &dense.evaluate(0, 0.1 + 0.2).expect("the end"), &[exact], 1e-8);
+        assert!(dense.evaluate(0, 0.3001).is_err(), "{layout:?}: after the end");
+    }
+}
+
+#[test]
+fn fixed_steps_are_as_many_as_they_are() {
+    let known = zoo().remove(0);
+    for layout in LAYOUTS {
+        let options = fixed(Method::Euler, 20_000).layout(layout);
+        let solution = predict::<f64>(&known, &options, &known.y0);
+        all_done("20,000 steps", &solution);
+        assert_eq!(solution.stats[0].accepted, 20_000, "{layout:?}");
+        close("20,000 steps", &solution.ys, &[(1.0f64 - 4.0 / 2e4).powi(20_000)], 1e-11);
+    }
+}
+
+#[test]
+fn both_layouts_call_the_same_step_too_small() {
+    let (problem, theta) = blow_up(1.0);
+    for first in [1e-30, 1e-17, 1e-16] {
+        let found = LAYOUTS.map(|layout| {
+            let options = with_first_step(Method::Tsit5, 1e-6, first).layout(layout);
+            let solution = solve::<f64>(&problem, &options, &theta, &[0.3]);
+            all_done(&format!("first step {first}, {layout:?}"), &solution);
+            (solution.stats[0].accepted, solution.ys[0])
+        });
+        assert_eq!(found[0].0, found[1].0, "steps from {first}");
+        assert!((found[0].1 - found[1].1).abs() < 1e-12, "states from {first}: {found:?}");
+    }
+}
+
 // --- Errors ---
 
 /// The argument that an error names.
@@ -772,7 +1063,6 @@ fn options_that_cannot_be_carried_out_are_refused() {
     let controller = |controller| control(InitialStep::Automatic, controller);
     let checkpoints = Adjoint::Discrete { checkpoints: Checkpoints::Stride(0) };
     let table: Vec<(&str, Problem, SolverOptions)> = vec![
-        ("Problem::t1", problem(1.0, 1.0), plain.clone()),
         ("Problem::t0", problem(f64::NAN, 1.0), plain.clone()),
         ("Problem::t1", problem(0.0, f64::INFINITY), plain.clone()),
         ("Problem::field", Problem::ode(Mlp::new([2, 3]), 0.0, 1.0), plain.clone()),
@@ -781,11 +1071,14 @@ fn options_that_cannot_be_carried_out_are_refused() {
         ("Tolerances::atol", good.clone(), tolerance(0.0, 1e-5)),
         ("Tolerances::rtol", good.clone(), tolerance(1e-5, -1e-5)),
         ("Tolerances::rtol", good.clone(), tolerance(1e-5, f64::NAN)),
-        ("Tolerances::atol", good.clone(), tolerance(1e-12, 1e-5)),
+        ("Tolerances::atol", good.clone(), tolerance(1e-40, 1e-5)),
+        ("Tolerances::atol", good.clone(), tolerance(1e39, 1e-5)),
+        ("Tolerances::atol", good.clone(), tolerance(f64::INFINITY, 1e-5)),
         ("Tolerances::rtol", good.clone(), tolerance(1e-5, 1e-12)),
         ("SolverOptions::method", good.clone(), plain.clone().method(Method::Rk4)),
         ("SolverOptions::method", good.clone(), plain.clone().method(Method::Euler)),
         ("StepControl::Fixed::steps", good.clone(), fixed(Method::Tsit5, 0)),
+        ("StepControl::Fixed::steps", problem(1e9, 1e9 + 1.0), fixed(Method::Tsit5, 1_000_000)),
         ("SolverOptions::max_steps", good.clone(), plain.clone().max_steps(0)),
         ("Checkpoints::Stride", good.clone(), plain.clone().adjoint(checkpoints)),
         ("InitialStep::Length", good.clone(), first_step(0.0)),
@@ -795,9 +1088,19 @@ fn options_that_cannot_be_carried_out_are_refused() {
         ("Controller::min_factor", good.clone(), controller(Controller { min_factor: 0.0, ..Controller::PI })),
         ("Controller::max_factor", good.clone(), controller(Controller { max_factor: 1.0, ..Controller::PI })),
         ("Controller::beta", good.clone(), controller(Controller { beta: [-1.0, 0.0, 0.0], ..Controller::PI })),
+        ("SolverOptions::stop_at", good.clone(), plain.clone().stop_at([0.5, 1.5])),
+        ("SolverOptions::stop_at", good.clone(), plain.clone().stop_at([f64::NAN])),
+        ("SolverOptions::stop_at", good.clone(), fixed(Method::Tsit5, 10).stop_at([0.5])),
+        ("SolverOptions::stop_at", good.clone(), plain.clone().stop_at([0.2, 0.4]).max_steps(2)),
+        ("SolverOptions::largest_step", good.clone(), plain.clone().largest_step(0.0)),
+        ("SolverOptions::largest_step", good.clone(), plain.clone().largest_step(f64::INFINITY)),
+        ("SolverOptions::largest_step", good.clone(), plain.clone().largest_step(1e-16).max_steps(usize::MAX)),
+        ("SolverOptions::largest_step", good.clone(), plain.clone().largest_step(0.01).max_steps(50)),
+        ("SolverOptions::largest_step", good.clone(), fixed(Method::Tsit5, 10).largest_step(0.5)),
         ("SaveAt::Times", good.clone(), times(&[])),
         ("SaveAt::Times", good.clone(), times(&[0.5, 1.5])),
         ("SaveAt::Times", good.clone(), times(&[-0.1, 0.5])),
+        ("SaveAt::Times", good.clone(), times(&[0.5, 1.0 + 1e-14])),
         ("SaveAt::Times", good.clone(), times(&[0.5, 0.4])),
         ("SaveAt::Times", good.clone(), times(&[f64::NAN])),
         ("SaveAt::Times", problem(1.0, 0.0), times(&[0.4, 0.5])),
@@ -808,6 +1111,7 @@ fn options_that_cannot_be_carried_out_are_refused() {
         assert!(error.to_string().starts_with(&format!("{expected} = ")), "{error} names the argument and its value");
     }
     Solver::<f64>::new(&cpu(1), &good, &tolerance(1e-12, 1e-12)).expect("f64 can resolve that");
+    Solver::<f32>::new(&cpu(1), &good, &tolerance(1e-37, 1e-5)).expect("a normal number");
     Solver::<f32>::new(&cpu(1), &problem(1.0, 0.0), &times(&[1.0, 0.5, 0.5, 0.0])).expect("backwards, with both ends");
     assert_eq!(argument(&fewsteps::Cpu::with_threads(0).expect_err("no threads")), "threads", "no threads");
 }

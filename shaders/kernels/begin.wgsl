@@ -17,8 +17,13 @@ fn main(
     row_status[row] = RUNNING;
     if row == 0u || job.per_row == 1u {
         let memory = vec2<f32>(job.a[2].y, job.a[2].y);
-        let clock = Clock(vec2<u32>(), memory, 0.0, 0.0, 0u, 0u, 1u, RUNNING, 0u, 0u);
-        clocks[row] = clock;
+        var clock = Clock(vec2<u32>(), memory, 0.0, 0.0, 0u, 0u, 1u, RUNNING, 0u, 0u);
         cursors[row] = aim(clock, vec2<u32>(), 1u);
+        if job.span == 0.0 {
+            // There is nowhere to go.
+            clock.status = DONE;
+            clock.nfe = 0u;
+        }
+        clocks[row] = clock;
     }
 }

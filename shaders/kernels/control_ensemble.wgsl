@@ -5,6 +5,7 @@
 @group(0) @binding(3) var<storage, read_write> row_status: array<u32>;
 @group(0) @binding(4) var<storage, read> norms: array<vec2<f32>>;
 @group(0) @binding(5) var<storage, read_write> steps: array<vec4<u32>>;
+@group(0) @binding(6) var<storage, read> points: array<vec2<u32>>;
 
 const BEGIN = 0u;
 const CHANGE = 1u;
@@ -30,13 +31,13 @@ fn main(
         case BEGIN: { ensemble_begin(&clock, norm, row); }
         case CHANGE: {
             clock.h = initial_step(clock.h, clock.last_good, sqrt(norm.x));
-            cursors[row] = ensemble_aim(&clock, true, 0u);
+            cursors[row] = ensemble_aim(&clock, 0.0, 0u);
         }
         case ATTEMPT: { ensemble_attempt(&clock, sqrt(norm.x), row); }
         default: {
             if clock.status == PAUSED {
                 clock.status = RUNNING;
-                cursors[row] = ensemble_aim(&clock, true, cursors[row].first);
+                cursors[row] = ensemble_aim(&clock, 0.0, cursors[row].first);
             }
         }
     }
@@ -52,7 +53,7 @@ fn ensemble_begin(clock: ptr<function, Clock>, norm: vec2<f32>, row: u32) {
     }
     if has(FIXED) || job.a[2].z > 0.0 {
         (*clock).h = min(job.a[2].z, 1.0);
-        cursors[row] = ensemble_aim(clock, true, 0u);
+        cursors[row] = ensemble_aim(clock, 0.0, 0u);
         return;
     }
     (*clock).nfe += 1u;
@@ -67,6 +68,6 @@ fn ensemble_attempt(clock: ptr<function, Clock>, error: f32, row: u32) {
     if ensemble_judge(clock, cursor, error) && has(RECORD) {
         steps[cursor.step * job.rows + row] = vec4<u32>(cursor.t, cursor.d);
     }
-    let first = select(0u, 1u, (*clock).accepted > cursor.step && !has(FSAL));
-    cursors[row] = ensemble_aim(clock, is_finite(error), first);
+    let first = select(0u, 1u, (*clock).accepted > cursor.step && !keeps_last((*clock).t));
+    cursors[row] = ensemble_aim(clock, error, first);
 }

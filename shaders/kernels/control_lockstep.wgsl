@@ -5,6 +5,7 @@
 @group(0) @binding(3) var<storage, read_write> row_status: array<u32>;
 @group(0) @binding(4) var<storage, read> norms: array<vec2<f32>>;
 @group(0) @binding(5) var<storage, read_write> steps: array<vec4<u32>>;
+@group(0) @binding(6) var<storage, read> points: array<vec2<u32>>;
 
 const WIDE = 256u;
 

@@ -57,7 +57,7 @@ fn main(
         save_at_start(clock.t, row, y);
         start(&clock, y);
     }
-    var cursor = ensemble_aim(&clock, true, first);
+    var cursor = ensemble_aim(&clock, 0.0, first);
     for (var attempt = 0u; attempt < job.x.w; attempt++) {
         if cursor.moving != 1u {
             break;
@@ -83,7 +83,7 @@ fn main(
                 K[0] = K[STAGES - 1u];
             }
         }
-        cursor = ensemble_aim(&clock, is_finite(error), select(0u, 1u, accepted && !has(FSAL)));
+        cursor = ensemble_aim(&clock, error, select(0u, 1u, accepted && !keeps_last(clock.t)));
     }
     store_state(cursor.origin, row, y);
     clock.was_rejected = cursor.first;

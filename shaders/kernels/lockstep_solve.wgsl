@@ -98,7 +98,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         if clock.status == PAUSED && job.u.y > clock.accepted {
             clock.status = RUNNING;
         }
-        let first = select(0u, 1u, job.mode != START && !has(FSAL) && clock.was_rejected == 0u);
+        let first = select(0u, 1u, job.mode != START && !keeps_last(clock.t) && clock.was_rejected == 0u);
         sh_clock = clock;
         sh_cursor = aim(clock, next_ticks(clock), first);
         sh_moving = sh_cursor.moving;

@@ -18,20 +18,19 @@ fn rests(cursor: Cursor) -> bool {
 fn terms(at: u32, size: u32, cursor: Cursor) -> vec2<f32> {
     let y = tape[cursor.origin * size + at];
     if job.mode == ERROR {
-        let bound = fma(job.rtol, max(abs(y), abs(tape[cursor.target_ * size + at])), job.atol);
-        let r = noisy_sum(at, size, cursor) / bound;
+        let r = scaled(noisy_sum(at, size, cursor), y, tape[cursor.target_ * size + at]);
         return vec2<f32>(r * r, 0.0);
     }
-    let bound = fma(job.rtol, abs(y), job.atol);
     let f = k[cursor.k_first * size + at];
     let g = 3.0 * k[job.source + cursor.k_first * size + at];
     if job.mode == CHANGE_OF_SLOPE {
         let moved = k[cursor.k_last * size + at] - f;
         let g1 = 3.0 * k[job.source + cursor.k_last * size + at];
         let spread = max(abs(g - g1), abs(g + g1));
-        let r = max(abs(moved + spread), abs(moved - spread)) / bound;
+        let r = scaled(max(abs(moved + spread), abs(moved - spread)), y, y);
         return vec2<f32>(r * r, 0.0);
     }
     let slope = max(abs(f + g), abs(f - g));
-    return vec2<f32>((y / bound) * (y / bound), (slope / bound) * (slope / bound));
+    let r = vec2<f32>(scaled(y, y, y), scaled(slope, y, y));
+    return r * r;
 }

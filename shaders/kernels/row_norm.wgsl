@@ -28,16 +28,14 @@ fn terms(at: u32, size: u32, cursor: Cursor) -> vec2<f32> {
         return vec2<f32>(slopes * slopes, states * states);
     }
     if job.mode == ERROR {
-        let error = cursor.h * stages_sum(at, size, cursor, false);
-        let bound = fma(job.rtol, max(abs(y), abs(tape[cursor.target_ * size + at])), job.atol);
-        let r = error / bound;
+        let r = scaled(cursor.h * stages_error(at, size, cursor), y, tape[cursor.target_ * size + at]);
         return vec2<f32>(r * r, 0.0);
     }
-    let bound = fma(job.rtol, abs(y), job.atol);
     let slope = k[cursor.k_first * size + at];
     if job.mode == CHANGE_OF_SLOPE {
-        let r = (k[cursor.k_last * size + at] - slope) / bound;
+        let r = scaled(k[cursor.k_last * size + at] - slope, y, y);
         return vec2<f32>(r * r, 0.0);
     }
-    return vec2<f32>((y / bound) * (y / bound), (slope / bound) * (slope / bound));
+    let r = vec2<f32>(scaled(y, y, y), scaled(slope, y, y));
+    return r * r;
 }

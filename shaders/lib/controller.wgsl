@@ -1,7 +1,8 @@
 // The step-size controller: `spec::Controller::adapt` and the automatic initial step, on clocks and cursors.
 //
 // In the job of a control kernel, a = [betas and beta_reject over q | log2 safety, log2 floor, min and max factor |
-// smallest share of the interval, log2 initial error, share of a given first step or 0, -], u = [max_steps, steps that
+// smallest share of the interval, log2 initial error, share of a given first step or 0, of the
+// longest step], u = [max_steps, steps that
 // the tape holds, ticks of a fixed step], x.y = number of fixed steps.
 
 const PATIENCE = 8u;
@@ -47,26 +48,6 @@ fn initial_step(trial: f32, slope: f32, change: f32) -> f32 {
 
 fn smallest_share() -> f32 {
     return job.a[2].x;
-}
-
-// Ticks of the next attempt: the whole rest if the step reaches the end, or would leave less than a rounding error.
-fn next_ticks(clock: Clock) -> vec2<u32> {
-    let rest = ticks_sub(END_TICKS, clock.t);
-    if has(FIXED) {
-        return select(job.u.zw, rest, clock.accepted + 1u >= job.x.y);
-    }
-    if !(clock.h < ticks_to_share(rest) * 0.9999995) {
-        return rest;
-    }
-    let wanted = share_to_ticks(max(clock.h, smallest_share()));
-    return select(wanted, to_path_tick(clock.t, wanted), has(NOISE));
-}
-
-// Whether a step is lost in the rounding of time. The last one may be that short.
-fn too_small(clock: Clock, d: vec2<u32>) -> bool {
-    return !has(FIXED)
-        && !ticks_equal(d, ticks_sub(END_TICKS, clock.t))
-        && ticks_to_share(d) <= smallest_share();
 }
 
 // The cursor of the clock's next attempt.

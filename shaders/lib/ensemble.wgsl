@@ -2,7 +2,7 @@
 
 // Takes the attempt's error into the clock; whether the step is accepted. Fixed steps always are.
 fn ensemble_judge(clock: ptr<function, Clock>, cursor: Cursor, error: f32) -> bool {
-    (*clock).nfe += job.stages - select(1u, 0u, !has(FSAL) && cursor.first == 1u);
+    (*clock).nfe += job.stages - select(1u, 0u, cursor.first == 1u);
     var decision = Decision(true, 1.0);
     if !has(FIXED) {
         var log_errors = (*clock).log_errors;
@@ -22,15 +22,20 @@ fn ensemble_judge(clock: ptr<function, Clock>, cursor: Cursor, error: f32) -> bo
     return decision.accept;
 }
 
-// The next attempt, if the trajectory may make one.
-fn ensemble_aim(clock: ptr<function, Clock>, finite: bool, first: u32) -> Cursor {
+// The next attempt, if the trajectory may make one, from the error of the last one, or 0 where that is no matter.
+fn ensemble_aim(clock: ptr<function, Clock>, error: f32, first: u32) -> Cursor {
     if (*clock).status == RUNNING {
         (*clock).status = bounded(*clock);
     }
-    let d = next_ticks(*clock);
+    var d = next_ticks(*clock);
     if (*clock).status == RUNNING && too_small(*clock, d) {
-        // A step shrinks this far under a finite error only at a discontinuity, otherwise over a pole.
-        (*clock).status = select(NON_FINITE, STEP_TOO_SMALL, finite);
+        if is_finite(error) && error <= 1.0 {
+            // The last attempt was no failure. The smallest step that time resolves shows whether there is one.
+            d = smallest_ticks(*clock);
+        } else {
+            // A step shrinks this far under a finite error only at a discontinuity, otherwise over a pole.
+            (*clock).status = select(NON_FINITE, STEP_TOO_SMALL, is_finite(error));
+        }
     }
     return aim(*clock, d, first);
 }

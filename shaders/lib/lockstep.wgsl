@@ -16,7 +16,7 @@ fn lockstep_prepare(clock: ptr<function, Clock>, cursor: ptr<function, Cursor>, 
             return GIVE_UP_LARGE;
         }
         // Nobody has failed at such a step yet. The smallest one that time resolves shows who does.
-        d = share_to_ticks(2.0 * smallest_share());
+        d = smallest_ticks(*clock);
     }
     *cursor = aim(*clock, d, first);
     return NOTHING;
@@ -59,7 +59,7 @@ fn lockstep_change(clock: ptr<function, Clock>, cursor: ptr<function, Cursor>, s
 fn lockstep_attempt(clock: ptr<function, Clock>, cursor: ptr<function, Cursor>, sum: vec3<f32>) -> u32 {
     let attempted = *cursor;
     let share = ticks_to_share(attempted.d);
-    (*clock).nfe += job.stages - select(1u, 0u, !has(FSAL) && attempted.first == 1u);
+    (*clock).nfe += job.stages - select(1u, 0u, attempted.first == 1u);
     var decision = Decision(true, 1.0);
     let error = sqrt(sum.x / max(sum.z * f32(job.dim), 1.0));
     if !has(FIXED) {
@@ -79,7 +79,7 @@ fn lockstep_attempt(clock: ptr<function, Clock>, cursor: ptr<function, Cursor>, 
             *cursor = aim(*clock, vec2<u32>(), 0u);
             return NOTHING;
         }
-        return lockstep_prepare(clock, cursor, select(1u, 0u, has(FSAL)));
+        return lockstep_prepare(clock, cursor, select(1u, 0u, keeps_last((*clock).t)));
     }
     (*clock).rejected += 1u;
     (*clock).failures = select((*clock).failures + 1u, 0u, is_finite(error));

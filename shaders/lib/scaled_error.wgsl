@@ -1,11 +1,22 @@
-// The cotangent of a scaled error norm.
+// Errors in units of the tolerances, and the cotangent of their norm.
+
+// Any larger one says the same, and its square would overflow: `cpu::lanes::largest_scaled`.
+const LARGEST_SCALED = 1e18;
+
+// The finite `e` in units of the tolerances at `y` and `y1`.
+fn scaled(e: f32, y: f32, y1: f32) -> f32 {
+    let s = fma(job.rtol, max(abs(y), abs(y1)), job.atol);
+    // Before the quotient, which might overflow; what is not finite stays so.
+    return select(e / s, LARGEST_SCALED, is_finite(e) && abs(e) * 1e-18 > s);
+}
 
 // Of the error `e`, of the step's start and of its end, from the norm's weight in the gradient.
 fn scaled_error_vjp(e: f32, y: f32, y1: f32, weight: f32) -> vec3<f32> {
     let end_larger = abs(y1) > abs(y);
     let larger = select(y, y1, end_larger);
     let s = fma(job.rtol, abs(larger), job.atol);
-    let r = e / s;
+    // Where the norm does not follow the error, it has no slope.
+    let r = select(e / s, 0.0, abs(e) * 1e-18 > s);
     let r_over_s = weight * r / s;
     let toward = -(r_over_s * r) * job.rtol * select(1.0, -1.0, larger < 0.0);
     return vec3<f32>(r_over_s, select(toward, 0.0, end_larger), select(0.0, toward, end_larger));

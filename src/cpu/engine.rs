@@ -192,7 +192,7 @@ impl<R: Scalar> Engine<R> {
     fn certain_steps(&self, tape: bool) -> usize {
         let kept = tape || matches!(self.options.save_at, SaveAt::Steps | SaveAt::Dense);
         match self.options.step_control {
-            StepControl::Fixed { steps } if kept => steps.min(self.options.max_steps),
+            StepControl::Fixed { steps } if kept => steps,
             _ => 0,
         }
     }
@@ -273,13 +273,19 @@ impl<R: Scalar> Engine<R> {
         self.crews.first().map(|c| &c.run)
     }
 
+    /// Time of a save slot.
+    pub(crate) fn save_time(&self, slot: usize) -> f64 {
+        self.saves.get(slot).map_or(self.t1, |point| point.t)
+    }
+
     fn plan_saves(&mut self, draws: Option<&Draws>) {
         let t1 = self.t1;
         self.saves.clear();
         match &self.options.save_at {
             SaveAt::End => self.saves.push(SavePoint { t: t1, slot: 0 }),
             SaveAt::Times(times) => {
-                self.saves.extend(times.iter().enumerate().map(|(slot, &t)| SavePoint { t, slot }));
+                let point = |(slot, &t)| SavePoint { t: self.problem.settled(t), slot };
+                self.saves.extend(times.iter().enumerate().map(point));
             }
             SaveAt::Steps | SaveAt::Dense => {}
         }

@@ -36,6 +36,11 @@ impl<R: Scalar> Ensemble<'_, R> {
     pub(crate) fn solve(&self, crew: &mut Crew<R>) {
         let (tiles, room) = crew.tiles_mut();
         for tile in tiles {
+            self.save_initial(tile);
+            if self.problem.t0 == self.t1 {
+                tile.status[..tile.used].fill(Status::Done);
+                continue;
+            }
             self.start(tile, &mut room.attempt);
             if self.recording.ends {
                 let mut k1_ready = [true; LANES];
@@ -81,20 +86,25 @@ impl<R: Scalar> Ensemble<'_, R> {
         room.working = Some(working);
     }
 
+    /// Clocks at the start, and the states saved there.
+    fn save_initial(&self, tile: &mut Tile<R>) {
+        tile.clock.t = [self.problem.t0; LANES];
+        (tile.clock.accepted, tile.clock.rejected) = ([0; LANES], [0; LANES]);
+        (tile.clock.nfe, tile.clock.nfe_diffusion) = ([0; LANES], [0; LANES]);
+        let n = tile.features();
+        let Tile { saves, y, .. } = tile;
+        for point in self.saves.iter().filter(|p| p.t == self.problem.t0) {
+            saves[point.slot * n..][..n].copy_from_slice(&y[..n]);
+        }
+    }
+
     /// First stage and first step size of each lane.
     fn start(&self, tile: &mut Tile<R>, room: &mut AttemptRoom<R>) {
         let (t0, span) = (self.problem.t0, self.t1 - self.problem.t0);
-        tile.clock.t = [t0; LANES];
         tile.clock.h = [span; LANES];
-        (tile.clock.accepted, tile.clock.rejected) = ([0; LANES], [0; LANES]);
         self.stepper.first_stage(&[R::from_f64(t0); LANES], tile, room);
         let (y, k, g) = (finite_lanes(&tile.y), finite_lanes(&tile.k_first), finite_lanes(&tile.g_first));
-        tile.quarantine(&std::array::from_fn(|l| !(y[l] && k[l] && g[l])), Status::NonFinite);
-        let n = tile.features();
-        let Tile { saves, y, .. } = &mut *tile;
-        for point in self.saves.iter().filter(|p| p.t == t0) {
-            saves[point.slot * n..][..n].copy_from_slice(&y[..n]);
-        }
+        tile.quarantine(&std::array::from_fn(|l| !(y[l] && k[l] && g[l])), Status::NonFinite, t0, 0);
         let noisy = u32::from(self.stepper.diffusion.is_some());
         (tile.clock.nfe, tile.clock.nfe_diffusion) = ([1; LANES], [noisy; LANES]);
         match self.options.step_control {
@@ -170,12 +180,13 @@ impl<R: Scalar> Ensemble<'_, R> {
         self.save_within(&interval, &accept, tile, room);
         self.record(&interval, &accept, tile, &room.attempt);
         for l in (0..LANES).filter(|&l| moving[l]) {
-            let fresh = u32::from(!self.stepper.fsal && !k1_ready[l]);
+            let fresh = u32::from(!k1_ready[l]);
             tile.clock.nfe[l] += u32::try_from(stages - 1).unwrap_or(u32::MAX) + fresh;
             if let Some(more) = noise_stages.checked_sub(1) {
                 tile.clock.nfe_diffusion[l] += u32::try_from(more).unwrap_or(u32::MAX) + fresh;
             }
-            k1_ready[l] = self.stepper.fsal || !accept[l];
+            let stopped = interval.t1[l] == self.stepper.next_stop(interval.t0[l], self.t1);
+            k1_ready[l] = !accept[l] || (self.stepper.fsal && !stopped);
         }
         self.advance(&interval, &moving, &decisions, tile);
         true
@@ -185,10 +196,11 @@ impl<R: Scalar> Ensemble<'_, R> {
     fn refresh(&self, interval: &Interval<R>, tile: &mut Tile<R>, k1_ready: &[bool; LANES], room: &mut Room<R>) {
         let Room { attempt, scratch, .. } = room;
         let (t, stale) = (interval.t0.map(R::from_f64), k1_ready.map(|ready| !ready));
-        self.stepper.eval(&t, &tile.y, scratch, attempt);
+        let point = self.stepper.point(&tile.y);
+        self.stepper.eval(&t, point, scratch, attempt);
         select(&mut tile.k_first, &stale, scratch);
         if let (Some(diffusion), Some(noise)) = (&self.stepper.diffusion, &mut attempt.noise) {
-            diffusion.eval(&t, &tile.y, &mut noise.g, &mut noise.stage);
+            diffusion.eval(&t, point, &mut noise.g, &mut noise.stage);
             select(&mut tile.g_first, &stale, &noise.g);
         }
     }
@@ -196,6 +208,7 @@ impl<R: Scalar> Ensemble<'_, R> {
     /// Ends of each lane's next attempt. Lanes that have arrived, or are stuck, rest.
     fn next_interval(&self, tile: &mut Tile<R>) -> Interval<R> {
         let (t0, t1) = (self.problem.t0, self.t1);
+        let fixed = matches!(self.options.step_control, StepControl::Fixed { .. });
         let mut ends = tile.clock.t;
         let running = tile.running();
         for l in (0..LANES).filter(|&l| running[l]) {
@@ -208,14 +221,18 @@ impl<R: Scalar> Ensemble<'_, R> {
                 StepControl::Adaptive { .. } => self.stepper.end_of_step(t, tile.clock.h[l], t1),
             };
             let (accepted, rejected) = (tile.clock.accepted[l] as usize, tile.clock.rejected[l] as usize);
-            if accepted + rejected == self.options.max_steps || accepted == self.recording.limit {
+            if accepted + rejected == self.options.most_attempts() || accepted == self.recording.limit {
                 tile.status[l] = Status::MaxSteps;
-            } else if step_too_small(t, t_next, t1, t1 - t0) {
+            } else if fixed || !step_too_small(t, t_next, self.stepper.next_stop(t, t1), t1 - t0) {
+                ends[l] = t_next;
+            } else if self.error(tile.norms[l]) <= R::ONE {
+                // The last attempt was no failure. The smallest step that time resolves shows whether there is one.
+                let h = self.stepper.smallest_step(t, t1 - t0).copysign(t1 - t0);
+                ends[l] = self.stepper.end_of_step(t, h, t1);
+            } else {
                 // A step shrinks this far under a finite error only at a discontinuity, otherwise over a pole.
                 let finite = tile.norms[l].is_finite();
                 tile.status[l] = if finite { Status::StepTooSmall } else { Status::NonFinite };
-            } else {
-                ends[l] = t_next;
             }
         }
         Interval::new(tile.clock.t, ends)
@@ -227,8 +244,7 @@ impl<R: Scalar> Ensemble<'_, R> {
         let mut decisions = Decisions { accept: [true; LANES], factor: [R::ONE; LANES] };
         let StepControl::Adaptive { controller, .. } = &self.options.step_control else { return decisions };
         tile.norms = self.stepper.error_squares(&interval.h, tile, room);
-        let features = R::from_f64(self.stepper.field.dim() as f64);
-        let error = tile.norms.map(|sum| (sum / features).sqrt());
+        let error = tile.norms.map(|sum| self.error(sum));
         adapt_lanes(
             controller,
             self.stepper.tableau.error_power(),
@@ -238,6 +254,11 @@ impl<R: Scalar> Ensemble<'_, R> {
             &mut decisions.factor,
         );
         decisions
+    }
+
+    /// The error norm of a lane from its sum of squares.
+    fn error(&self, squares: R) -> R {
+        (squares / R::from_f64(self.stepper.field.dim() as f64)).sqrt()
     }
 
     fn save_within(

@@ -2,7 +2,7 @@
 
 use super::dense::LANES;
 use super::dispatch::multiversion;
-use crate::spec::{Activation, Real};
+use crate::spec::{Activation, MAX_STAGES, Real};
 
 /// One number a trajectory of a tile.
 pub(crate) type Lanes<R> = [R; LANES];
@@ -42,6 +42,54 @@ multiversion! {
             }
         }
     }
+}
+
+multiversion! {
+    /// `out = scale * sum_j coefficients_j (terms_j - from)`.
+    fn combine_from<R, const N: usize>(out: &mut [R], from: &[R], scale: &Lanes<R>, coefficients: [R; N], terms: [&[R]; N]) {
+        let n = out.len();
+        let from = &from[..n];
+        let terms = terms.map(|term| &term[..n]);
+        for start in (0..n - n % LANES).step_by(LANES) {
+            for lane in 0..LANES {
+                let i = start + lane;
+                let mut sum = coefficients[0] * (terms[0][i] - from[i]);
+                for j in 1..N {
+                    sum = coefficients[j].mul_add(terms[j][i] - from[i], sum);
+                }
+                out[i] = scale[lane] * sum;
+            }
+        }
+    }
+}
+
+/// `out = scale * sum coefficient * (term - from)` over the terms with non-zero coefficients: exactly 0 where all terms
+/// are `from`, whatever rounding does to the coefficients.
+pub(crate) fn combine_differences<'a, R: Real>(
+    out: &mut [R],
+    from: &[R],
+    scale: &Lanes<R>,
+    terms: impl IntoIterator<Item = (f64, &'a [R])>,
+) {
+    let mut coefficients = [R::ZERO; MAX_STAGES];
+    let mut slices: [&[R]; MAX_STAGES] = [&[]; MAX_STAGES];
+    let mut n = 0;
+    for (coefficient, term) in terms.into_iter().filter(|(coefficient, _)| *coefficient != 0.0) {
+        (coefficients[n], slices[n]) = (R::from_f64(coefficient), term);
+        n += 1;
+    }
+    macro_rules! sized {
+        ($($n:literal)*) => {
+            match n {
+                0 => out.fill(R::ZERO),
+                $($n => combine_from::<R, $n>(
+                    out, from, scale, std::array::from_fn(|j| coefficients[j]), std::array::from_fn(|j| slices[j]),
+                ),)*
+                _ => unreachable!("a method has at most seven stages"),
+            }
+        };
+    }
+    sized!(1 2 3 4 5 6);
 }
 
 /// The most terms a [`combine`] can have: the stages of a step, its end and its error.
@@ -135,13 +183,26 @@ multiversion! {
     }
 }
 
+/// The largest scaled error there is: any larger one says the same, and its square would overflow.
+#[inline(always)]
+fn largest_scaled<R: Real>() -> R {
+    R::from_f64(if R::EPSILON.to_f64() > 1e-10 { 1e18 } else { 1e150 })
+}
+
+/// `e / s`, at most [`largest_scaled`] in size where `e` is finite.
+#[inline(always)]
+fn scaled<R: Real>(e: R, s: R) -> R {
+    let (r, largest) = (e / s, largest_scaled::<R>());
+    if r.abs() > largest && e.is_finite() { largest } else { r }
+}
+
 multiversion! {
     /// Sum over features of `(term / (atol + rtol max(|y|, |y1|)))^2`, a lane.
     pub(crate) fn scaled_squares<R>(sums: &mut Lanes<R>, atol: R, rtol: R, term: &[R], y: &[R], y1: &[R]) {
         *sums = [R::ZERO; LANES];
         for ((e, y), y1) in term.chunks_exact(LANES).zip(y.chunks_exact(LANES)).zip(y1.chunks_exact(LANES)) {
             for lane in 0..LANES {
-                let r = e[lane] / rtol.mul_add(y[lane].abs().max(y1[lane].abs()), atol);
+                let r = scaled(e[lane], rtol.mul_add(y[lane].abs().max(y1[lane].abs()), atol));
                 sums[lane] = r.mul_add(r, sums[lane]);
             }
         }
@@ -177,10 +238,12 @@ multiversion! {
                 let end_larger = b > a;
                 let s = rtol.mul_add(if end_larger { b } else { a }, atol);
                 let r = e[i] / s;
-                let r_over_s = weight[lane] * r / s;
+                // Where the norm does not follow the error, it has no slope.
+                let slope = if r.abs() > largest_scaled::<R>() { R::ZERO } else { r };
+                let r_over_s = weight[lane] * slope / s;
                 let larger = if end_larger { y1[i] } else { y[i] };
                 let sign = if larger < R::ZERO { -R::ONE } else { R::ONE };
-                let toward = -(r_over_s * r) * rtol * sign;
+                let toward = -(r_over_s * slope) * rtol * sign;
                 e[i] = r_over_s;
                 y_bar[i] = if end_larger { R::ZERO } else { toward };
                 y1_bar[i] = if end_larger { toward } else { R::ZERO };

@@ -13,7 +13,7 @@ use super::tile::{Crew, Recording, SavePoint, Tile};
 use super::workers::Barrier;
 use super::{Scalar, Stats};
 use crate::error::Status;
-use crate::spec::{Controller, InitialStep, Problem, SolverOptions, StepControl};
+use crate::spec::{Controller, InitialStep, Problem, SolverOptions, StepControl, shortest_step};
 
 /// Attempts in a row with a non-finite error after which the lanes that cause it are given up. The step has shrunk by
 /// `min_factor^8` by then, about 1e-6.
@@ -174,15 +174,18 @@ impl<R: Scalar> Lockstep<'_, R> {
             self.save_initial(tile);
         }
         match self.options.step_control {
+            _ if self.problem.t0 == self.t1 => run.status = Status::Done,
             StepControl::Fixed { steps } => self.solve_fixed(steps, crew, &mut run),
             StepControl::Adaptive { controller, initial_step, .. } => {
                 self.solve_adaptive(&controller, initial_step, crew, &mut attendee, &mut run);
             }
         }
+        let reached = run.steps.last().map_or(self.problem.t0, |step| step[1]);
         for tile in crew.tiles_mut().0 {
             let finite = finite_lanes(&tile.y);
             let alive = tile.alive;
             for l in (0..LANES).filter(|&l| alive[l]) {
+                tile.arrive(l, reached, run.steps.len());
                 tile.status[l] = if finite[l] { run.status } else { Status::NonFinite };
                 tile.alive[l] = finite[l];
             }
@@ -201,7 +204,7 @@ impl<R: Scalar> Lockstep<'_, R> {
     fn solve_fixed(&self, steps: usize, crew: &mut Crew<R>, run: &mut Run) {
         let (t0, t1) = (self.problem.t0, self.t1);
         let at = |i: usize| if i == steps { t1 } else { t0 + (t1 - t0) * (i as f64 / steps as f64) };
-        let taken = steps.min(self.options.max_steps).min(self.recording.limit);
+        let taken = steps.min(self.recording.limit);
         for i in 0..taken {
             let interval = Interval::shared(at(i), at(i + 1));
             let first = i == 0 || !self.stepper.fsal;
@@ -241,11 +244,12 @@ impl<R: Scalar> Lockstep<'_, R> {
                 run.status = Status::MaxSteps;
                 break;
             }
+            let stop = self.stepper.next_stop(t, t1);
             let mut t_next = self.stepper.end_of_step(t, h, t1);
-            if step_too_small(t, t_next, t1, t1 - t0) {
+            if step_too_small(t, t_next, stop, t1 - t0) {
                 if rejected {
                     (h, rejected) = (last_good, false);
-                    if !self.give_up(crew, attendee, Status::StepTooSmall, 1.0) {
+                    if !self.give_up(crew, attendee, Status::StepTooSmall, 1.0, (t, accepted)) {
                         run.status = Status::StepTooSmall;
                     }
                     continue;
@@ -255,7 +259,7 @@ impl<R: Scalar> Lockstep<'_, R> {
             }
             let interval = Interval::shared(t, t_next);
             self.attempt_all(&interval, !k1_ready, crew, attendee);
-            run.count(self.stepper, self.stepper.fsal || k1_ready);
+            run.count(self.stepper, k1_ready);
             let (error, _) = attendee.root_mean_square();
             let decision = controller.adapt(q, &mut memory, error);
             h = (t_next - t) * decision.factor;
@@ -265,7 +269,7 @@ impl<R: Scalar> Lockstep<'_, R> {
                     self.accept(run.steps.len(), tile);
                 }
                 run.steps.push([t, t_next]);
-                (k1_ready, failures, last_good) = (self.stepper.fsal, 0, t_next - t);
+                (k1_ready, failures, last_good) = (self.stepper.fsal && t_next != stop, 0, t_next - t);
                 t = t_next;
                 if t == t1 {
                     run.status = Status::Done;
@@ -278,7 +282,7 @@ impl<R: Scalar> Lockstep<'_, R> {
             crew.tiles_mut().0.for_each(Tile::drop_stages);
             if failures == PATIENCE {
                 (failures, h) = (0, last_good);
-                if !self.give_up(crew, attendee, Status::NonFinite, f64::INFINITY) {
+                if !self.give_up(crew, attendee, Status::NonFinite, f64::INFINITY, (t, accepted)) {
                     run.status = Status::NonFinite;
                 }
             }
@@ -286,13 +290,20 @@ impl<R: Scalar> Lockstep<'_, R> {
     }
 
     /// Gives up the lanes whose own error in the last attempt is not finite, or above `bound`: they keep the batch from
-    /// going on. False when that leaves nobody, or was nobody.
-    fn give_up(&self, crew: &mut Crew<R>, attendee: &mut Attendee<'_>, status: Status, bound: f64) -> bool {
+    /// going on from time `t` after `accepted` steps. False when that leaves nobody, or was nobody.
+    fn give_up(
+        &self,
+        crew: &mut Crew<R>,
+        attendee: &mut Attendee<'_>,
+        status: Status,
+        bound: f64,
+        (t, accepted): (f64, usize),
+    ) -> bool {
         let before = self.alive(crew, attendee);
         let features = self.stepper.field.dim() as f64;
         for tile in crew.tiles_mut().0 {
             let above = |sum: R| !sum.is_finite() || (sum.to_f64() / features).sqrt() > bound;
-            tile.quarantine(&tile.norms.map(above), status);
+            tile.quarantine(&tile.norms.map(above), status, t, accepted);
         }
         let after = self.alive(crew, attendee);
         0 < after && after < before
@@ -370,7 +381,7 @@ impl<R: Scalar> Lockstep<'_, R> {
             let bad: [bool; LANES] = std::array::from_fn(|l| !(finite[l] && noise[l] && norms[l].is_finite()));
             *norms = [R::ZERO; LANES];
             if (0..tile.used).any(|l| bad[l]) {
-                tile.quarantine(&bad, Status::NonFinite);
+                tile.quarantine(&bad, Status::NonFinite, self.problem.t0, 0);
                 self.stepper.first_stage(&t, tile, &mut room.attempt);
             }
         }
@@ -463,8 +474,7 @@ pub(crate) fn end_of_step(t: f64, h: f64, t1: f64) -> f64 {
 
 /// Whether a step is lost in the rounding of its times or of the interval's length. The last one may be that short.
 pub(crate) fn step_too_small(t: f64, t_next: f64, t1: f64, span: f64) -> bool {
-    let h = (t_next - t).abs();
-    t_next != t1 && (h <= 16.0 * f64::EPSILON * t.abs().max(t_next.abs()) || h <= f64::EPSILON * span.abs())
+    t_next != t1 && (t_next - t).abs() <= shortest_step(t, t_next, span)
 }
 
 /// Which lanes hold finite numbers only.

@@ -30,7 +30,7 @@ pub use solver::{Gradients, Solver, Workspace};
 pub(crate) use dense::LANES;
 pub(crate) use engine::{Engine, Owner, TaskRoom, TaskWork};
 pub(crate) use field::DenseLayer;
-pub(crate) use lanes::{gather, scatter};
+pub(crate) use lanes::{gather, rest_unless, scatter};
 #[cfg(test)]
 pub(crate) use lockstep::PATIENCE;
 pub(crate) use penalty::Draws;

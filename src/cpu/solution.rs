@@ -5,8 +5,9 @@ use super::dense::LANES;
 use super::engine::Engine;
 use super::lanes::scatter;
 use super::lockstep::within;
+use super::tile::Tile;
 use crate::error::{Error, Result, Status};
-use crate::spec::{Layout, SaveAt, Tableau};
+use crate::spec::{Layout, SaveAt, Tableau, settled};
 
 /// What a solve cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -34,6 +35,16 @@ pub enum SavedTimes {
 }
 
 impl SavedTimes {
+    /// Those of all accepted states, from the ends of each trajectory's steps.
+    pub(crate) fn of_steps(t0: f64, shared: bool, steps: &[Vec<[f64; 2]>]) -> Self {
+        let ends = |steps: &Vec<[f64; 2]>| std::iter::once(t0).chain(steps.iter().map(|s| s[1])).collect::<Vec<f64>>();
+        if shared {
+            Self::Shared(steps.first().map(ends).unwrap_or_default())
+        } else {
+            Self::PerTrajectory(steps.iter().map(ends).collect())
+        }
+    }
+
     /// Number of saved states, of all trajectories together.
     #[must_use]
     pub fn count(&self, batch: usize) -> usize {
@@ -50,7 +61,8 @@ impl SavedTimes {
 pub struct Solution<R> {
     /// Times of the saved states.
     pub ts: SavedTimes,
-    /// Saved states, in the order that [`SavedTimes`] describes. NaN from where a trajectory failed.
+    /// Saved states, in the order that [`SavedTimes`] describes. Of a trajectory that failed, those at times it came to
+    /// are there; the others are NaN.
     pub ys: Vec<R>,
     /// One entry for a lockstep batch, one a trajectory for an ensemble.
     pub stats: Vec<Stats>,
@@ -93,24 +105,34 @@ impl<R: Scalar> Solution<R> {
     }
 }
 
-/// States of the save slots, `[slots][B][D]`, NaN where a trajectory failed.
+/// States of the save slots, `[slots][B][D]`, NaN where a trajectory did not come to their times.
 fn slots<R: Scalar>(engine: &Engine<R>, slots: usize) -> Vec<R> {
     let (batch, dim) = (engine.batch(), engine.dim());
+    let direction = engine.problem.t1 - engine.problem.t0;
     let mut ys = vec![R::ZERO; slots * batch * dim];
     for (slot, ys) in ys.chunks_exact_mut(batch * dim).enumerate() {
+        let point = engine.save_time(slot);
         for tile in engine.tiles() {
             let rows = &mut ys[tile.index * LANES * dim..][..tile.used * dim];
             scatter(tile.save(slot), rows, dim);
-            for (row, _) in rows.chunks_exact_mut(dim).zip(tile.status).filter(|(_, s)| *s != Status::Done) {
-                row.fill(R::from_f64(f64::NAN));
+            for (row, t) in rows.chunks_exact_mut(dim).zip(tile.clock.t) {
+                keep_if((point - t) * direction <= 0.0, row);
             }
         }
     }
     ys
 }
 
+/// Makes a row NaN where its trajectory did not come so far, or was not finite there.
+fn keep_if<R: Scalar>(reached: bool, row: &mut [R]) {
+    if !(reached && row.iter().all(|x| x.is_finite())) {
+        row.fill(R::from_f64(f64::NAN));
+    }
+}
+
 /// Accepted steps of each trajectory.
 struct Times {
+    t0: f64,
     shared: bool,
     /// Ends of the steps: one list for a lockstep batch, one a trajectory for an ensemble.
     steps: Vec<Vec<[f64; 2]>>,
@@ -119,10 +141,12 @@ struct Times {
 
 impl Times {
     fn of<R: Scalar>(engine: &Engine<R>) -> Self {
+        let t0 = engine.problem.t0;
         if engine.options.layout == Layout::Lockstep {
             let run = engine.run();
             let stats = run.map(super::lockstep::Run::stats).unwrap_or_default();
             return Self {
+                t0,
                 shared: true,
                 steps: run.map(|r| r.steps.clone()).into_iter().collect(),
                 stats: vec![stats],
@@ -135,45 +159,29 @@ impl Times {
                 t.steps.iter().take(t.clock.accepted[l] as usize).map(|ends| [ends[0][l], ends[1][l]]).collect()
             })
             .collect();
-        Self { shared: false, steps, stats }
+        Self { t0, shared: false, steps, stats }
     }
 
     fn saved(&self) -> SavedTimes {
-        let ends = |steps: &Vec<[f64; 2]>| {
-            steps.first().map(|s| s[0]).into_iter().chain(steps.iter().map(|s| s[1])).collect::<Vec<f64>>()
-        };
-        if self.shared {
-            SavedTimes::Shared(self.steps.first().map(ends).unwrap_or_default())
-        } else {
-            SavedTimes::PerTrajectory(self.steps.iter().map(ends).collect())
-        }
+        SavedTimes::of_steps(self.t0, self.shared, &self.steps)
     }
 
     fn states<R: Scalar>(&self, engine: &Engine<R>) -> Vec<R> {
-        let (batch, dim) = (engine.batch(), engine.dim());
+        let dim = engine.dim();
+        let lanes = || engine.tiles().flat_map(|t| (0..t.used).map(move |l| (t, l)));
         let mut ys = Vec::new();
-        let lanes = engine.tiles().flat_map(|t| (0..t.used).map(move |l| (t, l)));
+        let mut push = |tile: &Tile<R>, lane: usize, n: usize| {
+            ys.extend(tile.accepted_state(n, lane));
+            let at = ys.len() - dim;
+            keep_if(n <= tile.clock.accepted[lane] as usize, &mut ys[at..]);
+        };
         if self.shared {
-            let count = self.steps.first().map_or(0, |s| if s.is_empty() { 0 } else { s.len() + 1 });
-            ys.resize(count * batch * dim, R::ZERO);
-            for (i, ys) in ys.chunks_exact_mut(batch * dim).enumerate() {
-                for tile in engine.tiles() {
-                    let state = tile.tape.get(i).unwrap_or(&tile.y);
-                    let rows = &mut ys[tile.index * LANES * dim..][..tile.used * dim];
-                    scatter(state, rows, dim);
-                    for (row, _) in rows.chunks_exact_mut(dim).zip(tile.status).filter(|(_, s)| *s == Status::NonFinite)
-                    {
-                        row.fill(R::from_f64(f64::NAN));
-                    }
-                }
+            for n in 0..=self.steps.first().map_or(0, Vec::len) {
+                lanes().for_each(|(tile, lane)| push(tile, lane, n));
             }
         } else {
-            for ((tile, lane), steps) in lanes.zip(&self.steps) {
-                let count = if steps.is_empty() { 0 } else { steps.len() + 1 };
-                for i in 0..count {
-                    let state = if i == steps.len() { &tile.y } else { &tile.tape[i] };
-                    ys.extend(state[lane..].iter().step_by(LANES).take(dim));
-                }
+            for (tile, lane) in lanes() {
+                (0..=tile.clock.accepted[lane] as usize).for_each(|n| push(tile, lane, n));
             }
         }
         ys
@@ -184,10 +192,12 @@ impl Times {
 #[derive(Clone, Debug, PartialEq)]
 pub struct DenseSolution<R> {
     dim: usize,
+    t0: f64,
     shared: bool,
     /// Ends of the accepted steps, one list for all trajectories or one for each.
     steps: Vec<Vec<[f64; 2]>>,
-    /// Per trajectory and step: the state before it, then its stages, `[1 + stages][D]`.
+    /// Per trajectory and step that it took: the state before it, then its stages, `[1 + stages][D]`; after all steps its
+    /// last state, `[D]`.
     nodes: Vec<Vec<R>>,
     tableau: &'static str,
 }
@@ -197,27 +207,27 @@ impl<R: Scalar> DenseSolution<R> {
         let (dim, tableau) = (engine.dim(), engine.options.method.tableau());
         let lanes = engine.tiles().flat_map(|t| (0..t.used).map(move |l| (t, l)));
         let nodes = lanes
-            .enumerate()
-            .map(|(trajectory, (tile, lane))| {
-                // In lockstep a trajectory that was given up rests; the steps it is carried along through are not its own.
-                let lost = times.shared && !tile.alive[lane];
-                let count = if lost { 0 } else { times.steps[if times.shared { 0 } else { trajectory }].len() };
-                let column = |tile: &[R]| tile[lane..].iter().step_by(LANES).copied().collect::<Vec<R>>();
-                (0..count).flat_map(|i| [column(&tile.tape[i]), column(&tile.stage_tape[i])].concat()).collect()
+            .map(|(tile, lane)| {
+                // In lockstep a trajectory that was given up is carried along through steps that are not its own.
+                let count = tile.clock.accepted[lane] as usize;
+                let stages = |n: usize| tile.stage_tape[n][lane..].iter().step_by(LANES).copied();
+                let node = |n: usize| tile.accepted_state(n, lane).chain(stages(n));
+                (0..count).flat_map(node).chain(tile.accepted_state(count, lane)).collect()
             })
             .collect();
-        Self { dim, shared: times.shared, steps: times.steps.clone(), nodes, tableau: tableau.name }
+        Self { dim, t0: times.t0, shared: times.shared, steps: times.steps.clone(), nodes, tableau: tableau.name }
     }
 
     /// From the ends of the accepted steps, and each trajectory's states and stages.
     pub(crate) const fn from_parts(
         dim: usize,
+        t0: f64,
         shared: bool,
         steps: Vec<Vec<[f64; 2]>>,
         nodes: Vec<Vec<R>>,
         tableau: &'static Tableau,
     ) -> Self {
-        Self { dim, shared, steps, nodes, tableau: tableau.name }
+        Self { dim, t0, shared, steps, nodes, tableau: tableau.name }
     }
 
     fn tableau(&self) -> &'static Tableau {
@@ -234,20 +244,21 @@ impl<R: Scalar> DenseSolution<R> {
             let remedy = format!("the batch has {} trajectories", self.nodes.len());
             return Err(Error::argument("trajectory", trajectory, remedy));
         };
-        let steps = &self.steps[if self.shared { 0 } else { trajectory }];
-        let found = steps.iter().position(|s| t == s[0] || within(t, s[0], s[1])).filter(|_| !nodes.is_empty());
-        let Some(i) = found else {
-            let range = steps.first().zip(steps.last()).filter(|_| !nodes.is_empty());
-            let remedy = range.map_or_else(
-                || "the trajectory failed".into(),
-                |(a, b)| format!("the trajectory was integrated from {} to {}", a[0], b[1]),
-            );
+        let tableau = self.tableau();
+        let size = (1 + tableau.stages()) * self.dim;
+        let steps = &self.steps[if self.shared { 0 } else { trajectory }][..nodes.len() / size];
+        let end = steps.last().map_or(self.t0, |step| step[1]);
+        let t = settled(t, [self.t0, end]);
+        let last = &nodes[nodes.len() - self.dim..];
+        if t == end && last.iter().all(|y| y.is_finite()) {
+            return Ok(last.to_vec());
+        }
+        let Some(i) = steps.iter().position(|s| t == s[0] || within(t, s[0], s[1])) else {
+            let remedy = format!("the trajectory was integrated from {} to {end}", self.t0);
             return Err(Error::argument("t", t, remedy));
         };
-        let tableau = self.tableau();
         let [t0, t1] = steps[i];
         let weights = tableau.interpolant_weights((t - t0) / (t1 - t0));
-        let size = (1 + tableau.stages()) * self.dim;
         let (y, stages) = nodes[i * size..][..size].split_at(self.dim);
         let mut out: Vec<f64> = y.iter().map(|y| y.to_f64()).collect();
         for (k, weight) in stages.chunks_exact(self.dim).zip(weights) {

@@ -176,12 +176,12 @@ impl<R: Scalar> Solver<R> {
             for (tile, lane) in self.engine.tiles().flat_map(|t| (0..t.used).map(move |l| (t, l))) {
                 starts.push(count);
                 let accepted = tile.clock.accepted[lane] as usize;
-                count += if accepted == 0 { 0 } else { accepted + 1 };
+                count += accepted + 1;
             }
             count * dim
         } else if every_step {
             let accepted = self.engine.run().map_or(0, |r| r.steps.len());
-            (if accepted == 0 { 0 } else { accepted + 1 }) * batch * dim
+            (accepted + 1) * batch * dim
         } else {
             self.engine.user_slots() * batch * dim
         };
@@ -205,8 +205,7 @@ impl<R: Scalar> TaskWork<R> for SaveSeeds<'_, R> {
         let n = tile.features();
         if self.starts.is_empty() {
             let slots = self.ys_bar.len() / (self.batch * dim);
-            // The backward walk reads the initial state's slot even where no step was accepted.
-            tile.saves_bar.resize(slots.max(1) * n, R::ZERO);
+            tile.saves_bar.resize(slots * n, R::ZERO);
             for (slot, bars) in self.ys_bar.chunks_exact(self.batch * dim).enumerate() {
                 let rows = &bars[first * dim..(first + tile.used) * dim];
                 gather(tile.save_bar_mut(slot), rows, dim);
@@ -217,7 +216,7 @@ impl<R: Scalar> TaskWork<R> for SaveSeeds<'_, R> {
             tile.saves_bar.fill(R::ZERO);
             for lane in 0..tile.used {
                 let accepted = tile.clock.accepted[lane] as usize;
-                for i in 0..if accepted == 0 { 0 } else { accepted + 1 } {
+                for i in 0..=accepted {
                     let bars = &self.ys_bar[(self.starts[first + lane] + i) * dim..][..dim];
                     for (slot, &bar) in tile.save_bar_mut(i)[lane..].iter_mut().step_by(LANES).zip(bars) {
                         *slot = bar;

@@ -3,7 +3,7 @@
 use super::Scalar;
 use super::dense::LANES;
 use super::field::{Cotangents, Field, Stage};
-use super::lanes::{Lanes, add, add_weighted, combine, scaled_squares};
+use super::lanes::{Lanes, add, add_weighted, combine, combine_differences, scaled_squares};
 use super::lockstep::end_of_step;
 use super::noise::{Increments, speed_change};
 use super::stochastic::Diffusion;
@@ -54,6 +54,9 @@ pub(crate) struct Stepper<R> {
     pub(crate) atol: R,
     pub(crate) rtol: R,
     pub(crate) diffusion: Option<Diffusion<R>>,
+    /// Times at which steps end, in the direction of integration, and the longest step.
+    stops: Vec<f64>,
+    largest_step: f64,
 }
 
 /// Room for an attempt that leaves nothing behind but its end.
@@ -149,6 +152,8 @@ impl<R: Scalar> Stepper<R> {
             atol: R::from_f64(tolerances.atol),
             rtol: R::from_f64(tolerances.rtol),
             diffusion: Diffusion::new(problem, options),
+            stops: options.stops(problem),
+            largest_step: options.largest_step.unwrap_or(f64::INFINITY),
         }
     }
 
@@ -188,9 +193,20 @@ impl<R: Scalar> Stepper<R> {
         self.field.packed_bytes() + self.diffusion.as_ref().map_or(0, |diffusion| diffusion.network.packed_bytes())
     }
 
-    /// End of a step of signed length `h` from `t`; with noise, on one of its ticks.
+    /// The next time after `t` at which a step has to end: a stop, or the end of the interval.
+    pub(crate) fn next_stop(&self, t: f64, t1: f64) -> f64 {
+        if self.stops.is_empty() {
+            return t1;
+        }
+        let passed = self.stops.partition_point(|&stop| if t < t1 { stop <= t } else { stop >= t });
+        self.stops.get(passed).copied().unwrap_or(t1)
+    }
+
+    /// End of a step of signed length `h` from `t`, at most at the next stop; with noise, on one of its ticks.
     pub(crate) fn end_of_step(&self, t: f64, h: f64, t1: f64) -> f64 {
-        self.diffusion.as_ref().map_or_else(|| end_of_step(t, h, t1), |d| d.brownian.end_of_step(t, h))
+        let (h, stop) = (h.clamp(-self.largest_step, self.largest_step), self.next_stop(t, t1));
+        // Noise knows one direction of time.
+        self.diffusion.as_ref().map_or_else(|| end_of_step(t, h, stop), |d| d.brownian.end_of_step(t, h).min(stop))
     }
 
     /// Length of a step from `t` that is just not too small.
@@ -338,7 +354,12 @@ impl<R: Scalar> Stepper<R> {
     /// The error estimate `h sum b_error k`; zero for a method that has none.
     pub(crate) fn error(&self, error: &mut [R], h: &Lanes<R>, stages: Stages<'_, R>) {
         let weights = self.tableau.b_error.unwrap_or(&[]);
-        combine(error, None, h, weights.iter().copied().zip(stages));
+        let terms = weights.iter().copied().zip(stages);
+        if self.tableau.estimates_by_differences() {
+            combine_differences(error, stages[0], h, terms.skip(1));
+        } else {
+            combine(error, None, h, terms);
+        }
     }
 
     /// The state within the tile's last attempt, made in `room`: `out = y + h sum b_i(theta) k_i`, or with noise the

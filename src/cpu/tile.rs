@@ -30,7 +30,7 @@ pub(crate) struct Recording {
     pub(crate) limit: usize,
 }
 
-/// Where each trajectory of an ensemble is.
+/// Where each trajectory is; in lockstep, where it ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Clock<R> {
     pub(crate) t: Lanes<f64>,
@@ -74,6 +74,9 @@ pub(crate) struct Tile<R> {
     pub(crate) status: [Status; LANES],
     /// Lanes whose trajectory still counts: used, and not given up.
     pub(crate) alive: [bool; LANES],
+    /// The last states of the lanes that were given up, and which those are; allocated with the first one.
+    lost: Vec<R>,
+    is_lost: [bool; LANES],
     pub(crate) y: Vec<R>,
     pub(crate) y1: Vec<R>,
     pub(crate) k_first: Vec<R>,
@@ -118,6 +121,8 @@ impl<R: Scalar> Tile<R> {
             used: 0,
             status: [Status::Done; LANES],
             alive: [false; LANES],
+            lost: Vec::new(),
+            is_lost: [false; LANES],
             y: state(),
             y1: state(),
             k_first: zeros(),
@@ -208,6 +213,7 @@ impl<R: Scalar> Tile<R> {
         self.status = std::array::from_fn(|l| if l < self.used { Status::Running } else { Status::Done });
         self.pool.append(&mut self.tape);
         self.pool.append(&mut self.stage_tape);
+        self.is_lost = [false; LANES];
         self.steps.clear();
         self.norms = [R::ZERO; LANES];
         self.saves.resize(slots * n, R::ZERO);
@@ -238,17 +244,33 @@ impl<R: Scalar> Tile<R> {
         &mut self.saves_bar[slot * n..][..n]
     }
 
-    /// Gives lanes up: they keep their status, leave every norm and every loss, and rest at zero so that no
-    /// non-finite number reaches their neighbours.
-    pub(crate) fn quarantine(&mut self, lanes: &[bool; LANES], status: Status) {
+    /// Gives lanes up at time `t`, after `accepted` steps: they keep their status, leave every norm and every loss, and
+    /// rest at zero so that no non-finite number reaches their neighbours.
+    pub(crate) fn quarantine(&mut self, lanes: &[bool; LANES], status: Status, t: f64, accepted: usize) {
         let mut rest = [true; LANES];
         let alive = self.alive;
         for l in (0..LANES).filter(|&l| lanes[l] && alive[l]) {
             (self.alive[l], self.status[l], rest[l]) = (false, status, false);
+            self.arrive(l, t, accepted);
+            self.is_lost[l] = true;
+            self.lost.resize(self.y.len(), R::ZERO);
+            copy_lane(&mut self.lost, l, &self.y, l);
         }
         rest_unless(&mut self.y, &rest);
         rest_unless(&mut self.k_first, &rest);
         rest_unless(&mut self.g_first, &rest);
+    }
+
+    /// Says how far a lane's trajectory came.
+    pub(crate) fn arrive(&mut self, lane: usize, t: f64, accepted: usize) {
+        (self.clock.t[lane], self.clock.accepted[lane]) = (t, u32::try_from(accepted).unwrap_or(u32::MAX));
+    }
+
+    /// The state of a lane's trajectory after `n` accepted steps, of which every one is on the tape.
+    pub(crate) fn accepted_state(&self, n: usize, lane: usize) -> impl Iterator<Item = R> + '_ {
+        let last = if self.is_lost[lane] { &self.lost } else { &self.y };
+        let state = if n < self.clock.accepted[lane] as usize { &self.tape[n] } else { last };
+        state[lane..self.features()].iter().step_by(LANES).copied()
     }
 
     /// Accepts the last attempt for all lanes: its end is the state now. `tape` keeps the state before.
@@ -292,6 +314,7 @@ impl<R: Scalar> Tile<R> {
     pub(crate) fn bytes(&self) -> usize {
         let steps = [&self.y, &self.y1, &self.k_first, &self.k_last, &self.g_first, &self.g_last];
         let arrays = steps.into_iter().chain([&self.saves, &self.saves_bar, &self.bar]);
+        let arrays = arrays.chain([&self.lost]);
         let lists = [&self.tape, &self.stage_tape, &self.pool];
         let numbers = arrays.map(Vec::capacity).sum::<usize>()
             + lists.iter().flat_map(|list| list.iter()).map(Vec::capacity).sum::<usize>();

@@ -121,6 +121,9 @@ impl Engine {
         let cursors = &buffers.walk_cursors;
         let points = if self.every_step() { 0 } else { self.walk_points() };
         let walking = Context { cursors, keep: true, points, ..self.solving(buffers) };
+        if self.problem.stands_still() {
+            return self.plan_no_walk(planner, buffers);
+        }
         if self.walks_whole(self.purpose.penalty) {
             return self.plan_whole_walk(planner, buffers);
         }
@@ -150,6 +153,17 @@ impl Engine {
         planner.add(&remaining, &[&buffers.walk_cursors, &self.outcome], self.job(self.batch), [1, 1, 1]);
         self.plan_sum(planner, buffers);
         WalkPlans { begin, segment, end: planner.take(), stride }
+    }
+
+    /// No walk, of an interval without length: all that was saved is the initial state.
+    fn plan_no_walk(&self, planner: &mut Planner<'_>, buffers: &Buffers) -> WalkPlans {
+        let points = if self.every_step() { 0 } else { self.user_points().len() };
+        let standing = Context { points, ..self.solving(buffers) };
+        self.plan_bar(planner, buffers, standing, update::CLEAR, &[]);
+        self.plan_bar(planner, buffers, standing, update::AFTER, &[]);
+        let begin = planner.take();
+        self.plan_sum(planner, buffers);
+        WalkPlans { begin, segment: Plan::default(), end: planner.take(), stride: WHOLE }
     }
 
     /// The sum of the gradient's parts.

@@ -28,6 +28,8 @@ pub(crate) struct Sizes {
     pub(crate) slots: usize,
     /// Saved states, those of a regularizer's probes included.
     pub(crate) points: usize,
+    /// Times at which steps end.
+    pub(crate) stops: usize,
     /// What a backward pass needs, if there is to be one.
     pub(crate) backward: Option<BackwardSizes>,
 }
@@ -170,8 +172,8 @@ buffers! {
     /// What each path does over the step at hand: increment and space-time Levy area, `[B][D]`.
     increments: |s, _b| if s.noise.is_some() { 2 * s.layered_state() } else { NONE };
     norms: |s, _b| 2 * WORD * s.rows;
-    /// Ticks of the save points, and what says which paths are followed.
-    points: |s, _b| 2 * WORD * (s.points + 2);
+    /// Ticks of the save points, what says which paths are followed, and ticks of the stops.
+    points: |s, _b| 2 * WORD * (s.points + 2 + s.stops);
     /// Saved states, `[point][B][D]`.
     saves: |s, _b| s.points.max(1) * s.state();
     /// Cotangents of the saved states, `[save][B][D]`.

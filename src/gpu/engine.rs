@@ -131,6 +131,8 @@ pub(crate) struct Engine {
     /// The diffusion's, if there is noise.
     pub(crate) noise_layers: Vec<Layer>,
     pub(crate) kernels: Kernels,
+    /// Times at which steps end, in order: as ticks and as they are.
+    pub(crate) stops: Vec<([u32; 2], f64)>,
     pub(crate) parameters: usize,
     /// The widest row of a layer outside the field.
     pub(crate) widest: usize,
@@ -203,6 +205,7 @@ impl Engine {
             tableau,
             whole: fused::is_small(&layers)
                 && (problem.diffusion.is_none() || solves_paths_whole(tableau, &noise_layers)),
+            stops: stops(problem, options),
             slice: None,
             layers,
             noise_layers,
@@ -281,12 +284,25 @@ impl Engine {
 
     /// Shares of the interval at which the caller wants states.
     pub(crate) fn user_points(&self) -> Vec<f64> {
-        let (t0, span) = (self.problem.t0, self.problem.t1 - self.problem.t0);
         match &self.options.save_at {
-            SaveAt::End => vec![1.0],
-            SaveAt::Times(times) => times.iter().map(|t| ((t - t0) / span).clamp(0.0, 1.0)).collect(),
+            SaveAt::End => vec![self.share_of(self.problem.t1)],
+            SaveAt::Times(times) => times.iter().map(|&t| self.share_of(self.problem.settled(t))).collect(),
             SaveAt::Steps | SaveAt::Dense => Vec::new(),
         }
+    }
+
+    /// The share of the interval that has passed at a time within it.
+    fn share_of(&self, t: f64) -> f64 {
+        let Problem { t0, t1, .. } = self.problem;
+        if self.problem.stands_still() { 0.0 } else { ((t - t0) / (t1 - t0)).clamp(0.0, 1.0) }
+    }
+
+    /// The time that ticks are; the end of the interval and stops as they were given.
+    pub(crate) fn time_of(&self, at: [u32; 2]) -> f64 {
+        let Problem { t0, t1, .. } = self.problem;
+        let known = self.stops.iter().find(|stop| stop.0 == at).map(|stop| stop.1);
+        let computed = || if at == ticks(1.0) { t1 } else { t0 + (t1 - t0) * share(at) };
+        known.unwrap_or_else(computed)
     }
 
     /// Evaluations of the diffusion, if any, from those of the drift: they differ by so many an attempt.
@@ -364,6 +380,7 @@ impl Engine {
             steps: if recorded { steps } else { 1 },
             slots: if recorded { (Size(3) + steps.div_ceil(stride) + segment).0 } else { 3 },
             points: points + probes,
+            stops: self.stops.len(),
             backward: purpose.backward.then(|| BackwardSizes {
                 splits: self.splits(rows),
                 penalised: purpose.penalty.map_or(0, |p| penalised_rows(rows, p.fraction)),
@@ -383,7 +400,7 @@ impl Engine {
         });
         if !enough {
             let rows = self.buffers.as_ref().map_or(batch, |b| b.sizes.rows.max(batch));
-            self.allocate(rows, FIRST_STEPS.min(self.options.max_steps), purpose).await?;
+            self.allocate(rows, FIRST_STEPS.min(self.options.most_attempts()), purpose).await?;
         }
         Ok(())
     }
@@ -391,7 +408,7 @@ impl Engine {
     /// As [`Engine::reserve`], with room for that many accepted steps.
     pub(crate) async fn reserve_steps(&mut self, batch: usize, purpose: Purpose, steps: usize) -> Result<()> {
         self.reserve(batch, purpose).await?;
-        let steps = steps.min(self.options.max_steps);
+        let steps = steps.min(self.options.most_attempts());
         let Sizes { rows, steps: held, .. } = self.held()?.sizes;
         if held < steps { self.allocate(rows, steps, self.purpose).await } else { Ok(()) }
     }
@@ -430,6 +447,8 @@ impl Engine {
         let buffers = Buffers::new(&self.gpu, &sizes).await?;
         let points: Vec<[u32; 2]> = self.user_points().into_iter().map(ticks).collect();
         self.gpu.queue.write_buffer(&buffers.points, 0, bytemuck::cast_slice(&points));
+        let stops: Vec<[u32; 2]> = self.stops.iter().map(|stop| stop.0).collect();
+        self.gpu.queue.write_buffer(&buffers.points, 8 * first_stop(&buffers) as u64, bytemuck::cast_slice(&stops));
         self.buffers = Some(buffers);
         Ok(())
     }
@@ -437,7 +456,7 @@ impl Engine {
     /// Gives a solve that paused room for twice as many steps, and keeps all it has.
     async fn grow(&mut self) -> Result<()> {
         let Some(old) = &self.buffers else { return Ok(()) };
-        let steps = old.sizes.steps.saturating_mul(2).min(self.options.max_steps);
+        let steps = old.sizes.steps.saturating_mul(2).min(self.options.most_attempts());
         let sizes = self.checked_sizes(old.sizes.rows, steps)?;
         let new = Buffers::new(&self.gpu, &sizes).await?;
         let mut encoder = self.encoder();
@@ -644,6 +663,22 @@ impl Engine {
     }
 }
 
+/// The times at which steps end, as ticks and as they are; with noise on ticks of the path, of which 2^30 are the interval.
+fn stops(problem: &Problem, options: &SolverOptions) -> Vec<([u32; 2], f64)> {
+    let Problem { t0, t1, .. } = *problem;
+    let at = |t: f64| {
+        let share = (t - t0) / (t1 - t0);
+        let grain = 2f64.powi(30);
+        ticks(if problem.diffusion.is_some() { (share * grain).round() / grain } else { share })
+    };
+    options.stops(problem).into_iter().map(|t| (at(t), t)).collect()
+}
+
+/// Where the stops begin in a batch's buffer of points: after the save points and the two entries of the paths.
+pub(crate) const fn first_stop(buffers: &Buffers) -> usize {
+    buffers.sizes.points + 2
+}
+
 /// Whether trajectories with such noise can be solved whole.
 fn solves_paths_whole(tableau: &Tableau, noise_layers: &[Layer]) -> bool {
     fused::is_small(noise_layers) && tableau.noise.is_some_and(|noise| !noise.reversible)
@@ -677,12 +712,8 @@ fn within_reach(options: &SolverOptions) -> Result<SolverOptions> {
         let remedy = "a device counts steps in 32 bits: take fewer, or use Solver";
         return Err(Error::argument("StepControl::Fixed::steps", steps, remedy));
     }
-    let most = match options.step_control {
-        StepControl::Fixed { steps } => steps.min(options.max_steps),
-        StepControl::Adaptive { .. } => options.max_steps,
-    };
     // A segment is recorded as a whole. Beyond the root of the steps a longer one holds more states, not fewer.
-    let longest = most.isqrt().clamp(64, 1024);
+    let longest = options.most_attempts().isqrt().clamp(64, 1024);
     Ok(SolverOptions { adjoint: options.adjoint.with_stride_up_to(longest), ..options.clone() })
 }
 

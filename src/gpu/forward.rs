@@ -1,17 +1,17 @@
 //! What a solve records: its start, an attempt, its end, and the stages that all of them are made of.
 
 use super::buffers::Buffers;
-use super::engine::{Engine, activation, penalised_rows, uniform_buffer, word};
+use super::engine::{Engine, activation, first_stop, penalised_rows, uniform_buffer, word};
 use super::fused;
 use super::job::{Job, flag};
 use super::kernel;
 use super::noise::Network;
 use super::plan::{Jobs, Plan, Planner, flat};
 use crate::error::Result;
-use crate::spec::{InitialStep, Real, StepControl};
+use crate::spec::{InitialStep, Real, StepControl, shortest_step};
 
 /// The recorded parts of a solve.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct SolvePlans {
     pub(crate) start: Plan,
     pub(crate) attempt: Plan,
@@ -58,7 +58,8 @@ impl Engine {
         if recorded {
             job.flags |= flag::RECORD;
         }
-        job.u = [word(self.options.max_steps), if recorded { word(limit) } else { u32::MAX }, 0, 0];
+        [job.source, job.target] = [word(first_stop(buffers)), word(self.stops.len())];
+        job.u = [word(self.options.most_attempts()), if recorded { word(limit) } else { u32::MAX }, 0, 0];
         match self.options.step_control {
             StepControl::Fixed { steps } => {
                 self.set_fixed_ticks(&mut job);
@@ -69,7 +70,7 @@ impl Engine {
                 let [b1, b2, b3] = controller.beta;
                 // What the native engine calls too small, as a share of the interval; a path has ticks of 2^-30.
                 let resolution = match self.noise() {
-                    None => (16.0 * f64::EPSILON * t0.abs().max(t1.abs()) / (t1 - t0).abs()).max(f64::EPSILON),
+                    None => shortest_step(t0, t1, t1 - t0) / (t1 - t0).abs(),
                     Some(_) => 2f64.powi(-31),
                 };
                 job.power = self.initial_power();
@@ -89,6 +90,8 @@ impl Engine {
                     resolution,
                     controller.initial_error.log2(),
                     length,
+                    // No bound is one that no step reaches.
+                    self.options.largest_step.map_or(2.0, |longest| longest / (t1 - t0).abs()),
                 ]);
             }
         }
@@ -125,7 +128,14 @@ impl Engine {
         let mut jobs = Jobs::default();
         let uniforms = uniform_buffer(&self.gpu);
         let mut planner = Planner { gpu: &self.gpu, jobs: &mut jobs, uniforms: &uniforms, plan: Plan::default() };
-        let plans = if self.solves_whole(self.batch) {
+        let plans = if self.problem.stands_still() {
+            self.plan_begin(&mut planner, buffers, backward);
+            SolvePlans {
+                start: planner.take(),
+                finish: self.plan_finish(&mut planner, buffers),
+                ..SolvePlans::default()
+            }
+        } else if self.solves_whole(self.batch) {
             let [start, attempt] = [0, 1].map(|mode| self.plan_whole(&mut planner, buffers, mode, backward));
             SolvePlans { start, attempt, resume: Plan::default(), finish: self.plan_finish(&mut planner, buffers) }
         } else {
@@ -203,14 +213,19 @@ impl Engine {
         }
     }
 
-    fn plan_start(&self, planner: &mut Planner<'_>, buffers: &Buffers, backward: bool) -> Plan {
-        let context = self.solving(buffers);
-        self.plan_weights(planner);
+    /// Clocks at the start, and the states saved there.
+    fn plan_begin(&self, planner: &mut Planner<'_>, buffers: &Buffers, backward: bool) {
         let begin = self.kernels.get(&kernel::BEGIN, &[]);
         let job = self.control_job(buffers, control::BEGIN, backward);
         let bound = [&buffers.clocks, &buffers.cursors, &buffers.row_status];
         planner.add(&begin, &bound, job, flat(self.batch.div_ceil(64)));
         self.plan_save(planner, buffers, 1);
+    }
+
+    fn plan_start(&self, planner: &mut Planner<'_>, buffers: &Buffers, backward: bool) -> Plan {
+        let context = self.solving(buffers);
+        self.plan_weights(planner);
+        self.plan_begin(planner, buffers, backward);
         self.plan_stage(planner, buffers, context, 0, flag::FIRST);
         self.plan_norm(planner, buffers, context, norm::STATE_AND_SLOPE, [&[], &[]]);
         self.plan_control(planner, buffers, control::BEGIN, backward);
@@ -229,7 +244,7 @@ impl Engine {
         let stages = self.most_stages();
         let fsal = self.tableau.fsal();
         self.plan_increments(planner, buffers, context, None);
-        if !self.reuses_last() {
+        if !self.reuses_last() || !self.stops.is_empty() {
             self.plan_stage(planner, buffers, context, 0, flag::FIRST);
         }
         for stage in 1..stages {
@@ -260,7 +275,8 @@ impl Engine {
 
     fn plan_control(&self, planner: &mut Planner<'_>, buffers: &Buffers, mode: u32, backward: bool) {
         let job = self.control_job(buffers, mode, backward);
-        let bound = [&buffers.clocks, &buffers.cursors, &buffers.row_status, &buffers.norms, &buffers.steps];
+        let bound =
+            [&buffers.clocks, &buffers.cursors, &buffers.row_status, &buffers.norms, &buffers.steps, &buffers.points];
         if self.per_row() {
             let kernel = self.kernels.get(&kernel::CONTROL_ENSEMBLE, &[]);
             planner.add(&kernel, &bound, job, flat(self.batch.div_ceil(64)));

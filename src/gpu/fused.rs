@@ -358,7 +358,18 @@ impl<'a> Printer<'a> {
     }
 
     fn stage_error(&mut self) {
-        let error = self.combined_state(None, "h", self.tableau.b_error.unwrap_or(&[]));
+        let weights = self.tableau.b_error.unwrap_or(&[]);
+        let list: Vec<String> = (0..self.dim)
+            .map(|d| {
+                // Of differences, so that rounded weights leave nothing of a constant.
+                let mut sum = "0.0".to_owned();
+                for (j, weight) in weights.iter().enumerate().skip(1).filter(|(_, w)| **w != 0.0) {
+                    sum = format!("fma({}, K[{j}][{d}] - K[0][{d}], {sum})", literal(*weight));
+                }
+                format!("h * ({sum})")
+            })
+            .collect();
+        let error = format!("State({})", list.join(", "));
         line!(self, "fn stage_error(h: f32) -> State {{\n    return {error};\n}}\n");
     }
 

@@ -49,6 +49,7 @@ macro_rules! modules {
 
 modules! {
     ACTIVATION "activation";
+    ATTEMPTS "attempts";
     BROWNIAN "brownian";
     CLOCK "clock";
     CONTROLLER "controller";
@@ -97,19 +98,21 @@ kernels! {
     BAR_UPDATE "bar_update" [CLOCK TIME GRID] [Read Read Read Read Read Write];
     BEGIN "begin" [CLOCK TIME CONTROLLER ELEMENTARY GRID] [Write Write Write];
     COMBINE "combine" [CLOCK GRID] [Read Read Write Read Write Write];
-    CONTROL_ENSEMBLE "control_ensemble" [CLOCK TIME CONTROLLER ELEMENTARY ENSEMBLE GRID] [Write Write Write Read Write];
-    CONTROL_LOCKSTEP "control_lockstep" [CLOCK TIME CONTROLLER ELEMENTARY LOCKSTEP] [Write Write Write Read Write];
+    CONTROL_ENSEMBLE "control_ensemble" [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY ENSEMBLE GRID]
+        [Write Write Write Read Write Read];
+    CONTROL_LOCKSTEP "control_lockstep" [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY LOCKSTEP]
+        [Write Write Write Read Write Read];
     DENSE "dense" [CLOCK TIME ELEMENTARY ACTIVATION GRID PRODUCT_TILES WEIGHTS] [Read Read Read Write Write];
     DENSE_VJP_INPUT "dense_vjp_input" [CLOCK GRID PRODUCT_TILES WEIGHTS] [Read Read Read Read Write];
     DENSE_VJP_WEIGHTS "dense_vjp_weights" [CLOCK TIME GRID PRODUCT_TILES] [Read Read Read Write];
-    ENSEMBLE_SOLVE "ensemble_solve" [CLOCK TIME CONTROLLER ELEMENTARY ACTIVATION ENSEMBLE INTERPOLANT WEIGHTS WHOLE GRID]
+    ENSEMBLE_SOLVE "ensemble_solve" [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY SCALED_ERROR ACTIVATION ENSEMBLE INTERPOLANT WEIGHTS WHOLE GRID]
         [Write Write Read Write Write Read Write];
     FINISH "finish" [CLOCK OUTCOME] [Read Write Read Write];
     GATHER "gather" [GRID] [Read Read Write];
     GRADIENT_NORM "gradient_norm" [OUTCOME ELEMENTARY] [Read Write];
     INCREMENTS "increments" [CLOCK TIME PARAMS ELEMENTARY PHILOX BROWNIAN PATH GRID] [Read Read Write];
     INJECT "inject" [CLOCK GRID] [Read Read Read Write];
-    LOCKSTEP_SOLVE "lockstep_solve" [CLOCK TIME CONTROLLER ELEMENTARY ACTIVATION LOCKSTEP INTERPOLANT WEIGHTS WHOLE]
+    LOCKSTEP_SOLVE "lockstep_solve" [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY SCALED_ERROR ACTIVATION LOCKSTEP INTERPOLANT WEIGHTS WHOLE]
         [Write Write Read Write Write Read Write];
     LOSS "loss" [CLOCK OUTCOME ELEMENTARY GRID] [Read Read Read Read Write Write Read];
     LOSS_SUM "loss_sum" [OUTCOME ELEMENTARY] [Read Write];
@@ -118,10 +121,10 @@ kernels! {
     NEXT_STEP "next_step" [OUTCOME PARAMS] [Read Read Write Write];
     NOISY_COMBINE "noisy_combine" [CLOCK TIME INTEGRALS NOISY GRID] [Read Read Write Read Read Write Write];
     NOISY_ERROR "noisy_error" [CLOCK INTEGRALS NOISY GRID] [Read Read Read Write];
-    NOISY_NORM "noisy_norm" [CLOCK INTEGRALS NOISY ROW_SUMS GRID] [Read Read Read Read Write];
-    NOISY_PROBE_BAR "noisy_probe_bar" [CLOCK SCALED_ERROR GRID] [Read Read Read Read Write Write];
+    NOISY_NORM "noisy_norm" [CLOCK ELEMENTARY SCALED_ERROR INTEGRALS NOISY ROW_SUMS GRID] [Read Read Read Read Write];
+    NOISY_PROBE_BAR "noisy_probe_bar" [CLOCK ELEMENTARY SCALED_ERROR GRID] [Read Read Read Read Write Write];
     NOISY_STAGE_BAR "noisy_stage_bar" [CLOCK INTEGRALS GRID] [Read Read Read Read Read Write];
-    PROBE_BAR "probe_bar" [CLOCK STAGES SCALED_ERROR GRID] [Read Read Read Read Read Write Write];
+    PROBE_BAR "probe_bar" [CLOCK ELEMENTARY STAGES SCALED_ERROR GRID] [Read Read Read Read Read Write Write];
     PROBE_CURSOR "probe_cursor" [CLOCK TIME OUTCOME PARAMS PHILOX GRID] [Read Read Read Read Write Write];
     PROBE_PLACE "probe_place" [CLOCK GRID] [Read Read Read Read Write];
     PROBE_STEP "probe_step" [CLOCK TIME CONTROLLER ELEMENTARY] [Read Read Write Write];
@@ -129,7 +132,7 @@ kernels! {
     PROBE_VALUE "probe_value" [CLOCK OUTCOME PARAMS ELEMENTARY] [Read Read Read Read Write Write];
     REDUCE "reduce" [GRID] [Read Write];
     REMAINING "remaining" [CLOCK OUTCOME] [Read Write];
-    ROW_NORM "row_norm" [CLOCK ELEMENTARY STAGES ROW_SUMS GRID] [Read Read Read Write];
+    ROW_NORM "row_norm" [CLOCK ELEMENTARY SCALED_ERROR STAGES ROW_SUMS GRID] [Read Read Read Write];
     SAVE "save" [CLOCK TIME INTERPOLANT GRID] [Read Read Read Read Write];
     SECOND_BAR "second_bar" [CLOCK TIME GRID] [Read Read Write Write];
     SETTLE "settle" [CLOCK GRID] [Read Write];

@@ -87,7 +87,7 @@ impl GpuSolver {
         check_counts(batch, attempts)?;
         let solver = &self.engine;
         // A solve makes no more.
-        let attempts = attempts.min(solver.options.max_steps);
+        let attempts = attempts.min(solver.options.most_attempts());
         if solver.every_step() {
             let remedy = "save at the end or at given times: how many steps there will be is not known ahead";
             return Err(Error::argument("SolverOptions::save_at", format!("{:?}", solver.options.save_at), remedy));

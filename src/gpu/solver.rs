@@ -2,7 +2,7 @@
 
 use super::Gpu;
 use super::buffers::Owner;
-use super::engine::{Clock, Engine, Outcome, Purpose, share, status};
+use super::engine::{Clock, Engine, Outcome, Purpose, status};
 use crate::cpu::{DenseSolution, Gradients, SavedTimes, Solution, Stats, check_finite};
 use crate::error::{Error, Result, Status};
 use crate::spec::{Paths, Problem, SaveAt, SolverOptions};
@@ -170,7 +170,7 @@ impl GpuSolver {
     async fn seeds(&mut self, ys_bar: &[f32], most: usize) -> Result<Vec<f32>> {
         let engine = &mut self.engine;
         let (batch, dim) = (engine.batch, engine.dim());
-        let count = |accepted: usize| if accepted == 0 { 0 } else { accepted + 1 };
+        let count = |accepted: usize| accepted + 1;
         let shape = || "the last solution's ys".into();
         if !(engine.every_step() && engine.per_row()) {
             let slots = if engine.every_step() { count(most) } else { engine.user_points().len() };
@@ -197,7 +197,7 @@ impl GpuSolver {
     async fn assemble(&mut self, outcome: Outcome) -> Result<Solution<f32>> {
         let engine = &mut self.engine;
         let (batch, dim) = (engine.batch, engine.dim());
-        let (t0, span) = (engine.problem.t0, engine.problem.t1 - engine.problem.t0);
+        let t0 = engine.problem.t0;
         let clocks_count = if engine.per_row() { batch } else { 1 };
         let buffers = engine.held()?;
         let (clocks, rows) = (buffers.clocks.clone(), buffers.row_status.clone());
@@ -219,11 +219,7 @@ impl GpuSolver {
             let states: Vec<f32> =
                 engine.read(&[(&tape, engine.start_of_tape(), (most + 1) * batch * dim)]).await?.swap_remove(0);
             let table: Vec<[u32; 4]> = engine.read(&[(&steps, 0, most * clocks_count)]).await?.swap_remove(0);
-            let at = |ticks: [u32; 2]| {
-                // The end is met exactly, as on the native engine.
-                let share = share(ticks);
-                if share == 1.0 { t0 + span } else { t0 + span * share }
-            };
+            let at = |at: [u32; 2]| engine.time_of(at);
             let ends = |[t_high, t_low, d_high, d_low]: [u32; 4]| {
                 let (t, d) =
                     ((u64::from(t_high) << 32) | u64::from(t_low), (u64::from(d_high) << 32) | u64::from(d_low));
@@ -236,7 +232,7 @@ impl GpuSolver {
                 .enumerate()
                 .map(|(c, clock)| (0..clock.accepted as usize).map(|n| ends(table[n * clocks_count + c])).collect())
                 .collect();
-            let ts = saved_times(&taken, engine.per_row());
+            let ts = SavedTimes::of_steps(t0, !engine.per_row(), &taken);
             let ys = step_states(&states, &taken, engine.per_row(), batch, dim, &status);
             let dense = if engine.options.save_at == SaveAt::Dense {
                 Some(self.dense(&states, taken, most, &status).await?)
@@ -287,18 +283,11 @@ impl GpuSolver {
                 }
             }
         }
-        Ok(DenseSolution::from_parts(dim, !per_row, steps, nodes, engine.tableau))
-    }
-}
-
-fn saved_times(taken: &[Vec<[f64; 2]>], per_row: bool) -> SavedTimes {
-    let ends = |steps: &Vec<[f64; 2]>| -> Vec<f64> {
-        steps.first().map(|s| s[0]).into_iter().chain(steps.iter().map(|s| s[1])).collect()
-    };
-    if per_row {
-        SavedTimes::PerTrajectory(taken.iter().map(ends).collect())
-    } else {
-        SavedTimes::Shared(taken.first().map(ends).unwrap_or_default())
+        for (row, nodes) in nodes.iter_mut().enumerate() {
+            let taken = nodes.len() / ((1 + stages) * dim);
+            nodes.extend_from_slice(&states[(taken * batch + row) * dim..][..dim]);
+        }
+        Ok(DenseSolution::from_parts(dim, engine.problem.t0, !per_row, steps, nodes, engine.tableau))
     }
 }
 
@@ -311,7 +300,7 @@ fn step_states(
     dim: usize,
     status: &[Status],
 ) -> Vec<f32> {
-    let count = |steps: &Vec<[f64; 2]>| if steps.is_empty() { 0 } else { steps.len() + 1 };
+    let count = |steps: &Vec<[f64; 2]>| steps.len() + 1;
     if per_row {
         let rows = taken.iter().enumerate();
         return rows
@@ -319,7 +308,7 @@ fn step_states(
             .flat_map(|at| states[at..at + dim].iter().copied())
             .collect();
     }
-    let count = taken.first().map_or(0, count);
+    let count = taken.first().map_or(1, count);
     let mut ys = states[..count * batch * dim].to_vec();
     for slot in ys.chunks_exact_mut(batch * dim) {
         for (row, _) in slot.chunks_exact_mut(dim).zip(status).filter(|(_, s)| **s == Status::NonFinite) {

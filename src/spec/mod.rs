@@ -24,6 +24,7 @@ pub use noise_tableau::{Calculus, NoiseScale, NoiseTableau};
 pub use optimizer::{Clip, Optimizer, OptimizerState, Rule, Update};
 pub use philox::{Purpose, Random, philox4x32};
 pub use problem::{Diffusion, InitialStep, Layout, Problem, SaveAt, SolverOptions, StepControl, Tolerances};
+pub(crate) use problem::{settled, shortest_step};
 pub use real::Real;
 pub use regularizer::{
     Hooks, Local, Measure, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, Regularizer, StepPenalty,

@@ -16,7 +16,7 @@ pub struct Problem {
     pub diffusion: Option<Diffusion>,
     /// Where the interval starts.
     pub t0: f64,
-    /// Where it ends; without noise it may lie before `t0`.
+    /// Where it ends; without noise it may lie before `t0`. At `t0` itself the solution is the initial state.
     pub t1: f64,
 }
 
@@ -108,10 +108,17 @@ impl Problem {
                 return Err(Error::argument(name, t, "the interval needs finite ends"));
             }
         }
-        if self.t0 == self.t1 {
-            return Err(Error::argument("Problem::t1", self.t1, "t1 equals t0: give the interval a length"));
-        }
         self.diffusion.as_ref().map_or(Ok(()), |diffusion| self.validate_noise(diffusion))
+    }
+
+    /// Whether the interval has no length, so that the solution is the initial state.
+    pub(crate) fn stands_still(&self) -> bool {
+        self.t0 == self.t1
+    }
+
+    /// `t`, or the end of the interval from which rounding alone parts it: a sum of tenths does not meet 0.3.
+    pub(crate) fn settled(&self, t: f64) -> f64 {
+        settled(t, [self.t0, self.t1])
     }
 
     /// Checks the widths of the networks, and that there are not too many parameters.
@@ -133,7 +140,7 @@ impl Problem {
         }
         // Steps end on ticks of the interval, which must be told apart as `f64`.
         let resolvable = (self.t1 - self.t0) * 2f64.powi(20);
-        if self.t0.abs().max(self.t1.abs()) > resolvable {
+        if !self.stands_still() && self.t0.abs().max(self.t1.abs()) > resolvable {
             let remedy = "the interval is too short for times so far from 0: measure time from its start";
             return Err(Error::argument("Problem::t0", self.t0, remedy));
         }
@@ -144,7 +151,8 @@ impl Problem {
 /// Bounds on the local error: `e` is measured in units of `atol + rtol * max(|y|, |y+|)`, element by element.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tolerances {
-    /// Absolute part, in units of the state.
+    /// Absolute part, in units of the state. What is smaller than this is not resolved: choose it below the smallest size
+    /// of a feature that matters.
     pub atol: f64,
     /// Relative part.
     pub rtol: f64,
@@ -157,12 +165,14 @@ impl Tolerances {
         Self { atol: tolerance, rtol: tolerance }
     }
 
-    /// Checks that both are positive and within reach of `R`: at least 1e-9 at `f32`, 1e-15 at `f64`.
+    /// Checks that both are positive and within reach of `R`: the relative one is at least 1e-9 at `f32`, 1e-15 at `f64`,
+    /// the absolute one a normal number.
     ///
     /// # Errors
     /// [`Error::Argument`] naming the tolerance.
     pub fn validate<R: Real>(&self) -> Result<()> {
-        let least = if R::EPSILON.to_f64() > 1e-10 { 1e-9 } else { 1e-15 };
+        let narrow = R::EPSILON.to_f64() > 1e-10;
+        let least = if narrow { 1e-9 } else { 1e-15 };
         for (name, value) in [("Tolerances::atol", self.atol), ("Tolerances::rtol", self.rtol)] {
             if !(value > 0.0 && R::from_f64(value).is_finite()) {
                 return Err(Error::argument(
@@ -171,8 +181,16 @@ impl Tolerances {
                     format!("tolerances are positive, finite numbers of {}", R::NAME),
                 ));
             }
-            if value < least {
-                let remedy = format!("{} cannot resolve less than {least:e}: loosen it, or solve at f64", R::NAME);
+        }
+        if self.rtol < least {
+            let remedy = format!("{} cannot resolve less than {least:e}: loosen it, or solve at f64", R::NAME);
+            return Err(Error::argument("Tolerances::rtol", format!("{:e}", self.rtol), remedy));
+        }
+        let (smallest, largest) =
+            if narrow { (f64::from(f32::MIN_POSITIVE), f64::from(f32::MAX)) } else { (f64::MIN_POSITIVE, f64::MAX) };
+        for (name, value) in [("Tolerances::atol", self.atol), ("Tolerances::rtol", self.rtol)] {
+            if !(smallest..=largest).contains(&value) {
+                let remedy = format!("{} has normal numbers from {smallest:e} to {largest:e}", R::NAME);
                 return Err(Error::argument(name, format!("{value:e}"), remedy));
             }
         }
@@ -188,6 +206,24 @@ impl Tolerances {
                 "tolerance {:e} is near the rounding of {}: NFE partly measures noise; 1e-5 and above are safe",
                 self.rtol,
                 R::NAME
+            )
+        })
+    }
+}
+
+impl Tolerances {
+    /// A warning where the absolute tolerance is as large as a feature: `states` are those of a batch, `[B][D]`, the
+    /// initial ones for example, and `dim` is `D`. A feature that is 0 in all of them has no size, and is passed over.
+    #[must_use]
+    pub fn warning_at<R: Real>(&self, states: &[R], dim: usize) -> Option<String> {
+        let size =
+            |feature: usize| states.iter().skip(feature).step_by(dim.max(1)).fold(0f64, |m, y| m.max(y.to_f64().abs()));
+        let ruled = |&(_, size): &(usize, f64)| 0.0 < size && size <= 10.0 * self.atol;
+        (0..dim.min(states.len())).map(|d| (d, size(d))).find(ruled).map(|(d, size)| {
+            format!(
+                "atol {:e} is no less than a tenth of feature {d}, which is at most {size:e}: its error is not controlled; \
+                 choose atol well below it",
+                self.atol
             )
         })
     }
@@ -267,7 +303,8 @@ pub enum SaveAt {
     /// The last one.
     #[default]
     End,
-    /// Those at the given times, in the direction of integration, by interpolation within steps.
+    /// Those at the given times, in the direction of integration, by interpolation within steps. A time that rounding
+    /// alone parts from an end of the interval is that end.
     Times(Vec<f64>),
     /// All accepted ones, the initial state included.
     Steps,
@@ -297,7 +334,7 @@ pub struct SolverOptions {
     pub save_at: SaveAt,
     /// How gradients are obtained.
     pub adjoint: Adjoint,
-    /// Bound on attempted steps of a trajectory.
+    /// Bound on attempted steps of a trajectory, where they are adaptive; fixed steps are as many as they are.
     pub max_steps: usize,
     /// Bound on the bytes that a solver or trainer may hold, if any: what its `workspace` tells. That is states, tape,
     /// the room of each thread or the buffers on a device, parameters with their gradients and moments; not the arrays
@@ -307,6 +344,13 @@ pub struct SolverOptions {
     /// path only where they have the same cells; see [`Brownian`](super::Brownian).
     #[serde(default)]
     pub path_cells: Option<usize>,
+    /// The longest adaptive step, if there is a bound: shorter than what must not be stepped over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub largest_step: Option<f64>,
+    /// Times at which an adaptive step ends and the next one begins with a fresh first stage, where the dynamics change
+    /// abruptly; in any order. With noise, the nearest tick of the path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stop_at: Vec<f64>,
 }
 
 impl Default for SolverOptions {
@@ -320,6 +364,8 @@ impl Default for SolverOptions {
             max_steps: 10_000,
             memory_limit: None,
             path_cells: None,
+            largest_step: None,
+            stop_at: Vec::new(),
         }
     }
 }
@@ -395,6 +441,87 @@ impl SolverOptions {
         self
     }
 
+    /// Bounds the length of adaptive steps.
+    #[must_use]
+    pub fn largest_step(mut self, length: f64) -> Self {
+        self.largest_step = Some(length);
+        self
+    }
+
+    /// Makes adaptive steps end at the given times, as at a switch of the dynamics.
+    ///
+    /// ```
+    /// use fewsteps::SolverOptions;
+    /// // A pulse between 1 and 1.05 is not stepped over.
+    /// let options = SolverOptions::default().stop_at([1.0, 1.05]);
+    /// assert_eq!(options.stop_at.len(), 2);
+    /// ```
+    #[must_use]
+    pub fn stop_at(mut self, times: impl Into<Vec<f64>>) -> Self {
+        self.stop_at = times.into();
+        self
+    }
+
+    /// The times within the interval at which steps end, in the direction of integration; with noise on ticks of the path.
+    pub(crate) fn stops(&self, problem: &Problem) -> Vec<f64> {
+        let Problem { t0, t1, .. } = *problem;
+        let path = problem.diffusion.as_ref().and_then(|_| self.path(problem, Paths::default()).ok());
+        let resolved = |t: f64| path.map_or(t, |path| path.time(path.tick(t)));
+        let mut stops: Vec<f64> = self.stop_at.iter().map(|&t| problem.settled(resolved(t))).collect();
+        stops.sort_by(|a, b| if t1 > t0 { a.total_cmp(b) } else { b.total_cmp(a) });
+        stops.dedup_by(|a, b| (*a - *b).abs() <= shortest_step(*a, *b, t1 - t0));
+        stops.retain(|t| *t != t0 && *t != t1);
+        stops
+    }
+
+    /// Checks where steps are to end and how long they may be, against each other and the interval.
+    fn validate_steps(&self, problem: &Problem) -> Result<()> {
+        let refused = |argument, value: String, remedy: &str| Err(Error::argument(argument, value, remedy));
+        let (low, high) = (problem.t0.min(problem.t1), problem.t0.max(problem.t1));
+        let fixed = matches!(self.step_control, StepControl::Fixed { .. });
+        if let Some(t) = self.stop_at.iter().find(|&&t| !(low..=high).contains(&problem.settled(t))) {
+            return refused("SolverOptions::stop_at", t.to_string(), &format!("stops lie in [{low}, {high}]"));
+        }
+        if fixed && !self.stop_at.is_empty() {
+            let remedy = "fixed steps end where they end: use adaptive ones, or solve from stop to stop";
+            return refused("SolverOptions::stop_at", format!("{:?}", self.stop_at), remedy);
+        }
+        if !fixed && self.stops(problem).len() >= self.max_steps {
+            let remedy = format!("{} steps cannot end at all of them: raise max_steps", self.max_steps);
+            return refused("SolverOptions::stop_at", format!("{} times", self.stop_at.len()), &remedy);
+        }
+        let Some(longest) = self.largest_step else { return Ok(()) };
+        if !(longest > 0.0 && longest.is_finite()) {
+            return refused("SolverOptions::largest_step", longest.to_string(), "give a positive, finite length");
+        }
+        if fixed {
+            let remedy = "fixed steps are as long as they are: use adaptive ones, or take more of them";
+            return refused("SolverOptions::largest_step", longest.to_string(), remedy);
+        }
+        let span = high - low;
+        let resolution = match &problem.diffusion {
+            None => 4.0 * shortest_step(low, high, span),
+            Some(_) => span / self.path(problem, Paths::default())?.ticks() as f64,
+        };
+        if longest < resolution || span / longest > self.max_steps as f64 {
+            let remedy = format!(
+                "{} steps of that length do not cover the interval, or time does not resolve it: lengthen it, or raise \
+                 max_steps",
+                self.max_steps
+            );
+            return refused("SolverOptions::largest_step", longest.to_string(), &remedy);
+        }
+        Ok(())
+    }
+
+    /// The most steps that a trajectory may attempt.
+    pub(crate) const fn most_attempts(&self) -> usize {
+        match self.step_control {
+            StepControl::Adaptive { .. } => self.max_steps,
+            StepControl::Fixed { steps } => steps,
+        }
+    }
+
     /// The path that a solve of `problem` with these options follows.
     ///
     /// # Errors
@@ -437,7 +564,14 @@ impl SolverOptions {
             StepControl::Fixed { steps: 0 } => {
                 return Err(Error::argument("StepControl::Fixed::steps", 0, "take at least one step"));
             }
-            StepControl::Fixed { .. } => {}
+            StepControl::Fixed { steps } => {
+                let length = (problem.t1 - problem.t0).abs() / steps as f64;
+                if !problem.stands_still() && length <= shortest_step(problem.t0, problem.t1, problem.t1 - problem.t0) {
+                    let remedy =
+                        "time cannot resolve that many steps: take fewer, or measure time from the interval's start";
+                    return Err(Error::argument("StepControl::Fixed::steps", steps, remedy));
+                }
+            }
         }
         if self.max_steps == 0 {
             return Err(Error::argument("SolverOptions::max_steps", 0, "allow at least one step"));
@@ -449,6 +583,7 @@ impl SolverOptions {
             let remedy = "a path has no smooth interpolant: save at times or at steps";
             return Err(Error::argument("SolverOptions::save_at", "Dense", remedy));
         }
+        self.validate_steps(problem)?;
         self.validate_times(problem)
     }
 
@@ -458,14 +593,29 @@ impl SolverOptions {
             return Err(Error::argument("SaveAt::Times", "[]", "give at least one time, or save at the end"));
         }
         let (low, high) = (problem.t0.min(problem.t1), problem.t0.max(problem.t1));
-        if let Some(t) = times.iter().find(|t| !(low..=high).contains(*t)) {
+        if let Some(t) = times.iter().find(|&&t| !(low..=high).contains(&problem.settled(t))) {
             return Err(Error::argument("SaveAt::Times", t, format!("save times lie in [{low}, {high}]")));
         }
         let forwards = problem.t1 > problem.t0;
-        if let Some(w) = times.windows(2).find(|w| if forwards { w[0] > w[1] } else { w[0] < w[1] }) {
+        let disorder = |w: &&[f64]| {
+            let [a, b] = [w[0], w[1]].map(|t| problem.settled(t));
+            if forwards { a > b } else { a < b }
+        };
+        if let Some(w) = times.windows(2).find(disorder) {
             let remedy = "order the save times in the direction of integration";
-            return Err(Error::argument("SaveAt::Times", format!("{:?}", w), remedy));
+            return Err(Error::argument("SaveAt::Times", format!("{w:?}"), remedy));
         }
         Ok(())
     }
+}
+
+/// `t`, or the nearer of the two ends if rounding alone parts them.
+pub(crate) fn settled(t: f64, [t0, t1]: [f64; 2]) -> f64 {
+    let end = if (t1 - t).abs() <= (t0 - t).abs() { t1 } else { t0 };
+    if (end - t).abs() <= 8.0 * f64::EPSILON * t0.abs().max(t1.abs()) { end } else { t }
+}
+
+/// The length up to which a step between two times is lost in their rounding, or in that of the interval's length.
+pub(crate) fn shortest_step(t: f64, t_next: f64, span: f64) -> f64 {
+    (16.0 * f64::EPSILON * t.abs().max(t_next.abs())).max(f64::EPSILON * span.abs())
 }

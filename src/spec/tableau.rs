@@ -127,6 +127,13 @@ impl Tableau {
         s > 1 && self.c[s - 1] == 1.0 && self.b[s - 1] == 0.0 && self.a[s - 1] == &self.b[..s - 1]
     }
 
+    /// Whether the error estimate of a constant drift is 0: its weights have no sum, and it is one of differences
+    /// `k_i - k_1`, in which rounded weights leave nothing of a constant.
+    #[must_use]
+    pub fn estimates_by_differences(&self) -> bool {
+        self.b_error.is_some_and(|weights| weights.iter().sum::<f64>().abs() < 1e-12)
+    }
+
     /// The power `q` of the step size in the error estimate, `E ~ h^q`: one more than the lower order of the pair. Of a
     /// stochastic method, the one that its controller takes.
     #[must_use]

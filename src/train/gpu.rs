@@ -16,7 +16,9 @@ use crate::cpu::{Draws, check_finite};
 use crate::error::{Error, Result, Status};
 use crate::gpu::{Engine, Gpu, Outcome, Owner, Params, Plan, Purpose, create, path_words, status, ticks};
 use crate::memory::Size;
-use crate::spec::{OptimizerState, Paths, PenaltyAt, PenaltyNoise, PenaltyStep, Regularizer, Rule, StepControl};
+use crate::spec::{
+    OptimizerState, Paths, PenaltyAt, PenaltyNoise, PenaltyStep, Regularizer, Rule, StepControl, StepPenalty,
+};
 
 pub use data::GpuData;
 use recording::Slice;
@@ -382,8 +384,13 @@ impl GpuTrainer {
         queue.write_buffer(&self.engine.outcome, 0, bytemuck::bytes_of(&outcome));
     }
 
+    /// The penalty of a training step; there is none where no time passes.
+    fn penalty_at(&self, step: u64) -> Option<StepPenalty> {
+        self.config.regularizer.lower(step).penalty.filter(|_| !self.engine.problem.stands_still())
+    }
+
     fn purpose(&self) -> Purpose {
-        Purpose { backward: true, penalty: self.config.regularizer.lower(self.steps).penalty }
+        Purpose { backward: true, penalty: self.penalty_at(self.steps) }
     }
 
     fn batch(&self) -> Result<&BatchBuffers> {
@@ -484,7 +491,7 @@ impl GpuTrainer {
                 rates: self.rates(self.updates + ahead),
                 draws: [[0; 2]; 64],
             };
-            if let Some(penalty) = self.config.regularizer.lower(step).penalty {
+            if let Some(penalty) = self.penalty_at(step) {
                 params.coefficient = single(penalty.coefficient);
                 let draws = Draws::new(penalty, self.config.seed, step);
                 for (n, draw) in params.draws.iter_mut().enumerate().take(penalty.times) {
@@ -678,10 +685,10 @@ impl GpuTrainer {
             skipped: outcome.skipped == SKIPPED,
             ..StepReport::default()
         };
-        if let Regularizer::Local(local) = &self.config.regularizer {
-            let fresh = 2 * usize::from(local.step == PenaltyStep::FreshInitial);
-            report.coefficient = local.coefficient.value(before);
-            report.nfe_penalty = local.times * (self.engine.tableau.stages() + fresh);
+        if let Some(penalty) = self.penalty_at(before) {
+            let fresh = 2 * usize::from(penalty.step == PenaltyStep::FreshInitial);
+            report.coefficient = penalty.coefficient;
+            report.nfe_penalty = penalty.times * (self.engine.tableau.stages() + fresh);
         }
         report
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::cpu::{DenseLayer, Engine, LANES, Scalar, TaskRoom, TaskWork, Tile, gather, scatter};
+use crate::cpu::{DenseLayer, Engine, LANES, Scalar, TaskRoom, TaskWork, Tile, gather, rest_unless, scatter};
 use crate::error::{Error, Result, Status};
 
 /// What is minimised. Means are over the trajectories that were solved; where none was, or fewer than two paths of
@@ -185,7 +185,10 @@ impl<R: Scalar> Task<'_, R> {
             None => room.output.copy_from_slice(tile.save(slot)),
             Some(head) => {
                 room.prepare(head);
-                room.input[..self.dim * LANES].copy_from_slice(tile.save(slot));
+                let state = &mut room.input[..self.dim * LANES];
+                state.copy_from_slice(tile.save(slot));
+                // Nothing of a trajectory that failed may reach the weights, not even times zero.
+                rest_unless(state, &self.counting(tile));
                 head.apply(&room.input, &mut room.output);
             }
         }

@@ -301,7 +301,8 @@ impl<R: Scalar> Trainer<R> {
     }
 
     fn differentiate(&mut self, batch: &Batch<'_, R>) -> Result<StepReport> {
-        let penalty = self.config.regularizer.lower(self.steps).penalty;
+        let moves = !self.engine.problem.stands_still();
+        let penalty = self.config.regularizer.lower(self.steps).penalty.filter(|_| moves);
         let draws = penalty.map(|penalty| Draws::new(penalty, self.config.seed, self.steps));
         self.engine.set_paths(Paths::of_step(self.config.seed, self.steps));
         let count = self.forward(batch, true, draws.as_ref())?;

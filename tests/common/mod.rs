@@ -3,17 +3,19 @@
 
 #![allow(dead_code, unused_imports, reason = "each test crate uses its own part")]
 
+mod failing;
 mod gpu;
 mod noise;
 mod oracle;
 mod sde;
 mod zoo;
 
+pub(crate) use failing::{blow_up, blow_up_defect, blow_up_exact, known_until_failure};
 pub(crate) use gpu::gpu;
 pub(crate) use noise::{Adapted, NOISY_ADAPTIVE, Noisy, PATHS, noisy_problem, replay};
 pub(crate) use oracle::{Dual, Number, Step, System, gradient, penalty, state_at};
 pub(crate) use sde::{Draws, NoisyStep, Stochastic, draws, tableaus};
-pub(crate) use zoo::{Known, linear, zoo};
+pub(crate) use zoo::{Known, linear, pulse, zoo};
 
 use fewsteps::{
     Controller, Cpu, InitialStep, Layout, Method, Problem, Purpose, Random, Real, SavedTimes, Scalar, Solution, Solver,

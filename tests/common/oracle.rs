@@ -230,7 +230,11 @@ impl System<'_> {
         let weights = self.tableau().b_error.expect("a method with an error estimate");
         let scaled = steps.iter().flat_map(|step| {
             let zero = vec![S::new(0.0); step.y.len()];
-            let error = along(&zero, step.t1 - step.t0, weights, &step.k);
+            // The weights have no sum: of differences less is rounded away.
+            let from = &step.k[0];
+            let moved: Vec<Vec<S>> =
+                step.k.iter().map(|k| k.iter().zip(from).map(|(k, from)| *k - *from).collect()).collect();
+            let error = along(&zero, step.t1 - step.t0, weights, &moved);
             (0..step.y.len()).map(|i| error[i] / self.scale(step.y[i], step.end[i])).collect::<Vec<S>>()
         });
         rms(scaled)

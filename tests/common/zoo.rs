@@ -1,6 +1,6 @@
 //! Problems with known solutions, as networks of one layer.
 
-use fewsteps::{InputMap, Mlp, Problem, TimeInput};
+use fewsteps::{Activation, InputMap, Mlp, Problem, TimeInput};
 
 /// From a time and the state there to the state at another time.
 type Flow = Box<dyn Fn(f64, &[f64], f64) -> Vec<f64>>;
@@ -155,4 +155,20 @@ pub(crate) fn zoo() -> Vec<Known> {
         linear("diffusion C3", diffusion(10), 4.0, first(10)),
         linear("diffusion C4", diffusion(51), 4.0, first(51)),
     ]
+}
+
+/// `y' = -y + 20` from 1 to 1.05 and `y' = -y` before and after, on `[0, 2]` from 1, each edge a ramp of length 1/512;
+/// and `y(2)`, which is 0.51257 for edges without length.
+pub(crate) fn pulse() -> (Problem, Vec<f64>, f64) {
+    let field = Mlp::new([1, 6, 1]).time_input(TimeInput::First).activation(Activation::Relu);
+    let (k, on, off) = (512.0, 1.0, 1.05);
+    // y+, y-, and the ramps relu(k (t - edge)) - relu(k (t - edge) - 1) up and down.
+    let state = [1.0, -1.0, 0.0, 0.0, 0.0, 0.0];
+    let time = [0.0, 0.0, k, k, k, k];
+    let bias = [0.0, 0.0, -k * on, -k * on - 1.0, -k * off, -k * off - 1.0];
+    let out = [-1.0, 1.0, 20.0, -20.0, -20.0, 20.0];
+    let theta = [&state[..], &time, &bias, &out, &[0.0]].concat();
+    let ramp = k * ((1.0f64 / k).exp() - 1.0);
+    let end = (-2f64).exp() + 20.0 * ((off - 2.0).exp() - (on - 2.0).exp()) * ramp;
+    (Problem::ode(field, 0.0, 2.0), theta, end)
 }

@@ -54,7 +54,7 @@ impl GpuTrainer {
     pub async fn prepare(&mut self, batch: usize, steps: usize, attempts: usize) -> Result<()> {
         check_counts(batch, attempts)?;
         // A solve makes no more.
-        let attempts = attempts.min(self.config.model.options.max_steps);
+        let attempts = attempts.min(self.config.model.options.most_attempts());
         if steps == 0 {
             return Err(Error::argument("steps", 0, "ask for at least one"));
         }

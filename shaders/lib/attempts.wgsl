@@ -1,0 +1,62 @@
+// How far the next attempt goes: at most to the next time at which a step has to end. The kernel that uses it declares
+// `points`, in which job.target_ such times lie in order from job.source on.
+
+// How many of them are not after `t`.
+fn stops_passed(t: vec2<u32>) -> u32 {
+    var low = 0u;
+    var high = job.target_;
+    for (var i = 0u; i < 32u && low < high; i++) {
+        let middle = (low + high) / 2u;
+        if ticks_less(t, points[job.source + middle]) {
+            high = middle;
+        } else {
+            low = middle + 1u;
+        }
+    }
+    return low;
+}
+
+fn next_stop(t: vec2<u32>) -> vec2<u32> {
+    let passed = stops_passed(t);
+    if passed < job.target_ {
+        return points[job.source + passed];
+    }
+    return END_TICKS;
+}
+
+// Whether the last stage of the step that ended at `t` is the first of the next one: not across a stop.
+fn keeps_last(t: vec2<u32>) -> bool {
+    if !has(FSAL) {
+        return false;
+    }
+    let passed = stops_passed(t);
+    return passed == 0u || !ticks_equal(points[job.source + passed - 1u], t);
+}
+
+// Ticks of the next attempt: the whole rest if the step reaches the next stop, or would leave less than a rounding error.
+fn next_ticks(clock: Clock) -> vec2<u32> {
+    let rest = ticks_sub(next_stop(clock.t), clock.t);
+    if has(FIXED) {
+        return select(job.u.zw, rest, clock.accepted + 1u >= job.x.y);
+    }
+    let h = min(clock.h, job.a[2].w);
+    if !(h < ticks_to_share(rest) * 0.9999995) {
+        return rest;
+    }
+    let wanted = share_to_ticks(max(h, smallest_share()));
+    return select(wanted, to_path_tick(clock.t, wanted), has(NOISE));
+}
+
+// Ticks of the smallest attempt that time resolves.
+fn smallest_ticks(clock: Clock) -> vec2<u32> {
+    let rest = ticks_sub(next_stop(clock.t), clock.t);
+    let d = share_to_ticks(2.0 * smallest_share());
+    return select(rest, d, ticks_less(d, rest));
+}
+
+// Whether a step is lost in the rounding of time. The last one may be that short.
+fn too_small(clock: Clock, d: vec2<u32>) -> bool {
+    return !has(FIXED)
+        && !ticks_equal(d, ticks_sub(next_stop(clock.t), clock.t))
+        && ticks_to_share(d) <= smallest_share();
+}
