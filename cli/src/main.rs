@@ -57,7 +57,9 @@ fn main() -> ExitCode {
         }
         Err(error) => {
             output::note(&format!("fewsteps: error: {error:#}"));
-            if error.is::<Diverged>() { ExitCode::from(NOTHING_TO_SHOW) } else { ExitCode::FAILURE }
+            let library = error.downcast_ref::<fewsteps::Error>();
+            let diverged = error.is::<Diverged>() || matches!(library, Some(fewsteps::Error::Diverged { .. }));
+            if diverged { ExitCode::from(NOTHING_TO_SHOW) } else { ExitCode::FAILURE }
         }
     }
 }
