@@ -410,8 +410,5 @@ mod tests {
                 understood(&line, file);
             }
         }
-        for line in EXAMPLES.lines().skip(1).filter_map(|line| line.trim().split("  ").next()) {
-            understood(line.split('>').next().unwrap_or_default(), "--help");
-        }
     }
 }
