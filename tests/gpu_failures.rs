@@ -400,22 +400,6 @@ fn predictions_and_evaluations_keep_within_the_memory_limit() {
     }
 }
 
-/// A product whose tiles fill more than a dimension of a grid.
-#[test]
-#[ignore = "a minute in software; the grid itself is tested in `gpu::kernel`"]
-fn a_batch_of_two_million_rows_is_solved() {
-    let Some(gpu) = gpu() else { return };
-    let rows = 65_535 * 32 + 37;
-    let problem = Problem::ode(Mlp::new([1, 1]), 0.0, 1.0);
-    let options = fixed(Method::Euler, 1).layout(Layout::Ensemble);
-    let mut solver = GpuSolver::new(&gpu, &problem, &options).expect("a valid problem").layer_by_layer();
-    let y0: Vec<f32> = (0..rows).map(|i| i as f32 / 1024.0).collect();
-    let found = gpu.block_on(solver.predict(&[-0.5, 1.0], &y0)).expect("a valid call");
-    // One step of Euler's method: y + (1 - y/2), which these numbers have exactly.
-    let wrong = (0..rows).find(|&i| found.ys[i] != y0[i] + (1.0 - 0.5 * y0[i]));
-    assert_eq!(wrong, None, "row {wrong:?} of {rows}");
-}
-
 /// A field that one sample of the batch drives over a pole.
 fn explosive(failure: FailurePolicy, layout: Layout) -> TrainerConfig {
     let (problem, _) = blow_up();
