@@ -48,19 +48,22 @@ fn main(
 
 fn saved(cursor: Cursor, i: u32, size: u32) -> f32 {
     let end = ticks_add(cursor.t, cursor.d);
+    let covered = points_within(cursor.t, cursor.d);
     var sum = 0.0;
-    for (var p = 0u; p < job.points; p++) {
-        let point = points[p];
-        let at_end = ticks_equal(point, end);
-        let inside = covers(cursor.t, cursor.d, point) && !at_end;
-        let at_start = cursor.step == 0u && ticks_equal(point, cursor.t);
-        if has(NOISE) && inside {
-            // On the chord.
-            let theta = ticks_to_share(ticks_sub(point, cursor.t)) / ticks_to_share(cursor.d);
-            sum = fma(select(1.0 - theta, theta, job.mode == BEFORE), saves_bar[p * size + i], sum);
-            continue;
+    if job.mode == AFTER && cursor.step == 0u {
+        let at_start = points_at_start();
+        for (var n = 0u; n < at_start.count; n++) {
+            sum += saves_bar[covered_point(at_start, n) * size + i];
         }
-        if (job.mode == BEFORE && at_end) || (job.mode == AFTER && (inside || at_start)) {
+    }
+    for (var n = 0u; n < covered.count; n++) {
+        let p = covered_point(covered, n);
+        let at_end = ticks_equal(points[p], end);
+        if has(NOISE) && !at_end {
+            // On the chord.
+            let theta = ticks_to_share(ticks_sub(points[p], cursor.t)) / ticks_to_share(cursor.d);
+            sum = fma(select(1.0 - theta, theta, job.mode == BEFORE), saves_bar[p * size + i], sum);
+        } else if (job.mode == BEFORE) == at_end {
             sum += saves_bar[p * size + i];
         }
     }

@@ -3,6 +3,7 @@
 @group(0) @binding(1) var<storage, read_write> clocks: array<Clock>;
 @group(0) @binding(2) var<storage, read_write> cursors: array<Cursor>;
 @group(0) @binding(3) var<storage, read_write> row_status: array<u32>;
+@group(0) @binding(4) var<storage, read_write> outcome: Outcome;
 
 @compute @workgroup_size(64)
 fn main(
@@ -15,9 +16,12 @@ fn main(
         return;
     }
     row_status[row] = RUNNING;
+    if row == 0u {
+        outcome.cut = 0u;
+    }
     if row == 0u || job.per_row == 1u {
         let memory = vec2<f32>(job.a[2].y, job.a[2].y);
-        var clock = Clock(vec2<u32>(), memory, 0.0, 0.0, 0u, 0u, 1u, RUNNING, 0u, 0u);
+        var clock = Clock(vec2<u32>(), memory, 0.0, 0.0, 0u, 0u, 1u, RUNNING, 0u, 0u, 0u, 0u, 0u, 0u);
         cursors[row] = aim(clock, vec2<u32>(), 1u);
         if job.span == 0.0 {
             // There is nowhere to go.

@@ -33,6 +33,12 @@ fn reduce(lane: u32) -> vec3<f32> {
     return sh_sums[0];
 }
 
+// Where a row comes to an end before the others do.
+fn note_reached(row: u32, t: vec2<u32>) {
+    row_status[job.rows + 2u * row] = t.x;
+    row_status[job.rows + 2u * row + 1u] = t.y;
+}
+
 fn total(lane: u32) -> vec3<f32> {
     var sum = vec3<f32>();
     for (var row = lane; row < job.rows; row += WIDE) {
@@ -43,6 +49,7 @@ fn total(lane: u32) -> vec3<f32> {
         if job.mode == BEGIN && !(is_finite(norm.x) && is_finite(norm.y)) {
             // A row whose derivative has no finite norm cannot take any step.
             row_status[row] = NON_FINITE;
+            note_reached(row, vec2<u32>());
             continue;
         }
         sum += vec3<f32>(norm, 1.0);
@@ -62,6 +69,7 @@ fn give_up(lane: u32, status: u32) -> vec2<f32> {
         counts += vec2<f32>(1.0, select(1.0, 0.0, lost));
         if lost {
             row_status[row] = status;
+            note_reached(row, clocks[0].t);
         }
     }
     sh_sums[lane] = vec3<f32>(counts, 0.0);

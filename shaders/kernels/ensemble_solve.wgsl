@@ -1,5 +1,6 @@
-// The whole adaptive solve of one trajectory in one invocation: up to x.w attempts, to be gone on with later. The field,
-// the method's stages, its error and its interpolant are printed for the problem.
+// The whole adaptive solve of one trajectory in one invocation: up to x.w turns, to be gone on with later. A turn is an
+// attempt, or saves some more of the points that one covers. The field, the method's stages, its error and its
+// interpolant are printed for the problem.
 
 @group(0) @binding(1) var<storage, read_write> clocks: array<Clock>;
 @group(0) @binding(2) var<storage, read_write> cursors: array<Cursor>;
@@ -54,26 +55,40 @@ fn main(
     var first = clock.was_rejected;
     if job.mode == START {
         first = 0u;
-        save_at_start(clock.t, row, y);
+        clock.saved = save_at_start(row, y);
         start(&clock, y);
     }
     var cursor = ensemble_aim(&clock, 0.0, first);
-    for (var attempt = 0u; attempt < job.x.w; attempt++) {
+    // An attempt that was not through with its points is made again, and goes on with them.
+    var written = clock.pending;
+    var taken = false;
+    var covered: Covered;
+    var y1: State;
+    for (var turn = 0u; turn < job.x.w; turn++) {
         if cursor.moving != 1u {
             break;
         }
-        if cursor.first == 1u {
-            take_first(node_time(cursor.t, cursor.d, 0.0, job.t0, job.span), y);
+        if !taken {
+            if cursor.first == 1u {
+                take_first(node_time(cursor.t, cursor.d, 0.0, job.t0, job.span), y);
+            }
+            draw(cursor, row);
+            y1 = take_stages(cursor, y);
+            covered = points_within(cursor.t, cursor.d);
+            taken = true;
         }
-        draw(cursor, row);
-        let y1 = take_stages(cursor, y);
-        save_within(cursor, row, y, y1);
+        written = save_some(covered, written, cursor, row, y, y1);
+        if written < covered.count {
+            continue;
+        }
+        taken = false;
         var error = 0.0;
         if !has(FIXED) {
             error = sqrt(sum_of_squares(stage_error(cursor.h), y, y1) / f32(DIM));
         }
         let accepted = ensemble_judge(&clock, cursor, error);
         if accepted {
+            clock.saved += written;
             y = y1;
             if has(RECORD) {
                 steps[cursor.step * job.rows + row] = vec4<u32>(cursor.t, cursor.d);
@@ -83,10 +98,13 @@ fn main(
                 K[0] = K[STAGES - 1u];
             }
         }
+        written = 0u;
         cursor = ensemble_aim(&clock, error, select(0u, 1u, accepted && !keeps_last(clock.t)));
     }
     store_state(cursor.origin, row, y);
     clock.was_rejected = cursor.first;
+    clock.pending = written;
+    clock.cut |= select(1u, 0u, loops_ran());
     clocks[row] = clock;
     cursors[row] = cursor;
 }

@@ -1,4 +1,5 @@
-// Ends a solve: every row's status, and what the batch cost.
+// Ends a solve: every row's status and the time it reached, and what the batch cost. A row is done only if all that it
+// should have saved is there: u.x points where trajectories are solved whole.
 
 @group(0) @binding(1) var<storage, read> clocks: array<Clock>;
 @group(0) @binding(2) var<storage, read_write> row_status: array<u32>;
@@ -11,8 +12,13 @@ const WIDE = 256u;
 var<workgroup> sh_counts: array<vec4<u32>, 256>;
 // NFE and row of the costliest clock; paused clocks; most accepted steps.
 var<workgroup> sh_cost: array<vec4<u32>, 256>;
+// Rows of which something was left undone.
+var<workgroup> sh_cut: array<u32, 256>;
+
+const ANY = 0xffffffffu;
 
 fn merge(a: u32, b: u32) {
+    sh_cut[a] += sh_cut[b];
     let x = sh_counts[a];
     let y = sh_counts[b];
     sh_counts[a] = vec4<u32>(x.x + y.x, x.y + y.y, min(x.z, y.z), x.w + y.w);
@@ -26,16 +32,30 @@ fn merge(a: u32, b: u32) {
 fn main(@builtin(local_invocation_index) lane: u32) {
     var counts = vec4<u32>(0u, 0u, 0xffffffffu, 0u);
     var cost = vec4<u32>();
+    var cut = 0u;
     for (var row = lane; row < job.rows; row += WIDE) {
         let clock = clocks[row * job.per_row];
         if clock.status == RUNNING || clock.status == PAUSED {
             counts.x += 1u;
             cost.z += select(0u, 1u, clock.status == PAUSED);
+            cut += select(0u, 1u, clock.cut != 0u);
         } else {
             var status = row_status[row];
-            if status == RUNNING || status == DONE {
+            var reached = clock.t;
+            let gone_on = status == RUNNING || status == DONE;
+            if gone_on {
                 status = select(clock.status, NON_FINITE, norms[row].x > 0.0);
-                row_status[row] = status;
+            }
+            if clock.cut != 0u || (status == DONE && job.u.x != ANY && clock.saved != job.u.x) {
+                cut += 1u;
+                status = NON_FINITE;
+                reached = vec2<u32>();
+            }
+            row_status[row] = status;
+            // Rows of a batch in lockstep that were given up before have noted theirs.
+            if gone_on || job.per_row == 1u {
+                row_status[job.rows + 2u * row] = reached.x;
+                row_status[job.rows + 2u * row + 1u] = reached.y;
             }
             if status == DONE {
                 counts.y += 1u;
@@ -51,6 +71,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     }
     sh_counts[lane] = counts;
     sh_cost[lane] = cost;
+    sh_cut[lane] = cut + select(1u, 0u, loops_ran());
     for (var half = WIDE / 2u; half > 0u; half /= 2u) {
         workgroupBarrier();
         if lane < half {
@@ -75,6 +96,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         outcome.accepted = clock.accepted;
         outcome.rejected = clock.rejected;
         outcome.most_accepted = most.w;
+        outcome.cut = max(outcome.cut, sh_cut[0]);
         outcome.loss = 0.0;
         outcome.correct = 0u;
         outcome.penalty = 0.0;

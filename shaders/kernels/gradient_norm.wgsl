@@ -2,6 +2,7 @@
 
 @group(0) @binding(1) var<storage, read> gradient: array<f32>;
 @group(0) @binding(2) var<storage, read_write> outcome: Outcome;
+@group(0) @binding(3) var<storage, read> counts: array<vec2<f32>>;
 
 const WIDE = 256u;
 
@@ -11,32 +12,79 @@ const SKIPPED = 1u;
 const ABORTED = 2u;
 const INCOMPLETE = 3u;
 const NOT_WANTED = 4u;
+const CUT = 5u;
 
 var<workgroup> sh_sums: array<f32, 256>;
+// Steps that a walk of whole trajectories has to go, at most; rows of which an adapter stopped the loops.
+var<workgroup> sh_walks: array<vec2<u32>, 256>;
+
+// Steps that the lane's rows have to go yet: `counts` has how many there are, and how many are walked.
+fn walks_left(lane: u32) -> vec2<u32> {
+    var left = vec2<u32>();
+    for (var row = lane; row < job.rows; row += WIDE) {
+        let count = counts[row];
+        if count.y < 0.0 {
+            left.y += 1u;
+        } else {
+            left.x = max(left.x, u32(count.x - count.y));
+        }
+    }
+    return left;
+}
+
+fn with_square(sum: f32, i: u32) -> f32 {
+    if i >= job.u.y {
+        return sum;
+    }
+    return fma(gradient[i], gradient[i], sum);
+}
 
 @compute @workgroup_size(256)
 fn main(@builtin(local_invocation_index) lane: u32) {
     var sum = 0.0;
-    for (var i = lane; i < job.u.y; i += WIDE) {
-        sum = fma(gradient[i], gradient[i], sum);
+    // Eight a turn, in the same order: the largest models have more numbers than loops may have turns.
+    for (var i = lane; i < job.u.y; i += 8u * WIDE) {
+        sum = with_square(sum, i);
+        sum = with_square(sum, i + 1u * WIDE);
+        sum = with_square(sum, i + 2u * WIDE);
+        sum = with_square(sum, i + 3u * WIDE);
+        sum = with_square(sum, i + 4u * WIDE);
+        sum = with_square(sum, i + 5u * WIDE);
+        sum = with_square(sum, i + 6u * WIDE);
+        sum = with_square(sum, i + 7u * WIDE);
     }
     sh_sums[lane] = sum;
+    var left = vec2<u32>();
+    // x.x: trajectories are walked back whole.
+    if job.x.x == 1u {
+        left = walks_left(lane);
+    }
+    sh_walks[lane] = left + select(vec2<u32>(0u, 1u), vec2<u32>(), loops_ran());
     for (var half = WIDE / 2u; half > 0u; half /= 2u) {
         workgroupBarrier();
         if lane < half {
             sh_sums[lane] += sh_sums[lane + half];
+            let other = sh_walks[lane + half];
+            sh_walks[lane] = vec2<u32>(max(sh_walks[lane].x, other.x), sh_walks[lane].y + other.y);
         }
     }
     if lane != 0u {
         return;
     }
+    if job.x.x == 1u {
+        outcome.remaining = sh_walks[0].x;
+    }
+    outcome.cut += sh_walks[0].y;
     let norm = sqrt(sh_sums[0]);
     outcome.gradient_norm = norm;
-    // u.x: solved rows that the loss takes at least. u.z: 1 aborts where a trajectory failed or the gradient is not finite. u.w: 1 wants the gradient alone.
+    // u.x: solved rows that the loss takes at least. u.z: 1 aborts where a trajectory failed or the gradient is not finite.
+    // u.w: 1 wants the gradient alone.
     let abort = job.u.z == 1u;
     let bad = !is_finite(norm) || outcome.solved < job.u.x;
     var verdict = UPDATED;
-    if outcome.unfinished > 0u || outcome.remaining > 0u {
+    if outcome.cut > 0u {
+        verdict = CUT;
+    } else if outcome.unfinished > 0u || outcome.remaining > 0u {
         verdict = INCOMPLETE;
     } else if job.u.w == 1u {
         verdict = NOT_WANTED;

@@ -1,5 +1,6 @@
-// The whole adaptive solve of a batch that one workgroup can hold, a trajectory an invocation: up to x.w attempts, to be
-// gone on with later. The first invocation decides for all.
+// The whole adaptive solve of a batch that one workgroup can hold, a trajectory an invocation: up to x.w turns, to be gone
+// on with later. A turn is an attempt, or saves some more of the points that one covers. The first invocation decides for
+// all.
 
 @group(0) @binding(1) var<storage, read_write> clocks: array<Clock>;
 @group(0) @binding(2) var<storage, read_write> row_status: array<u32>;
@@ -23,6 +24,7 @@ var<workgroup> sh_clock: Clock;
 var<workgroup> sh_cursor: Cursor;
 var<workgroup> sh_code: u32;
 var<workgroup> sh_moving: u32;
+var<workgroup> sh_cut: u32;
 
 fn reduce(lane: u32) -> vec3<f32> {
     for (var half = WIDE / 2u; half > 0u; half /= 2u) {
@@ -33,6 +35,12 @@ fn reduce(lane: u32) -> vec3<f32> {
     }
     workgroupBarrier();
     return sh_sums[0];
+}
+
+// Where a row comes to an end before the others do.
+fn note_reached(row: u32, t: vec2<u32>) {
+    row_status[job.rows + 2u * row] = t.x;
+    row_status[job.rows + 2u * row + 1u] = t.y;
 }
 
 // Takes this row's squared norms to the others', and lets the first invocation decide. Rows that keep the batch from
@@ -59,6 +67,7 @@ fn decide(what: u32, lane: u32, norm: vec2<f32>, status: ptr<function, u32>) {
         let here = select(0.0, 1.0, *status == RUNNING);
         if lost {
             *status = verdict;
+            note_reached(lane, sh_clock.t);
         }
         sh_sums[lane] = vec3<f32>(here, select(here, 0.0, lost), 0.0);
         let counts = reduce(lane).xy;
@@ -79,6 +88,7 @@ fn start(lane: u32, y: State, status: ptr<function, u32>) {
     let norm = vec2<f32>(sum_of_squares(y, y, y), sum_of_squares(slope(), y, y));
     if !has(FIXED) && *status == RUNNING && !(is_finite(norm.x) && is_finite(norm.y)) {
         *status = NON_FINITE;
+        note_reached(lane, vec2<u32>());
     }
     decide(BEGIN, lane, norm, status);
     let automatic = !has(FIXED) && !(job.a[2].z > 0.0);
@@ -98,10 +108,12 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         if clock.status == PAUSED && job.u.y > clock.accepted {
             clock.status = RUNNING;
         }
-        let first = select(0u, 1u, job.mode != START && !keeps_last(clock.t) && clock.was_rejected == 0u);
+        let again = job.mode != START && clock.was_rejected == 0u && clock.accepted > 0u;
+        let first = select(0u, 1u, again && !keeps_last(clock.t));
         sh_clock = clock;
         sh_cursor = aim(clock, next_ticks(clock), first);
         sh_moving = sh_cursor.moving;
+        sh_cut = 0u;
     }
     if workgroupUniformLoad(&sh_moving) == 0u {
         return;
@@ -110,31 +122,53 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     var y = load_state(sh_cursor.origin, row);
     // Evaluated and counted before this dispatch, if it goes on: the same numbers give the same bits.
     take_first(node_time(sh_clock.t, vec2<u32>(), 0.0, job.t0, job.span), y);
+    // Points that are due by what is accepted, and those that this row has.
+    var due = 0u;
+    var saved = 0u;
     if job.mode == START {
+        due = points_at_start().count;
         if owns {
-            save_at_start(sh_clock.t, row, y);
+            saved = save_at_start(row, y);
         }
         start(lane, y, &status);
     }
-    for (var attempt = 0u; attempt < job.x.w; attempt++) {
+    // An attempt that was not through with its points is made again, and goes on with them.
+    var written = sh_clock.pending;
+    var own = written;
+    var taken = false;
+    var covered: Covered;
+    var y1: State;
+    for (var turn = 0u; turn < job.x.w; turn++) {
         if workgroupUniformLoad(&sh_moving) == 0u {
             break;
         }
-        let cursor = sh_cursor;
-        if cursor.first == 1u {
-            take_first(node_time(cursor.t, cursor.d, 0.0, job.t0, job.span), y);
+        let cursor = workgroupUniformLoad(&sh_cursor);
+        if !taken {
+            if cursor.first == 1u {
+                take_first(node_time(cursor.t, cursor.d, 0.0, job.t0, job.span), y);
+            }
+            draw(cursor, row);
+            y1 = take_stages(cursor, y);
+            covered = points_within(cursor.t, cursor.d);
+            taken = true;
         }
-        draw(cursor, row);
-        let y1 = take_stages(cursor, y);
+        let before = written;
+        written = min(covered.count, before + SAVES);
         if owns {
-            save_within(cursor, row, y, y1);
+            own += save_some(covered, before, cursor, row, y, y1) - before;
         }
+        if written < covered.count {
+            continue;
+        }
+        taken = false;
         var square = 0.0;
         if !has(FIXED) {
             square = sum_of_squares(stage_error(cursor.h), y, y1);
         }
         decide(ATTEMPT, lane, vec2<f32>(square, 0.0), &status);
         if sh_clock.accepted > cursor.step {
+            due += written;
+            saved += own;
             y = y1;
             if has(RECORD) && owns {
                 store_state(cursor.target_, row, y);
@@ -146,12 +180,22 @@ fn main(@builtin(local_invocation_index) lane: u32) {
                 K[0] = K[STAGES - 1u];
             }
         }
+        written = 0u;
+        own = 0u;
     }
     if owns {
+        if saved != due || !loops_ran() {
+            sh_cut = 1u;
+        }
         store_state(slot_of(sh_clock.accepted, job.stride), row, y);
         row_status[row] = status;
     }
+    workgroupBarrier();
     if lane == 0u {
-        clocks[0] = sh_clock;
+        var clock = sh_clock;
+        clock.saved += due;
+        clock.pending = written;
+        clock.cut |= sh_cut;
+        clocks[0] = clock;
     }
 }

@@ -1,4 +1,5 @@
-// A row's share of the loss and its gradient with respect to the row's outputs: `train::Loss` on the device.
+// A row's share of the loss and its gradient with respect to the row's outputs: `train::Loss` on the device. Many points
+// come in parts: u.w of them from u.z on.
 
 @group(0) @binding(1) var<storage, read> row_status: array<u32>;
 @group(0) @binding(2) var<storage, read> outputs: array<f32>;
@@ -18,10 +19,14 @@ const LN_2 = 0.6931471805599453;
 fn cross_entropy(row: u32, counts: bool) -> vec2<f32> {
     let scale = 1.0 / f32(outcome.solved);
     let size = job.rows * job.outputs;
-    for (var at = row * job.outputs; at < (job.points - 1u) * size; at += size) {
+    let end = job.u.z + job.u.w;
+    for (var point = job.u.z; point < min(end, job.points - 1u); point++) {
         for (var o = 0u; o < job.outputs; o++) {
-            outputs_bar[at + o] = 0.0;
+            outputs_bar[point * size + row * job.outputs + o] = 0.0;
         }
+    }
+    if end < job.points {
+        return vec2<f32>();
     }
     let base = (job.points - 1u) * size + row * job.outputs;
     if !counts {
@@ -49,11 +54,20 @@ fn cross_entropy(row: u32, counts: bool) -> vec2<f32> {
     return vec2<f32>(loss, select(0.0, 1.0, best == label));
 }
 
+// The loss of the parts before this one.
+fn before(row: u32) -> f32 {
+    if job.u.z == 0u {
+        return 0.0;
+    }
+    return row_losses[row].x;
+}
+
 fn difference(row: u32, counts: bool) -> vec2<f32> {
     let scale = 1.0 / (f32(outcome.solved) * f32(job.points * job.outputs));
     let size = job.rows * job.outputs;
-    var loss = 0.0;
-    for (var at = row * job.outputs; at < job.points * size; at += size) {
+    var loss = before(row);
+    for (var point = job.u.z; point < job.u.z + job.u.w; point++) {
+        let at = point * size + row * job.outputs;
         for (var o = 0u; o < job.outputs; o++) {
             var slope = 0.0;
             if counts {
@@ -72,8 +86,8 @@ fn moment_difference(row: u32, counts: bool) -> vec2<f32> {
     let numbers = job.points * job.outputs;
     let scale = 1.0 / f32(numbers);
     let paths = f32(outcome.solved);
-    var loss = 0.0;
-    for (var i = 0u; i < numbers; i++) {
+    var loss = before(row);
+    for (var i = job.u.z * job.outputs; i < (job.u.z + job.u.w) * job.outputs; i++) {
         let at = (i / job.outputs * job.rows + row) * job.outputs + i % job.outputs;
         var slope = 0.0;
         if counts {

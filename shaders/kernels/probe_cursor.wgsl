@@ -63,12 +63,20 @@ fn main(
     if job.mode == UNBIASED {
         let point = params.draws[job.u.x];
         var length = vec2<u32>();
-        for (var n = 0u; n < count; n++) {
-            let entry = steps[n * clock_count + c];
-            if covers(entry.xy, entry.zw, point) || (n == 0u && ticks_equal(entry.xy, point)) {
-                length = entry.zw;
-                break;
+        // The first step whose end is not before the point, by halves.
+        var low = 0u;
+        var high = count;
+        for (var i = 0u; i < 32u && low < high; i++) {
+            let middle = low + (high - low) / 2u;
+            let entry = steps[middle * clock_count + c];
+            if ticks_less(ticks_add(entry.xy, entry.zw), point) {
+                low = middle + 1u;
+            } else {
+                high = middle;
             }
+        }
+        if low < count {
+            length = steps[low * clock_count + c].zw;
         }
         // x.z: it follows the path.
         if job.x.z == 1u {

@@ -1,11 +1,12 @@
-// Writes the states at the save points that the attempt covers. If it is rejected, the one that covers them in the end
-// writes them again.
+// Writes the states at the save points that the attempt covers, every u.x-th of them an invocation. If it is rejected, the
+// one that covers them in the end writes them again.
 
 @group(0) @binding(1) var<storage, read> cursors: array<Cursor>;
 @group(0) @binding(2) var<storage, read> tape: array<f32>;
 @group(0) @binding(3) var<storage, read> k: array<f32>;
 @group(0) @binding(4) var<storage, read> points: array<vec2<u32>>;
 @group(0) @binding(5) var<storage, read_write> saves: array<f32>;
+@group(0) @binding(6) var<storage, read_write> outcome: Outcome;
 
 const AT_START = 1u;
 
@@ -16,23 +17,30 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let size = job.rows * job.dim;
-    let i = flat_group(group, groups) * GROUP + lane;
-    if i >= size {
+    let id = flat_group(group, groups) * GROUP + lane;
+    let i = id % size;
+    let share = id / size;
+    if share >= job.u.x {
         return;
     }
     let cursor = cursors[(i / job.dim) * job.per_row];
     if cursor.moving != 1u {
         return;
     }
-    for (var p = 0u; p < job.points; p++) {
-        let point = points[p];
-        if job.mode == AT_START {
-            if ticks_equal(point, cursor.t) {
-                saves[p * size + i] = tape[cursor.origin * size + i];
-            }
-        } else if covers(cursor.t, cursor.d, point) {
-            saves[p * size + i] = state_at(point, cursor, i, size);
+    if job.mode == AT_START {
+        let covered = points_at_start();
+        for (var n = share; n < covered.count; n += job.u.x) {
+            saves[covered_point(covered, n) * size + i] = tape[cursor.origin * size + i];
         }
+    } else {
+        let covered = points_within(cursor.t, cursor.d);
+        for (var n = share; n < covered.count; n += job.u.x) {
+            let p = covered_point(covered, n);
+            saves[p * size + i] = state_at(points[p], cursor, i, size);
+        }
+    }
+    if !loops_ran() {
+        outcome.cut = 1u;
     }
 }
 

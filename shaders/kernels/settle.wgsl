@@ -1,8 +1,12 @@
-// Sets the saved states of trajectories that failed: to zero before the model's head, so that nothing of them reaches
-// it, to NaN for an application.
+// Sets the saved states of trajectories that failed: all of them to zero before the model's head, so that nothing of them
+// reaches it; those after the time that was reached to NaN for an application, and what is not finite.
 
 @group(0) @binding(1) var<storage, read> row_status: array<u32>;
 @group(0) @binding(2) var<storage, read_write> saves: array<f32>;
+@group(0) @binding(3) var<storage, read> points: array<vec2<u32>>;
+
+const ZERO = 0u;
+const AFTER_FAILURE = 1u;
 
 @compute @workgroup_size(64)
 fn main(
@@ -13,7 +17,15 @@ fn main(
     let size = job.rows * job.dim;
     let i = flat_group(group, groups) * GROUP + lane;
     // Those of trajectories that have yet to go on are still wanted.
-    if i < job.points * size && !is_alive(row_status[(i % size) / job.dim]) {
+    let row = (i % size) / job.dim;
+    if i >= job.points * size || is_alive(row_status[row]) {
+        return;
+    }
+    let at = job.rows + 2u * row;
+    let reached = vec2<u32>(row_status[at], row_status[at + 1u]);
+    if job.mode == ZERO {
+        saves[i] = 0.0;
+    } else if job.mode == AFTER_FAILURE && (ticks_less(reached, points[i / size]) || !is_finite(saves[i])) {
         saves[i] = job.extra;
     }
 }

@@ -36,10 +36,11 @@ fn main(
             sum = fma(weight, state_bars[j * size + i], sum);
         }
     }
-    for (var p = 0u; p < job.points; p++) {
-        let point = points[p];
-        if covers(cursor.t, cursor.d, point) && !ticks_equal(point, ticks_add(cursor.t, cursor.d)) {
-            let theta = ticks_to_share(ticks_sub(point, cursor.t)) / ticks_to_share(cursor.d);
+    let covered = points_within(cursor.t, cursor.d);
+    for (var n = 0u; n < covered.count; n++) {
+        let p = covered_point(covered, n);
+        if !ticks_equal(points[p], ticks_add(cursor.t, cursor.d)) {
+            let theta = ticks_to_share(ticks_sub(points[p], cursor.t)) / ticks_to_share(cursor.d);
             sum = fma(interpolant_weight(job.stage, theta), saves_bar[p * size + i], sum);
         }
     }

@@ -1,7 +1,8 @@
-// The backward walk of whole trajectories: each invocation takes rows of its own, one after the other, keeps its part of
-// the gradient to itself, and the workgroup adds its invocations' parts in a fixed order.
+// The backward walk of whole trajectories, up to x.y steps of each: each invocation takes rows of its own, one after the
+// other, keeps its part of the gradient to itself, and the workgroup adds its invocations' parts in a fixed order. The
+// rows' cotangents are in slot x.w of the saved states' from one dispatch to the next.
 
-@group(0) @binding(1) var<storage, read> counts: array<vec2<f32>>;
+@group(0) @binding(1) var<storage, read_write> counts: array<vec2<f32>>;
 @group(0) @binding(2) var<storage, read> theta: array<Weight>;
 @group(0) @binding(3) var<storage, read> tape: array<f32>;
 @group(0) @binding(4) var<storage, read> steps: array<vec4<u32>>;
@@ -27,16 +28,18 @@ fn saved_bar(point: u32, row: u32) -> State {
     return bar;
 }
 
-// Hands out the cotangents of the states saved in this step: those at its end to `bar`, those within it to the stages'
-// seeds, and, as the start has its share in both, those within and those at the very start to what is returned.
-fn seed_saves(cursor: Cursor, row: u32, bar: ptr<function, State>) -> State {
-    var start_bar: State;
-    for (var p = 0u; p < job.points; p++) {
+// Those of the points that lie in the step, or at its start.
+fn seed_points(
+    covered: Covered,
+    at_start: bool,
+    cursor: Cursor,
+    row: u32,
+    bar: ptr<function, State>,
+    start_bar: ptr<function, State>,
+) {
+    for (var n = 0u; n < covered.count; n++) {
+        let p = covered_point(covered, n);
         let point = points[p];
-        let at_start = cursor.step == 0u && ticks_equal(point, cursor.t);
-        if !covers(cursor.t, cursor.d, point) && !at_start {
-            continue;
-        }
         let save_bar = saved_bar(p, row);
         if !at_start && ticks_equal(point, ticks_add(cursor.t, cursor.d)) {
             for (var d = 0u; d < DIM; d++) {
@@ -53,21 +56,37 @@ fn seed_saves(cursor: Cursor, row: u32, bar: ptr<function, State>) -> State {
         }
         for (var d = 0u; d < DIM; d++) {
             (*bar)[d] += of_end * save_bar[d];
-            start_bar[d] += (1.0 - of_end) * save_bar[d];
+            (*start_bar)[d] += (1.0 - of_end) * save_bar[d];
         }
     }
+}
+
+// Hands out the cotangents of the states saved in this step: those at its end to `bar`, those within it to the stages'
+// seeds, and, as the start has its share in both, those within and those at the very start to what is returned.
+fn seed_saves(cursor: Cursor, row: u32, bar: ptr<function, State>) -> State {
+    var start_bar: State;
+    if cursor.step == 0u {
+        seed_points(points_at_start(), true, cursor, row, bar, &start_bar);
+    }
+    seed_points(points_within(cursor.t, cursor.d), false, cursor, row, bar, &start_bar);
     return start_bar;
 }
 
 fn walk_row(row: u32) {
-    let count = u32(counts[row].x);
-    if count == 0u {
+    let count = counts[row];
+    let left = u32(count.x - count.y);
+    if left == 0u {
         return;
     }
     let clock_count = select(1u, job.rows, job.per_row == 1u);
     var bar: State;
-    for (var back = 0u; back < count; back++) {
-        let step = count - 1u - back;
+    if count.y > 0.0 {
+        bar = saved_bar(job.x.w, row);
+    }
+    let turns = min(left, job.x.y);
+    var back = 0u;
+    for (; back < turns; back++) {
+        let step = left - 1u - back;
         let entry = steps[step * clock_count + row * job.per_row];
         let h = ticks_to_share(entry.zw) * job.span;
         let cursor = Cursor(entry.xy, entry.zw, h, 2u + step, 1u, 0u, 1u, 1u, 1u, step);
@@ -80,10 +99,10 @@ fn walk_row(row: u32) {
             bar[d] += start_bar[d];
         }
     }
-    // Everything saved of this row has been taken up: its first slot has room for the cotangent of its initial state.
     for (var d = 0u; d < DIM; d++) {
-        saves_bar[row * DIM + d] = bar[d];
+        saves_bar[(job.x.w * job.rows + row) * DIM + d] = bar[d];
     }
+    counts[row].y = count.y + f32(back);
 }
 
 @compute @workgroup_size(64)
@@ -111,5 +130,9 @@ fn main(
             partial_[group.x * job.u.y + FIELD + p] += sh_parts[0];
         }
         workgroupBarrier();
+    }
+    let first = group.x * GROUP + lane;
+    if first < job.rows && !loops_ran() {
+        counts[first].y = -1.0;
     }
 }

@@ -19,6 +19,10 @@ struct Clock {
     status: u32,
     failures: u32,            // Attempts in a row with a non-finite error.
     was_rejected: u32,
+    saved: u32,               // Points that a solve of whole trajectories has written, and those of the attempt at hand.
+    pending: u32,
+    cut: u32,                 // Whether an adapter stopped its loops.
+    pad: u32,
 }
 
 // The step from tape slot `origin` to slot `target_`.

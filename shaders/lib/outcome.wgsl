@@ -20,5 +20,5 @@ struct Outcome {
     skipped: u32,
     updates: u32,         // Optimizer updates made so far.
     steps: u32,           // Training steps made so far.
-    pad: u32,
+    cut: u32,             // Rows of which a dispatch left something undone: an adapter stopped its loops.
 }

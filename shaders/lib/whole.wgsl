@@ -40,20 +40,25 @@ fn trial_change(cursor: Cursor, y: State) -> State {
     return change_of_slope(node_time(cursor.t, cursor.d, 1.0, job.t0, job.span), moved);
 }
 
-fn save_at_start(t: vec2<u32>, row: u32, y: State) {
-    for (var p = 0u; p < job.points; p++) {
-        if ticks_equal(points[p], t) {
-            save_state(p, row, y);
-        }
+fn save_at_start(row: u32, y: State) -> u32 {
+    let covered = points_at_start();
+    var n = 0u;
+    for (; n < covered.count; n++) {
+        save_state(covered_point(covered, n), row, y);
     }
+    return n;
 }
 
-fn save_within(cursor: Cursor, row: u32, y: State, y1: State) {
-    for (var p = 0u; p < job.points; p++) {
+// Points that are written at a time, so that an attempt that covers many takes several turns.
+const SAVES = 32u;
+
+// Writes the states at the next points of the attempt, of which `written` are there. How many are there then.
+fn save_some(covered: Covered, written: u32, cursor: Cursor, row: u32, y: State, y1: State) -> u32 {
+    let until = min(covered.count, written + SAVES);
+    var n = written;
+    for (; n < until; n++) {
+        let p = covered_point(covered, n);
         let point = points[p];
-        if !covers(cursor.t, cursor.d, point) {
-            continue;
-        }
         if ticks_equal(point, ticks_add(cursor.t, cursor.d)) {
             save_state(p, row, y1);
         } else {
@@ -61,4 +66,5 @@ fn save_within(cursor: Cursor, row: u32, y: State, y1: State) {
             save_state(p, row, interpolate(cursor.h, y, y1, share));
         }
     }
+    return n;
 }

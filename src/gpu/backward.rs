@@ -6,6 +6,7 @@ use super::buffers::Buffers;
 use super::engine::{Engine, activation, uniform_buffer, word};
 use super::forward::Context;
 use super::fused;
+use super::iterations::DEPTH;
 use super::job::{Job, flag};
 use super::kernel;
 use super::noise::{Network, second};
@@ -44,16 +45,15 @@ pub(crate) struct WalkPlans {
     pub(crate) end: Plan,
     /// For dense output: the stages of one step.
     pub(crate) stride: usize,
+    /// Whether trajectories are walked back whole.
+    whole: bool,
 }
 
-/// The stride of a walk whose one segment is all of it.
-const WHOLE: usize = usize::MAX / 2;
-
 impl WalkPlans {
-    /// Segments to record after a solve that was not through when it was last looked at. Layer by layer the walk says
-    /// afterwards how many steps remain; a walk of whole trajectories is all there or not at all.
+    /// Segments to record after a solve that was not through when it was last looked at; the walk says afterwards how many
+    /// steps remain. Of whole trajectories one is enough for most.
     pub(crate) fn segments_ahead(&self) -> usize {
-        usize::from(self.stride == WHOLE)
+        usize::from(self.whole)
     }
 }
 
@@ -78,9 +78,9 @@ impl Engine {
     pub(crate) fn splits(&self, rows: usize) -> usize {
         if self.walks_whole(self.purpose.penalty) {
             // One for each workgroup of the walk, which takes several rows an invocation in a large batch.
-            rows.div_ceil(64).clamp(1, 256)
+            self.walk_groups(rows)
         } else {
-            rows.div_ceil(128).clamp(1, 16)
+            rows.div_ceil(128).clamp(1, 16).max(rows.div_ceil(DEPTH))
         }
     }
 
@@ -92,6 +92,7 @@ impl Engine {
             && self.options.adjoint.stride() == 1
             && !self.every_step()
             && !injected
+            && self.fits_into_walks()
     }
 
     fn clocks(&self) -> usize {
@@ -152,7 +153,7 @@ impl Engine {
         let remaining = self.kernels.get(&kernel::REMAINING, &[]);
         planner.add(&remaining, &[&buffers.walk_cursors, &self.outcome], self.job(self.batch), [1, 1, 1]);
         self.plan_sum(planner, buffers);
-        WalkPlans { begin, segment, end: planner.take(), stride }
+        WalkPlans { begin, segment, end: planner.take(), stride, whole: false }
     }
 
     /// No walk, of an interval without length: all that was saved is the initial state.
@@ -174,7 +175,7 @@ impl Engine {
         planner.add(&reduce, &[&buffers.partial, &buffers.gradient], job, flat(self.parameters.div_ceil(64)));
     }
 
-    /// The walk of whole trajectories: one dispatch, and one that puts the initial states' cotangents where a walk layer
+    /// The walk of whole trajectories: a dispatch for so many steps, and one that puts the initial states' cotangents where a walk layer
     /// by layer has them.
     fn plan_whole_walk(&self, planner: &mut Planner<'_>, buffers: &Buffers) -> WalkPlans {
         let counts = self.kernels.get(&kernel::WALK_COUNTS, &[]);
@@ -185,7 +186,9 @@ impl Engine {
         let adjoint = self.kernels.printed(&kernel::WHOLE_ADJOINT, &text, &[]);
         let mut job = self.job(self.batch);
         job.points = word(self.walk_points());
-        job.x[0] = word(buffers.sizes.points);
+        let steps = self.steps_per_walk();
+        let bars = buffers.sizes.backward.as_ref().map_or(0, |b| b.saves);
+        job.x = [buffers.sizes.points, steps, self.user_points().len(), bars].map(word);
         [job.inputs, job.outputs] = [&self.layers, &self.noise_layers].map(|layers| word(fused::hidden_units(layers)));
         self.set_fixed_ticks(&mut job);
         job.u[1] = word(self.parameters);
@@ -200,12 +203,13 @@ impl Engine {
         ];
         planner.add(&adjoint, &bound, job, [word(self.splits(self.batch)), 1, 1]);
         let store = self.kernels.get(&kernel::PROBE_STORE, &[]);
-        let job = self.job(self.batch);
+        let mut job = self.job(self.batch);
+        job.source = word(bars * self.batch * self.dim());
         let bound = [&buffers.row_status, &buffers.saves_bar, &buffers.bar];
         planner.add(&store, &bound, job, flat((self.batch * self.dim()).div_ceil(64)));
         let segment = planner.take();
         self.plan_sum(planner, buffers);
-        WalkPlans { begin, segment, end: planner.take(), stride: WHOLE }
+        WalkPlans { begin, segment, end: planner.take(), stride: steps, whole: true }
     }
 
     fn plan_aim(&self, planner: &mut Planner<'_>, buffers: &Buffers, mode: u32, position: usize, stride: usize) {
@@ -261,6 +265,7 @@ impl Engine {
         job.stages += word(self.noise().map_or(0, NoiseTableau::stages));
         job.a = slots(weights);
         job.u[0] = u32::from(self.every_step() && context.tape == &buffers.tape);
+        job.x[2] = word(self.user_points().len());
         let bound = [
             context.cursors,
             &buffers.row_status,
@@ -346,6 +351,7 @@ impl Engine {
         let mut job = self.job(context.rows);
         job.stage = word(stage);
         job.points = word(context.points);
+        job.x[2] = word(self.user_points().len());
         job.a = slots(weights);
         job.scale = Job::coefficients([self.tableau.b[stage]])[0];
         job.extra = extra;
@@ -416,12 +422,19 @@ impl Engine {
         let kernel = self.kernels.get(&kernel::DENSE_VJP_WEIGHTS, &[]);
         let mut job = layer_job(job, layer);
         let splits = self.splits(self.batch);
-        job.source = word(source);
-        job.target2 = word(z_bar_offset);
-        job.u = [job.rows.div_ceil(word(splits)), word(self.parameters), 0, 0];
-        let parts = job.rows.div_ceil(job.u[0].max(1));
-        let grid = kernel::product_grid(layer.rows(), layer.outputs, parts);
-        planner.add(&kernel, &[cursors, input, z_bar, &buffers.partial], job, grid);
+        job.u[1] = word(self.parameters);
+        // A head has a row for each trajectory and time; what the parts cannot sum at once they sum in turns.
+        let (rows, most) = (job.rows as usize, splits * DEPTH);
+        for first in (0..rows).step_by(most) {
+            let count = (rows - first).min(most);
+            job.rows = word(count);
+            job.source = word(source + first * layer.inputs);
+            job.target2 = word(z_bar_offset + first * layer.outputs);
+            job.u[0] = word(count.div_ceil(splits));
+            let parts = job.rows.div_ceil(job.u[0].max(1));
+            let grid = kernel::product_grid(layer.rows(), layer.outputs, parts);
+            planner.add(&kernel, &[cursors, input, z_bar, &buffers.partial], job, grid);
+        }
     }
 
     fn plan_injection(&self, planner: &mut Planner<'_>, buffers: &Buffers) {

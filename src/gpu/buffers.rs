@@ -58,7 +58,7 @@ pub(crate) struct BackwardSizes {
 }
 
 /// Bytes of a clock, a cursor, and what the host reads of a step.
-pub(crate) const CLOCK: usize = 48;
+pub(crate) const CLOCK: usize = 64;
 pub(crate) const CURSOR: usize = 48;
 pub(crate) const OUTCOME: usize = 80;
 
@@ -162,7 +162,8 @@ buffers! {
     cursors: |s, _b| Size(CURSOR) * s.clocks();
     walk_cursors: |s, _b| Size(CURSOR) * s.clocks();
     probe_cursors: |s, _b| Size(CURSOR) * s.clocks();
-    row_status: |s, _b| WORD * s.rows;
+    /// Per row its status, then the time that it reached, in ticks.
+    row_status: |s, _b| 3 * WORD * s.rows;
     /// Accepted states, `[slot][B][D]`: two in turn, then those that are kept. Then second states likewise.
     tape: |s, _b| Size(s.states()) * s.slots * s.state();
     /// Start and length of the accepted steps, `[step][clock]`.
@@ -176,8 +177,8 @@ buffers! {
     points: |s, _b| 2 * WORD * (s.points + 2 + s.stops);
     /// Saved states, `[point][B][D]`.
     saves: |s, _b| s.points.max(1) * s.state();
-    /// Cotangents of the saved states, `[save][B][D]`.
-    saves_bar: |s, b| b.saves * s.state();
+    /// Cotangents of the saved states, `[save][B][D]`, then those of the states that a walk has come to.
+    saves_bar: |s, b| if b.splits > 0 { b.saves.saturating_add(1) * s.state() } else { NONE };
     /// Cotangent of the state at hand; that of the initial state in the end.
     bar: |s, b| if b.splits > 0 { s.state() } else { NONE };
     /// Cotangents of the stages' states, then of the error and of another state, `[slot][B][D]`.

@@ -14,9 +14,11 @@ use super::buffers::{CLOCK, CURSOR, OUTCOME};
 use super::engine::Clock;
 use super::forward::{control, norm};
 use super::fused::Printer;
+use super::iterations::SAVES;
 use super::kernel::{ALL, Access, Kernel, MAX_STORAGE_BUFFERS, MODULES, Storage, prelude, product_grid};
 use super::noise::{increments, second, stage_bar};
 use super::penalty::aim;
+use super::recording::settle;
 use super::{Gpu, Job, Outcome, Params, flag, status};
 use crate::cpu::{PATIENCE, STIFFNESS_EPSILON};
 use crate::error::Status;
@@ -245,8 +247,9 @@ fn structs_lie_in_memory_as_their_twins_do() {
         layout!(Job: rows dim per_row mode stage stages points stride inputs outputs theta flags source target target2
             activation t0 span node atol rtol scale extra power a b u v w x),
         layout!(Outcome: unfinished paused solved penalised failed first_failed first_status nfe accepted rejected
-            most_accepted remaining loss correct penalty gradient_norm skipped updates steps pad),
-        layout!(Clock: t log_errors h last_good accepted rejected nfe status failures was_rejected),
+            most_accepted remaining loss correct penalty gradient_norm skipped updates steps cut),
+        layout!(Clock: t log_errors h last_good accepted rejected nfe status failures was_rejected saved
+            pending cut pad),
         layout!(Params: step seed update coefficient pad paths rates draws),
     ];
     let (mut failures, mut seen) = (BTreeSet::new(), BTreeSet::new());
@@ -316,6 +319,9 @@ fn numbers_that_both_sides_use_are_the_same() {
         ("walk", numbers!(walk: BEGIN BACK AGAIN AT)),
         ("bar_update", numbers!(update: CLEAR BEFORE JOIN AFTER)),
         ("probe_cursor", numbers!(aim: UNBIASED BIASED AGAIN)),
+        ("settle", numbers!(settle: ZERO AFTER_FAILURE)),
+        ("ensemble_solve", vec![("SAVES", SAVES as u32)]),
+        ("lockstep_solve", vec![("SAVES", SAVES as u32)]),
         ("gradient_norm", vec![("SKIPPED", SKIPPED), ("ABORTED", ABORTED), ("INCOMPLETE", INCOMPLETE)]),
         ("update", vec![("SKIPPED", SKIPPED), ("ABORTED", ABORTED)]),
     ];

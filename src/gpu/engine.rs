@@ -6,6 +6,7 @@ use super::Gpu;
 use super::buffers::{BackwardSizes, Buffers, CLOCK, NoiseSizes, OUTCOME, Owner, Sizes, create};
 use super::forward::SolvePlans;
 use super::fused;
+use super::iterations;
 use super::job::{Job, flag};
 use super::kernel::{self, Kernels, Storage};
 use super::penalty::Params;
@@ -64,7 +65,19 @@ pub(crate) struct Outcome {
     pub(crate) skipped: u32,
     pub(crate) updates: u32,
     pub(crate) steps: u32,
-    pub(crate) pad: u32,
+    pub(crate) cut: u32,
+}
+
+impl Outcome {
+    /// What it means that steps remain which were recorded.
+    pub(crate) fn unwalked(&self) -> Error {
+        iterations::cut(self.remaining)
+    }
+
+    /// An error where a dispatch left something undone.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.cut == 0 { Ok(()) } else { Err(iterations::cut(self.cut)) }
+    }
 }
 
 /// The twin of `Clock` in `shaders/lib/clock.wgsl`.
@@ -81,6 +94,10 @@ pub(crate) struct Clock {
     pub(crate) status: u32,
     pub(crate) failures: u32,
     pub(crate) was_rejected: u32,
+    pub(crate) saved: u32,
+    pub(crate) pending: u32,
+    pub(crate) cut: u32,
+    pub(crate) pad: u32,
 }
 
 const _: () = assert!(size_of::<Clock>() == CLOCK && size_of::<Outcome>() == OUTCOME, "buffers are sized by these");
@@ -145,6 +162,10 @@ pub(crate) struct Engine {
     pub(crate) slice: Option<usize>,
     /// The caller's bound on the attempts of a submission.
     pub(crate) bound: Option<usize>,
+    /// Iterations that the loops of one invocation may run in a dispatch.
+    pub(crate) iterations: usize,
+    /// How much a submission of a training step may hold, as a share of what is usual.
+    pub(crate) submission: f64,
     /// Counts how often the buffers were made anew, and with them every plan became stale.
     pub(crate) generation: u64,
     pub(crate) purpose: Purpose,
@@ -193,6 +214,8 @@ impl Engine {
         let noise_offset = offset + problem.field.parameter_count();
         let noise_layers = problem.diffusion.as_ref().map_or(Vec::new(), |d| placed(&d.network, noise_offset));
         check_noise(problem, options)?;
+        Self::check_widths(&layers, widest)?;
+        Self::check_widths(&noise_layers, 0)?;
         let options = &within_reach(options)?;
         let [theta, outcome, params] = gpu.scoped_now(|| {
             [("theta", theta_bytes), ("outcome", OUTCOME as u64), ("params", size_of::<Params>() as u64)]
@@ -216,6 +239,8 @@ impl Engine {
             buffers: None,
             plans: HashMap::new(),
             bound: None,
+            iterations: iterations::MOST,
+            submission: 1.0,
             generation: 0,
             purpose: Purpose { backward: false, penalty: None },
             batch: 0,
@@ -311,8 +336,14 @@ impl Engine {
         (nfe + attempts * noise.stages()).saturating_sub(attempts * self.tableau.stages())
     }
 
+    /// Multiply-adds of the plan of an attempt, which where trajectories are solved whole makes many.
+    pub(crate) fn work_of_a_plan(&self) -> f64 {
+        let attempts = if self.solves_whole(self.batch) { self.turns().min(self.attempts + 1) } else { 1 };
+        attempts as f64 * self.attempt_work()
+    }
+
     /// Multiply-adds of one attempt on the batch.
-    fn attempt_work(&self) -> f64 {
+    pub(crate) fn attempt_work(&self) -> f64 {
         let parameters = |layers: &[Layer]| -> usize { layers.iter().map(Layer::parameter_count).sum() };
         let noise = self.noise().map_or(0, NoiseTableau::stages) * parameters(&self.noise_layers);
         // A query of a path is some 40 random blocks for two channels.
@@ -323,7 +354,7 @@ impl Engine {
     /// Attempts to record after a solve's start, from what the last one took; one more, so that a slightly longer solve
     /// needs no second submission.
     pub(crate) fn expected_attempts(&self) -> usize {
-        if self.solves_whole(self.batch) { 0 } else { self.attempts + 1 }
+        if self.solves_whole(self.batch) { self.dispatches_after_start(self.attempts) } else { self.attempts + 1 }
     }
 
     /// Attempts to record where those were not enough.
@@ -333,10 +364,30 @@ impl Engine {
 
     /// Attempts, or steps of a walk, that fit into one submission.
     pub(crate) fn attempts_per_submission(&self) -> usize {
-        let budget = if self.gpu.adapter().software { SOFTWARE_BUDGET } else { BUDGET };
+        let budget = self.budget();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and 256")]
         let fitting = (budget / self.attempt_work().max(1.0)).clamp(1.0, 256.0) as usize;
         self.bound.map_or(fitting, |bound| bound.min(fitting))
+    }
+
+    /// Recorded attempts that fit into one submission; where trajectories are solved whole, each is a dispatch of many.
+    pub(crate) fn plans_per_submission(&self) -> usize {
+        let fitting = self.attempts_per_submission();
+        if self.solves_whole(self.batch) { (fitting / self.turns()).max(1) } else { fitting }
+    }
+
+    /// Steps back of whole trajectories that a dispatch may take, so that no driver takes it for a hang: each costs what
+    /// four attempts do.
+    pub(crate) fn walk_steps_in_budget(&self) -> usize {
+        let steps = self.budget() / (4.0 * self.attempt_work()).max(1.0);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and 2^20")]
+        let steps = steps.clamp(1.0, 1_048_576.0) as usize;
+        steps
+    }
+
+    /// Multiply-adds that a submission may hold.
+    pub(crate) fn budget(&self) -> f64 {
+        if self.gpu.adapter().software { SOFTWARE_BUDGET } else { BUDGET }
     }
 
     /// Rows that are worked on layer by layer.
@@ -392,6 +443,7 @@ impl Engine {
 
     /// Makes room for a batch; room that is there already is kept.
     pub(crate) async fn reserve(&mut self, batch: usize, purpose: Purpose) -> Result<()> {
+        self.check_sizes(batch, purpose)?;
         self.batch = batch;
         let same_kind = purpose.backward == self.purpose.backward || !purpose.backward;
         let probes = |p: Purpose| p.penalty.map(|p| (p.times, p.fraction.to_bits()));
@@ -545,7 +597,7 @@ impl Engine {
         let mut left = self.expected_attempts();
         let mut begun = false;
         loop {
-            let attempts = left.min(self.attempts_per_submission());
+            let attempts = left.min(self.plans_per_submission());
             let mut encoder = self.encoder();
             {
                 let mut pass = encoder
@@ -560,6 +612,7 @@ impl Engine {
             }
             begun = true;
             let outcome = self.submit_for_outcome(encoder).await?;
+            outcome.check()?;
             if outcome.unfinished == 0 {
                 self.attempts = (outcome.accepted + outcome.rejected) as usize;
                 self.accepted = outcome.most_accepted as usize;

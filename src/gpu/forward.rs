@@ -8,7 +8,7 @@ use super::kernel;
 use super::noise::Network;
 use super::plan::{Jobs, Plan, Planner, flat};
 use crate::error::Result;
-use crate::spec::{InitialStep, Real, StepControl, shortest_step};
+use crate::spec::{InitialStep, PenaltyAt, Real, StepControl, shortest_step};
 
 /// The recorded parts of a solve.
 #[derive(Clone, Debug, Default)]
@@ -112,6 +112,12 @@ impl Engine {
         f32::from_f64(1.0 / self.noise().map_or(self.tableau.error_power(), |noise| noise.strong_order + 0.5))
     }
 
+    /// Points that a solve saves: the caller's, and the times of unbiased probes, which a training step draws.
+    fn points_saved(&self, backward: bool) -> usize {
+        let probes = self.purpose.penalty.filter(|p| backward && p.at == PenaltyAt::Unbiased);
+        self.user_points().len() + probes.map_or(0, |p| p.times)
+    }
+
     /// The recorded parts of a solve of `batch` rows.
     pub(crate) async fn solve_plans(&mut self, backward: bool) -> Result<SolvePlans> {
         let key = (self.batch, backward);
@@ -132,12 +138,17 @@ impl Engine {
             self.plan_begin(&mut planner, buffers, backward);
             SolvePlans {
                 start: planner.take(),
-                finish: self.plan_finish(&mut planner, buffers),
+                finish: self.plan_finish(&mut planner, buffers, backward),
                 ..SolvePlans::default()
             }
         } else if self.solves_whole(self.batch) {
             let [start, attempt] = [0, 1].map(|mode| self.plan_whole(&mut planner, buffers, mode, backward));
-            SolvePlans { start, attempt, resume: Plan::default(), finish: self.plan_finish(&mut planner, buffers) }
+            SolvePlans {
+                start,
+                attempt,
+                resume: Plan::default(),
+                finish: self.plan_finish(&mut planner, buffers, backward),
+            }
         } else {
             self.record_products(&mut planner, buffers, backward)
         };
@@ -145,21 +156,22 @@ impl Engine {
         Ok(plans)
     }
 
-    /// Trajectories that are solved whole: one dispatch starts them and makes as many attempts as fit into a submission,
-    /// another one goes on.
+    /// Trajectories that are solved whole: one dispatch starts them and makes as many attempts as may be in one, another
+    /// one goes on.
     fn plan_whole(&self, planner: &mut Planner<'_>, buffers: &Buffers, mode: u32, backward: bool) -> Plan {
         let mut job = self.control_job(buffers, mode, backward);
         if mode == 0 {
             self.plan_weights(planner);
             let begin = self.kernels.get(&kernel::BEGIN, &[]);
-            let bound = [&buffers.clocks, &buffers.cursors, &buffers.row_status];
+            let bound = [&buffers.clocks, &buffers.cursors, &buffers.row_status, &self.outcome];
             planner.add(&begin, &bound, job, flat(self.batch.div_ceil(64)));
         }
         let text = self.printer().solve();
-        job.points = word(buffers.sizes.points);
-        // After the points are the paths.
-        job.x[0] = job.points;
-        job.x[3] = word(self.slice.unwrap_or_else(|| self.attempts_per_submission()));
+        job.points = word(self.points_saved(backward));
+        // After all points are the paths.
+        job.x[0] = word(buffers.sizes.points);
+        job.x[2] = word(self.user_points().len());
+        job.x[3] = word(self.turns());
         [job.inputs, job.outputs] = [&self.layers, &self.noise_layers].map(|layers| word(fused::hidden_units(layers)));
         if self.per_row() {
             let solve = self.kernels.printed(&kernel::ENSEMBLE_SOLVE, &text, &[]);
@@ -209,7 +221,7 @@ impl Engine {
                 self.plan_control(planner, buffers, control::RESUME, backward);
                 planner.take()
             },
-            finish: self.plan_finish(planner, buffers),
+            finish: self.plan_finish(planner, buffers, backward),
         }
     }
 
@@ -217,9 +229,9 @@ impl Engine {
     fn plan_begin(&self, planner: &mut Planner<'_>, buffers: &Buffers, backward: bool) {
         let begin = self.kernels.get(&kernel::BEGIN, &[]);
         let job = self.control_job(buffers, control::BEGIN, backward);
-        let bound = [&buffers.clocks, &buffers.cursors, &buffers.row_status];
+        let bound = [&buffers.clocks, &buffers.cursors, &buffers.row_status, &self.outcome];
         planner.add(&begin, &bound, job, flat(self.batch.div_ceil(64)));
-        self.plan_save(planner, buffers, 1);
+        self.plan_save(planner, buffers, 1, backward);
     }
 
     fn plan_start(&self, planner: &mut Planner<'_>, buffers: &Buffers, backward: bool) -> Plan {
@@ -257,17 +269,20 @@ impl Engine {
         if let Some(weights) = self.tableau.b_error {
             self.plan_norm(planner, buffers, context, norm::ERROR, [weights, &[]]);
         }
-        self.plan_save(planner, buffers, 0);
+        self.plan_save(planner, buffers, 0, backward);
         self.plan_control(planner, buffers, control::ATTEMPT, backward);
         planner.take()
     }
 
-    fn plan_finish(&self, planner: &mut Planner<'_>, buffers: &Buffers) -> Plan {
+    fn plan_finish(&self, planner: &mut Planner<'_>, buffers: &Buffers, backward: bool) -> Plan {
         let context = self.solving(buffers);
         self.plan_norm(planner, buffers, context, norm::NOT_FINITE, [&[], &[]]);
         let finish = self.kernels.get(&kernel::FINISH, &[]);
         let mut job = self.job(self.batch);
         job.x[2] = self.purpose.penalty.map_or(0, |p| word(penalised_rows(self.batch, p.fraction)));
+        // Layer by layer the kernel that saves says itself what it left undone.
+        let whole = self.solves_whole(self.batch) && !self.problem.stands_still();
+        job.u[0] = if whole { word(self.points_saved(backward)) } else { u32::MAX };
         let bound = [&buffers.clocks, &buffers.row_status, &buffers.norms, &self.outcome];
         planner.add(&finish, &bound, job, [1, 1, 1]);
         planner.take()
@@ -286,16 +301,20 @@ impl Engine {
         }
     }
 
-    fn plan_save(&self, planner: &mut Planner<'_>, buffers: &Buffers, mode: u32) {
-        if buffers.sizes.points == 0 {
+    fn plan_save(&self, planner: &mut Planner<'_>, buffers: &Buffers, mode: u32, backward: bool) {
+        let points = self.points_saved(backward);
+        if points == 0 {
             return;
         }
         let save = self.kernels.get(&kernel::SAVE, &[]);
         let mut job = self.job(self.batch);
         job.mode = mode;
-        job.points = word(buffers.sizes.points);
-        let bound = [&buffers.cursors, &buffers.tape, &buffers.k, &buffers.points, &buffers.saves];
-        planner.add(&save, &bound, job, flat((self.batch * self.dim()).div_ceil(64)));
+        job.points = word(points);
+        job.x[2] = word(self.user_points().len());
+        let shares = self.shares_of_points(points);
+        job.u[0] = word(shares);
+        let bound = [&buffers.cursors, &buffers.tape, &buffers.k, &buffers.points, &buffers.saves, &self.outcome];
+        planner.add(&save, &bound, job, flat((shares * self.batch * self.dim()).div_ceil(64)));
     }
 
     /// Lanes that share a row of a norm.

@@ -60,6 +60,7 @@ modules! {
     INTERPOLANT "interpolant";
     JOB "job";
     LOCKSTEP "lockstep";
+    LOOPS "loops";
     NOISY "noisy";
     NOISY_WHOLE "noisy_whole";
     OUTCOME "outcome";
@@ -67,6 +68,7 @@ modules! {
     PATH "path";
     PHILOX "philox";
     PLAIN_WHOLE "plain_whole";
+    POINTS "points";
     PRODUCT_TILES "product_tiles";
     ROW_SUMS "row_sums";
     SCALED_ERROR "scaled_error";
@@ -95,8 +97,8 @@ macro_rules! kernels {
 }
 
 kernels! {
-    BAR_UPDATE "bar_update" [CLOCK TIME GRID] [Read Read Read Read Read Write];
-    BEGIN "begin" [CLOCK TIME CONTROLLER ELEMENTARY GRID] [Write Write Write];
+    BAR_UPDATE "bar_update" [CLOCK TIME POINTS GRID] [Read Read Read Read Read Write];
+    BEGIN "begin" [CLOCK TIME CONTROLLER ELEMENTARY OUTCOME GRID] [Write Write Write Write];
     COMBINE "combine" [CLOCK GRID] [Read Read Write Read Write Write];
     CONTROL_ENSEMBLE "control_ensemble" [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY ENSEMBLE GRID]
         [Write Write Write Read Write Read];
@@ -105,14 +107,16 @@ kernels! {
     DENSE "dense" [CLOCK TIME ELEMENTARY ACTIVATION GRID PRODUCT_TILES WEIGHTS] [Read Read Read Write Write];
     DENSE_VJP_INPUT "dense_vjp_input" [CLOCK GRID PRODUCT_TILES WEIGHTS] [Read Read Read Read Write];
     DENSE_VJP_WEIGHTS "dense_vjp_weights" [CLOCK TIME GRID PRODUCT_TILES] [Read Read Read Write];
-    ENSEMBLE_SOLVE "ensemble_solve" [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY SCALED_ERROR ACTIVATION ENSEMBLE INTERPOLANT WEIGHTS WHOLE GRID]
+    ENSEMBLE_SOLVE "ensemble_solve" [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY SCALED_ERROR ACTIVATION ENSEMBLE INTERPOLANT
+        WEIGHTS POINTS LOOPS WHOLE GRID]
         [Write Write Read Write Write Read Write];
-    FINISH "finish" [CLOCK OUTCOME] [Read Write Read Write];
+    FINISH "finish" [CLOCK OUTCOME LOOPS] [Read Write Read Write];
     GATHER "gather" [GRID] [Read Read Write];
-    GRADIENT_NORM "gradient_norm" [OUTCOME ELEMENTARY] [Read Write];
+    GRADIENT_NORM "gradient_norm" [OUTCOME ELEMENTARY LOOPS] [Read Write Read];
     INCREMENTS "increments" [CLOCK TIME PARAMS ELEMENTARY PHILOX BROWNIAN PATH GRID] [Read Read Write];
     INJECT "inject" [CLOCK GRID] [Read Read Read Write];
-    LOCKSTEP_SOLVE "lockstep_solve" [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY SCALED_ERROR ACTIVATION LOCKSTEP INTERPOLANT WEIGHTS WHOLE]
+    LOCKSTEP_SOLVE "lockstep_solve" [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY SCALED_ERROR ACTIVATION LOCKSTEP INTERPOLANT
+        WEIGHTS POINTS LOOPS WHOLE]
         [Write Write Read Write Write Read Write];
     LOSS "loss" [CLOCK OUTCOME ELEMENTARY GRID] [Read Read Read Read Write Write Read];
     LOSS_SUM "loss_sum" [OUTCOME ELEMENTARY] [Read Write];
@@ -133,15 +137,15 @@ kernels! {
     REDUCE "reduce" [GRID] [Read Write];
     REMAINING "remaining" [CLOCK OUTCOME] [Read Write];
     ROW_NORM "row_norm" [CLOCK ELEMENTARY SCALED_ERROR STAGES ROW_SUMS GRID] [Read Read Read Write];
-    SAVE "save" [CLOCK TIME INTERPOLANT GRID] [Read Read Read Read Write];
+    SAVE "save" [CLOCK TIME INTERPOLANT OUTCOME POINTS LOOPS GRID] [Read Read Read Read Write Write];
     SECOND_BAR "second_bar" [CLOCK TIME GRID] [Read Read Write Write];
-    SETTLE "settle" [CLOCK GRID] [Read Write];
-    STAGE_BAR "stage_bar" [CLOCK TIME INTERPOLANT GRID] [Read Read Read Read Read Read Write];
+    SETTLE "settle" [CLOCK TIME ELEMENTARY GRID] [Read Write Read];
+    STAGE_BAR "stage_bar" [CLOCK TIME INTERPOLANT POINTS GRID] [Read Read Read Read Read Read Write];
     UPDATE "update" [OUTCOME PARAMS ELEMENTARY GRID] [Write Read Read Write Write Write Write];
     WALK "walk" [CLOCK TIME OUTCOME GRID] [Read Read Read Write];
     WALK_COUNTS "walk_counts" [CLOCK OUTCOME GRID] [Read Read Read Write];
-    WHOLE_ADJOINT "whole_adjoint" [CLOCK TIME ELEMENTARY ACTIVATION INTERPOLANT WEIGHTS GRID]
-        [Read Read Read Read Read Write Write];
+    WHOLE_ADJOINT "whole_adjoint" [CLOCK TIME ELEMENTARY ACTIVATION INTERPOLANT WEIGHTS POINTS LOOPS GRID]
+        [Write Read Read Read Read Write Write];
 }
 
 /// What the field's weights are stored as. They are computed with at `f32`.

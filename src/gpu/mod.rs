@@ -18,6 +18,7 @@ mod forward;
 #[cfg(test)]
 mod functions;
 mod fused;
+mod iterations;
 mod job;
 mod kernel;
 mod noise;
@@ -26,6 +27,7 @@ mod plan;
 mod readback;
 mod recording;
 mod solver;
+mod submission;
 
 pub use check::SelfCheck;
 pub use context::{AdapterSummary, Gpu, Pick};
@@ -37,6 +39,7 @@ pub(crate) use backward::{LayerVjp, WalkPlans, layer_job};
 pub(crate) use buffers::{Owner, create};
 pub(crate) use engine::{Engine, Outcome, Purpose, path_words, status, ticks, uniform_buffer, word};
 pub(crate) use forward::SolvePlans;
+pub(crate) use iterations::{CLASSES, PATHS};
 pub(crate) use job::{Job, flag};
 pub(crate) use kernel::{
     DENSE, DENSE_VJP_INPUT, GATHER, GRADIENT_NORM, LOSS, LOSS_SUM, MOMENTS, NEXT_STEP, SETTLE, UPDATE, product_grid,
@@ -45,4 +48,5 @@ pub(crate) use penalty::Params;
 pub(crate) use plan::{Jobs, Plan, Planner, flat};
 #[cfg(test)]
 pub(crate) use readback::Readback;
-pub(crate) use recording::{check, check_counts, copy_in};
+pub(crate) use recording::{check, check_counts, copy_in, settle};
+pub(crate) use submission::Submissions;

@@ -21,7 +21,7 @@ pub struct SolveIo<'a> {
     pub y0: wgpu::BufferSlice<'a>,
     /// Where the saved states go, `[point][B][D]`. Usage `COPY_DST`.
     ///
-    /// A trajectory that failed leaves NaN. A point that a trajectory has not reached yet holds its initial state.
+    /// A trajectory that failed leaves NaN from then on. A point that a trajectory has not reached yet holds its initial state.
     pub ys: wgpu::BufferSlice<'a>,
 }
 
@@ -121,7 +121,7 @@ pub(crate) fn check_counts(batch: usize, attempts: usize) -> Result<()> {
     Ok(())
 }
 
-/// NaN for the saved states of trajectories that failed.
+/// NaN for what trajectories that failed should have saved after they did.
 fn record_settle(engine: &Engine) -> Result<Plan> {
     let buffers = engine.held()?;
     let (mut jobs, uniforms) = (Jobs::default(), uniform_buffer(&engine.gpu));
@@ -129,13 +129,19 @@ fn record_settle(engine: &Engine) -> Result<Plan> {
     let points = engine.user_points().len();
     let mut job = engine.job(engine.batch);
     job.points = word(points);
-    job.extra = f32::NAN;
+    (job.mode, job.extra) = (settle::AFTER_FAILURE, f32::NAN);
     let settle = engine.kernels.get(&kernel::SETTLE, &[]);
     let size = points * engine.batch * engine.dim();
-    planner.add(&settle, &[&buffers.row_status, &buffers.saves], job, flat(size.div_ceil(64)));
+    planner.add(&settle, &[&buffers.row_status, &buffers.saves, &buffers.points], job, flat(size.div_ceil(64)));
     let plan = planner.take();
     engine.gpu.queue.write_buffer(&uniforms, 0, jobs.bytes());
     Ok(plan)
+}
+
+/// Modes of the kernel `settle`.
+pub(crate) mod settle {
+    pub(crate) const ZERO: u32 = 0;
+    pub(crate) const AFTER_FAILURE: u32 = 1;
 }
 
 impl SolveRecording {
@@ -180,9 +186,14 @@ impl SolveRecording {
             if begin {
                 self.plans.start.encode(&mut pass);
             }
-            // Where trajectories are solved whole, a dispatch makes all attempts, and that of the start does.
+            // Where trajectories are solved whole, a dispatch makes as many attempts as it can, and that of the start too.
             let whole = self.engine.solves_whole(self.engine.batch);
-            for _ in 0..if whole { usize::from(!begin) } else { self.attempts } {
+            let dispatches = if whole {
+                self.engine.dispatches_after_start(self.attempts) + usize::from(!begin)
+            } else {
+                self.attempts
+            };
+            for _ in 0..dispatches {
                 self.plans.attempt.encode(&mut pass);
             }
             self.plans.finish.encode(&mut pass);
@@ -253,6 +264,7 @@ impl SolveRecording {
     /// [`Error::Device`], [`Error::DeviceLost`].
     pub async fn outcome(&mut self) -> Result<SolveOutcome> {
         let outcome = self.engine.read_outcome().await?;
+        outcome.check()?;
         let count = |n: u32| n as usize;
         let first = (count(outcome.first_failed), status(outcome.first_status));
         Ok(SolveOutcome {

@@ -2,7 +2,8 @@
 
 use super::Gpu;
 use super::buffers::Owner;
-use super::engine::{Clock, Engine, Outcome, Purpose, status};
+use super::engine::{Clock, Engine, Outcome, Purpose, status, ticks, word};
+use super::iterations;
 use crate::cpu::{DenseSolution, Gradients, SavedTimes, Solution, Stats, check_finite};
 use crate::error::{Error, Result, Status};
 use crate::spec::{Paths, Problem, SaveAt, SolverOptions};
@@ -160,7 +161,15 @@ impl GpuSolver {
         engine.gpu.queue.write_buffer(&saves_bar, 0, bytemuck::cast_slice(&seeds));
         engine.walk_back(most).await?;
         let (parameters, states) = (engine.parameters, engine.batch * engine.dim());
-        let mut parts = engine.read(&[(&gradient, 0, parameters), (&bar, 0, states)]).await?;
+        let counts = engine.held()?.norms.clone();
+        let walked = if engine.walks_whole(None) { 2 * engine.batch } else { 0 };
+        let read = [(&gradient, 0, parameters), (&bar, 0, states), (&counts, 0, walked)];
+        let mut parts = engine.read(&read).await?;
+        let counts: Vec<f32> = parts.pop().unwrap_or_default();
+        let unwalked = counts.chunks_exact(2).filter(|count| count[0] != count[1]).count();
+        if unwalked > 0 {
+            return Err(iterations::cut(word(unwalked)));
+        }
         let y0 = parts.pop().unwrap_or_default();
         let theta = parts.pop().unwrap_or_default();
         Ok(Gradients { theta, y0, products: most * engine.products_per_step() })
@@ -203,7 +212,9 @@ impl GpuSolver {
         let (clocks, rows) = (buffers.clocks.clone(), buffers.row_status.clone());
         let (tape, steps, saves) = (buffers.tape.clone(), buffers.steps.clone(), buffers.saves.clone());
         let clocks: Vec<Clock> = engine.read(&[(&clocks, 0, clocks_count)]).await?.swap_remove(0);
-        let rows: Vec<u32> = engine.read(&[(&rows, 0, batch)]).await?.swap_remove(0);
+        let mut rows: Vec<u32> = engine.read(&[(&rows, 0, 3 * batch)]).await?.swap_remove(0);
+        // The times that the rows reached, as ticks.
+        let reached: Vec<[u32; 2]> = rows.split_off(batch).as_chunks().0.to_vec();
         let status: Vec<Status> = rows.into_iter().map(status).collect();
         let stats = clocks
             .iter()
@@ -232,8 +243,21 @@ impl GpuSolver {
                 .enumerate()
                 .map(|(c, clock)| (0..clock.accepted as usize).map(|n| ends(table[n * clocks_count + c])).collect())
                 .collect();
+            // In lockstep a trajectory that failed is carried along; how many of the states are its own.
+            let survivals: Vec<usize> = status
+                .iter()
+                .zip(&reached)
+                .map(|(status, reached)| {
+                    if *status == Status::Done || engine.per_row() {
+                        return usize::MAX;
+                    }
+                    let whole = |[high, low]: [u32; 2]| (u64::from(high) << 32) | u64::from(low);
+                    let before = |[a, b, c, d]: &&[u32; 4]| whole([*a, *b]) + whole([*c, *d]) <= whole(*reached);
+                    1 + table.iter().take_while(before).count()
+                })
+                .collect();
             let ts = SavedTimes::of_steps(t0, !engine.per_row(), &taken);
-            let ys = step_states(&states, &taken, engine.per_row(), batch, dim, &status);
+            let ys = step_states(&states, &taken, engine.per_row(), batch, dim, &survivals);
             let dense = if engine.options.save_at == SaveAt::Dense {
                 Some(self.dense(&states, taken, most, &status).await?)
             } else {
@@ -243,9 +267,12 @@ impl GpuSolver {
         } else {
             let points = engine.user_points().len();
             let mut ys: Vec<f32> = engine.read(&[(&saves, 0, points * batch * dim)]).await?.swap_remove(0);
-            for slot in ys.chunks_exact_mut(batch * dim) {
-                for (row, _) in slot.chunks_exact_mut(dim).zip(&status).filter(|(_, s)| **s != Status::Done) {
-                    row.fill(f32::NAN);
+            for (slot, point) in ys.chunks_exact_mut(batch * dim).zip(engine.user_points()) {
+                let rows = slot.chunks_exact_mut(dim).zip(status.iter().zip(&reached));
+                for (row, (_, reached)) in rows.filter(|(_, (status, _))| **status != Status::Done) {
+                    if *reached < ticks(point) || row.iter().any(|x| !x.is_finite()) {
+                        row.fill(f32::NAN);
+                    }
                 }
             }
             let ts = match &engine.options.save_at {
@@ -298,7 +325,7 @@ fn step_states(
     per_row: bool,
     batch: usize,
     dim: usize,
-    status: &[Status],
+    survivals: &[usize],
 ) -> Vec<f32> {
     let count = |steps: &Vec<[f64; 2]>| steps.len() + 1;
     if per_row {
@@ -310,9 +337,11 @@ fn step_states(
     }
     let count = taken.first().map_or(1, count);
     let mut ys = states[..count * batch * dim].to_vec();
-    for slot in ys.chunks_exact_mut(batch * dim) {
-        for (row, _) in slot.chunks_exact_mut(dim).zip(status).filter(|(_, s)| **s == Status::NonFinite) {
-            row.fill(f32::NAN);
+    for (n, slot) in ys.chunks_exact_mut(batch * dim).enumerate() {
+        for (row, survives) in slot.chunks_exact_mut(dim).zip(survivals) {
+            if n >= *survives || (*survives < usize::MAX && row.iter().any(|x| !x.is_finite())) {
+                row.fill(f32::NAN);
+            }
         }
     }
     ys

@@ -14,7 +14,9 @@ use super::{
 };
 use crate::cpu::{Draws, check_finite};
 use crate::error::{Error, Result, Status};
-use crate::gpu::{Engine, Gpu, Outcome, Owner, Params, Plan, Purpose, create, path_words, status, ticks};
+use crate::gpu::{
+    CLASSES, Engine, Gpu, Outcome, Owner, PATHS, Params, Plan, Purpose, Submissions, create, path_words, status, ticks,
+};
 use crate::memory::Size;
 use crate::spec::{
     OptimizerState, Paths, PenaltyAt, PenaltyNoise, PenaltyStep, Regularizer, Rule, StepControl, StepPenalty,
@@ -91,6 +93,10 @@ impl GpuTrainer {
         let parameters = model.parameter_count();
         let owner = owned(model);
         let engine = Engine::new(gpu, &model.problem, &model.options, parameters, model.field_offset(), widest, owner)?;
+        if config.loss == Loss::CrossEntropy && model.output_width() > CLASSES {
+            let remedy = format!("a device tells at most {CLASSES} classes apart: use fewer, or Trainer");
+            return Err(Error::argument("classes", model.output_width(), remedy));
+        }
         let moments =
             gpu.scoped_now(|| ["moment1", "moment2"].map(|name| create(gpu, name, 4 * parameters as u64, false)))?;
         let parts = Parts {
@@ -373,6 +379,18 @@ impl GpuTrainer {
         Ok((theta, OptimizerState { step: self.updates, moments: [next(), next()] }))
     }
 
+    /// Says how many iterations the adapter's loops run.
+    #[cfg(test)]
+    pub(crate) const fn set_iterations(&mut self, iterations: usize) {
+        self.engine.iterations = iterations;
+    }
+
+    /// Cuts steps into smaller submissions than is usual.
+    #[cfg(test)]
+    pub(crate) const fn set_submission(&mut self, share: f64) {
+        self.engine.submission = share;
+    }
+
     fn write_state(&mut self, theta: &[f32], state: &OptimizerState<f32>, steps: u64) {
         let queue = &self.engine.gpu.queue;
         queue.write_buffer(&self.engine.theta, 0, bytemuck::cast_slice(theta));
@@ -399,6 +417,10 @@ impl GpuTrainer {
 
     async fn reserve(&mut self, count: usize, purpose: Purpose) -> Result<()> {
         BatchBuffers::check(&self.engine.gpu, &self.parts, count)?;
+        if self.config.loss == Loss::Moments && count > PATHS {
+            let remedy = format!("a device compares the moments of at most {PATHS} paths: split the batch");
+            return Err(Error::argument("batch", count, remedy));
+        }
         self.engine.reserve(count, purpose).await?;
         if self.batch.as_ref().is_none_or(|b| b.rows < count) {
             self.batch = Some(BatchBuffers::new(&self.engine, &self.parts, count).await?);
@@ -523,27 +545,20 @@ impl GpuTrainer {
         [single(rate / first), single(second.sqrt().recip()), single(kept), 0.0]
     }
 
-    /// Records a training step into an encoder: from the loaded batch to the update.
-    fn encode_step(
+    /// Records a training step: from the loaded batch to the update.
+    fn record_step(
         &self,
-        encoder: &mut wgpu::CommandEncoder,
+        to: &mut Submissions<'_>,
         plans: &TrainPlans,
         [attempts, segments]: [usize; 2],
         update: bool,
     ) -> Result<()> {
-        self.encode_inputs(encoder)?;
-        {
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
-                label: Some("training step: solve"),
-                timestamp_writes: None,
-            });
-            plans.prologue.encode(&mut pass);
-            plans.solve.start.encode(&mut pass);
-            for _ in 0..attempts {
-                plans.solve.attempt.encode(&mut pass);
-            }
-        }
-        self.encode_tail(encoder, plans, segments, update)
+        self.encode_inputs(to.encoder())?;
+        to.record(&plans.prologue, 1, 0.0);
+        let work = self.engine.work_of_a_plan();
+        to.record(&plans.solve.start, 1, work);
+        to.record(&plans.solve.attempt, attempts, work);
+        self.record_tail(to, plans, segments, update)
     }
 
     /// Inputs that are initial states go to the tape.
@@ -557,31 +572,26 @@ impl GpuTrainer {
     }
 
     /// What follows the solve: loss, penalty, walk and update.
-    fn encode_tail(
-        &self,
-        encoder: &mut wgpu::CommandEncoder,
-        plans: &TrainPlans,
-        segments: usize,
-        update: bool,
-    ) -> Result<()> {
+    fn record_tail(&self, to: &mut Submissions<'_>, plans: &TrainPlans, segments: usize, update: bool) -> Result<()> {
         let buffers = self.engine.held()?;
-        encoder.clear_buffer(&buffers.partial, 0, None);
-        encoder.clear_buffer(&self.parts.overflow, 0, None);
+        to.encoder().clear_buffer(&buffers.partial, 0, None);
+        to.encoder().clear_buffer(&self.parts.overflow, 0, None);
         if !plans.probes.is_empty() {
-            encoder.clear_buffer(&buffers.saves_bar, plans.probes.start, Some(plans.probes.end - plans.probes.start));
+            let bytes = plans.probes.end - plans.probes.start;
+            to.encoder().clear_buffer(&buffers.saves_bar, plans.probes.start, Some(bytes));
         }
-        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
-            label: Some("training step: loss, penalty, adjoint, update"),
-            timestamp_writes: None,
-        });
-        plans.solve.finish.encode(&mut pass);
-        plans.loss.encode(&mut pass);
-        plans.walk.begin.encode(&mut pass);
-        for _ in 0..segments {
-            plans.walk.segment.encode(&mut pass);
-        }
-        plans.walk.end.encode(&mut pass);
-        if update { &plans.update } else { &plans.gradient }.encode(&mut pass);
+        // A step and its vector-Jacobian product cost what four attempts do.
+        let step = 4.0 * self.engine.attempt_work();
+        let probes = self.engine.purpose.penalty.map_or(0, |p| p.times);
+        let steps = plans.walk.stride.min(self.engine.accepted.max(1));
+        to.record(&plans.solve.finish, 1, 0.0);
+        to.record(&plans.loss, 1, step * probes as f64);
+        to.record(&plans.walk.begin, 1, 0.0);
+        to.record(&plans.walk.segment, segments, step * steps as f64);
+        to.record(&plans.walk.end, 1, 0.0);
+        to.record(if update { &plans.update } else { &plans.gradient }, 1, 0.0);
+        // Whoever goes on with the encoder begins a pass of its own.
+        to.encoder();
         Ok(())
     }
 
@@ -594,30 +604,37 @@ impl GpuTrainer {
             bytemuck::cast_slice(&self.params(self.parts.schedule.entries)),
         );
         let mut encoder = self.engine.encoder();
-        self.encode_step(&mut encoder, &plans, self.expected(&plans), update)?;
+        let expected = self.expected(&plans);
+        self.record_step(&mut Submissions::new(&self.engine, &mut encoder), &plans, expected, update)?;
         // From here on the device may make the step, whether or not this future is there to hear of it.
         if update {
             self.unheard = true;
             self.take_entries(1);
         }
         let mut outcome = self.engine.submit_for_outcome(encoder).await?;
+        outcome.check()?;
+        let mut recorded = expected[1];
         // A solve that is longer than the one before it by more than was foreseen goes on.
         while outcome.skipped == INCOMPLETE {
             if outcome.paused > 0 {
                 self.engine.make_room(true).await?;
                 plans = self.training_plans(count).await?;
             }
-            let mut encoder = self.engine.encoder();
-            if outcome.unfinished > 0 {
-                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-                for _ in 0..self.engine.more_attempts() {
-                    plans.solve.attempt.encode(&mut pass);
-                }
-            }
             let taken = (outcome.most_accepted as usize).div_ceil(plans.walk.stride);
+            if outcome.unfinished == 0 && recorded >= taken {
+                return Err(outcome.unwalked());
+            }
             let segments = if outcome.unfinished > 0 { plans.walk.segments_ahead() } else { taken };
-            self.encode_tail(&mut encoder, &plans, segments, update)?;
+            let mut encoder = self.engine.encoder();
+            let mut to = Submissions::new(&self.engine, &mut encoder);
+            if outcome.unfinished > 0 {
+                to.record(&plans.solve.attempt, self.engine.more_attempts(), self.engine.work_of_a_plan());
+            }
+            self.record_tail(&mut to, &plans, segments, update)?;
+            drop(to);
+            recorded = if outcome.unfinished > 0 { 0 } else { segments };
             outcome = self.engine.submit_for_outcome(encoder).await?;
+            outcome.check()?;
         }
         self.conclude(outcome, count, update).await
     }
@@ -717,7 +734,7 @@ impl GpuTrainer {
                     plans.prologue.encode(&mut pass);
                     plans.solve.start.encode(&mut pass);
                 }
-                for _ in 0..attempts.min(self.engine.attempts_per_submission()) {
+                for _ in 0..attempts.min(self.engine.plans_per_submission()) {
                     plans.solve.attempt.encode(&mut pass);
                 }
                 plans.solve.finish.encode(&mut pass);
@@ -728,6 +745,7 @@ impl GpuTrainer {
             }
             begun = true;
             let outcome = self.engine.submit_for_outcome(encoder).await?;
+            outcome.check()?;
             if outcome.unfinished == 0 {
                 self.engine.attempts = (outcome.accepted + outcome.rejected) as usize;
                 return Ok(outcome);

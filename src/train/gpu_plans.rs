@@ -4,7 +4,7 @@ use super::{Loss, TrainerConfig};
 use crate::error::Result;
 use crate::gpu::{
     DENSE, DENSE_VJP_INPUT, Engine, GRADIENT_NORM, Gpu, Job, Jobs, LOSS, LOSS_SUM, LayerVjp, MOMENTS, NEXT_STEP,
-    Params, Plan, Planner, SETTLE, SolvePlans, UPDATE, WalkPlans, create, flag, flat, layer_job, product_grid,
+    Params, Plan, Planner, SETTLE, SolvePlans, UPDATE, WalkPlans, create, flag, flat, layer_job, product_grid, settle,
     uniform_buffer, word,
 };
 use crate::memory::{Size, largest};
@@ -202,9 +202,9 @@ impl Recorder<'_> {
         let rows = self.engine.batch;
         let settle = self.engine.kernels.get(&SETTLE, &[]);
         let mut job = self.engine.job(rows);
-        job.points = word(self.parts.times);
+        (job.mode, job.points) = (settle::ZERO, word(self.parts.times));
         let size = self.parts.times * rows * self.engine.dim();
-        planner.add(&settle, &[&buffers.row_status, &buffers.saves], job, flat(size.div_ceil(64)));
+        planner.add(&settle, &[&buffers.row_status, &buffers.saves, &buffers.points], job, flat(size.div_ceil(64)));
         let Some(layer) = &self.parts.head else { return Ok(()) };
         let job = layer_job(self.outer_job(self.parts.times * rows), layer);
         let dense = self.engine.kernels.get(&DENSE, &[]);
@@ -245,7 +245,12 @@ impl Recorder<'_> {
             let bound = [bound[0], bound[1], bound[3], &self.batch.moments];
             planner.add(&moments, &bound, job, flat(self.parts.times * self.parts.outputs));
         }
-        planner.add(&loss, &bound, job, flat(rows.div_ceil(64)));
+        // Many points come in parts, one after the other.
+        let most = (self.engine.iterations / 2 / (1 + self.parts.outputs)).max(1);
+        for first in (0..self.parts.times).step_by(most) {
+            [job.u[2], job.u[3]] = [first, most.min(self.parts.times - first)].map(word);
+            planner.add(&loss, &bound, job, flat(rows.div_ceil(64)));
+        }
         let sum = self.engine.kernels.get(&LOSS_SUM, &[]);
         planner.add(&sum, &[&self.batch.row_losses, &self.engine.outcome], job, [1, 1, 1]);
         Ok(())
@@ -312,7 +317,8 @@ impl Recorder<'_> {
         let abort = self.config.failure == super::FailurePolicy::Abort;
         let least = word(self.config.loss.least());
         job.u = [least, word(self.engine.parameters), u32::from(abort), u32::from(!update)];
-        planner.add(&kernel, &[&buffers.gradient, &self.engine.outcome], job, [1, 1, 1]);
+        job.x[0] = u32::from(self.engine.walks_whole(self.engine.purpose.penalty));
+        planner.add(&kernel, &[&buffers.gradient, &self.engine.outcome, &buffers.norms], job, [1, 1, 1]);
     }
 
     fn update(&self, planner: &mut Planner<'_>) {

@@ -7,7 +7,7 @@ use super::super::gpu_plans::{Schedule, TrainPlans};
 use super::super::{Loss, StepReport};
 use super::{GpuTrainer, INCOMPLETE, low};
 use crate::error::{Error, Result};
-use crate::gpu::{Outcome, Params, check, check_counts, copy_in};
+use crate::gpu::{Outcome, Params, Submissions, check, check_counts, copy_in};
 use crate::memory::Size;
 
 /// The application's buffers that a recorded training step reads. Usage `COPY_SRC`.
@@ -104,9 +104,11 @@ impl GpuTrainer {
         copy_in(encoder, &io.inputs, &buffers.inputs, 0, inputs);
         copy_in(encoder, &io.targets, &buffers.targets, 0, targets);
         let whole = self.engine.solves_whole(slice.batch);
-        let attempts = if whole { 0 } else { slice.attempts };
+        let attempts = if whole { self.engine.dispatches_after_start(slice.attempts) } else { slice.attempts };
         let segments = slice.attempts.div_ceil(slice.plans.walk.stride);
-        self.encode_step(encoder, &slice.plans, [attempts, segments], true)?;
+        let mut to = Submissions::uncut(&self.engine, encoder);
+        self.record_step(&mut to, &slice.plans, [attempts, segments], true)?;
+        drop(to);
         if let Some(slice) = &mut self.slice {
             slice.taken += 1;
         }
@@ -131,6 +133,7 @@ impl GpuTrainer {
     /// As [`GpuTrainer::step`].
     pub async fn sync(&mut self) -> Result<SliceReport> {
         let outcome = self.engine.read_outcome().await?;
+        outcome.check()?;
         let before = self.steps;
         let made = self.count(&outcome);
         let unfinished = outcome.skipped == INCOMPLETE;

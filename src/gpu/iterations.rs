@@ -1,0 +1,424 @@
+//! How many iterations one invocation's loops may run in a dispatch, and what the kernels' loops come to.
+//!
+//! An adapter may stop the loops of an invocation that runs too many and go on after them: Mesa's software Vulkan does so
+//! after 65,535, counted over all loops, without a word. So the work of an invocation is bounded by its sizes before it is
+//! recorded: a dispatch is cut into several, or what cannot be cut is refused. A dispatch also tells what it finished.
+
+use super::engine::{Engine, Purpose};
+use super::fused::hidden_units;
+use crate::error::{Error, Result};
+use crate::spec::{Layer, NoiseTableau, StepControl};
+
+/// Iterations of all loops of one invocation of a dispatch.
+pub(crate) const MOST: usize = 60_000;
+
+/// Save points that a solve of whole trajectories writes in one turn, as `shaders/lib/whole.wgsl` has it.
+pub(crate) const SAVES: usize = 32;
+
+/// Inputs or outputs of a layer: a product takes 16 of its depth with 19 iterations.
+pub(crate) const WIDEST: usize = 48_000;
+
+/// Outputs of a cross-entropy, whose kernel passes over them four times.
+pub(crate) const CLASSES: usize = 14_000;
+
+/// Trajectories: one workgroup of 256 invocations passes over their statuses up to three times.
+const ROWS: usize = 5_000_000;
+
+/// The same where moments are compared, by two passes of 64 invocations.
+pub(crate) const PATHS: usize = 1_900_000;
+
+/// Save points whose cotangents one step back may take up.
+const POINTS_BACK: usize = 50_000;
+
+/// Rows that a part of a weight gradient is summed over: the depth of its product.
+pub(crate) const DEPTH: usize = WIDEST;
+
+/// Iterations of a search by halves.
+const fn search(count: usize) -> usize {
+    (usize::BITS - count.leading_zeros()) as usize + 1
+}
+
+impl Engine {
+    fn point_counts(&self, purpose: Purpose) -> [usize; 2] {
+        let user = self.user_points();
+        let probes = purpose.penalty.map_or(0, |p| p.times);
+        [user.len() + probes, user.iter().filter(|p| **p == 0.0).count() + probes]
+    }
+
+    /// Iterations of the searches for a step's points, and of its path.
+    fn step_overhead(&self, points: usize) -> usize {
+        let path = match (self.noise(), self.options.step_control) {
+            (None, _) => 0,
+            (Some(_), StepControl::Fixed { .. }) => 5,
+            // Cells that a step touches, and the levels of the trees of the two at its ends.
+            (Some(_), StepControl::Adaptive { .. }) => 64 + 2 * 3 * 24,
+        };
+        1 + 4 * search(points) + self.dim().div_ceil(2) * (1 + path)
+    }
+
+    /// Iterations of the loops over hidden units in the stages of a step.
+    fn stage_units(&self) -> usize {
+        let hidden = |layers: &[Layer]| if layers.len() > 1 { hidden_units(layers) } else { 0 };
+        let noise = self.noise().map_or(0, NoiseTableau::stages) * hidden(&self.noise_layers);
+        self.tableau.stages() * hidden(&self.layers) + noise
+    }
+
+    /// Turns that one dispatch of a solve of whole trajectories takes: attempts, or some of an attempt's points.
+    pub(crate) fn turns(&self) -> usize {
+        let [points, at_start] = self.point_counts(self.purpose);
+        let dim = self.dim();
+        // In lockstep a decision adds 256 rows three times.
+        let decision = if self.per_row() { 0 } else { 3 * 8 + 2 };
+        let start = self.stage_units() + 8 * dim + at_start * (1 + dim) + 3 * decision + 32;
+        let turn =
+            self.step_overhead(points) + self.stage_units() + 2 * dim + decision + points.min(SAVES) * (1 + 2 * dim);
+        let most = self.slice.map_or_else(|| self.attempts_per_submission(), |attempts| self.turns_of(attempts));
+        (self.iterations.saturating_sub(start) / turn).clamp(1, most.max(1))
+    }
+
+    /// Turns that so many attempts take at most.
+    fn turns_of(&self, attempts: usize) -> usize {
+        let [points, _] = self.point_counts(self.purpose);
+        attempts + if points > SAVES { points / SAVES } else { 0 }
+    }
+
+    /// Dispatches of a solve of whole trajectories that so many attempts take, after the one of its start.
+    pub(crate) fn dispatches_after_start(&self, attempts: usize) -> usize {
+        self.turns_of(attempts).div_ceil(self.turns()).saturating_sub(1)
+    }
+
+    /// Iterations that a walk of whole trajectories spends on its gradient, on a row, on a row's step, and on its points.
+    fn walk_costs(&self) -> [usize; 4] {
+        let [points, at_start] = self.point_counts(self.purpose);
+        let dim = self.dim();
+        let parameters: usize = self.layers.iter().chain(&self.noise_layers).map(Layer::parameter_count).sum();
+        let point = 1 + 3 * dim;
+        let (row, step) = if self.per_row() { (0, points * point) } else { (points * point, 0) };
+        [
+            8 * parameters + 32,
+            1 + 2 * dim + at_start * point + row,
+            self.step_overhead(points) + 2 * self.stage_units() + 2 * dim + step,
+            points,
+        ]
+    }
+
+    /// Whether one invocation can walk a row back by a step at a time, at least.
+    pub(crate) fn fits_into_walks(&self) -> bool {
+        let [fixed, row, step, _] = self.walk_costs();
+        fixed + row + step <= MOST / 4
+    }
+
+    /// Workgroups of a walk of whole trajectories: no more than make sense, unless there are too many rows for them.
+    pub(crate) fn walk_groups(&self, rows: usize) -> usize {
+        let [fixed, row, step, _] = self.walk_costs();
+        let rows_each = (self.iterations.saturating_sub(fixed) / (row + step)).max(1);
+        rows.div_ceil(64).clamp(1, 256).max(rows.div_ceil(64 * rows_each))
+    }
+
+    /// Steps back that one dispatch of such a walk takes of each row.
+    pub(crate) fn steps_per_walk(&self) -> usize {
+        let [fixed, row, step, _] = self.walk_costs();
+        let rows_each = self.batch.div_ceil(64 * self.walk_groups(self.batch)).max(1);
+        let of_a_row = (self.iterations.saturating_sub(fixed) / rows_each).saturating_sub(row);
+        (of_a_row / step).min(self.walk_steps_in_budget()).max(1)
+    }
+
+    /// Invocations that share a number's save points, layer by layer.
+    pub(crate) fn shares_of_points(&self, points: usize) -> usize {
+        let each = self.iterations / 2 / (2 + self.tableau.stages());
+        points.div_ceil(each.max(1)).max(1)
+    }
+
+    /// Refuses what loops cannot be cut for.
+    pub(crate) fn check_sizes(&self, batch: usize, purpose: Purpose) -> Result<()> {
+        if batch > ROWS {
+            let remedy = format!("a device takes at most {ROWS} trajectories at once: split the batch");
+            return Err(Error::argument("batch", batch, remedy));
+        }
+        let [points, at_start] = self.point_counts(purpose);
+        if at_start > MOST / 16 {
+            let remedy = format!("at most {} save times can be the start: leave out equal ones", MOST / 16);
+            return Err(Error::argument("SaveAt::Times", format!("{at_start} times at the start"), remedy));
+        }
+        if purpose.backward && points > POINTS_BACK {
+            let remedy =
+                format!("a device differentiates at most {POINTS_BACK} saved states: save fewer, or use Solver");
+            return Err(Error::argument("SaveAt::Times", format!("{points} times"), remedy));
+        }
+        Ok(())
+    }
+
+    /// Refuses layers that are too wide.
+    pub(crate) fn check_widths(layers: &[Layer], widest: usize) -> Result<()> {
+        let field = layers.iter().map(|l| l.inputs.max(l.outputs)).max().unwrap_or(0);
+        let widest = field.max(widest);
+        if widest > WIDEST {
+            let remedy = format!("a device computes layers of at most {WIDEST} units: use a narrower one, or Solver");
+            return Err(Error::argument("width", widest, remedy));
+        }
+        Ok(())
+    }
+}
+
+/// An adapter that does not finish its loops cannot be computed with.
+pub(crate) fn cut(rows: u32) -> Error {
+    let reason = format!(
+        "a dispatch left {rows} of its trajectories or sums unfinished: the adapter stops loops of {MOST} iterations"
+    );
+    Error::Device { reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::adapter::gpu;
+    use super::super::solver::GpuSolver;
+    use super::*;
+    use crate::cpu::{Cpu, Solver};
+    use crate::spec::{Layout, Method, Mlp, Problem, SaveAt, SolverOptions};
+    use crate::train::{Batch, GpuTrainer, Loss, NeuralDe, Target, TrainerConfig};
+
+    /// `x'' = -x` as a field without hidden units.
+    fn oscillator() -> (Problem, Vec<f32>) {
+        (Problem::ode(Mlp::new([2, 2]), 0.0, 20.0), vec![0.0, -1.0, 1.0, 0.0, 0.0, 0.0])
+    }
+
+    fn saved(times: usize, layout: Layout) -> SolverOptions {
+        let times = (1..=times).map(|i| 20.0 * i as f64 / times as f64).collect();
+        SolverOptions::default().layout(layout).save_at(SaveAt::Times(times))
+    }
+
+    fn fixed(steps: usize, layout: Layout) -> SolverOptions {
+        SolverOptions::default().step_control(StepControl::Fixed { steps }).layout(layout)
+    }
+
+    fn starts(count: usize) -> Vec<f32> {
+        (0..count).map(|i| (i * 7 % 101) as f32 / 50.0 - 1.0).collect()
+    }
+
+    #[test]
+    fn every_saved_state_is_there_however_many() {
+        let Some(gpu) = gpu() else { return };
+        let (problem, theta) = oscillator();
+        for (layout, whole, times) in [
+            (Layout::Ensemble, true, 2_000),
+            (Layout::Lockstep, true, 5_000),
+            (Layout::Ensemble, true, 20_000),
+            (Layout::Lockstep, true, 20_000),
+            (Layout::Lockstep, false, 60_000),
+            (Layout::Ensemble, false, 60_000),
+        ] {
+            let name = format!("{layout:?}, whole {whole}, {times} times");
+            let solver = GpuSolver::new(&gpu, &problem, &saved(times, layout)).expect("a problem");
+            let mut solver = if whole { solver } else { solver.layer_by_layer() };
+            let y0 = [1.0, 0.0, 0.0, 1.0, 0.5, 0.5];
+            let found = gpu.block_on(solver.predict(&theta, &y0)).expect("a solve");
+            let zeros = found.ys.as_chunks::<2>().0.iter().filter(|y| **y == [0.0; 2]).count();
+            assert_eq!(zeros, 0, "{name}: states that nobody wrote");
+            for (n, states) in found.ys.chunks_exact(y0.len()).enumerate() {
+                let (sin, cos) = (20.0 * (n + 1) as f64 / times as f64).sin_cos();
+                for (y, y0) in states.as_chunks::<2>().0.iter().zip(y0.as_chunks::<2>().0) {
+                    let [a, b] = y0.map(f64::from);
+                    let error = (f64::from(y[0]) - (a * cos + b * sin))
+                        .abs()
+                        .max((f64::from(y[1]) - (b * cos - a * sin)).abs());
+                    assert!(error < 0.05, "{name}: {y:?} at time {n}");
+                }
+            }
+        }
+    }
+
+    /// Gradients of many fixed steps, as the native engine has them.
+    fn compare(problem: &Problem, steps: usize, layout: Layout, rows: usize) {
+        let Some(gpu) = gpu() else { return };
+        let name = format!("{:?}, {steps} steps, {layout:?}, {rows} rows", problem.field.layers().next());
+        let theta: Vec<f32> = problem.field.initialize(3);
+        let options = fixed(steps, layout);
+        let y0 = starts(rows * problem.dim());
+        let mut device = GpuSolver::new(&gpu, problem, &options).expect("a problem");
+        let wide = |xs: &[f32]| xs.iter().copied().map(f64::from).collect::<Vec<f64>>();
+        let mut native =
+            Solver::<f64>::new(&Cpu::with_threads(1).expect("a thread"), problem, &options).expect("a problem");
+        native.solve(&wide(&theta), &wide(&y0)).expect("a solve");
+        let expected = native.gradients(&wide(&y0)).expect("gradients");
+        gpu.block_on(device.solve(&theta, &y0)).expect("a solve");
+        let found = gpu.block_on(device.gradients(&y0)).expect("gradients");
+        let largest = expected.theta.iter().fold(0.0f64, |a, b| a.max(b.abs()));
+        for (i, (a, b)) in found.theta.iter().zip(&expected.theta).enumerate() {
+            assert!((f64::from(*a) - b).abs() < 1e-4 * largest, "{name}: number {i} is {a}, not {b}");
+        }
+    }
+
+    #[test]
+    fn walks_of_many_steps_and_wide_fields_are_the_native_engine_s() {
+        for (hidden, steps) in [(50, 150), (64, 140), (128, 100), (512, 40)] {
+            let problem = Problem::ode(Mlp::new([2, hidden.min(200), 2]), 0.0, 1.0);
+            for layout in [Layout::Lockstep, Layout::Ensemble] {
+                compare(&problem, steps, layout, 3);
+            }
+        }
+    }
+
+    /// An adapter that stops loops is found out: here because the bound is said to be higher than it is.
+    #[test]
+    fn loops_that_end_early_are_an_error() {
+        let Some(gpu) = gpu() else { return };
+        // Others finish what they are given.
+        if !gpu.adapter().name.contains("llvmpipe") {
+            return;
+        }
+        let problem = Problem::ode(Mlp::new([2, 200, 2]), 0.0, 1.0);
+        let theta: Vec<f32> = problem.field.initialize(3);
+        let refused = |name: String, error: Error| {
+            assert!(error.to_string().contains("stops loops"), "{name}: {error}");
+        };
+        for layout in [Layout::Lockstep, Layout::Ensemble] {
+            for steps in [40, 250] {
+                let name = format!("{layout:?}, {steps} steps");
+                let mut solver = GpuSolver::new(&gpu, &problem, &fixed(steps, layout)).expect("a problem");
+                solver.engine.iterations = usize::MAX / 4;
+                // Of 40 steps 48,000 iterations are solved and 104,000 walked back.
+                let solved = gpu.block_on(solver.solve(&theta, &[0.5, 0.5])).map(drop);
+                let walked =
+                    if solved.is_ok() { gpu.block_on(solver.gradients(&[1.0, 1.0])).map(drop) } else { solved };
+                println!("{name}: {walked:?}");
+                if let Err(error) = walked {
+                    refused(name.clone(), error);
+                } else {
+                    println!("BAD {name}");
+                }
+                let model = NeuralDe::new(problem.clone(), fixed(steps, layout));
+                let mut trainer = GpuTrainer::new(&gpu, TrainerConfig::new(model, Loss::Mse)).expect("a model");
+                trainer.set_iterations(usize::MAX / 4);
+                let before = gpu.block_on(trainer.parameters()).expect("a device");
+                let batch = Batch { inputs: &[0.5, 0.5], target: Target::States(&[0.0, 0.0]) };
+                if let Err(error) = gpu.block_on(trainer.step(&batch)).map(drop) {
+                    refused(name, error);
+                    assert_eq!(gpu.block_on(trainer.parameters()).expect("a device"), before, "no update");
+                } else {
+                    println!("BAD training {name}");
+                }
+            }
+        }
+        // Layer by layer the points that a step covers are shared out, unless the bound is said to be higher.
+        let (problem, theta) = oscillator();
+        let options = saved(60_000, Layout::Lockstep).step_control(StepControl::Fixed { steps: 2 });
+        let mut solver = GpuSolver::new(&gpu, &problem, &options).expect("a problem").layer_by_layer();
+        solver.engine.iterations = usize::MAX / 4;
+        let error = gpu.block_on(solver.predict(&theta, &[1.0, 0.0])).map(drop);
+        println!("layers {error:?}");
+    }
+
+    #[test]
+    fn steps_that_are_cut_are_the_same_bits() {
+        let Some(gpu) = gpu() else { return };
+        let problem = Problem::ode(Mlp::new([2, 16, 2]), 0.0, 4.0);
+        let theta: Vec<f32> = problem.field.initialize(3);
+        for method in [Method::Tsit5, Method::Heun] {
+            for layout in [Layout::Lockstep, Layout::Ensemble] {
+                let times = SaveAt::Times((0..200).map(|i| f64::from(i) / 50.0).collect());
+                let options = SolverOptions::default().method(method).layout(layout).save_at(times);
+                let solve = |iterations: usize| {
+                    let mut solver = GpuSolver::new(&gpu, &problem, &options).expect("a problem");
+                    solver.engine.iterations = iterations;
+                    let found = gpu.block_on(solver.solve(&theta, &starts(10))).expect("a solve");
+                    (found.ys.iter().map(|y| y.to_bits()).collect::<Vec<_>>(), found.stats)
+                };
+                assert!(solve(MOST) == solve(3000), "{method} {layout:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn training_with_many_steps_is_the_native_engine_s() {
+        let Some(gpu) = gpu() else { return };
+        let problem = Problem::ode(Mlp::new([2, 50, 2]), 0.0, 1.0);
+        for layout in [Layout::Lockstep, Layout::Ensemble] {
+            let model = NeuralDe::new(problem.clone(), fixed(200, layout));
+            let config = TrainerConfig::new(model, Loss::Mse);
+            let cpu = Cpu::with_threads(1).expect("a thread");
+            let mut native = crate::train::Trainer::<f64>::new(&cpu, config.clone()).expect("a model");
+            let mut device = GpuTrainer::new(&gpu, config).expect("a model");
+            let (inputs, targets) = (starts(8), starts(16).split_off(8));
+            let wide = |xs: &[f32]| xs.iter().copied().map(f64::from).collect::<Vec<f64>>();
+            for step in 0..4 {
+                let batch = Batch { inputs: &inputs, target: Target::States(&targets) };
+                let found = gpu.block_on(device.step(&batch)).expect("a step");
+                let (inputs, targets) = (wide(&inputs), wide(&targets));
+                let batch = Batch { inputs: &inputs, target: Target::States(&targets) };
+                let expected = native.step(&batch).expect("a step");
+                let error = (found.loss - expected.loss).abs() / expected.loss;
+                assert!(error < 1e-4, "{layout:?}, step {step}: loss {} is not {}", found.loss, expected.loss);
+                let error = (found.gradient_norm - expected.gradient_norm).abs() / expected.gradient_norm;
+                assert!(error < 1e-3, "{layout:?}, step {step}: {found:?} is not {expected:?}");
+            }
+        }
+    }
+
+    /// `y' = y^3` from 1 has its pole at 1/2: what was passed before it is right, and what comes after it NaN.
+    #[test]
+    fn trajectories_that_fail_keep_what_they_had_saved() {
+        let Some(gpu) = gpu() else { return };
+        let field = Mlp::new([1, 1]).input_map(crate::spec::InputMap::Cube);
+        let problem = Problem::ode(field, 0.0, 1.0);
+        let times = SaveAt::Times(vec![0.0, 0.1, 0.2, 0.9]);
+        let exact = [1.0, 1.118_034, 1.290_994, f32::NAN];
+        for layout in [Layout::Lockstep, Layout::Ensemble] {
+            for whole in [true, false] {
+                for (rows, most) in [(vec![1.0], 10_000), (vec![0.5, 1.0, 0.1], 10_000), (vec![1.0, 0.5], 12)] {
+                    let name = format!("{layout:?}, whole {whole}, {rows:?}, {most} steps");
+                    let options = SolverOptions::default().layout(layout).save_at(times.clone()).max_steps(most);
+                    let solver = GpuSolver::new(&gpu, &problem, &options).expect("a problem");
+                    let mut solver = if whole { solver } else { solver.layer_by_layer() };
+                    let found = gpu.block_on(solver.solve(&[1.0, 0.0], &rows)).expect("a status each");
+                    let row = rows.iter().position(|y| *y == 1.0).expect("the one that fails");
+                    assert_ne!(found.status[row], crate::Status::Done, "{name}");
+                    for (n, exact) in exact.iter().enumerate() {
+                        let y = found.ys[n * rows.len() + row];
+                        assert_eq!(y.is_nan(), exact.is_nan(), "{name}: {:?}", found.ys);
+                        assert!(exact.is_nan() || (y - exact).abs() < 2e-3, "{name}: {y} for {exact}");
+                    }
+                    let options = options.save_at(SaveAt::Steps);
+                    let solver = GpuSolver::new(&gpu, &problem, &options).expect("a problem");
+                    let mut solver = if whole { solver } else { solver.layer_by_layer() };
+                    let found = gpu.block_on(solver.solve(&[1.0, 0.0], &rows)).expect("a status each");
+                    let (ys, per) = if layout == Layout::Ensemble {
+                        let own = |c: usize| found.stats[c].accepted + 1;
+                        (&found.ys[(0..row).map(own).sum()..][..own(row)], 1)
+                    } else {
+                        (&found.ys[row..], rows.len())
+                    };
+                    let ys: Vec<f32> = ys.iter().step_by(per).copied().collect();
+                    let alive = ys.iter().take_while(|y| y.is_finite()).count();
+                    assert!(alive > 3 && ys[0] == 1.0 && ys[..alive].is_sorted(), "{name}: {ys:?}");
+                    assert!(ys[alive..].iter().all(|y| y.is_nan()), "{name}: {ys:?}");
+                }
+            }
+        }
+    }
+
+    /// A step in many submissions is the same as in one.
+    #[test]
+    fn a_training_step_is_cut_into_submissions_and_keeps_its_bits() {
+        let Some(gpu) = gpu() else { return };
+        for width in [2, 5] {
+            let model = NeuralDe::new(Problem::ode(Mlp::new([width, 8, width]), 0.0, 6.0), SolverOptions::default());
+            let config = TrainerConfig::new(model, Loss::Mse);
+            let (inputs, targets) = (starts(6 * width), starts(12 * width).split_off(6 * width));
+            let run = |share: f64| {
+                let mut trainer = GpuTrainer::new(&gpu, config.clone()).expect("a model");
+                trainer.set_submission(share);
+                let before = super::super::submission::cuts();
+                for _ in 0..3 {
+                    let batch = Batch { inputs: &inputs, target: Target::States(&targets) };
+                    gpu.block_on(trainer.step(&batch)).expect("a step");
+                }
+                let theta = gpu.block_on(trainer.parameters()).expect("a device");
+                (theta.iter().map(|x| x.to_bits()).collect::<Vec<_>>(), super::super::submission::cuts() - before)
+            };
+            let (whole, none) = run(1.0);
+            let (cut, some) = run(1e-3);
+            assert!(none == 0 && some > 10, "{width} features: {none} and {some} cuts");
+            assert!(whole == cut, "{width} features: other bits");
+        }
+    }
+}
