@@ -443,7 +443,6 @@ impl Engine {
 
     /// Makes room for a batch; room that is there already is kept.
     pub(crate) async fn reserve(&mut self, batch: usize, purpose: Purpose) -> Result<()> {
-        self.check_sizes(batch, purpose)?;
         self.batch = batch;
         let same_kind = purpose.backward == self.purpose.backward || !purpose.backward;
         let probes = |p: Purpose| p.penalty.map(|p| (p.times, p.fraction.to_bits()));
@@ -470,6 +469,7 @@ impl Engine {
         let sizes = self.sizes(rows, steps, self.purpose);
         let smaller = |rows| self.sizes(rows, steps, self.purpose);
         Buffers::check(&self.gpu, &sizes, self.options.memory_limit, self.held_besides(), smaller)?;
+        self.check_sizes(rows, self.purpose)?;
         Ok(sizes)
     }
 
