@@ -164,7 +164,7 @@ impl Engine {
         self.plan_bar(planner, buffers, standing, update::AFTER, &[]);
         let begin = planner.take();
         self.plan_sum(planner, buffers);
-        WalkPlans { begin, segment: Plan::default(), end: planner.take(), stride: WHOLE }
+        WalkPlans { begin, segment: Plan::default(), end: planner.take(), stride: usize::MAX, whole: true }
     }
 
     /// The sum of the gradient's parts.

@@ -317,7 +317,8 @@ impl Recorder<'_> {
         let abort = self.config.failure == super::FailurePolicy::Abort;
         let least = word(self.config.loss.least());
         job.u = [least, word(self.engine.parameters), u32::from(abort), u32::from(!update)];
-        job.x[0] = u32::from(self.engine.walks_whole(self.engine.purpose.penalty));
+        let walks = !self.engine.problem.stands_still() && self.engine.walks_whole(self.engine.purpose.penalty);
+        job.x[0] = u32::from(walks);
         planner.add(&kernel, &[&buffers.gradient, &self.engine.outcome, &buffers.norms], job, [1, 1, 1]);
     }
 
