@@ -5,7 +5,8 @@ use std::path::PathBuf;
 /// The library's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A call that cannot be carried out. Each message names the argument, its value and the remedy.
+/// A call that cannot be carried out. Each message names the argument, its value and the remedy. The message is whole: no
+/// variant has a [`source`](std::error::Error::source), which whoever prints a chain of errors would tell a second time.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -112,12 +113,12 @@ pub enum Error {
         learning_rate: f64,
     },
     /// A file could not be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {reason}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
         /// The operating system's reason.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// A checkpoint file does not hold what it should.
     #[error("{}: {reason}: restore the file from a copy, or train anew", path.display())]

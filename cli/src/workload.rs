@@ -172,8 +172,7 @@ struct Dump<'a>(&'a Path);
 impl Dump<'_> {
     fn bytes(&self, name: &str) -> Result<Vec<u8>> {
         let path = self.0.join(format!("{name}.bin"));
-        let remedy = "dump the peers' problems first: python common.py --dump DIR";
-        files::read(&path).with_context(|| format!("{}: {remedy}", path.display()))
+        files::read(&path).context("dump the peers' problems first: python common.py --dump DIR")
     }
 
     fn floats(&self, name: &str) -> Result<Vec<f32>> {

@@ -443,6 +443,21 @@ fn missing_and_damaged_data_are_named() {
 }
 
 #[test]
+fn the_reason_of_a_missing_file_is_told_once() {
+    let folder = folder();
+    let missing: [&[&str]; 3] = [
+        &["eval", "none.safetensors"],
+        &["train", "--from", "none.safetensors"],
+        &["bench-workload", "W4", "--dump", "none"],
+    ];
+    for args in missing {
+        let message = stderr(&run(folder.path(), args));
+        assert_eq!(message.matches("os error").count(), 1, "{args:?}: {message}");
+        assert_eq!(message.matches("none").count(), 1, "{args:?}: {message}");
+    }
+}
+
+#[test]
 fn an_unwritable_folder_is_found_before_training() {
     let folder = folder();
     fs::write(folder.path().join("file"), "").expect("written");

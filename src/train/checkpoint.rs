@@ -98,7 +98,7 @@ pub(super) fn save<R: Scalar>(
             format!("too much for a safetensors header ({e}): keep less"),
         )
     })?;
-    write_whole(path, &bytes).map_err(|source| Error::Io { path: path.into(), source })
+    write_whole(path, &bytes).map_err(|reason| Error::Io { path: path.into(), reason })
 }
 
 /// Writes a file so that whoever opens it, even after a crash, finds the old content or the new, never a part: into a
@@ -174,7 +174,7 @@ impl CheckpointInfo {
 
 /// Reads a file; a pipe, which would be waited for, and a folder are none.
 fn read(path: &Path) -> Result<Vec<u8>> {
-    let failed = |source| Error::Io { path: path.into(), source };
+    let failed = |reason| Error::Io { path: path.into(), reason };
     if !std::fs::metadata(path).map_err(failed)?.is_file() {
         return Err(failed(std::io::Error::new(ErrorKind::InvalidInput, "not a regular file")));
     }
