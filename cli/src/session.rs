@@ -66,7 +66,9 @@ impl<'a> Session<'a> {
         for settings in &session.runs {
             session.beginning(settings)?;
         }
-        if let Some(warning) = session.runs.iter().find_map(Settings::warning) {
+        let near = session.runs.iter().find_map(Settings::warning);
+        let far = session.runs.iter().find_map(|run| run.warning_at(&session.data.train));
+        for warning in near.into_iter().chain(far) {
             log::warn!("{warning}");
         }
         Ok(session)

@@ -213,6 +213,13 @@ impl Settings {
         }
     }
 
+    /// A warning where the tolerance is as large as a feature of the states that the solves begin with. The task's own
+    /// tolerance was chosen on its data.
+    pub(crate) fn warning_at(&self, samples: &Samples) -> Option<String> {
+        let starts = samples.starts().filter(|_| self.tolerance != self.task.defaults().tolerance)?;
+        Tolerances::both(self.tolerance).warning_at(starts.as_flattened(), 2)
+    }
+
     /// Name of the run's files.
     pub(crate) fn run_name(&self) -> String {
         format!("{}-seed{}", self.training, self.seed)

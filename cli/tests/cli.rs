@@ -179,6 +179,10 @@ fn a_run_says_what_computes_and_what_it_learnt() {
         says(Some("fewsteps=loud"), &["--out", "g"]).contains("warning: RUST_LOG=\"fewsteps=loud\""),
         "a bad level is told"
     );
+    let spiral =
+        |tolerance, out| says(None, &["--task", "spiral", "--tol", tolerance, "--device", "cpu", "--out", out]);
+    assert!(spiral("3", "h").contains("warning: atol 3e0 is no less than a tenth of feature 0"), "starts are within 2");
+    assert!(!spiral("1e-3", "i").contains("warning"), "starts are well above that");
     let refused = says(Some("off"), &["-q", "--lr", "0"]);
     assert!(
         refused.starts_with("fewsteps: error: ") && refused.contains("--lr 0"),

@@ -83,6 +83,15 @@ impl Samples {
         }
     }
 
+    /// Where the solves begin, a feature after the other, if each feature has a size of its own. Pixels have one in common.
+    pub(crate) fn starts(&self) -> Option<&[[f64; 2]]> {
+        match self {
+            Self::Images(_) => None,
+            Self::Paths(paths) => Some(&paths.starts),
+            Self::Moments(moments) => Some(std::slice::from_ref(&moments.start)),
+        }
+    }
+
     fn classes(&self) -> usize {
         let Self::Images(images) = self else { return 0 };
         images.labels.iter().max().map_or(0, |&label| usize::from(label) + 1)
