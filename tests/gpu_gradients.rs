@@ -55,6 +55,7 @@ impl Replay<'_> {
             field: &self.problem.field,
             method: self.options.method,
             tolerances: fewsteps::Tolerances::default(),
+            atol_per_feature: None,
         };
         let dim = self.problem.dim();
         let walks: Vec<_> =

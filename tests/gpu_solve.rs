@@ -51,7 +51,7 @@ fn parting(known: &Known, options: &SolverOptions, native: &Path, device: &Path)
     let change = |n: usize| (length(device, n) / length(native, n)).ln().abs();
     let first = (0..native.times.len() - 1).find(|&n| change(n) > 1e-3).expect("steps that differ");
     let StepControl::Adaptive { tolerances, .. } = options.step_control else { unreachable!("adaptive options") };
-    let system = System { field: &known.problem.field, method: options.method, tolerances };
+    let system = System { field: &known.problem.field, method: options.method, tolerances, atol_per_feature: None };
     let n = first.checked_sub(1).expect("first steps of one length");
     let step = system.step(&known.theta, native.times[n], native.times[n + 1], &native.states[n], None);
     let error: f64 = system.error_norm(std::slice::from_ref(&step));

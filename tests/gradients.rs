@@ -119,7 +119,8 @@ impl Case {
     /// The loss as a function of parameters and initial states, along steps that are constant.
     fn loss<S: Number>(&self, steps: &[Vec<f64>], ys_bar: &[f64], theta: &[S], y0: &[S]) -> S {
         let (field, dim) = (&self.field, self.field.sizes()[0]);
-        let system = System { field, method: self.options.method, tolerances: Tolerances::both(1.0) };
+        let system =
+            System { field, method: self.options.method, tolerances: Tolerances::both(1.0), atol_per_feature: None };
         let mut loss = S::new(0.0);
         for (row, saved) in self.saved(steps).iter().enumerate() {
             let walk = system.walk(theta, &steps[row], &y0[row * dim..][..dim]);

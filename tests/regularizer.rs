@@ -105,7 +105,9 @@ impl Case {
 
     fn system(&self) -> System<'_> {
         let tolerances = Tolerances::both(TOLERANCE);
-        System { field: &self.model.problem.field, method: self.model.options.method, tolerances }
+        let options = &self.model.options;
+        let atol_per_feature = options.atol_per_feature.as_deref();
+        System { field: &self.model.problem.field, method: options.method, tolerances, atol_per_feature }
     }
 
     /// Ends of each trajectory's accepted steps.
@@ -268,6 +270,27 @@ fn every_penalty() {
                         check("every penalty", &case);
                     }
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn features_with_absolute_tolerances_of_their_own() {
+    for layout in LAYOUTS {
+        for measure in [Measure::Error, Measure::StepCount] {
+            for step in [PenaltyStep::FreshInitial, PenaltyStep::Taken] {
+                let case = |atol: [f64; 3]| {
+                    let mut case = Case::new().layout(layout).options(|options| options.atol_per_feature(atol));
+                    case.local = case.local.measure(measure).step(step).gradient(PenaltyGradient::Full);
+                    case
+                };
+                check("tolerances of features", &case([1e-2, 1e-3, 1e-4]));
+                let each = case([TOLERANCE; 3]);
+                let one = each.clone().options(|options| SolverOptions { atol_per_feature: None, ..options });
+                let [each, one] = [each, one].map(|case| case.run(case.local.clone().into()));
+                assert_eq!(bits(&each.gradient), bits(&one.gradient), "{layout:?}, {measure:?}, {step:?}");
+                assert_eq!(each.report.penalty, one.report.penalty, "{layout:?}, {measure:?}, {step:?}");
             }
         }
     }

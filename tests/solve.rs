@@ -8,8 +8,8 @@ use common::{
     with_first_step, zoo,
 };
 use fewsteps::{
-    Adjoint, Checkpoints, Controller, Error, InitialStep, Layout, Method, Mlp, Problem, SaveAt, SavedTimes, Scalar,
-    Solution, Solver, SolverOptions, Stats, Status, StepControl, TimeInput, Tolerances,
+    Adjoint, Checkpoints, Controller, Diffusion, Error, InitialStep, Layout, Method, Mlp, Problem, SaveAt, SavedTimes,
+    Scalar, Solution, Solver, SolverOptions, Stats, Status, StepControl, TimeInput, Tolerances,
 };
 
 fn solve<R: Scalar>(problem: &Problem, options: &SolverOptions, theta: &[f64], y0: &[f64]) -> Solution<R> {
@@ -279,7 +279,12 @@ fn steps_are_those_of_the_published_controller() {
             let y0 = scaled(size, &known.y0);
             let options = adaptive(method, 1e-4).save_at(SaveAt::Steps);
             let found = step_times(&predict::<f64>(&known, &options, &y0), 0);
-            let system = System { field: &known.problem.field, method, tolerances: Tolerances::both(1e-4) };
+            let system = System {
+                field: &known.problem.field,
+                method,
+                tolerances: Tolerances::both(1e-4),
+                atol_per_feature: None,
+            };
             let Problem { t0, t1, .. } = known.problem;
             let q = method.tableau().error_power();
             let (mut t, mut y, mut old) = (t0, y0, 1e-4f64);
@@ -344,6 +349,107 @@ fn an_element_at_zero_may_have_any_absolute_tolerance() {
         all_done("rotation", &solution);
         close("rotation", &widen(&solution.ys), &[2f64.cos(), 2f64.sin()], 1e-4);
     }
+}
+
+/// Entries that are all the same are the one tolerance, to the bit.
+fn check_equal_atol<R: Scalar>(problem: &Problem, options: &SolverOptions) {
+    let theta = scaled(0.8, &numbers(1, problem.parameter_count()));
+    let y0 = numbers(2, 35 * problem.dim());
+    let own = options.clone().atol_per_feature(vec![1e-3; problem.dim()]);
+    let [one, each] = [options, &own].map(|options| {
+        let mut solver = solver::<R>(problem, options);
+        let solution = solver.solve(&cast(&theta), &cast(&y0)).expect("a valid call");
+        all_done("equal", &solution);
+        let gradients = solver.gradients(&cast(&vec![1.0; y0.len()])).expect("a cotangent of each state");
+        ([solution.ys, gradients.theta, gradients.y0].map(|x| bits(&x)), solution.stats)
+    });
+    assert_eq!(one, each, "{:?}, {}", options.layout, R::NAME);
+}
+
+#[test]
+fn equal_absolute_tolerances_of_features_are_one() {
+    let ode = Problem::ode(Mlp::new([3, 8, 3]), 0.0, 2.0);
+    let sde = Problem::sde(Mlp::new([3, 8, 3]), Diffusion::ito(Mlp::new([3, 3])), 0.0, 1.0);
+    let tolerances = Tolerances { atol: 1e-3, rtol: 1e-2 };
+    for layout in LAYOUTS {
+        for (problem, options) in
+            [(&ode, SolverOptions::default().tolerances(tolerances)), (&sde, SolverOptions::sde(tolerances))]
+        {
+            check_equal_atol::<f32>(problem, &options.clone().layout(layout));
+            check_equal_atol::<f64>(problem, &options.layout(layout));
+        }
+    }
+}
+
+/// Solves with the second feature in other units, `unit` of the first one's, and returns it in the first one's.
+fn in_units<R: Scalar>(problem: &Problem, options: &SolverOptions, theta: &[f64], unit: f64) -> (Vec<u64>, Vec<Stats>) {
+    let y0: Vec<f64> =
+        [1.0, 1.0, 0.7, -1.3].iter().enumerate().map(|(i, y)| if i % 2 == 1 { unit * y } else { *y }).collect();
+    let solution = solve::<R>(problem, options, theta, &y0);
+    all_done("units", &solution);
+    let ys: Vec<f64> =
+        widen(&solution.ys).iter().enumerate().map(|(i, y)| if i % 2 == 1 { y / unit } else { *y }).collect();
+    (bits(&ys), solution.stats)
+}
+
+/// Features that know nothing of each other are solved in units of one, and of a power of two: nothing is rounded
+/// differently, and the same steps lead to the same states.
+fn check_units<R: Scalar>(layout: Layout) {
+    let (unit, theta) = (2f64.powi(-40), [-0.1, 0.0, 0.0, 5.0, 0.0, 0.0, 0.2, 0.0, 0.0, 0.3, 0.0, 0.0]);
+    let ode = Problem::ode(Mlp::new([2, 2]), 0.0, 1.0);
+    let sde = Problem::sde(Mlp::new([2, 2]), Diffusion::ito(Mlp::new([2, 2])), 0.0, 1.0);
+    let options = [
+        SolverOptions::default().tolerances(Tolerances { atol: 1e-6, rtol: 1e-5 }),
+        SolverOptions::sde(Tolerances { atol: 1e-6, rtol: 1e-1 }),
+    ];
+    for ((problem, options), theta) in [ode, sde].into_iter().zip(options).zip([&theta[..6], &theta]) {
+        let options = options.layout(layout);
+        let units = options.clone().atol_per_feature([1e-6, 1e-6 * unit]);
+        let expected = in_units::<R>(&problem, &options, theta, 1.0);
+        let found = in_units::<R>(&problem, &units, theta, unit);
+        assert_eq!(found, expected, "{layout:?}, {}", R::NAME);
+    }
+}
+
+#[test]
+fn units_do_not_matter_where_each_feature_has_its_absolute_tolerance() {
+    for layout in LAYOUTS {
+        check_units::<f32>(layout);
+        check_units::<f64>(layout);
+    }
+}
+
+fn check_small_feature<R: Scalar>(layout: Layout) {
+    let known = linear("uncoupled", vec![vec![-0.1, 0.0], vec![0.0, 5.0]], 1.0, vec![1.0, 1e-12]);
+    let options = SolverOptions::default().layout(layout).tolerances(Tolerances { atol: 1e-6, rtol: 1e-5 });
+    let exact = [(-0.1f64).exp(), 1e-12 * 5f64.exp()];
+    let [(one, rough), (each, fine)] = [options.clone(), options.atol_per_feature([1e-6, 1e-18])].map(|options| {
+        let solution = predict::<R>(&known, &options, &known.y0);
+        all_done("uncoupled", &solution);
+        let found = widen(&solution.ys);
+        ([0, 1].map(|d| (found[d] / exact[d] - 1.0).abs()), solution.stats[0].nfe)
+    });
+    let name = format!("{layout:?}, {}: {one:?} in {rough}, {each:?} in {fine}", R::NAME);
+    assert!(one[0] < 1e-4 && each[0] < 1e-4, "the large feature, {name}");
+    assert!(one[1] > 1e-2 && each[1] < 5e-4, "the small feature, {name}");
+    assert!(fine > rough, "what is controlled costs steps, {name}");
+}
+
+#[test]
+fn a_small_feature_is_resolved_by_its_own_absolute_tolerance() {
+    for layout in LAYOUTS {
+        check_small_feature::<f32>(layout);
+        check_small_feature::<f64>(layout);
+    }
+}
+
+#[test]
+fn options_without_tolerances_of_features_are_written_as_before() {
+    let write = |options: &SolverOptions| serde_json::to_string(options).expect("plain data");
+    assert!(!write(&SolverOptions::default()).contains("atol_per_feature"));
+    let options = SolverOptions::default().atol_per_feature([1e-6, 1e-18]);
+    let back: SolverOptions = serde_json::from_str(&write(&options)).expect("what was written");
+    assert_eq!(back, options);
 }
 
 fn check_constant_slope<R: Scalar>(method: Method, layout: Layout) {
@@ -1097,6 +1203,15 @@ fn options_that_cannot_be_carried_out_are_refused() {
         ("SolverOptions::largest_step", good.clone(), plain.clone().largest_step(1e-16).max_steps(usize::MAX)),
         ("SolverOptions::largest_step", good.clone(), plain.clone().largest_step(0.01).max_steps(50)),
         ("SolverOptions::largest_step", good.clone(), fixed(Method::Tsit5, 10).largest_step(0.5)),
+        ("SolverOptions::atol_per_feature", good.clone(), plain.clone().atol_per_feature(Vec::new())),
+        ("SolverOptions::atol_per_feature", good.clone(), plain.clone().atol_per_feature([1e-6])),
+        ("SolverOptions::atol_per_feature", good.clone(), plain.clone().atol_per_feature([1e-6; 3])),
+        ("SolverOptions::atol_per_feature", good.clone(), plain.clone().atol_per_feature([1e-6, 0.0])),
+        ("SolverOptions::atol_per_feature", good.clone(), plain.clone().atol_per_feature([-1e-6, 1e-6])),
+        ("SolverOptions::atol_per_feature", good.clone(), plain.clone().atol_per_feature([1e-6, f64::NAN])),
+        ("SolverOptions::atol_per_feature", good.clone(), plain.clone().atol_per_feature([1e-6, 1e-40])),
+        ("SolverOptions::atol_per_feature", good.clone(), plain.clone().atol_per_feature([1e39, 1e-6])),
+        ("SolverOptions::atol_per_feature", good.clone(), fixed(Method::Tsit5, 10).atol_per_feature([1e-6; 2])),
         ("SaveAt::Times", good.clone(), times(&[])),
         ("SaveAt::Times", good.clone(), times(&[0.5, 1.5])),
         ("SaveAt::Times", good.clone(), times(&[-0.1, 0.5])),

@@ -94,8 +94,10 @@ fn evaluate<L: Learner>(
 /// The same model, solved within another tolerance.
 fn with_tolerance<L: Learner>(engine: &L::Engine, learner: &mut L, tolerance: f64) -> fewsteps::Result<L> {
     let mut config = learner.config().clone();
-    if let StepControl::Adaptive { tolerances, .. } = &mut config.model.options.step_control {
+    let options = &mut config.model.options;
+    if let StepControl::Adaptive { tolerances, .. } = &mut options.step_control {
         *tolerances = Tolerances::both(tolerance);
+        options.atol_per_feature = None;
     }
     let mut other = L::new(engine, config)?;
     other.set_parameters(&learner.parameters()?)?;

@@ -141,7 +141,7 @@ impl<R: Scalar> Ensemble<'_, R> {
         let features = self.stepper.field.dim() as f64;
         let norm = |term: &[R]| {
             let mut sums = [R::ZERO; LANES];
-            scaled_squares(&mut sums, self.stepper.atol, self.stepper.rtol, term, y, y);
+            scaled_squares(&mut sums, &self.stepper.atol, self.stepper.rtol, term, y, y);
             sums.map(|s| (s.to_f64() / features).sqrt())
         };
         let n = k.len();

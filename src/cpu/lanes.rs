@@ -197,10 +197,11 @@ fn scaled<R: Real>(e: R, s: R) -> R {
 }
 
 multiversion! {
-    /// Sum over features of `(term / (atol + rtol max(|y|, |y1|)))^2`, a lane.
-    pub(crate) fn scaled_squares<R>(sums: &mut Lanes<R>, atol: R, rtol: R, term: &[R], y: &[R], y1: &[R]) {
+    /// Sum over features of `(term / (atol + rtol max(|y|, |y1|)))^2`, a lane, with one `atol` a feature.
+    pub(crate) fn scaled_squares<R>(sums: &mut Lanes<R>, atol: &[R], rtol: R, term: &[R], y: &[R], y1: &[R]) {
         *sums = [R::ZERO; LANES];
-        for ((e, y), y1) in term.chunks_exact(LANES).zip(y.chunks_exact(LANES)).zip(y1.chunks_exact(LANES)) {
+        let states = y.chunks_exact(LANES).zip(y1.chunks_exact(LANES));
+        for ((e, (y, y1)), &atol) in term.chunks_exact(LANES).zip(states).zip(atol) {
             for lane in 0..LANES {
                 let r = scaled(e[lane], rtol.mul_add(y[lane].abs().max(y1[lane].abs()), atol));
                 sums[lane] = r.mul_add(r, sums[lane]);
@@ -223,15 +224,15 @@ multiversion! {
 }
 
 multiversion! {
-    /// Cotangents of `E = sqrt(mean r^2)`, `r = e / s`, `s = atol + rtol max(|y|, |y1|)`, where `weight` holds
-    /// `dR/dE / (N E)` a lane: `e_bar = w r / s` in place of `e`; `-w r^2 / s * rtol * sign` goes to the larger of
+    /// Cotangents of `E = sqrt(mean r^2)`, `r = e / s`, `s = atol + rtol max(|y|, |y1|)` with one `atol` a feature, where
+    /// `weight` holds `dR/dE / (N E)` a lane: `e_bar = w r / s` in place of `e`; `-w r^2 / s * rtol * sign` goes to the larger of
     /// `y` and `y1`.
     pub(crate) fn scaled_norm_vjp<R>(
-        e: &mut [R], y_bar: &mut [R], y1_bar: &mut [R], weight: &Lanes<R>, atol: R, rtol: R, y: &[R], y1: &[R],
+        e: &mut [R], y_bar: &mut [R], y1_bar: &mut [R], weight: &Lanes<R>, atol: &[R], rtol: R, y: &[R], y1: &[R],
     ) {
         let n = e.len();
         let (y, y1, y_bar, y1_bar) = (&y[..n], &y1[..n], &mut y_bar[..n], &mut y1_bar[..n]);
-        for from in (0..n - n % LANES).step_by(LANES) {
+        for (from, &atol) in (0..n - n % LANES).step_by(LANES).zip(atol) {
             for lane in 0..LANES {
                 let i = from + lane;
                 let (a, b) = (y[i].abs(), y1[i].abs());

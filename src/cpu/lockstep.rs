@@ -376,7 +376,7 @@ impl<R: Scalar> Lockstep<'_, R> {
             self.stepper.first_stage(&t, tile, &mut room.attempt);
             // A lane whose derivative has no finite norm cannot take any step.
             let Tile { y, k_first, g_first, norms, .. } = &mut *tile;
-            scaled_squares(norms, self.stepper.atol, self.stepper.rtol, k_first, y, y);
+            scaled_squares(norms, &self.stepper.atol, self.stepper.rtol, k_first, y, y);
             let (finite, noise) = (finite_lanes(y), finite_lanes(g_first));
             let bad: [bool; LANES] = std::array::from_fn(|l| !(finite[l] && noise[l] && norms[l].is_finite()));
             *norms = [R::ZERO; LANES];
@@ -413,7 +413,7 @@ impl<R: Scalar> Lockstep<'_, R> {
         let rule = InitialStepRule { span, error_power: self.stepper.initial_power() };
         let norm = |tile: &Tile<R>, term: &[R], y: &[R], attendee: &Attendee<'_>| {
             let mut sums = [R::ZERO; LANES];
-            scaled_squares(&mut sums, self.stepper.atol, self.stepper.rtol, term, y, y);
+            scaled_squares(&mut sums, &self.stepper.atol, self.stepper.rtol, term, y, y);
             attendee.put(tile, &sums);
         };
         for tile in crew.tiles() {

@@ -310,7 +310,7 @@ impl<R: Scalar> Penalty<'_, R> {
                 if let (Some(diffusion), Some(noise)) = (&stepper.diffusion, &kept.noise) {
                     diffusion.kept_error(error, noise);
                 }
-                scaled_squares(&mut norms[0], stepper.atol, stepper.rtol, error, y, y1);
+                scaled_squares(&mut norms[0], &stepper.atol, stepper.rtol, error, y, y1);
             }
         }
         if let Some(attendee) = attendee {
@@ -400,7 +400,7 @@ impl<R: Scalar> Penalty<'_, R> {
             let features = error.len();
             bar[features..].fill(R::ZERO);
             y1_bar[features..].fill(R::ZERO);
-            scaled_norm_vjp(error, bar, y1_bar, &weights[0], stepper.atol, stepper.rtol, y, y1);
+            scaled_norm_vjp(error, bar, y1_bar, &weights[0], &stepper.atol, stepper.rtol, y, y1);
             Seeds { error: Some(error), stages: None, stiffness: None }
         };
         let first = match gradient {

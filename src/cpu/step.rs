@@ -51,7 +51,8 @@ pub(crate) struct Stepper<R> {
     pub(crate) tableau: &'static Tableau,
     pub(crate) fsal: bool,
     pub(crate) field: Field<R>,
-    pub(crate) atol: R,
+    /// One a feature.
+    pub(crate) atol: Vec<R>,
     pub(crate) rtol: R,
     pub(crate) diffusion: Option<Diffusion<R>>,
     /// Times at which steps end, in the direction of integration, and the longest step.
@@ -145,11 +146,12 @@ impl<R: Scalar> Stepper<R> {
             StepControl::Adaptive { tolerances, .. } => tolerances,
             StepControl::Fixed { .. } => Tolerances::default(),
         };
+        let atol = options.atol_per_feature.clone().unwrap_or_else(|| vec![tolerances.atol; problem.dim()]);
         Self {
             tableau,
             fsal: tableau.fsal() || tableau.noise.is_some_and(|noise| noise.reversible),
             field: Field::new(&problem.field),
-            atol: R::from_f64(tolerances.atol),
+            atol: atol.into_iter().map(R::from_f64).collect(),
             rtol: R::from_f64(tolerances.rtol),
             diffusion: Diffusion::new(problem, options),
             stops: options.stops(problem),
@@ -346,7 +348,7 @@ impl<R: Scalar> Stepper<R> {
             diffusion.add_error(&mut error, &noise.increments, &diffusion.stages(tile, noise, self.fsal));
         }
         let mut sums = [R::ZERO; LANES];
-        scaled_squares(&mut sums, self.atol, self.rtol, &error, &tile.y, &tile.y1);
+        scaled_squares(&mut sums, &self.atol, self.rtol, &error, &tile.y, &tile.y1);
         room.error = error;
         sums
     }

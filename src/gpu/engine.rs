@@ -213,6 +213,7 @@ impl Engine {
         let layers = placed(&problem.field, offset);
         let noise_offset = offset + problem.field.parameter_count();
         let noise_layers = problem.diffusion.as_ref().map_or(Vec::new(), |d| placed(&d.network, noise_offset));
+        check_tolerances(options)?;
         check_noise(problem, options)?;
         Self::check_widths(&layers, widest)?;
         Self::check_widths(&noise_layers, 0)?;
@@ -735,6 +736,13 @@ pub(crate) const fn first_stop(buffers: &Buffers) -> usize {
 /// Whether trajectories with such noise can be solved whole.
 fn solves_paths_whole(tableau: &Tableau, noise_layers: &[Layer]) -> bool {
     fused::is_small(noise_layers) && tableau.noise.is_some_and(|noise| !noise.reversible)
+}
+
+/// Refuses what the native engine does with tolerances and a device does not yet.
+fn check_tolerances(options: &SolverOptions) -> Result<()> {
+    let Some(atol) = &options.atol_per_feature else { return Ok(()) };
+    let remedy = "not on a device yet: use Solver or Trainer, or scale the features to one size";
+    Err(Error::argument("SolverOptions::atol_per_feature", format!("{atol:?}"), remedy))
 }
 
 /// Refuses what the native engine does with noise and a device does not yet.

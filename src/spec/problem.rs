@@ -151,8 +151,8 @@ impl Problem {
 /// Bounds on the local error: `e` is measured in units of `atol + rtol * max(|y|, |y+|)`, element by element.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tolerances {
-    /// Absolute part, in units of the state. What is smaller than this is not resolved: choose it below the smallest size
-    /// of a feature that matters.
+    /// Absolute part, in units of the state, for all features alike; see [`SolverOptions::atol_per_feature`] where their
+    /// sizes differ. What is smaller than this is not resolved: choose it below the smallest size of a feature that matters.
     pub atol: f64,
     /// Relative part.
     pub rtol: f64,
@@ -186,8 +186,7 @@ impl Tolerances {
             let remedy = format!("{} cannot resolve less than {least:e}: loosen it, or solve at f64", R::NAME);
             return Err(Error::argument("Tolerances::rtol", format!("{:e}", self.rtol), remedy));
         }
-        let (smallest, largest) =
-            if narrow { (f64::from(f32::MIN_POSITIVE), f64::from(f32::MAX)) } else { (f64::MIN_POSITIVE, f64::MAX) };
+        let [smallest, largest] = normal_numbers::<R>();
         for (name, value) in [("Tolerances::atol", self.atol), ("Tolerances::rtol", self.rtol)] {
             if !(smallest..=largest).contains(&value) {
                 let remedy = format!("{} has normal numbers from {smallest:e} to {largest:e}", R::NAME);
@@ -351,6 +350,9 @@ pub struct SolverOptions {
     /// abruptly; in any order. With noise, the nearest tick of the path.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stop_at: Vec<f64>,
+    /// Absolute tolerances `[D]` in place of [`Tolerances::atol`], where features differ in size. Natively only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub atol_per_feature: Option<Vec<f64>>,
 }
 
 impl Default for SolverOptions {
@@ -366,6 +368,7 @@ impl Default for SolverOptions {
             path_cells: None,
             largest_step: None,
             stop_at: Vec::new(),
+            atol_per_feature: None,
         }
     }
 }
@@ -462,6 +465,21 @@ impl SolverOptions {
         self
     }
 
+    /// Gives each of the `D` features an absolute tolerance of its own, in place of [`Tolerances::atol`]: in the error
+    /// norm, in the automatic initial step and in local regularization. A device does not have them yet.
+    ///
+    /// ```
+    /// use fewsteps::{SolverOptions, Tolerances};
+    /// // A position of size 1 and a concentration of size 1e-12, both to six digits.
+    /// let options = SolverOptions::default().tolerances(Tolerances::both(1e-6)).atol_per_feature([1e-6, 1e-18]);
+    /// assert_eq!(options.atol_per_feature.map(|atol| atol.len()), Some(2));
+    /// ```
+    #[must_use]
+    pub fn atol_per_feature(mut self, atol: impl Into<Vec<f64>>) -> Self {
+        self.atol_per_feature = Some(atol.into());
+        self
+    }
+
     /// The times within the interval at which steps end, in the direction of integration; with noise on ticks of the path.
     pub(crate) fn stops(&self, problem: &Problem) -> Vec<f64> {
         let Problem { t0, t1, .. } = *problem;
@@ -510,6 +528,28 @@ impl SolverOptions {
                 self.max_steps
             );
             return refused("SolverOptions::largest_step", longest.to_string(), &remedy);
+        }
+        Ok(())
+    }
+
+    /// Checks that every feature has an absolute tolerance of its own, or none.
+    fn validate_atol_per_feature<R: Real>(&self, dim: usize) -> Result<()> {
+        let Some(atol) = &self.atol_per_feature else { return Ok(()) };
+        let refused =
+            |value: String, remedy: String| Err(Error::argument("SolverOptions::atol_per_feature", value, remedy));
+        if matches!(self.step_control, StepControl::Fixed { .. }) {
+            return refused(format!("{atol:?}"), "fixed steps have no tolerances: use adaptive ones".to_owned());
+        }
+        if atol.len() != dim {
+            return refused(
+                format!("{} numbers", atol.len()),
+                format!("the state has {dim} features: give one number each"),
+            );
+        }
+        let [smallest, largest] = normal_numbers::<R>();
+        if let Some((d, value)) = atol.iter().enumerate().find(|(_, value)| !(smallest..=largest).contains(*value)) {
+            let remedy = format!("{} has positive normal numbers from {smallest:e} to {largest:e}", R::NAME);
+            return refused(format!("{value:e} for feature {d}"), remedy);
         }
         Ok(())
     }
@@ -573,6 +613,7 @@ impl SolverOptions {
                 }
             }
         }
+        self.validate_atol_per_feature::<R>(problem.dim())?;
         if self.max_steps == 0 {
             return Err(Error::argument("SolverOptions::max_steps", 0, "allow at least one step"));
         }
@@ -607,6 +648,12 @@ impl SolverOptions {
         }
         Ok(())
     }
+}
+
+/// The smallest and the largest positive normal number of `R`.
+fn normal_numbers<R: Real>() -> [f64; 2] {
+    let narrow = R::EPSILON.to_f64() > 1e-10;
+    if narrow { [f32::MIN_POSITIVE, f32::MAX].map(f64::from) } else { [f64::MIN_POSITIVE, f64::MAX] }
 }
 
 /// `t`, or the nearer of the two ends if rounding alone parts them.

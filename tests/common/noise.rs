@@ -48,7 +48,7 @@ impl Noisy<'_> {
     }
 
     fn network<'b>(&self, field: &'b Mlp) -> System<'b> {
-        System { field, method: Method::Euler, tolerances: self.tolerances }
+        System { field, method: Method::Euler, tolerances: self.tolerances, atol_per_feature: None }
     }
 
     /// The step from `t` of length `h`, on which the path does `increments`, one a feature.

@@ -156,6 +156,8 @@ pub(crate) struct System<'a> {
     pub(crate) field: &'a Mlp,
     pub(crate) method: Method,
     pub(crate) tolerances: Tolerances,
+    /// In place of the absolute tolerance, one a feature.
+    pub(crate) atol_per_feature: Option<&'a [f64]>,
 }
 
 impl System<'_> {
@@ -220,9 +222,11 @@ impl System<'_> {
         state_at(self.tableau(), steps, t)
     }
 
-    fn scale<S: Number>(&self, y: S, end: S) -> S {
+    /// What the i-th element's error is measured in.
+    fn scale<S: Number>(&self, i: usize, y: S, end: S) -> S {
         let larger = if end.abs().value() > y.abs().value() { end.abs() } else { y.abs() };
-        S::new(self.tolerances.atol) + S::new(self.tolerances.rtol) * larger
+        let atol = self.atol_per_feature.map_or(self.tolerances.atol, |atol| atol[i]);
+        S::new(atol) + S::new(self.tolerances.rtol) * larger
     }
 
     /// The scaled error norm of one step of several trajectories.
@@ -235,7 +239,7 @@ impl System<'_> {
             let moved: Vec<Vec<S>> =
                 step.k.iter().map(|k| k.iter().zip(from).map(|(k, from)| *k - *from).collect()).collect();
             let error = along(&zero, step.t1 - step.t0, weights, &moved);
-            (0..step.y.len()).map(|i| error[i] / self.scale(step.y[i], step.end[i])).collect::<Vec<S>>()
+            (0..step.y.len()).map(|i| error[i] / self.scale(i, step.y[i], step.end[i])).collect::<Vec<S>>()
         });
         rms(scaled)
     }
@@ -247,7 +251,7 @@ impl System<'_> {
         let slopes: Vec<Vec<f64>> = rows.iter().map(|y| self.f(theta, t, y)).collect();
         let norm = |values: &dyn Fn(usize, usize) -> f64| {
             rms(rows.iter().enumerate().flat_map(|(r, y)| {
-                y.iter().enumerate().map(|(i, &y)| values(r, i) / self.scale(y, y)).collect::<Vec<f64>>()
+                y.iter().enumerate().map(|(i, &y)| values(r, i) / self.scale(i, y, y)).collect::<Vec<f64>>()
             }))
         };
         let (d0, d1) = (norm(&|r, i| rows[r][i]), span * norm(&|r, i| slopes[r][i]));

@@ -40,7 +40,8 @@ impl Stochastic<'_> {
     pub(crate) fn fields<S: Number>(&self, theta: &[S], t: f64, y: &[S]) -> [Vec<S>; 2] {
         let split = self.problem.field.parameter_count();
         let tolerances = fewsteps::Tolerances::default();
-        let field = |field, theta| System { field, method: Method::Euler, tolerances }.f(theta, t, y);
+        let field =
+            |field, theta| System { field, method: Method::Euler, tolerances, atol_per_feature: None }.f(theta, t, y);
         [field(&self.problem.field, &theta[..split]), field(&self.noise().network, &theta[split..])]
     }
 
