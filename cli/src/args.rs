@@ -43,8 +43,13 @@ pub(crate) struct Cli {
     /// Say nothing but warnings and errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
-    /// Say more; -vv and -vvv say more still. Without either, RUST_LOG says how much
-    #[arg(short, long, global = true, action = ArgAction::Count)]
+    #[arg(
+        short,
+        long,
+        global = true,
+        action = ArgAction::Count,
+        help = "Say more; -vv and -vvv say more still. Without either, RUST_LOG says how much"
+    )]
     pub(crate) verbose: u8,
 }
 

@@ -65,7 +65,7 @@ fn main() -> ExitCode {
 }
 
 /// Where no window system is announced, a layer of Mesa's Vulkan looks for one all the same and prints
-/// "error: XDG_RUNTIME_DIR is invalid" once an adapter, as if the program had failed. In a folder that does not exist it finds
+/// `error: XDG_RUNTIME_DIR is invalid` once an adapter, as if the program had failed. In a folder that does not exist it finds
 /// none in silence.
 #[cfg(target_os = "linux")]
 fn quiet_drivers() {
