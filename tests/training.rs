@@ -155,7 +155,10 @@ fn resumes_to_the_same_bits() {
 }
 
 /// The JSON entry of a checkpoint and its tensors: name, shape, numbers.
-type Parts = (String, BTreeMap<String, (Vec<usize>, Vec<f64>)>);
+type Parts = (String, Tensors);
+
+/// Shapes and numbers by name.
+type Tensors = BTreeMap<String, (Vec<usize>, Vec<f64>)>;
 
 /// Reads a checkpoint at `f64` by what everybody knows of the format: nothing of the library takes part.
 fn read_parts(path: &std::path::Path) -> Parts {
@@ -319,7 +322,7 @@ fn tensors_that_do_not_fit_are_named() {
     let trainer = Trainer::<f64>::new(&cpu(), classifier(Regularizer::None)).expect("a valid model");
     trainer.save(&path, &BTreeMap::new()).expect("a checkpoint");
     let (entry, good) = read_parts(&path);
-    let refused = |name: &str, edit: &dyn Fn(&mut BTreeMap<String, (Vec<usize>, Vec<f64>)>)| {
+    let refused = |name: &str, edit: &dyn Fn(&mut Tensors)| {
         let mut tensors = good.clone();
         edit(&mut tensors);
         write_parts(&path, &(entry.clone(), tensors));
