@@ -464,6 +464,9 @@ fn failing_trajectories_abort_or_are_left_out() {
     }
 }
 
+/// Name, loss, saved times, attempts, inputs and targets of a batch.
+type Case<'a> = (&'a str, Loss, &'a SaveAt, usize, &'a [f32], Target<'a, f32>);
+
 /// Losses, penalties and counts over what is left are the native engine's, NaN where nothing is left.
 #[test]
 fn losses_and_penalties_are_of_what_is_left() {
@@ -475,7 +478,7 @@ fn losses_and_penalties_are_of_what_is_left() {
     forty[32..].fill(0.5);
     let moments = Target::Moments { means: &[0.1, 0.2], variances: &[0.3, 0.4] };
     let (end, times) = (SaveAt::End, SaveAt::Times(vec![0.25, 1.0]));
-    let cases: [(&str, Loss, &SaveAt, usize, &[f32], Target<'_, f32>); 9] = [
+    let cases: [Case<'_>; 9] = [
         ("nothing is left", Loss::Mse, &end, 400, &[1e30, 2e30, -1e30], three),
         ("one is left", Loss::Mse, &end, 400, &[1e30, 0.5, -1e30], three),
         ("two are left", Loss::Mae, &end, 400, &[0.6, 0.5, -1e30], three),
@@ -487,7 +490,7 @@ fn losses_and_penalties_are_of_what_is_left() {
         ("two paths are left", Loss::Moments, &times, 400, &[0.6, 0.5, -1e30], moments),
     ];
     for (layout, (name, loss, save_at, attempts, inputs, target)) in
-        LAYOUTS.into_iter().flat_map(|layout| cases.clone().map(|case| (layout, case)))
+        LAYOUTS.into_iter().flat_map(|layout| cases.map(|case| (layout, case)))
     {
         let name = format!("{layout:?}, {name}");
         let options = SolverOptions::default().layout(layout).tolerances(Tolerances::both(1e-3));
