@@ -2,11 +2,13 @@
 
 mod common;
 
+use std::collections::BTreeMap;
+
 use common::{LAYOUTS, cast, close, cpu, gpu, largest, numbers, widen};
 use fewsteps::{
-    Adjoint, Batch, Checkpoints, GpuTrainer, Layout, Local, Loss, Measure, Method, Mlp, NeuralDe, Optimizer, PenaltyAt,
-    PenaltyGradient, PenaltyStep, Problem, SaveAt, Scalar, SolverOptions, StepControl, Target, TimeInput, Tolerances,
-    Trainer, TrainerConfig,
+    Adjoint, Batch, Checkpoints, Error, FailurePolicy, GpuTrainer, Layout, Local, Loss, Measure, Method, Mlp, NeuralDe,
+    Optimizer, PenaltyAt, PenaltyGradient, PenaltyStep, Problem, SaveAt, Scalar, SolverOptions, StepControl, Target,
+    TimeInput, Tolerances, Trainer, TrainerConfig,
 };
 
 const INPUTS: usize = 5;
@@ -271,6 +273,110 @@ fn weights_at_16_bits_give_what_rounded_weights_do() {
             let same: Vec<f32> = gpu.block_on(half.parameters()).expect("a device");
             assert_eq!(same, theta, "{name}: the parameters themselves keep their bits");
         }
+    }
+}
+
+#[test]
+fn gradients_and_apply_are_a_step() {
+    let Some(gpu) = gpu() else { return };
+    let samples = samples(40);
+    for optimizer in [Optimizer::nesterov(0.05, 0.9).clip_value(0.01), Optimizer::adam(0.01).clip_norm(0.1)] {
+        let config = TrainerConfig::new(model(Layout::Lockstep, Method::Tsit5), Loss::CrossEntropy)
+            .optimizer(optimizer)
+            .regularizer(Local::unbiased().coefficient(0.01));
+        let trainer = || GpuTrainer::new(&gpu, config.clone()).expect("a valid configuration");
+        let (mut whole, mut halves) = (trainer(), trainer());
+        for step in 0..4 {
+            let stepped = gpu.block_on(whole.step(&samples.batch())).expect("a step");
+            let found = gpu.block_on(halves.gradients(&samples.batch())).expect("a gradient");
+            // Others may work with the trainer in between.
+            gpu.block_on(halves.evaluate(&samples.batch())).expect("an evaluation");
+            let update = gpu.block_on(halves.apply(&found.gradient)).expect("an update");
+            assert_eq!(found.report.loss, stepped.loss, "step {step}");
+            assert!(update.made && update.norm == stepped.gradient_norm, "step {step}: {update:?}");
+            let theta = [&mut whole, &mut halves].map(|t| gpu.block_on(t.parameters()).expect("a device"));
+            assert_eq!(theta[0], theta[1], "step {step}");
+        }
+        assert_eq!(halves.steps(), 4, "updates are steps");
+    }
+}
+
+#[test]
+fn a_gradient_of_ones_own_moves_the_parameters() {
+    let Some(gpu) = gpu() else { return };
+    for failure in [FailurePolicy::Abort, FailurePolicy::Skip] {
+        let config = TrainerConfig::new(model(Layout::Lockstep, Method::Tsit5), Loss::CrossEntropy)
+            .optimizer(Optimizer::sgd(0.5).clip_norm(1.5))
+            .failure(failure);
+        let mut trainer = GpuTrainer::new(&gpu, config).expect("a valid configuration");
+        let before = gpu.block_on(trainer.parameters()).expect("a device");
+        let mut gradient = vec![0.0; before.len()];
+        gradient[7] = 3.0;
+        // No batch was ever loaded.
+        let update = gpu.block_on(trainer.apply(&gradient)).expect("an update");
+        assert_eq!((update.norm, update.made), (3.0, true), "the norm is told before clipping");
+        let moved = gpu.block_on(trainer.parameters()).expect("a device");
+        assert!((before[7] - 0.75 - moved[7]).abs() < 1e-6, "{} -> {}", before[7], moved[7]);
+        assert!((0..before.len()).all(|i| i == 7 || before[i] == moved[i]), "nothing else moves");
+        let short = gpu.block_on(trainer.apply(&gradient[1..]));
+        assert!(matches!(short, Err(Error::Shape { argument: "gradient", .. })), "one too few");
+        gradient[9] = f32::NAN;
+        let outcome = gpu.block_on(trainer.apply(&gradient));
+        match failure {
+            FailurePolicy::Abort => {
+                let error = outcome.expect_err("not finite").to_string();
+                assert!(error.contains("gradient[9]") && trainer.steps() == 1, "{error}");
+            }
+            _ => assert!(!outcome.expect("a skipped update").made && trainer.steps() == 2, "it is a step"),
+        }
+        assert_eq!(gpu.block_on(trainer.parameters()).expect("a device"), moved, "NaN moves nothing");
+        let report = gpu.block_on(trainer.step(&samples(8).batch())).expect("a step");
+        assert_eq!(report.step, trainer.steps(), "and training goes on");
+    }
+}
+
+#[test]
+fn a_curriculum_goes_on_as_from_a_checkpoint() {
+    let Some(gpu) = gpu() else { return };
+    let samples = samples(40);
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("checkpoint.safetensors");
+    let mut short = TrainerConfig::new(model(Layout::Lockstep, Method::Tsit5), Loss::CrossEntropy)
+        .optimizer(Optimizer::adam(0.01))
+        .regularizer(Local::biased().coefficient(0.1));
+    let mut long = short.clone();
+    (short.model.problem.t1, long.model.problem.t1) = (0.5, 1.0);
+    let belief = long.clone().optimizer(Optimizer::adabelief(0.01));
+    // With the same rule, and with one whose moments begin anew.
+    for next in [long, belief] {
+        let mut trainer = GpuTrainer::new(&gpu, short.clone()).expect("a valid configuration");
+        for _ in 0..3 {
+            gpu.block_on(trainer.step(&samples.batch())).expect("a step");
+        }
+        let buffers = [trainer.theta_buffer(), trainer.outcome_buffer()].map(Clone::clone);
+        let mut wider = short.clone();
+        wider.model.problem.field = Mlp::new([DIM, 7, DIM]).time_input(TimeInput::Every);
+        let error = gpu.block_on(trainer.reconfigure(wider)).expect_err("other tensors").to_string();
+        assert!(error.contains("field.0.weight [4, 7]"), "{error}");
+        gpu.block_on(trainer.save(&path, &BTreeMap::new())).expect("a checkpoint");
+        // The native engine puts the state under the other configuration.
+        let (mut native, _) = Trainer::<f32>::resume(&cpu(1), &path).expect("resumes");
+        assert_eq!(native.config(), &short, "what was refused is not there");
+        native.reconfigure(next.clone()).expect("the same tensors");
+        native.save(&path, &BTreeMap::new()).expect("a checkpoint");
+        let (mut fresh, _) = GpuTrainer::resume(&gpu, &path).expect("resumes");
+        gpu.block_on(trainer.reconfigure(next)).expect("the same tensors");
+        for _ in 0..3 {
+            let [a, b] = [&mut trainer, &mut fresh].map(|t| gpu.block_on(t.step(&samples.batch())).expect("a step"));
+            assert_eq!(a, b, "reports agree");
+        }
+        let theta = [&mut trainer, &mut fresh].map(|t| gpu.block_on(t.parameters()).expect("a device"));
+        assert_eq!(theta[0], theta[1], "parameters agree to the bit");
+        assert_eq!(trainer.steps(), 6, "steps are counted on");
+        assert!(
+            buffers == [trainer.theta_buffer(), trainer.outcome_buffer()].map(Clone::clone),
+            "applications hold them"
+        );
     }
 }
 

@@ -154,6 +154,138 @@ fn resumes_to_the_same_bits() {
     assert_eq!(straight.parameters(), resumed.parameters(), "parameters agree to the bit");
 }
 
+#[test]
+fn gradients_and_apply_are_a_step() {
+    let (inputs, labels) = points(48);
+    let batch = Batch { inputs: &inputs, target: Target::Labels(&labels) };
+    let rate = Schedule::warmup(3, Schedule::cosine(2e-2, 1e-3, 10));
+    for optimizer in [
+        Optimizer::sgd(rate.clone()),
+        Optimizer::nesterov(rate.clone(), 0.9).clip_value(0.01),
+        Optimizer::adam(rate.clone()).clip_norm(0.1),
+        Optimizer::adamw(rate.clone(), 0.1),
+    ] {
+        let config = classifier(Local::unbiased().coefficient(Schedule::exponential(1.0, 0.1, 4))).optimizer(optimizer);
+        let mut whole = Trainer::<f32>::new(&cpu(), config.clone()).expect("a valid model");
+        let mut halves = Trainer::<f32>::new(&cpu(), config).expect("a valid model");
+        for step in 0..6 {
+            let stepped = whole.step(&batch).expect("a step");
+            let mut found = halves.gradients(&batch).expect("a gradient");
+            let update = halves.apply(&found.gradient).expect("an update");
+            // The norm is summed in another order there.
+            let norm = std::mem::replace(&mut found.report.gradient_norm, stepped.gradient_norm);
+            assert_eq!(found.report, stepped, "step {step}");
+            assert!((norm / update.norm - 1.0).abs() < 1e-12, "step {step}: {norm}, {update:?}");
+            assert!(update.made && update.norm == stepped.gradient_norm, "step {step}: {update:?}");
+            assert_eq!(whole.parameters(), halves.parameters(), "step {step}");
+        }
+        assert_eq!(halves.steps(), 6, "updates are steps");
+    }
+}
+
+#[test]
+fn a_gradient_of_ones_own_moves_the_parameters() {
+    let apply = |failure, bad: f32| {
+        let config = classifier(Regularizer::None).optimizer(Optimizer::sgd(0.5).clip_norm(1.5)).failure(failure);
+        let mut trainer = Trainer::<f32>::new(&cpu(), config).expect("a valid model");
+        let before = trainer.parameters().to_vec();
+        let mut gradient = vec![0.0; before.len()];
+        gradient[7] = 3.0;
+        let update = trainer.apply(&gradient).expect("an update");
+        assert_eq!((update.norm, update.made), (3.0, true), "the norm is told before clipping");
+        let moved = trainer.parameters().to_vec();
+        // Half of the gradient's clipped norm.
+        assert!((before[7] - 0.75 - moved[7]).abs() < 1e-6, "{} -> {}", before[7], moved[7]);
+        assert!((0..before.len()).all(|i| i == 7 || before[i] == moved[i]), "nothing else moves");
+        assert!(matches!(trainer.apply(&gradient[1..]), Err(Error::Shape { argument: "gradient", .. })), "one too few");
+        gradient[9] = bad;
+        let outcome = trainer.apply(&gradient);
+        assert_eq!(trainer.parameters(), moved, "{bad} moves nothing");
+        (outcome, trainer.steps())
+    };
+    for bad in [f32::NAN, f32::INFINITY] {
+        let (outcome, steps) = apply(FailurePolicy::Abort, bad);
+        let error = outcome.expect_err("not finite").to_string();
+        assert!(error.contains("gradient[9]") && steps == 1, "after {steps} steps: {error}");
+        let (outcome, steps) = apply(FailurePolicy::Skip, bad);
+        assert!(!outcome.expect("a skipped update").made && steps == 2, "a skipped update is a step");
+    }
+}
+
+#[test]
+fn a_curriculum_goes_on_as_from_a_checkpoint() {
+    let (inputs, labels) = points(48);
+    let batch = Batch { inputs: &inputs, target: Target::Labels(&labels) };
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("checkpoint.safetensors");
+    let rate = Schedule::warmup(8, Schedule::cosine(2e-2, 1e-3, 20));
+    let mut short = classifier(Local::biased().coefficient(0.2)).optimizer(Optimizer::adam(rate));
+    short.model.problem.t1 = 0.5;
+    let mut trainer = Trainer::<f32>::new(&cpu(), short.clone()).expect("a valid model");
+    for _ in 0..5 {
+        trainer.step(&batch).expect("a step");
+    }
+    trainer.save(&path, &BTreeMap::new()).expect("a checkpoint");
+    let saved = std::fs::read(&path).expect("the file");
+
+    // What cannot be gone on with is refused, and changes nothing.
+    let wider = {
+        let mut config = short.clone();
+        config.model.problem.field = Mlp::new([4, 13, 4]).time_input(TimeInput::Every);
+        config
+    };
+    let error = trainer.reconfigure(wider).expect_err("other tensors").to_string();
+    assert!(error.contains("field.0.weight [4, 13]") && error.contains("field.0.weight [4, 12]"), "{error}");
+    let mut headless = short.clone();
+    headless.model.head = None;
+    let error = trainer.reconfigure(headless).expect_err("fewer tensors").to_string();
+    assert!(error.contains("no more tensors") && error.contains("head.weight [4, 3]"), "{error}");
+    trainer.reconfigure(short.clone().optimizer(Optimizer::adam(f64::NAN))).expect_err("no learning rate");
+    trainer.save(&path, &BTreeMap::new()).expect("a checkpoint");
+    assert_eq!(std::fs::read(&path).expect("the file"), saved, "the trainer is as it was");
+
+    let mut long = short;
+    long.model.problem.t1 = 1.0;
+    std::fs::write(&path, forged(&saved, "\\\"t1\\\":0.5", "\\\"t1\\\":1.0")).expect("a file");
+    let (mut fresh, _) = Trainer::<f32>::resume(&cpu(), &path).expect("resumes");
+    assert_eq!(fresh.config(), &long, "the file says the longer horizon");
+    trainer.reconfigure(long).expect("the same tensors");
+    for _ in 0..5 {
+        let (a, b) = (trainer.step(&batch).expect("a step"), fresh.step(&batch).expect("a step"));
+        assert_eq!(a, b, "reports agree");
+    }
+    assert_eq!(trainer.parameters(), fresh.parameters(), "parameters agree to the bit");
+    assert_eq!(trainer.steps(), 10, "steps are counted on");
+}
+
+#[test]
+fn moments_are_kept_by_the_rules_that_share_them() {
+    let (inputs, labels) = points(48);
+    let batch = Batch { inputs: &inputs, target: Target::Labels(&labels) };
+    let trained = || {
+        let mut trainer = Trainer::<f32>::new(&cpu(), classifier(Regularizer::None)).expect("a valid model");
+        for _ in 0..4 {
+            trainer.step(&batch).expect("a step");
+        }
+        trainer
+    };
+    let step = |trainer: &mut Trainer<f32>| {
+        trainer.step(&batch).expect("a step");
+        trainer.parameters().to_vec()
+    };
+    let (mut straight, mut decayed, mut other) = (trained(), trained(), trained());
+    // Without decay AdamW is Adam.
+    let adamw = classifier(Regularizer::None).optimizer(Optimizer::adamw(1e-2, 0.0));
+    decayed.reconfigure(adamw).expect("the same tensors");
+    assert_eq!(step(&mut decayed), step(&mut straight), "the moments are kept");
+    let belief = classifier(Regularizer::None).optimizer(Optimizer::adabelief(1e-2));
+    let mut fresh = Trainer::<f32>::new(&cpu(), belief.clone()).expect("a valid model");
+    fresh.set_parameters(other.parameters()).expect("parameters");
+    other.reconfigure(belief).expect("the same tensors");
+    assert_eq!(step(&mut other), step(&mut fresh), "the moments begin anew");
+    assert_eq!(other.steps(), 5, "steps are counted on");
+}
+
 /// The JSON entry of a checkpoint and its tensors: name, shape, numbers.
 type Parts = (String, Tensors);
 

@@ -10,7 +10,7 @@ use super::penalty::{Draws, Penalty};
 use super::step::Stepper;
 use super::stochastic::brownian_of;
 use super::tile::{BackwardRoom, Crew, MAX_SHARDS, Recording, Room, SavePoint, Shard, Tile};
-use super::{DenseLayer, Scalar, Stats, Workers};
+use super::{Cpu, DenseLayer, Scalar, Stats, Workers};
 use crate::error::{Error, Result, Status};
 use crate::memory::{self, Size};
 use crate::spec::{Layout, Paths, PenaltyAt, Problem, SaveAt, SolverOptions, StepControl};
@@ -142,6 +142,11 @@ impl<R: Scalar> Engine<R> {
 
     pub(crate) const fn paths(&self) -> Paths {
         self.paths
+    }
+
+    /// The threads that it computes on.
+    pub(crate) fn cpu(&self) -> Cpu {
+        Cpu { workers: Arc::clone(&self.workers) }
     }
 
     /// Makes room for a solve of `batch` trajectories, with a tape and penalties if there are any. Room that is there

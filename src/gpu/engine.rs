@@ -270,6 +270,10 @@ impl Engine {
         Ok(())
     }
 
+    pub(crate) const fn has_half_weights(&self) -> bool {
+        self.half.is_some()
+    }
+
     /// The weights that the model computes with.
     pub(crate) fn weights(&self) -> &wgpu::Buffer {
         self.half.as_ref().unwrap_or(&self.theta)

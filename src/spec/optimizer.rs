@@ -104,6 +104,20 @@ pub struct OptimizerState<R: Real> {
     pub moments: [Vec<R>; 2],
 }
 
+impl Rule {
+    /// Whether this rule goes on from the moments of `other`: both keep the same averages.
+    pub(crate) fn shares_moments(&self, other: &Self) -> bool {
+        let kept = |rule: &Self| match *rule {
+            Self::Sgd { momentum, .. } => [0, u8::from(momentum != 0.0)],
+            Self::Adam { .. } | Self::AdamW { .. } => [1, 0],
+            Self::AdaMax { .. } => [2, 0],
+            Self::AdaBelief { .. } => [3, 0],
+            Self::RmsProp { .. } => [4, 0],
+        };
+        kept(self) == kept(other)
+    }
+}
+
 /// What became of a gradient.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Update {

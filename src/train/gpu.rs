@@ -1,6 +1,8 @@
 //! [`GpuTrainer`]: one call a training step, on a device.
 
+mod apply;
 mod data;
+mod reconfigure;
 mod recording;
 
 use std::collections::{BTreeMap, HashMap};
@@ -70,6 +72,8 @@ pub struct GpuTrainer {
     indices: Option<wgpu::Buffer>,
     /// How batches are gathered, by data set and batch size.
     gathers: HashMap<(u64, usize), Plan>,
+    /// The update along a gradient of the caller's.
+    apply: Option<Plan>,
     /// Steps prepared for an application's encoder, and whether some were recorded, so that the device is ahead.
     slice: Option<Slice>,
     embedded: bool,
@@ -121,6 +125,7 @@ impl GpuTrainer {
             updates: 0,
             indices: None,
             gathers: HashMap::new(),
+            apply: None,
             slice: None,
             embedded: false,
             unheard: false,
@@ -434,6 +439,7 @@ impl GpuTrainer {
         self.training.clear();
         self.evaluation.clear();
         self.gathers.clear();
+        self.apply = None;
         self.slice = None;
         self.generation = self.engine.generation;
     }
@@ -644,20 +650,26 @@ impl GpuTrainer {
     async fn conclude(&mut self, outcome: Outcome, count: usize, update: bool) -> Result<StepReport> {
         self.engine.attempts = (outcome.accepted + outcome.rejected) as usize;
         self.engine.accepted = outcome.most_accepted as usize;
-        let judged = self.judge(&outcome, count).await;
+        let before = self.steps;
         if update {
-            self.unheard = false;
-            if judged.is_err() {
-                self.take_entries(-1);
-            }
+            self.settle(&outcome, count).await?;
+        } else {
+            self.judge(&outcome, count).await?;
+        }
+        Ok(self.report(&outcome, before))
+    }
+
+    /// Counts a step that the device made or skipped.
+    async fn settle(&mut self, outcome: &Outcome, count: usize) -> Result<()> {
+        let judged = self.judge(outcome, count).await;
+        self.unheard = false;
+        if judged.is_err() {
+            self.take_entries(-1);
         }
         judged?;
-        let report = self.report(&outcome, self.steps);
-        if update {
-            self.steps += 1;
-            self.updates += u64::from(!report.skipped);
-        }
-        Ok(report)
+        self.steps += 1;
+        self.updates += u64::from(outcome.skipped != SKIPPED);
+        Ok(())
     }
 
     /// Takes entries of the prepared schedule, or gives them back.

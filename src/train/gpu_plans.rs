@@ -146,7 +146,7 @@ impl Recorder<'_> {
         let loss = planner.take();
         let walk = self.engine.plan_walk(&mut planner, buffers);
         let [update, gradient] = [true, false].map(|update| {
-            self.gradient_norm(&mut planner, update);
+            self.gradient_norm(&mut planner, self.engine.batch, update);
             if update {
                 self.update(&mut planner);
             }
@@ -310,14 +310,28 @@ impl Recorder<'_> {
         Ok(walk)
     }
 
-    fn gradient_norm(&self, planner: &mut Planner<'_>, update: bool) {
+    /// The update along the gradient that is there, whoever wrote it.
+    pub(super) fn apply(&self) -> Plan {
+        let (mut jobs, uniforms) = (Jobs::default(), uniform_buffer(&self.engine.gpu));
+        let mut planner =
+            Planner { gpu: &self.engine.gpu, jobs: &mut jobs, uniforms: &uniforms, plan: Plan::default() };
+        self.gradient_norm(&mut planner, 0, true);
+        self.update(&mut planner);
+        let plan = planner.take();
+        self.engine.gpu.queue.write_buffer(&uniforms, 0, jobs.bytes());
+        plan
+    }
+
+    /// The gradient's norm, after a walk of `rows` trajectories.
+    fn gradient_norm(&self, planner: &mut Planner<'_>, rows: usize, update: bool) {
         let Ok(buffers) = self.engine.held() else { return };
         let kernel = self.engine.kernels.get(&GRADIENT_NORM, &[]);
-        let mut job = self.engine.job(self.engine.batch);
+        let mut job = self.engine.job(rows);
         let abort = self.config.failure == super::FailurePolicy::Abort;
         let least = word(self.config.loss.least());
         job.u = [least, word(self.engine.parameters), u32::from(abort), u32::from(!update)];
-        let walks = !self.engine.problem.stands_still() && self.engine.walks_whole(self.engine.purpose.penalty);
+        let walks =
+            rows > 0 && !self.engine.problem.stands_still() && self.engine.walks_whole(self.engine.purpose.penalty);
         job.x[0] = u32::from(walks);
         planner.add(&kernel, &[&buffers.gradient, &self.engine.outcome, &buffers.norms], job, [1, 1, 1]);
     }

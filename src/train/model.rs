@@ -147,6 +147,20 @@ impl NeuralDe {
         tensors
     }
 
+    /// Checks that `other` has the same tensors, so that the parameters of one are those of the other.
+    pub(crate) fn check_tensors(&self, other: &Self) -> Result<()> {
+        let (mine, others) = (self.layout(), other.layout());
+        let Some(first) = (0..mine.len().max(others.len())).find(|&i| mine.get(i) != others.get(i)) else {
+            return Ok(());
+        };
+        let told = |tensor: Option<&TensorLayout>| {
+            tensor.map_or_else(|| "no more tensors".into(), |tensor| format!("{} {:?}", tensor.name, tensor.shape))
+        };
+        let [here, there] = [mine.get(first), others.get(first)].map(told);
+        let remedy = format!("the parameters at hand have {here} there: keep the model's widths, or train a new one");
+        Err(Error::argument("TrainerConfig::model", there, remedy))
+    }
+
     /// Length of the flat parameter vector; `usize::MAX` where it would be more, which [`NeuralDe::validate`] refuses.
     #[must_use]
     pub fn parameter_count(&self) -> usize {

@@ -11,7 +11,7 @@ use super::{Loss, NeuralDe, Target};
 use crate::cpu::{Cpu, DenseLayer, Draws, Engine, LANES, Owner, Scalar, check_finite};
 use crate::error::{Error, Result, Status};
 use crate::memory::{self, Size};
-use crate::spec::{Optimizer, OptimizerState, Paths, PenaltyStep, Regularizer};
+use crate::spec::{Optimizer, OptimizerState, Paths, PenaltyStep, Regularizer, Update};
 
 /// What a training step does when trajectories fail, or the update would not be finite.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -275,19 +275,97 @@ impl<R: Scalar> Trainer<R> {
     /// is not finite, or a parameter or moment would not be; parameters and optimizer state are as before then.
     pub fn step(&mut self, batch: &Batch<'_, R>) -> Result<StepReport> {
         let mut report = self.differentiate(batch)?;
-        let abort = self.config.failure == FailurePolicy::Abort;
         let solved = batch.inputs.len() / self.config.model.input_width() - report.failed;
-        if solved >= self.config.loss.least() {
-            let update = self.config.optimizer.update(&mut self.state, &mut self.theta, &mut self.gradient);
-            (report.gradient_norm, report.skipped) = (update.norm, !update.made);
+        let update = self.update(solved >= self.config.loss.least())?;
+        (report.gradient_norm, report.skipped) = (update.norm, !update.made);
+        Ok(report)
+    }
+
+    /// Updates the parameters along the gradient if it is `wanted`, and counts the step.
+    fn update(&mut self, wanted: bool) -> Result<Update> {
+        let Self { config, state, theta, gradient, .. } = self;
+        let update = if wanted {
+            config.optimizer.update(state, theta, gradient)
         } else {
-            (report.gradient_norm, report.skipped) = (norm(&self.gradient), true);
-        }
-        if report.skipped && abort {
+            Update { norm: norm(gradient), made: false }
+        };
+        if !update.made && self.config.failure == FailurePolicy::Abort {
             return Err(diverged(&self.config, self.steps, self.state.step, &self.gradient));
         }
         self.steps += 1;
-        Ok(report)
+        Ok(update)
+    }
+
+    /// The update of a training step along a gradient of the caller's, in the model's parameter layout: step count,
+    /// schedules and moments advance, and the optimizer clips. For gradients that are summed over batches or processes,
+    /// or of a loss of one's own. With what [`Trainer::gradients`] gives, it is [`Trainer::step`] bit for bit.
+    ///
+    /// A gradient of zeros is a gradient: moments decay. Where too few trajectories are left for a loss, so that
+    /// [`Trainer::step`] makes no update under [`FailurePolicy::Skip`], [`Trainer::gradients`] reports a NaN loss and
+    /// no derivatives worth applying: leave that batch out.
+    ///
+    /// ```
+    /// # use fewsteps::{Batch, Cpu, Loss, Mlp, NeuralDe, Problem, SolverOptions, Target, Trainer, TrainerConfig};
+    /// # fn main() -> fewsteps::Result<()> {
+    /// # let model = NeuralDe::new(Problem::ode(Mlp::new([2, 16, 2]), 0.0, 1.0), SolverOptions::default());
+    /// # let mut trainer = Trainer::<f32>::new(&Cpu::new()?, TrainerConfig::new(model, Loss::Mse))?;
+    /// # let batch = Batch { inputs: &[1.0, 0.0], target: Target::States(&[0.0, 1.0]) };
+    /// # let batches = [batch, batch];
+    /// let mut mean = vec![0.0; trainer.parameters().len()];
+    /// for batch in &batches {
+    ///     let found = trainer.gradients(batch)?;
+    ///     mean.iter_mut().zip(&found.gradient).for_each(|(mean, g)| *mean += g / batches.len() as f32);
+    /// }
+    /// let update = trainer.apply(&mean)?;
+    /// assert!(update.made && trainer.steps() == 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for a gradient of another length. Under [`FailurePolicy::Abort`], [`Error::Diverged`] when it is
+    /// not finite, or a parameter or moment would not be; nothing has changed then. Under [`FailurePolicy::Skip`] the
+    /// update is left out, which [`Update::made`] tells, and the step counts.
+    pub fn apply(&mut self, gradient: &[R]) -> Result<Update> {
+        Error::check_len("gradient", gradient.len(), self.theta.len(), || "the model's parameter_count()".into())?;
+        self.gradient.copy_from_slice(gradient);
+        self.update(true)
+    }
+
+    /// Goes on with another configuration: horizon, saved times, tolerances, loss, learning rate, regularizer, seed.
+    /// Parameters and step count stay, and so do the optimizer's moments and number of updates if the new rule keeps the
+    /// same moments (those of Adam and `AdamW` are the same); otherwise they begin anew, schedules of the learning rate
+    /// at update 0.
+    ///
+    /// ```
+    /// # use fewsteps::{Batch, Cpu, Loss, Mlp, NeuralDe, Problem, SolverOptions, Target, Trainer, TrainerConfig};
+    /// # fn main() -> fewsteps::Result<()> {
+    /// # let model = NeuralDe::new(Problem::ode(Mlp::new([2, 16, 2]), 0.0, 0.5), SolverOptions::default());
+    /// # let mut trainer = Trainer::<f32>::new(&Cpu::new()?, TrainerConfig::new(model, Loss::Mse))?;
+    /// # let batch = Batch { inputs: &[1.0, 0.0], target: Target::States(&[0.0, 1.0]) };
+    /// trainer.step(&batch)?;
+    /// let mut longer = trainer.config().clone();
+    /// longer.model.problem.t1 = 1.0;
+    /// trainer.reconfigure(longer)?;
+    /// assert_eq!(trainer.step(&batch)?.step, 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Trainer::new`], and [`Error::Argument`] naming the first tensor of [`NeuralDe::layout`] that would not be the
+    /// same; the trainer is as before then.
+    pub fn reconfigure(&mut self, config: TrainerConfig) -> Result<()> {
+        config.model.validate::<R>()?;
+        self.config.model.check_tensors(&config.model)?;
+        let mut new = Self::new(&self.engine.cpu(), config)?;
+        if new.config.optimizer.rule.shares_moments(&self.config.optimizer.rule) {
+            std::mem::swap(&mut new.state, &mut self.state);
+        }
+        std::mem::swap(&mut new.theta, &mut self.theta);
+        new.steps = self.steps;
+        *self = new;
+        Ok(())
     }
 
     /// Loss, penalty, gradient and costs of a batch at the current step, without an update.

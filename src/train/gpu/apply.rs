@@ -1,0 +1,61 @@
+//! Updates along a gradient of the caller's.
+
+use super::{GpuTrainer, SKIPPED, low};
+use crate::error::{Error, Result};
+use crate::gpu::{Outcome, Plan};
+use crate::spec::Update;
+
+impl GpuTrainer {
+    /// The update of a training step along a gradient of the caller's, as [`Trainer::apply`](crate::Trainer::apply). With
+    /// what [`GpuTrainer::gradients`] gives, it is [`GpuTrainer::step`] bit for bit.
+    ///
+    /// # Errors
+    /// As [`Trainer::apply`](crate::Trainer::apply), and [`Error::Memory`], [`Error::Limit`], [`Error::DeviceLost`].
+    pub async fn apply(&mut self, gradient: &[f32]) -> Result<Update> {
+        let parameters = self.engine.parameters;
+        Error::check_len("gradient", gradient.len(), parameters, || "the model's parameter_count()".into())?;
+        self.note_recorded().await?;
+        // The gradient's buffer is one of a batch's.
+        self.reserve(self.engine.batch.max(1), self.purpose()).await?;
+        let plan = self.apply_plan().await?;
+        let outcome = Outcome {
+            // As many as any loss takes.
+            solved: u32::MAX,
+            updates: low(self.updates),
+            steps: low(self.steps),
+            ..Outcome::default()
+        };
+        let queue = &self.engine.gpu.queue;
+        queue.write_buffer(&self.engine.held()?.gradient, 0, bytemuck::cast_slice(gradient));
+        queue.write_buffer(&self.engine.outcome, 0, bytemuck::bytes_of(&outcome));
+        queue.write_buffer(&self.engine.params, 0, bytemuck::cast_slice(&self.params(1)));
+        let mut encoder = self.engine.encoder();
+        encoder.clear_buffer(&self.parts.overflow, 0, None);
+        {
+            let mut pass = encoder
+                .begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some("update"), timestamp_writes: None });
+            plan.encode(&mut pass);
+        }
+        // From here on the device may make the update, whether or not this future is there to hear of it.
+        self.unheard = true;
+        self.take_entries(1);
+        let outcome = self.engine.submit_for_outcome(encoder).await?;
+        self.settle(&outcome, self.engine.batch).await?;
+        Ok(Update { norm: f64::from(outcome.gradient_norm), made: outcome.skipped != SKIPPED })
+    }
+
+    async fn apply_plan(&mut self) -> Result<Plan> {
+        if self.engine.generation != self.generation {
+            self.forget_plans();
+        }
+        if let Some(plan) = &self.apply {
+            return Ok(plan.clone());
+        }
+        let plan = {
+            let recorder = self.recorder(&self.parts.schedule)?;
+            self.engine.gpu.scoped(|| recorder.apply()).await?
+        };
+        self.apply = Some(plan.clone());
+        Ok(plan)
+    }
+}

@@ -1,0 +1,37 @@
+//! Going on with another configuration.
+
+use super::{GpuTrainer, low};
+use crate::error::Result;
+use crate::gpu::Outcome;
+use crate::train::TrainerConfig;
+
+impl GpuTrainer {
+    /// Goes on with another configuration, as [`Trainer::reconfigure`](crate::Trainer::reconfigure). Weights at 16 bits
+    /// stay, and [`GpuTrainer::theta_buffer`] and [`GpuTrainer::outcome_buffer`] are the same buffers; steps for
+    /// recording have to be prepared anew.
+    ///
+    /// # Errors
+    /// As [`Trainer::reconfigure`](crate::Trainer::reconfigure) and [`GpuTrainer::new`]; the trainer is as before then.
+    pub async fn reconfigure(&mut self, config: TrainerConfig) -> Result<()> {
+        config.model.validate::<f32>()?;
+        self.config.model.check_tensors(&config.model)?;
+        let mut new = Self::new(&self.engine.gpu, config)?;
+        if self.engine.has_half_weights() {
+            new.engine.use_half_weights()?;
+        }
+        self.note_recorded().await?;
+        if new.config.optimizer.rule.shares_moments(&self.config.optimizer.rule) {
+            new.parts.moments = self.parts.moments.clone();
+            new.updates = self.updates;
+        }
+        new.steps = self.steps;
+        new.engine.theta = self.engine.theta.clone();
+        new.engine.outcome = self.engine.outcome.clone();
+        // What was recorded may still be submitted.
+        new.embedded = self.embedded;
+        let outcome = Outcome { updates: low(new.updates), steps: low(new.steps), ..Outcome::default() };
+        new.engine.gpu.queue.write_buffer(&new.engine.outcome, 0, bytemuck::bytes_of(&outcome));
+        *self = new;
+        Ok(())
+    }
+}
