@@ -143,6 +143,7 @@ impl Case {
             theta: gradient(&theta, |theta| self.loss(&steps, ys_bar, theta, &fixed_y0)),
             y0: gradient(&y0, |y0| self.loss(&steps, ys_bar, &fixed_theta, y0)),
             products: 0,
+            penalty: 0.0,
         }
     }
 

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fewsteps::{
     Activation, Batch, Batches, Cpu, Diffusion, Error, Evaluation, FailurePolicy, Layout, Local, Loss, Method, Mlp,
-    NeuralDe, Optimizer, Problem, Purpose, Random, Regularizer, SaveAt, Schedule, SolverOptions, StepControl,
-    StepReport, Target, TimeInput, Tolerances, Trainer, TrainerConfig,
+    NeuralDe, Optimizer, Paths, PenaltyGradient, Problem, Purpose, Random, Regularizer, SaveAt, Schedule, Solver,
+    SolverOptions, StepControl, StepReport, Target, TimeInput, Tolerances, Trainer, TrainerConfig,
 };
 
 /// Counts the bytes that are allocated, so that a test can tell a steady state from slow growth.
@@ -209,6 +209,63 @@ fn a_gradient_of_ones_own_moves_the_parameters() {
         assert!(error.contains("gradient[9]") && steps == 1, "after {steps} steps: {error}");
         let (outcome, steps) = apply(FailurePolicy::Skip, bad);
         assert!(!outcome.expect("a skipped update").made && steps == 2, "a skipped update is a step");
+    }
+}
+
+#[test]
+fn a_solver_with_a_regularizer_has_the_trainers_gradient() {
+    let inputs: Vec<f64> = (0..40).map(|i| f64::from(i * 7 % 11) / 8.0 - 0.6).collect();
+    let targets: Vec<f64> = (0..80).map(|i| f64::from(i * 5 % 13) / 10.0 - 0.5).collect();
+    let field = Mlp::new([2, 9, 2]).time_input(TimeInput::Every);
+    let noisy = Problem::sde(field.clone(), Diffusion::ito(Mlp::new([2, 3, 2])), 0.0, 1.0);
+    let problems = [(Problem::ode(field, 0.0, 1.0), Method::Tsit5), (noisy, Method::Sosri)];
+    let cases = problems.iter().flat_map(|case| [Layout::Lockstep, Layout::Ensemble].map(|layout| (case, layout)));
+    for ((problem, method), layout) in cases {
+        for local in [Local::unbiased(), Local::biased(), Local::unbiased().gradient(PenaltyGradient::Full)] {
+            let options = SolverOptions::default().method(*method).tolerances(Tolerances::both(0.05)).layout(layout);
+            let model = NeuralDe::new(problem.clone(), options.save_at(SaveAt::Times(vec![0.4, 1.0])));
+            let regularizer =
+                Regularizer::from(local.times(2).fraction(0.6).coefficient(Schedule::exponential(3.0, 0.1, 4)));
+            let config = TrainerConfig::new(model.clone(), Loss::Mse).regularizer(regularizer.clone()).seed(4);
+            let mut trainer = Trainer::<f64>::new(&cpu(), config).expect("a valid model");
+            let mut solver = Solver::<f64>::new(&cpu(), &model.problem, &model.options).expect("a valid problem");
+            let batch = Batch { inputs: &inputs, target: Target::States(&targets) };
+            for step in 0..3 {
+                let expected = trainer.gradients(&batch).expect("a gradient");
+                let theta = trainer.parameters().to_vec();
+                let bars =
+                    |ys: &[f64]| -> Vec<f64> { ys.iter().zip(&targets).map(|(y, t)| 2.0 * (y - t) / 80.0).collect() };
+                solver.set_paths(Paths::of_step(4, step));
+                solver.regularize(&Regularizer::None, 4, step).expect("no regularizer");
+                let ys = solver.solve(&theta, &inputs).expect("solved").ys;
+                let plain = solver.gradients(&bars(&ys)).expect("solved before");
+                assert_eq!(plain.penalty, 0.0, "nothing is penalised");
+                solver.regularize(&regularizer, 4, step).expect("a valid regularizer");
+                let penalised = solver.solve(&theta, &inputs).expect("solved").ys;
+                assert_eq!(penalised, ys, "a penalty does not change the solution");
+                let found = solver.gradients(&bars(&ys)).expect("solved before");
+                assert_eq!(found.penalty, expected.report.penalty, "{method:?}, {layout:?}, step {step}");
+                let scale = expected.gradient.iter().fold(0.0f64, |most, g| most.max(g.abs()));
+                let far = |a: &[f64]| a.iter().zip(&expected.gradient).any(|(a, b)| (a - b).abs() > 1e-12 * scale);
+                assert!(
+                    !far(&found.theta) && far(&plain.theta),
+                    "{method:?}, {layout:?}, step {step}: the penalty's gradient is in"
+                );
+                trainer.apply(&found.theta).expect("an update");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_solver_that_saves_every_step_takes_no_regularizer() {
+    for save_at in [SaveAt::Steps, SaveAt::Dense] {
+        let options = SolverOptions::default().save_at(save_at);
+        let problem = Problem::ode(Mlp::new([2, 9, 2]), 0.0, 1.0);
+        let mut solver = Solver::<f64>::new(&cpu(), &problem, &options).expect("a valid problem");
+        let refused = solver.regularize(&Local::unbiased().into(), 0, 0).expect_err("no states to save").to_string();
+        assert!(refused.starts_with("SolverOptions::save_at = "), "{refused}");
+        solver.regularize(&Regularizer::None, 0, 0).expect("nothing to refuse");
     }
 }
 

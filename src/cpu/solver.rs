@@ -5,10 +5,10 @@ use super::engine::{Engine, Owner, TaskRoom, TaskWork};
 use super::lanes::{gather, scatter};
 use super::solution::Solution;
 use super::tile::Tile;
-use super::{Cpu, Scalar};
+use super::{Cpu, Draws, Scalar};
 use crate::error::{Error, Result, Status};
 use crate::memory::Size;
-use crate::spec::{Layout, Paths, Problem, SaveAt, SolverOptions};
+use crate::spec::{Layout, Paths, Problem, Regularizer, SaveAt, SolverOptions};
 
 /// Bytes that a solve holds, told before anything is allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -41,6 +41,10 @@ pub struct Gradients<R> {
     pub y0: Vec<R>,
     /// Vector-Jacobian products of the field that the backward pass took; each also evaluates the field anew.
     pub products: usize,
+    /// The regularizer's penalty, without its coefficient: a mean over its share of the batch, without those that
+    /// failed. NaN if none is left of it, and 0 without a regularizer. `theta` and `y0` contain its gradient, times the
+    /// coefficient.
+    pub penalty: f64,
 }
 
 /// Solves a problem on the native engine.
@@ -64,6 +68,8 @@ pub struct Solver<R: Scalar> {
     engine: Engine<R>,
     parameters: usize,
     solved: bool,
+    /// The penalty of the solves to come.
+    draws: Option<Draws>,
 }
 
 impl<R: Scalar> Solver<R> {
@@ -75,7 +81,7 @@ impl<R: Scalar> Solver<R> {
     pub fn new(cpu: &Cpu, problem: &Problem, options: &SolverOptions) -> Result<Self> {
         let parameters = problem.parameter_count();
         let engine = Engine::new(cpu.workers(), problem, options, parameters, 0, Owner::default())?;
-        Ok(Self { engine, parameters, solved: false })
+        Ok(Self { engine, parameters, solved: false, draws: None })
     }
 
     /// Bytes that solving and differentiating a batch of `batch` trajectories holds when `steps` steps are accepted.
@@ -88,6 +94,46 @@ impl<R: Scalar> Solver<R> {
     /// `Paths::default()`.
     pub fn set_paths(&mut self, paths: Paths) {
         self.engine.set_paths(paths);
+    }
+
+    /// Adds a regularizer to the solves after this one, with the coefficient and the random draws of training step
+    /// `step`: [`Solver::gradients`] are then those of the caller's loss plus coefficient times penalty. Call it before
+    /// each training step's solve; [`Regularizer::None`] ends it.
+    ///
+    /// ```
+    /// use fewsteps::{Cpu, Local, Mlp, Problem, Solver, SolverOptions};
+    /// # fn main() -> fewsteps::Result<()> {
+    /// let field = Mlp::new([2, 16, 2]);
+    /// let theta = field.initialize::<f32>(0);
+    /// let mut solver = Solver::new(&Cpu::new()?, &Problem::ode(field, 0.0, 1.0), &SolverOptions::default())?;
+    /// let regularizer = Local::unbiased().coefficient(0.1).into();
+    /// for step in 0..3 {
+    ///     solver.regularize(&regularizer, 0, step)?;
+    ///     let ys = solver.solve(&theta, &[1.0, 0.0])?.ys;
+    ///     let gradients = solver.gradients(&ys)?; // of half the sum of squares, and of the penalty
+    ///     println!("penalty {}", gradients.penalty);
+    /// #   assert!(gradients.penalty > 0.0);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Argument`] naming what does not fit in the regularizer, or that [`SaveAt::Steps`] and [`SaveAt::Dense`]
+    /// take none.
+    pub fn regularize(&mut self, regularizer: &Regularizer, seed: u64, step: u64) -> Result<()> {
+        let options = &self.engine.options;
+        regularizer.validate(options)?;
+        let penalty = regularizer.lower(step).penalty;
+        if penalty.is_some() && matches!(options.save_at, SaveAt::Steps | SaveAt::Dense) {
+            let remedy = "a regularizer needs states saved at the end or at given times";
+            return Err(Error::argument("SolverOptions::save_at", format!("{:?}", options.save_at), remedy));
+        }
+        // Where no time passes nothing is penalised.
+        let moves = !self.engine.problem.stands_still();
+        self.draws = penalty.filter(|_| moves).map(|penalty| Draws::new(penalty, seed, step));
+        self.solved = false;
+        Ok(())
     }
 
     /// Bytes that the solver holds now.
@@ -132,10 +178,11 @@ impl<R: Scalar> Solver<R> {
             });
         }
         self.engine.paths().validate(y0.len() / dim)?;
-        self.engine.reserve(y0.len() / dim, tape, None)?;
+        let draws = self.draws.as_ref().filter(|_| tape);
+        self.engine.reserve(y0.len() / dim, tape, draws)?;
         self.engine.set_parameters(theta, tape);
         self.engine.load(y0);
-        self.engine.solve(tape, None)?;
+        self.engine.solve(tape, draws)?;
         self.solved = tape;
         Ok(Solution::assemble(&self.engine))
     }
@@ -155,9 +202,11 @@ impl<R: Scalar> Solver<R> {
             theta: vec![R::ZERO; self.parameters],
             y0: vec![R::ZERO; self.engine.batch() * self.engine.dim()],
             products: 0,
+            penalty: 0.0,
         };
         let seeds = self.seeds(ys_bar)?;
-        gradients.products = self.engine.backward(None, &seeds, &mut gradients.theta).1;
+        (gradients.penalty, gradients.products) =
+            self.engine.backward(self.draws.as_ref(), &seeds, &mut gradients.theta);
         let dim = self.engine.dim();
         for tile in self.engine.tiles() {
             scatter(&tile.bar, &mut gradients.y0[tile.index * LANES * dim..][..tile.used * dim], dim);
@@ -205,7 +254,8 @@ impl<R: Scalar> TaskWork<R> for SaveSeeds<'_, R> {
         let n = tile.features();
         if self.starts.is_empty() {
             let slots = self.ys_bar.len() / (self.batch * dim);
-            tile.saves_bar.resize(slots * n, R::ZERO);
+            // After the caller's there may be those of a penalty's states.
+            tile.saves_bar.resize(tile.saves_bar.len().max(slots * n), R::ZERO);
             for (slot, bars) in self.ys_bar.chunks_exact(self.batch * dim).enumerate() {
                 let rows = &bars[first * dim..(first + tile.used) * dim];
                 gather(tile.save_bar_mut(slot), rows, dim);

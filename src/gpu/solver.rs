@@ -172,7 +172,7 @@ impl GpuSolver {
         }
         let y0 = parts.pop().unwrap_or_default();
         let theta = parts.pop().unwrap_or_default();
-        Ok(Gradients { theta, y0, products: most * engine.products_per_step() })
+        Ok(Gradients { theta, y0, products: most * engine.products_per_step(), penalty: 0.0 })
     }
 
     /// Cotangents in the device's order, `[save][B][D]`.
