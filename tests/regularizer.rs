@@ -357,7 +357,10 @@ fn a_share_of_the_batch() {
                     let mut case = Case::new().layout(layout);
                     case.model.problem.field = Mlp::new([2, 3, 2]);
                     case.batch = 70;
-                    case.local = Local { at, ..case.local.fraction(fraction).gradient(gradient).times(2) };
+                    // Of 70 trajectories some end with a short step, whose error is mostly rounding. The step count, a root of
+                    // it, would have few digits there; the error itself counts for nothing.
+                    let local = case.local.measure(Measure::Error).fraction(fraction).gradient(gradient).times(2);
+                    case.local = Local { at, ..local };
                     assert_eq!(case.penalised(), rows, "whole tiles");
                     check("a share of the batch", &case);
                 }
