@@ -29,7 +29,7 @@ pub(crate) struct RunRecord {
 impl RunRecord {
     /// Why the run has nothing to show, if so, and what helps.
     pub(crate) fn defect(&self) -> Option<String> {
-        let Progress { skipped, first_skipped, .. } = self.progress;
+        let Progress { failed, skipped, first_skipped, .. } = self.progress;
         let steps = self.settings.steps;
         let what = if skipped as u64 >= steps {
             format!("all {steps} updates were left out")
@@ -41,9 +41,12 @@ impl RunRecord {
             format!("its test loss is {}", self.test.loss)
         };
         let cause = match first_skipped {
-            Some(1) => "the first step failed already, so it is not the learning rate: check the data, --tol and \
-                        --batch"
-                .to_owned(),
+            // Where no trajectory failed it was the update itself that would not have been finite.
+            Some(1) if failed > 0 => {
+                "the first step failed already, so it is not the learning rate: check the data, --tol \
+                                      and --batch"
+                    .to_owned()
+            }
             Some(step) => format!("steps fail from step {step} on: {}", smaller_rate(&self.settings)),
             None => smaller_rate(&self.settings),
         };
