@@ -2,7 +2,8 @@
 //! native engine's on the same work.
 //!
 //! `cargo bench --bench gpu -- [W1|W2b|W5] [rows] [adapter name]`, or `crossover [most rows] [adapter name]` for the sizes
-//! from which the device is faster. `--json=FILE` also writes every row there, one object a line.
+//! from which the device is faster, or `calibrate` for what its dispatches and products cost. `--json=FILE` also writes
+//! every row there, one object a line.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use fewsteps::{
     Batch, Cpu, Device, Gpu, GpuSolver, GpuTrainer, InputMap, Layout, Loss, Mlp, NeuralDe, Optimizer, Pick, Problem,
-    Purpose, Random, SaveAt, SolverOptions, Target, TimeInput, Tolerances, Trainer, TrainerConfig,
+    Purpose, Random, SaveAt, SolverOptions, StepControl, Target, TimeInput, Tolerances, Trainer, TrainerConfig,
 };
 use serde_json::{Value, json};
 
@@ -256,6 +257,106 @@ impl Bench {
     }
 }
 
+/// Adds to one number, so that each dispatch waits for the one before.
+const STEP_WGSL: &str = "@group(0) @binding(0) var<storage, read_write> x: array<u32>;
+@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3<u32>) { x[id.x] += 1u; }";
+
+impl Bench {
+    /// What dispatches cost that wait for each other and do nearly nothing, by how many there are in a submission:
+    /// recording, and all of it with one wait.
+    fn dispatches(&self) -> Result<()> {
+        let Self { gpu, .. } = self;
+        let (device, queue) = (gpu.device(), gpu.queue());
+        let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+            label: None,
+            source: wgpu::ShaderSource::Wgsl(STEP_WGSL.into()),
+        });
+        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: None,
+            layout: None,
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions::default(),
+            cache: None,
+        });
+        let buffer = |usage| {
+            device.create_buffer(&wgpu::BufferDescriptor { label: None, size: 256, usage, mapped_at_creation: false })
+        };
+        let numbers = buffer(wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC);
+        let bindings = device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: None,
+            layout: &pipeline.get_bind_group_layout(0),
+            entries: &[wgpu::BindGroupEntry { binding: 0, resource: numbers.as_entire_binding() }],
+        });
+        println!("dispatches  record ms   all ms   us each, beyond one");
+        let mut one = 0.0;
+        for count in [1, 10, 100, 1000, 4000] {
+            let mut recorded = Vec::new();
+            let timed = time(0.5, || {
+                let begun = Instant::now();
+                let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+                for _ in 0..count {
+                    pass.set_pipeline(&pipeline);
+                    pass.set_bind_group(0, &bindings, &[]);
+                    pass.dispatch_workgroups(1, 1, 1);
+                }
+                drop(pass);
+                let commands = encoder.finish();
+                recorded.push(1e3 * begun.elapsed().as_secs_f64());
+                queue.submit([commands]);
+                Ok(device.poll(wgpu::PollType::wait_indefinitely())?)
+            })?;
+            recorded.sort_by(f64::total_cmp);
+            let record = recorded[recorded.len() / 2];
+            if count == 1 {
+                one = timed.warm;
+            }
+            let each = if count == 1 { 0.0 } else { 1e3 * (timed.warm - one) / f64::from(count - 1) };
+            println!("{count:10} {record:10.3} {:8.3} {each:8.2}", timed.warm);
+            self.write(&json!({
+                "workload": "dispatches", "count": count, "record_ms": record, "ms": timed.warm, "us_each": each,
+            }))?;
+        }
+        Ok(())
+    }
+
+    /// What the dense products take on the device, by timestamps, forward and backward.
+    fn products(&self, most: usize) -> Result<()> {
+        const STEPS: usize = 4;
+        let gpu = self.gpu.clone().profiled()?;
+        println!("field          rows  kernel              us a dispatch  GFLOP/s");
+        for [width, hidden] in [[784, 100], [64, 64]] {
+            let field = Mlp::new([width, hidden, width]).time_input(TimeInput::Every);
+            let problem = Problem::ode(field, 0.0, 1.0);
+            let options = SolverOptions::default().step_control(StepControl::Fixed { steps: STEPS });
+            let mut solver = GpuSolver::new(&gpu, &problem, &options)?.layer_by_layer();
+            let theta = vec![1e-3; problem.parameter_count()];
+            for rows in [128, 512, 4096, 32_768].into_iter().filter(|rows| *rows <= most) {
+                let states = vec![0.5; rows * width];
+                let mut profile = fewsteps::gpu::Profile::default();
+                for _ in 0..3 {
+                    gpu.block_on(solver.solve(&theta, &states))?;
+                    gpu.block_on(solver.gradients(&states))?;
+                    profile = gpu.block_on(gpu.take_profile())?;
+                }
+                let products = profile.kernels.iter().filter(|k| k.kernel.starts_with("dense"));
+                for kernel in products {
+                    let each = 1e3 * kernel.milliseconds / kernel.dispatches as f64;
+                    let flops = 2.0 * (rows * width * hidden) as f64;
+                    let name = format!("{width}-{hidden}-{width}");
+                    println!("{name:11} {rows:7}  {:18} {each:14.2} {:8.0}", kernel.kernel, 1e-3 * flops / each);
+                    self.write(&json!({
+                        "workload": "products", "field": name, "rows": rows, "kernel": kernel.kernel,
+                        "us_each": each, "gflops": 1e-3 * flops / each, "dispatches": kernel.dispatches,
+                    }))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 const PASSES: [&str; 2] = ["forward", "train"];
 
 /// A size whose call is expected to take longer is left out.
@@ -298,8 +399,13 @@ fn main() -> Result<()> {
     };
     let bench = Bench { gpu: Gpu::open(&pick)?.checked(false), cpu: Cpu::new()?, json: RefCell::new(json) };
     println!("device {}; native engine on {} threads", bench.gpu.adapter(), bench.cpu.threads());
-    if wanted == Some("crossover") {
-        return bench.crossover(rows.unwrap_or(usize::MAX));
+    match wanted {
+        Some("crossover") => return bench.crossover(rows.unwrap_or(usize::MAX)),
+        Some("calibrate") => {
+            bench.dispatches()?;
+            return bench.products(rows.unwrap_or(usize::MAX));
+        }
+        _ => {}
     }
     println!("workload  engine     rows  pass       cold ms   warm ms   NFE  loss");
     for workload in workloads().into_iter().filter(|w| wanted.is_none_or(|name| name == w.name)) {

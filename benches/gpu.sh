@@ -5,7 +5,9 @@
 #   DIR/gpu.sh run [OUT]         there: prints everything, and writes it to OUT (default ./gpu-results)
 #
 # A part that fails or takes too long is reported, and the rest goes on. Environment of `run`:
-#   BUDGET=600           seconds for everything
+#   BUDGET=520           seconds for everything
+#   PARTS="..."          those of: check calibrate workloads profile native solvers peers suite crossover (all, in this order)
+#   COMPARE=FILE         another build of the command, timed in turn with this one
 #   WGPU_ADAPTER_NAME    part of the name of the adapter to use, where there are several
 #   PYTHON=python3       with numpy for the workloads, with torch or jax for the peers
 #   ALLOW_SOFTWARE=1     accept a software adapter
@@ -13,10 +15,11 @@
 # Environment of `build`: TESTS=0 leaves the test executables out, which take longest; PYTHON as above, for the dump.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-tests=(gpu_check gpu_solve gpu_gradients gpu_layers gpu_training gpu_failures)
+# Shortest and most telling first.
+tests=(gpu_check gpu_solve gpu_gradients gpu_training gpu_noise gpu_layers gpu_failures)
 
 usage() {
-    sed -n '2,14s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+    sed -n '2,16s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
     exit 2
 }
 
@@ -106,6 +109,12 @@ find_driver() {
         [ ! -e "$file" ] || return 0
     done
     [ -z "${VK_DRIVER_FILES:-}${VK_ICD_FILENAMES:-}" ] || return 0
+    for file in /usr/local/nvidia/share/vulkan/icd.d/nvidia*.json; do
+        [ -e "$file" ] || continue
+        export VK_DRIVER_FILES=$file
+        echo "the driver's manifest is $file"
+        return 0
+    done
     if ldconfig -p 2>/dev/null | grep -q 'libGLX_nvidia\.so\.0'; then
         export VK_DRIVER_FILES=$out/nvidia_icd.json.txt
         echo '{"file_format_version":"1.0.0","ICD":{"library_path":"libGLX_nvidia.so.0","api_version":"1.3.0"}}' >"$VK_DRIVER_FILES"
@@ -144,7 +153,7 @@ find_dump() {
 
 peers() {
     local package script workload mode options all
-    for package in torchdiffeq torchode diffrax; do
+    for package in diffrax torchdiffeq torchode; do
         script=$here/peers/peer_$package.py
         all='import torch; assert torch.cuda.is_available(); import'
         [ "$package" != diffrax ] || all='import jax; jax.devices("cuda"); import equinox, optax,'
@@ -162,14 +171,14 @@ peers() {
 # Workload, mode and options, those that are most telling first.
 peer_rows() {
     case $1 in
-    torchdiffeq) printf '%s\n' 'W1 forward' 'W1 train --grad discrete' 'W2b forward' 'W2b train --grad discrete' \
+    torchdiffeq) printf '%s\n' 'W2b train --grad discrete' 'W1 train --grad discrete' 'W2b forward' 'W1 forward' \
         'W5 forward' 'W5 train --grad discrete' 'W2a forward' 'W2a train --grad discrete' ;;
     torchode) printf '%s\n' 'W1 forward' 'W1 train' 'W2b forward' 'W2b train' 'W5 forward' 'W5 train' \
         'W2a forward --method dopri5' 'W2a train --method dopri5' ;;
-    diffrax) printf '%s\n' 'W1 forward' 'W1 train --grad discrete' 'W2b forward' \
-        'W2b train --grad discrete --max-steps 64' 'W4 forward' 'W4 train' 'W4 train --noise steps' \
-        'W3 forward' 'W3 train' 'W3 train --noise steps' 'W5 forward --batching vmap' \
-        'W5 train --batching vmap --grad discrete --max-steps 64' 'W2a forward' 'W2a train --grad adjoint' ;;
+    diffrax) printf '%s\n' 'W2b train --grad discrete --max-steps 64' 'W1 train --grad discrete' 'W4 train --noise steps' \
+        'W5 forward --batching vmap' 'W3 train --noise steps' 'W2b forward' 'W1 forward' 'W4 forward' 'W3 forward' \
+        'W5 train --batching vmap --grad discrete --max-steps 64' 'W4 train' 'W3 train' 'W2a forward' \
+        'W2a train --grad adjoint' ;;
     esac
 }
 
@@ -208,8 +217,47 @@ table() {
         }' "${files[@]}"
 }
 
+# Whether a part is wanted.
+wants() { [[ " $parts " == *" $1 "* ]]; }
+
+# workload NAME MODE DEVICE LABEL EXECUTABLE [OPTION...]
+workload() {
+    local name=$1 mode=$2 engine=$3 label=$4 executable=$5
+    shift 5
+    row 30 "$name-$mode-$label-${engine/:/-}" "$executable" bench-workload "$name" --mode "$mode" --device "$engine" \
+        --dump "$dump" --threads "$threads" --min-seconds "$seconds" "$@"
+}
+
+# every LABEL EXECUTABLE DEVICE: each workload, forward and training.
+every() {
+    local name mode
+    for name in "${workloads[@]}"; do
+        for mode in forward train; do
+            workload "$name" "$mode" "$3" "$1" "$2"
+            [ "$3" = cpu ] || [ -z "${COMPARE:-}" ] || workload "$name" "$mode" "$3" compared "$COMPARE"
+        done
+    done
+}
+
+# Where a call's time goes on the card.
+profiles() {
+    local name mode file
+    for name in "${workloads[@]}"; do
+        for mode in forward train; do
+            file=$out/profile-$name-$mode.txt
+            part 30 "profile $name $mode" "$here/fewsteps" bench-workload "$name" --mode "$mode" --device "$device" \
+                --dump "$dump" --min-seconds 0.3 --profile >"$file" || continue
+            # A kernel a line: name, dispatches, milliseconds.
+            sed -E 's/.*"wall_ms":([0-9.e-]+),"device_ms":([0-9.e-]+).*/'"$name $mode"': wall \1 ms, kernels \2 ms/' "$file"
+            grep -oE '"kernel":"[a-z_]+","dispatches":[0-9.]+,"ms":[0-9.e-]+' "$file" | head -n 8 |
+                sed -E 's/"kernel":"([a-z_]+)","dispatches":([0-9.]+),"ms":([0-9.e-]+)/    \1 \2 \3/'
+        done
+    done
+}
+
 run() {
-    deadline=$((SECONDS + ${BUDGET:-600}))
+    deadline=$((SECONDS + ${BUDGET:-520}))
+    parts=${PARTS:-check calibrate workloads profile native solvers peers suite crossover}
     python=${PYTHON:-python3}
     threads=$(nproc)
     device=gpu
@@ -224,7 +272,6 @@ run() {
     find_driver
 
     say "adapter"
-    part 60 devices "$here/fewsteps" devices | tee "$out/devices.txt" || true
     local adapter
     # No workload has this name.
     adapter=$(part 30 adapter "$here/gpu" none | sed -n 's/^device //p') || true
@@ -240,41 +287,58 @@ run() {
         device=gpu:0
     fi
 
-    say "correctness"
-    suite
-
-    local workloads=(W1 W2b W4 W3 W5 W2a) workload mode engine most=0
+    workloads=(W1 W2b W4 W3 W5)
+    local most=0
     if [ "${QUICK:-0}" != 0 ]; then
         workloads=(W1) most=128 seconds=0.2 keep=20
     fi
-
-    say "workloads, warm ms"
     find_dump
+
+    if wants check; then
+        say "self-check"
+        part 60 devices "$here/fewsteps" devices | tee "$out/devices.txt" || true
+    fi
+    if wants calibrate; then
+        say "dispatches and products"
+        local rows=()
+        [ "$most" = 0 ] || rows=("$most")
+        part 60 calibrate "$here/gpu" calibrate "${rows[@]}" "--json=$out/calibrate.json" || true
+    fi
     if [ -n "$dump" ]; then
-        for workload in "${workloads[@]}"; do
-            for mode in forward train; do
-                for engine in "$device" cpu; do
-                    row 30 "$workload-$mode-fewsteps-${engine/:/-}" "$here/fewsteps" bench-workload "$workload" --mode "$mode" \
-                        --device "$engine" --dump "$dump" --threads "$threads" --min-seconds "$seconds"
-                done
-            done
-        done
+        if wants workloads; then
+            say "workloads, warm ms"
+            every fewsteps "$here/fewsteps" "$device"
+        fi
+        if wants profile; then
+            say "kernels: dispatches and ms of a call"
+            profiles
+        fi
+        if wants native; then
+            say "the native engine on $threads threads, warm ms"
+            every fewsteps "$here/fewsteps" cpu
+        fi
     fi
-
-    say "whole trajectories and layer by layer, own data"
-    part 60 "bench W1" "$here/gpu" W1 "--json=$out/W1-bench.json" || true
-    if [ "${QUICK:-0}" = 0 ]; then
-        part 60 "bench W5" "$here/gpu" W5 "--json=$out/W5-bench.json" || true
-        part 90 "bench W5 of a million" "$here/gpu" W5 1000000 "--json=$out/W5-bench-1000000.json" || true
+    if wants solvers; then
+        say "whole trajectories and layer by layer, own data"
+        part 60 "bench W1" "$here/gpu" W1 "--json=$out/W1-bench.json" || true
+        if [ "${QUICK:-0}" = 0 ]; then
+            part 90 "bench W5 of a million" "$here/gpu" W5 1000000 "--json=$out/W5-bench-1000000.json" || true
+        fi
     fi
-
-    say "peers"
-    peers
-
-    say "crossover"
-    local sizes=()
-    [ "$most" = 0 ] || sizes=("$most")
-    part "$(left)" crossover "$here/gpu" crossover "${sizes[@]}" "--json=$out/crossover.json" || true
+    if wants peers; then
+        say "peers"
+        peers
+    fi
+    if wants suite; then
+        say "correctness"
+        suite
+    fi
+    if wants crossover; then
+        say "crossover"
+        local sizes=()
+        [ "$most" = 0 ] || sizes=("$most")
+        part "$(left)" crossover "$here/gpu" crossover "${sizes[@]}" "--json=$out/crossover.json" || true
+    fi
 
     say "table"
     table | tee "$out/table.txt"
@@ -296,6 +360,8 @@ run)
     # Those of an earlier run.
     rm -f "$out"/*.json "$out"/*.txt
     run 2>&1 | tee "$out/report.txt"
+    # Some machines give few files back.
+    tar -C "$out" -czf "$out.tar.gz" .
     ;;
 *) usage ;;
 esac

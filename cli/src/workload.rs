@@ -6,9 +6,9 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use fewsteps::{
-    Batch, Calculus, Controller, Device, Diffusion, Evaluation, InitialStep, InputMap, Layout, Local, Loss, Method,
-    Mlp, NeuralDe, Optimizer, Paths, Problem, Regularizer, SaveAt, SolverOptions, StepControl, StepReport, Target,
-    TimeInput, Tolerances, Trainer, TrainerConfig,
+    Batch, Calculus, Controller, Device, Diffusion, Evaluation, Gpu, InitialStep, InputMap, Layout, Local, Loss,
+    Method, Mlp, NeuralDe, Optimizer, Paths, Problem, Regularizer, SaveAt, SolverOptions, StepControl, StepReport,
+    Target, TimeInput, Tolerances, Trainer, TrainerConfig,
 };
 use serde::Serialize;
 
@@ -102,6 +102,9 @@ pub(crate) struct WorkloadArgs {
     /// Add local regularization to training
     #[arg(long, value_enum)]
     reg: Option<Reg>,
+    /// Time every kernel of the device instead, with a timestamp after each dispatch, and print the mean of a call
+    #[arg(long)]
+    profile: bool,
     /// Learning rate; tiny, so that every timed step solves the same problem
     #[arg(long, default_value_t = 1e-6)]
     lr: f64,
@@ -414,10 +417,110 @@ pub(crate) fn run(args: &WorkloadArgs) -> Result<()> {
     let (model, batch) = (&prepared.config.model, prepared.batch());
     let device = args.device.open(Some(usize::from(args.threads)), Precision::F32, model, batch)?;
     let line = match &device {
-        Device::Cpu(cpu) => time::<Trainer<f32>>(args, cpu, &device, prepared)?,
-        Device::Gpu(gpu) => time::<OnDevice>(args, gpu, &device, prepared)?,
+        Device::Cpu(_) if args.profile => bail!("--profile times a device's kernels: choose one with --device gpu"),
+        Device::Gpu(gpu) if args.profile => serde_json::to_string(&profile(args, gpu, prepared)?)?,
+        Device::Cpu(cpu) => serde_json::to_string(&time::<Trainer<f32>>(args, cpu, &device, prepared)?)?,
+        Device::Gpu(gpu) => serde_json::to_string(&time::<OnDevice>(args, gpu, &device, prepared)?)?,
     };
-    crate::output::print(&format!("{}\n", serde_json::to_string(&line)?))
+    crate::output::print(&format!("{line}\n"))
+}
+
+/// A learner with the workload's weights, and the call that is timed.
+struct Timed<L> {
+    learner: L,
+    mode: Mode,
+    prepared: Prepared,
+    order: Vec<usize>,
+}
+
+impl<L: Learner<Scalar = f32>> Timed<L> {
+    fn new(args: &WorkloadArgs, engine: &L::Engine, prepared: Prepared) -> Result<Self> {
+        let mut learner = L::new(engine, prepared.config.clone())?;
+        learner.set_parameters(&prepared.theta)?;
+        if L::OWN_MEMORY && args.mode == Mode::Train {
+            prepared.hold(&mut learner)?;
+        }
+        let order = (0..prepared.batch()).collect();
+        Ok(Self { learner, mode: args.mode, prepared, order })
+    }
+
+    fn call(&mut self) -> fewsteps::Result<Call> {
+        match self.mode {
+            Mode::Forward => self.learner.evaluate(&self.prepared.as_batch()).map(Call::from),
+            Mode::Train => match self.learner.step_on_held(&self.order)? {
+                Some(report) => Ok(Call::from(report)),
+                None => self.learner.step(&self.prepared.as_batch()).map(Call::from),
+            },
+        }
+    }
+}
+
+/// The time of a call by kernels.
+#[derive(Serialize)]
+struct ProfileLine {
+    workload: String,
+    mode: String,
+    method: String,
+    adapter: String,
+    calls: usize,
+    /// Of a call, timestamps included.
+    wall_ms: f64,
+    /// Of the kernels of a call.
+    device_ms: f64,
+    /// Means of a call.
+    kernels: Vec<KernelLine>,
+    untimed: usize,
+}
+
+#[derive(Serialize)]
+struct KernelLine {
+    kernel: &'static str,
+    dispatches: f64,
+    ms: f64,
+}
+
+/// Calls the workload until enough calls are timed, kernel by kernel.
+fn profile(args: &WorkloadArgs, gpu: &Gpu, prepared: Prepared) -> Result<ProfileLine> {
+    let gpu = gpu.clone().profiled()?;
+    let method = prepared.config.model.options.method;
+    let mut timed = Timed::<OnDevice>::new(args, &gpu, prepared)?;
+    for _ in 0..3 {
+        timed.call()?;
+        gpu.block_on(gpu.take_profile())?;
+    }
+    let mut sums: Vec<KernelLine> = Vec::new();
+    let (mut calls, mut untimed, mut wall) = (0, 0, 0.0);
+    let begun = Instant::now();
+    while calls < args.steps || begun.elapsed().as_secs_f64() < args.min_seconds {
+        let t = Instant::now();
+        timed.call()?;
+        wall += 1e3 * t.elapsed().as_secs_f64();
+        let profile = gpu.block_on(gpu.take_profile())?;
+        calls += 1;
+        untimed += profile.untimed;
+        for found in profile.kernels {
+            let (kernel, dispatches, ms) = (found.kernel, found.dispatches as f64, found.milliseconds);
+            match sums.iter_mut().find(|k| k.kernel == kernel) {
+                Some(sum) => *sum = KernelLine { kernel, dispatches: sum.dispatches + dispatches, ms: sum.ms + ms },
+                None => sums.push(KernelLine { kernel, dispatches, ms }),
+            }
+        }
+    }
+    let mean = |sum: f64| sum / calls as f64;
+    let mut kernels: Vec<KernelLine> =
+        sums.iter().map(|k| KernelLine { dispatches: mean(k.dispatches), ms: mean(k.ms), ..*k }).collect();
+    kernels.sort_by(|a, b| b.ms.total_cmp(&a.ms));
+    Ok(ProfileLine {
+        workload: format!("{:?}", args.workload),
+        mode: format!("{:?}", args.mode).to_lowercase(),
+        method: args.method_name(method),
+        adapter: gpu.adapter().name.clone(),
+        calls,
+        wall_ms: mean(wall),
+        device_ms: kernels.iter().map(|k| k.ms).sum(),
+        kernels,
+        untimed,
+    })
 }
 
 /// Calls the workload until enough calls are timed.
@@ -427,33 +530,22 @@ fn time<L: Learner<Scalar = f32>>(
     device: &Device,
     prepared: Prepared,
 ) -> Result<Line> {
-    let count = prepared.batch();
     let begun = Instant::now();
-    let mut learner = L::new(engine, prepared.config.clone())?;
-    learner.set_parameters(&prepared.theta)?;
-    if L::OWN_MEMORY && args.mode == Mode::Train {
-        prepared.hold(&mut learner)?;
-    }
-    let order: Vec<usize> = (0..count).collect();
-    let call = |learner: &mut L| match args.mode {
-        Mode::Forward => learner.evaluate(&prepared.as_batch()).map(Call::from),
-        Mode::Train => match learner.step_on_held(&order)? {
-            Some(report) => Ok(Call::from(report)),
-            None => learner.step(&prepared.as_batch()).map(Call::from),
-        },
-    };
-    let mut first = call(&mut learner)?;
+    let mut timed = Timed::<L>::new(args, engine, prepared)?;
+    let mut first = timed.call()?;
     let first_call_ms = 1e3 * begun.elapsed().as_secs_f64();
-    call(&mut learner)?;
+    timed.call()?;
     let traffic = fewsteps::gpu::traffic();
     let mut ms = Vec::new();
     let begun = Instant::now();
     while ms.len() < args.steps || begun.elapsed().as_secs_f64() < args.min_seconds {
         let t = Instant::now();
-        call(&mut learner)?;
+        timed.call()?;
         ms.push(1e3 * t.elapsed().as_secs_f64());
     }
     let traffic = Traffic::since(traffic, ms.len());
+    let Timed { mut learner, prepared, order, .. } = timed;
+    let count = order.len();
     let engine = Footprint {
         dispatches: learner.dispatches(count),
         engine_bytes: learner.bytes(),

@@ -87,6 +87,7 @@ pub struct Gpu {
     lost: Arc<Mutex<Option<String>>>,
     checked: bool,
     pub(crate) cache: Arc<Mutex<super::kernel::Cache>>,
+    pub(crate) profiler: Option<Arc<super::profile::Profiler>>,
 }
 
 fn instance() -> wgpu::Instance {
@@ -104,7 +105,7 @@ impl Gpu {
     /// application can ask before it creates its device.
     #[must_use]
     pub fn wanted_features(available: wgpu::Features) -> wgpu::Features {
-        available & (wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP)
+        available & (wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP | super::profile::FEATURES)
     }
 
     /// The limits that the engine asks for: WebGPU's defaults, with buffers and bindings as large as the adapter has
@@ -191,6 +192,7 @@ impl Gpu {
             lost: Arc::default(),
             checked: cfg!(debug_assertions),
             cache: Arc::default(),
+            profiler: None,
         })
     }
 

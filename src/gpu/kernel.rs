@@ -210,6 +210,7 @@ impl Kernel {
 /// A compiled kernel.
 #[derive(Clone, Debug)]
 pub(crate) struct Compiled {
+    pub(crate) name: &'static str,
     pub(crate) pipeline: wgpu::ComputePipeline,
     pub(crate) layout: wgpu::BindGroupLayout,
 }
@@ -278,7 +279,7 @@ fn compile(gpu: &Gpu, kernel: &Kernel, prelude: &str, constants: &[(&str, f64)])
         },
         cache: None,
     });
-    Compiled { pipeline, layout }
+    Compiled { name: kernel.name, pipeline, layout }
 }
 
 #[cfg(not(target_arch = "wasm32"))]

@@ -24,6 +24,7 @@ mod kernel;
 mod noise;
 mod penalty;
 mod plan;
+mod profile;
 mod readback;
 mod recording;
 mod solver;
@@ -31,6 +32,7 @@ mod submission;
 
 pub use check::SelfCheck;
 pub use context::{AdapterSummary, Gpu, Pick};
+pub use profile::{KernelTime, Profile};
 pub use readback::traffic;
 pub use recording::{OUTCOME_WGSL, SolveIo, SolveOutcome, SolveRecording};
 pub use solver::GpuSolver;
@@ -46,7 +48,6 @@ pub(crate) use kernel::{
 };
 pub(crate) use penalty::Params;
 pub(crate) use plan::{Jobs, Plan, Planner, flat};
-#[cfg(test)]
 pub(crate) use readback::Readback;
 pub(crate) use recording::{check, check_counts, copy_in, settle};
 pub(crate) use submission::Submissions;

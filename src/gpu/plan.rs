@@ -10,6 +10,7 @@ use super::kernel::Compiled;
 /// One dispatch, ready to be encoded.
 #[derive(Clone, Debug)]
 struct Dispatch {
+    kernel: &'static str,
     pipeline: wgpu::ComputePipeline,
     bindings: wgpu::BindGroup,
     job: u32,
@@ -20,6 +21,8 @@ struct Dispatch {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Plan {
     dispatches: Vec<Dispatch>,
+    /// Whose profiler times the dispatches, if one does.
+    timed_by: Option<Gpu>,
 }
 
 impl Plan {
@@ -31,15 +34,26 @@ impl Plan {
     /// Adds another plan's dispatches.
     pub(crate) fn append(&mut self, other: &Self) {
         self.dispatches.extend_from_slice(&other.dispatches);
+        self.timed_by = self.timed_by.take().or_else(|| other.timed_by.clone());
     }
 
     /// Encodes the dispatches into a pass. Touches no queue and allocates nothing of the device.
     pub(crate) fn encode(&self, pass: &mut wgpu::ComputePass<'_>) {
+        self.mark(pass, None);
         for dispatch in &self.dispatches {
             pass.set_pipeline(&dispatch.pipeline);
             pass.set_bind_group(0, &dispatch.bindings, &[dispatch.job]);
             let [x, y, z] = dispatch.grid;
             pass.dispatch_workgroups(x, y, z);
+            self.mark(pass, Some(dispatch.kernel));
+        }
+    }
+
+    fn mark(&self, pass: &mut wgpu::ComputePass<'_>, ended: Option<&'static str>) {
+        if let Some(gpu) = &self.timed_by
+            && let Some(profiler) = &gpu.profiler
+        {
+            profiler.mark(gpu, pass, ended);
         }
     }
 }
@@ -109,12 +123,14 @@ impl Planner<'_> {
             layout: &kernel.layout,
             entries: &entries,
         });
-        self.plan.dispatches.push(Dispatch { pipeline: kernel.pipeline.clone(), bindings, job, grid });
+        let (kernel, pipeline) = (kernel.name, kernel.pipeline.clone());
+        self.plan.dispatches.push(Dispatch { kernel, pipeline, bindings, job, grid });
     }
 
     /// The plan so far; the next one begins.
     pub(crate) fn take(&mut self) -> Plan {
-        std::mem::take(&mut self.plan)
+        let timed_by = self.gpu.profiler.is_some().then(|| self.gpu.clone());
+        Plan { timed_by, ..std::mem::take(&mut self.plan) }
     }
 }
 
