@@ -15,39 +15,44 @@ fn product_rests() -> bool {
         && (cursors[0].moving == 0u || (has(FIRST) && cursors[0].first == 0u));
 }
 
+// Time and bias are added in the end.
 fn product_shape() -> vec3<u32> {
-    return vec3<u32>(job.rows, job.outputs, job.inputs + select(1u, 2u, has(TIME)));
+    return vec3<u32>(job.rows, job.outputs, job.inputs);
 }
 
-fn left_at(row: u32, k: u32) -> f32 {
-    if k < job.inputs {
-        return input[job.source + row * job.inputs + k];
+fn left_quad(row: u32, k: u32) -> vec4<f32> {
+    let at = min(quad_of(row), vec4<u32>(job.rows - 1u)) * job.inputs + (job.source + k);
+    return vec4<f32>(input[at.x], input[at.y], input[at.z], input[at.w]);
+}
+
+fn right_quad(k: u32, n: u32) -> vec4<f32> {
+    let at = min(quad_of(n), vec4<u32>(job.outputs - 1u)) + (job.theta + k * job.outputs);
+    return vec4<f32>(weight(at.x), weight(at.y), weight(at.z), weight(at.w));
+}
+
+fn emit(row: u32, n: u32, part: u32, sums: vec4<f32>) {
+    if row >= job.rows || n >= job.outputs {
+        return;
     }
-    if has(TIME) && k == job.inputs {
-        let cursor = cursors[row * job.per_row];
-        return node_time(cursor.t, cursor.d, job.node, job.t0, job.span);
-    }
-    return 1.0;
-}
-
-fn right_at(k: u32, n: u32) -> f32 {
-    return weight(job.theta + k * job.outputs + n);
-}
-
-fn emit(row: u32, n: u32, part: u32, z: f32) {
     let cursor = cursors[row * job.per_row];
     let idle = cursor.moving == 0u || (cursor.moving == RESTS && !has(KEEP)) || (has(FIRST) && cursor.first == 0u);
     if idle && !has(ALWAYS) {
         return;
     }
-    let at = row * job.outputs + n;
-    let pair = activate(job.activation, z);
-    if has(STAGE_OUT) {
-        output[job.target_ + stage_slot(job.stage, cursor) * job.rows * job.outputs + at] = pair.x;
-    } else {
-        output[job.target_ + at] = pair.x;
+    var z = sums;
+    if has(TIME) {
+        z = fma(vec4<f32>(node_time(cursor.t, cursor.d, job.node, job.t0, job.span)), right_quad(job.inputs, n), z);
     }
-    if has(KEEP) && !has(LINEAR) {
-        derivative[job.target2 + at] = pair.y;
+    z += right_quad(job.inputs + select(0u, 1u, has(TIME)), n);
+    var to = job.target_ + row * job.outputs + n;
+    if has(STAGE_OUT) {
+        to += stage_slot(job.stage, cursor) * job.rows * job.outputs;
+    }
+    for (var j = 0u; j < min(4u, job.outputs - n); j++) {
+        let pair = activate(job.activation, z[j]);
+        output[to + j] = pair.x;
+        if has(KEEP) && !has(LINEAR) {
+            derivative[job.target2 + row * job.outputs + n + j] = pair.y;
+        }
     }
 }

@@ -17,19 +17,26 @@ fn product_shape() -> vec3<u32> {
     return vec3<u32>(job.rows, job.inputs, job.outputs);
 }
 
-fn left_at(row: u32, k: u32) -> f32 {
-    return z_bar[job.source + row * job.outputs + k];
+fn left_quad(row: u32, k: u32) -> vec4<f32> {
+    let at = min(quad_of(row), vec4<u32>(job.rows - 1u)) * job.outputs + (job.source + k);
+    return vec4<f32>(z_bar[at.x], z_bar[at.y], z_bar[at.z], z_bar[at.w]);
 }
 
-fn right_at(k: u32, n: u32) -> f32 {
-    return weight(job.theta + n * job.outputs + k);
+fn right_quad(k: u32, n: u32) -> vec4<f32> {
+    let at = min(quad_of(n), vec4<u32>(job.inputs - 1u)) * job.outputs + (job.theta + k);
+    return vec4<f32>(weight(at.x), weight(at.y), weight(at.z), weight(at.w));
 }
 
-fn emit(row: u32, n: u32, part: u32, sum: f32) {
+fn emit(row: u32, n: u32, part: u32, sums: vec4<f32>) {
+    if row >= job.rows || n >= job.inputs {
+        return;
+    }
     let at = row * job.inputs + n;
-    if has(LINEAR) {
-        x_bar[job.target_ + at] = sum;
-    } else {
-        x_bar[job.target_ + at] = sum * derivative[job.target2 + at];
+    for (var j = 0u; j < min(4u, job.inputs - n); j++) {
+        if has(LINEAR) {
+            x_bar[job.target_ + at + j] = sums[j];
+        } else {
+            x_bar[job.target_ + at + j] = sums[j] * derivative[job.target2 + at + j];
+        }
     }
 }

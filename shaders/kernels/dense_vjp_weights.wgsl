@@ -18,21 +18,34 @@ fn product_shape() -> vec3<u32> {
     return vec3<u32>(job.inputs + select(1u, 2u, has(TIME)), job.outputs, job.rows);
 }
 
-fn left_at(m: u32, row: u32) -> f32 {
-    if m < job.inputs {
-        return input[job.source + row * job.inputs + m];
+// Four inputs of a row; after the last come the time, if the layer sees it, and one.
+fn left_quad(m: u32, row: u32) -> vec4<f32> {
+    let which = quad_of(m);
+    let at = min(which, vec4<u32>(job.inputs - 1u)) + (job.source + row * job.inputs);
+    let quad = vec4<f32>(input[at.x], input[at.y], input[at.z], input[at.w]);
+    if m + 3u < job.inputs {
+        return quad;
     }
-    if has(TIME) && m == job.inputs {
+    var after = vec4<f32>(1.0);
+    if has(TIME) {
         let cursor = cursors[row * job.per_row];
-        return node_time(cursor.t, cursor.d, job.node, job.t0, job.span);
+        let time = node_time(cursor.t, cursor.d, job.node, job.t0, job.span);
+        after = select(after, vec4<f32>(time), which == vec4<u32>(job.inputs));
     }
-    return 1.0;
+    return select(quad, after, which >= vec4<u32>(job.inputs));
 }
 
-fn right_at(row: u32, n: u32) -> f32 {
-    return z_bar[job.target2 + row * job.outputs + n];
+fn right_quad(row: u32, n: u32) -> vec4<f32> {
+    let at = min(quad_of(n), vec4<u32>(job.outputs - 1u)) + (job.target2 + row * job.outputs);
+    return vec4<f32>(z_bar[at.x], z_bar[at.y], z_bar[at.z], z_bar[at.w]);
 }
 
-fn emit(m: u32, n: u32, part: u32, sum: f32) {
-    partial_[part * job.u.y + job.theta + m * job.outputs + n] += sum;
+fn emit(m: u32, n: u32, part: u32, sums: vec4<f32>) {
+    if m >= product_shape().x || n >= job.outputs {
+        return;
+    }
+    let at = part * job.u.y + job.theta + m * job.outputs + n;
+    for (var j = 0u; j < min(4u, job.outputs - n); j++) {
+        partial_[at + j] += sums[j];
+    }
 }

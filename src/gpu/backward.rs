@@ -408,10 +408,11 @@ impl Engine {
             job.flags |= if l == 0 && !cubed { flag::LINEAR } else { 0 };
             job.target = if l == 0 { word((network.bar_slot + stage) * rows * self.dim()) } else { 0 };
             job.target2 = word(stage * rows * layer.inputs);
-            let kernel = self.kernels.get(&kernel::DENSE_VJP_INPUT, &[]);
+            let grid = kernel::product_grid(rows, layer.inputs, 1);
+            let kernel = self.kernels.product(&kernel::DENSE_VJP_INPUT, grid);
             let job = layer_job(job, layer);
             let bound = [context.cursors, self.weights(), z_bar, &network.derivatives[l], x_bar];
-            planner.add(&kernel, &bound, job, kernel::product_grid(rows, layer.inputs, 1));
+            planner.add(&kernel, &bound, job, grid);
             z_bar = x_bar;
         }
     }
@@ -419,7 +420,6 @@ impl Engine {
     /// Adds a layer's gradient to the parts.
     pub(crate) fn plan_layer_vjp(&self, planner: &mut Planner<'_>, buffers: &Buffers, vjp: LayerVjp<'_>) {
         let LayerVjp { layer, cursors, job, input, source, z_bar, z_bar_offset } = vjp;
-        let kernel = self.kernels.get(&kernel::DENSE_VJP_WEIGHTS, &[]);
         let mut job = layer_job(job, layer);
         let splits = self.splits(self.batch);
         job.u[1] = word(self.parameters);
@@ -433,6 +433,7 @@ impl Engine {
             job.u[0] = word(count.div_ceil(splits));
             let parts = job.rows.div_ceil(job.u[0].max(1));
             let grid = kernel::product_grid(layer.rows(), layer.outputs, parts);
+            let kernel = self.kernels.product(&kernel::DENSE_VJP_WEIGHTS, grid);
             planner.add(&kernel, &[cursors, input, z_bar, &buffers.partial], job, grid);
         }
     }

@@ -229,6 +229,14 @@ impl Gpu {
         self
     }
 
+    /// The same device, of which the engine thinks that it is a card.
+    #[cfg(test)]
+    pub(crate) fn as_card(mut self) -> Self {
+        self.adapter = Arc::new(AdapterSummary { software: false, ..(*self.adapter).clone() });
+        self.cache = Arc::default();
+        self
+    }
+
     pub(crate) const fn runtime_checks(&self) -> bool {
         self.checked
     }

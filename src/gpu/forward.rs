@@ -418,7 +418,6 @@ impl Engine {
         c: f64,
         flags: u32,
     ) {
-        let dense = self.kernels.get(&kernel::DENSE, &[]);
         let slot = if context.keep { stage } else { 0 };
         for (l, layer) in network.layers.iter().enumerate() {
             let mut job = self.job(context.rows);
@@ -442,7 +441,8 @@ impl Engine {
                 (&network.inputs[l + 1], &network.derivatives[l + 1])
             };
             let bound = [context.cursors, self.weights(), &network.inputs[l], output, derivative];
-            planner.add(&dense, &bound, job, kernel::product_grid(context.rows, layer.outputs, 1));
+            let grid = kernel::product_grid(context.rows, layer.outputs, 1);
+            planner.add(&self.kernels.product(&kernel::DENSE, grid), &bound, job, grid);
         }
     }
 }

@@ -15,7 +15,7 @@ pub(crate) const MOST: usize = 60_000;
 /// Save points that a solve of whole trajectories writes in one turn, as `shaders/lib/whole.wgsl` has it.
 pub(crate) const SAVES: usize = 32;
 
-/// Inputs or outputs of a layer: a product takes 16 of its depth with 19 iterations.
+/// Inputs or outputs of a layer: a product takes 8 of its depth with 9 iterations.
 pub(crate) const WIDEST: usize = 48_000;
 
 /// Outputs of a cross-entropy, whose kernel passes over them four times.

@@ -235,6 +235,14 @@ impl Kernels {
         self.printed(kernel, "", constants)
     }
 
+    /// A matrix product's kernel for that grid, as of [`product_grid`]: four groups of invocations share a tile where
+    /// there are too few tiles for a card. A processor that plays a card has nothing to keep busy.
+    pub(crate) fn product(&self, kernel: &'static Kernel, grid: [u32; 3]) -> Compiled {
+        let few = grid.into_iter().map(u64::from).product::<u64>() <= FEW_TILES;
+        let split = if few && !self.gpu.adapter().software { 4.0 } else { 1.0 };
+        self.get(kernel, &[("SPLIT", split)])
+    }
+
     /// As [`Kernels::get`], with functions that were printed for the problem.
     pub(crate) fn printed(&self, kernel: &'static Kernel, text: &str, constants: &[(&str, f64)]) -> Compiled {
         let prelude = format!("{}{text}", self.prelude);
@@ -295,6 +303,9 @@ fn dump(name: &str, text: &str) {
 #[cfg(target_arch = "wasm32")]
 fn dump(_: &str, _: &str) {}
 
+/// Tiles of a product up to which a card is not busy with one group of 64 invocations each.
+const FEW_TILES: u64 = 1024;
+
 /// Workgroups of a product of that many rows and columns, in tiles of 32 by 32: a row of them for a row of tiles, folded
 /// where a dimension would be too long.
 pub(crate) fn product_grid(rows: usize, columns: usize, parts: u32) -> [u32; 3] {
@@ -306,7 +317,40 @@ pub(crate) fn product_grid(rows: usize, columns: usize, parts: u32) -> [u32; 3] 
 
 #[cfg(test)]
 mod tests {
+    use super::super::adapter::gpu;
     use super::*;
+    use crate::{Cpu, GpuSolver, Mlp, Problem, Solver, SolverOptions, StepControl, TimeInput};
+
+    #[test]
+    fn tiles_are_shared_on_a_card() {
+        let Some(gpu) = gpu() else { return };
+        // No size fills a tile, a slice of the depth, or four slices.
+        let problem = Problem::ode(Mlp::new([37, 301, 37]).time_input(TimeInput::Every), 0.0, 1.0);
+        let options = SolverOptions::default().step_control(StepControl::Fixed { steps: 2 });
+        let theta = problem.field.initialize::<f32>(1);
+        let numbers = |factor: usize| (0..65 * 37).map(move |i| (i * factor % 101) as f32 / 50.0 - 1.0);
+        let (y0, ys_bar): (Vec<f32>, Vec<f32>) = (numbers(7).collect(), numbers(5).collect());
+        let wide = |xs: &[f32]| xs.iter().copied().map(f64::from).collect::<Vec<_>>();
+        let mut native = Solver::<f64>::new(&Cpu::new().expect("threads"), &problem, &options).expect("a solver");
+        let truth = native.solve(&wide(&theta), &wide(&y0)).expect("a solution").ys;
+        let slope = native.gradients(&wide(&ys_bar)).expect("a gradient");
+        let apart = |found: &[f32], truth: &[f64]| {
+            let largest = truth.iter().fold(0.0, |most: f64, x| most.max(x.abs()));
+            let differences = found.iter().zip(truth).map(|(x, y)| (f64::from(*x) - y).abs() / largest);
+            differences.fold(0.0, f64::max)
+        };
+        let mut states = Vec::new();
+        for gpu in [gpu.clone(), gpu.as_card()] {
+            let mut solver = GpuSolver::new(&gpu, &problem, &options).expect("a solver");
+            let solution = gpu.block_on(solver.solve(&theta, &y0)).expect("a solution");
+            let gradient = gpu.block_on(solver.gradients(&ys_bar)).expect("a gradient");
+            let found =
+                [apart(&solution.ys, &truth), apart(&gradient.theta, &slope.theta), apart(&gradient.y0, &slope.y0)];
+            assert!(found.iter().all(|apart| *apart < 1e-5), "states, gradients: {found:?}");
+            states.push(solution.ys);
+        }
+        assert_ne!(states[0], states[1], "sums of four groups are added in another order");
+    }
 
     #[test]
     fn grids_of_products_cover_them_and_are_short_enough() {

@@ -189,10 +189,11 @@ impl Recorder<'_> {
         let rows = self.engine.batch;
         let mut job = layer_job(self.outer_job(rows), layer);
         job.target = word(2 * rows * self.engine.dim());
-        let dense = self.engine.kernels.get(&DENSE, &[]);
+        let grid = product_grid(rows, layer.outputs, 1);
+        let dense = self.engine.kernels.product(&DENSE, grid);
         let bound =
             [&buffers.cursors, self.engine.weights(), &self.batch.inputs, &buffers.tape, &self.batch.row_losses];
-        planner.add(&dense, &bound, job, product_grid(rows, layer.outputs, 1));
+        planner.add(&dense, &bound, job, grid);
         Ok(())
     }
 
@@ -207,10 +208,11 @@ impl Recorder<'_> {
         planner.add(&settle, &[&buffers.row_status, &buffers.saves, &buffers.points], job, flat(size.div_ceil(64)));
         let Some(layer) = &self.parts.head else { return Ok(()) };
         let job = layer_job(self.outer_job(self.parts.times * rows), layer);
-        let dense = self.engine.kernels.get(&DENSE, &[]);
+        let grid = product_grid(self.parts.times * rows, layer.outputs, 1);
+        let dense = self.engine.kernels.product(&DENSE, grid);
         let bound =
             [&buffers.cursors, self.engine.weights(), &buffers.saves, &self.batch.outputs, &self.batch.row_losses];
-        planner.add(&dense, &bound, job, product_grid(self.parts.times * rows, layer.outputs, 1));
+        planner.add(&dense, &bound, job, grid);
         Ok(())
     }
 
@@ -274,7 +276,8 @@ impl Recorder<'_> {
                 z_bar_offset: 0,
             },
         );
-        let kernel = self.engine.kernels.get(&DENSE_VJP_INPUT, &[]);
+        let grid = product_grid(rows, layer.inputs, 1);
+        let kernel = self.engine.kernels.product(&DENSE_VJP_INPUT, grid);
         let job = layer_job(self.outer_job(rows), layer);
         let bound = [
             &buffers.cursors,
@@ -283,7 +286,7 @@ impl Recorder<'_> {
             &self.batch.row_losses,
             &buffers.saves_bar,
         ];
-        planner.add(&kernel, &bound, job, product_grid(rows, layer.inputs, 1));
+        planner.add(&kernel, &bound, job, grid);
         Ok(())
     }
 
