@@ -31,7 +31,7 @@ fn main() -> anyhow::Result<()> {
     let model = NeuralDe::new(Problem::ode(field, 0.0, 1.5), options);
     let config = TrainerConfig::new(model, Loss::Mae)
         // At a constant rate the loss goes up and down to the end.
-        .optimizer(Optimizer::adam(Schedule::cosine(1e-2, 1e-4, 600)))
+        .optimizer(Optimizer::adam(Schedule::cosine(2e-2, 1e-4, 800)))
         .regularizer(Local::unbiased().coefficient(1e-3));
     let mut trainer = Trainer::<f32>::new(&Cpu::new()?, config)?;
 
@@ -44,13 +44,14 @@ fn main() -> anyhow::Result<()> {
     let batch = Batch { inputs: &inputs, target: Target::States(&states) };
     let mut last = trainer.evaluate(&batch)?;
     println!("before: loss {:.4}, NFE {}", last.loss, last.nfe);
-    for step in 1..=600 {
+    for step in 1..=800 {
         let report = trainer.step(&batch)?;
         if step % 100 == 0 {
             println!("step {step}: loss {:.4}, NFE {}", report.loss, report.nfe);
         }
     }
     last = trainer.evaluate(&batch)?;
-    ensure!(last.loss < 0.08, "the spiral was not learned: loss {}", last.loss);
+    // Sixteen seeds end between 0.033 and 0.042.
+    ensure!(last.loss < 0.05, "the spiral was not learned: loss {}", last.loss);
     Ok(())
 }
