@@ -1,5 +1,8 @@
 //! `fewsteps train`: one method, one seed.
 
+use anyhow::ensure;
+use fewsteps::CheckpointInfo;
+
 use crate::args::TrainArgs;
 use crate::files;
 use crate::identity;
@@ -15,6 +18,13 @@ pub(crate) fn train(args: &TrainArgs) -> anyhow::Result<Ending> {
     args.training.regularizer.ensure_used(args.training.data.task, &[args.regularization])?;
     if let Some(path) = &args.from {
         settings.from = Some(identity::digest(&files::read(path)?));
+        let CheckpointInfo { scalar, .. } = CheckpointInfo::read(path)?;
+        ensure!(
+            scalar == settings.precision_name(),
+            "--from {}: its numbers are {scalar}, and this run's {}; add --precision {scalar}",
+            path.display(),
+            settings.precision_name()
+        );
     }
     let session = Session::open(&args.training, data, vec![settings], false)?.begin_from(args.from.as_deref());
     let record = session.run(&session.runs[0])?;

@@ -199,7 +199,8 @@ pub(super) fn load<R: Scalar>(path: &Path) -> Result<Loaded<R>> {
     let bytes = read(path)?;
     let Header { format, scalar, steps, optimizer_steps, config, metadata, .. } = header(path, &bytes)?;
     if scalar != R::NAME {
-        return Err(failed(format!("numbers are {scalar}, asked for {}", R::NAME)));
+        let remedy = format!("the numbers of {} are {scalar}: resume it at that scalar type", path.display());
+        return Err(Error::argument("scalar", R::NAME, remedy));
     }
     let valid = config.model.validate::<R>().and_then(|()| config.optimizer.validate());
     valid.map_err(|e| failed(format!("its configuration is refused: {e}")))?;

@@ -353,8 +353,8 @@ impl GpuTrainer {
     /// returns the caller's metadata.
     ///
     /// # Errors
-    /// [`Error::Io`] when the file cannot be read, [`Error::Checkpoint`] when it is not a checkpoint at `f32`, or its
-    /// tensors do not fit its configuration.
+    /// [`Error::Io`] when the file cannot be read, [`Error::Checkpoint`] when it is not a checkpoint, or its tensors do not
+    /// fit its configuration, [`Error::Argument`] when its numbers are not `f32`.
     pub fn resume(gpu: &Gpu, path: &Path) -> Result<(Self, BTreeMap<String, String>)> {
         let loaded = checkpoint::load::<f32>(path)?;
         let mut trainer = Self::new(gpu, loaded.config)?;

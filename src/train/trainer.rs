@@ -551,8 +551,8 @@ impl<R: Scalar> Trainer<R> {
     /// one of weights alone, training goes on with a new optimizer: no moments, and the learning rate of update 0.
     ///
     /// # Errors
-    /// [`Error::Io`] when the file cannot be read, [`Error::Checkpoint`] when it is not a checkpoint of this scalar
-    /// type, or its tensors do not fit its configuration.
+    /// [`Error::Io`] when the file cannot be read, [`Error::Checkpoint`] when it is not a checkpoint, or its tensors do not
+    /// fit its configuration, [`Error::Argument`] when its numbers are of another scalar type.
     pub fn resume(cpu: &Cpu, path: &Path) -> Result<(Self, BTreeMap<String, String>)> {
         let loaded = checkpoint::load::<R>(path)?;
         let mut trainer = Self::new(cpu, loaded.config)?;
