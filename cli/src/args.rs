@@ -135,8 +135,8 @@ pub(crate) struct DataArgs {
     pub(crate) task: TaskName,
     /// The folder of the data: the IDX files for mnist, fashion and mnist-sde, a CSV file of moments for spiral-sde
     ///
-    /// Files may be gzipped or not. Where a folder holds several sets of IDX files, the folder and what the names of one
-    /// begin with: emnist/emnist-letters. The number of classes is that of the labels.
+    /// Files may be gzipped or not. Where a folder holds several sets of IDX files, the folder and what the names of
+    /// one begin with: emnist/emnist-letters. The number of classes is that of the labels.
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
 }
@@ -148,8 +148,8 @@ pub(crate) struct SolverArgs {
     pub(crate) tol: Option<f64>,
     /// Runge-Kutta method [default: tsit5; for tasks with noise sosri]
     ///
-    /// Without noise heun, bosh3, dopri5 and tsit5. For spiral-sde and mnist-sde sosri and sriw1, which take the noise in
-    /// the sense of Itô, heun-stratonovich and reversible-heun, which take it in that of Stratonovich.
+    /// Without noise heun, bosh3, dopri5 and tsit5. For spiral-sde and mnist-sde sosri and sriw1, which take the noise
+    /// in the sense of Itô, heun-stratonovich and reversible-heun, which take it in that of Stratonovich.
     #[arg(long, value_parser = adaptive_method, value_name = "NAME")]
     pub(crate) method: Option<Method>,
     /// Who shares a step: the batch, or nobody
@@ -208,8 +208,9 @@ pub(crate) struct RegularizerArgs {
 pub(crate) struct OutputArgs {
     /// Folder of the report, the results, the finished runs and the checkpoints [default: fewsteps-out]
     ///
-    /// A folder that holds such a run already is refused, with the ways to go on. Where none is named, the first is taken
-    /// of fewsteps-out, fewsteps-out-2, fewsteps-out-3, ... that does not; --resume and --overwrite take the last that does.
+    /// A folder that holds such a run already is refused, with the ways to go on. Where none is named, the first is
+    /// taken of fewsteps-out, fewsteps-out-2, fewsteps-out-3, ... that does not; --resume and --overwrite take the last
+    /// that does.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
     /// Print the results as JSON, and nothing else, to stdout
@@ -217,8 +218,10 @@ pub(crate) struct OutputArgs {
     pub(crate) json: bool,
     /// Go on with unfinished runs from their checkpoints, and keep finished ones
     ///
-    /// Options and data must be those that the runs were made with. More --steps than before go on from the last one; --out,
-    /// --eval-every, --checkpoint-every, --device, --threads and the output may change.
+    /// Options and data must be those that the runs were made with; --out, --eval-every, --checkpoint-every, --device,
+    /// --threads and the output may change. More --steps than before go on from the last one, except where a
+    /// coefficient falls over the steps: --coefficient-to, and the published-* methods on tasks without noise. Results
+    /// of other methods or seeds are not replaced.
     #[arg(long)]
     pub(crate) resume: bool,
     /// Make runs anew that are there already; the old ones stay until the new ones are whole
@@ -406,9 +409,13 @@ mod tests {
 
     #[test]
     fn printed_commands_are_commands() {
-        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-        for (file, least) in [("README.md", 10), ("benches/README.md", 4)] {
-            let text = std::fs::read_to_string(format!("{root}/{file}")).expect(file);
+        let crate_root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        // A package has its README beside the manifest, and nothing of the benches.
+        let is_package = crate_root.join("README.md").exists();
+        let files: &[_] =
+            if is_package { &[("README.md", 10)] } else { &[("../README.md", 10), ("../benches/README.md", 4)] };
+        for &(file, least) in files {
+            let text = std::fs::read_to_string(crate_root.join(file)).expect(file);
             let commands = commands(&text);
             assert!(commands.len() >= least, "{file} has commands: {commands:?}");
             for line in commands {

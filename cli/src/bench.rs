@@ -1,5 +1,7 @@
 //! `fewsteps bench`: methods against each other, over several seeds.
 
+use anyhow::bail;
+
 use crate::args::BenchArgs;
 use crate::files;
 use crate::interrupt::{self, Interrupted};
@@ -24,31 +26,40 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<Ending> {
     args.training.regularizer.ensure_used(args.training.data.task, &methods)?;
 
     let session = Session::open(&args.training, data, runs, true)?;
-    let (records, failures) = run_all(&session)?;
+    let (records, failures, ending) = run_all(&session)?;
     if records.is_empty() {
         output::note("fewsteps: error: no run came to its end; there are no results");
-        return Ok(Ending::NothingToShow);
+        return Ok(ending);
     }
-    let sound = failures.is_empty() && records.iter().all(|record| record.defect().is_none());
     publish(args, &session, &summary::summarize(Machine::of(&session.device), &methods, records, failures))?;
-    Ok(if sound { Ending::Finished } else { Ending::NothingToShow })
+    Ok(ending)
 }
 
-/// Makes all runs. One that fails is told, and costs none of the others.
-fn run_all(session: &Session<'_>) -> anyhow::Result<(Vec<RunRecord>, Vec<Failure>)> {
-    let (mut records, mut failures) = (Vec::new(), Vec::new());
+/// Makes all runs, and says how they ended. One that fails is told, and costs none of the others; what they would all
+/// meet ends the benchmark, before each of them has trained in vain.
+fn run_all(session: &Session<'_>) -> anyhow::Result<(Vec<RunRecord>, Vec<Failure>, Ending)> {
+    let (mut records, mut failures, mut ending) = (Vec::new(), Vec::new(), Ending::Finished);
     for settings in &session.runs {
-        match session.run(settings) {
-            Ok(record) => records.push(record),
-            Err(error) if error.is::<Interrupted>() => return Err(error),
-            Err(error) => {
-                let error = format!("{error:#}");
-                output::note(&format!("fewsteps: error: {error}"));
-                failures.push(Failure { training: settings.training, seed: settings.seed, error });
+        let error = match session.run(settings) {
+            Ok(record) => {
+                ending = ending.max(if record.defect().is_some() { Ending::NothingToShow } else { Ending::Finished });
+                records.push(record);
+                continue;
             }
-        }
+            Err(error) if error.is::<Interrupted>() => return Err(error),
+            Err(error) => error,
+        };
+        let name = settings.run_name();
+        let Some(of_run) = Ending::of(&error) else {
+            let way = interrupt::resume_command(session.out.root());
+            bail!("{name}: {error:#}; the benchmark ends here. When that is mended, go on:\n  {way}");
+        };
+        ending = ending.max(of_run);
+        let error = format!("{error:#}");
+        output::note(&format!("fewsteps: error: {name}: {error}"));
+        failures.push(Failure { training: settings.training, seed: settings.seed, error });
     }
-    Ok((records, failures))
+    Ok((records, failures, ending))
 }
 
 /// Writes the results and the report, and prints the table or the JSON.

@@ -51,7 +51,8 @@ impl std::fmt::Display for DeviceChoice {
 }
 
 impl DeviceChoice {
-    /// Opens the engine, and says which and why in one line of the log, for training `model` on batches of `batch`; `threads` are the native engine's.
+    /// Opens the engine, and says which and why in one line of the log, for training `model` on batches of `batch`;
+    /// `threads` are the native engine's.
     pub(crate) fn open(
         &self,
         threads: Option<usize>,

@@ -108,11 +108,18 @@ fn with_tolerance<L: Learner>(engine: &L::Engine, learner: &mut L, tolerance: f6
 fn check_fit(task: TaskName, data: &Data, settings: &Settings) -> anyhow::Result<()> {
     let model = &settings.config.model;
     let (classes, learnt) = (data.classes(), model.output_width());
-    ensure!(
-        task != settings.task || !task.classifies() || classes == learnt,
-        "--data: labels of {classes} classes, but the model tells {learnt} apart; give the data that it was trained on"
-    );
-    let data = task.model(SolverOptions::default(), classes);
+    if task == settings.task && task.classifies() {
+        ensure!(
+            classes <= learnt,
+            "--data: labels of {classes} classes, but the model tells {learnt} apart; give data like those that it was \
+             trained on"
+        );
+        if classes < learnt {
+            log::warn!("--data: no label is of the last of the {learnt} classes that the model tells apart");
+        }
+    }
+    // Samples of the last class may be missing.
+    let data = task.model(SolverOptions::default(), classes.max(learnt));
     let sizes = |model: &NeuralDe| (model.input_width(), model.output_width(), model.output_times());
     ensure!(
         (sizes(&data), task.loss()) == (sizes(model), settings.config.loss),

@@ -38,12 +38,16 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("{name}: cannot be read"))
 }
 
+/// Reads a file, or `None` where there is none.
+pub(crate) fn read_if_there(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
+    let is_missing = fs::metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound);
+    if is_missing { Ok(None) } else { read(path).map(Some) }
+}
+
 /// Reads JSON, or `None` where there is no such file.
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> anyhow::Result<Option<T>> {
-    if fs::metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
-        return Ok(None);
-    }
-    let value = serde_json::from_slice(&read(path)?)
+    let Some(bytes) = read_if_there(path)? else { return Ok(None) };
+    let value = serde_json::from_slice(&bytes)
         .with_context(|| format!("{}: is not a record of this version; --overwrite makes it anew", path.display()))?;
     Ok(Some(value))
 }

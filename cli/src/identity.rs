@@ -127,7 +127,7 @@ fn leaves_that_differ(path: &str, old: &Value, new: &Value, found: &mut Vec<Leaf
 
 /// The option that sets what lies at `path` in the settings; the path itself where none does.
 fn option_of(path: &str) -> &str {
-    const OPTIONS: [(&str, &str); 20] = [
+    const OPTIONS: [(&str, &str); 21] = [
         ("task", "--task"),
         ("training", "--regularization"),
         ("seed", "--seed"),
@@ -147,7 +147,9 @@ fn option_of(path: &str) -> &str {
         ("config.regularizer.local.gradient", "--gradient"),
         ("config.regularizer.local.times", "--times"),
         ("config.regularizer.local.fraction", "--fraction"),
-        // A schedule: --coefficient, --coefficient-to, and the steps it is spread over.
+        // A schedule: --coefficient, --coefficient-to, and the steps it is spread over. With more of them every step
+        // before would have had another coefficient.
+        ("config.regularizer.local.coefficient.exponential.steps", "--steps (over which the coefficient falls)"),
         ("config.regularizer.local.coefficient", "the coefficient's schedule"),
     ];
     let of =
@@ -186,6 +188,9 @@ mod tests {
         let schedule = differ(&["--coefficient-to", "0.5"]);
         assert!(schedule.iter().all(|line| line.starts_with("the coefficient's schedule")), "{schedule:?}");
         assert!(!schedule.is_empty(), "another schedule is another run");
+        let over = |steps| settings(&["--coefficient-to", "0.1", "--steps", steps]);
+        let spread = differences(&over("600"), &over("900")).expect("plain data");
+        assert_eq!(spread, ["--steps (over which the coefficient falls): 600, now 900"]);
     }
 
     #[test]

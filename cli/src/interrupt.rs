@@ -1,6 +1,7 @@
 //! Ctrl-C ends the current step, not the program.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
@@ -17,18 +18,22 @@ static REQUESTED: AtomicBool = AtomicBool::new(false);
 pub(crate) struct Interrupted(String);
 
 impl Interrupted {
-    /// Before anything was written.
-    pub(crate) fn before_the_first_step() -> Self {
-        Self(" before a step was made; nothing was written".to_owned())
+    /// While there is nothing to go on with.
+    fn before_the_first_step() -> Self {
+        Self(" before a step was made: there is nothing to go on with".to_owned())
     }
 
-    pub(crate) fn after_writing(checkpoint: &std::path::Path) -> Self {
-        Self(format!("; {} is written. To go on:\n  {}", checkpoint.display(), resume_command()))
+    /// With a checkpoint of the last step in the folder `out`.
+    pub(crate) fn after_writing(checkpoint: &Path, out: &Path) -> Self {
+        Self(format!("; {} is written. To go on:\n  {}", checkpoint.display(), resume_command(out)))
     }
 
-    /// Between two runs, or before one has come further than its checkpoint.
-    pub(crate) fn between_steps() -> Self {
-        Self(format!("; what was finished is kept. To go on:\n  {}", resume_command()))
+    /// Between two runs, or before one has come further than its checkpoint; `kept` says whether `out` holds any.
+    pub(crate) fn between_steps(out: &Path, kept: bool) -> Self {
+        if !kept {
+            return Self::before_the_first_step();
+        }
+        Self(format!("; what was reached before is kept. To go on:\n  {}", resume_command(out)))
     }
 }
 
@@ -51,15 +56,19 @@ pub(crate) fn check() -> Result<(), Interrupted> {
     if requested() { Err(Interrupted::before_the_first_step()) } else { Ok(()) }
 }
 
-/// The command line that goes on with this one, quoted for a shell.
-fn resume_command() -> String {
-    resume_command_of(std::env::args_os())
+/// The command line that goes on with this one in its folder, quoted for a shell.
+pub(crate) fn resume_command(out: &Path) -> String {
+    resume_command_of(std::env::args_os(), out)
 }
 
-fn resume_command_of(args: impl Iterator<Item = OsString>) -> String {
+fn resume_command_of(args: impl Iterator<Item = OsString>, out: &Path) -> String {
     let mut words: Vec<String> = args.map(|word| quote(&word)).collect();
     if words.len() < 2 {
         words.push("bench".to_owned());
+    }
+    // By then another folder may be the last that holds such runs.
+    if !words.iter().any(|word| word == "--out" || word.starts_with("--out=")) {
+        words.extend(["--out".to_owned(), quote(&out.into())]);
     }
     if !words.iter().any(|word| word == "--resume") {
         words.push("--resume".to_owned());
@@ -92,9 +101,9 @@ mod tests {
 
     #[test]
     fn the_hint_is_a_full_command_line() {
-        let hint = |words: &[&str]| resume_command_of(words.iter().map(|w| (*w).into()));
-        assert_eq!(hint(&["fewsteps"]), "fewsteps bench --resume", "no arguments mean bench");
-        assert_eq!(hint(&["fewsteps", "bench", "--resume"]), "fewsteps bench --resume", "not twice");
+        let hint = |words: &[&str]| resume_command_of(words.iter().map(|w| (*w).into()), Path::new("runs-2"));
+        assert_eq!(hint(&["fewsteps"]), "fewsteps bench --out runs-2 --resume", "no arguments mean bench");
+        assert_eq!(hint(&["fewsteps", "bench", "--resume", "--out=o"]), "fewsteps bench --resume --out=o", "not twice");
         assert_eq!(hint(&["fewsteps", "train", "--out", "my runs"]), "fewsteps train --out 'my runs' --resume");
         assert_eq!(quote(&"it's".into()), r"'it'\''s'", "a quote inside quotes");
         assert_eq!(quote(&"schön".into()), "'schön'", "letters");

@@ -24,9 +24,6 @@ pub(crate) trait Learner: Sized {
     fn steps(&self) -> u64;
     fn parameters(&mut self) -> Result<Vec<Self::Scalar>>;
 
-    /// Whether every parameter is a finite number.
-    fn is_finite(&mut self) -> Result<bool>;
-
     fn set_parameters(&mut self, theta: &[Self::Scalar]) -> Result<()>;
 
     fn step(&mut self, batch: &Batch<'_, Self::Scalar>) -> Result<StepReport>;
@@ -82,10 +79,6 @@ impl<R: Scalar> Learner for Trainer<R> {
 
     fn parameters(&mut self) -> Result<Vec<R>> {
         Ok(Self::parameters(self).to_vec())
-    }
-
-    fn is_finite(&mut self) -> Result<bool> {
-        Ok(Self::parameters(self).iter().all(|x| x.is_finite()))
     }
 
     fn set_parameters(&mut self, theta: &[R]) -> Result<()> {
@@ -176,10 +169,6 @@ impl Learner for OnDevice {
 
     fn parameters(&mut self) -> Result<Vec<f32>> {
         self.gpu().block_on(self.trainer.parameters())
-    }
-
-    fn is_finite(&mut self) -> Result<bool> {
-        Ok(self.parameters()?.iter().all(|x| x.is_finite()))
     }
 
     fn set_parameters(&mut self, theta: &[f32]) -> Result<()> {

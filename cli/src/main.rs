@@ -37,11 +37,7 @@ use clap::{CommandFactory, Parser};
 
 use args::{Cli, Command};
 use interrupt::Interrupted;
-use run::Diverged;
 use session::Ending;
-
-/// Exit code of a command that trained, and of which a run has nothing to show.
-const NOTHING_TO_SHOW: u8 = 3;
 
 fn main() -> ExitCode {
     #[cfg(target_os = "linux")]
@@ -49,24 +45,21 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     logging::start(&cli);
     match dispatch(cli) {
-        Ok(Ending::Finished) => ExitCode::SUCCESS,
-        Ok(Ending::NothingToShow) => ExitCode::from(NOTHING_TO_SHOW),
+        Ok(ending) => ending.into(),
         Err(error) if error.is::<Interrupted>() => {
             output::note(&format!("fewsteps: {error}"));
             ExitCode::from(interrupt::EXIT_CODE)
         }
         Err(error) => {
             output::note(&format!("fewsteps: error: {error:#}"));
-            let library = error.downcast_ref::<fewsteps::Error>();
-            let diverged = error.is::<Diverged>() || matches!(library, Some(fewsteps::Error::Diverged { .. }));
-            if diverged { ExitCode::from(NOTHING_TO_SHOW) } else { ExitCode::FAILURE }
+            Ending::of(&error).unwrap_or(Ending::Failed).into()
         }
     }
 }
 
 /// Where no window system is announced, a layer of Mesa's Vulkan looks for one all the same and prints
-/// `error: XDG_RUNTIME_DIR is invalid` once an adapter, as if the program had failed. In a folder that does not exist it finds
-/// none in silence.
+/// `error: XDG_RUNTIME_DIR is invalid` once an adapter, as if the program had failed. In a folder that does not exist
+/// it finds none in silence.
 #[cfg(target_os = "linux")]
 fn quiet_drivers() {
     if std::env::var_os("XDG_RUNTIME_DIR").is_none() {

@@ -51,8 +51,8 @@ pub(crate) fn measure<L: Learner>(
     })
 }
 
-/// With noise, evaluates all samples with another number of paths: classifiers by the mean output of [`MEAN_OF`], moments
-/// over a training batch.
+/// With noise, evaluates all samples with another number of paths: classifiers by the mean output of [`MEAN_OF`],
+/// moments over a training batch.
 pub(crate) fn other_paths<L: Learner>(
     learner: &mut L,
     samples: &Samples,

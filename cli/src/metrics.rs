@@ -1,7 +1,7 @@
 //! [`Metrics`]: a line of JSON for each training step, written as training goes.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{BufWriter, ErrorKind, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -40,8 +40,8 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// Opens the file for a run that has made `steps` steps. Lines of later steps are of a process that was killed after
-    /// its last checkpoint, or of an earlier run: these steps are made anew, and their lines go.
+    /// Opens the file for a run that has made `steps` steps. Lines of later steps are of a process that was killed
+    /// after its last checkpoint, or of an earlier run: these steps are made anew, and their lines go.
     pub(crate) fn open(path: &Path, run: &str, steps: u64) -> anyhow::Result<Self> {
         let failed = || format!("{}: cannot be written", path.display());
         let text = read(path)?;
@@ -72,8 +72,8 @@ impl Metrics {
     }
 }
 
-/// Puts a run's lines in `new` in the place of those of the same and later steps in `old`; `new` goes. May be called again
-/// after a crash.
+/// Puts a run's lines in `new` in the place of those of the same and later steps in `old`; `new` goes. May be called
+/// again after a crash.
 pub(crate) fn replace(new: &Path, old: &Path, run: &str) -> anyhow::Result<()> {
     let lines = read(new)?;
     let first = lines.lines().find_map(|line| serde_json::from_str::<Key>(line).ok());
@@ -85,10 +85,8 @@ pub(crate) fn replace(new: &Path, old: &Path, run: &str) -> anyhow::Result<()> {
 
 /// The text of a file; nothing where there is none.
 fn read(path: &Path) -> anyhow::Result<String> {
-    if fs::metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
-        return Ok(String::new());
-    }
-    String::from_utf8(files::read(path)?).with_context(|| format!("{}: is no text", path.display()))
+    let bytes = files::read_if_there(path)?.unwrap_or_default();
+    String::from_utf8(bytes).with_context(|| format!("{}: is no text", path.display()))
 }
 
 /// The whole lines of `text` but those of the run's steps after `steps`.
@@ -100,6 +98,8 @@ fn kept(text: &str, run: &str, steps: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn report(step: u64) -> StepReport {

@@ -1,6 +1,7 @@
-//! [`OutDir`]: where a command's files lie. Nothing there is removed or replaced unless that is asked for, and even then
-//! only by what is whole.
+//! [`OutDir`]: where a command's files lie. Nothing there is removed or replaced unless that is asked for, and even
+//! then only by what is whole.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use anyhow::{Context, ensure};
 use crate::args::OutputArgs;
 use crate::files;
 use crate::metrics;
+use crate::record::Results;
 
 /// The folder that is written to where none is named; once it holds runs, its name with `-2`, `-3` and so on.
 pub(crate) const DEFAULT: &str = "fewsteps-out";
@@ -45,48 +47,49 @@ impl OutDir {
     /// Opens the folder for these runs, and of a benchmark for its results. A folder that holds any of them is refused,
     /// unless it is said what becomes of them; of the default folders the next one is taken.
     pub(crate) fn open(args: &OutputArgs, runs: &[String], results: bool) -> anyhow::Result<Self> {
-        let decided = args.resume || args.overwrite;
-        let Some(root) = &args.out else {
-            return if decided { Self::open_last(runs) } else { Self::open_free(runs, results) };
-        };
-        let refuse = || match held(root, runs, results) {
-            held if held.is_empty() || decided => Ok(()),
-            held => Err(anyhow::Error::msg(refusal(root, &held))),
-        };
-        refuse()?; // Before anything is made there, and again when nobody else writes there.
+        match &args.out {
+            Some(root) => Self::open_at(root, args, runs, results),
+            None if args.resume || args.overwrite => Self::open_at(&last_with(runs)?, args, runs, results),
+            None => Self::open_free(runs, results),
+        }
+    }
+
+    fn open_at(root: &Path, args: &OutputArgs, runs: &[String], results: bool) -> anyhow::Result<Self> {
+        // Before anything is made there, and again when nobody else writes there.
+        ensure_nothing_is_lost(root, args, runs, results)?;
         let out = Self::create(root)?.with_context(|| in_use(root))?;
-        refuse()?;
+        ensure_nothing_is_lost(root, args, runs, results)?;
+        if args.resume && !runs.iter().any(|run| out.holds(run)) {
+            log::warn!("--resume: {} holds none of these runs; they begin anew", root.display());
+        }
         Ok(out)
     }
 
     /// The first of the default folders that holds none of these runs, and that nobody writes to.
     fn open_free(runs: &[String], results: bool) -> anyhow::Result<Self> {
-        for root in defaults() {
-            let Some(out) = Self::create(&root)? else { continue };
-            if held(&root, runs, results).is_empty() {
-                if root != Path::new(DEFAULT) {
-                    log::info!(
-                        "{DEFAULT} holds earlier runs, which stay as they are; this one goes to {} (--resume goes on \
-                         with them, --overwrite replaces them, --out chooses a folder)",
-                        root.display()
-                    );
+        let mut first = None;
+        for n in 1u64.. {
+            let root = if n == 1 { DEFAULT.into() } else { PathBuf::from(format!("{DEFAULT}-{n}")) };
+            let passed = match Self::create(&root)? {
+                Some(out) if held(&root, runs, results).is_empty() => {
+                    if let Some(why) = first {
+                        log::info!("output goes to {}: {DEFAULT} {why}", root.display());
+                    }
+                    return Ok(out);
                 }
-                return Ok(out);
-            }
+                Some(_) => {
+                    "holds earlier runs, which stay as they are (--resume goes on with them, --overwrite replaces \
+                     them, --out chooses a folder)"
+                }
+                None => "is written to by another fewsteps now",
+            };
+            first.get_or_insert(passed);
         }
         unreachable!("there is always a next name")
     }
 
-    /// The last of the default folders that holds any of these runs; the first of all if none does.
-    fn open_last(runs: &[String]) -> anyhow::Result<Self> {
-        let holds_any = |root: &PathBuf| runs.iter().any(|run| !RunFiles::all(root, run).is_empty());
-        let root = defaults().take_while(|root| root.exists()).filter(holds_any).last();
-        let root = root.unwrap_or_else(|| DEFAULT.into());
-        Self::create(&root)?.with_context(|| in_use(&root))
-    }
-
-    /// Makes the folder with its parts, clears what killed writers left, and proves that it can be written to before hours
-    /// are spent on training. `None` where another process writes to it.
+    /// Makes the folder with its parts, clears what killed writers left, and proves that it can be written to before
+    /// hours are spent on training. `None` where another process writes to it.
     fn create(root: &Path) -> anyhow::Result<Option<Self>> {
         let remedy = "choose another folder with --out";
         let parts = [root.to_owned(), root.join("runs"), root.join("checkpoints")];
@@ -114,6 +117,15 @@ impl OutDir {
         Ok(Some(Self { root: root.to_owned(), _lock: lock }))
     }
 
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Whether there is anything of a run.
+    pub(crate) fn holds(&self, run: &str) -> bool {
+        !RunFiles::all(&self.root, run).is_empty()
+    }
+
     /// Where a run that is whole lies.
     pub(crate) fn finished(&self, run: &str) -> RunFiles {
         RunFiles { metrics: self.root.join("metrics.jsonl"), ..RunFiles::at(&self.root, run) }
@@ -124,8 +136,8 @@ impl OutDir {
         RunFiles::at(&self.root, &format!("{run}.new"))
     }
 
-    /// Lets a run that is whole take its place. Its record is the last to go, so that a crash between leaves the sign by
-    /// which the next command ends what this one began.
+    /// Lets a run that is whole take its place. Its record is the last to go, so that a crash between leaves the sign
+    /// by which the next command ends what this one began.
     pub(crate) fn replace(&self, run: &str) -> anyhow::Result<()> {
         let (new, old) = (self.replacing(run), self.finished(run));
         if !new.record.exists() {
@@ -184,8 +196,67 @@ fn held(root: &Path, runs: &[String], results: bool) -> Vec<String> {
     runs.iter().filter_map(run).chain(written.map(str::to_owned)).collect()
 }
 
-fn defaults() -> impl Iterator<Item = PathBuf> {
-    (1..).map(|n| if n == 1 { DEFAULT.into() } else { format!("{DEFAULT}-{n}").into() })
+/// Of the default folders that hold any of these runs the last, whatever was removed between them; the first of all
+/// where none does.
+fn last_with(runs: &[String]) -> anyhow::Result<PathBuf> {
+    let number = |name: &OsStr| match name.to_str()?.strip_prefix(DEFAULT)? {
+        "" => Some(1),
+        rest => rest.strip_prefix('-')?.parse::<u64>().ok(),
+    };
+    let failed = "the current folder cannot be read; name the folder of the runs with --out";
+    let mut found = Vec::new();
+    for entry in fs::read_dir(".").context(failed)? {
+        let name = entry.context(failed)?.file_name();
+        let root = PathBuf::from(&name);
+        if let Some(n) = number(&name)
+            && runs.iter().any(|run| !RunFiles::all(&root, run).is_empty())
+        {
+            found.push((n, root));
+        }
+    }
+    found.sort();
+    let Some((_, last)) = found.pop() else { return Ok(DEFAULT.into()) };
+    if let Some((_, before)) = found.last() {
+        let [before, last] = [before, &last].map(|root| root.display());
+        log::warn!("{before} holds such runs too; this command takes {last}, the last (--out chooses)");
+    }
+    Ok(last)
+}
+
+/// Refuses a folder whose runs or results would not be there afterwards, with the ways to go on.
+fn ensure_nothing_is_lost(root: &Path, args: &OutputArgs, runs: &[String], results: bool) -> anyhow::Result<()> {
+    if args.overwrite {
+        return Ok(());
+    }
+    let another = another(root);
+    if !args.resume {
+        let held = held(root, runs, results);
+        let resume = "keep what is finished, go on with what is not: with the options that it was made with";
+        let ways = [
+            ("--resume", resume),
+            ("--overwrite", "make it anew; the old stays until the new is whole"),
+            (&another, "another folder"),
+        ];
+        ensure!(held.is_empty(), refusal(root, "holds ", &held, &ways));
+    } else if results {
+        let others = reported(root)?.into_iter().filter(|run| !runs.contains(run)).collect::<Vec<_>>();
+        let what = format!("{} there is also of ", RESULTS[0]);
+        let ways = [
+            ("--methods, --seeds", "those runs too: then the results are of all"),
+            ("--overwrite", "replace the results; finished runs stay"),
+            (&another, "another folder"),
+        ];
+        ensure!(others.is_empty(), refusal(root, &what, &others, &ways));
+    }
+    Ok(())
+}
+
+/// The runs that a folder's results tell of.
+fn reported(root: &Path) -> anyhow::Result<Vec<String>> {
+    let Some(results) = files::read_json::<Results>(&root.join(RESULTS[0]))? else { return Ok(Vec::new()) };
+    let finished = results.runs.iter().map(|run| run.settings.run_name());
+    let failed = results.failures.iter().map(|run| format!("{}-seed{}", run.training, run.seed));
+    Ok(finished.chain(failed).collect())
 }
 
 fn in_use(root: &Path) -> String {
@@ -195,23 +266,20 @@ fn in_use(root: &Path) -> String {
     )
 }
 
-/// What is refused, and the ways to go on.
-fn refusal(root: &Path, held: &[String]) -> String {
-    let more = held.len().saturating_sub(NAMED);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+/// The option for a folder that is not there yet.
+fn another(root: &Path) -> String {
     let free = (2..).map(|n| format!("{}-{n}", root.display())).find(|name| !Path::new(name).exists());
-    let ways = [
-        (
-            "--resume".to_owned(),
-            "keep what is finished, go on with what is not: with the options that it was made with",
-        ),
-        ("--overwrite".to_owned(), "make it anew; the old stays until the new is whole"),
-        (format!("--out {}", free.as_deref().unwrap_or("DIR")), "another folder"),
-    ];
+    format!("--out {}", free.as_deref().unwrap_or("DIR"))
+}
+
+/// What is refused because of the runs there, and the ways to go on.
+fn refusal(root: &Path, what: &str, runs: &[String], ways: &[(&str, &str)]) -> String {
+    let more = runs.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let width = ways.iter().map(|(option, _)| option.len()).max().unwrap_or(0);
     let ways: String = ways.iter().map(|(option, what)| format!("\n  {option:width$}  {what}")).collect();
-    let (named, root) = (held[..held.len().min(NAMED)].join(", "), root.display());
-    format!("--out {root}: holds {named}{more}; nothing was changed. To go on, add one of{ways}")
+    let (named, root) = (runs[..runs.len().min(NAMED)].join(", "), root.display());
+    format!("--out {root}: {what}{named}{more}; nothing was changed. To go on, add one of{ways}")
 }
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ impl RunRecord {
 }
 
 /// What to do about a run that diverged.
-pub(crate) fn smaller_rate(settings: &Settings) -> String {
+fn smaller_rate(settings: &Settings) -> String {
     let (rate, usual) = (settings.learning_rate, settings.task.defaults().learning_rate);
     let smaller = if rate > usual { usual } else { rate / 10.0 };
     format!("the learning rate {rate:?} is probably too large, try --lr {smaller:?}")
@@ -96,9 +96,6 @@ pub(crate) struct Progress {
     /// The step of the first of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) first_skipped: Option<u64>,
-    /// The step of the last update that was made.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) last_update: Option<u64>,
 }
 
 /// One number a training step.
@@ -167,8 +164,8 @@ pub(crate) struct Measured {
 /// What an evaluation finds with another number of paths.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct OtherPaths {
-    /// Of classifiers, the paths of each sample whose mean output counts, where one path counts otherwise. Of moments, the
-    /// paths that they are taken of: a training batch, as published, where the whole test set is otherwise.
+    /// Of classifiers, the paths of each sample whose mean output counts, where one path counts otherwise. Of moments,
+    /// the paths that they are taken of: a training batch, as published, where the whole test set is otherwise.
     pub(crate) paths: usize,
     #[serde(with = "numbers")]
     pub(crate) loss: f64,
@@ -325,7 +322,6 @@ mod tests {
                 failed: 0,
                 skipped: 0,
                 first_skipped: None,
-                last_update: None,
             },
         }
     }

@@ -204,8 +204,8 @@ fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// Means over consecutive steps, at most [`POINTS`] of them, at the step where each group ends. Steps of which nothing was
-/// left have no part in them.
+/// Means over consecutive steps, at most [`POINTS`] of them, at the step where each group ends. Steps of which nothing
+/// was left have no part in them.
 fn thin(values: &[f64]) -> Vec<(f64, f64)> {
     let group = values.len().div_ceil(POINTS).max(1);
     let mean = |(i, chunk): (usize, &[f64])| {

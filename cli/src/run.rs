@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use fewsteps::{Batches, CheckpointInfo, StepReport};
+use fewsteps::{Batches, StepReport};
 
 use crate::data::{BatchBuffer, Data};
 use crate::identity;
@@ -15,7 +15,7 @@ use crate::machine::{self, Machine};
 use crate::measure;
 use crate::metrics::Metrics;
 use crate::progress::Ticker;
-use crate::record::{self, Progress, RunRecord, Times};
+use crate::record::{Measured, Progress, RunRecord, Times};
 use crate::settings::Settings;
 use crate::stats;
 
@@ -27,6 +27,9 @@ const PROGRESS: &str = "progress";
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) settings: Settings,
+    /// The folder of all files, and whether it holds anything to go on with.
+    pub(crate) out: PathBuf,
+    pub(crate) kept: bool,
     /// Where checkpoints are written.
     pub(crate) checkpoint: PathBuf,
     /// The file of the steps' figures.
@@ -36,16 +39,6 @@ pub(crate) struct Plan {
     pub(crate) resume: Option<PathBuf>,
     /// The checkpoint with whose weights a new run begins, if not with random ones.
     pub(crate) weights: Option<PathBuf>,
-}
-
-/// The parameters are no numbers any more.
-#[derive(Debug, thiserror::Error)]
-#[error("{run}: the update of step {step} made parameters infinite or NaN; {kept}; {remedy}")]
-pub(crate) struct Diverged {
-    run: String,
-    step: u64,
-    kept: String,
-    remedy: String,
 }
 
 /// A run under way.
@@ -85,25 +78,27 @@ impl<'a, L: Learner> Run<'a, L> {
         let mut last_checkpoint = Instant::now();
         while self.learner.steps() < settings.steps {
             if interrupt::requested() {
+                let Plan { out, kept, checkpoint, .. } = self.plan;
                 if self.learner.steps() == first {
-                    return Err(Interrupted::between_steps().into());
+                    return Err(Interrupted::between_steps(out, *kept).into());
                 }
                 self.save()?;
-                return Err(Interrupted::after_writing(&self.plan.checkpoint).into());
+                return Err(Interrupted::after_writing(checkpoint, out).into());
             }
             let report = self.step()?;
             ticker.tick(&report);
-            let last = report.step == settings.steps;
-            if last || report.step.is_multiple_of(settings.eval_every) {
-                self.evaluate(last)?;
+            if report.step < settings.steps && report.step.is_multiple_of(settings.eval_every) {
+                let found = self.evaluate()?;
+                self.progress.evaluations.push(found);
             }
             if last_checkpoint.elapsed() >= self.plan.checkpoint_every {
                 self.save()?;
                 last_checkpoint = Instant::now();
             }
         }
+        let test = self.conclude()?;
         self.save()?;
-        self.record(machine)
+        self.record(machine, test)
     }
 
     fn step(&mut self) -> anyhow::Result<StepReport> {
@@ -120,45 +115,33 @@ impl<'a, L: Learner> Run<'a, L> {
         let elapsed = start.elapsed();
         self.progress.push(&report, elapsed);
         self.metrics.push(&report, elapsed)?;
-        // Reading a device's parameters takes longer than many a step, so there a failed step is the sign to look.
-        if report.skipped || !L::OWN_MEMORY {
-            self.ensure_finite()?;
-        }
         Ok(report)
     }
 
-    /// Ends a run whose parameters are no numbers any more: every further step would fail.
-    fn ensure_finite(&mut self) -> anyhow::Result<()> {
-        if self.learner.is_finite()? {
-            return Ok(());
-        }
-        let path = &self.plan.checkpoint;
-        let kept = match CheckpointInfo::read(path) {
-            Ok(info) => format!("{} holds step {}, the last that was saved", path.display(), info.steps),
-            Err(_) => "no step before was saved".to_owned(),
-        };
-        let step = self.progress.last_update.unwrap_or_else(|| self.learner.steps());
-        let (run, remedy) = (self.plan.settings.run_name(), record::smaller_rate(&self.plan.settings));
-        Err(Diverged { run, step, kept, remedy }.into())
+    /// Evaluates on the test set.
+    fn evaluate(&mut self) -> anyhow::Result<Measured> {
+        let Self { plan, data, learner, buffer, .. } = self;
+        measure::measure(learner, &data.test, plan.settings.batch, buffer)
     }
 
-    /// Evaluates on the test set; `last` is the evaluation after training, which tries other numbers of paths too.
-    fn evaluate(&mut self, last: bool) -> anyhow::Result<()> {
+    /// The evaluation after the last step, which tries other numbers of paths too. Of a run that was to make more
+    /// steps, and is asked for those that it has made, there is none of the last step yet, or one that was made on the
+    /// way.
+    fn conclude(&mut self) -> anyhow::Result<Measured> {
+        let steps = self.learner.steps();
+        self.progress.evaluations.pop_if(|found| found.step == steps);
+        let found = self.evaluate()?;
         let Self { plan, data, learner, buffer, progress, .. } = self;
-        let batch = plan.settings.batch;
-        let mut measured = measure::measure(learner, &data.test, batch, buffer)?;
-        if last {
-            measured.other_paths = measure::other_paths(learner, &data.test, batch, buffer)?;
-        }
-        progress.evaluations.push(measured);
-        Ok(())
+        let other_paths = measure::other_paths(learner, &data.test, plan.settings.batch, buffer)?;
+        let found = Measured { other_paths, ..found };
+        progress.evaluations.push(found);
+        Ok(found)
     }
 
-    /// Writes weights and curves as one file, so that neither can be of another step than the other. Weights that are no
-    /// numbers do not take the place of those that are.
+    /// Writes weights and curves as one file, so that neither can be of another step than the other. Weights that are
+    /// no numbers are refused by the library, and what was there stays.
     fn save(&mut self) -> anyhow::Result<()> {
         self.metrics.flush()?;
-        self.ensure_finite()?;
         let metadata = BTreeMap::from([
             (SETTINGS.to_owned(), serde_json::to_string(&self.plan.settings)?),
             (PROGRESS.to_owned(), serde_json::to_string(&self.progress)?),
@@ -166,16 +149,15 @@ impl<'a, L: Learner> Run<'a, L> {
         self.learner.save(&self.plan.checkpoint, &metadata).context("the checkpoint cannot be written")
     }
 
-    fn record(mut self, machine: Machine) -> anyhow::Result<RunRecord> {
-        let (batch, test) = (self.plan.settings.batch, &self.data.test);
-        let last = *self.progress.evaluations.last().context("a run ends with an evaluation")?;
+    fn record(mut self, machine: Machine, test: Measured) -> anyhow::Result<RunRecord> {
+        let (batch, samples) = (self.plan.settings.batch, &self.data.test);
         // How long it takes to fail is of no use to anybody, and may be long.
-        let (prediction, prediction_batch) = if last.loss.is_finite() {
-            measure::time_prediction(&mut self.learner, test, batch, &mut self.buffer)?
+        let (prediction, prediction_batch) = if test.loss.is_finite() {
+            measure::time_prediction(&mut self.learner, samples, batch, &mut self.buffer)?
         } else {
             (f64::NAN, batch)
         };
-        let moments = measure::moments(&mut self.learner, test, &mut self.buffer)?;
+        let moments = measure::moments(&mut self.learner, samples, &mut self.buffer)?;
         let seconds = &self.progress.curve.seconds;
         let first = seconds.first().copied().context("a run has at least one step")?;
         let times = Times {
@@ -190,7 +172,7 @@ impl<'a, L: Learner> Run<'a, L> {
             settings: self.plan.settings.clone(),
             machine,
             parameters: self.learner.config().model.parameter_count(),
-            test: last,
+            test,
             times,
             moments,
             peak_memory_bytes: machine::peak_memory(),
@@ -269,8 +251,6 @@ impl Progress {
         self.skipped += usize::from(report.skipped);
         if report.skipped {
             self.first_skipped.get_or_insert(report.step);
-        } else {
-            self.last_update = Some(report.step);
         }
     }
 }

@@ -1,10 +1,11 @@
 //! [`Session`]: what the runs of one command share.
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use fewsteps::{CheckpointInfo, Device, Trainer};
+use fewsteps::{CheckpointInfo, Device, Error, Trainer};
 
 use crate::args::{EngineArgs, OutputArgs, TrainingArgs};
 use crate::data::Data;
@@ -20,12 +21,37 @@ use crate::run::{self, Plan, Run};
 use crate::settings::{Precision, Settings};
 use crate::table;
 
-/// How a command ended that came to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a command ended, from the best to the worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Ending {
     Finished,
     /// It trained, but a run has nothing to show.
     NothingToShow,
+    /// A run could not be made.
+    Failed,
+}
+
+impl Ending {
+    /// What the error of one run makes of the whole, if it is that run's alone; `None` where the next one would meet
+    /// the same, as with a full disk or a device that is gone.
+    pub(crate) fn of(error: &anyhow::Error) -> Option<Self> {
+        match error.downcast_ref::<Error>()? {
+            Error::Diverged { .. } => Some(Self::NothingToShow),
+            // How many steps are kept, and so how much memory is needed, depends on what was learnt.
+            Error::Memory { .. } | Error::OutOfMemory { .. } | Error::Limit { .. } => Some(Self::Failed),
+            _ => None,
+        }
+    }
+}
+
+impl From<Ending> for ExitCode {
+    fn from(ending: Ending) -> Self {
+        match ending {
+            Ending::Finished => Self::SUCCESS,
+            Ending::Failed => Self::FAILURE,
+            Ending::NothingToShow => Self::from(3),
+        }
+    }
 }
 
 /// The engine, the data, the output folder, and the runs.
@@ -99,8 +125,9 @@ impl<'a> Session<'a> {
 
     /// Trains, unless the run is finished already.
     pub(crate) fn run(&self, settings: &Settings) -> anyhow::Result<RunRecord> {
+        let kept = self.runs.iter().any(|run| self.out.holds(&run.run_name()));
         if interrupt::requested() {
-            return Err(Interrupted::between_steps().into());
+            return Err(Interrupted::between_steps(self.out.root(), kept).into());
         }
         let (resume, files) = match self.beginning(settings)? {
             Beginning::Finished(record) => return Ok(*record),
@@ -112,6 +139,8 @@ impl<'a> Session<'a> {
         }
         let plan = Plan {
             settings: settings.clone(),
+            out: self.out.root().to_owned(),
+            kept,
             checkpoint: files.checkpoint.clone(),
             metrics: files.metrics.clone(),
             checkpoint_every: Duration::from_secs(self.args.output.checkpoint_every),
@@ -137,8 +166,8 @@ impl<'a> Session<'a> {
     }
 }
 
-/// What `--resume` finds of a run: one that was about to replace another, one that is finished, or one under way. `None`
-/// where there is none.
+/// What `--resume` finds of a run: one that was about to replace another, one that is finished, or one under way.
+/// `None` where there is none.
 fn goes_on(settings: &Settings, whole: &RunFiles, new: &RunFiles) -> anyhow::Result<Option<Beginning>> {
     let train = |from: &Path, files: &RunFiles| Beginning::Train { from: Some(from.to_owned()), files: files.clone() };
     let replacing = if new.checkpoint.exists() { Some(check(settings, &new.checkpoint)) } else { None };

@@ -23,7 +23,8 @@ pub(crate) enum Training {
     LocalUnbiased,
     /// The same at the start of a step the solver took
     LocalBiased,
-    /// The paper's code at a uniform time: error measure, fresh initial step, k1 constant; with noise k1 too is differentiated
+    /// The paper's code at a uniform time: error measure, fresh initial step, k1 constant; with noise k1 too is
+    /// differentiated
     PublishedUnbiased,
     /// The paper's code at the start of a step the solver took
     PublishedBiased,

@@ -69,8 +69,8 @@ impl TaskName {
                 coefficients: Some([1e-3, 1e-3]),
                 seeds: 3,
             },
-            // Eight times the published steps: after 250 two seeds of three are far from the data. The moments are given,
-            // so there is little NFE to save; benches/README.md has other prices.
+            // Eight times the published steps: after 250 two seeds of three are far from the data. The moments are
+            // given, so there is little NFE to save; benches/README.md has other prices.
             Self::SpiralSde => Defaults {
                 seeds: 3,
                 steps: 2000,
@@ -125,8 +125,8 @@ impl TaskName {
         }
     }
 
-    /// The model, solved with `options`, of which it determines the save times. A classifier tells `classes` apart. Noise
-    /// is meant as the method means it.
+    /// The model, solved with `options`, of which it determines the save times. A classifier tells `classes` apart.
+    /// Noise is meant as the method means it.
     pub(crate) fn model(self, options: SolverOptions, classes: usize) -> NeuralDe {
         let images = |width: usize, hidden: usize, options| {
             let field = Mlp::new([width, hidden, width]).time_input(TimeInput::Every);

@@ -348,8 +348,8 @@ impl WorkloadArgs {
     }
 }
 
-/// The peers' loss of moments: squared differences of means and biased variances, summed over times and features. Ours is a
-/// mean, of variances over one path less.
+/// The peers' loss of moments: squared differences of means and biased variances, summed over times and features. Ours
+/// is a mean, of variances over one path less.
 fn sum_of_squares(states: &[f32], batch: usize, means: &[f32], variances: &[f32]) -> f64 {
     let width = 2;
     let at = |(time, (mean, variance)): (usize, (&f32, &f32))| {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use flate2::Compression;
@@ -57,6 +57,32 @@ fn json(path: &Path) -> Value {
 
 fn folder() -> TempDir {
     tempfile::tempdir().expect("a temporary folder")
+}
+
+/// Waits until the command has written a file; one that ends before has failed.
+fn wait_for(child: &mut Child, file: &Path) {
+    while !file.exists() {
+        assert_eq!(child.try_wait().expect("waited"), None, "still at work on {}", file.display());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Starts a training and kills it as soon as its first checkpoint is there.
+fn kill_at_first_checkpoint(folder: &Path, args: &[&str], checkpoint: &str) {
+    let mut child = command(folder, args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("started");
+    wait_for(&mut child, &folder.join(checkpoint));
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+}
+
+/// What a command says that Ctrl-C ends.
+#[cfg(unix)]
+fn interrupt(child: Child) -> String {
+    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill is there");
+    assert!(kill.success(), "the signal is sent");
+    let output = child.wait_with_output().expect("ended");
+    assert_eq!(output.status.code(), Some(130), "as shells report Ctrl-C: {}", stderr(&output));
+    stderr(&output)
 }
 
 const TINY: [&str; 9] = ["bench", "--steps", "4", "--seeds", "1", "--threads", "1", "--batch", "32"];
@@ -354,14 +380,8 @@ fn training_with_noise_resumes_to_the_same_bits() {
         shared.into_iter().chain(SPIRAL_SDE).chain(["--checkpoint-every", "0"]).chain(more.iter().copied()).collect()
     };
     succeed(folder.path(), &args("whole", &[]));
-    let checkpoint = folder.path().join("broken/checkpoints/local-unbiased-seed0.safetensors");
-    let mut child = command(folder.path(), &args("broken", &[])).stderr(Stdio::null()).spawn().expect("started");
-    while !checkpoint.exists() {
-        assert_eq!(child.try_wait().expect("waited"), None, "still training");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    child.kill().expect("killed");
-    child.wait().expect("ended");
+    let checkpoint = "broken/checkpoints/local-unbiased-seed0.safetensors";
+    kill_at_first_checkpoint(folder.path(), &args("broken", &[]), checkpoint);
     let record = |out: &str| folder.path().join(out).join("runs/local-unbiased-seed0.json");
     assert!(!record("broken").exists(), "killed before its end");
     succeed(folder.path(), &args("broken", &["--resume"]));
@@ -479,14 +499,8 @@ fn a_killed_run_resumes_to_the_same_bits() {
     };
     succeed(folder.path(), &args("whole", &[]));
 
-    let checkpoint = folder.path().join("broken/checkpoints/local-unbiased-seed0.safetensors");
-    let mut child = command(folder.path(), &args("broken", &[])).stderr(Stdio::null()).spawn().expect("started");
-    while !checkpoint.exists() {
-        assert_eq!(child.try_wait().expect("waited"), None, "still training");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    child.kill().expect("killed");
-    child.wait().expect("ended");
+    let checkpoint = "broken/checkpoints/local-unbiased-seed0.safetensors";
+    kill_at_first_checkpoint(folder.path(), &args("broken", &[]), checkpoint);
     let record = |out: &str| folder.path().join(out).join("runs/local-unbiased-seed0.json");
     assert!(!record("broken").exists(), "killed before its end");
 
@@ -517,20 +531,14 @@ fn resume_refuses_other_settings() {
 fn an_interrupt_leaves_a_checkpoint_and_says_how_to_go_on() {
     let folder = folder();
     let args = ["train", "--threads", "1", "--steps", "100000", "--eval-every", "100000", "--out", "my out"];
-    let child = command(folder.path(), &[&args[..], &["--checkpoint-every", "0"]].concat())
+    let mut child = command(folder.path(), &[&args[..], &["--checkpoint-every", "0"]].concat())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .expect("started");
     let checkpoint = folder.path().join("my out/checkpoints/local-unbiased-seed0.safetensors");
-    while !checkpoint.exists() {
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill is there");
-    assert!(kill.success(), "the signal is sent");
-    let output = child.wait_with_output().expect("ended");
-    assert_eq!(output.status.code(), Some(130), "as shells report Ctrl-C");
-    let message = stderr(&output);
+    wait_for(&mut child, &checkpoint);
+    let message = interrupt(child);
     assert!(message.contains("train --threads 1") && message.contains("'my out'"), "{message}");
     assert!(message.trim_end().ends_with("--resume"), "{message}");
     let evaluated = succeed(folder.path(), &["eval", &checkpoint.to_string_lossy(), "--threads", "1"]);
@@ -561,7 +569,7 @@ fn letters_have_as_many_classes_as_labels() {
     let folder = folder();
     fs::create_dir(folder.path().join("emnist")).expect("made");
     // Unpacked, by EMNIST's names; letters count from 1 to 26, `balanced` from 0 to 46.
-    for (set, first, classes) in [("letters", 1u32, 26u32), ("balanced", 0, 47)] {
+    for (set, first, classes) in [("letters", 1u32, 26u32), ("balanced", 0, 47), ("a-to-y", 1, 25)] {
         for (part, count) in [("train", 96u32), ("test", 40)] {
             let write = |name: &str, header: &[u32], body: Vec<u8>| {
                 let bytes: Vec<u8> = header.iter().flat_map(|word| word.to_be_bytes()).chain(body).collect();
@@ -582,6 +590,9 @@ fn letters_have_as_many_classes_as_labels() {
     }
     let letters = "letters/checkpoints/local-unbiased-seed0.safetensors";
     succeed(folder.path(), &["eval", letters, "--data", "emnist/emnist-letters"]);
+    let without_z = run(folder.path(), &["eval", letters, "--data", "emnist/emnist-a-to-y"]);
+    let message = stderr(&without_z);
+    assert!(without_z.status.success() && message.contains("the last of the 26 classes"), "{message}");
     refuse(folder.path(), &["eval", letters, "--data", "emnist/emnist-balanced"], 1, &["47", "26", "--data"]);
 }
 
@@ -713,14 +724,8 @@ fn either_engine_goes_on_from_the_others_checkpoint() {
     };
     succeed(folder.path(), &args("whole", "cpu", &[]));
     for (begun, ended) in [("gpu", "cpu"), ("cpu", "gpu:0")] {
-        let checkpoint = folder.path().join(begun).join("checkpoints/vanilla-seed0.safetensors");
-        let mut child =
-            command(folder.path(), &args(begun, begun, &[])).stderr(Stdio::null()).spawn().expect("started");
-        while !checkpoint.exists() {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        child.kill().expect("killed");
-        child.wait().expect("ended");
+        let checkpoint = format!("{begun}/checkpoints/vanilla-seed0.safetensors");
+        kill_at_first_checkpoint(folder.path(), &args(begun, begun, &[]), &checkpoint);
         succeed(folder.path(), &args(begun, ended, &["--resume"]));
         let record = |out: &str| json(&folder.path().join(out).join("runs/vanilla-seed0.json"));
         same_losses(&record(begun), &record("whole"));

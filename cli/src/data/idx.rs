@@ -43,8 +43,8 @@ fn published(role: Role) -> String {
 }
 
 impl IdxFiles {
-    /// Looks for the files in `data` and in its folder `name`. Where a folder holds several sets, as EMNIST's does, `data`
-    /// is the folder and what the set's names begin with: `emnist/emnist-letters`.
+    /// Looks for the files in `data` and in its folder `name`. Where a folder holds several sets, as EMNIST's does,
+    /// `data` is the folder and what the set's names begin with: `emnist/emnist-letters`.
     pub(crate) fn find(data: Option<&Path>, name: &str) -> anyhow::Result<Self> {
         let wanted = ROLES.map(published).join(", ");
         let Some(data) = data else {
@@ -183,7 +183,8 @@ mod tests {
         tests::gzip(&idx(header, body), usize::MAX)
     }
 
-    /// The four files of two training images with these labels and one test image with the first, in the order of `ROLES`.
+    /// The four files of two training images with these labels and one test image with the first, in the order of
+    /// `ROLES`.
     fn files(labels: [u8; 2]) -> [Vec<u8>; 4] {
         let pixels: Vec<u8> = (0..2 * SIDE * SIDE).map(|i| i as u8).collect();
         [

@@ -83,7 +83,8 @@ impl Samples {
         }
     }
 
-    /// Where the solves begin, a feature after the other, if each feature has a size of its own. Pixels have one in common.
+    /// Where the solves begin, a feature after the other, if each feature has a size of its own. Pixels have one in
+    /// common.
     pub(crate) fn starts(&self) -> Option<&[[f64; 2]]> {
         match self {
             Self::Images(_) => None,

@@ -23,17 +23,6 @@ fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
     found
 }
 
-/// Starts a training and kills it as soon as its first checkpoint is there.
-fn kill_at_first_checkpoint(folder: &Path, args: &[&str], checkpoint: &str) {
-    let mut child = command(folder, args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("started");
-    while !folder.join(checkpoint).exists() {
-        assert_eq!(child.try_wait().expect("waited"), None, "still training");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    child.kill().expect("killed");
-    child.wait().expect("ended");
-}
-
 #[test]
 fn the_default_folder_is_a_new_one_each_time() {
     let folder = folder();
@@ -42,7 +31,7 @@ fn the_default_folder_is_a_new_one_each_time() {
     let first = contents(&folder.path().join("fewsteps-out"));
     let second = run(folder.path(), &bench);
     assert!(second.status.success(), "{}", stderr(&second));
-    assert!(stderr(&second).contains("this one goes to fewsteps-out-2"), "{}", stderr(&second));
+    assert!(stderr(&second).contains("output goes to fewsteps-out-2"), "{}", stderr(&second));
     assert!(stdout(&second).contains("fewsteps-out-2/report.html"), "{}", stdout(&second));
     succeed(folder.path(), &train(&["--steps", "3"]));
     succeed(folder.path(), &train(&["--steps", "3", "--seed", "7"]));
@@ -55,6 +44,12 @@ fn the_default_folder_is_a_new_one_each_time() {
     let record = |out: &str| json(&folder.path().join(out).join("runs/vanilla-seed0.json"));
     assert_eq!(record("fewsteps-out-3")["settings"]["steps"], 4, "the last folder with such a run is gone on with");
     assert_eq!(record("fewsteps-out-2")["settings"]["steps"], 4, "and the bench's is its own");
+    fs::remove_dir_all(folder.path().join("fewsteps-out")).expect("removed");
+    let resumed = run(folder.path(), &train(&["--steps", "5", "--resume"]));
+    assert!(stderr(&resumed).contains("fewsteps-out-2 holds such runs too"), "{}", stderr(&resumed));
+    assert_eq!(record("fewsteps-out-3")["settings"]["steps"], 5, "still the last");
+    let anew = run(folder.path(), &train(&["--steps", "2", "--seed", "99", "--resume"]));
+    assert!(anew.status.success() && stderr(&anew).contains("holds none of these runs"), "{}", stderr(&anew));
 }
 
 #[test]
@@ -125,22 +120,21 @@ fn more_steps_go_on_to_the_same_bits_and_fewer_are_told() {
 fn two_runs_do_not_write_to_one_folder() {
     let folder = folder();
     let long = ["--steps", "100000", "--eval-every", "100000", "--checkpoint-every", "0"];
-    let mut first = command(folder.path(), &train(&[&long[..], &["--out", "o"]].concat()))
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("started");
-    let checkpoint = folder.path().join("o/checkpoints/vanilla-seed0.safetensors");
-    while !checkpoint.exists() {
-        assert_eq!(first.try_wait().expect("waited"), None, "still training");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    let mut first = command(folder.path(), &train(&long)).stderr(Stdio::null()).spawn().expect("started");
+    wait_for(&mut first, &folder.path().join("fewsteps-out/checkpoints/vanilla-seed0.safetensors"));
+    let out = ["--out", "fewsteps-out"];
     for more in [&["--resume"][..], &["--overwrite"], &["--seed", "1"]] {
-        let args = train(&[&long[..], &["--out", "o"], more].concat());
-        refuse(folder.path(), &args, 1, &["o: another fewsteps writes to this folder", "--out"]);
+        let args = train(&[&long[..], &out, more].concat());
+        refuse(folder.path(), &args, 1, &["fewsteps-out: another fewsteps writes to this folder", "--out"]);
     }
+    let beside = run(folder.path(), &train(&["--steps", "2", "--seed", "1"]));
+    let message = stderr(&beside);
+    assert!(beside.status.success(), "{message}");
+    assert!(message.contains("fewsteps-out is written to by another fewsteps now"), "{message}");
+    assert!(message.contains("output goes to fewsteps-out-2"), "{message}");
     first.kill().expect("killed");
     first.wait().expect("ended");
-    succeed(folder.path(), &train(&["--steps", "2", "--out", "o", "--seed", "1"]));
+    succeed(folder.path(), &train(&[&out[..], &["--steps", "2", "--seed", "1"]].concat()));
 }
 
 #[test]
@@ -188,41 +182,129 @@ fn any_bytes_may_name_the_folder_and_the_hint_spells_them() {
     let folder = folder();
     let name = OsStr::from_bytes(b"o\xff\x1b[2J");
     let long = train(&["--steps", "100000", "--eval-every", "100000", "--checkpoint-every", "0", "--out"]);
-    let child =
+    let mut child =
         command(folder.path(), &long).arg(name).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
-    let checkpoint = folder.path().join(name).join("checkpoints/vanilla-seed0.safetensors");
-    while !checkpoint.exists() {
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill is there");
-    assert!(kill.success(), "the signal is sent");
-    let output = child.wait_with_output().expect("ended");
-    assert_eq!(output.status.code(), Some(130), "as shells report Ctrl-C");
-    let message = stderr(&output);
+    wait_for(&mut child, &folder.path().join(name).join("checkpoints/vanilla-seed0.safetensors"));
+    let message = interrupt(child);
     assert!(message.contains(r"--out $'o\xff\x1b[2J' --resume"), "{message}");
     assert!(!message.contains('\u{1b}'), "nothing reaches the terminal raw");
 }
 
+/// What is said when there is nothing to go on with, and so no way to do so.
+#[cfg(unix)]
+fn nothing_was_reached(message: &str) {
+    assert!(message.contains("interrupted before a step was made"), "{message}");
+    assert!(!message.contains("To go on") && !message.contains("kept"), "{message}");
+}
+
+/// Linux tells from when on a process catches the signal; these data take it much longer to read.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_interrupt_before_the_folder_is_opened_writes_nothing() {
+    let folder = folder();
+    images(folder.path());
+    let count = 100_000u32;
+    let pack = |name: &str, header: &[u32], body: Vec<u8>| {
+        let file = fs::File::create(folder.path().join(format!("images/train-{name}-ubyte.gz"))).expect("created");
+        let mut encoder = GzEncoder::new(file, Compression::fast());
+        let header: Vec<u8> = header.iter().flat_map(|word| word.to_be_bytes()).collect();
+        encoder.write_all(&[header, body].concat()).expect("written");
+        encoder.finish().expect("written");
+    };
+    pack("images-idx3", &[0x0803, count, 28, 28], vec![0; 784 * count as usize]);
+    pack("labels-idx1", &[0x0801, count], (0..count).map(|i| (i % 10) as u8).collect());
+    let args = train(&["--steps", "2", "--out", "o", "--task", "mnist", "--data", "images"]);
+    let mut child =
+        command(folder.path(), &args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
+    let catches = |child: &Child| {
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).expect("a process");
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("a mask");
+        u64::from_str_radix(caught.trim(), 16).expect("a number") & 2 != 0
+    };
+    while !catches(&child) {
+        assert_eq!(child.try_wait().expect("waited"), None, "still reading");
+    }
+    nothing_was_reached(&interrupt(child));
+    assert!(!folder.path().join("o").exists(), "nothing was made");
+}
+
 #[cfg(unix)]
 #[test]
-fn an_interrupt_before_the_first_step_writes_nothing() {
+fn an_interrupt_before_the_first_step_offers_nothing_to_go_on_with() {
     let folder = folder();
-    moments(folder.path());
-    // The lock is the first thing that is made, long after the signal is caught; reading a slow folder takes its time.
-    let child = command(folder.path(), &[&train(&["--steps", "100000", "--out", "o"])[..], &SPIRAL_SDE].concat())
+    // The lock is made first; then it takes its time to pass over other lines.
+    fs::create_dir(folder.path().join("o")).expect("made");
+    fs::write(folder.path().join("o/metrics.jsonl"), "{\"run\":\"another\",\"step\":1}\n".repeat(1 << 20))
+        .expect("written");
+    let mut child = command(folder.path(), &train(&["--steps", "100000", "--out", "o"]))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .expect("started");
-    while !folder.path().join("o/.fewsteps.lock").exists() {
-        std::thread::yield_now();
+    wait_for(&mut child, &folder.path().join("o/.fewsteps.lock"));
+    nothing_was_reached(&interrupt(child));
+    assert_eq!(files(folder.path()), [".fewsteps.lock", "metrics.jsonl"], "no checkpoint, no record");
+}
+
+#[test]
+fn as_many_steps_as_were_made_end_with_their_evaluation() {
+    let folder = folder();
+    moments(folder.path());
+    // Stopped without an evaluation, and with one that was none of the last step.
+    for (out, every) in [("o", "100000"), ("p", "1")] {
+        let checkpoint = format!("{out}/checkpoints/vanilla-seed0.safetensors");
+        let shared =
+            [&train(&["--out", out, "--checkpoint-every", "0", "--eval-every", every])[..], &SPIRAL_SDE].concat();
+        kill_at_first_checkpoint(folder.path(), &[&shared[..], &["--steps", "100000"]].concat(), &checkpoint);
+        let args = ["eval", &checkpoint, "--data", "spiral", "--threads", "1", "--json"];
+        let reached: Value = serde_json::from_str(&succeed(folder.path(), &args)).expect("stdout is JSON");
+        let steps = reached["test"]["step"].to_string();
+        succeed(folder.path(), &[&shared[..], &["--steps", &steps, "--resume"]].concat());
+        let record = json(&folder.path().join(out).join("runs/vanilla-seed0.json"));
+        assert_eq!(record["test"], reached["test"], "of the last step, with other numbers of paths");
+        let evaluations = record["progress"]["evaluations"].as_array().expect("a list");
+        let of: Vec<_> = evaluations.iter().map(|found| found["step"].as_u64().expect("a step")).collect();
+        assert!(of.is_sorted_by(|a, b| a < b) && evaluations.last() == Some(&record["test"]), "each step once: {of:?}");
     }
-    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill is there");
-    assert!(kill.success(), "the signal is sent");
-    let output = child.wait_with_output().expect("ended");
-    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
-    assert!(stderr(&output).contains("interrupted"), "{}", stderr(&output));
-    assert!(files(folder.path()).iter().all(|name| !name.ends_with(".json")), "no record");
+}
+
+#[test]
+fn results_of_other_runs_are_not_replaced_by_going_on() {
+    let folder = folder();
+    let bench = |methods: &'static str| tiny(&["--out", "o", "--methods", methods]);
+    succeed(folder.path(), &bench("vanilla,local-biased"));
+    let before = contents(folder.path());
+    let other = [&bench("local-unbiased")[..], &["--resume"]].concat();
+    let ways = ["results.json", "vanilla-seed0, local-biased-seed0", "--methods", "--overwrite", "--out o-2"];
+    refuse(folder.path(), &other, 1, &ways);
+    assert!(contents(folder.path()) == before, "nothing was changed");
+    succeed(folder.path(), &[&bench("local-unbiased,local-biased,vanilla")[..], &["--resume"]].concat());
+    let methods = |results: &Value| results["summary"].as_array().map(Vec::len);
+    assert_eq!(methods(&json(&folder.path().join("o/results.json"))), Some(3), "of all");
+    succeed(folder.path(), &[&other[..], &["--overwrite"]].concat());
+    assert_eq!(methods(&json(&folder.path().join("o/results.json"))), Some(1), "as was asked for");
+}
+
+/// A file that is not to grow is as good as a disk that is full.
+#[cfg(unix)]
+#[test]
+fn a_full_disk_ends_a_benchmark() {
+    let folder = folder();
+    let limited = "trap '' XFSZ; ulimit -f 16; exec \"$0\" \"$@\"";
+    let output = Command::new("sh")
+        .current_dir(folder.path())
+        .args(["-c", limited, env!("CARGO_BIN_EXE_fewsteps")])
+        .args(tiny(&["--methods", "vanilla,local-biased", "--out", "o"]))
+        .output()
+        .expect("a shell");
+    let message = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    for part in
+        ["error: vanilla-seed0: the checkpoint cannot be written", "the benchmark ends here", "--out o --resume"]
+    {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    assert!(!message.contains("local-biased-seed0"), "the next would have met the same: {message}");
 }
 
 #[test]
