@@ -60,15 +60,11 @@ pub enum Error {
         largest_batch: usize,
     },
     /// A request is beyond a limit of the device.
-    #[error(
-        "{what} needs {needed}, and {name} of the device is {limit}: open it with Gpu::wanted_limits where the adapter \
-         has more{}",
-        limit_remedy(*largest_batch)
-    )]
+    #[error("{what} needs {needed}, and {name} of the device is {limit}: {remedy}")]
     Limit {
         /// What asks for too much.
         what: String,
-        /// The limit, as `wgpu::Limits` names it.
+        /// The limit, as `wgpu::Limits` names it, or what a shader can address.
         name: &'static str,
         /// How much is needed: bytes, or workgroups.
         needed: u64,
@@ -76,6 +72,8 @@ pub enum Error {
         limit: u64,
         /// The largest batch that fits, if a smaller batch helps.
         largest_batch: Option<usize>,
+        /// What to do.
+        remedy: String,
     },
     /// The operating system has not so much memory.
     #[error(
@@ -185,11 +183,27 @@ fn memory_remedy(steps: usize, largest_batch: usize) -> String {
 }
 
 /// What else helps beyond a limit of a device.
-fn limit_remedy(largest_batch: Option<usize>) -> String {
-    match largest_batch {
-        None => ", or use a smaller model".into(),
-        Some(0) => ", or use a smaller model: not even one trajectory fits".into(),
-        Some(batch) => format!(", or use a batch of at most {batch}"),
+/// What helps where a limit of the device is in the way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Cure {
+    /// A batch of at most so many trajectories.
+    Batch(usize),
+    /// Something else.
+    Other(&'static str),
+}
+
+impl Error {
+    /// A request of `needed` beyond the limit called `name`. A device may be opened with more of what its adapter has, if
+    /// it is a limit of the device.
+    pub(crate) fn limit(what: String, name: &'static str, needed: u64, limit: u64, cure: Cure) -> Self {
+        let (largest_batch, own) = match cure {
+            Cure::Batch(0) => (Some(0), "use a smaller model, not even one trajectory fits".into()),
+            Cure::Batch(batch) => (Some(batch), format!("use a batch of at most {batch}")),
+            Cure::Other(remedy) => (None, remedy.into()),
+        };
+        let open = "open the device with Gpu::wanted_limits where the adapter has more, or ";
+        let remedy = if name.starts_with("max_") { format!("{open}{own}") } else { own };
+        Self::Limit { what, name, needed, limit, largest_batch, remedy }
     }
 }
 

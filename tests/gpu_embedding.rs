@@ -480,6 +480,27 @@ fn two_devices_give_the_same_bits() {
     }
 }
 
+/// Whoever waits for one device may wait for another within.
+#[test]
+fn a_wait_for_one_device_hears_of_another() {
+    let (Some(one), Some(other)) = (App::open(), App::open()) else { return };
+    let (one, other) = (one.gpu(), other.gpu());
+    let (problem, theta) = problem(Mlp::new([DIM, 9, DIM]));
+    let options = options(Layout::Ensemble, SaveAt::End);
+    let [mut first, mut second] =
+        [&one, &other].map(|gpu| GpuSolver::new(gpu, &problem, &options).expect("a valid problem"));
+    let y0 = initial_states();
+    let both = one.block_on(async {
+        let there = second.predict(&theta, &y0).await?;
+        // And one that waits in the middle of another's wait.
+        let again = other.block_on(second.predict(&theta, &y0))?;
+        let here = first.predict(&theta, &y0).await?;
+        Ok::<_, Error>([there, again, here])
+    });
+    let [there, again, here] = both.expect("two devices").map(|solution| bits(&solution.ys));
+    assert!(there == here && again == here, "the same bits");
+}
+
 #[test]
 fn the_applications_device_keeps_its_callbacks() {
     let Some(app) = App::open() else { return };

@@ -136,6 +136,31 @@ fn several_failures_are_told_apart_from_their_neighbours() {
     }
 }
 
+/// y' = y^3 with steps that are too long for it: what overflows is told as NaN, wherever states are saved.
+#[test]
+fn states_of_fixed_steps_that_overflow_are_nan() {
+    let Some(gpu) = gpu() else { return };
+    let (problem, _) = blow_up();
+    let theta = [1.0, 0.0];
+    for layout in LAYOUTS {
+        for save in [SaveAt::Steps, SaveAt::Times(vec![0.25, 0.5, 0.75, 1.0])] {
+            let options = fixed(Method::Rk4, 4).layout(layout).save_at(save.clone());
+            let mut native = solver::<f64>(&problem, &options);
+            let mut solver = GpuSolver::new(&gpu, &problem, &options).expect("a valid problem");
+            let y0 = [0.5, 40.0, 0.1];
+            let found = gpu.block_on(solver.predict(&theta, &y0)).expect("a device");
+            let expected = native.predict(&widen(&theta), &widen(&y0)).expect("a valid solve");
+            assert_eq!(found.status, expected.status, "{layout:?}, {save:?}");
+            let kinds = |ys: Vec<f64>| ys.iter().map(|y| (y.is_nan(), y.is_infinite())).collect::<Vec<_>>();
+            let (found, expected) = (kinds(widen(&found.ys)), kinds(expected.ys));
+            assert!(found.iter().any(|kind| kind.0) && !found.iter().any(|kind| kind.1), "{layout:?}, {save:?}");
+            if layout == Layout::Lockstep || save != SaveAt::Steps {
+                assert_eq!(found.len(), expected.len(), "{layout:?}, {save:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_batch_in_which_all_fail_says_so() {
     let Some(gpu) = gpu() else { return };
@@ -401,6 +426,29 @@ fn predictions_and_evaluations_keep_within_the_memory_limit() {
 }
 
 /// A field that one sample of the batch drives over a pole.
+/// Room that an evaluation took does not stand in the way of training, which needs more for each trajectory.
+#[test]
+fn training_goes_on_after_a_larger_evaluation() {
+    let gpu = default_limits();
+    let config = |limit: usize| {
+        let problem = Problem::ode(Mlp::new([2, 8, 2]), 0.0, 1.0);
+        TrainerConfig::new(NeuralDe::new(problem, SolverOptions::default().memory_limit(limit)), Loss::Mse)
+    };
+    let limit = 1 << 20;
+    let mut trainer = GpuTrainer::new(&gpu, config(limit)).expect("a valid model");
+    let data = vec![0.5; 2 * 4000];
+    let batch = |rows: usize| Batch { inputs: &data[..2 * rows], target: Target::States(&data[..2 * rows]) };
+    let refused = gpu.block_on(trainer.step(&batch(4000))).expect_err("no room to train on as many");
+    assert!(matches!(refused, Error::Memory { .. }), "{refused}");
+    for _ in 0..2 {
+        gpu.block_on(trainer.step(&batch(64))).expect("room for a small batch");
+        gpu.block_on(trainer.evaluate(&batch(4000))).expect("room for an evaluation");
+        let gradient = vec![0.0; trainer.config().model.parameter_count()];
+        gpu.block_on(trainer.apply(&gradient)).expect("room for the gradient of no batch at all");
+        gpu.block_on(trainer.evaluate(&batch(4000))).expect("room for an evaluation");
+    }
+}
+
 fn explosive(failure: FailurePolicy, layout: Layout) -> TrainerConfig {
     let (problem, _) = blow_up();
     let options = SolverOptions::default().layout(layout).max_steps(400).tolerances(Tolerances::both(1e-4));

@@ -331,6 +331,16 @@ fn no_time_is_no_change() {
                     if let Some(dense) = &solution.dense {
                         assert_eq!(dense.evaluate(3, 1.5).expect("the only time"), y0[6..8], "{name}");
                     }
+                    // A state that is no number fails alone, and is no fault of the device.
+                    let mut broken = y0.clone();
+                    broken[5] = f32::NAN;
+                    let solution = gpu.block_on(solver.solve(&theta, &broken)).expect("nothing to do");
+                    let failed: Vec<usize> = (0..40).filter(|&row| solution.status[row] != Status::Done).collect();
+                    assert_eq!(failed, [2], "{name}");
+                    let gradients = gpu.block_on(solver.gradients(&cast(&bars))).expect("cotangents of every state");
+                    let mut left = sums.clone();
+                    left[4..6].fill(0.0);
+                    close(&name, &widen(&gradients.y0), &left, 1e-6);
                 }
             }
         }

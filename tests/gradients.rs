@@ -139,12 +139,10 @@ impl Case {
         let steps = self.steps();
         let constants = |x: &[f64]| x.iter().map(|&x| Dual::new(x)).collect::<Vec<Dual>>();
         let (fixed_theta, fixed_y0) = (constants(&theta), constants(&y0));
-        Gradients {
-            theta: gradient(&theta, |theta| self.loss(&steps, ys_bar, theta, &fixed_y0)),
-            y0: gradient(&y0, |y0| self.loss(&steps, ys_bar, &fixed_theta, y0)),
-            products: 0,
-            penalty: 0.0,
-        }
+        let mut truth = Gradients::default();
+        truth.theta = gradient(&theta, |theta| self.loss(&steps, ys_bar, theta, &fixed_y0));
+        truth.y0 = gradient(&y0, |y0| self.loss(&steps, ys_bar, &fixed_theta, y0));
+        truth
     }
 
     fn stride(mut self, stride: usize) -> Self {

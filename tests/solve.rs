@@ -1306,6 +1306,27 @@ fn a_solve_keeps_within_its_memory_limit() {
     }
 }
 
+/// What a stretch between checkpoints takes is taken once, however many steps there are.
+#[test]
+fn a_solve_with_checkpoints_fits_into_what_it_is_said_to_take() {
+    let (field, theta) = random_field(8, 16, 61);
+    let problem = Problem::ode(field, 0.0, 2.0);
+    let y0 = numbers(62, 8 * 8);
+    for layout in LAYOUTS {
+        for stride in [1, 7, 32, 900] {
+            let checkpoints = Checkpoints::Stride(stride);
+            let options = fixed(Method::Tsit5, 1000).layout(layout).adjoint(Adjoint::Discrete { checkpoints });
+            let needed = solver::<f64>(&problem, &options).workspace(8, 1000).total();
+            let limited = |bytes: usize| solver::<f64>(&problem, &options.clone().memory_limit(bytes));
+            let fits = limited(needed).solve(&theta, &y0);
+            assert!(fits.is_ok(), "{layout:?}, every {stride} steps, {needed} bytes: {:?}", fits.err());
+            let error = limited(needed - 1).solve(&theta, &y0).expect_err("a byte less");
+            let Error::Memory { needed: told, limit, .. } = error else { panic!("{error}") };
+            assert!(told > limit, "{layout:?}, every {stride} steps: {told} bytes needed, limit {limit}");
+        }
+    }
+}
+
 #[test]
 fn the_workspace_of_anything_is_a_number() {
     let problem = Problem::ode(Mlp::new([2, 8, 2]), 0.0, 1.0);

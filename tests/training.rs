@@ -851,6 +851,24 @@ fn losses_and_penalties_are_of_what_is_left() {
     }
 }
 
+/// Fewer trajectories than a loss takes have outputs all the same.
+#[test]
+fn predictions_need_no_loss() {
+    let options = SolverOptions::default().tolerances(Tolerances::both(1e-8));
+    for layout in [Layout::Lockstep, Layout::Ensemble] {
+        let problem = Problem::ode(Mlp::new([2, 8, 2]), 0.0, 1.0);
+        let model = NeuralDe::new(problem, options.clone().layout(layout)).head(3);
+        let mut trainer =
+            Trainer::<f64>::new(&Cpu::with_threads(1).expect("a thread"), TrainerConfig::new(model, Loss::Moments))
+                .expect("a valid model");
+        let inputs = [0.4, -0.3, 0.1, 0.7];
+        let both = trainer.predict(&inputs).expect("two trajectories");
+        let one = trainer.predict(&inputs[..2]).expect("one trajectory");
+        let apart = one.iter().zip(&both[..3]).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(apart < 1e-6, "{layout:?}: {one:?} alone, {both:?} together");
+    }
+}
+
 /// A trajectory that fails after the last saved time has failed, in an evaluation of mean outputs too.
 #[test]
 fn mean_outputs_are_of_what_is_left() {

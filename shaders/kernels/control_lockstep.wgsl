@@ -33,12 +33,6 @@ fn reduce(lane: u32) -> vec3<f32> {
     return sh_sums[0];
 }
 
-// Where a row comes to an end before the others do.
-fn note_reached(row: u32, t: vec2<u32>) {
-    row_status[job.rows + 2u * row] = t.x;
-    row_status[job.rows + 2u * row + 1u] = t.y;
-}
-
 fn total(lane: u32) -> vec3<f32> {
     var sum = vec3<f32>();
     for (var row = lane; row < job.rows; row += WIDE) {

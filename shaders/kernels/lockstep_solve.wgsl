@@ -37,12 +37,6 @@ fn reduce(lane: u32) -> vec3<f32> {
     return sh_sums[0];
 }
 
-// Where a row comes to an end before the others do.
-fn note_reached(row: u32, t: vec2<u32>) {
-    row_status[job.rows + 2u * row] = t.x;
-    row_status[job.rows + 2u * row + 1u] = t.y;
-}
-
 // Takes this row's squared norms to the others', and lets the first invocation decide. Rows that keep the batch from
 // going on lose their status.
 fn decide(what: u32, lane: u32, norm: vec2<f32>, status: ptr<function, u32>) {
@@ -133,7 +127,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         start(lane, y, &status);
     }
     // An attempt that was not through with its points is made again, and goes on with them.
-    var written = sh_clock.pending;
+    var written = workgroupUniformLoad(&sh_clock.pending);
     var own = written;
     var taken = false;
     var covered: Covered;

@@ -91,6 +91,12 @@ fn lockstep_attempt(clock: ptr<function, Clock>, cursor: ptr<function, Cursor>, 
     return lockstep_prepare(clock, cursor, 0u);
 }
 
+// Where a row comes to an end before the others do.
+fn note_reached(row: u32, t: vec2<u32>) {
+    row_status[job.rows + 2u * row] = t.x;
+    row_status[job.rows + 2u * row + 1u] = t.y;
+}
+
 // The status of the rows that a code gives up.
 fn lockstep_verdict(code: u32) -> u32 {
     return select(STEP_TOO_SMALL, NON_FINITE, code == GIVE_UP_NON_FINITE);

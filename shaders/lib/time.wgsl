@@ -39,11 +39,6 @@ fn node_time(t: vec2<u32>, d: vec2<u32>, c: f32, t0: f32, span: f32) -> f32 {
     return fma(fma(ticks_to_share(d), c, ticks_to_share(t)), span, t0);
 }
 
-// Whether `p` lies in the step, its start excluded and its end included.
-fn covers(t: vec2<u32>, d: vec2<u32>, p: vec2<u32>) -> bool {
-    return ticks_less(t, p) && !ticks_less(ticks_add(t, d), p);
-}
-
 // Ticks of the path of a stochastic solve with adaptive steps: 2^30 are the interval, so each is 2^33 of the clock's.
 fn path_tick(t: vec2<u32>) -> u32 {
     return t.x >> 1u;

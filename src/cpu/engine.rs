@@ -325,14 +325,9 @@ impl<R: Scalar> Engine<R> {
 
     /// Accepted steps of this batch that fit into `limit` bytes.
     fn fitting_steps(&self, limit: usize, tape: bool, draws: Option<&Draws>) -> usize {
-        /// Steps over which the bytes of one are averaged: with checkpoints not every step has a state to keep.
-        const SAMPLE: usize = 64;
-        let bytes = |steps: usize| self.needed(self.batch, steps, tape, draws).0;
-        let fixed = bytes(0);
-        match bytes(SAMPLE).saturating_sub(fixed) {
-            0 => usize::MAX,
-            sample => limit.saturating_sub(fixed).saturating_mul(SAMPLE) / sample,
-        }
+        memory::largest(self.options.most_attempts(), |steps| {
+            self.needed(self.batch, steps, tape, draws) <= Size(limit)
+        })
     }
 
     /// Accepted steps of a trajectory.

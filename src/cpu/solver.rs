@@ -33,7 +33,8 @@ impl Workspace {
 }
 
 /// Gradients of a loss.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Gradients<R> {
     /// With respect to the problem's parameters, as [`Mlp::layers`](crate::Mlp::layers) lays them out.
     pub theta: Vec<R>,

@@ -1,7 +1,7 @@
 //! [`Buffers`]: everything that a batch keeps on the device.
 
 use super::Gpu;
-use crate::error::{Error, Result};
+use crate::error::{Cure, Error, Result};
 use crate::memory::{Size, largest};
 
 /// What the buffers' sizes depend on.
@@ -271,8 +271,8 @@ impl Buffers {
         };
         if !bound(sizes) {
             let (name, bytes) = sizes.largest();
-            let what = format!("{name} of a batch of {}, with room for {} steps,", sizes.rows, sizes.steps);
-            return gpu.check_binding(&what, bytes, Some(largest_batch()));
+            let what = || format!("{name} of a batch of {}, with room for {} steps,", sizes.rows, sizes.steps);
+            return gpu.check_binding(what, bytes, || Cure::Batch(largest_batch()));
         }
         if !allowed(sizes) {
             return Err(Error::Memory {

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use crate::error::{Error, Result};
+use crate::error::{Cure, Error, Result};
 
 /// What an adapter is.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -237,6 +237,12 @@ impl Gpu {
         self
     }
 
+    /// What it shares with its clones and with no other; devices of two instances compare equal.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn identity(&self) -> usize {
+        Arc::as_ptr(&self.lost).addr()
+    }
+
     pub(crate) const fn runtime_checks(&self) -> bool {
         self.checked
     }
@@ -276,12 +282,15 @@ impl Gpu {
     }
 
     /// Refuses a buffer that the device cannot bind.
-    pub(crate) fn check_binding(&self, what: &str, bytes: u64, largest_batch: Option<usize>) -> Result<()> {
+    pub(crate) fn check_binding(
+        &self,
+        what: impl FnOnce() -> String,
+        bytes: u64,
+        cure: impl FnOnce() -> Cure,
+    ) -> Result<()> {
         match self.limit_below(bytes) {
             None => Ok(()),
-            Some((name, limit)) => {
-                Err(Error::Limit { what: what.to_owned(), name, needed: bytes, limit, largest_batch })
-            }
+            Some((name, limit)) => Err(Error::limit(what(), name, bytes, limit, cure())),
         }
     }
 
@@ -408,6 +417,6 @@ impl Gpu {
     /// them, a thread polls the device. A future may be dropped at any time; what it had submitted is still done by the
     /// device, and the next call goes on from there.
     pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
-        super::readback::block_on(&self.device, future)
+        super::readback::block_on(self, future)
     }
 }

@@ -12,7 +12,7 @@ use super::kernel::{self, Kernels, Storage};
 use super::penalty::Params;
 use super::plan::{Planner, flat};
 use super::readback::Readback;
-use crate::error::{Error, Result, Status};
+use crate::error::{Cure, Error, Result, Status};
 use crate::memory::Size;
 use crate::spec::brownian::ADAPTIVE_CELLS;
 use crate::spec::{
@@ -200,7 +200,11 @@ impl Engine {
     ) -> Result<Self> {
         options.validate::<f32>(problem)?;
         let theta_bytes = 4 * parameters as u64;
-        gpu.check_binding("a model of so many parameters", theta_bytes, None)?;
+        gpu.check_binding(
+            || "a model of so many parameters".into(),
+            theta_bytes,
+            || Cure::Other("use a smaller model"),
+        )?;
         let own = owner.bytes.0.saturating_add(4 * parameters);
         if let Some(limit) = options.memory_limit.filter(|&limit| limit < own) {
             let remedy = format!("the parameters and what goes with them take {own} bytes alone: allow more");
@@ -455,8 +459,15 @@ impl Engine {
             b.sizes.rows >= batch && same_kind && (purpose.penalty.is_none() || probes(purpose) == probes(self.purpose))
         });
         if !enough {
-            let rows = self.buffers.as_ref().map_or(batch, |b| b.sizes.rows.max(batch));
-            self.allocate(rows, FIRST_STEPS.min(self.options.most_attempts()), purpose).await?;
+            // Room for a larger batch is kept if it fits for this purpose too.
+            let held = self.buffers.as_ref().map_or(batch, |b| b.sizes.rows.max(batch));
+            let steps = FIRST_STEPS.min(self.options.most_attempts());
+            match self.allocate(held, steps, purpose).await {
+                Err(Error::Memory { .. } | Error::Limit { .. }) if held > batch => {
+                    self.allocate(batch, steps, purpose).await?;
+                }
+                other => other?,
+            }
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ pub(crate) const SAVES: usize = 32;
 /// Inputs or outputs of a layer: a product takes 8 of its depth with 9 iterations.
 pub(crate) const WIDEST: usize = 48_000;
 
-/// Outputs of a cross-entropy, whose kernel passes over them four times.
+/// Outputs of a cross-entropy, whose kernel passes over them three times.
 pub(crate) const CLASSES: usize = 14_000;
 
 /// Trajectories: one workgroup of 256 invocations passes over their statuses up to three times.

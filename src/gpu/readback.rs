@@ -4,7 +4,7 @@
 //! [`Gpu::block_on`] does, a browser does, and for every other executor a thread does as long as the future waits.
 
 #[cfg(not(target_arch = "wasm32"))]
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 #[cfg(not(target_arch = "wasm32"))]
@@ -36,6 +36,8 @@ pub(crate) struct Readback {
     mapped: oneshot::Receiver<Result<(), wgpu::BufferAsyncError>>,
     device: wgpu::Device,
     #[cfg(not(target_arch = "wasm32"))]
+    gpu: usize,
+    #[cfg(not(target_arch = "wasm32"))]
     helper: Option<Helper>,
 }
 
@@ -52,6 +54,8 @@ impl Readback {
             bytes,
             mapped,
             device: gpu.device.clone(),
+            #[cfg(not(target_arch = "wasm32"))]
+            gpu: gpu.identity(),
             #[cfg(not(target_arch = "wasm32"))]
             helper: None,
         }
@@ -79,7 +83,7 @@ impl Readback {
         let polled = Pin::new(&mut self.mapped).poll(context);
         // Browsers drive their devices themselves.
         #[cfg(not(target_arch = "wasm32"))]
-        if polled.is_pending() && !WAITING.get() && self.helper.is_none() {
+        if polled.is_pending() && !is_waited_for(self.gpu) && self.helper.is_none() {
             self.helper = Helper::start(&self.device);
             if self.helper.is_none() {
                 // No thread to be had: the executor asks again until the device is through.
@@ -102,8 +106,32 @@ impl Drop for Readback {
 
 #[cfg(not(target_arch = "wasm32"))]
 thread_local! {
-    /// Whether this thread waits in [`block_on`], which polls the device.
-    static WAITING: Cell<bool> = const { Cell::new(false) };
+    /// Those that this thread waits for in [`block_on`], the innermost last: that one's device is polled.
+    static WAITING: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn is_waited_for(gpu: usize) -> bool {
+    WAITING.with_borrow(|waiting| waiting.last() == Some(&gpu))
+}
+
+/// Notes that this thread waits for a device, until it is dropped.
+#[cfg(not(target_arch = "wasm32"))]
+struct Waiting;
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Waiting {
+    fn on(gpu: &Gpu) -> Self {
+        WAITING.with_borrow_mut(|waiting| waiting.push(gpu.identity()));
+        Self
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        WAITING.with_borrow_mut(Vec::pop);
+    }
 }
 
 /// How often a [`Helper`] looks at the device.
@@ -144,18 +172,18 @@ impl Drop for Helper {
 
 /// Polls the future and the device in turn: no thread is needed, and no time is lost.
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) fn block_on<T>(device: &wgpu::Device, future: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(gpu: &Gpu, future: impl Future<Output = T>) -> T {
     let mut future = std::pin::pin!(future);
     let mut context = Context::from_waker(std::task::Waker::noop());
     loop {
-        let outer = WAITING.replace(true);
+        let waiting = Waiting::on(gpu);
         let polled = future.as_mut().poll(&mut context);
-        WAITING.set(outer);
+        drop(waiting);
         if let Poll::Ready(value) = polled {
             return value;
         }
         // An error here is a lost device; the future then sees its channel closed.
-        let _ = device.poll(wgpu::PollType::wait_indefinitely());
+        let _ = gpu.device.poll(wgpu::PollType::wait_indefinitely());
     }
 }
 

@@ -162,7 +162,9 @@ impl GpuSolver {
         engine.walk_back(most).await?;
         let (parameters, states) = (engine.parameters, engine.batch * engine.dim());
         let counts = engine.held()?.norms.clone();
-        let walked = if engine.walks_whole(None) { 2 * engine.batch } else { 0 };
+        // Where no time passes there is nothing to walk.
+        let walks = engine.walks_whole(None) && !engine.problem.stands_still();
+        let walked = if walks { 2 * engine.batch } else { 0 };
         let read = [(&gradient, 0, parameters), (&bar, 0, states), (&counts, 0, walked)];
         let mut parts = engine.read(&read).await?;
         let counts: Vec<f32> = parts.pop().unwrap_or_default();
@@ -243,13 +245,17 @@ impl GpuSolver {
                 .enumerate()
                 .map(|(c, clock)| (0..clock.accepted as usize).map(|n| ends(table[n * clocks_count + c])).collect())
                 .collect();
-            // In lockstep a trajectory that failed is carried along; how many of the states are its own.
+            // How many states of a trajectory that failed are its own: in lockstep it is carried along.
             let survivals: Vec<usize> = status
                 .iter()
                 .zip(&reached)
-                .map(|(status, reached)| {
-                    if *status == Status::Done || engine.per_row() {
+                .enumerate()
+                .map(|(row, (status, reached))| {
+                    if *status == Status::Done {
                         return usize::MAX;
+                    }
+                    if engine.per_row() {
+                        return 1 + taken[row].len();
                     }
                     let whole = |[high, low]: [u32; 2]| (u64::from(high) << 32) | u64::from(low);
                     let before = |[a, b, c, d]: &&[u32; 4]| whole([*a, *b]) + whole([*c, *d]) <= whole(*reached);
@@ -328,18 +334,25 @@ fn step_states(
     survivals: &[usize],
 ) -> Vec<f32> {
     let count = |steps: &Vec<[f64; 2]>| steps.len() + 1;
+    let is_lost = |n: usize, survives: usize, state: &[f32]| {
+        n >= survives || (survives < usize::MAX && state.iter().any(|x| !x.is_finite()))
+    };
     if per_row {
-        let rows = taken.iter().enumerate();
-        return rows
-            .flat_map(|(row, steps)| (0..count(steps)).map(move |n| (n * batch + row) * dim))
-            .flat_map(|at| states[at..at + dim].iter().copied())
-            .collect();
+        let mut ys = Vec::new();
+        for (row, steps) in taken.iter().enumerate() {
+            for n in 0..count(steps) {
+                let state = &states[(n * batch + row) * dim..][..dim];
+                let lost = is_lost(n, survivals[row], state);
+                ys.extend(state.iter().map(|x| if lost { f32::NAN } else { *x }));
+            }
+        }
+        return ys;
     }
     let count = taken.first().map_or(1, count);
     let mut ys = states[..count * batch * dim].to_vec();
     for (n, slot) in ys.chunks_exact_mut(batch * dim).enumerate() {
         for (row, survives) in slot.chunks_exact_mut(dim).zip(survivals) {
-            if n >= *survives || (*survives < usize::MAX && row.iter().any(|x| !x.is_finite())) {
+            if is_lost(n, *survives, row) {
                 row.fill(f32::NAN);
             }
         }

@@ -120,6 +120,7 @@ impl Rule {
 
 /// What became of a gradient.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Update {
     /// The gradient's Euclidean norm before clipping.
     pub norm: f64,

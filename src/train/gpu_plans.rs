@@ -1,7 +1,7 @@
 //! What a training step and an evaluation record on the device.
 
 use super::{Loss, TrainerConfig};
-use crate::error::Result;
+use crate::error::{Cure, Result};
 use crate::gpu::{
     DENSE, DENSE_VJP_INPUT, Engine, GRADIENT_NORM, Gpu, Job, Jobs, LOSS, LOSS_SUM, LayerVjp, MOMENTS, NEXT_STEP,
     Params, Plan, Planner, SETTLE, SolvePlans, UPDATE, WalkPlans, create, flag, flat, layer_job, product_grid, settle,
@@ -59,8 +59,9 @@ impl BatchBuffers {
             let outputs = Size(parts.times) * rows * parts.outputs;
             (4 * outputs.max(Size(rows) * parts.inputs.max(2))).0 as u64
         };
-        let largest_batch = largest(rows.saturating_sub(1), |rows| gpu.limit_below(widest(rows)).is_none());
-        gpu.check_binding(&format!("inputs or outputs of a batch of {rows}"), widest(rows), Some(largest_batch))
+        let fits = |rows: usize| gpu.limit_below(widest(rows)).is_none();
+        let cure = || Cure::Batch(largest(rows.saturating_sub(1), fits));
+        gpu.check_binding(|| format!("inputs or outputs of a batch of {rows}"), widest(rows), cure)
     }
 
     pub(super) async fn new(engine: &Engine, parts: &Parts, rows: usize) -> Result<Self> {

@@ -188,7 +188,7 @@ impl<R: Scalar> Task<'_, R> {
                 let state = &mut room.input[..self.dim * LANES];
                 state.copy_from_slice(tile.save(slot));
                 // Nothing of a trajectory that failed may reach the weights, not even times zero.
-                rest_unless(state, &self.counting(tile));
+                rest_unless(state, &solved(tile));
                 head.apply(&room.input, &mut room.output);
             }
         }
@@ -207,8 +207,7 @@ impl<R: Scalar> Task<'_, R> {
 
     /// Lanes that count in a loss: solved to the end, where there is a loss.
     fn counting(&self, tile: &Tile<R>) -> [bool; LANES] {
-        let solved = |l: usize| l < tile.used && tile.alive[l] && tile.status[l] == Status::Done;
-        std::array::from_fn(|l| self.defined() && solved(l))
+        solved(tile).map(|solved| solved && self.defined())
     }
 
     /// The tile's share of the loss; with `theta_bar`, its gradient with respect to saved states and the head.
@@ -297,6 +296,11 @@ impl<R: Scalar> Task<'_, R> {
         }
         loss
     }
+}
+
+/// Lanes that were solved to the end.
+fn solved<R: Scalar>(tile: &Tile<R>) -> [bool; LANES] {
+    std::array::from_fn(|l| l < tile.used && tile.alive[l] && tile.status[l] == Status::Done)
 }
 
 impl<R: Scalar> Task<'_, R> {

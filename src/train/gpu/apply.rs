@@ -2,7 +2,7 @@
 
 use super::{GpuTrainer, SKIPPED, low};
 use crate::error::{Error, Result};
-use crate::gpu::{Outcome, Plan};
+use crate::gpu::{Outcome, Plan, word};
 use crate::spec::Update;
 
 impl GpuTrainer {
@@ -15,12 +15,13 @@ impl GpuTrainer {
         let parameters = self.engine.parameters;
         Error::check_len("gradient", gradient.len(), parameters, || "the model's parameter_count()".into())?;
         self.note_recorded().await?;
-        // The gradient's buffer is one of a batch's.
-        self.reserve(self.engine.batch.max(1), self.purpose()).await?;
+        // The gradient's buffer is one of a batch's, of any size.
+        self.reserve(1, self.purpose()).await?;
         let plan = self.apply_plan().await?;
         let outcome = Outcome {
-            // As many as any loss takes.
-            solved: u32::MAX,
+            // There is no loss; as many as one takes, so that the update is made.
+            solved: word(self.config.loss.least()),
+            loss: f32::NAN,
             updates: low(self.updates),
             steps: low(self.steps),
             ..Outcome::default()

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::super::{Loss, Target};
 use super::GpuTrainer;
-use crate::error::{Error, Result};
+use crate::error::{Cure, Error, Result};
 use crate::gpu::{GATHER, Jobs, Plan, Planner, Purpose, create, flat, uniform_buffer, word};
 
 /// A data set on the device, from which training steps take their samples without a copy from the host.
@@ -47,8 +47,9 @@ impl GpuTrainer {
         };
         let gpu = &self.engine.gpu;
         let [inputs_bytes, targets_bytes] = [size_of_val(inputs), targets.len()].map(|bytes| bytes as u64);
-        gpu.check_binding("the inputs of the data set (stream batches by GpuTrainer::step)", inputs_bytes, None)?;
-        gpu.check_binding("the targets of the data set (stream batches by GpuTrainer::step)", targets_bytes, None)?;
+        let stream = || Cure::Other("stream batches by GpuTrainer::step");
+        gpu.check_binding(|| "the inputs of the data set".into(), inputs_bytes, stream)?;
+        gpu.check_binding(|| "the targets of the data set".into(), targets_bytes, stream)?;
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let data = gpu
             .scoped(|| GpuData {
@@ -90,7 +91,7 @@ impl GpuTrainer {
         let gpu = self.engine.gpu.clone();
         let bytes = 4 * count as u64;
         if self.indices.as_ref().is_none_or(|b| b.size() < bytes) {
-            gpu.check_binding("the samples of a batch", bytes, None)?;
+            gpu.check_binding(|| "the samples of a batch".into(), bytes, || Cure::Other("use a smaller batch"))?;
             self.indices = Some(gpu.scoped(|| create(&gpu, "indices", bytes, false)).await?);
             self.gathers.clear();
         }

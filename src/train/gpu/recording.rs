@@ -6,7 +6,7 @@
 use super::super::gpu_plans::{Schedule, TrainPlans};
 use super::super::{Loss, StepReport};
 use super::{GpuTrainer, INCOMPLETE, low};
-use crate::error::{Error, Result};
+use crate::error::{Cure, Error, Result};
 use crate::gpu::{Outcome, Params, Submissions, check, check_counts, copy_in};
 use crate::memory::Size;
 
@@ -59,7 +59,8 @@ impl GpuTrainer {
             return Err(Error::argument("steps", 0, "ask for at least one"));
         }
         let schedule_bytes = (Size(steps) * size_of::<Params>()).0 as u64;
-        self.engine.gpu.check_binding("the schedule of so many steps (prepare fewer)", schedule_bytes, None)?;
+        let cure = || Cure::Other("prepare fewer");
+        self.engine.gpu.check_binding(|| "the schedule of so many steps".into(), schedule_bytes, cure)?;
         self.note_recorded().await?;
         let purpose = self.purpose();
         self.engine.reserve_steps(batch, purpose, attempts).await?;
