@@ -185,8 +185,9 @@ impl<R: Scalar> Ensemble<'_, R> {
             if let Some(more) = noise_stages.checked_sub(1) {
                 tile.clock.nfe_diffusion[l] += u32::try_from(more).unwrap_or(u32::MAX) + fresh;
             }
-            let stopped = interval.t1[l] == self.stepper.next_stop(interval.t0[l], self.t1);
-            k1_ready[l] = !accept[l] || (self.stepper.fsal && !stopped);
+            // Not across a stop.
+            let goes_on = || interval.t1[l] != self.stepper.next_stop(interval.t0[l], self.t1);
+            k1_ready[l] = !accept[l] || (self.stepper.fsal && goes_on());
         }
         self.advance(&interval, &moving, &decisions, tile);
         true
@@ -270,11 +271,11 @@ impl<R: Scalar> Ensemble<'_, R> {
     ) {
         for point in self.saves {
             let here: [bool; LANES] =
-                std::array::from_fn(|l| accept[l] && within(point.t, interval.t0[l], interval.t1[l]));
+                std::array::from_fn(|l| accept[l] & within(point.t, interval.t0[l], interval.t1[l]));
             if !here.contains(&true) {
                 continue;
             }
-            let at_end: [bool; LANES] = std::array::from_fn(|l| here[l] && point.t == interval.t1[l]);
+            let at_end: [bool; LANES] = std::array::from_fn(|l| here[l] & (point.t == interval.t1[l]));
             let n = tile.features();
             let Tile { saves, y, y1, k_first, k_last, .. } = tile;
             let out = &mut saves[point.slot * n..][..n];

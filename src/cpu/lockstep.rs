@@ -461,9 +461,11 @@ impl<R: Scalar> Lockstep<'_, R> {
     }
 }
 
-/// Whether `t` lies in the half-open step from `t0` (excluded) to `t1` (included), in either direction.
+/// Whether `t` lies in the half-open step from `t0` (excluded) to `t1` (included), in either direction; without a branch,
+/// for lanes that differ in it.
+#[inline]
 pub(crate) fn within(t: f64, t0: f64, t1: f64) -> bool {
-    (t0 < t && t <= t1) || (t1 <= t && t < t0)
+    ((t0 < t) & (t <= t1)) | ((t1 <= t) & (t < t0))
 }
 
 /// End of a step of signed length `h`: `t1` itself if the step reaches it, or would leave less than a rounding error.

@@ -196,17 +196,21 @@ impl<R: Scalar> Stepper<R> {
     }
 
     /// The next time after `t` at which a step has to end: a stop, or the end of the interval.
+    #[inline]
     pub(crate) fn next_stop(&self, t: f64, t1: f64) -> f64 {
-        if self.stops.is_empty() {
-            return t1;
-        }
+        if self.stops.is_empty() { t1 } else { self.stop_after(t, t1) }
+    }
+
+    fn stop_after(&self, t: f64, t1: f64) -> f64 {
         let passed = self.stops.partition_point(|&stop| if t < t1 { stop <= t } else { stop >= t });
         self.stops.get(passed).copied().unwrap_or(t1)
     }
 
     /// End of a step of signed length `h` from `t`, at most at the next stop; with noise, on one of its ticks.
+    #[inline]
     pub(crate) fn end_of_step(&self, t: f64, h: f64, t1: f64) -> f64 {
-        let (h, stop) = (h.clamp(-self.largest_step, self.largest_step), self.next_stop(t, t1));
+        let stop = self.next_stop(t, t1);
+        let h = if h.abs() > self.largest_step { self.largest_step.copysign(h) } else { h };
         // Noise knows one direction of time.
         self.diffusion.as_ref().map_or_else(|| end_of_step(t, h, stop), |d| d.brownian.end_of_step(t, h).min(stop))
     }
