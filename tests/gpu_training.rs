@@ -115,6 +115,45 @@ fn every_regularizer_option() {
     }
 }
 
+/// Of a step too short for `f32`, and of a state too large, rounding is all that there is to measure.
+#[test]
+fn stiffness_without_digits_is_none() {
+    let Some(gpu) = gpu() else { return };
+    let near = cast::<f32>(&numbers(4, 6));
+    let far: Vec<f32> = near.iter().map(|y| 3e4 * y).collect();
+    for layout in LAYOUTS {
+        for (name, length, inputs) in [
+            ("a short step", 1e-5, near.clone()),
+            ("large states", 0.3, far.clone()),
+            ("some of them", 0.3, [&near[..], &far].concat()),
+        ] {
+            let options = SolverOptions::default().layout(layout).step_control(StepControl::Fixed { steps: 1 });
+            let model = NeuralDe::new(Problem::ode(Mlp::new([3, 16, 3]), 0.0, length), options);
+            let plain = TrainerConfig::new(model, Loss::Mae);
+            let local = Local::biased().measure(Measure::Stiffness).gradient(PenaltyGradient::Full).fraction(1.0);
+            let config = plain.clone().regularizer(local.coefficient(1.0));
+            let batch = Batch { inputs: &inputs, target: Target::States(&vec![0.0; inputs.len()]) };
+            let found = |config: &TrainerConfig| {
+                let mut trainer = GpuTrainer::new(&gpu, config.clone()).expect("a valid configuration");
+                gpu.block_on(trainer.gradients(&batch)).expect("a valid batch")
+            };
+            let (with, without) = (found(&config), found(&plain));
+            let mut native = Trainer::<f32>::new(&cpu(1), config).expect("a valid configuration");
+            let expected = native.gradients(&batch).expect("a valid batch");
+            let name = format!("{layout:?}, {name}");
+            if inputs.len() == 6 {
+                assert_eq!((with.report.penalty, expected.report.penalty), (0.0, 0.0), "{name}");
+                close(&name, &widen(&with.gradient), &widen(&without.gradient), 1e-5);
+            } else {
+                close(&name, &[with.report.penalty], &[expected.report.penalty], 1e-3);
+                close(&name, &widen(&with.gradient), &widen(&expected.gradient), 1e-2);
+                let share = with.gradient.iter().zip(&without.gradient).map(|(a, b)| (a - b).abs());
+                assert!(share.fold(0.0, f32::max) > 1e-2, "{name}: the others are measured");
+            }
+        }
+    }
+}
+
 #[test]
 fn regularized_between_checkpoints() {
     for layout in LAYOUTS {

@@ -15,11 +15,15 @@ fn rests(cursor: Cursor) -> bool {
     return cursor.moving != 1u;
 }
 
-fn terms(at: u32, size: u32, cursor: Cursor) -> vec2<f32> {
+fn kept(sums: vec4<f32>) -> vec2<f32> {
+    return sums.xy;
+}
+
+fn terms(at: u32, size: u32, cursor: Cursor) -> vec4<f32> {
     let y = tape[cursor.origin * size + at];
     if job.mode == ERROR {
         let r = scaled(noisy_sum(at, size, cursor), y, tape[cursor.target_ * size + at]);
-        return vec2<f32>(r * r, 0.0);
+        return vec4<f32>(r * r, 0.0, 0.0, 0.0);
     }
     let f = k[cursor.k_first * size + at];
     let g = 3.0 * k[job.source + cursor.k_first * size + at];
@@ -28,9 +32,9 @@ fn terms(at: u32, size: u32, cursor: Cursor) -> vec2<f32> {
         let g1 = 3.0 * k[job.source + cursor.k_last * size + at];
         let spread = max(abs(g - g1), abs(g + g1));
         let r = scaled(max(abs(moved + spread), abs(moved - spread)), y, y);
-        return vec2<f32>(r * r, 0.0);
+        return vec4<f32>(r * r, 0.0, 0.0, 0.0);
     }
     let slope = max(abs(f + g), abs(f - g));
     let r = vec2<f32>(scaled(y, y, y), scaled(slope, y, y));
-    return r * r;
+    return vec4<f32>(r * r, 0.0, 0.0);
 }

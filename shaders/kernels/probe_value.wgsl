@@ -100,7 +100,8 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     if job.per_row == 0u {
         for (var row = lane; row < job.rows; row += WIDE) {
             if is_alive(row_status[row]) && cursors[0].moving == 1u {
-                weights[row] = sh_weight;
+                // What a row adds nothing to has no gradient of it.
+                weights[row] = select(vec2<f32>(), sh_weight, norms[row] > vec2<f32>());
             }
         }
     }

@@ -12,30 +12,43 @@ const ERROR = 2u;
 const NOT_FINITE = 3u;
 const STIFFNESS = 4u;
 
+// The least difference of two stages, in units of the last one's size, that is more than rounding: `cpu::penalty` has 128
+// of the distance of two numbers at 1.
+const RESOLVED = 1.52587890625e-5;
+
 fn rests(cursor: Cursor) -> bool {
     return cursor.moving != 1u && job.mode != NOT_FINITE;
 }
 
-fn terms(at: u32, size: u32, cursor: Cursor) -> vec2<f32> {
+// Of the stages' differences: nothing where either is rounding, for the other one's digits are no better then.
+fn kept(sums: vec4<f32>) -> vec2<f32> {
+    let least = RESOLVED * RESOLVED * sums.zw;
+    let lost = job.mode == STIFFNESS && (sums.x < least.x || sums.y < least.y);
+    return select(sums.xy, vec2<f32>(), lost);
+}
+
+fn terms(at: u32, size: u32, cursor: Cursor) -> vec4<f32> {
     let y = tape[cursor.origin * size + at];
     if job.mode == NOT_FINITE {
-        return vec2<f32>(select(1.0, 0.0, is_finite(y)), 0.0);
+        return vec4<f32>(select(1.0, 0.0, is_finite(y)), 0.0, 0.0, 0.0);
     }
     if job.mode == STIFFNESS {
-        // a: k_s - k_(s-1); b: g_s - g_(s-1), over h.
+        // a: k_s - k_(s-1); b: g_s - g_(s-1), over h. The last stage's state is the step's end.
         let slopes = stages_sum(at, size, cursor, false);
         let states = cursor.h * stages_sum(at, size, cursor, true);
-        return vec2<f32>(slopes * slopes, states * states);
+        let last = k[stage_slot(job.stages - 1u, cursor) * size + at];
+        let terms = vec4<f32>(slopes, states, last, tape[cursor.target_ * size + at]);
+        return terms * terms;
     }
     if job.mode == ERROR {
         let r = scaled(cursor.h * stages_error(at, size, cursor), y, tape[cursor.target_ * size + at]);
-        return vec2<f32>(r * r, 0.0);
+        return vec4<f32>(r * r, 0.0, 0.0, 0.0);
     }
     let slope = k[cursor.k_first * size + at];
     if job.mode == CHANGE_OF_SLOPE {
         let r = scaled(k[cursor.k_last * size + at] - slope, y, y);
-        return vec2<f32>(r * r, 0.0);
+        return vec4<f32>(r * r, 0.0, 0.0, 0.0);
     }
     let r = vec2<f32>(scaled(y, y, y), scaled(slope, y, y));
-    return r * r;
+    return vec4<f32>(r * r, 0.0, 0.0);
 }

@@ -1,10 +1,10 @@
 // Sums over a row's features of what the kernel that uses it defines as `terms(at, size, cursor)`. That kernel declares
-// `cursors` and `norms`, and `rests(cursor)`: which rows have no sum.
+// `cursors` and `norms`, `rests(cursor)`: which rows have no sum, and `kept(sums)`: what is kept of a row's.
 
 // Lanes that share a row: 1 for narrow states, the workgroup for wide ones.
 override LANES: u32 = 1u;
 
-var<workgroup> sh_sums: array<vec2<f32>, 64>;
+var<workgroup> sh_sums: array<vec4<f32>, 64>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -14,7 +14,7 @@ fn main(
 ) {
     let row = flat_group(group, groups) * (GROUP / LANES) + lane / LANES;
     let within = lane % LANES;
-    var sum = vec2<f32>();
+    var sum = vec4<f32>();
     if row < job.rows {
         let cursor = cursors[row * job.per_row];
         if !rests(cursor) {
@@ -34,6 +34,6 @@ fn main(
         sum = sh_sums[lane];
     }
     if row < job.rows && within == 0u {
-        norms[row] = sum;
+        norms[row] = kept(sum);
     }
 }

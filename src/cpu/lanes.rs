@@ -211,13 +211,14 @@ multiversion! {
 }
 
 multiversion! {
-    /// Sum over features of `(a - b)^2`, a lane.
-    pub(crate) fn squared_difference<R>(sums: &mut Lanes<R>, a: &[R], b: &[R]) {
-        *sums = [R::ZERO; LANES];
+    /// Sums over features of `(a - b)^2`, and of `a^2` in `sizes`, a lane.
+    pub(crate) fn squared_difference<R>(sums: &mut Lanes<R>, sizes: &mut Lanes<R>, a: &[R], b: &[R]) {
+        (*sums, *sizes) = ([R::ZERO; LANES], [R::ZERO; LANES]);
         for (a, b) in a.chunks_exact(LANES).zip(b.chunks_exact(LANES)) {
             for lane in 0..LANES {
                 let d = a[lane] - b[lane];
                 sums[lane] = d.mul_add(d, sums[lane]);
+                sizes[lane] = a[lane].mul_add(a[lane], sizes[lane]);
             }
         }
     }

@@ -35,7 +35,7 @@ pub(crate) use lanes::{gather, rest_unless, scatter};
 pub(crate) use lockstep::PATIENCE;
 pub(crate) use penalty::Draws;
 #[cfg(test)]
-pub(crate) use penalty::STIFFNESS_EPSILON;
+pub(crate) use penalty::{RESOLVED, STIFFNESS_EPSILON};
 pub(crate) use solver::check_finite;
 pub(crate) use tile::Tile;
 pub(crate) use workers::Workers;

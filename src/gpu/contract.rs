@@ -20,7 +20,7 @@ use super::noise::{increments, second, stage_bar};
 use super::penalty::aim;
 use super::recording::settle;
 use super::{Gpu, Job, Outcome, Params, flag, status};
-use crate::cpu::{PATIENCE, STIFFNESS_EPSILON};
+use crate::cpu::{PATIENCE, RESOLVED, STIFFNESS_EPSILON};
 use crate::error::Status;
 use crate::spec::{InputMap, Layer, Method, Mlp, TimeInput};
 use crate::train::{ABORTED, INCOMPLETE, SKIPPED};
@@ -346,6 +346,10 @@ fn numbers_that_both_sides_use_are_the_same() {
         // Not among the module's constants: one without a type is gone by then.
         if kernel.name == "probe_value" && !kernel.source.contains(&format!("EPSILON = {STIFFNESS_EPSILON:e};")) {
             failures.insert(format!("probe_value has no STIFFNESS_EPSILON = {STIFFNESS_EPSILON:e}"));
+        }
+        let resolved = RESOLVED * f64::from(f32::EPSILON);
+        if kernel.name == "row_norm" && !kernel.source.contains(&format!("RESOLVED = {resolved:e};")) {
+            failures.insert(format!("row_norm has no RESOLVED = {resolved:e}"));
         }
         if found.get("STAGES") != Some(&(method.tableau().stages() as f64)) {
             failures.insert(format!("{} under {method}: STAGES = {:?}", kernel.name, found.get("STAGES")));

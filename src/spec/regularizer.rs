@@ -27,6 +27,11 @@ pub enum Measure {
     Error,
     /// `RMS(k_s - k_(s-1)) / (RMS(g_s - g_(s-1)) + eps) / stability size` (ibid.), with `g_i` the stage states. They
     /// report that it does not help locally; Tsit5 and Dopri5 only.
+    ///
+    /// Of a short step both differences are rounding. A trajectory of which either is below 1.5e-5 at `f32`, 2.8e-14 at
+    /// `f64` (128 times the distance of two numbers at 1), times what it is a difference of, counts for nothing: measure
+    /// and gradient are 0 where no trajectory is left. From there on both are within a factor of 2; below they would be up
+    /// to a thousand times too large.
     Stiffness,
     /// `|t1 - t0| E^(1/q) / |h|`: the number of steps an ideal controller would need, so that the coefficient is
     /// the price of one step. The default.
