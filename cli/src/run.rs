@@ -66,7 +66,7 @@ impl<'a, L: Learner> Run<'a, L> {
         if progress.curve.loss.is_empty() {
             progress.setup_seconds = start.elapsed().as_secs_f64();
         }
-        let batches = Batches::new(data.train.pool(plan.settings.batch), plan.settings.batch, plan.settings.seed);
+        let batches = Batches::new(data.train.pool(plan.settings.batch), plan.settings.batch, plan.settings.seed)?;
         let metrics = Metrics::open(&plan.metrics, &plan.settings.run_name(), learner.steps())?;
         Ok(Self { plan, data, learner, batches, progress, metrics, buffer: BatchBuffer::default() })
     }

@@ -21,6 +21,7 @@ pub(crate) use mlp::check_parameters;
 pub use mlp::{Activation, Initialization, InputMap, Layer, Mlp, TimeInput};
 pub(crate) use noise_tableau::tableau_supports;
 pub use noise_tableau::{Calculus, NoiseScale, NoiseTableau};
+pub(crate) use optimizer::norm;
 pub use optimizer::{Clip, Optimizer, OptimizerState, Rule, Update};
 pub use philox::{Purpose, Random, philox4x32};
 pub use problem::{Diffusion, InitialStep, Layout, Problem, SaveAt, SolverOptions, StepControl, Tolerances};

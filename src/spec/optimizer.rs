@@ -394,7 +394,7 @@ impl<R: Real> Adam<R> {
 }
 
 /// The Euclidean norm, summed in sixteen interleaved parts: as many as two of the widest registers hold.
-fn norm<R: Real>(x: &[R]) -> f64 {
+pub(crate) fn norm<R: Real>(x: &[R]) -> f64 {
     const PARTS: usize = 16;
     pulp::Arch::new().dispatch(
         #[inline(always)]

@@ -11,7 +11,7 @@ use super::{Loss, NeuralDe, Target};
 use crate::cpu::{Cpu, DenseLayer, Draws, Engine, LANES, Owner, Scalar, check_finite};
 use crate::error::{Error, Result, Status};
 use crate::memory::{self, Size};
-use crate::spec::{Optimizer, OptimizerState, Paths, PenaltyStep, Regularizer, Update};
+use crate::spec::{Optimizer, OptimizerState, Paths, PenaltyStep, Regularizer, Update, norm};
 
 /// What a training step does when trajectories fail, or the update would not be finite.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -109,6 +109,7 @@ pub struct StepReport {
     #[serde(with = "number")]
     pub penalty: f64,
     /// The penalty's coefficient at this step.
+    #[serde(with = "number")]
     pub coefficient: f64,
     /// Norm of the gradient of loss plus coefficient times penalty, before clipping.
     #[serde(with = "number")]
@@ -593,11 +594,6 @@ fn task<'a, R: Scalar>(
     }
 }
 
-/// Euclidean norm.
-fn norm<R: Scalar>(gradient: &[R]) -> f64 {
-    gradient.iter().map(|g| g.to_f64().powi(2)).sum::<f64>().sqrt()
-}
-
 /// Why the step after `steps` others, of which `updates` moved the parameters, did not.
 pub(super) fn diverged<R: Scalar>(config: &TrainerConfig, steps: u64, updates: u64, gradient: &[R]) -> Error {
     let what = match gradient.iter().enumerate().find(|(_, g)| !g.is_finite()) {
@@ -619,15 +615,41 @@ fn report<R: Scalar>(engine: &Engine<R>) -> StepReport {
     }
 }
 
-/// A number that may be NaN or infinite, where JSON knows neither: it becomes `null`, and `null` NaN.
+/// A number that may be NaN or infinite: as text, where JSON knows neither, it is `"NaN"`, `"inf"` or `"-inf"`. Where earlier
+/// versions wrote `null` for all of these, it is read as NaN.
 mod number {
+    use serde::de::{Error, Unexpected};
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     pub(super) fn serialize<S: Serializer>(x: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-        x.is_finite().then_some(*x).serialize(serializer)
+        let named = !x.is_finite() && serializer.is_human_readable();
+        // Rust's names of these.
+        if named { serializer.collect_str(x) } else { x.serialize(serializer) }
+    }
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Number {
+        Finite(f64),
+        Named(String),
+        Null(()),
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-        Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
+        if !deserializer.is_human_readable() {
+            return f64::deserialize(deserializer);
+        }
+        match Number::deserialize(deserializer)? {
+            Number::Finite(x) => Ok(x),
+            Number::Null(()) => Ok(f64::NAN),
+            Number::Named(name) => match name.as_str() {
+                "NaN" => Ok(f64::NAN),
+                "inf" => Ok(f64::INFINITY),
+                "-inf" => Ok(f64::NEG_INFINITY),
+                other => {
+                    Err(D::Error::invalid_value(Unexpected::Str(other), &"a number, \"NaN\", \"inf\" or \"-inf\""))
+                }
+            },
+        }
     }
 }
