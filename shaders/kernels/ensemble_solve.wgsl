@@ -51,14 +51,11 @@ fn main(
     var y = load_state(slot_of(clock.accepted, job.stride), row);
     // Evaluated before this dispatch, and counted then: the same numbers give the same bits.
     take_first(node_time(clock.t, vec2<u32>(), 0.0, job.t0, job.span), y);
-    // An ensemble has no other use for this field of the clock.
-    var first = clock.was_rejected;
     if job.mode == START {
-        first = 0u;
         clock.saved = save_at_start(row, y);
         start(&clock, y);
     }
-    var cursor = ensemble_aim(&clock, 0.0, first);
+    var cursor = ensemble_aim(&clock, 0.0, clock.first);
     // An attempt that was not through with its points is made again, and goes on with them.
     var written = clock.pending;
     var taken = false;
@@ -102,7 +99,7 @@ fn main(
         cursor = ensemble_aim(&clock, error, select(0u, 1u, accepted && !keeps_last(clock.t)));
     }
     store_state(cursor.origin, row, y);
-    clock.was_rejected = cursor.first;
+    clock.first = cursor.first;
     clock.pending = written;
     clock.cut |= select(1u, 0u, loops_ran());
     clocks[row] = clock;

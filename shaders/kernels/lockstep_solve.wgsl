@@ -102,10 +102,8 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         if clock.status == PAUSED && job.u.y > clock.accepted {
             clock.status = RUNNING;
         }
-        let again = job.mode != START && clock.was_rejected == 0u && clock.accepted > 0u;
-        let first = select(0u, 1u, again && !keeps_last(clock.t));
         sh_clock = clock;
-        sh_cursor = aim(clock, next_ticks(clock), first);
+        sh_cursor = aim(clock, lockstep_ticks(clock), clock.first);
         sh_moving = sh_cursor.moving;
         sh_cut = 0u;
     }
@@ -189,6 +187,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         var clock = sh_clock;
         clock.saved += due;
         clock.pending = written;
+        clock.first = sh_cursor.first;
         clock.cut |= sh_cut;
         clocks[0] = clock;
     }

@@ -22,7 +22,7 @@ struct Clock {
     saved: u32,               // Points that a solve of whole trajectories has written, and those of the attempt at hand.
     pending: u32,
     cut: u32,                 // Whether an adapter stopped its loops.
-    pad: u32,
+    first: u32,               // Whether such a solve evaluates the first stage of its next attempt.
 }
 
 // The step from tape slot `origin` to slot `target_`.

@@ -5,20 +5,23 @@ const NOTHING = 0u;
 const GIVE_UP_NON_FINITE = 1u;
 const GIVE_UP_LARGE = 2u;
 
+// Ticks of the next attempt, of which nobody has to be given up for.
+fn lockstep_ticks(clock: Clock) -> vec2<u32> {
+    let d = next_ticks(clock);
+    // Nobody has failed at such a step yet. The smallest one that time resolves shows who does.
+    return select(d, smallest_ticks(clock), clock.status == RUNNING && too_small(clock, d));
+}
+
 // Aims at the next attempt, or says that rows have to be given up for there to be one.
 fn lockstep_prepare(clock: ptr<function, Clock>, cursor: ptr<function, Cursor>, first: u32) -> u32 {
     (*clock).status = bounded(*clock);
-    var d = next_ticks(*clock);
-    if (*clock).status == RUNNING && too_small(*clock, d) {
-        if (*clock).was_rejected == 1u {
-            (*clock).h = (*clock).last_good;
-            (*clock).was_rejected = 0u;
-            return GIVE_UP_LARGE;
-        }
-        // Nobody has failed at such a step yet. The smallest one that time resolves shows who does.
-        d = smallest_ticks(*clock);
+    let rejected = (*clock).status == RUNNING && (*clock).was_rejected == 1u;
+    if rejected && too_small(*clock, next_ticks(*clock)) {
+        (*clock).h = (*clock).last_good;
+        (*clock).was_rejected = 0u;
+        return GIVE_UP_LARGE;
     }
-    *cursor = aim(*clock, d, first);
+    *cursor = aim(*clock, lockstep_ticks(*clock), first);
     return NOTHING;
 }
 

@@ -250,7 +250,7 @@ fn structs_lie_in_memory_as_their_twins_do() {
         layout!(Outcome: unfinished paused solved penalised failed first_failed first_status nfe accepted rejected
             most_accepted remaining loss correct penalty gradient_norm skipped updates steps cut),
         layout!(Clock: t log_errors h last_good accepted rejected nfe status failures was_rejected saved
-            pending cut pad),
+            pending cut first),
         layout!(Params: step seed update coefficient pad paths rates draws),
     ];
     let (mut failures, mut seen) = (BTreeSet::new(), BTreeSet::new());

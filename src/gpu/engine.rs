@@ -97,7 +97,7 @@ pub(crate) struct Clock {
     pub(crate) saved: u32,
     pub(crate) pending: u32,
     pub(crate) cut: u32,
-    pub(crate) pad: u32,
+    pub(crate) first: u32,
 }
 
 const _: () = assert!(size_of::<Clock>() == CLOCK && size_of::<Outcome>() == OUTCOME, "buffers are sized by these");

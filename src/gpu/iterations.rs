@@ -174,7 +174,7 @@ mod tests {
     use super::super::solver::GpuSolver;
     use super::*;
     use crate::cpu::{Cpu, Solver};
-    use crate::spec::{Layout, Method, Mlp, Problem, SaveAt, SolverOptions};
+    use crate::spec::{Controller, InitialStep, Layout, Method, Mlp, Problem, SaveAt, SolverOptions, Tolerances};
     use crate::train::{Batch, GpuTrainer, Loss, NeuralDe, Target, TrainerConfig};
 
     /// `x'' = -x` as a field without hidden units.
@@ -315,6 +315,50 @@ mod tests {
                     (found.ys.iter().map(|y| y.to_bits()).collect::<Vec<_>>(), found.stats)
                 };
                 assert!(solve(MOST) == solve(3000), "{method} {layout:?}");
+            }
+        }
+    }
+
+    /// A solve in dispatches of one turn each against one in a single dispatch.
+    fn cut_to_turns(name: &str, problem: &Problem, options: &SolverOptions, theta: &[f32], y0: &[f32]) {
+        let Some(gpu) = gpu() else { return };
+        let solve = |iterations: usize| {
+            let mut solver = GpuSolver::new(&gpu, problem, options).expect("a problem");
+            solver.engine.iterations = iterations;
+            let found = gpu.block_on(solver.solve(theta, y0)).expect("a solve");
+            (found.ys.iter().map(|y| y.to_bits()).collect::<Vec<_>>(), found.status, found.stats)
+        };
+        let (whole, cut) = (solve(MOST), solve(1));
+        assert_eq!(cut, whole, "{name}");
+    }
+
+    /// The first step is too small, so the smallest one is tried. It covers more points than a turn writes.
+    #[test]
+    fn the_smallest_step_goes_on_as_the_smallest() {
+        let (t0, ulp) = (1e8, 2f64.powi(-26));
+        let problem = Problem::ode(Mlp::new([1, 1]), t0, t0 + 1e-3);
+        let times: Vec<f64> = (1..=45).map(|i| t0 + f64::from(i) * ulp).chain([t0 + 1e-3]).collect();
+        for layout in [Layout::Lockstep, Layout::Ensemble] {
+            let control = StepControl::Adaptive {
+                tolerances: Tolerances::both(1e-3),
+                controller: Controller::default(),
+                initial_step: InitialStep::Length(1e-12),
+            };
+            let options = SolverOptions::default().layout(layout).step_control(control);
+            let options = options.save_at(SaveAt::Times(times.clone()));
+            cut_to_turns(&format!("{layout:?}"), &problem, &options, &[-1000.0, 0.0], &[1.0, 0.5, -0.2]);
+        }
+    }
+
+    /// A trajectory is given up, and the first stage of the step that is tried anew is there already.
+    #[test]
+    fn what_is_given_up_between_dispatches_costs_the_same() {
+        let problem = Problem::ode(Mlp::new([1, 1]).input_map(crate::spec::InputMap::Cube), 0.0, 1.0);
+        for method in [Method::Heun, Method::Tsit5] {
+            for layout in [Layout::Lockstep, Layout::Ensemble] {
+                let options = SolverOptions::default().method(method).layout(layout).tolerances(Tolerances::both(0.05));
+                let name = format!("{method}, {layout:?}");
+                cut_to_turns(&name, &problem, &options, &[1.0, 0.0], &[0.5, 1.0, 0.1]);
             }
         }
     }
