@@ -1,24 +1,36 @@
 //! The trainer: losses, encoder and head, resume, failures, memory.
 
 use std::alloc::{GlobalAlloc, Layout as MemoryLayout, System};
+use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fewsteps::{
-    Activation, Batch, Batches, Cpu, Diffusion, Error, Evaluation, FailurePolicy, Layout, Local, Loss, Method, Mlp,
-    NeuralDe, Optimizer, Paths, PenaltyGradient, Problem, Purpose, Random, Regularizer, SaveAt, Schedule, Solver,
-    SolverOptions, StepControl, StepReport, Target, TimeInput, Tolerances, Trainer, TrainerConfig,
+    Activation, Adjoint, Batch, Batches, Checkpoints, Cpu, Diffusion, Error, Evaluation, FailurePolicy, Layout, Local,
+    Loss, Method, Mlp, NeuralDe, Optimizer, Paths, PenaltyGradient, Problem, Purpose, Random, Regularizer, SaveAt,
+    Schedule, Solver, SolverOptions, StepControl, StepReport, Target, TimeInput, Tolerances, Trainer, TrainerConfig,
 };
 
-/// Counts the bytes that are allocated, so that a test can tell a steady state from slow growth.
+/// Counts the bytes that a thread allocates, so that a test can tell a steady state from slow growth; and has no memory
+/// for what a test says.
 struct Counting;
 
-static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
+thread_local! {
+    static ALLOCATED: Cell<usize> = const { Cell::new(0) };
+    /// A size in bytes, and how many more allocations of that size this thread has.
+    static SCARCE: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
+}
 
-// SAFETY: hands every request on to the system's allocator unchanged.
+// SAFETY: hands every request on to the system's allocator unchanged, or refuses it.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: MemoryLayout) -> *mut u8 {
-        ALLOCATED.fetch_add(layout.size(), Ordering::Relaxed);
+        ALLOCATED.set(ALLOCATED.get() + layout.size());
+        let (size, left) = SCARCE.get();
+        if size == layout.size() {
+            if left == 0 {
+                return std::ptr::null_mut();
+            }
+            SCARCE.set((size, left - 1));
+        }
         // SAFETY: the caller's promise, handed on.
         unsafe { System.alloc(layout) }
     }
@@ -914,11 +926,62 @@ fn reports_without_a_loss_can_be_written_down() {
     assert!(serde_json::from_str::<Evaluation>(&text).expect("what was written").loss.is_nan(), "{text}");
 }
 
+/// The tape of an adaptive solve grows as it goes. Where the system has no memory for it, all workers stop.
+#[test]
+fn a_tape_that_the_system_refuses_is_an_error() {
+    let field = Mlp::new([16, 64, 16]);
+    let (problem, theta) = (Problem::ode(field.clone(), 0.0, 3.0), field.initialize::<f64>(7));
+    let y0: Vec<f64> = (0..96 * 16).map(|i| f64::from(i * 7 % 101) / 50.0 - 1.0).collect();
+    // The states of a tile, and the stages of a step.
+    let state = 16 * 32 * size_of::<f64>();
+    for layout in [Layout::Lockstep, Layout::Ensemble] {
+        for (save_at, stride, sizes) in [
+            (SaveAt::End, 1, vec![state]),
+            (SaveAt::End, 3, vec![state]),
+            (SaveAt::Steps, 1, vec![state]),
+            (SaveAt::Dense, 1, vec![state, 7 * state]),
+            // Nothing is kept, but what is between two checkpoints.
+            (SaveAt::End, 1 << 40, vec![]),
+        ] {
+            let options = SolverOptions::default().tolerances(Tolerances::both(1e-9)).layout(layout);
+            let adjoint = Adjoint::Discrete { checkpoints: Checkpoints::Stride(stride) };
+            let options = options.save_at(save_at.clone()).adjoint(adjoint);
+            let name = format!("{layout:?}, {save_at:?}, stride {stride}");
+            let solver = || Solver::<f64>::new(&cpu(), &problem, &options).expect("a problem");
+            let whole = solver().solve(&theta, &y0).expect("memory is there");
+            let steps = whole.stats.iter().map(|s| s.accepted).min().expect("a trajectory");
+            assert!(steps > 20, "{name}: {steps} steps");
+            let segment = (stride > 3).then(|| {
+                let most = whole.stats.iter().map(|s| s.accepted).max().expect("a trajectory");
+                2 * most * state
+            });
+            for (size, left) in sizes.into_iter().map(|size| (size, 5)).chain(segment.map(|size| (size, 0))) {
+                let mut solver = solver();
+                // What a batch holds anyway is there before; a field of zeros takes few steps.
+                solver.solve(&vec![0.0; theta.len()], &y0).expect("memory is there");
+                SCARCE.set((size, left));
+                let refused = solver.solve(&theta, &y0).map(drop);
+                SCARCE.set((0, 0));
+                let refused = refused.expect_err("no memory");
+                let Error::OutOfMemory { what, bytes } = &refused else { panic!("{name}: {refused}") };
+                assert!(what.contains("states") && *bytes >= size, "{name}: {refused}");
+                let again = solver.solve(&theta, &y0).expect("memory is there");
+                assert_eq!(
+                    (again.ys, again.stats),
+                    (whole.ys.clone(), whole.stats.clone()),
+                    "{name}: as if never refused"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn memory_is_flat_after_warm_up() {
     let (inputs, labels) = points(80);
     let config = classifier(Local::unbiased());
-    let mut trainer = Trainer::<f32>::new(&cpu(), config).expect("a valid model");
+    let alone = Cpu::with_threads(1).expect("this thread");
+    let mut trainer = Trainer::<f32>::new(&alone, config).expect("a valid model");
     let full = Batch { inputs: &inputs, target: Target::Labels(&labels) };
     let partial = Batch { inputs: &inputs[..33 * 6], target: Target::Labels(&labels[..33]) };
     let mut steps = |count: usize| {
@@ -926,7 +989,7 @@ fn memory_is_flat_after_warm_up() {
             trainer.step(&full).expect("a step");
             trainer.step(&partial).expect("a step");
         }
-        (trainer.bytes(), ALLOCATED.load(Ordering::Relaxed))
+        (trainer.bytes(), ALLOCATED.get())
     };
     let (warm, _) = steps(30);
     let (bytes, before) = steps(1);

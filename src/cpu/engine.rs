@@ -309,18 +309,40 @@ impl<R: Scalar> Engine<R> {
     /// Solves from the loaded states. `tape` keeps what a backward pass needs.
     ///
     /// # Errors
-    /// [`Error::Memory`] when what is kept outgrows the memory limit; the solve stops there.
+    /// [`Error::Memory`] when what is kept outgrows the memory limit, [`Error::OutOfMemory`] when it outgrows what the
+    /// system has; the solve stops there.
     pub(crate) fn solve(&mut self, tape: bool, draws: Option<&Draws>) -> Result<()> {
         let limit = self.options.memory_limit;
         let fitting = limit.map_or(usize::MAX, |limit| self.fitting_steps(limit, tape, draws));
         if fitting > 0 {
             self.solve_within(tape, fitting, draws);
+            self.check_refusals(tape, draws)?;
             let stopped = |t: &Tile<R>, l: usize| t.status[l] == Status::MaxSteps && self.accepted(t, l) == fitting;
             if !self.tiles().any(|t| (0..t.used).any(|l| stopped(t, l))) {
                 return Ok(());
             }
         }
         Err(self.beyond(limit.unwrap_or(usize::MAX), self.batch, fitting + 1, tape, draws))
+    }
+
+    /// Refuses a solve of which the system did not keep all steps, whose room is given back then, or has none to go back
+    /// over those between two checkpoints.
+    fn check_refusals(&mut self, tape: bool, draws: Option<&Draws>) -> Result<()> {
+        let most = |engine: &Self| {
+            let lanes = engine.tiles().flat_map(|t| (0..t.used).map(move |l| engine.accepted(t, l)));
+            lanes.max().unwrap_or(0)
+        };
+        if self.tiles().any(|tile| tile.refused) {
+            let bytes = self.needed(self.batch, most(self) + 1, tape, draws).0;
+            (self.batch, self.capacity, self.crews) = (0, 0, Vec::new());
+            return Err(Error::OutOfMemory { what: "the states of accepted steps", bytes });
+        }
+        let stride = if tape { self.recording.stride } else { 1 };
+        let segment = if stride > 1 { stride.min(most(self)) } else { 0 };
+        let state = Size(self.stepper.rows() * LANES).bytes::<R>();
+        let held = |crew: &Crew<R>| crew.room.backward.as_ref().map_or(0, |room| room.segment.len());
+        let missing = self.crews.iter().map(|crew| segment.saturating_sub(held(crew)) * state).sum::<Size>();
+        if missing == Size(0) { Ok(()) } else { memory::ask("the states between two checkpoints", missing) }
     }
 
     /// Accepted steps of this batch that fit into `limit` bytes.

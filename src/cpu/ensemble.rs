@@ -308,12 +308,15 @@ impl<R: Scalar> Ensemble<'_, R> {
         for l in (0..LANES).filter(|&l| accept[l]) {
             let n = tile.clock.accepted[l] as usize;
             while tile.steps.len() <= n {
+                if tile.steps.try_reserve(1).is_err() {
+                    return tile.give_up_all();
+                }
                 tile.steps.push([[self.t1; LANES]; 2]);
             }
             (tile.steps[n][0][l], tile.steps[n][1][l]) = (interval.t0[l], interval.t1[l]);
             if stride > 0 && n.is_multiple_of(stride) {
                 while tile.tape.len() <= n / stride {
-                    let mut spare = tile.spare();
+                    let Some(mut spare) = tile.spare(tile.y.len()) else { return tile.give_up_all() };
                     spare.fill(R::ZERO);
                     tile.tape.push(spare);
                 }
@@ -321,7 +324,9 @@ impl<R: Scalar> Ensemble<'_, R> {
             }
             if stages {
                 while tile.stage_tape.len() <= n {
-                    tile.stage_tape.push(vec![R::ZERO; tile.features() * self.stepper.tableau.stages()]);
+                    let all = tile.features() * self.stepper.tableau.stages();
+                    let Some(spare) = tile.spare(all) else { return tile.give_up_all() };
+                    tile.stage_tape.push(spare);
                 }
                 let size = tile.features();
                 let all = self.stepper.stages(&tile.k_first, &tile.k_last, room);

@@ -3,7 +3,7 @@
 //! Every worker runs this loop over its own tiles. They meet once an attempt, to add up the error norm; then each
 //! makes the same decision from the same numbers, so no worker has to be told anything.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::dense::LANES;
 use super::lanes::{Lanes, combine, scaled_squares};
@@ -62,6 +62,7 @@ pub(crate) struct Meeting {
 struct Slot {
     sum: AtomicU64,
     lanes: AtomicU32,
+    refused: AtomicBool,
 }
 
 impl Meeting {
@@ -77,11 +78,13 @@ pub(crate) struct Attendee<'a> {
     meeting: &'a Meeting,
     turn: usize,
     features: usize,
+    /// Whether a tile has been refused memory.
+    pub(crate) refused: bool,
 }
 
 impl<'a> Attendee<'a> {
     pub(crate) const fn new(meeting: &'a Meeting, features: usize) -> Self {
-        Self { meeting, turn: 0, features }
+        Self { meeting, turn: 0, features, refused: false }
     }
 
     /// Puts down a tile's sums of squares over features, one a lane.
@@ -95,6 +98,7 @@ impl<'a> Attendee<'a> {
         }
         slot.sum.store(sum.to_bits(), Ordering::Relaxed);
         slot.lanes.store(lanes, Ordering::Relaxed);
+        slot.refused.store(tile.refused, Ordering::Relaxed);
     }
 
     /// Waits for everyone; the root mean square over all living lanes and features, NaN where none is left, and the number
@@ -107,6 +111,7 @@ impl<'a> Attendee<'a> {
         for slot in slots {
             sum += f64::from_bits(slot.sum.load(Ordering::Relaxed));
             lanes += slot.lanes.load(Ordering::Relaxed) as usize;
+            self.refused |= slot.refused.load(Ordering::Relaxed);
         }
         let count = lanes * self.features;
         ((sum / count as f64).sqrt(), count)
@@ -261,6 +266,10 @@ impl<R: Scalar> Lockstep<'_, R> {
             self.attempt_all(&interval, !k1_ready, crew, attendee);
             run.count(self.stepper, k1_ready);
             let (error, _) = attendee.root_mean_square();
+            if attendee.refused {
+                run.status = Status::MaxSteps;
+                break;
+            }
             let decision = controller.adapt(q, &mut memory, error);
             h = (t_next - t) * decision.factor;
             rejected = !decision.accept;

@@ -151,7 +151,7 @@ impl<R: Scalar> Solver<R> {
     /// # Errors
     /// [`Error::Shape`] for an empty batch or slices of the wrong length; [`Error::NonFinite`] for parameters that are
     /// not finite; [`Error::Memory`] when batch or tape would outgrow [`SolverOptions::memory_limit`], and
-    /// [`Error::OutOfMemory`] when the system has no room for the batch.
+    /// [`Error::OutOfMemory`] when the system has no room for them.
     pub fn solve(&mut self, theta: &[R], y0: &[R]) -> Result<Solution<R>> {
         self.run(theta, y0, true)
     }

@@ -8,6 +8,7 @@ use super::penalty::Probe;
 use super::step::{AttemptRoom, KeptStep, Stages, Stepper, VjpRoom};
 use super::{Scalar, Stats};
 use crate::error::Status;
+use crate::memory;
 use crate::spec::MAX_STAGES;
 
 /// A time at which the solve stores the state, and the slot that it goes to.
@@ -93,6 +94,8 @@ pub(crate) struct Tile<R> {
     /// Stages of accepted steps, one after the other, for dense output.
     pub(crate) stage_tape: Vec<Vec<R>>,
     pool: Vec<Vec<R>>,
+    /// Whether the system has refused memory for any of these: the solve stops, and its results are none.
+    pub(crate) refused: bool,
     /// Saved states and their cotangents, `[slot][D][LANES]`.
     pub(crate) saves: Vec<R>,
     pub(crate) saves_bar: Vec<R>,
@@ -134,6 +137,7 @@ impl<R: Scalar> Tile<R> {
             tape: Vec::new(),
             stage_tape: Vec::new(),
             pool: Vec::new(),
+            refused: false,
             saves: Vec::new(),
             saves_bar: Vec::new(),
             steps: Vec::new(),
@@ -214,6 +218,7 @@ impl<R: Scalar> Tile<R> {
         self.pool.append(&mut self.tape);
         self.pool.append(&mut self.stage_tape);
         self.is_lost = [false; LANES];
+        self.refused = false;
         self.steps.clear();
         self.norms = [R::ZERO; LANES];
         self.saves.resize(slots * n, R::ZERO);
@@ -276,8 +281,7 @@ impl<R: Scalar> Tile<R> {
     /// Accepts the last attempt for all lanes: its end is the state now. `tape` keeps the state before.
     pub(crate) fn accept(&mut self, tape: bool, fsal: bool) {
         std::mem::swap(&mut self.y, &mut self.y1);
-        if tape {
-            let spare = self.spare();
+        if tape && let Some(spare) = self.spare(self.y1.len()) {
             self.tape.push(std::mem::replace(&mut self.y1, spare));
         }
         if fsal {
@@ -286,22 +290,34 @@ impl<R: Scalar> Tile<R> {
         }
     }
 
-    /// An array for the tape, from an earlier solve if there is one.
-    pub(crate) fn spare(&mut self) -> Vec<R> {
-        let n = self.y.len();
-        self.pool.iter().rposition(|p| p.len() == n).map_or_else(|| vec![R::ZERO; n], |at| self.pool.swap_remove(at))
+    /// An array of `n` numbers for the tape, from an earlier solve if there is one; none if the system refuses it.
+    pub(crate) fn spare(&mut self, n: usize) -> Option<Vec<R>> {
+        let spare = match self.pool.iter().rposition(|p| p.len() == n) {
+            Some(at) => Some(self.pool.swap_remove(at)),
+            None => memory::zeros("a kept state", n).ok(),
+        };
+        // The lists that it goes to, and that of the pool.
+        let lists = [&mut self.tape, &mut self.stage_tape].into_iter().all(|list| list.try_reserve(1).is_ok());
+        self.refused |= spare.is_none() || !lists;
+        spare.filter(|_| lists)
+    }
+
+    /// Ends the solve of all lanes, for want of memory.
+    pub(crate) fn give_up_all(&mut self) {
+        self.refused = true;
+        for status in self.status.iter_mut().filter(|status| **status == Status::Running) {
+            *status = Status::MaxSteps;
+        }
     }
 
     /// Keeps the stages of the last attempt, one after the other.
     pub(crate) fn keep_stages(&mut self, stepper: &Stepper<R>, room: &AttemptRoom<R>) {
         let count = stepper.tableau.stages();
         let n = self.features();
-        let at = self.pool.iter().rposition(|p| p.len() == count * n);
-        let mut kept = at.map_or_else(|| Vec::with_capacity(count * n), |at| self.pool.swap_remove(at));
-        kept.clear();
+        let Some(mut kept) = self.spare(count * n) else { return };
         let stages: Stages<'_, R> = stepper.stages(&self.k_first, &self.k_last, room);
-        for stage in &stages[..count.min(MAX_STAGES)] {
-            kept.extend_from_slice(stage);
+        for (kept, stage) in kept.chunks_exact_mut(n).zip(&stages[..count.min(MAX_STAGES)]) {
+            kept.copy_from_slice(stage);
         }
         self.stage_tape.push(kept);
     }
