@@ -47,11 +47,16 @@ impl OutDir {
     /// Opens the folder for these runs, and of a benchmark for its results. A folder that holds any of them is refused,
     /// unless it is said what becomes of them; of the default folders the next one is taken.
     pub(crate) fn open(args: &OutputArgs, runs: &[String], results: bool) -> anyhow::Result<Self> {
-        match &args.out {
-            Some(root) => Self::open_at(root, args, runs, results),
-            None if args.resume || args.overwrite => Self::open_at(&last_with(runs)?, args, runs, results),
-            None => Self::open_free(runs, results),
+        let decided = args.out.is_none() && (args.resume || args.overwrite);
+        let last = if decided { last_with(runs)? } else { None };
+        let out = match args.out.as_ref().or(last.as_ref()) {
+            Some(root) => Self::open_at(root, args, runs, results)?,
+            None => Self::open_free(runs, results)?,
+        };
+        if args.resume && !runs.iter().any(|run| out.holds(run)) {
+            log::warn!("--resume: {} holds none of these runs; they begin anew", out.root.display());
         }
+        Ok(out)
     }
 
     fn open_at(root: &Path, args: &OutputArgs, runs: &[String], results: bool) -> anyhow::Result<Self> {
@@ -59,9 +64,6 @@ impl OutDir {
         ensure_nothing_is_lost(root, args, runs, results)?;
         let out = Self::create(root)?.with_context(|| in_use(root))?;
         ensure_nothing_is_lost(root, args, runs, results)?;
-        if args.resume && !runs.iter().any(|run| out.holds(run)) {
-            log::warn!("--resume: {} holds none of these runs; they begin anew", root.display());
-        }
         Ok(out)
     }
 
@@ -196,9 +198,8 @@ fn held(root: &Path, runs: &[String], results: bool) -> Vec<String> {
     runs.iter().filter_map(run).chain(written.map(str::to_owned)).collect()
 }
 
-/// Of the default folders that hold any of these runs the last, whatever was removed between them; the first of all
-/// where none does.
-fn last_with(runs: &[String]) -> anyhow::Result<PathBuf> {
+/// Of the default folders that hold any of these runs the last, whatever was removed between them.
+fn last_with(runs: &[String]) -> anyhow::Result<Option<PathBuf>> {
     let number = |name: &OsStr| match name.to_str()?.strip_prefix(DEFAULT)? {
         "" => Some(1),
         rest => rest.strip_prefix('-')?.parse::<u64>().ok(),
@@ -215,9 +216,9 @@ fn last_with(runs: &[String]) -> anyhow::Result<PathBuf> {
         }
     }
     found.sort();
-    let Some((_, last)) = found.pop() else { return Ok(DEFAULT.into()) };
-    if let Some((_, before)) = found.last() {
-        let [before, last] = [before, &last].map(|root| root.display());
+    let last = found.pop().map(|(_, last)| last);
+    if let (Some((_, before)), Some(last)) = (found.last(), &last) {
+        let [before, last] = [before, last].map(|root| root.display());
         log::warn!("{before} holds such runs too; this command takes {last}, the last (--out chooses)");
     }
     Ok(last)
@@ -240,13 +241,12 @@ fn ensure_nothing_is_lost(root: &Path, args: &OutputArgs, runs: &[String], resul
         ensure!(held.is_empty(), refusal(root, "holds ", &held, &ways));
     } else if results {
         let others = reported(root)?.into_iter().filter(|run| !runs.contains(run)).collect::<Vec<_>>();
-        let what = format!("{} there is also of ", RESULTS[0]);
         let ways = [
-            ("--methods, --seeds", "those runs too: then the results are of all"),
+            ("--methods, --seeds", "ask for those runs too: the results are then of all"),
             ("--overwrite", "replace the results; finished runs stay"),
             (&another, "another folder"),
         ];
-        ensure!(others.is_empty(), refusal(root, &what, &others, &ways));
+        ensure!(others.is_empty(), refusal(root, "holds the results of other runs, ", &others, &ways));
     }
     Ok(())
 }

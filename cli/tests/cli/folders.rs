@@ -275,7 +275,7 @@ fn results_of_other_runs_are_not_replaced_by_going_on() {
     succeed(folder.path(), &bench("vanilla,local-biased"));
     let before = contents(folder.path());
     let other = [&bench("local-unbiased")[..], &["--resume"]].concat();
-    let ways = ["results.json", "vanilla-seed0, local-biased-seed0", "--methods", "--overwrite", "--out o-2"];
+    let ways = ["results of other runs, vanilla-seed0, local-biased-seed0", "--methods", "--overwrite", "--out o-2"];
     refuse(folder.path(), &other, 1, &ways);
     assert!(contents(folder.path()) == before, "nothing was changed");
     succeed(folder.path(), &[&bench("local-unbiased,local-biased,vanilla")[..], &["--resume"]].concat());
