@@ -298,6 +298,38 @@ fn recorded_training_steps_are_those_of_step() {
     }
 }
 
+#[test]
+fn recorded_steps_and_updates_of_the_host_take_turns() {
+    let Some(app) = App::open() else { return };
+    let gpu = app.gpu();
+    let config = training(fields()[0].clone(), Layout::Lockstep, Local::unbiased());
+    let mut stepped = GpuTrainer::new(&gpu, config.clone()).expect("a valid configuration");
+    let mut recorded = GpuTrainer::new(&gpu, config).expect("a valid configuration");
+    let gradient = cast::<f32>(&numbers(8, recorded.config().model.parameter_count()));
+    gpu.block_on(recorded.prepare(BATCH, 5, 30)).expect("room for a small batch");
+    // Step 2 makes no update, so that updates are fewer than steps.
+    for n in [0, 2, 3] {
+        let (inputs, labels) = batch(n);
+        let target = Target::Labels(&labels);
+        gpu.block_on(stepped.step(&Batch { inputs: &inputs, target })).expect("a valid batch");
+        let (inputs, labels) = (app.filled(&inputs), app.filled(&labels));
+        let io = TrainIo { inputs: inputs.slice(..), targets: labels.slice(..) };
+        let mut encoder = app.encoder();
+        recorded.record(&mut encoder, &io).expect("fitting buffers");
+        app.queue.submit([encoder.finish()]);
+        if n == 2 {
+            // Nobody has asked yet what the two have come to.
+            let [a, b] = [&mut stepped, &mut recorded].map(|t| gpu.block_on(t.apply(&gradient)).expect("an update"));
+            assert!(a == b && a.made, "{a:?}, {b:?}");
+            assert_eq!(recorded.steps(), 3, "two recorded steps and the update");
+        }
+    }
+    assert_eq!(gpu.block_on(recorded.sync()).expect("a device").made, 1, "the one after the update");
+    assert_eq!(recorded.steps(), 4, "all of them");
+    let [a, b] = [&mut stepped, &mut recorded].map(|t| gpu.block_on(t.parameters()).expect("a device"));
+    assert_eq!(bits(&a), bits(&b), "the same parameters");
+}
+
 fn noisy_problem() -> Problem {
     Problem::sde(Mlp::new([DIM, 9, DIM]), Diffusion::ito(Mlp::new([DIM, DIM])), 0.0, 2.0)
 }

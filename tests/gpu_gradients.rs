@@ -3,12 +3,13 @@
 mod common;
 
 use common::{
-    Dual, LAYOUTS, Number, System, adaptive, cast, close, fixed, gpu, gradient, numbers, scaled, state_at, step_times,
-    widen,
+    Dual, LAYOUTS, Number, PATHS, System, adaptive, bits, cast, close, cpu, fixed, gpu, gradient, largest, numbers,
+    scaled, state_at, step_times, widen,
 };
 use fewsteps::{
-    Activation, Adjoint, Checkpoints, GpuSolver, InputMap, Layout, Method, Mlp, Problem, SaveAt, Solution,
-    SolverOptions, TimeInput,
+    Activation, Adjoint, Checkpoints, Diffusion, GpuSolver, Gradients, InputMap, Layout, Local, Measure, Method, Mlp,
+    PenaltyAt, PenaltyGradient, PenaltyNoise, Problem, Regularizer, SaveAt, Schedule, Solution, Solver, SolverOptions,
+    TimeInput, Tolerances,
 };
 
 /// Solves on the device, and differentiates the sum of `w ys`; then walks the device's accepted steps in f64 with dual
@@ -54,7 +55,7 @@ impl Replay<'_> {
         let system = System {
             field: &self.problem.field,
             method: self.options.method,
-            tolerances: fewsteps::Tolerances::default(),
+            tolerances: Tolerances::default(),
             atol_per_feature: None,
         };
         let dim = self.problem.dim();
@@ -137,5 +138,98 @@ fn every_activation() {
         let problem = Problem::ode(Mlp::new([2, 8, 8, 2]).activation(activation), 0.0, 1.0);
         let options = fixed(Method::Dopri5, 4).save_at(SaveAt::Times(vec![0.4, 1.0]));
         check(&format!("{activation:?}"), &problem, &options, 6, 5e-5);
+    }
+}
+
+/// Penalties of every kind in turn, with a coefficient that depends on the training step.
+fn locals() -> Vec<Local> {
+    let kinds = [PenaltyAt::Unbiased, PenaltyAt::Biased].into_iter().flat_map(|at| {
+        [PenaltyGradient::Published, PenaltyGradient::Step, PenaltyGradient::Full].map(|gradient| (at, gradient))
+    });
+    let coefficient = Schedule::exponential(3.0, 0.1, 4);
+    kinds
+        .zip([Measure::StepCount, Measure::Error].into_iter().cycle())
+        .map(|((at, gradient), measure)| Local { at, ..Local::unbiased() }.gradient(gradient).measure(measure))
+        .map(|local| local.times(2).fraction(0.5).coefficient(coefficient.clone()))
+        .collect()
+}
+
+/// One solver on the device through all penalties, against the native engine at f64.
+fn check_penalties(name: &str, problem: &Problem, options: &SolverOptions, locals: &[Local], tolerance: f64) {
+    const BATCH: usize = 40;
+    let Some(gpu) = gpu() else { return };
+    let theta = cast::<f32>(&scaled(1.5, &numbers(3, problem.parameter_count())));
+    let y0 = cast::<f32>(&numbers(4, BATCH * problem.dim()));
+    let mut device = GpuSolver::new(&gpu, problem, options).expect("a valid problem");
+    let mut native = Solver::<f64>::new(&cpu(1), problem, options).expect("a valid problem");
+    device.set_paths(PATHS);
+    native.set_paths(PATHS);
+    let solved = gpu.block_on(device.solve(&theta, &y0)).and_then(Solution::check).expect("a valid solve");
+    let seeds = [vec![0.0; solved.ys.len()], cast::<f32>(&numbers(5, solved.ys.len()))];
+    let all = |g: &Gradients<f32>| [bits(&g.theta), bits(&g.y0), vec![g.penalty.to_bits()]];
+    let plain = gpu.block_on(device.gradients(&seeds[1])).expect("a solved problem");
+    assert_eq!(plain.penalty, 0.0, "{name}: nothing is penalised");
+    for local in locals {
+        let regularizer = Regularizer::from(local.clone());
+        let mut penalties = [0.0; 2];
+        for (penalty, (seed, step)) in penalties.iter_mut().zip([(4, 0), (1 << 40, 3)]) {
+            let name = format!("{name}, {local:?}, seed {seed}, step {step}");
+            device.regularize(&regularizer, seed, step).expect("a valid regularizer");
+            native.regularize(&regularizer, seed, step).expect("a valid regularizer");
+            let found = gpu.block_on(device.solve(&theta, &y0)).expect("a valid solve");
+            let expected = native.solve(&widen(&theta), &widen(&y0)).expect("a valid solve");
+            assert_eq!(bits(&found.ys), bits(&solved.ys), "{name}: a penalty does not change the solution");
+            assert_eq!(found.stats, expected.stats, "{name}: the same steps");
+            // The penalty alone, and beside a loss.
+            for ys_bar in &seeds {
+                let found = gpu.block_on(device.gradients(ys_bar)).expect("a solved problem");
+                let expected = native.gradients(&widen(ys_bar)).expect("solved before");
+                close(&format!("{name}: penalty"), &[found.penalty], &[expected.penalty], tolerance);
+                close(&format!("{name}: theta"), &widen(&found.theta), &expected.theta, tolerance);
+                if largest(&expected.y0) > 0.0 {
+                    close(&format!("{name}: y0"), &widen(&found.y0), &expected.y0, tolerance);
+                } else {
+                    assert!(found.y0.iter().all(|&x| x == 0.0), "{name}: states are constants");
+                }
+                *penalty = found.penalty;
+            }
+        }
+        // Of a few steps the same ones may be drawn.
+        let differ = penalties[0] != penalties[1] || local.at == PenaltyAt::Biased;
+        assert!(differ, "{name}: draws are those of seed and step: {penalties:?}");
+        let [first, again] = [(), ()].map(|()| gpu.block_on(device.gradients(&seeds[1])).expect("a solved problem"));
+        assert_eq!(all(&again), all(&first), "{name}: as often as it is asked for");
+    }
+    device.regularize(&Regularizer::None, 4, 0).expect("no regularizer");
+    gpu.block_on(device.solve(&theta, &y0)).expect("a valid solve");
+    let after = gpu.block_on(device.gradients(&seeds[1])).expect("a solved problem");
+    assert_eq!(all(&after), all(&plain), "{name}: it leaves nothing behind");
+}
+
+#[test]
+fn a_regularizer_beside_a_loss_of_ones_own() {
+    for layout in LAYOUTS {
+        // Few features are solved and walked back whole, many are not.
+        for dim in [2, 5] {
+            let problem = Problem::ode(Mlp::new([dim, 6, dim]).time_input(TimeInput::Every), 0.0, 2.0);
+            // With fixed steps rounding decides about nothing, and errors of low order are well above it.
+            let options = fixed(Method::Bosh3, 4).layout(layout).save_at(SaveAt::Times(vec![0.4, 2.0]));
+            check_penalties(&format!("{dim} features, {layout:?}"), &problem, &options, &locals(), 2e-3);
+        }
+    }
+}
+
+#[test]
+fn a_regularizer_of_noisy_solves_beside_a_loss_of_ones_own() {
+    for (layout, dim) in LAYOUTS.into_iter().zip([5, 2]) {
+        let drift = Mlp::new([dim, 6, dim]).time_input(TimeInput::Every);
+        let problem = Problem::sde(drift, Diffusion::ito(Mlp::new([dim, dim])), 0.0, 1.0);
+        let options = SolverOptions::sde(Tolerances::both(0.3)).layout(layout).save_at(SaveAt::Times(vec![0.4, 1.0]));
+        let mut locals = locals();
+        locals.retain(|local| local.gradient != PenaltyGradient::Published);
+        for local in locals.iter_mut().step_by(2) {
+            local.noise = PenaltyNoise::Path;
+        }
+        check_penalties(&format!("{dim} features, {layout:?}"), &problem, &options, &locals, 5e-3);
     }
 }

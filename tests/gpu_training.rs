@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 
 use common::{LAYOUTS, cast, close, cpu, gpu, largest, numbers, widen};
 use fewsteps::{
-    Adjoint, Batch, Checkpoints, Error, FailurePolicy, GpuTrainer, Layout, Local, Loss, Measure, Method, Mlp, NeuralDe,
-    Optimizer, PenaltyAt, PenaltyGradient, PenaltyStep, Problem, SaveAt, Scalar, SolverOptions, StepControl, Target,
-    TimeInput, Tolerances, Trainer, TrainerConfig,
+    Adjoint, Batch, Checkpoints, Diffusion, Error, FailurePolicy, GpuSolver, GpuTrainer, Layout, Local, Loss, Measure,
+    Method, Mlp, NeuralDe, Optimizer, Paths, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, Problem,
+    Regularizer, SaveAt, Scalar, Schedule, SolverOptions, StepControl, Target, TimeInput, Tolerances, Trainer,
+    TrainerConfig,
 };
 
 const INPUTS: usize = 5;
@@ -316,6 +317,48 @@ fn weights_at_16_bits_give_what_rounded_weights_do() {
 }
 
 #[test]
+fn weights_at_16_bits_stay_through_another_configuration() {
+    let Some(gpu) = gpu() else { return };
+    let samples = samples(33);
+    let mut short = TrainerConfig::new(model(Layout::Lockstep, Method::Tsit5), Loss::CrossEntropy)
+        .optimizer(Optimizer::adam(0.01))
+        .regularizer(Local::unbiased().coefficient(0.01));
+    let mut long = short.clone();
+    (short.model.problem.t1, long.model.problem.t1) = (1.0, 2.0);
+    let half = |config: &TrainerConfig| GpuTrainer::new(&gpu, config.clone()).and_then(GpuTrainer::half_weights);
+    let mut trainer = match half(&short) {
+        Ok(trainer) => trainer,
+        Err(error) => {
+            assert!(!gpu.adapter().f16, "{error}, on an adapter that has them");
+            return;
+        }
+    };
+    for _ in 0..2 {
+        gpu.block_on(trainer.step(&samples.batch())).expect("a step");
+    }
+    gpu.block_on(trainer.reconfigure(long.clone())).expect("the same tensors");
+    let theta = gpu.block_on(trainer.parameters()).expect("a device");
+    assert!(theta.iter().any(|&x| half::f16::from_f32(x).to_f32() != x), "parameters are not rounded");
+    let gradients = |trainer: &mut GpuTrainer| gpu.block_on(trainer.gradients(&samples.batch())).expect("a batch");
+    let found = gradients(&mut trainer);
+    // Step 2 has draws of its own.
+    let at_step = |mut other: GpuTrainer| {
+        for _ in 0..2 {
+            gpu.block_on(other.apply(&vec![0.0; theta.len()])).expect("a step");
+        }
+        other.set_parameters(&theta).expect("parameters of the same model");
+        gradients(&mut other)
+    };
+    let expected = at_step(half(&long).expect("as before"));
+    assert_eq!((&found.gradient, &found.report), (&expected.gradient, &expected.report), "rounded weights");
+    let single = at_step(GpuTrainer::new(&gpu, long).expect("a valid configuration"));
+    assert_ne!(found.gradient, single.gradient, "weights that are not rounded have another gradient");
+    // The moments go on with the rounded weights' gradient.
+    let next = gpu.block_on(trainer.step(&samples.batch())).expect("a step");
+    assert_eq!((next.step, next.loss), (3, found.report.loss));
+}
+
+#[test]
 fn gradients_and_apply_are_a_step() {
     let Some(gpu) = gpu() else { return };
     let samples = samples(40);
@@ -417,6 +460,76 @@ fn a_curriculum_goes_on_as_from_a_checkpoint() {
             "applications hold them"
         );
     }
+}
+
+#[test]
+fn a_solver_with_a_regularizer_has_the_trainers_gradient() {
+    let Some(gpu) = gpu() else { return };
+    let inputs = cast::<f32>(&numbers(2, 40 * 2));
+    let targets = cast::<f32>(&numbers(3, 2 * 40 * 2));
+    let field = Mlp::new([2, 9, 2]).time_input(TimeInput::Every);
+    let noisy = Problem::sde(field.clone(), Diffusion::ito(Mlp::new([2, 3, 2])), 0.0, 1.0);
+    let problems = [(Problem::ode(field, 0.0, 1.0), Method::Tsit5), (noisy, Method::Sosri)];
+    for ((problem, method), layout) in problems.iter().flat_map(|case| LAYOUTS.map(|layout| (case, layout))) {
+        for local in [Local::unbiased(), Local::biased(), Local::biased().gradient(PenaltyGradient::Full)] {
+            let options = SolverOptions::default().method(*method).tolerances(Tolerances::both(0.05)).layout(layout);
+            let model = NeuralDe::new(problem.clone(), options.save_at(SaveAt::Times(vec![0.4, 1.0])));
+            let regularizer =
+                Regularizer::from(local.times(2).fraction(0.6).coefficient(Schedule::exponential(3.0, 0.1, 4)));
+            let config = TrainerConfig::new(model.clone(), Loss::Mse).regularizer(regularizer.clone()).seed(4);
+            let mut trainer = GpuTrainer::new(&gpu, config).expect("a valid model");
+            let mut solver = GpuSolver::new(&gpu, &model.problem, &model.options).expect("a valid problem");
+            solver.regularize(&regularizer, 4, 0).expect("a valid regularizer");
+            // There is room for 32 steps at first, and then for twice as many.
+            let told = [32, 64].map(|steps| [trainer.workspace(40, steps), solver.workspace(40, steps, true)]);
+            let batch = Batch { inputs: &inputs, target: Target::States(&targets) };
+            for step in 0..3 {
+                let expected = gpu.block_on(trainer.gradients(&batch)).expect("a gradient");
+                let theta = gpu.block_on(trainer.parameters()).expect("a device");
+                solver.set_paths(Paths::of_step(4, step));
+                solver.regularize(&regularizer, 4, step).expect("a valid regularizer");
+                let ys = gpu.block_on(solver.solve(&theta, &inputs)).expect("solved").ys;
+                let bars: Vec<f32> = ys.iter().zip(&targets).map(|(y, t)| 2.0 * (y - t) / 160.0).collect();
+                let found = gpu.block_on(solver.gradients(&bars)).expect("solved before");
+                let name = format!("{method:?}, {layout:?}, {regularizer:?}, step {step}");
+                assert_eq!(found.penalty, expected.report.penalty, "{name}");
+                close(&name, &widen(&found.theta), &widen(&expected.gradient), 1e-5);
+                let held = [trainer.bytes(), solver.bytes()].map(|bytes| bytes as u64);
+                assert!(told.contains(&held), "{name}: {held:?} bytes, {told:?} were told");
+                gpu.block_on(trainer.apply(&found.theta)).expect("an update");
+            }
+        }
+    }
+}
+
+#[test]
+fn regularizers_that_a_solver_cannot_have_are_refused() {
+    let Some(gpu) = gpu() else { return };
+    let field = Mlp::new([2, 9, 2]);
+    let ode = Problem::ode(field.clone(), 0.0, 1.0);
+    let noisy = Problem::sde(field.clone(), Diffusion::ito(Mlp::new([2, 2])), 0.0, 1.0);
+    let refused = |problem: &Problem, options: SolverOptions, local: Local| {
+        let mut solver = GpuSolver::new(&gpu, problem, &options).expect("a valid problem");
+        solver.regularize(&Regularizer::None, 0, 0).expect("nothing to refuse");
+        solver.regularize(&local.into(), 0, 0).expect_err("not to be had").to_string()
+    };
+    for save_at in [SaveAt::Steps, SaveAt::Dense] {
+        let error = refused(&ode, SolverOptions::default().save_at(save_at), Local::unbiased());
+        assert!(error.starts_with("SolverOptions::save_at = "), "{error}");
+    }
+    let fixed = SolverOptions::default().method(Method::Sosri).step_control(StepControl::Fixed { steps: 4 });
+    let error = refused(&noisy, fixed, Local::unbiased().noise(PenaltyNoise::Path));
+    assert!(error.starts_with("Local::noise = Path"), "{error}");
+    let error = refused(&ode, SolverOptions::default(), Local::unbiased().times(65));
+    assert!(error.starts_with("Local::times = 65"), "{error}");
+    // Where no time passes nothing is penalised.
+    let mut solver =
+        GpuSolver::new(&gpu, &Problem::ode(field, 2.0, 2.0), &SolverOptions::default()).expect("a valid problem");
+    solver.regularize(&Local::unbiased().into(), 0, 0).expect("a valid regularizer");
+    let theta = vec![0.1; ode.parameter_count()];
+    gpu.block_on(solver.solve(&theta, &[1.0, 2.0])).expect("solved");
+    let found = gpu.block_on(solver.gradients(&[3.0, 4.0])).expect("solved before");
+    assert_eq!((found.penalty, found.y0), (0.0, vec![3.0, 4.0]), "the state itself");
 }
 
 #[test]

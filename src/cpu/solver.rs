@@ -123,13 +123,8 @@ impl<R: Scalar> Solver<R> {
     /// [`Error::Argument`] naming what does not fit in the regularizer, or that [`SaveAt::Steps`] and [`SaveAt::Dense`]
     /// take none.
     pub fn regularize(&mut self, regularizer: &Regularizer, seed: u64, step: u64) -> Result<()> {
-        let options = &self.engine.options;
-        regularizer.validate(options)?;
+        regularizer.validate(&self.engine.options)?;
         let penalty = regularizer.lower(step).penalty;
-        if penalty.is_some() && matches!(options.save_at, SaveAt::Steps | SaveAt::Dense) {
-            let remedy = "a regularizer needs states saved at the end or at given times";
-            return Err(Error::argument("SolverOptions::save_at", format!("{:?}", options.save_at), remedy));
-        }
         // Where no time passes nothing is penalised.
         let moves = !self.engine.problem.stands_still();
         self.draws = penalty.filter(|_| moves).map(|penalty| Draws::new(penalty, seed, step));

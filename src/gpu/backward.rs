@@ -3,7 +3,7 @@
 //! Step sizes are constants, so rows do not depend on each other; each walks back from its own last step.
 
 use super::buffers::Buffers;
-use super::engine::{Engine, activation, uniform_buffer, word};
+use super::engine::{Engine, Outcome, activation, uniform_buffer, word};
 use super::forward::Context;
 use super::fused;
 use super::iterations::DEPTH;
@@ -11,6 +11,7 @@ use super::job::{Job, flag};
 use super::kernel;
 use super::noise::{Network, second};
 use super::plan::{Jobs, Plan, Planner, flat};
+use super::submission::Submissions;
 use crate::error::Result;
 use crate::spec::{Layer, NoiseTableau, PenaltyAt, PenaltyGradient, StepPenalty};
 
@@ -75,8 +76,8 @@ pub(crate) mod update {
 
 impl Engine {
     /// Parts in which the gradient is summed: enough for the device to be busy, few enough to be added quickly.
-    pub(crate) fn splits(&self, rows: usize) -> usize {
-        if self.walks_whole(self.purpose.penalty) {
+    pub(crate) fn splits(&self, rows: usize, penalty: Option<StepPenalty>) -> usize {
+        if self.walks_whole(penalty) {
             // One for each workgroup of the walk, which takes several rows an invocation in a large batch.
             self.walk_groups(rows)
         } else {
@@ -171,7 +172,7 @@ impl Engine {
     fn plan_sum(&self, planner: &mut Planner<'_>, buffers: &Buffers) {
         let reduce = self.kernels.get(&kernel::REDUCE, &[]);
         let mut job = self.job(self.batch);
-        job.u = [word(self.splits(self.batch)), word(self.parameters), 0, 0];
+        job.u = [word(self.splits(self.batch, self.purpose.penalty)), word(self.parameters), 0, 0];
         planner.add(&reduce, &[&buffers.partial, &buffers.gradient], job, flat(self.parameters.div_ceil(64)));
     }
 
@@ -201,7 +202,7 @@ impl Engine {
             &buffers.saves_bar,
             &buffers.partial,
         ];
-        planner.add(&adjoint, &bound, job, [word(self.splits(self.batch)), 1, 1]);
+        planner.add(&adjoint, &bound, job, [word(self.splits(self.batch, self.purpose.penalty)), 1, 1]);
         let store = self.kernels.get(&kernel::PROBE_STORE, &[]);
         let mut job = self.job(self.batch);
         job.source = word(bars * self.batch * self.dim());
@@ -421,7 +422,7 @@ impl Engine {
     pub(crate) fn plan_layer_vjp(&self, planner: &mut Planner<'_>, buffers: &Buffers, vjp: LayerVjp<'_>) {
         let LayerVjp { layer, cursors, job, input, source, z_bar, z_bar_offset } = vjp;
         let mut job = layer_job(job, layer);
-        let splits = self.splits(self.batch);
+        let splits = self.splits(self.batch, self.purpose.penalty);
         job.u[1] = word(self.parameters);
         // A head has a row for each trajectory and time; what the parts cannot sum at once they sum in turns.
         let (rows, most) = (job.rows as usize, splits * DEPTH);
@@ -459,52 +460,52 @@ impl Engine {
         }
     }
 
-    /// Walks back from the loaded cotangents of the saved states: the gradient is in its buffer then, the cotangent of
-    /// the initial states in `bar`.
+    /// Measures the penalised steps, if there are any, and walks back from the loaded cotangents of the saved states: the
+    /// gradient is in its buffer then, the cotangent of the initial states in `bar`, and the penalty in the outcome.
     pub(crate) async fn walk_back(&mut self, accepted: usize) -> Result<()> {
-        let (plans, uniforms) = self.gpu.scoped(|| self.record_walk()).await??;
-        // One group at least: it also leaves the initial states' cotangents where they are looked for.
-        let mut groups = accepted.div_ceil(plans.stride).max(1);
-        let mut begun = false;
-        loop {
-            let now = groups.min(self.attempts_per_submission());
-            let mut encoder = self.encoder();
-            if !begun {
-                encoder.clear_buffer(&self.held()?.partial, 0, None);
-            }
-            {
-                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
-                    label: Some("walk back"),
-                    timestamp_writes: None,
-                });
-                if !begun {
-                    plans.begin.encode(&mut pass);
-                }
-                for _ in 0..now {
-                    plans.segment.encode(&mut pass);
-                }
-                groups -= now;
-                if groups == 0 {
-                    plans.end.encode(&mut pass);
-                }
-            }
-            begun = true;
-            self.gpu.queue.submit([encoder.finish()]);
-            if groups == 0 {
-                drop(uniforms);
-                return self.gpu.check_lost();
-            }
-        }
+        let (penalty, plans, uniforms) = self.gpu.scoped(|| self.record_walk()).await??;
+        // One segment at least: it also leaves the initial states' cotangents where they are looked for.
+        let segments = accepted.div_ceil(plans.stride).max(1);
+        let mut encoder = self.encoder();
+        self.clear_gradient(&mut encoder)?;
+        encoder.clear_buffer(&self.outcome, std::mem::offset_of!(Outcome, penalty) as u64, Some(4));
+        // A step and its vector-Jacobian product cost what four attempts do.
+        let step = 4.0 * self.attempt_work();
+        let mut to = Submissions::new(self, &mut encoder);
+        to.record(&penalty, 1, step * self.purpose.penalty.map_or(0, |p| p.times) as f64);
+        to.record(&plans.begin, 1, 0.0);
+        to.record(&plans.segment, segments, step * plans.stride.min(accepted) as f64);
+        to.record(&plans.end, 1, 0.0);
+        drop(to);
+        self.gpu.queue.submit([encoder.finish()]);
+        drop(uniforms);
+        self.gpu.check_lost()
     }
 
-    fn record_walk(&self) -> Result<(WalkPlans, wgpu::Buffer)> {
+    /// Empties the parts of the gradient, and the cotangents of the probes' states, which nobody else does.
+    pub(crate) fn clear_gradient(&self, encoder: &mut wgpu::CommandEncoder) -> Result<()> {
+        let buffers = self.held()?;
+        encoder.clear_buffer(&buffers.partial, 0, None);
+        if let Some(penalty) = self.purpose.penalty {
+            let slot = 4 * (self.batch * self.dim()) as u64;
+            let first = self.user_points().len() as u64 * slot;
+            encoder.clear_buffer(&buffers.saves_bar, first, Some(penalty.times as u64 * slot));
+        }
+        Ok(())
+    }
+
+    fn record_walk(&self) -> Result<(Plan, WalkPlans, wgpu::Buffer)> {
         let buffers = self.held()?;
         let mut jobs = Jobs::default();
         let uniforms = uniform_buffer(&self.gpu);
         let mut planner = Planner { gpu: &self.gpu, jobs: &mut jobs, uniforms: &uniforms, plan: Plan::default() };
+        if let Some(penalty) = self.purpose.penalty {
+            self.plan_penalty(&mut planner, buffers, penalty);
+        }
+        let penalty = planner.take();
         let plans = self.plan_walk(&mut planner, buffers);
         self.gpu.queue.write_buffer(&uniforms, 0, jobs.bytes());
-        Ok((plans, uniforms))
+        Ok((penalty, plans, uniforms))
     }
 
     /// The stages of accepted step `step`, `[stage][B][D]`, for dense output.

@@ -42,6 +42,14 @@ pub(crate) struct Purpose {
     pub(crate) penalty: Option<StepPenalty>,
 }
 
+impl Purpose {
+    /// Whether what is recorded for one serves the other: coefficients are read when it runs.
+    fn is_as(self, other: Self) -> bool {
+        let apart = |p: Self| p.penalty.map(|penalty| StepPenalty { coefficient: 0.0, ..penalty });
+        self.backward == other.backward && apart(self) == apart(other)
+    }
+}
+
 /// The twin of `shaders/lib/outcome.wgsl`.
 #[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
@@ -126,9 +134,14 @@ pub(crate) fn ticks(share: f64) -> [u32; 2] {
 
 /// What the device knows of its paths: the seed, low word first, and the first trajectory's number.
 pub(crate) const fn path_words(paths: Paths) -> [u32; 4] {
-    #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
-    let halves = [paths.seed as u32, (paths.seed >> 32) as u32];
-    [halves[0], halves[1], paths.first, 0]
+    let [low, high] = halves(paths.seed);
+    [low, high, paths.first, 0]
+}
+
+/// The low word and the high one.
+#[expect(clippy::cast_possible_truncation, reason = "the two halves")]
+pub(crate) const fn halves(n: u64) -> [u32; 2] {
+    [n as u32, (n >> 32) as u32]
 }
 
 /// The share of the interval that ticks are.
@@ -442,7 +455,7 @@ impl Engine {
             points: points + probes,
             stops: self.stops.len(),
             backward: purpose.backward.then(|| BackwardSizes {
-                splits: self.splits(rows),
+                splits: self.splits(rows, purpose.penalty),
                 penalised: purpose.penalty.map_or(0, |p| penalised_rows(rows, p.fraction)),
                 times: probes,
                 saves: if self.every_step() { steps.saturating_add(1) } else { points + probes },
@@ -453,11 +466,9 @@ impl Engine {
     /// Makes room for a batch; room that is there already is kept.
     pub(crate) async fn reserve(&mut self, batch: usize, purpose: Purpose) -> Result<()> {
         self.batch = batch;
-        let same_kind = purpose.backward == self.purpose.backward || !purpose.backward;
-        let probes = |p: Purpose| p.penalty.map(|p| (p.times, p.fraction.to_bits()));
-        let enough = self.buffers.as_ref().is_some_and(|b| {
-            b.sizes.rows >= batch && same_kind && (purpose.penalty.is_none() || probes(purpose) == probes(self.purpose))
-        });
+        // A solve without a backward pass does with what there is for one with it.
+        let serves = !purpose.backward || purpose.is_as(self.purpose);
+        let enough = self.buffers.as_ref().is_some_and(|b| b.sizes.rows >= batch && serves);
         if !enough {
             // Room for a larger batch is kept if it fits for this purpose too.
             let held = self.buffers.as_ref().map_or(batch, |b| b.sizes.rows.max(batch));

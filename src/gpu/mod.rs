@@ -39,14 +39,14 @@ pub use solver::GpuSolver;
 
 pub(crate) use backward::{LayerVjp, WalkPlans, layer_job};
 pub(crate) use buffers::{Owner, create};
-pub(crate) use engine::{Engine, Outcome, Purpose, path_words, status, ticks, uniform_buffer, word};
+pub(crate) use engine::{Engine, Outcome, Purpose, status, uniform_buffer, word};
 pub(crate) use forward::SolvePlans;
 pub(crate) use iterations::{CLASSES, PATHS};
 pub(crate) use job::{Job, flag};
 pub(crate) use kernel::{
     DENSE, DENSE_VJP_INPUT, GATHER, GRADIENT_NORM, LOSS, LOSS_SUM, MOMENTS, NEXT_STEP, SETTLE, UPDATE, product_grid,
 };
-pub(crate) use penalty::Params;
+pub(crate) use penalty::{Params, check_penalty};
 pub(crate) use plan::{Jobs, Plan, Planner, flat};
 pub(crate) use readback::Readback;
 pub(crate) use recording::{check, check_counts, copy_in, settle};

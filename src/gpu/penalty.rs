@@ -1,14 +1,21 @@
 //! Local regularization on the device: probes, single steps whose error or stiffness is measured and differentiated.
 
+use bytemuck::Zeroable;
+
 use super::backward::{FirstStage, Seed};
 use super::buffers::Buffers;
-use super::engine::{Engine, penalised_rows, word};
+use super::engine::{Engine, halves, path_words, penalised_rows, ticks, word};
 use super::forward::{Context, norm};
 use super::job::{Job, flag};
 use super::kernel;
 use super::noise::second;
 use super::plan::{Planner, flat};
-use crate::spec::{Measure, Paths, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, StepPenalty};
+use crate::cpu::Draws;
+use crate::error::{Error, Result};
+use crate::spec::{
+    Measure, Paths, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, Problem, Real, Regularizer, SolverOptions,
+    StepControl, StepPenalty,
+};
 
 /// What changes from one training step to the next; the twin of `shaders/lib/params.wgsl`.
 #[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
@@ -22,6 +29,27 @@ pub(crate) struct Params {
     pub(crate) paths: [u32; 4],
     pub(crate) rates: [f32; 4],
     pub(crate) draws: [[u32; 2]; 64],
+}
+
+impl Params {
+    /// Those of a training step without penalty or update.
+    pub(crate) fn new(seed: u64, step: u64, paths: Paths) -> Self {
+        Self { step: halves(step), seed: halves(seed), paths: path_words(paths), ..Self::zeroed() }
+    }
+}
+
+/// Refuses penalised steps on the path where a device does not find their increments yet: with fixed steps its path has
+/// increments of whole steps alone.
+pub(crate) fn check_penalty(problem: &Problem, options: &SolverOptions, regularizer: &Regularizer) -> Result<()> {
+    let Regularizer::Local(local) = regularizer else { return Ok(()) };
+    let fixed = matches!(options.step_control, StepControl::Fixed { .. });
+    let whole = local.at == PenaltyAt::Biased && local.step == PenaltyStep::Taken;
+    if problem.diffusion.is_some() && local.noise == PenaltyNoise::Path && fixed && !whole {
+        let remedy =
+            "with fixed steps a device knows the path over whole steps: use fresh noise, or biased taken steps";
+        return Err(Error::argument("Local::noise", "Path", remedy));
+    }
+    Ok(())
 }
 
 /// Modes of the kernel `probe_cursor`.
@@ -199,8 +227,32 @@ impl Engine {
         }
     }
 
+    /// Sets what a penalty's probes are told: its coefficient, and their times in ticks, or their places among the steps.
+    pub(crate) fn set_draws(&self, params: &mut Params, draws: &Draws) {
+        let penalty = draws.penalty;
+        params.coefficient = f32::from_f64(penalty.coefficient);
+        for (n, draw) in params.draws.iter_mut().enumerate().take(penalty.times) {
+            let position = self.probe_position(draws.position(n), penalty);
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in [0, 2^32)")]
+            let place = (position * 4_294_967_296.0) as u32;
+            *draw = if penalty.at == PenaltyAt::Unbiased { ticks(position) } else { [place, 0] };
+        }
+    }
+
+    /// Says where the next solve's penalised steps lie, with the buffers that there are: as `next_step.wgsl` does in a
+    /// training step.
+    pub(crate) fn use_draws(&self, draws: &Draws, paths: Paths) -> Result<()> {
+        let mut params = Params::new(draws.seed, draws.step, paths);
+        self.set_draws(&mut params, draws);
+        self.gpu.queue.write_buffer(&self.params, 0, bytemuck::bytes_of(&params));
+        let first = 8 * self.user_points().len() as u64;
+        let probes = &params.draws[..draws.penalty.times];
+        self.gpu.queue.write_buffer(&self.held()?.points, first, bytemuck::cast_slice(probes));
+        Ok(())
+    }
+
     /// Where in the interval an unbiased probe lies; on the path, it is at one of its coarser ticks.
-    pub(crate) fn probe_position(&self, position: f64, penalty: StepPenalty) -> f64 {
+    fn probe_position(&self, position: f64, penalty: StepPenalty) -> f64 {
         let (t0, t1) = (self.problem.t0, self.problem.t1);
         let follows = self.follows_path(penalty) && penalty.at == PenaltyAt::Unbiased;
         let path = follows.then(|| self.options.path(&self.problem, Paths::default()).ok()).flatten();

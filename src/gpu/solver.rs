@@ -4,9 +4,10 @@ use super::Gpu;
 use super::buffers::Owner;
 use super::engine::{Clock, Engine, Outcome, Purpose, status, ticks, word};
 use super::iterations;
-use crate::cpu::{DenseSolution, Gradients, SavedTimes, Solution, Stats, check_finite};
+use super::penalty::check_penalty;
+use crate::cpu::{DenseSolution, Draws, Gradients, SavedTimes, Solution, Stats, check_finite};
 use crate::error::{Error, Result, Status};
-use crate::spec::{Paths, Problem, SaveAt, SolverOptions};
+use crate::spec::{Paths, Problem, Regularizer, SaveAt, SolverOptions};
 
 /// Solves a problem on a device, at `f32`: the twin of [`Solver`](crate::Solver).
 ///
@@ -30,6 +31,8 @@ pub struct GpuSolver {
     pub(crate) engine: Engine,
     solved: Option<Outcome>,
     pub(super) paths: Paths,
+    /// The penalty of the solves to come.
+    draws: Option<Draws>,
 }
 
 impl GpuSolver {
@@ -41,13 +44,55 @@ impl GpuSolver {
     pub fn new(gpu: &Gpu, problem: &Problem, options: &SolverOptions) -> Result<Self> {
         let parameters = problem.parameter_count();
         let engine = Engine::new(gpu, problem, options, parameters, 0, 0, Owner::default())?;
-        Ok(Self { engine, solved: None, paths: Paths::default() })
+        Ok(Self { engine, solved: None, paths: Paths::default(), draws: None })
     }
 
     /// Says which paths the trajectories of the next solves follow, where the problem has noise: by default those of
     /// seed 0. The same paths give the same noise on the native engine.
     pub const fn set_paths(&mut self, paths: Paths) {
         self.paths = paths;
+    }
+
+    /// Adds a regularizer to the solves after this one, with the coefficient and the random draws of training step
+    /// `step`: [`GpuSolver::gradients`] are then those of the caller's loss plus coefficient times penalty, as
+    /// [`Solver::regularize`](crate::Solver::regularize) has it. Call it before each training step's solve;
+    /// [`Regularizer::None`] ends it.
+    ///
+    /// ```no_run
+    /// use fewsteps::{Gpu, GpuSolver, Local, Mlp, Pick, Problem, SolverOptions};
+    /// # fn main() -> fewsteps::Result<()> {
+    /// let gpu = Gpu::open(&Pick::Any)?;
+    /// let field = Mlp::new([2, 16, 2]);
+    /// let theta = field.initialize::<f32>(0);
+    /// let mut solver = GpuSolver::new(&gpu, &Problem::ode(field, 0.0, 1.0), &SolverOptions::default())?;
+    /// let regularizer = Local::unbiased().coefficient(0.1).into();
+    /// for step in 0..3 {
+    ///     solver.regularize(&regularizer, 0, step)?;
+    ///     let ys = gpu.block_on(solver.solve(&theta, &[1.0, 0.0]))?.ys;
+    ///     let gradients = gpu.block_on(solver.gradients(&ys))?; // of half the sum of squares, and of the penalty
+    ///     println!("penalty {}", gradients.penalty);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Argument`] naming what does not fit in the regularizer, that [`SaveAt::Steps`] and [`SaveAt::Dense`]
+    /// take none, or that a device does not penalise such steps on the path.
+    pub fn regularize(&mut self, regularizer: &Regularizer, seed: u64, step: u64) -> Result<()> {
+        let Engine { problem, options, .. } = &self.engine;
+        regularizer.validate(options)?;
+        check_penalty(problem, options, regularizer)?;
+        // Where no time passes nothing is penalised.
+        let penalty = regularizer.lower(step).penalty.filter(|_| !problem.stands_still());
+        self.draws = penalty.map(|penalty| Draws::new(penalty, seed, step));
+        self.solved = None;
+        Ok(())
+    }
+
+    /// What a solve is for.
+    fn purpose(&self, backward: bool) -> Purpose {
+        Purpose { backward, penalty: self.draws.as_ref().filter(|_| backward).map(|draws| draws.penalty) }
     }
 
     /// Solves an ensemble of a small field layer by layer too, as matrix products, instead of each trajectory whole in one
@@ -88,10 +133,10 @@ impl GpuSolver {
     }
 
     /// Bytes on the device that solving and, with `backward`, differentiating a batch needs when `steps` steps are
-    /// accepted.
+    /// accepted; with a regularizer, if one was added.
     #[must_use]
     pub fn workspace(&self, batch: usize, steps: usize, backward: bool) -> u64 {
-        self.engine.needed(&self.engine.sizes(batch, steps, Purpose { backward, penalty: None }))
+        self.engine.needed(&self.engine.sizes(batch, steps, self.purpose(backward)))
     }
 
     /// Solves from the initial states `y0`, `[B][D]`, with the field's parameters `theta`, and keeps what
@@ -118,6 +163,7 @@ impl GpuSolver {
 
     async fn run(&mut self, theta: &[f32], y0: &[f32], backward: bool) -> Result<Solution<f32>> {
         self.solved = None;
+        let purpose = self.purpose(backward);
         let engine = &mut self.engine;
         Error::check_len("theta", theta.len(), engine.parameters, || "the problem's parameter_count()".into())?;
         check_finite("theta", theta)?;
@@ -128,7 +174,10 @@ impl GpuSolver {
             return Err(Error::Shape { argument: "y0", found: y0.len(), expected, shape });
         }
         self.paths.validate(y0.len() / dim)?;
-        engine.reserve(y0.len() / dim, Purpose { backward, penalty: None }).await?;
+        engine.reserve(y0.len() / dim, purpose).await?;
+        if let Some(draws) = self.draws.as_ref().filter(|_| backward) {
+            engine.use_draws(draws, self.paths)?;
+        }
         engine.use_paths(self.paths);
         let start = engine.start_of_tape();
         let buffers = engine.held()?;
@@ -161,20 +210,22 @@ impl GpuSolver {
         engine.gpu.queue.write_buffer(&saves_bar, 0, bytemuck::cast_slice(&seeds));
         engine.walk_back(most).await?;
         let (parameters, states) = (engine.parameters, engine.batch * engine.dim());
-        let counts = engine.held()?.norms.clone();
+        let (counts, measured) = (engine.held()?.norms.clone(), engine.outcome.clone());
         // Where no time passes there is nothing to walk.
-        let walks = engine.walks_whole(None) && !engine.problem.stands_still();
+        let walks = engine.walks_whole(engine.purpose.penalty) && !engine.problem.stands_still();
         let walked = if walks { 2 * engine.batch } else { 0 };
-        let read = [(&gradient, 0, parameters), (&bar, 0, states), (&counts, 0, walked)];
+        let value = std::mem::offset_of!(Outcome, penalty) as u64;
+        let read = [(&gradient, 0, parameters), (&bar, 0, states), (&measured, value, 1), (&counts, 0, walked)];
         let mut parts = engine.read(&read).await?;
         let counts: Vec<f32> = parts.pop().unwrap_or_default();
         let unwalked = counts.chunks_exact(2).filter(|count| count[0] != count[1]).count();
         if unwalked > 0 {
             return Err(iterations::cut(word(unwalked)));
         }
+        let penalty = parts.pop().and_then(|value| value.first().copied()).unwrap_or_default();
         let y0 = parts.pop().unwrap_or_default();
         let theta = parts.pop().unwrap_or_default();
-        Ok(Gradients { theta, y0, products: most * engine.products_per_step(), penalty: 0.0 })
+        Ok(Gradients { theta, y0, products: most * engine.products_per_step(), penalty: f64::from(penalty) })
     }
 
     /// Cotangents in the device's order, `[save][B][D]`.

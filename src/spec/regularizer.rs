@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Schedule, SolverOptions};
+use super::{SaveAt, Schedule, SolverOptions};
 use crate::error::{Error, Result};
 
 /// Where a penalised step starts.
@@ -300,6 +300,10 @@ impl Regularizer {
     pub fn validate(&self, options: &SolverOptions) -> Result<()> {
         let Self::Local(local) = self else { return Ok(()) };
         local.validate()?;
+        if matches!(options.save_at, SaveAt::Steps | SaveAt::Dense) {
+            let remedy = "a regularizer needs states saved at the end or at given times";
+            return Err(Error::argument("SolverOptions::save_at", format!("{:?}", options.save_at), remedy));
+        }
         let tableau = options.method.tableau();
         if options.adjoint.stride() == 0 && local.at == PenaltyAt::Biased {
             let remedy = "this adjoint keeps no states to start from: use Adjoint::Discrete, or the unbiased kind";

@@ -17,12 +17,10 @@ use super::{
 use crate::cpu::{Draws, check_finite};
 use crate::error::{Error, Result, Status};
 use crate::gpu::{
-    CLASSES, Engine, Gpu, Outcome, Owner, PATHS, Params, Plan, Purpose, Submissions, create, path_words, status, ticks,
+    CLASSES, Engine, Gpu, Outcome, Owner, PATHS, Params, Plan, Purpose, Submissions, check_penalty, create, status,
 };
 use crate::memory::Size;
-use crate::spec::{
-    OptimizerState, Paths, PenaltyAt, PenaltyNoise, PenaltyStep, Regularizer, Rule, StepControl, StepPenalty,
-};
+use crate::spec::{OptimizerState, Paths, PenaltyStep, Rule, StepPenalty};
 
 pub use data::GpuData;
 use recording::Slice;
@@ -92,7 +90,7 @@ impl GpuTrainer {
         model.validate::<f32>()?;
         config.optimizer.validate()?;
         config.regularizer.validate(&model.options)?;
-        check_penalty(&config)?;
+        check_penalty(&model.problem, &model.options, &config.regularizer)?;
         let (encoder, head) = (model.encoder_layer(), model.head_layer());
         let widest = encoder.iter().chain(&head).map(|l| l.inputs.max(l.outputs)).max().unwrap_or(0);
         let parameters = model.parameter_count();
@@ -510,25 +508,14 @@ impl GpuTrainer {
     fn params(&self, entries: usize) -> Vec<Params> {
         let entry = |ahead: u64| {
             let step = self.steps + ahead;
+            let seed = self.config.seed;
             let mut params = Params {
-                step: halves(step),
-                seed: halves(self.config.seed),
                 update: low(self.updates + ahead),
-                coefficient: 0.0,
-                pad: [0; 2],
-                paths: path_words(Paths::of_step(self.config.seed, step)),
                 rates: self.rates(self.updates + ahead),
-                draws: [[0; 2]; 64],
+                ..Params::new(seed, step, Paths::of_step(seed, step))
             };
             if let Some(penalty) = self.penalty_at(step) {
-                params.coefficient = single(penalty.coefficient);
-                let draws = Draws::new(penalty, self.config.seed, step);
-                for (n, draw) in params.draws.iter_mut().enumerate().take(penalty.times) {
-                    let position = self.engine.probe_position(draws.position(n), penalty);
-                    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in [0, 2^32)")]
-                    let place = (position * 4_294_967_296.0) as u32;
-                    *draw = if penalty.at == PenaltyAt::Unbiased { ticks(position) } else { [place, 0] };
-                }
+                self.engine.set_draws(&mut params, &Draws::new(penalty, seed, step));
             }
             params
         };
@@ -580,13 +567,8 @@ impl GpuTrainer {
 
     /// What follows the solve: loss, penalty, walk and update.
     fn record_tail(&self, to: &mut Submissions<'_>, plans: &TrainPlans, segments: usize, update: bool) -> Result<()> {
-        let buffers = self.engine.held()?;
-        to.encoder().clear_buffer(&buffers.partial, 0, None);
+        self.engine.clear_gradient(to.encoder())?;
         to.encoder().clear_buffer(&self.parts.overflow, 0, None);
-        if !plans.probes.is_empty() {
-            let bytes = plans.probes.end - plans.probes.start;
-            to.encoder().clear_buffer(&buffers.saves_bar, plans.probes.start, Some(bytes));
-        }
         // A step and its vector-Jacobian product cost what four attempts do.
         let step = 4.0 * self.engine.attempt_work();
         let probes = self.engine.purpose.penalty.map_or(0, |p| p.times);
@@ -769,20 +751,6 @@ impl GpuTrainer {
     }
 }
 
-/// Refuses penalised steps on the path where a device does not find their increments yet: with fixed steps its path has
-/// increments of whole steps alone.
-fn check_penalty(config: &TrainerConfig) -> Result<()> {
-    let Regularizer::Local(local) = &config.regularizer else { return Ok(()) };
-    let fixed = matches!(config.model.options.step_control, StepControl::Fixed { .. });
-    let whole = local.at == PenaltyAt::Biased && local.step == PenaltyStep::Taken;
-    if config.model.problem.diffusion.is_some() && local.noise == PenaltyNoise::Path && fixed && !whole {
-        let remedy =
-            "with fixed steps a device knows the path over whole steps: use fresh noise, or biased taken steps";
-        return Err(Error::argument("Local::noise", "Path", remedy));
-    }
-    Ok(())
-}
-
 /// What a trainer holds on the device besides its engine: two moments and the schedule; and of each trajectory inputs,
 /// targets, outputs with their cotangents, and a loss.
 fn owned(model: &NeuralDe) -> Owner {
@@ -816,9 +784,4 @@ const fn single(x: f64) -> f32 {
 #[expect(clippy::cast_possible_truncation, reason = "the device counts in 32 bits, modulo their range")]
 const fn low(n: u64) -> u32 {
     n as u32
-}
-
-/// The low word and the high one.
-const fn halves(n: u64) -> [u32; 2] {
-    [low(n), low(n >> 32)]
 }

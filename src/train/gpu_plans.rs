@@ -100,8 +100,6 @@ pub(super) struct TrainPlans {
     pub(super) update: Plan,
     /// The same without an update.
     pub(super) gradient: Plan,
-    /// Bytes of the cotangents of the probes' states, which nobody else clears.
-    pub(super) probes: std::ops::Range<u64>,
 }
 
 /// An evaluation's recorded parts.
@@ -154,10 +152,8 @@ impl Recorder<'_> {
             planner.take()
         });
         let walk = self.with_encoder_vjp(&mut planner, walk)?;
-        let slot = 4 * (self.engine.batch * self.engine.dim()) as u64;
-        let probes = points as u64 * slot..(points + penalty.map_or(0, |p| p.times)) as u64 * slot;
         gpu.queue.write_buffer(&uniforms, 0, jobs.bytes());
-        Ok(TrainPlans { prologue, solve, loss, walk, update, gradient, probes })
+        Ok(TrainPlans { prologue, solve, loss, walk, update, gradient })
     }
 
     pub(super) fn evaluation(&self, solve: SolvePlans) -> Result<EvaluationPlans> {
