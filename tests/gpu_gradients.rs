@@ -8,8 +8,8 @@ use common::{
 };
 use fewsteps::{
     Activation, Adjoint, Checkpoints, Diffusion, GpuSolver, Gradients, InputMap, Layout, Local, Measure, Method, Mlp,
-    PenaltyAt, PenaltyGradient, PenaltyNoise, Problem, Regularizer, SaveAt, Schedule, Solution, Solver, SolverOptions,
-    TimeInput, Tolerances,
+    PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, Problem, Regularizer, SaveAt, Schedule, Solution, Solver,
+    SolverOptions, TimeInput, Tolerances,
 };
 
 /// Solves on the device, and differentiates the sum of `w ys`; then walks the device's accepted steps in f64 with dual
@@ -231,5 +231,22 @@ fn a_regularizer_of_noisy_solves_beside_a_loss_of_ones_own() {
             local.noise = PenaltyNoise::Path;
         }
         check_penalties(&format!("{dim} features, {layout:?}"), &problem, &options, &locals, 5e-3);
+    }
+}
+
+#[test]
+fn a_regularizer_with_absolute_tolerances_of_features() {
+    let full = |at| Local { at, ..Local::unbiased() }.gradient(PenaltyGradient::Full).times(2).coefficient(3.0);
+    let locals =
+        [full(PenaltyAt::Unbiased).step(PenaltyStep::FreshInitial).measure(Measure::Error), full(PenaltyAt::Biased)];
+    for (layout, dim) in LAYOUTS.into_iter().zip([6, 3]) {
+        let field = Mlp::new([dim, 6, dim]).time_input(TimeInput::Every);
+        let atol: Vec<f64> = (0..dim).map(|d| [1e-1, 1e-2, 1e-3][d % 3]).collect();
+        let name = format!("{dim} features, {layout:?}");
+        let options = adaptive(Method::Heun, 1e-2).layout(layout).atol_per_feature(atol.clone());
+        check_penalties(&name, &Problem::ode(field.clone(), 0.0, 2.0), &options, &locals, 5e-3);
+        let noisy = Problem::sde(field, Diffusion::ito(Mlp::new([dim, dim])), 0.0, 1.0);
+        let options = SolverOptions::sde(Tolerances::both(0.3)).layout(layout).atol_per_feature(atol);
+        check_penalties(&format!("noise, {name}"), &noisy, &options, &locals[..1], 5e-3);
     }
 }

@@ -308,3 +308,27 @@ fn a_hundred_thousand_paths_converge_weakly() {
         assert!(slope > order - 0.4, "{method}: weak order {slope:.2}, errors {errors:?}");
     }
 }
+
+#[test]
+fn features_with_absolute_tolerances_of_their_own() {
+    // A second state is not carried along by solves of whole trajectories.
+    let cases = [(Layout::Lockstep, Method::ReversibleHeun, 6)].into_iter();
+    for (layout, method, dim) in cases.chain(LAYOUTS.map(|layout| (layout, Method::Sosri, 3))) {
+        let problem = noisy_problem(method, dim);
+        let (theta, y0) = point(&problem, 4);
+        let atol: Vec<f64> = (0..dim).map(|d| [1e-2, 1e-1, 1e-3][d % 3]).collect();
+        let options = adaptive(method, 3e-2).layout(layout).atol_per_feature(atol);
+        let Some(found) = solve(&problem, &options, &theta, &y0) else { return };
+        let native = |options: &SolverOptions| {
+            let mut native = solver::<f64>(&problem, options);
+            native.set_paths(PATHS);
+            native.solve(&widen(&theta), &widen(&y0)).expect("a valid solve")
+        };
+        let expected = native(&options);
+        let name = format!("{method} {layout:?}");
+        assert_eq!(found.stats, expected.stats, "{name}: the same steps");
+        close(&name, &widen(&found.ys), &expected.ys, 3e-5);
+        let one = native(&SolverOptions { atol_per_feature: None, ..options });
+        assert_ne!(found.stats, one.stats, "{name}: tolerances make a difference");
+    }
+}

@@ -236,10 +236,6 @@ fn what_a_device_does_not_do_is_refused() {
     let error = refused(TrainerConfig::new(model, Loss::CrossEntropy));
     assert!(error.contains("SolverOptions::path_cells"), "{error}");
     let mut model = base();
-    model.options.atol_per_feature = Some(vec![1e-3; model.problem.dim()]);
-    let error = refused(TrainerConfig::new(model, Loss::CrossEntropy));
-    assert!(error.contains("SolverOptions::atol_per_feature"), "{error}");
-    let mut model = base();
     model.options.step_control = StepControl::Fixed { steps: 4 };
     let local = Local::unbiased().noise(PenaltyNoise::Path);
     let error = refused(TrainerConfig::new(model, Loss::CrossEntropy).regularizer(local));

@@ -3,8 +3,8 @@
 mod common;
 
 use common::{
-    ADAPTIVE, Known, LAYOUTS, System, adaptive, cast, close, distance, fixed, gpu, largest, numbers, pulse, solver,
-    step_times, widen, zoo,
+    ADAPTIVE, Known, LAYOUTS, System, adaptive, bits, cast, close, distance, fixed, gpu, largest, linear, numbers,
+    pulse, solver, step_times, widen, zoo,
 };
 use fewsteps::{
     GpuSolver, InputMap, Layout, Method, Mlp, Problem, SaveAt, SavedTimes, Solution, SolverOptions, Stats, Status,
@@ -446,6 +446,83 @@ fn stops_and_the_longest_step_are_kept_on_the_device() {
             let [a, b] = [gpu.block_on(solver.gradients(&[1.0; 6])), native.gradients(&[1.0; 6])];
             let [a, b] = [a, b].map(|gradients| gradients.expect("cotangents of every state"));
             close(&format!("{name}: gradient"), &widen(&a.theta), &widen(&b.theta), 10.0 * bound);
+        }
+    }
+}
+
+/// Absolute tolerances from 1e-2 down to 1e-5, in no order.
+fn tolerances(dim: usize) -> Vec<f64> {
+    (0..dim).map(|d| 10f64.powf(-2.0 - 0.5 * (d * 5 % 7) as f64)).collect()
+}
+
+#[test]
+fn features_with_absolute_tolerances_of_their_own() {
+    let Some(gpu) = gpu() else { return };
+    for layout in LAYOUTS {
+        // Few features are solved whole; many have norms that lanes share.
+        for dim in [3, 6, 70] {
+            let name = format!("{dim} features, {layout:?}");
+            let problem = Problem::ode(Mlp::new([dim, 9, dim]).time_input(TimeInput::Every), 0.0, 4.0);
+            let theta = cast::<f32>(&numbers(1, problem.parameter_count()));
+            let y0 = cast::<f32>(&numbers(2, 35 * dim));
+            let options = adaptive(Method::Bosh3, 1e-3).layout(layout);
+            let Some([native, device]) =
+                both(&problem, &options.clone().atol_per_feature(tolerances(dim)), &theta, &y0)
+            else {
+                return;
+            };
+            assert_eq!(device.stats, native.stats, "{name}: the same steps");
+            close(&name, &widen(&device.ys), &widen(&native.ys), 1e-5);
+            let run = |options: &SolverOptions| {
+                let mut device = GpuSolver::new(&gpu, &problem, options).expect("a valid problem");
+                gpu.block_on(device.predict(&theta, &y0)).expect("a valid solve")
+            };
+            let one = run(&options);
+            assert_ne!(one.stats, native.stats, "{name}: tolerances make a difference");
+            let each = run(&options.atol_per_feature(vec![1e-3; dim]));
+            assert_eq!((bits(&each.ys), each.stats), (bits(&one.ys), one.stats), "{name}: entries of one size are one");
+        }
+    }
+}
+
+#[test]
+fn a_small_feature_is_resolved_by_its_own_absolute_tolerance() {
+    let Some(gpu) = gpu() else { return };
+    // As many features more as are too many for trajectories to be solved whole.
+    for (layout, more) in LAYOUTS.into_iter().flat_map(|layout| [(layout, 0), (layout, 4)]) {
+        let rates: Vec<f64> = [-0.1, 5.0].into_iter().chain((0..more).map(|_| -0.1)).collect();
+        let row = |d: usize| (0..2 + more).map(|e| if d == e { rates[d] } else { 0.0 }).collect();
+        let y0: Vec<f64> = [1.0, 1e-12].into_iter().chain((0..more).map(|_| 1.0)).collect();
+        let known = linear("uncoupled", (0..2 + more).map(row).collect(), 1.0, y0.clone());
+        let one = SolverOptions::default().layout(layout).tolerances(Tolerances { atol: 1e-6, rtol: 1e-5 });
+        let mut atol = vec![1e-6; 2 + more];
+        atol[1] = 1e-18;
+        let exact = [(-0.1f64).exp(), 1e-12 * 5f64.exp()];
+        let [(one, rough), (each, fine)] = [one.clone(), one.atol_per_feature(atol)].map(|options| {
+            let mut solver = GpuSolver::new(&gpu, &known.problem, &options).expect("a valid problem");
+            let found = gpu.block_on(solver.predict(&cast(&known.theta), &cast(&y0))).and_then(Solution::check);
+            let found = found.expect("a valid solve");
+            ([0, 1].map(|d| (f64::from(found.ys[d]) / exact[d] - 1.0).abs()), found.stats[0].nfe)
+        });
+        let name = format!("{layout:?}, {} features: {one:?} in {rough}, {each:?} in {fine}", 2 + more);
+        assert!(one[0] < 1e-4 && each[0] < 1e-4, "the large feature, {name}");
+        assert!(one[1] > 5e-3 && each[1] < 5e-5, "the small feature, {name}");
+        assert!(fine > rough, "what is controlled costs steps, {name}");
+    }
+}
+
+#[test]
+fn more_absolute_tolerances_than_a_device_has_room_for_are_refused() {
+    let Some(gpu) = gpu() else { return };
+    let dim = 65_536 / 4 + 1;
+    let problem = Problem::ode(Mlp::new([dim, 1, dim]), 0.0, 1.0);
+    let options = SolverOptions::default().atol_per_feature(vec![1e-3; dim]);
+    match GpuSolver::new(&gpu, &problem, &options) {
+        // More than WebGPU's default limits.
+        Ok(_) => {}
+        Err(error) => {
+            let error = error.to_string();
+            assert!(error.starts_with("SolverOptions::atol_per_feature = 16385 numbers: a device has room"), "{error}");
         }
     }
 }

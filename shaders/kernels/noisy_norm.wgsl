@@ -20,9 +20,10 @@ fn kept(sums: vec4<f32>) -> vec2<f32> {
 }
 
 fn terms(at: u32, size: u32, cursor: Cursor) -> vec4<f32> {
+    let feature = at % job.dim;
     let y = tape[cursor.origin * size + at];
     if job.mode == ERROR {
-        let r = scaled(noisy_sum(at, size, cursor), y, tape[cursor.target_ * size + at]);
+        let r = scaled(feature, noisy_sum(at, size, cursor), y, tape[cursor.target_ * size + at]);
         return vec4<f32>(r * r, 0.0, 0.0, 0.0);
     }
     let f = k[cursor.k_first * size + at];
@@ -31,10 +32,10 @@ fn terms(at: u32, size: u32, cursor: Cursor) -> vec4<f32> {
         let moved = k[cursor.k_last * size + at] - f;
         let g1 = 3.0 * k[job.source + cursor.k_last * size + at];
         let spread = max(abs(g - g1), abs(g + g1));
-        let r = scaled(max(abs(moved + spread), abs(moved - spread)), y, y);
+        let r = scaled(feature, max(abs(moved + spread), abs(moved - spread)), y, y);
         return vec4<f32>(r * r, 0.0, 0.0, 0.0);
     }
     let slope = max(abs(f + g), abs(f - g));
-    let r = vec2<f32>(scaled(y, y, y), scaled(slope, y, y));
+    let r = vec2<f32>(scaled(feature, y, y, y), scaled(feature, slope, y, y));
     return vec4<f32>(r * r, 0.0, 0.0);
 }

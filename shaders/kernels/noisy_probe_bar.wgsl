@@ -30,7 +30,7 @@ fn main(
     }
     let y = tape[cursor.origin * size + i];
     let y1 = tape[cursor.target_ * size + i];
-    let bars = scaled_error_vjp(state_bars[first], y, y1, weights[row].x);
+    let bars = scaled_error_vjp(i % job.dim, state_bars[first], y, y1, weights[row].x);
     state_bars[first] = bars.x;
     state_bars[second] = bars.y;
     bar[i] = bars.z;

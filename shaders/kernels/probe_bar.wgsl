@@ -42,7 +42,7 @@ fn main(
     }
     let y = tape[cursor.origin * size + i];
     let y1 = tape[cursor.target_ * size + i];
-    let bars = scaled_error_vjp(cursor.h * stages_error(i, size, cursor), y, y1, weight.x);
+    let bars = scaled_error_vjp(i % job.dim, cursor.h * stages_error(i, size, cursor), y, y1, weight.x);
     state_bars[first] = bars.x;
     state_bars[second] = bars.y;
     bar[i] = bars.z;

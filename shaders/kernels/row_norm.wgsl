@@ -40,15 +40,16 @@ fn terms(at: u32, size: u32, cursor: Cursor) -> vec4<f32> {
         let terms = vec4<f32>(slopes, states, last, tape[cursor.target_ * size + at]);
         return terms * terms;
     }
+    let feature = at % job.dim;
     if job.mode == ERROR {
-        let r = scaled(cursor.h * stages_error(at, size, cursor), y, tape[cursor.target_ * size + at]);
+        let r = scaled(feature, cursor.h * stages_error(at, size, cursor), y, tape[cursor.target_ * size + at]);
         return vec4<f32>(r * r, 0.0, 0.0, 0.0);
     }
     let slope = k[cursor.k_first * size + at];
     if job.mode == CHANGE_OF_SLOPE {
-        let r = scaled(k[cursor.k_last * size + at] - slope, y, y);
+        let r = scaled(feature, k[cursor.k_last * size + at] - slope, y, y);
         return vec4<f32>(r * r, 0.0, 0.0, 0.0);
     }
-    let r = vec2<f32>(scaled(y, y, y), scaled(slope, y, y));
+    let r = vec2<f32>(scaled(feature, y, y, y), scaled(feature, slope, y, y));
     return vec4<f32>(r * r, 0.0, 0.0);
 }

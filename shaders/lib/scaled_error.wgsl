@@ -1,20 +1,20 @@
-// Errors in units of the tolerances, and the cotangent of their norm.
+// Errors in units of the tolerances, and the cotangent of their norm. `atol_of` is printed before the kernel.
 
 // Any larger one says the same, and its square would overflow: `cpu::lanes::largest_scaled`.
 const LARGEST_SCALED = 1e18;
 
-// The finite `e` in units of the tolerances at `y` and `y1`.
-fn scaled(e: f32, y: f32, y1: f32) -> f32 {
-    let s = fma(job.rtol, max(abs(y), abs(y1)), job.atol);
+// The finite `e` of a feature in units of the tolerances at `y` and `y1`.
+fn scaled(feature: u32, e: f32, y: f32, y1: f32) -> f32 {
+    let s = fma(job.rtol, max(abs(y), abs(y1)), atol_of(feature));
     // Before the quotient, which might overflow; what is not finite stays so.
     return select(e / s, LARGEST_SCALED, is_finite(e) && abs(e) * 1e-18 > s);
 }
 
-// Of the error `e`, of the step's start and of its end, from the norm's weight in the gradient.
-fn scaled_error_vjp(e: f32, y: f32, y1: f32, weight: f32) -> vec3<f32> {
+// Of a feature's error `e`, of the step's start and of its end, from the norm's weight in the gradient.
+fn scaled_error_vjp(feature: u32, e: f32, y: f32, y1: f32, weight: f32) -> vec3<f32> {
     let end_larger = abs(y1) > abs(y);
     let larger = select(y, y1, end_larger);
-    let s = fma(job.rtol, abs(larger), job.atol);
+    let s = fma(job.rtol, abs(larger), atol_of(feature));
     // Where the norm does not follow the error, it has no slope.
     let r = select(e / s, 0.0, abs(e) * 1e-18 > s);
     let r_over_s = weight * r / s;

@@ -25,7 +25,7 @@ fn save_state(point: u32, row: u32, y: State) {
 fn sum_of_squares(x: State, y: State, y1: State) -> f32 {
     var sum = 0.0;
     for (var d = 0u; d < DIM; d++) {
-        let r = scaled(x[d], y[d], y1[d]);
+        let r = scaled(d, x[d], y[d], y1[d]);
         sum += r * r;
     }
     return sum;

@@ -15,7 +15,9 @@ use super::engine::Clock;
 use super::forward::{control, norm};
 use super::fused::Printer;
 use super::iterations::SAVES;
-use super::kernel::{ALL, Access, Kernel, MAX_STORAGE_BUFFERS, MODULES, Storage, prelude, product_grid};
+use super::kernel::{
+    ALL, Access, Kernel, MAX_STORAGE_BUFFERS, MODULES, Storage, absolute_tolerances, prelude, product_grid,
+};
 use super::noise::{increments, second, stage_bar};
 use super::penalty::aim;
 use super::recording::settle;
@@ -25,11 +27,20 @@ use crate::error::Status;
 use crate::spec::{InputMap, Layer, Method, Mlp, TimeInput};
 use crate::train::{ABORTED, INCOMPLETE, SKIPPED};
 
-/// Every kernel under every method's prelude, parsed.
+/// Every kernel under every method's prelude, parsed; those that measure errors with one absolute tolerance and with
+/// several.
 fn shaders() -> Vec<(&'static Kernel, Method, Module)> {
     let pairs = Method::all().flat_map(|method| ALL.iter().map(move |kernel| (*kernel, method)));
     pairs
         .flat_map(|(kernel, method)| printed(kernel, method).into_iter().map(move |text| (kernel, method, text)))
+        .flat_map(|(kernel, method, text)| {
+            let atol = if kernel.measures_errors() {
+                [None, Some(2)].map(absolute_tolerances).to_vec()
+            } else {
+                vec![String::new()]
+            };
+            atol.into_iter().map(move |atol| (kernel, method, atol + &text))
+        })
         .map(|(kernel, method, text)| {
             let text = kernel.compose(&format!("{}{text}", prelude(method.tableau(), Storage::Single)));
             let parsed = wgpu::naga::front::wgsl::parse_str(&text);
@@ -152,7 +163,7 @@ fn numbers_are_found_finite_in_one_place() {
 
 #[test]
 fn bindings_are_those_of_the_table() {
-    let mut failures = Vec::new();
+    let (mut failures, mut tolerances) = (Vec::new(), 0);
     for (kernel, method, module) in shaders() {
         let read = AddressSpace::Storage { access: StorageAccess::LOAD };
         let write = AddressSpace::Storage { access: StorageAccess::LOAD | StorageAccess::STORE };
@@ -166,17 +177,23 @@ fn bindings_are_those_of_the_table() {
             .iter()
             .filter_map(|(_, v)| Some(((v.binding?.group, v.binding?.binding), v.space)))
             .collect();
-        let found: BTreeMap<(u32, u32), AddressSpace> = bound.iter().copied().collect();
+        let mut found: BTreeMap<(u32, u32), AddressSpace> = bound.iter().copied().collect();
+        let atol = found.remove(&(0, MAX_STORAGE_BUFFERS + 1));
+        if atol.is_some_and(|space| space != AddressSpace::Uniform || !kernel.measures_errors()) {
+            failures.push(format!("{} binds {atol:?} where the features' tolerances are", kernel.name));
+        }
+        tolerances += usize::from(atol.is_some());
         if found != wanted {
             failures.push(format!("{} under {method}: binds {found:?}, the table says {wanted:?}", kernel.name));
         }
-        if found.len() != bound.len() {
+        if found.len() + usize::from(atol.is_some()) != bound.len() {
             failures.push(format!("{}: two variables share a binding", kernel.name));
         }
         if kernel.bindings.len() > MAX_STORAGE_BUFFERS as usize {
             failures.push(format!("{}: {} storage buffers", kernel.name, kernel.bindings.len()));
         }
     }
+    assert!(tolerances > 0, "some kernel was printed with the features' own");
     none(&failures);
 }
 
@@ -487,7 +504,10 @@ mod recording {
                     options = options.save_at(SaveAt::Times(vec![0.0, 0.3, 1.0]));
                     let loss = if estimates { Loss::CrossEntropy } else { Loss::Mse };
                     let outputs = if estimates { 3 } else { 2 };
-                    let options = if estimates { options } else { options.save_at(SaveAt::End) };
+                    let mut options = if estimates { options } else { options.save_at(SaveAt::End) };
+                    if estimates && layout == Layout::Ensemble {
+                        options = options.atol_per_feature(vec![1e-5; width]);
+                    }
                     let model = NeuralDe::new(Problem::ode(field, 0.0, 1.0), options).encoder(3).head(outputs);
                     let config =
                         TrainerConfig::new(model, loss).regularizer(regularizer).optimizer(Optimizer::adamw(1e-3, 0.1));

@@ -8,7 +8,7 @@ use super::forward::SolvePlans;
 use super::fused;
 use super::iterations;
 use super::job::{Job, flag};
-use super::kernel::{self, Kernels, Storage};
+use super::kernel::{self, ATOL_ROW, Kernels, Storage};
 use super::penalty::Params;
 use super::plan::{Planner, flat};
 use super::readback::Readback;
@@ -230,7 +230,6 @@ impl Engine {
         let layers = placed(&problem.field, offset);
         let noise_offset = offset + problem.field.parameter_count();
         let noise_layers = problem.diffusion.as_ref().map_or(Vec::new(), |d| placed(&d.network, noise_offset));
-        check_tolerances(options)?;
         check_noise(problem, options)?;
         Self::check_widths(&layers, widest)?;
         Self::check_widths(&noise_layers, 0)?;
@@ -239,6 +238,7 @@ impl Engine {
             [("theta", theta_bytes), ("outcome", OUTCOME as u64), ("params", size_of::<Params>() as u64)]
                 .map(|(name, bytes)| create(gpu, name, bytes, false))
         })?;
+        let atol = atol_per_feature(gpu, options)?;
         Ok(Self {
             gpu: gpu.clone(),
             problem: problem.clone(),
@@ -250,7 +250,7 @@ impl Engine {
             slice: None,
             layers,
             noise_layers,
-            kernels: Kernels::new(gpu, tableau, Storage::Single),
+            kernels: Kernels::new(gpu, tableau, atol),
             parameters,
             widest,
             owner,
@@ -281,7 +281,7 @@ impl Engine {
             let remedy = "open the device with SHADER_F16, where the adapter has it, or keep f32";
             return Err(Error::argument("half_weights", &self.gpu.adapter().name, remedy));
         }
-        self.kernels = Kernels::new(&self.gpu, self.tableau, Storage::Half);
+        self.kernels.store(self.tableau, Storage::Half);
         let bytes = (2 * self.parameters as u64).next_multiple_of(4);
         self.half = Some(self.gpu.scoped_now(|| create(&self.gpu, "half", bytes, false))?);
         Ok(())
@@ -764,11 +764,27 @@ fn solves_paths_whole(tableau: &Tableau, noise_layers: &[Layer]) -> bool {
     fused::is_small(noise_layers) && tableau.noise.is_some_and(|noise| !noise.reversible)
 }
 
-/// Refuses what the native engine does with tolerances and a device does not yet.
-fn check_tolerances(options: &SolverOptions) -> Result<()> {
-    let Some(atol) = &options.atol_per_feature else { return Ok(()) };
-    let remedy = "not on a device yet: use Solver or Trainer, or scale the features to one size";
-    Err(Error::argument("SolverOptions::atol_per_feature", format!("{atol:?}"), remedy))
+/// The features' own absolute tolerances on the device, if there are any.
+fn atol_per_feature(gpu: &Gpu, options: &SolverOptions) -> Result<Option<wgpu::Buffer>> {
+    let Some(atol) = &options.atol_per_feature else { return Ok(None) };
+    let most = gpu.device.limits().max_uniform_buffer_binding_size / 4;
+    if atol.len() as u64 > most {
+        let remedy = format!("a device has room for {most}: use Solver or Trainer, or one tolerance for all features");
+        return Err(Error::argument("SolverOptions::atol_per_feature", format!("{} numbers", atol.len()), remedy));
+    }
+    let mut rows = vec![0f32; atol.len().next_multiple_of(ATOL_ROW)];
+    for (entry, atol) in rows.iter_mut().zip(atol) {
+        *entry = f32::from_f64(*atol);
+    }
+    let descriptor = wgpu::BufferDescriptor {
+        label: Some("atol_per_feature"),
+        size: size_of_val(rows.as_slice()) as u64,
+        usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    };
+    let buffer = gpu.scoped_now(|| gpu.device.create_buffer(&descriptor))?;
+    gpu.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(&rows));
+    Ok(Some(buffer))
 }
 
 /// Refuses what the native engine does with noise and a device does not yet.

@@ -49,6 +49,7 @@ macro_rules! modules {
 
 modules! {
     ACTIVATION "activation";
+    ATOL_PER_FEATURE "atol_per_feature";
     ATTEMPTS "attempts";
     BROWNIAN "brownian";
     CLOCK "clock";
@@ -63,6 +64,7 @@ modules! {
     LOOPS "loops";
     NOISY "noisy";
     NOISY_WHOLE "noisy_whole";
+    ONE_ATOL "one_atol";
     OUTCOME "outcome";
     PARAMS "params";
     PATH "path";
@@ -176,6 +178,21 @@ pub(crate) fn prelude(tableau: &Tableau, storage: Storage) -> String {
     text
 }
 
+/// The binding of the features' own absolute tolerances: after all others.
+const ATOL_BINDING: u32 = MAX_STORAGE_BUFFERS + 1;
+
+/// Features in a row of [`Kernels::atol`].
+pub(crate) const ATOL_ROW: usize = 4;
+
+/// What is printed before a kernel that measures errors: the one absolute tolerance, or that many rows of the features'
+/// own.
+pub(crate) fn absolute_tolerances(rows: Option<u64>) -> String {
+    match rows {
+        None => ONE_ATOL.source.to_owned(),
+        Some(rows) => format!("const ATOL_ROWS = {rows}u;\n{}", ATOL_PER_FEATURE.source),
+    }
+}
+
 /// An `f32` as WGSL reads it back to the same bits.
 pub(crate) fn literal(x: f64) -> String {
     #[expect(clippy::cast_possible_truncation, reason = "the device computes at f32")]
@@ -184,13 +201,18 @@ pub(crate) fn literal(x: f64) -> String {
 }
 
 impl Kernel {
+    /// Whether it measures errors in units of the tolerances.
+    pub(crate) fn measures_errors(&self) -> bool {
+        self.modules.iter().any(|m| m.name == SCALED_ERROR.name)
+    }
+
     /// The shader's whole text.
     pub(crate) fn compose(&self, prelude: &str) -> String {
         let modules: String = self.modules.iter().map(|m| format!("// {}\n{}\n", m.name, m.source)).collect();
         format!("{prelude}{modules}// {}\n{}", self.name, self.source)
     }
 
-    fn layout(&self, gpu: &Gpu) -> wgpu::BindGroupLayout {
+    fn layout(&self, gpu: &Gpu, atol_per_feature: bool) -> wgpu::BindGroupLayout {
         let entry = |binding, ty, has_dynamic_offset| wgpu::BindGroupLayoutEntry {
             binding,
             visibility: wgpu::ShaderStages::COMPUTE,
@@ -201,6 +223,9 @@ impl Kernel {
         for (binding, access) in (1..).zip(self.bindings) {
             let read_only = *access == Access::Read;
             entries.push(entry(binding, wgpu::BufferBindingType::Storage { read_only }, false));
+        }
+        if atol_per_feature {
+            entries.push(entry(ATOL_BINDING, wgpu::BufferBindingType::Uniform, false));
         }
         gpu.device
             .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(self.name), entries: &entries })
@@ -213,6 +238,8 @@ pub(crate) struct Compiled {
     pub(crate) name: &'static str,
     pub(crate) pipeline: wgpu::ComputePipeline,
     pub(crate) layout: wgpu::BindGroupLayout,
+    /// What it binds besides the plan's buffers, and where.
+    pub(crate) atol: Option<(u32, wgpu::Buffer)>,
 }
 
 /// Kernels that a device has compiled, by name, prelude and constants.
@@ -223,11 +250,18 @@ pub(crate) type Cache = HashMap<(&'static str, String, String), Compiled>;
 pub(crate) struct Kernels {
     gpu: Gpu,
     prelude: String,
+    /// The features' own absolute tolerances, if they have them: rows of four.
+    atol: Option<wgpu::Buffer>,
 }
 
 impl Kernels {
-    pub(crate) fn new(gpu: &Gpu, tableau: &Tableau, storage: Storage) -> Self {
-        Self { gpu: gpu.clone(), prelude: prelude(tableau, storage) }
+    pub(crate) fn new(gpu: &Gpu, tableau: &Tableau, atol: Option<wgpu::Buffer>) -> Self {
+        Self { gpu: gpu.clone(), prelude: prelude(tableau, Storage::Single), atol }
+    }
+
+    /// The same for weights of that storage.
+    pub(crate) fn store(&mut self, tableau: &Tableau, storage: Storage) {
+        self.prelude = prelude(tableau, storage);
     }
 
     /// The kernel with its override constants, compiled the first time it is asked for.
@@ -245,19 +279,22 @@ impl Kernels {
 
     /// As [`Kernels::get`], with functions that were printed for the problem.
     pub(crate) fn printed(&self, kernel: &'static Kernel, text: &str, constants: &[(&str, f64)]) -> Compiled {
-        let prelude = format!("{}{text}", self.prelude);
+        let atol = self.atol.as_ref().filter(|_| kernel.measures_errors());
+        let mut prelude = self.prelude.clone();
+        if kernel.measures_errors() {
+            prelude += &absolute_tolerances(atol.map(|rows| rows.size() / (4 * ATOL_ROW as u64)));
+        }
+        prelude += text;
         let mut cache = self.gpu.cache.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let key = (kernel.name, prelude, format!("{constants:?}"));
-        if let Some(compiled) = cache.get(&key) {
-            return compiled.clone();
-        }
-        let compiled = compile(&self.gpu, kernel, &key.1, constants);
-        cache.insert(key, compiled.clone());
-        compiled
+        let entry = cache.entry(key);
+        let compiled =
+            entry.or_insert_with_key(|key| compile(&self.gpu, kernel, &key.1, constants, atol.is_some())).clone();
+        Compiled { atol: atol.map(|rows| (ATOL_BINDING, rows.clone())), ..compiled }
     }
 }
 
-fn compile(gpu: &Gpu, kernel: &Kernel, prelude: &str, constants: &[(&str, f64)]) -> Compiled {
+fn compile(gpu: &Gpu, kernel: &Kernel, prelude: &str, constants: &[(&str, f64)], atol_per_feature: bool) -> Compiled {
     let text = kernel.compose(prelude);
     dump(kernel.name, &text);
     let descriptor =
@@ -269,7 +306,7 @@ fn compile(gpu: &Gpu, kernel: &Kernel, prelude: &str, constants: &[(&str, f64)])
         // divisor is zero. The tests run the same kernels with all checks on.
         unsafe { gpu.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
     };
-    let layout = kernel.layout(gpu);
+    let layout = kernel.layout(gpu, atol_per_feature);
     let pipeline_layout = gpu.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
         label: Some(kernel.name),
         bind_group_layouts: &[Some(&layout)],
@@ -287,7 +324,7 @@ fn compile(gpu: &Gpu, kernel: &Kernel, prelude: &str, constants: &[(&str, f64)])
         },
         cache: None,
     });
-    Compiled { name: kernel.name, pipeline, layout }
+    Compiled { name: kernel.name, pipeline, layout, atol: None }
 }
 
 #[cfg(not(target_arch = "wasm32"))]

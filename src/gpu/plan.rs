@@ -118,6 +118,9 @@ impl Planner<'_> {
         for (binding, buffer) in (1..).zip(buffers) {
             entries.push(wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() });
         }
+        if let Some((binding, atol)) = &kernel.atol {
+            entries.push(wgpu::BindGroupEntry { binding: *binding, resource: atol.as_entire_binding() });
+        }
         let bindings = self.gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
             label: None,
             layout: &kernel.layout,

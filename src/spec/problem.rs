@@ -350,7 +350,7 @@ pub struct SolverOptions {
     /// abruptly; in any order. With noise, the nearest tick of the path.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stop_at: Vec<f64>,
-    /// Absolute tolerances `[D]` in place of [`Tolerances::atol`], where features differ in size. Natively only.
+    /// Absolute tolerances `[D]` in place of [`Tolerances::atol`], where features differ in size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub atol_per_feature: Option<Vec<f64>>,
 }
@@ -466,7 +466,8 @@ impl SolverOptions {
     }
 
     /// Gives each of the `D` features an absolute tolerance of its own, in place of [`Tolerances::atol`]: in the error
-    /// norm, in the automatic initial step and in local regularization. A device does not have them yet.
+    /// norm, in the automatic initial step and in local regularization. A device takes as many as fit into a uniform binding:
+    /// 16,384 under WebGPU's default limits.
     ///
     /// ```
     /// use fewsteps::{SolverOptions, Tolerances};
