@@ -75,6 +75,7 @@ pub mod gpu;
 mod memory;
 pub mod spec;
 pub mod train;
+mod warning;
 
 pub use cpu::{Cpu, DenseSolution, Gradients, SavedTimes, Scalar, Solution, Solver, Stats, Workspace};
 pub use device::Device;

@@ -4,7 +4,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{LAYOUTS, cast, close, cpu, gpu, largest, numbers, widen};
+use common::{LAYOUTS, cast, close, cpu, gpu, largest, numbers, warnings_of, widen};
 use fewsteps::{
     Adjoint, Batch, Checkpoints, Diffusion, Error, FailurePolicy, GpuSolver, GpuTrainer, Layout, Local, Loss, Measure,
     Method, Mlp, NeuralDe, Optimizer, Paths, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, Problem,
@@ -530,6 +530,32 @@ fn regularizers_that_a_solver_cannot_have_are_refused() {
     gpu.block_on(solver.solve(&theta, &[1.0, 2.0])).expect("solved");
     let found = gpu.block_on(solver.gradients(&[3.0, 4.0])).expect("solved before");
     assert_eq!((found.penalty, found.y0), (0.0, vec![3.0, 4.0]), "the state itself");
+}
+
+#[test]
+fn solvers_and_trainers_warn_once_of_absolute_tolerances_that_rule() {
+    let Some(gpu) = gpu() else { return };
+    let model = NeuralDe::new(Problem::ode(Mlp::new([2, 2]), 0.0, 1.0), SolverOptions::default());
+    let config = TrainerConfig::new(model.clone(), Loss::Mse);
+    let encoded = TrainerConfig::new(model.clone().encoder(2), Loss::Mse);
+    let inputs = [1.0f32, 1e-6];
+    let batch = Batch { inputs: &inputs, target: Target::States(&[0.0; 2]) };
+    let mut solver = GpuSolver::new(&gpu, &model.problem, &model.options).expect("a valid problem");
+    let mut device = [&config, &encoded].map(|c| GpuTrainer::new(&gpu, c.clone()).expect("a valid configuration"));
+    let mut native = [&config, &encoded].map(|c| Trainer::<f32>::new(&cpu(1), c.clone()).expect("a valid model"));
+    let said = [
+        warnings_of(|| [(); 2].map(|()| gpu.block_on(solver.predict(&[0.1; 6], &inputs)).expect("solved"))),
+        warnings_of(|| [(); 2].map(|()| gpu.block_on(device[0].step(&batch)).expect("a step"))),
+        warnings_of(|| [(); 2].map(|()| native[0].step(&batch).expect("a step"))),
+    ];
+    for said in said {
+        assert!(said.len() == 1 && said[0].contains("atol 1e-5 is no less than a tenth of feature 1"), "{said:?}");
+    }
+    let said = warnings_of(|| {
+        let encoded = gpu.block_on(device[1].step(&batch)).expect("a step");
+        [encoded, native[1].step(&batch).expect("a step")]
+    });
+    assert!(said.is_empty(), "an encoder's inputs are no states: {said:?}");
 }
 
 #[test]

@@ -4,8 +4,8 @@ mod common;
 
 use common::{
     ADAPTIVE, Known, LAYOUTS, System, adaptive, bits, blow_up, blow_up_defect, blow_up_exact, cast, close, cpu,
-    distance, fixed, known_until_failure, largest, linear, numbers, pulse, scaled, solver, step_times, widen,
-    with_first_step, zoo,
+    distance, fixed, known_until_failure, largest, linear, numbers, pulse, scaled, solver, step_times, warnings_of,
+    widen, with_first_step, zoo,
 };
 use fewsteps::{
     Adjoint, Checkpoints, Controller, Diffusion, Error, InitialStep, Layout, Method, Mlp, Problem, SaveAt, SavedTimes,
@@ -337,6 +337,28 @@ fn small_states_are_resolved_by_a_small_absolute_tolerance() {
         Tolerances::both(1e-5).warning_at(&[1.0, 1e-12, -2.0, 0.0], 2).expect("atol rules the second feature");
     assert!(warning.contains("feature 1") && warning.contains("1e-12"), "{warning}");
     assert!(Tolerances::both(1e-5).warning_at(&[1.0, 0.0], 2).is_none(), "zeros have no size");
+}
+
+#[test]
+fn a_solver_warns_once_of_absolute_tolerances_that_rule() {
+    let problem = Problem::ode(Mlp::new([2, 2]), 0.0, 1.0);
+    let said = |options: SolverOptions, states: &[[f32; 2]]| {
+        let mut solver = solver::<f32>(&problem, &options);
+        warnings_of(|| {
+            for y0 in states {
+                solver.predict(&[0.1; 6], y0).expect("a valid call");
+            }
+        })
+    };
+    let (small, large) = ([1.0, 1e-6], [1.0, 0.5]);
+    let all = said(SolverOptions::default(), &[small, small]);
+    assert!(all.len() == 1 && all[0].contains("atol 1e-5 is no less than a tenth of feature 1"), "{all:?}");
+    assert!(said(SolverOptions::default(), &[large, small]).is_empty(), "the first states count");
+    let own = SolverOptions::default().atol_per_feature([1e-5, 1e-12]);
+    assert!(said(own, &[small]).is_empty(), "the second feature has a smaller one");
+    let all = said(SolverOptions::default().atol_per_feature([1e-5, 1e-1]), &[large]);
+    assert!(all.len() == 1 && all[0].contains("atol 1e-1 is no less than a tenth of feature 1"), "{all:?}");
+    assert!(said(fixed(Method::Tsit5, 3), &[small]).is_empty(), "fixed steps have no tolerances");
 }
 
 #[test]

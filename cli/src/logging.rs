@@ -9,9 +9,11 @@ use crate::output;
 /// The environment's word on how much is said: levels by module, as `debug` or `fewsteps=trace,wgpu_hal=info`.
 const VARIABLE: &str = "RUST_LOG";
 
-/// Levels of the program with its library, and of everything under them, by how often `-v` was given.
-const VERBOSE: [&str; 4] = ["error,fewsteps=info", "warn,fewsteps=debug", "info,fewsteps=trace", "trace"];
-const QUIET: &str = "error,fewsteps=warn";
+/// Levels of the program with its library, and of everything under them, by how often `-v` was given. Of tolerances that
+/// were asked for the program itself warns.
+const VERBOSE: [&str; 4] =
+    ["error,fewsteps=info,fewsteps::tolerances=off", "warn,fewsteps=debug", "info,fewsteps=trace", "trace"];
+const QUIET: &str = "error,fewsteps=warn,fewsteps::tolerances=off";
 
 #[derive(Debug)]
 struct Logger {

@@ -14,6 +14,7 @@ use super::{Cpu, DenseLayer, Scalar, Stats, Workers};
 use crate::error::{Error, Result, Status};
 use crate::memory::{self, Size};
 use crate::spec::{Layout, Paths, PenaltyAt, Problem, SaveAt, SolverOptions, StepControl};
+use crate::warning::ToleranceWarning;
 
 /// What the task does with a solved tile before its backward walk: from saves to their cotangents.
 pub(crate) trait TaskWork<R>: Sync {
@@ -70,6 +71,7 @@ pub(crate) struct Engine<R> {
     paths: Paths,
     t1: f64,
     pub(crate) owner: Owner,
+    warning: ToleranceWarning,
 }
 
 impl<R: Scalar> Engine<R> {
@@ -107,7 +109,13 @@ impl<R: Scalar> Engine<R> {
             paths: Paths::default(),
             t1: problem.t1,
             owner,
+            warning: ToleranceWarning::new(),
         })
+    }
+
+    /// Warns, once, where an absolute tolerance is as large as a feature of the states that solves begin with.
+    pub(crate) fn warn_at(&self, states: &[R]) {
+        self.warning.look(&self.options, states, self.dim());
     }
 
     pub(crate) const fn batch(&self) -> usize {

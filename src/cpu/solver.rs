@@ -173,6 +173,7 @@ impl<R: Scalar> Solver<R> {
                 shape: format!("[B][{dim}], B > 0"),
             });
         }
+        self.engine.warn_at(y0);
         self.engine.paths().validate(y0.len() / dim)?;
         let draws = self.draws.as_ref().filter(|_| tape);
         self.engine.reserve(y0.len() / dim, tape, draws)?;

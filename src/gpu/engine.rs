@@ -19,6 +19,7 @@ use crate::spec::{
     Activation, InputMap, Layer, Layout, Mlp, NoiseTableau, Paths, Problem, Real, SaveAt, SolverOptions, StepControl,
     StepPenalty, Tableau,
 };
+use crate::warning::ToleranceWarning;
 
 /// Accepted steps that a tape has room for at first; it grows as needed.
 const FIRST_STEPS: usize = 32;
@@ -167,6 +168,7 @@ pub(crate) struct Engine {
     /// The widest row of a layer outside the field.
     pub(crate) widest: usize,
     owner: Owner,
+    warning: ToleranceWarning,
     pub(crate) buffers: Option<Buffers>,
     pub(super) plans: HashMap<(usize, bool), SolvePlans>,
     /// Whether the field is small enough for trajectories to be solved whole, and that is wanted.
@@ -254,6 +256,7 @@ impl Engine {
             parameters,
             widest,
             owner,
+            warning: ToleranceWarning::new(),
             buffers: None,
             plans: HashMap::new(),
             bound: None,
@@ -308,6 +311,11 @@ impl Engine {
 
     pub(crate) fn dim(&self) -> usize {
         self.problem.dim()
+    }
+
+    /// Warns, once, where an absolute tolerance is as large as a feature of the states that solves begin with.
+    pub(crate) fn warn_at(&self, states: &[f32]) {
+        self.warning.look(&self.options, states, self.dim());
     }
 
     pub(crate) fn per_row(&self) -> bool {

@@ -173,6 +173,7 @@ impl GpuSolver {
             let shape = format!("[B][{dim}], B > 0");
             return Err(Error::Shape { argument: "y0", found: y0.len(), expected, shape });
         }
+        engine.warn_at(y0);
         self.paths.validate(y0.len() / dim)?;
         engine.reserve(y0.len() / dim, purpose).await?;
         if let Some(draws) = self.draws.as_ref().filter(|_| backward) {

@@ -215,17 +215,22 @@ impl Tolerances {
     /// initial ones for example, and `dim` is `D`. A feature that is 0 in all of them has no size, and is passed over.
     #[must_use]
     pub fn warning_at<R: Real>(&self, states: &[R], dim: usize) -> Option<String> {
-        let size =
-            |feature: usize| states.iter().skip(feature).step_by(dim.max(1)).fold(0f64, |m, y| m.max(y.to_f64().abs()));
-        let ruled = |&(_, size): &(usize, f64)| 0.0 < size && size <= 10.0 * self.atol;
-        (0..dim.min(states.len())).map(|d| (d, size(d))).find(ruled).map(|(d, size)| {
-            format!(
-                "atol {:e} is no less than a tenth of feature {d}, which is at most {size:e}: its error is not controlled; \
-                 choose atol well below it",
-                self.atol
-            )
-        })
+        warning_at(|_| self.atol, states, dim)
     }
+}
+
+/// The warning of [`Tolerances::warning_at`] for the first feature whose `atol` is as large as it.
+fn warning_at<R: Real>(atol: impl Fn(usize) -> f64, states: &[R], dim: usize) -> Option<String> {
+    let size =
+        |feature: usize| states.iter().skip(feature).step_by(dim.max(1)).fold(0f64, |m, y| m.max(y.to_f64().abs()));
+    let ruled = |&(d, size): &(usize, f64)| 0.0 < size && size <= 10.0 * atol(d);
+    (0..dim.min(states.len())).map(|d| (d, size(d))).find(ruled).map(|(d, size)| {
+        format!(
+            "atol {:e} is no less than a tenth of feature {d}, which is at most {size:e}: its error is not controlled; \
+             choose atol well below it",
+            atol(d)
+        )
+    })
 }
 
 impl Default for Tolerances {
@@ -553,6 +558,18 @@ impl SolverOptions {
             return refused(format!("{value:e} for feature {d}"), remedy);
         }
         Ok(())
+    }
+
+    /// As [`Tolerances::warning_at`], of the features' own absolute tolerances where they have them. Fixed steps have none
+    /// to warn of.
+    ///
+    /// A solver says so of the first states that it is given, and a trainer without encoder too, to whoever logs
+    /// warnings: the target is `fewsteps::tolerances`.
+    #[must_use]
+    pub fn warning_at<R: Real>(&self, states: &[R], dim: usize) -> Option<String> {
+        let StepControl::Adaptive { tolerances, .. } = self.step_control else { return None };
+        let own = |d: usize| self.atol_per_feature.as_ref().and_then(|atol| atol.get(d).copied());
+        warning_at(|d| own(d).unwrap_or(tolerances.atol), states, dim)
     }
 
     /// The most steps that a trajectory may attempt.

@@ -298,6 +298,7 @@ impl GpuTrainer {
     pub async fn predict_along(&mut self, inputs: &[f32], paths: Paths) -> Result<Vec<f32>> {
         let count = self.config.model.check_inputs(inputs)?;
         paths.validate(count)?;
+        self.warn_at(inputs);
         self.reserve(count, EVALUATION).await?;
         let batch = self.batch()?;
         self.engine.gpu.queue.write_buffer(&batch.inputs, 0, bytemuck::cast_slice(inputs));
@@ -447,6 +448,7 @@ impl GpuTrainer {
         let model = &self.config.model;
         let count = model.check_inputs(batch.inputs)?;
         batch.target.check(self.config.loss, count, model.output_times(), model.output_width())?;
+        self.warn_at(batch.inputs);
         self.reserve(count, purpose).await?;
         let queue = &self.engine.gpu.queue;
         let buffers = self.batch()?;
@@ -461,6 +463,13 @@ impl GpuTrainer {
             }
         }
         Ok(count)
+    }
+
+    /// Has the engine look at inputs that are initial states.
+    fn warn_at(&self, inputs: &[f32]) {
+        if self.parts.encoder.is_none() {
+            self.engine.warn_at(inputs);
+        }
     }
 
     fn recorder<'a>(&'a self, schedule: &'a Schedule) -> Result<Recorder<'a>> {

@@ -517,6 +517,9 @@ impl<R: Scalar> Trainer<R> {
     /// Loads a checked batch and solves it.
     fn solve(&mut self, batch: &Batch<'_, R>, count: usize, tape: bool, draws: Option<&Draws>) -> Result<()> {
         let Self { config, engine, encoder, head, theta, .. } = self;
+        if encoder.is_none() {
+            engine.warn_at(batch.inputs);
+        }
         engine.paths().validate(count)?;
         engine.reserve(count, tape, draws)?;
         engine.set_parameters(theta, tape);

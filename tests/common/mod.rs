@@ -8,6 +8,7 @@ mod gpu;
 mod noise;
 mod oracle;
 mod sde;
+mod warnings;
 mod zoo;
 
 pub(crate) use failing::{blow_up, blow_up_defect, blow_up_exact, known_until_failure};
@@ -15,6 +16,7 @@ pub(crate) use gpu::gpu;
 pub(crate) use noise::{Adapted, NOISY_ADAPTIVE, Noisy, PATHS, noisy_problem, replay};
 pub(crate) use oracle::{Dual, Number, Step, System, gradient, penalty, state_at};
 pub(crate) use sde::{Draws, NoisyStep, Stochastic, draws, tableaus};
+pub(crate) use warnings::warnings_of;
 pub(crate) use zoo::{Known, linear, pulse, zoo};
 
 use fewsteps::{

@@ -45,6 +45,7 @@ impl GpuTrainer {
                 return Err(Error::argument("Target::Moments", "in a data set", remedy));
             }
         };
+        self.warn_at(inputs);
         let gpu = &self.engine.gpu;
         let [inputs_bytes, targets_bytes] = [size_of_val(inputs), targets.len()].map(|bytes| bytes as u64);
         let stream = || Cure::Other("stream batches by GpuTrainer::step");
