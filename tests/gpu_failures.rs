@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 
 use common::{LAYOUTS, adaptive, bits, cast, close, cpu, distance, fixed, gpu, numbers, scaled, solver, widen};
 use fewsteps::{
-    Batch, Checkpoints, Error, FailurePolicy, Gpu, GpuSolver, GpuTrainer, InputMap, Layout, Local, Loss, Method, Mlp,
-    NeuralDe, Optimizer, Problem, SaveAt, SolverOptions, Status, Target, Tolerances, Trainer, TrainerConfig,
+    Batch, Checkpoints, Error, FailurePolicy, Gpu, GpuSolver, GpuTrainer, Gradients, InputMap, Layout, Local, Loss,
+    Method, Mlp, NeuralDe, Optimizer, Problem, SaveAt, Solver, SolverOptions, Status, Target, Tolerances, Trainer,
+    TrainerConfig,
 };
 
 /// `y' = y^3`, which reaches its pole at `t = 1 / (2 y0^2)`, and stands still at 0.
@@ -589,6 +590,44 @@ fn losses_and_penalties_are_of_what_is_left() {
         }
     }
     none(&failures);
+}
+
+/// A penalty beside trajectories that fail is that of the others alone, to the bit. Between the engines there is rounding,
+/// which a high order's error estimate over a short step is made of at `f32`; a low order's stands well above it.
+#[test]
+fn a_penalty_is_of_the_survivors_alone() {
+    let Some(gpu) = gpu() else { return };
+    let (problem, theta) = blow_up();
+    let penalised = |gradients: Gradients<f32>| (gradients.penalty.to_bits(), gradients.theta);
+    for layout in LAYOUTS {
+        for (method, rounding) in [(Method::Heun, 2e-3), (Method::Tsit5, f64::INFINITY)] {
+            for (all, left) in [([1e30f32, 0.5, -1e30], &[0.5f32][..]), ([0.6, 0.5, -1e30], &[0.6, 0.5])] {
+                let name = format!("{method} {layout:?}, {left:?} of {all:?}");
+                let options = SolverOptions::default().method(method).layout(layout).tolerances(Tolerances::both(1e-3));
+                let regularizer = Local::unbiased().fraction(0.5).into();
+                let mut device = GpuSolver::new(&gpu, &problem, &options).expect("a valid problem");
+                let mut native = Solver::<f32>::new(&cpu(1), &problem, &options).expect("a valid problem");
+                let mut wide = Solver::<f64>::new(&cpu(1), &problem, &options).expect("a valid problem");
+                device.regularize(&regularizer, 3, 0).expect("a valid regularizer");
+                native.regularize(&regularizer, 3, 0).expect("a valid regularizer");
+                wide.regularize(&regularizer, 3, 0).expect("a valid regularizer");
+                let mut run = |y0: &[f32]| {
+                    gpu.block_on(device.solve(&theta, y0)).expect("failures are no error");
+                    native.solve(&theta, y0).expect("failures are no error");
+                    let bars = vec![0.0; y0.len()];
+                    let found = gpu.block_on(device.gradients(&bars)).expect("a solved problem");
+                    (found, native.gradients(&bars).expect("a solved problem"))
+                };
+                let (beside, alone) = (run(&all), run(left));
+                wide.solve(&widen(&theta), &widen(left)).expect("a valid solve");
+                let truth = wide.gradients(&vec![0.0; left.len()]).expect("a solved problem").penalty;
+                let off = [&alone.0, &alone.1].map(|g| (g.penalty / truth - 1.0).abs());
+                assert!(truth > 0.1 && off.iter().all(|off| *off < rounding), "{name}: {off:?} of {truth}");
+                assert_eq!(penalised(beside.0), penalised(alone.0), "{name}: device");
+                assert_eq!(penalised(beside.1), penalised(alone.1), "{name}: native engine");
+            }
+        }
+    }
 }
 
 #[test]
