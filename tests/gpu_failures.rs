@@ -163,6 +163,32 @@ fn states_of_fixed_steps_that_overflow_are_nan() {
 }
 
 #[test]
+fn a_dense_solution_ends_where_its_trajectory_failed() {
+    let Some(gpu) = gpu() else { return };
+    let (problem, theta) = blow_up();
+    let exact = |y0: f64, t: f64| y0 / (1.0 - 2.0 * y0 * y0 * t).sqrt();
+    for layout in LAYOUTS {
+        let options = adaptive(Method::Tsit5, 1e-4).layout(layout).save_at(SaveAt::Dense);
+        let mut solver = GpuSolver::new(&gpu, &problem, &options).expect("a valid problem");
+        let solution = gpu.block_on(solver.predict(&theta, &[0.4, f32::NAN, 0.9])).expect("failures have a status");
+        let dense = solution.dense.expect("a dense solution");
+        let evaluate = |row: usize, t: f64| dense.evaluate(row, t).map(|y| f64::from(y[0]));
+        let off = evaluate(0, 1.0).expect("it came that far") / exact(f64::from(0.4f32), 1.0) - 1.0;
+        assert!(off.abs() < 1e-3, "{layout:?}: the good trajectory is {off:e} off");
+        for t in [0.0, 0.5] {
+            evaluate(1, t).expect_err("it failed at once");
+        }
+        // The pole is at 0.617.
+        for t in [0.0, 0.31, 0.5] {
+            let off = evaluate(2, t).expect("it came that far") / exact(f64::from(0.9f32), t) - 1.0;
+            assert!(off.abs() < 1e-3, "{layout:?}: {off:e} off at {t}");
+        }
+        let error = evaluate(2, 0.7).expect_err("it did not come that far").to_string();
+        assert!(error.contains("integrated from 0 to 0.617"), "{layout:?}: {error}");
+    }
+}
+
+#[test]
 fn a_batch_in_which_all_fail_says_so() {
     let Some(gpu) = gpu() else { return };
     let (problem, theta) = blow_up();

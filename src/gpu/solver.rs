@@ -317,7 +317,7 @@ impl GpuSolver {
             let ts = SavedTimes::of_steps(t0, !engine.per_row(), &taken);
             let ys = step_states(&states, &taken, engine.per_row(), batch, dim, &survivals);
             let dense = if engine.options.save_at == SaveAt::Dense {
-                Some(self.dense(&states, taken, most, &status).await?)
+                Some(self.dense(&states, taken, most, &survivals).await?)
             } else {
                 None
             };
@@ -342,13 +342,13 @@ impl GpuSolver {
         Ok(Solution { ts, ys, stats, status, dense })
     }
 
-    /// Stages of every accepted step, for dense output.
+    /// Stages of every accepted step, for dense output; `survivals` says how many states are a trajectory's own.
     async fn dense(
         &mut self,
         states: &[f32],
         steps: Vec<Vec<[f64; 2]>>,
         most: usize,
-        status: &[Status],
+        survivals: &[usize],
     ) -> Result<DenseSolution<f32>> {
         let engine = &mut self.engine;
         let (batch, dim, stages) = (engine.batch, engine.dim(), engine.tableau.stages());
@@ -358,8 +358,7 @@ impl GpuSolver {
             let k = engine.stages_of_step(step).await?;
             for (row, nodes) in nodes.iter_mut().enumerate() {
                 let taken = if per_row { steps[row].len() } else { steps[0].len() };
-                // In lockstep a trajectory that was given up rests; the steps it is carried through are not its own.
-                if step >= taken || (!per_row && matches!(status[row], Status::NonFinite | Status::StepTooSmall)) {
+                if step + 1 >= survivals[row].min(taken + 1) {
                     continue;
                 }
                 nodes.extend_from_slice(&states[(step * batch + row) * dim..][..dim]);
