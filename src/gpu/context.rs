@@ -231,7 +231,7 @@ impl Gpu {
 
     /// The same device, of which the engine thinks that it is a card.
     #[cfg(test)]
-    pub(crate) fn as_card(mut self) -> Self {
+    pub(crate) fn into_card(mut self) -> Self {
         self.adapter = Arc::new(AdapterSummary { software: false, ..(*self.adapter).clone() });
         self.cache = Arc::default();
         self

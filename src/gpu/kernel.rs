@@ -377,7 +377,7 @@ mod tests {
             differences.fold(0.0, f64::max)
         };
         let mut states = Vec::new();
-        for gpu in [gpu.clone(), gpu.as_card()] {
+        for gpu in [gpu.clone(), gpu.into_card()] {
             let mut solver = GpuSolver::new(&gpu, &problem, &options).expect("a solver");
             let solution = gpu.block_on(solver.solve(&theta, &y0)).expect("a solution");
             let gradient = gpu.block_on(solver.gradients(&ys_bar)).expect("a gradient");
