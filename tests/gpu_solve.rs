@@ -361,6 +361,24 @@ fn diagonal(
     [(new(), theta.clone()), (new().layer_by_layer(), theta)]
 }
 
+/// Slopes of 1 from 0 at a tiny absolute tolerance: the squares of all features of all trajectories have a sum.
+#[test]
+fn many_elements_at_zero_may_have_any_absolute_tolerance() {
+    let dim = 784;
+    let field = Mlp::new([dim, 2, dim]);
+    let count = field.parameter_count();
+    let theta: Vec<f32> = (0..count).map(|i| if i + dim >= count { 1.0 } else { 0.0 }).collect();
+    let y0 = vec![0.0; 40 * dim];
+    for layout in LAYOUTS {
+        let options = SolverOptions::default().layout(layout).tolerances(Tolerances { atol: 1e-20, rtol: 1e-5 });
+        let problem = Problem::ode(field.clone(), 0.0, 1.0);
+        let Some([native, device]) = both(&problem, &options, &theta, &y0) else { return };
+        assert!(device.status.iter().all(|status| *status == Status::Done), "{layout:?}: {:?}", device.status);
+        assert_eq!(device.stats, native.stats, "{layout:?}");
+        close("slopes of one", &widen(&device.ys), &vec![1.0; y0.len()], 1e-5);
+    }
+}
+
 #[test]
 fn small_states_and_constant_slopes_are_what_they_are_on_the_native_engine() {
     let Some(gpu) = gpu() else { return };

@@ -27,6 +27,15 @@ fn random_field(dim: usize, hidden: usize, seed: u64) -> (Mlp, Vec<f64>) {
     (field, theta)
 }
 
+/// A field of many features whose slope is 1 everywhere, as one layer and as two.
+fn slopes_of_one(dim: usize) -> [(Mlp, Vec<f64>); 2] {
+    [Mlp::new([dim, dim]), Mlp::new([dim, 2, dim])].map(|field| {
+        let count = field.parameter_count();
+        let theta = (0..count).map(|i| if i + dim >= count { 1.0 } else { 0.0 }).collect();
+        (field, theta)
+    })
+}
+
 fn all_done<R>(name: &str, solution: &Solution<R>) {
     assert!(solution.status.iter().all(|s| *s == Status::Done), "{name}: {:?}", solution.status);
 }
@@ -370,6 +379,22 @@ fn an_element_at_zero_may_have_any_absolute_tolerance() {
         let solution = predict::<f32>(&known, &options, &known.y0);
         all_done("rotation", &solution);
         close("rotation", &widen(&solution.ys), &[2f64.cos(), 2f64.sin()], 1e-4);
+    }
+}
+
+/// As many such elements as a picture has, in as many trajectories as share a step.
+#[test]
+fn many_elements_at_zero_may_have_any_absolute_tolerance() {
+    for (field, theta) in slopes_of_one(784) {
+        for layout in LAYOUTS {
+            let options = SolverOptions::default().layout(layout).tolerances(Tolerances { atol: 1e-20, rtol: 1e-5 });
+            let problem = Problem::ode(field.clone(), 0.0, 1.0);
+            let y0 = vec![0.0; 40 * 784];
+            let solution = solve::<f32>(&problem, &options, &theta, &y0);
+            all_done("slopes of one", &solution);
+            close("slopes of one", &widen(&solution.ys), &vec![1.0; y0.len()], 1e-5);
+            assert!(solution.stats[0].accepted < 30, "{layout:?}: {:?}", solution.stats[0]);
+        }
     }
 }
 

@@ -183,10 +183,11 @@ multiversion! {
     }
 }
 
-/// The largest scaled error there is: any larger one says the same, and its square would overflow.
+/// The largest scaled error there is: any larger one says the same, and the sum of its squares, over the features of all
+/// trajectories, would overflow.
 #[inline(always)]
-fn largest_scaled<R: Real>() -> R {
-    R::from_f64(if R::EPSILON.to_f64() > 1e-10 { 1e18 } else { 1e150 })
+pub(crate) fn largest_scaled<R: Real>() -> R {
+    R::from_f64(if R::EPSILON.to_f64() > 1e-10 { 1e12 } else { 1e140 })
 }
 
 /// `e / s`, at most [`largest_scaled`] in size where `e` is finite.

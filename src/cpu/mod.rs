@@ -30,6 +30,8 @@ pub use solver::{Gradients, Solver, Workspace};
 pub(crate) use dense::LANES;
 pub(crate) use engine::{Engine, Owner, TaskRoom, TaskWork};
 pub(crate) use field::DenseLayer;
+#[cfg(test)]
+pub(crate) use lanes::largest_scaled;
 pub(crate) use lanes::{gather, rest_unless, scatter};
 #[cfg(test)]
 pub(crate) use lockstep::PATIENCE;
