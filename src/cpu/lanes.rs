@@ -183,17 +183,22 @@ multiversion! {
     }
 }
 
-/// The largest scaled error there is: any larger one says the same, and the sum of its squares, over the features of all
-/// trajectories, would overflow.
-#[inline(always)]
-pub(crate) fn largest_scaled<R: Real>() -> R {
-    R::from_f64(if R::EPSILON.to_f64() > 1e-10 { 1e12 } else { 1e140 })
+/// The largest number of whose square there are as many as one in a sum without overflow, and some to spare.
+pub(crate) const fn largest_square_root<R: Real>() -> f64 {
+    if size_of::<R>() == 4 { 9.2e18 } else { 6.7e153 }
 }
 
-/// `e / s`, at most [`largest_scaled`] in size where `e` is finite.
+/// The largest scaled error of one of so many features: any larger one says the same, and the sum of their squares would
+/// overflow. A scaled slope has a unit, so that it is no smaller than it must be.
 #[inline(always)]
-fn scaled<R: Real>(e: R, s: R) -> R {
-    let (r, largest) = (e / s, largest_scaled::<R>());
+fn largest_scaled<R: Real>(features: usize) -> R {
+    R::from_f64(largest_square_root::<R>() / (features as f64).sqrt())
+}
+
+/// `e / s`, at most `largest` in size where `e` is finite.
+#[inline(always)]
+fn scaled<R: Real>(e: R, s: R, largest: R) -> R {
+    let r = e / s;
     if r.abs() > largest && e.is_finite() { largest } else { r }
 }
 
@@ -201,10 +206,11 @@ multiversion! {
     /// Sum over features of `(term / (atol + rtol max(|y|, |y1|)))^2`, a lane, with one `atol` a feature.
     pub(crate) fn scaled_squares<R>(sums: &mut Lanes<R>, atol: &[R], rtol: R, term: &[R], y: &[R], y1: &[R]) {
         *sums = [R::ZERO; LANES];
+        let largest = largest_scaled::<R>(term.len() / LANES);
         let states = y.chunks_exact(LANES).zip(y1.chunks_exact(LANES));
         for ((e, (y, y1)), &atol) in term.chunks_exact(LANES).zip(states).zip(atol) {
             for lane in 0..LANES {
-                let r = scaled(e[lane], rtol.mul_add(y[lane].abs().max(y1[lane].abs()), atol));
+                let r = scaled(e[lane], rtol.mul_add(y[lane].abs().max(y1[lane].abs()), atol), largest);
                 sums[lane] = r.mul_add(r, sums[lane]);
             }
         }
@@ -233,6 +239,7 @@ multiversion! {
         e: &mut [R], y_bar: &mut [R], y1_bar: &mut [R], weight: &Lanes<R>, atol: &[R], rtol: R, y: &[R], y1: &[R],
     ) {
         let n = e.len();
+        let largest = largest_scaled::<R>(n / LANES);
         let (y, y1, y_bar, y1_bar) = (&y[..n], &y1[..n], &mut y_bar[..n], &mut y1_bar[..n]);
         for (from, &atol) in (0..n - n % LANES).step_by(LANES).zip(atol) {
             for lane in 0..LANES {
@@ -242,7 +249,7 @@ multiversion! {
                 let s = rtol.mul_add(if end_larger { b } else { a }, atol);
                 let r = e[i] / s;
                 // Where the norm does not follow the error, it has no slope.
-                let slope = if r.abs() > largest_scaled::<R>() { R::ZERO } else { r };
+                let slope = if r.abs() > largest { R::ZERO } else { r };
                 let r_over_s = weight[lane] * slope / s;
                 let larger = if end_larger { y1[i] } else { y[i] };
                 let sign = if larger < R::ZERO { -R::ONE } else { R::ONE };

@@ -31,7 +31,7 @@ pub(crate) use dense::LANES;
 pub(crate) use engine::{Engine, Owner, TaskRoom, TaskWork};
 pub(crate) use field::DenseLayer;
 #[cfg(test)]
-pub(crate) use lanes::largest_scaled;
+pub(crate) use lanes::largest_square_root;
 pub(crate) use lanes::{gather, rest_unless, scatter};
 #[cfg(test)]
 pub(crate) use lockstep::PATIENCE;

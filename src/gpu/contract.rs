@@ -22,7 +22,7 @@ use super::noise::{increments, second, stage_bar};
 use super::penalty::aim;
 use super::recording::settle;
 use super::{Gpu, Job, Outcome, Params, flag, status};
-use crate::cpu::{PATIENCE, RESOLVED, STIFFNESS_EPSILON, largest_scaled};
+use crate::cpu::{PATIENCE, RESOLVED, STIFFNESS_EPSILON, largest_square_root};
 use crate::error::Status;
 use crate::spec::{InputMap, Layer, Method, Mlp, TimeInput};
 use crate::train::{ABORTED, INCOMPLETE, SKIPPED};
@@ -368,7 +368,7 @@ fn numbers_that_both_sides_use_are_the_same() {
         if kernel.name == "row_norm" && !kernel.source.contains(&format!("RESOLVED = {resolved:e};")) {
             failures.insert(format!("row_norm has no RESOLVED = {resolved:e}"));
         }
-        let largest = format!("LARGEST_SCALED = {:e};", largest_scaled::<f32>());
+        let largest = format!("LARGEST_SQUARE_ROOT = {:e};", largest_square_root::<f32>());
         if kernel.modules.iter().any(|m| m.name == "scaled_error" && !m.source.contains(&largest)) {
             failures.insert(format!("scaled_error has no {largest}"));
         }
