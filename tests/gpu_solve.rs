@@ -7,8 +7,8 @@ use common::{
     pulse, solver, step_times, widen, zoo,
 };
 use fewsteps::{
-    GpuSolver, InputMap, Layout, Method, Mlp, Problem, SaveAt, SavedTimes, Solution, SolverOptions, Stats, Status,
-    StepControl, TimeInput, Tolerances,
+    Controller, GpuSolver, InitialStep, InputMap, Layout, Method, Mlp, Problem, SaveAt, SavedTimes, Solution,
+    SolverOptions, Stats, Status, StepControl, TimeInput, Tolerances,
 };
 
 fn both(problem: &Problem, options: &SolverOptions, theta: &[f32], y0: &[f32]) -> Option<[Solution<f32>; 2]> {
@@ -120,6 +120,44 @@ fn the_zoo_takes_the_native_engines_steps() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Costs are equal under controllers without start-up too, whole and layer by layer; stops are no ends of the interval. By
+/// methods whose errors are well above rounding, from the first step on: it decides about all the others.
+#[test]
+fn other_controllers_take_the_native_engines_steps() {
+    let Some(gpu) = gpu() else { return };
+    let controllers = [Controller::I.prompt(), Controller::PI.prompt(), Controller::H211B, Controller::H211B.prompt()];
+    let mut failures = Vec::new();
+    for (layout, controller) in LAYOUTS.into_iter().flat_map(|layout| controllers.map(|c| (layout, c))) {
+        for (known, stops) in zoo().into_iter().take(4).zip([false, true].into_iter().cycle()) {
+            for (method, tolerance) in [(Method::Heun, 1e-3), (Method::Bosh3, 1e-4)] {
+                let Problem { t0, t1, .. } = known.problem;
+                let control = StepControl::Adaptive {
+                    tolerances: Tolerances::both(tolerance),
+                    controller,
+                    initial_step: InitialStep::Length(0.02 * (t1 - t0).abs()),
+                };
+                let mut options = SolverOptions::default().method(method).step_control(control).layout(layout);
+                if stops {
+                    options = options.stop_at([t0 + 0.3 * (t1 - t0), t0 + 0.7 * (t1 - t0)]);
+                }
+                let (theta, y0) = (cast::<f32>(&known.theta), cast::<f32>(&known.y0));
+                let native = solver::<f32>(&known.problem, &options).solve(&theta, &y0).expect("a valid solve");
+                let new = || GpuSolver::new(&gpu, &known.problem, &options).expect("a valid problem");
+                for (how, mut device) in [("whole", new()), ("layers", new().layer_by_layer())] {
+                    let found = gpu.block_on(device.solve(&theta, &y0)).expect("a valid solve");
+                    let name = format!("{} {method} {controller:?} {layout:?} {how}, stops {stops}", known.name);
+                    if found.stats != native.stats {
+                        failures.push(format!("{name}: {:?} for {:?}", found.stats, native.stats));
+                    } else {
+                        close(&name, &widen(&found.ys), &widen(&native.ys), 5e-5);
+                    }
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
 }
 
 /// Local errors of one tolerance each add up, amplified by the flow.

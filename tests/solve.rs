@@ -322,6 +322,66 @@ fn steps_are_those_of_the_published_controller() {
     }
 }
 
+/// The same for controllers without start-up, and for H211b, whose memory holds a step.
+#[test]
+fn steps_are_those_of_prompt_controllers() {
+    /// From an error, the last one and the ratio of the two steps to a change, before safety.
+    type Rule = fn(f64, f64, f64, f64) -> f64;
+    let rules: [(&str, Controller, Rule); 3] = [
+        ("I", Controller::I, |q, e, _, _| e.powf(-1.0 / q)),
+        ("PI", Controller::PI, |q, e, old, _| e.powf(-0.7 / q) * old.powf(0.4 / q)),
+        ("H211b", Controller::H211B, |q, e, old, ratio| (e * old).powf(-0.25 / q) * ratio.powf(-0.25)),
+    ];
+    let mut spared = [0; 3];
+    for known in zoo() {
+        for method in ADAPTIVE {
+            for (spared, (name, controller, rule)) in spared.iter_mut().zip(rules) {
+                let name = format!("{} with {method} under {name}", known.name);
+                let tolerances = Tolerances::both(1e-4);
+                let options = |controller| {
+                    let initial_step = InitialStep::Automatic;
+                    let control = StepControl::Adaptive { tolerances, controller, initial_step };
+                    SolverOptions::default().method(method).step_control(control).save_at(SaveAt::Steps)
+                };
+                let solution = predict::<f64>(&known, &options(controller.prompt()), &known.y0);
+                let found = step_times(&solution, 0);
+                let system = System { field: &known.problem.field, method, tolerances, atol_per_feature: None };
+                let Problem { t0, t1, .. } = known.problem;
+                let q = method.tableau().error_power();
+                let (mut t, mut y, mut rejected) = (t0, known.y0.clone(), 0);
+                // The last accepted step's error and length.
+                let mut last: Option<(f64, f64)> = None;
+                let mut h = system.initial_step(&known.theta, t0, std::slice::from_ref(&y), t1 - t0);
+                let mut times = vec![t0];
+                while t < t1 && times.len() < 500 {
+                    let next = if t + h * (1.0 + 1e-14) >= t1 { t1 } else { t + h };
+                    let step = system.step(&known.theta, t, next, &y, None);
+                    let error = system.error_norm(std::slice::from_ref(&step));
+                    let taken = next - t;
+                    let alone = 0.9 * error.powf(-1.0 / q);
+                    let most = if last.is_none() { 1e4 } else { 10.0 };
+                    if error > 1.0 {
+                        rejected += 1;
+                        h = taken * (0.9 * error.powf(-controller.beta_reject / q)).clamp(0.2, most);
+                        continue;
+                    }
+                    (t, y) = (next, step.end);
+                    times.push(t);
+                    let change = last.map_or(alone, |(old, before)| 0.9 * rule(q, error, old, taken / before));
+                    h = if taken * alone.min(most) >= t1 - t { t1 - t } else { taken * change.clamp(0.2, most) };
+                    last = Some((error.max(1e-4), taken));
+                }
+                assert_eq!(found.len(), times.len(), "{name}: accepted steps");
+                assert_eq!(solution.stats[0].rejected, rejected, "{name}: rejected attempts");
+                close(&format!("{name}: step times"), &found, &times, 1e-6);
+                let plain = predict::<f64>(&known, &options(controller), &known.y0);
+                *spared += plain.stats[0].nfe as i64 - solution.stats[0].nfe as i64;
+            }
+        }
+    }
+    assert!(spared.iter().all(|spared| *spared > 0), "evaluations that start-up took, of I, PI, H211b: {spared:?}");
+}
+
 fn check_small_states<R: Scalar>(layout: Layout, rtol: f64) {
     for (rate, t1, expected) in [(1.0, 40.0, 2.353_852_668_370_2e5), (-1.0, 10.0, 4.539_992_976_248_485e-17)] {
         let known = linear("small", vec![vec![rate]], t1, vec![1e-12]);

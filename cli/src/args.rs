@@ -4,7 +4,10 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use fewsteps::{Layout, Measure, Method, PenaltyGradient, PenaltyNoise, PenaltyStep};
+use fewsteps::{
+    Controller, InitialStep, Layout, Measure, Method, PenaltyGradient, PenaltyNoise, PenaltyStep, SolverOptions,
+    StepControl,
+};
 
 use crate::device::DeviceChoice;
 use crate::settings::{Precision, Training};
@@ -152,6 +155,8 @@ pub(crate) struct SolverArgs {
     /// in the sense of Itô, heun-stratonovich and reversible-heun, which take it in that of Stratonovich.
     #[arg(long, value_parser = adaptive_method, value_name = "NAME")]
     pub(crate) method: Option<Method>,
+    #[command(flatten)]
+    pub(crate) steps: StepArgs,
     /// Who shares a step: the batch, or nobody
     #[arg(long, value_enum, default_value_t = LayoutName::Lockstep)]
     pub(crate) layout: LayoutName,
@@ -234,6 +239,52 @@ pub(crate) struct OutputArgs {
     pub(crate) checkpoint_every: u64,
 }
 
+/// How steps follow from each other.
+#[derive(Debug, Args)]
+pub(crate) struct StepArgs {
+    /// The controller, which makes the next step from the errors of the last ones
+    ///
+    /// A short solve under the published controller is mostly start-up: six steps of ever greater length, whatever the
+    /// dynamics. The others have a blank memory at first, may grow the first step by orders of magnitude, and take the
+    /// rest in one step where the error allows it. They keep the same tolerance with fewer steps, and come nearer to it:
+    /// compare NFE under one controller only.
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub(crate) controller: Option<ControllerName>,
+    /// Length of the first step [default: from tolerance and slope, after Hairer, Norsett and Wanner]
+    ///
+    /// One that is too long costs a rejected attempt.
+    #[arg(long, value_name = "H", allow_hyphen_values = true)]
+    pub(crate) first_step: Option<f64>,
+}
+
+impl StepArgs {
+    /// Sets what was asked for.
+    pub(crate) fn apply(&self, options: &mut SolverOptions) {
+        let StepControl::Adaptive { controller, initial_step, .. } = &mut options.step_control else { return };
+        *controller = self.controller.map_or(*controller, |name| match name {
+            ControllerName::Published if options.method.tableau().noise.is_some() => Controller::SDE,
+            ControllerName::Published => Controller::PI,
+            ControllerName::Pi => Controller::PI.prompt(),
+            ControllerName::I => Controller::I.prompt(),
+            ControllerName::H211b => Controller::H211B.prompt(),
+        });
+        *initial_step = self.first_step.map_or(*initial_step, InitialStep::Length);
+    }
+}
+
+/// A step-size controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ControllerName {
+    /// Proportional-integral, with what the papers' figures were made with; growth by an eighth with noise [default]
+    Published,
+    /// Proportional-integral: smooth sequences of steps
+    Pi,
+    /// The last error alone: the fewest steps
+    I,
+    /// Soderlind's H211b filter, in between
+    H211b,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct EvalArgs {
     /// A checkpoint that `bench` or `train` wrote
@@ -247,6 +298,8 @@ pub(crate) struct EvalArgs {
     /// Tolerance of the solver, if another than in training
     #[arg(long, value_name = "T", allow_hyphen_values = true)]
     pub(crate) tol: Option<f64>,
+    #[command(flatten)]
+    pub(crate) steps: StepArgs,
     /// Samples in a batch, of spiral-sde paths, if others than in training
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) batch: Option<NonZeroUsize>,

@@ -4,7 +4,7 @@ use anyhow::{Context, ensure};
 use fewsteps::{CheckpointInfo, Device, NeuralDe, SolverOptions, StepControl, Tolerances, Trainer};
 use serde::Serialize;
 
-use crate::args::EvalArgs;
+use crate::args::{EvalArgs, StepArgs};
 use crate::data::{BatchBuffer, Data, Samples};
 use crate::learner::{Learner, OnDevice};
 use crate::machine::Machine;
@@ -65,8 +65,9 @@ fn evaluate<L: Learner>(
     let (mut learner, _) = L::resume(engine, &args.checkpoint)?;
     let step = learner.steps();
     let tolerance = args.tol.unwrap_or(settings.tolerance);
-    if args.tol.is_some() {
-        learner = with_tolerance(engine, &mut learner, tolerance).context("--tol")?;
+    let StepArgs { controller, first_step } = args.steps;
+    if args.tol.is_some() || controller.is_some() || first_step.is_some() {
+        learner = solved_otherwise(args, engine, &mut learner).context("--tol, --controller or --first-step")?;
     }
     let task = args.task.unwrap_or(settings.task);
     let data = task.load(args.data.as_deref())?;
@@ -91,14 +92,15 @@ fn evaluate<L: Learner>(
     })
 }
 
-/// The same model, solved within another tolerance.
-fn with_tolerance<L: Learner>(engine: &L::Engine, learner: &mut L, tolerance: f64) -> fewsteps::Result<L> {
+/// The same model, solved within another tolerance or by other steps.
+fn solved_otherwise<L: Learner>(args: &EvalArgs, engine: &L::Engine, learner: &mut L) -> fewsteps::Result<L> {
     let mut config = learner.config().clone();
     let options = &mut config.model.options;
-    if let StepControl::Adaptive { tolerances, .. } = &mut options.step_control {
+    if let (Some(tolerance), StepControl::Adaptive { tolerances, .. }) = (args.tol, &mut options.step_control) {
         *tolerances = Tolerances::both(tolerance);
         options.atol_per_feature = None;
     }
+    args.steps.apply(options);
     let mut other = L::new(engine, config)?;
     other.set_parameters(&learner.parameters()?)?;
     Ok(other)

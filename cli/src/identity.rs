@@ -127,7 +127,7 @@ fn leaves_that_differ(path: &str, old: &Value, new: &Value, found: &mut Vec<Leaf
 
 /// The option that sets what lies at `path` in the settings; the path itself where none does.
 fn option_of(path: &str) -> &str {
-    const OPTIONS: [(&str, &str); 21] = [
+    const OPTIONS: [(&str, &str); 23] = [
         ("task", "--task"),
         ("training", "--regularization"),
         ("seed", "--seed"),
@@ -141,6 +141,8 @@ fn option_of(path: &str) -> &str {
         ("from", "--from (SHA-256 of the checkpoint)"),
         ("config.model.options.method", "--method"),
         ("config.model.options.layout", "--layout"),
+        ("config.model.options.step_control.adaptive.controller", "--controller"),
+        ("config.model.options.step_control.adaptive.initial_step", "--first-step"),
         ("config.regularizer.local.measure", "--measure"),
         ("config.regularizer.local.step", "--penalty-step"),
         ("config.regularizer.local.noise", "--noise"),
@@ -184,6 +186,13 @@ mod tests {
         assert_eq!(differ(&["--tol", "1e-4", "--batch", "64"]), ["--batch: 128, now 64", "--tol: 0.00001, now 0.0001"]);
         assert_eq!(differ(&["--lr", "0.5"]), ["--lr: 0.006, now 0.5"]);
         assert_eq!(differ(&["--method", "dopri5", "--layout", "ensemble"]).len(), 2, "of the solver");
+        let steps = differ(&["--controller", "i", "--first-step", "0.5"]);
+        assert!(steps.iter().any(|line| line.starts_with("--first-step: ")), "{steps:?}");
+        assert!(
+            steps.iter().all(|line| line.starts_with("--controller: ") || line.starts_with("--first-step: ")),
+            "{steps:?}"
+        );
+        assert_eq!(differ(&["--controller", "published"]), [""; 0], "the default");
         assert_eq!(differ(&["--measure", "error"]), ["--measure: \"step_count\", now \"error\""]);
         let schedule = differ(&["--coefficient-to", "0.5"]);
         assert!(schedule.iter().all(|line| line.starts_with("the coefficient's schedule")), "{schedule:?}");

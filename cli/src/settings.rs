@@ -157,6 +157,7 @@ impl Settings {
             task.check_method(method)?;
             options = options.method(method);
         }
+        args.solver.steps.apply(&mut options);
         // One batch that blows up should cost that batch, not the other methods' runs; the record counts them.
         let config = TrainerConfig::new(task.model(options, data.classes()), task.loss())
             .optimizer(task.optimizer(learning_rate))
@@ -187,7 +188,7 @@ impl Settings {
 
     fn validate<R: Scalar>(&self) -> anyhow::Result<()> {
         let options = &self.config.model.options;
-        options.validate::<R>(&self.config.model.problem).context("--tol or --method")?;
+        options.validate::<R>(&self.config.model.problem).context("--tol, --method or --first-step")?;
         self.config.optimizer.validate().context("--lr")?;
         self.config.regularizer.validate(options).context("regularizer options")?;
         let rate = R::from_f64(self.learning_rate).to_f64();

@@ -561,6 +561,12 @@ fn eval_reads_what_train_wrote() {
     assert!(loose["test"]["nfe"].as_f64() < record["test"]["nfe"].as_f64(), "a looser tolerance takes fewer");
     assert!(succeed(folder.path(), &["eval", checkpoint]).contains("vanilla on digits, seed 7"), "the table");
     refuse(folder.path(), &["eval", checkpoint, "--tol", "0"], 1, &["--tol"]);
+    let published = evaluate(&["--controller", "published"]);
+    let prompt = evaluate(&["--controller", "i", "--first-step", "1"]);
+    assert_eq!(published["test"], record["test"], "the default");
+    let [few, many] = [&prompt, &published].map(|found| found["test"]["nfe"].as_f64().expect("a number"));
+    assert!(few < many, "start-up is most of it: {few} and {many}");
+    refuse(folder.path(), &["eval", checkpoint, "--first-step", "0"], 1, &["--first-step", "positive"]);
     refuse(folder.path(), &["eval", checkpoint, "--task", "spiral"], 1, &["--task spiral", "digits"]);
 }
 

@@ -47,6 +47,15 @@ fn next_ticks(clock: Clock) -> vec2<u32> {
     return select(wanted, to_path_tick(clock.t, wanted), has(NOISE));
 }
 
+// What is left until the next time at which a step has to end, as a share of the interval; no step reaches it where the
+// controller does not finish.
+fn rest_share(clock: Clock) -> f32 {
+    if job.b[0].z != 1.0 {
+        return 2.0;
+    }
+    return ticks_to_share(ticks_sub(next_stop(clock.t), clock.t));
+}
+
 // Ticks of the smallest attempt that time resolves.
 fn smallest_ticks(clock: Clock) -> vec2<u32> {
     let rest = ticks_sub(next_stop(clock.t), clock.t);

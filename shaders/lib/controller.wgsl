@@ -2,7 +2,7 @@
 //
 // In the job of a control kernel, a = [betas and beta_reject over q | log2 safety, log2 floor, min and max factor |
 // smallest share of the interval, log2 initial error, share of a given first step or 0, of the
-// longest step], u = [max_steps, steps that
+// longest step], b = [largest factor of the first step, alpha, 1 to finish, 1 for a blank memory | 1 over q], u = [max_steps, steps that
 // the tape holds, ticks of a fixed step], x.y = number of fixed steps.
 
 const PATIENCE = 8u;
@@ -10,24 +10,42 @@ const PATIENCE = 8u;
 struct Decision {
     accept: bool,
     factor: f32,
+    reach: f32,
 }
 
-// Judges an attempt; a non-finite error rejects, shrinks by the smallest factor and leaves the memory as it was.
-fn controller_adapt(log_errors: ptr<function, vec2<f32>>, error: f32) -> Decision {
+// Judges an attempt of length `share`; a non-finite error rejects, shrinks by the smallest factor and leaves the memory as
+// it was.
+fn controller_adapt(log_errors: ptr<function, vec2<f32>>, error: f32, clock: Clock, share: f32) -> Decision {
     if !is_finite(error) {
-        return Decision(false, job.a[1].z);
+        return Decision(false, job.a[1].z, 0.0);
     }
+    let first = clock.accepted == 0u;
     let log_error = own_log2(error);
     let accept = error <= 1.0;
     let beta = job.a[0];
     let memory = *log_errors;
-    let grow = job.a[1].x - beta.x * log_error - beta.y * memory.x - beta.z * memory.y;
-    let shrink = job.a[1].x - beta.w * log_error;
-    let factor = clamp(own_exp2(select(shrink, grow, accept)), job.a[1].z, job.a[1].w);
-    if accept {
-        *log_errors = vec2<f32>(max(log_error, job.a[1].y), memory.x);
+    var grow = job.a[1].x - beta.x * log_error - beta.y * memory.x - beta.z * memory.y;
+    if job.b[0].y != 0.0 && !first {
+        grow -= job.b[0].y * own_log2(share / clock.last_good);
     }
-    return Decision(accept, factor);
+    // What the attempt's own error allows.
+    let alone = job.a[1].x - job.b[1].x * log_error;
+    let blank = first && job.b[0].w == 1.0;
+    grow = select(grow, alone, blank);
+    let shrink = job.a[1].x - beta.w * log_error;
+    let largest = select(job.a[1].w, job.b[0].x, first);
+    let factor = clamp(own_exp2(select(shrink, grow, accept)), job.a[1].z, largest);
+    if accept {
+        let newest = max(log_error, job.a[1].y);
+        *log_errors = vec2<f32>(newest, select(memory.x, newest, blank));
+    }
+    let reach = select(0.0, min(own_exp2(alone), largest), accept && job.b[0].z == 1.0);
+    return Decision(accept, factor, reach);
+}
+
+// Share of the step after an accepted one, which may be the rest before the solve has to stop.
+fn next_share(share: f32, decision: Decision, rest: f32) -> f32 {
+    return select(share * decision.factor, max(rest, share * decision.factor), share * decision.reach >= rest);
 }
 
 // Hairer, Norsett & Wanner II.4 in units of the interval: the trial step, as a share, from scaled norms of y and f.

@@ -3,16 +3,19 @@
 // Takes the attempt's error into the clock; whether the step is accepted. Fixed steps always are.
 fn ensemble_judge(clock: ptr<function, Clock>, cursor: Cursor, error: f32) -> bool {
     (*clock).nfe += job.stages - select(1u, 0u, cursor.first == 1u);
-    var decision = Decision(true, 1.0);
+    var decision = Decision(true, 1.0, 0.0);
+    let share = ticks_to_share(cursor.d);
     if !has(FIXED) {
         var log_errors = (*clock).log_errors;
-        decision = controller_adapt(&log_errors, error);
+        decision = controller_adapt(&log_errors, error, *clock, share);
         (*clock).log_errors = log_errors;
     }
-    (*clock).h = ticks_to_share(cursor.d) * decision.factor;
+    (*clock).h = share * decision.factor;
     if decision.accept {
         (*clock).t = ticks_add(cursor.t, cursor.d);
         (*clock).accepted += 1u;
+        (*clock).last_good = share;
+        (*clock).h = next_share(share, decision, rest_share(*clock));
         if ticks_equal((*clock).t, END_TICKS) {
             (*clock).status = DONE;
         }

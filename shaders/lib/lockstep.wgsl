@@ -63,11 +63,11 @@ fn lockstep_attempt(clock: ptr<function, Clock>, cursor: ptr<function, Cursor>, 
     let attempted = *cursor;
     let share = ticks_to_share(attempted.d);
     (*clock).nfe += job.stages - select(1u, 0u, attempted.first == 1u);
-    var decision = Decision(true, 1.0);
+    var decision = Decision(true, 1.0, 0.0);
     let error = sqrt(sum.x / max(sum.z * f32(job.dim), 1.0));
     if !has(FIXED) {
         var log_errors = (*clock).log_errors;
-        decision = controller_adapt(&log_errors, error);
+        decision = controller_adapt(&log_errors, error, *clock, share);
         (*clock).log_errors = log_errors;
     }
     (*clock).h = share * decision.factor;
@@ -77,6 +77,7 @@ fn lockstep_attempt(clock: ptr<function, Clock>, cursor: ptr<function, Cursor>, 
         (*clock).accepted += 1u;
         (*clock).failures = 0u;
         (*clock).last_good = share;
+        (*clock).h = next_share(share, decision, rest_share(*clock));
         if ticks_equal((*clock).t, END_TICKS) {
             (*clock).status = DONE;
             *cursor = aim(*clock, vec2<u32>(), 0u);

@@ -12,7 +12,7 @@ use super::noise::speed;
 use super::step::{AttemptRoom, Interval, Stepper};
 use super::tile::{Crew, Recording, Room, SavePoint, Tile, copy_lane};
 use crate::error::Status;
-use crate::spec::{Controller, ControllerMemory, InitialStep, Problem, SolverOptions, StepControl};
+use crate::spec::{Attempt, Controller, ControllerMemory, InitialStep, Problem, SolverOptions, StepControl};
 
 /// A solve as every worker sees it.
 #[derive(Debug)]
@@ -29,6 +29,7 @@ pub(crate) struct Ensemble<'a, R> {
 struct Decisions<R> {
     accept: [bool; LANES],
     factor: Lanes<R>,
+    reach: Lanes<R>,
 }
 
 impl<R: Scalar> Ensemble<'_, R> {
@@ -110,6 +111,7 @@ impl<R: Scalar> Ensemble<'_, R> {
         match self.options.step_control {
             StepControl::Fixed { steps } => tile.clock.h = [span / steps as f64; LANES],
             StepControl::Adaptive { controller, initial_step, .. } => {
+                tile.clock.last = [span; LANES];
                 let memory = controller.memory::<R>();
                 tile.clock.memory = memory.log_errors.map(|e| [e; LANES]);
                 match initial_step {
@@ -242,18 +244,19 @@ impl<R: Scalar> Ensemble<'_, R> {
     /// Error norms of the last attempt, and what the controller makes of them. Fixed steps are accepted as long as
     /// they are finite.
     fn decide(&self, interval: &Interval<R>, tile: &mut Tile<R>, room: &mut AttemptRoom<R>) -> Decisions<R> {
-        let mut decisions = Decisions { accept: [true; LANES], factor: [R::ONE; LANES] };
+        let mut decisions = Decisions { accept: [true; LANES], factor: [R::ONE; LANES], reach: [R::ZERO; LANES] };
         let StepControl::Adaptive { controller, .. } = &self.options.step_control else { return decisions };
         tile.norms = self.stepper.error_squares(&interval.h, tile, room);
         let error = tile.norms.map(|sum| self.error(sum));
-        adapt_lanes(
-            controller,
-            self.stepper.tableau.error_power(),
-            &mut tile.clock.memory,
-            &error,
-            &mut decisions.accept,
-            &mut decisions.factor,
-        );
+        let clock = &mut tile.clock;
+        let ratio = if controller.alpha == 0.0 {
+            [R::ONE; LANES]
+        } else {
+            std::array::from_fn(|l| R::from_f64((interval.t1[l] - interval.t0[l]) / clock.last[l]))
+        };
+        let first = clock.accepted.map(|accepted| accepted == 0);
+        let power = self.stepper.tableau.error_power();
+        adapt_lanes(controller, power, &mut clock.memory, [&error, &ratio], &first, &mut decisions);
         decisions
     }
 
@@ -346,10 +349,17 @@ impl<R: Scalar> Ensemble<'_, R> {
             select(g_first, &accept, g_last);
         }
         for l in (0..LANES).filter(|&l| moving[l]) {
-            clock.h[l] = (interval.t1[l] - interval.t0[l]) * decisions.factor[l].to_f64();
+            let taken = interval.t1[l] - interval.t0[l];
+            clock.h[l] = taken * decisions.factor[l].to_f64();
             if accept[l] {
                 clock.t[l] = interval.t1[l];
+                clock.last[l] = taken;
                 clock.accepted[l] += 1;
+                let reach = decisions.reach[l].to_f64();
+                if reach > 0.0 {
+                    let rest = self.stepper.next_stop(clock.t[l], self.t1) - clock.t[l];
+                    clock.h[l] = if (taken * reach).abs() >= rest.abs() { rest } else { clock.h[l] };
+                }
                 if clock.t[l] == self.t1 {
                     status[l] = Status::Done;
                 }
@@ -417,16 +427,19 @@ multiversion! {
         controller: &Controller,
         error_power: f64,
         memory: &mut [Lanes<R>; 2],
-        error: &Lanes<R>,
-        accept: &mut [bool; LANES],
-        factor: &mut Lanes<R>,
+        errors_and_ratios: [&Lanes<R>; 2],
+        first: &[bool; LANES],
+        decisions: &mut Decisions<R>,
     ) {
+        let [error, ratio] = errors_and_ratios;
         for l in 0..LANES {
             let mut lane = ControllerMemory { log_errors: [memory[0][l], memory[1][l]] };
-            let decision = controller.adapt(error_power, &mut lane, error[l]);
+            let attempt = Attempt { error: error[l], ratio: ratio[l], first: first[l] };
+            let decision = controller.adapt(error_power, &mut lane, attempt);
             [memory[0][l], memory[1][l]] = lane.log_errors;
-            accept[l] = decision.accept;
-            factor[l] = decision.factor;
+            decisions.accept[l] = decision.accept;
+            decisions.factor[l] = decision.factor;
+            decisions.reach[l] = decision.reach;
         }
     }
 }

@@ -13,7 +13,7 @@ use super::tile::{Crew, Recording, SavePoint, Tile};
 use super::workers::Barrier;
 use super::{Scalar, Stats};
 use crate::error::Status;
-use crate::spec::{Controller, InitialStep, Problem, SolverOptions, StepControl, shortest_step};
+use crate::spec::{Attempt, Controller, InitialStep, Problem, SolverOptions, StepControl, shortest_step};
 
 /// Attempts in a row with a non-finite error after which the lanes that cause it are given up. The step has shrunk by
 /// `min_factor^8` by then, about 1e-6.
@@ -270,16 +270,19 @@ impl<R: Scalar> Lockstep<'_, R> {
                 run.status = Status::MaxSteps;
                 break;
             }
-            let decision = controller.adapt(q, &mut memory, error);
-            h = (t_next - t) * decision.factor;
+            let taken = t_next - t;
+            let decision =
+                controller.adapt(q, &mut memory, Attempt { error, ratio: taken / last_good, first: accepted == 0 });
+            h = taken * decision.factor;
             rejected = !decision.accept;
             if decision.accept {
                 for tile in crew.tiles_mut().0 {
                     self.accept(run.steps.len(), tile);
                 }
                 run.steps.push([t, t_next]);
-                (k1_ready, failures, last_good) = (self.stepper.fsal && t_next != stop, 0, t_next - t);
+                (k1_ready, failures, last_good) = (self.stepper.fsal && t_next != stop, 0, taken);
                 t = t_next;
+                h = decision.next_step(taken, self.stepper.next_stop(t, t1) - t);
                 if t == t1 {
                     run.status = Status::Done;
                 }

@@ -37,6 +37,8 @@ pub(crate) struct Clock<R> {
     pub(crate) t: Lanes<f64>,
     /// Signed length of the next attempt.
     pub(crate) h: Lanes<f64>,
+    /// That of the last accepted step.
+    pub(crate) last: Lanes<f64>,
     /// Controller memory: logarithms of the last two accepted errors.
     pub(crate) memory: [Lanes<R>; 2],
     pub(crate) nfe: Lanes<u32>,
@@ -48,6 +50,7 @@ pub(crate) struct Clock<R> {
 impl<R: Scalar> Clock<R> {
     fn take_lane(&mut self, lane: usize, from: &Self, from_lane: usize) {
         (self.t[lane], self.h[lane]) = (from.t[from_lane], from.h[from_lane]);
+        self.last[lane] = from.last[from_lane];
         for (memory, from) in self.memory.iter_mut().zip(&from.memory) {
             memory[lane] = from[from_lane];
         }
@@ -144,6 +147,7 @@ impl<R: Scalar> Tile<R> {
             clock: Clock {
                 t: [0.0; LANES],
                 h: [0.0; LANES],
+                last: [0.0; LANES],
                 memory: [[R::ZERO; LANES]; 2],
                 nfe: [0; LANES],
                 nfe_diffusion: [0; LANES],

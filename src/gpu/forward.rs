@@ -88,10 +88,17 @@ impl Engine {
                     controller.min_factor,
                     controller.max_factor,
                     resolution,
-                    controller.initial_error.log2(),
+                    controller.initial_error.map_or(0.0, f64::log2),
                     length,
                     // No bound is one that no step reaches.
                     self.options.largest_step.map_or(2.0, |longest| longest / (t1 - t0).abs()),
+                ]);
+                job.b = Job::coefficients([
+                    controller.first_factor.unwrap_or(controller.max_factor),
+                    controller.alpha,
+                    f64::from(controller.finish),
+                    f64::from(controller.initial_error.is_none()),
+                    1.0 / q,
                 ]);
             }
         }

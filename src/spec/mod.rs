@@ -16,7 +16,7 @@ mod tableau;
 
 pub use adjoint::{Adjoint, Checkpoints};
 pub use brownian::{Brownian, Increment, Paths};
-pub use controller::{Controller, ControllerMemory, Decision};
+pub use controller::{Attempt, Controller, ControllerMemory, Decision};
 pub(crate) use mlp::check_parameters;
 pub use mlp::{Activation, Initialization, InputMap, Layer, Mlp, TimeInput};
 pub(crate) use noise_tableau::tableau_supports;

@@ -2,8 +2,8 @@
 //! engines but the tableaus and the paths.
 
 use fewsteps::{
-    Brownian, Controller, Diffusion, Increment, InputMap, Layout, Method, Mlp, NoiseScale, NoiseTableau, Paths,
-    Problem, SaveAt, SolverOptions, Tableau, TimeInput, Tolerances,
+    Attempt, Brownian, Controller, Diffusion, Increment, InputMap, Layout, Method, Mlp, NoiseScale, NoiseTableau,
+    Paths, Problem, SaveAt, SolverOptions, Tableau, TimeInput, Tolerances,
 };
 
 use super::oracle::{Number, System};
@@ -251,7 +251,8 @@ impl Noisy<'_> {
             let steps: Vec<NoisyStep<f64>> = at.iter().enumerate().map(take).collect();
             let error = self.error_norm(&steps);
             solved.margin = solved.margin.min((error - 1.0).abs());
-            let decision = controller.adapt(self.tableau.error_power(), &mut memory, error);
+            let attempt = Attempt { error, ratio: 1.0, first: false };
+            let decision = controller.adapt(self.tableau.error_power(), &mut memory, attempt);
             h = (end - t) * decision.factor;
             if decision.accept {
                 t = end;
