@@ -300,6 +300,16 @@ pub(crate) struct EvalArgs {
     pub(crate) tol: Option<f64>,
     #[command(flatten)]
     pub(crate) steps: StepArgs,
+    /// Runge-Kutta method, if another than in training
+    ///
+    /// Any that takes the noise as the model does; euler and rk4 estimate no error and want --fixed-steps.
+    #[arg(long, value_parser = any_method, value_name = "NAME")]
+    pub(crate) method: Option<Method>,
+    /// As many equal steps instead of those that a tolerance asks for
+    ///
+    /// Nothing says how wrong they are: compare with a tight --tol.
+    #[arg(long, value_name = "N", value_parser = positive, conflicts_with_all = ["tol", "controller", "first_step"])]
+    pub(crate) fixed_steps: Option<NonZeroUsize>,
     /// Samples in a batch, of spiral-sde paths, if others than in training
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) batch: Option<NonZeroUsize>,
@@ -326,6 +336,14 @@ fn positive(text: &str) -> Result<NonZeroUsize, String> {
 fn seeds(text: &str) -> Result<NonZeroUsize, String> {
     let most = 10_000;
     positive(text).ok().filter(|n| n.get() <= most).ok_or_else(|| format!("give at least 1 and at most {most}"))
+}
+
+/// Every method.
+fn any_method(name: &str) -> Result<Method, String> {
+    Method::all().find(|m| m.tableau().name == name).ok_or_else(|| {
+        let names: Vec<&str> = Method::all().map(|m| m.tableau().name).collect();
+        format!("choose one of {}", names.join(", "))
+    })
 }
 
 /// The methods that estimate their error: the others cannot keep a tolerance.

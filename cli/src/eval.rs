@@ -1,7 +1,7 @@
 //! `fewsteps eval`: a checkpoint on its test set.
 
 use anyhow::{Context, ensure};
-use fewsteps::{CheckpointInfo, Device, NeuralDe, SolverOptions, StepControl, Tolerances, Trainer};
+use fewsteps::{CheckpointInfo, Device, NeuralDe, Regularizer, SolverOptions, StepControl, Tolerances, Trainer};
 use serde::Serialize;
 
 use crate::args::{EvalArgs, StepArgs};
@@ -23,6 +23,8 @@ struct EvalRecord {
     task: TaskName,
     #[serde(with = "numbers")]
     tolerance: f64,
+    /// What it was solved with.
+    options: SolverOptions,
     machine: Machine,
     test: Measured,
     #[serde(with = "numbers")]
@@ -66,8 +68,16 @@ fn evaluate<L: Learner>(
     let step = learner.steps();
     let tolerance = args.tol.unwrap_or(settings.tolerance);
     let StepArgs { controller, first_step } = args.steps;
-    if args.tol.is_some() || controller.is_some() || first_step.is_some() {
-        learner = solved_otherwise(args, engine, &mut learner).context("--tol, --controller or --first-step")?;
+    let given = [
+        ("--tol", args.tol.is_some()),
+        ("--controller", controller.is_some()),
+        ("--first-step", first_step.is_some()),
+        ("--method", args.method.is_some()),
+        ("--fixed-steps", args.fixed_steps.is_some()),
+    ];
+    let given: Vec<&str> = given.into_iter().filter_map(|(name, given)| given.then_some(name)).collect();
+    if !given.is_empty() {
+        learner = solved_otherwise(args, engine, &mut learner).with_context(|| given.join(", "))?;
     }
     let task = args.task.unwrap_or(settings.task);
     let data = task.load(args.data.as_deref())?;
@@ -80,10 +90,12 @@ fn evaluate<L: Learner>(
     let found = measure::measure(&mut learner, &data.test, batch, &mut buffer)?;
     let other_paths = measure::other_paths(&mut learner, &data.test, batch, &mut buffer)?;
     let test = Measured { step, other_paths, ..found };
+    let options = learner.config().model.options.clone();
     let (seconds, prediction_batch) = measure::time_prediction(&mut learner, &data.test, batch, &mut buffer)?;
     Ok(EvalRecord {
         task,
         tolerance,
+        options,
         machine,
         test,
         prediction_milliseconds: 1e3 * seconds,
@@ -92,7 +104,8 @@ fn evaluate<L: Learner>(
     })
 }
 
-/// The same model, solved within another tolerance or by other steps.
+/// The same model, solved within another tolerance, by other steps or another method. What penalised its training is of
+/// no matter for that.
 fn solved_otherwise<L: Learner>(args: &EvalArgs, engine: &L::Engine, learner: &mut L) -> fewsteps::Result<L> {
     let mut config = learner.config().clone();
     let options = &mut config.model.options;
@@ -100,7 +113,15 @@ fn solved_otherwise<L: Learner>(args: &EvalArgs, engine: &L::Engine, learner: &m
         *tolerances = Tolerances::both(tolerance);
         options.atol_per_feature = None;
     }
+    options.method = args.method.unwrap_or(options.method);
     args.steps.apply(options);
+    if let Some(steps) = args.fixed_steps {
+        options.step_control = StepControl::Fixed { steps: steps.into() };
+        options.largest_step = None;
+        options.stop_at.clear();
+        options.atol_per_feature = None;
+    }
+    config.regularizer = Regularizer::None;
     let mut other = L::new(engine, config)?;
     other.set_parameters(&learner.parameters()?)?;
     Ok(other)
@@ -150,10 +171,15 @@ fn render(record: &EvalRecord) -> String {
     } else {
         String::new()
     };
+    let method = record.options.method;
+    let solver = match record.options.step_control {
+        StepControl::Fixed { steps } => format!("{method}, {steps} equal steps"),
+        _ => format!("{method} at tolerance {:e}", record.tolerance),
+    };
     let failed = if test.failed > 0 { format!("failed      {} trajectories\n", test.failed) } else { String::new() };
     format!(
         "checkpoint  {} on {}, seed {}, step {} of {}\n\
-         solver      {} at tolerance {:e}, {}, {}\n\
+         solver      {solver}, {}, {}\n\
          {quality}{other}\n\
          NFE         {:.1}{drift}, {:.1} steps accepted and {:.1} rejected, mean over the test batches\n\
          prediction  {:.2} ms a batch of {}; {}\n{failed}",
@@ -162,8 +188,6 @@ fn render(record: &EvalRecord) -> String {
         settings.seed,
         test.step,
         settings.steps,
-        settings.config.model.options.method,
-        record.tolerance,
         settings.layout_name(),
         settings.precision_name(),
         test.nfe,

@@ -147,7 +147,7 @@ impl Controller {
         let log_error = error.log2();
         let accept = error <= R::ONE;
         let mut grow = log_safety - beta[0] * log_error - beta[1] * last - beta[2] * before;
-        if self.alpha != 0.0 {
+        if self.alpha != 0.0 && !first {
             grow -= R::from_f64(self.alpha) * ratio.log2();
         }
         // What the attempt's own error allows.
@@ -185,7 +185,7 @@ pub struct ControllerMemory<R> {
 pub struct Attempt<R> {
     /// Its scaled error norm.
     pub error: R,
-    /// Its length over that of the last accepted step; 1 as long as there is none.
+    /// Its length over that of the last accepted step; of no matter as long as there is none.
     pub ratio: R,
     /// Whether no step was accepted yet.
     pub first: bool,
