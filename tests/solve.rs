@@ -3,7 +3,7 @@
 mod common;
 
 use common::{
-    ADAPTIVE, Known, LAYOUTS, System, adaptive, bits, blow_up, blow_up_defect, blow_up_exact, cast, close, cpu,
+    ADAPTIVE, Known, LAYOUTS, Step, System, adaptive, bits, blow_up, blow_up_defect, blow_up_exact, cast, close, cpu,
     distance, fixed, known_until_failure, largest, linear, numbers, pulse, scaled, solver, step_times, warnings_of,
     widen, with_first_step, zoo,
 };
@@ -278,6 +278,14 @@ fn costs_are_what_they_were() {
     assert_eq!(found, expected, "evaluations, accepted steps, rejected attempts");
 }
 
+/// The oracle's attempt at a step of length `h` from `t`, which ends at `t1` if it comes near, with its error.
+fn attempt(system: &System<'_>, theta: &[f64], [t, h, t1]: [f64; 3], y: &[f64]) -> (Step<f64>, f64) {
+    let next = if t + h * (1.0 + 1e-14) >= t1 { t1 } else { t + h };
+    let step = system.step(theta, t, next, y, None);
+    let error = system.error_norm(std::slice::from_ref(&step));
+    (step, error)
+}
+
 /// The accepted steps and their sizes against the published rules, evaluated independently.
 #[test]
 fn steps_are_those_of_the_published_controller() {
@@ -300,11 +308,9 @@ fn steps_are_those_of_the_published_controller() {
             let mut h = system.initial_step(&known.theta, t0, std::slice::from_ref(&y), t1 - t0);
             let mut times = vec![t0];
             while t < t1 && times.len() < 500 {
-                let next = if t + h * (1.0 + 1e-14) >= t1 { t1 } else { t + h };
-                let step = system.step(&known.theta, t, next, &y, None);
-                let error = system.error_norm(std::slice::from_ref(&step));
+                let (step, error) = attempt(&system, &known.theta, [t, h, t1], &y);
                 let factor = if error <= 1.0 {
-                    (t, y) = (next, step.end);
+                    (t, y) = (step.t1, step.end);
                     times.push(t);
                     let factor = 0.9 * error.powf(-0.7 / q) * old.powf(0.4 / q);
                     old = error.max(1e-4);
@@ -354,10 +360,8 @@ fn steps_are_those_of_prompt_controllers() {
                 let mut h = system.initial_step(&known.theta, t0, std::slice::from_ref(&y), t1 - t0);
                 let mut times = vec![t0];
                 while t < t1 && times.len() < 500 {
-                    let next = if t + h * (1.0 + 1e-14) >= t1 { t1 } else { t + h };
-                    let step = system.step(&known.theta, t, next, &y, None);
-                    let error = system.error_norm(std::slice::from_ref(&step));
-                    let taken = next - t;
+                    let (step, error) = attempt(&system, &known.theta, [t, h, t1], &y);
+                    let taken = step.t1 - t;
                     let alone = 0.9 * error.powf(-1.0 / q);
                     let most = if last.is_none() { 1e4 } else { 10.0 };
                     if error > 1.0 {
@@ -365,7 +369,7 @@ fn steps_are_those_of_prompt_controllers() {
                         h = taken * (0.9 * error.powf(-controller.beta_reject / q)).clamp(0.2, most);
                         continue;
                     }
-                    (t, y) = (next, step.end);
+                    (t, y) = (step.t1, step.end);
                     times.push(t);
                     let change = last.map_or(alone, |(old, before)| 0.9 * rule(q, error, old, taken / before));
                     h = if taken * alone.min(most) >= t1 - t { t1 - t } else { taken * change.clamp(0.2, most) };
