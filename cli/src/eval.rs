@@ -4,6 +4,7 @@ use anyhow::{Context, ensure};
 use fewsteps::{CheckpointInfo, Device, NeuralDe, Regularizer, SolverOptions, StepControl, Tolerances, Trainer};
 use serde::Serialize;
 
+use crate::accuracy;
 use crate::args::{EvalArgs, StepArgs};
 use crate::data::{BatchBuffer, Data, Samples};
 use crate::learner::{Learner, OnDevice};
@@ -89,6 +90,7 @@ fn evaluate<L: Learner>(
     }
     let found = measure::measure(&mut learner, &data.test, batch, &mut buffer)?;
     let other_paths = measure::other_paths(&mut learner, &data.test, batch, &mut buffer)?;
+    let found = accuracy::with_error(engine, &mut learner, &data.test, found)?;
     let test = Measured { step, other_paths, ..found };
     let options = learner.config().model.options.clone();
     let (seconds, prediction_batch) = measure::time_prediction(&mut learner, &data.test, batch, &mut buffer)?;
@@ -176,12 +178,24 @@ fn render(record: &EvalRecord) -> String {
         StepControl::Fixed { steps } => format!("{method}, {steps} equal steps"),
         _ => format!("{method} at tolerance {:e}", record.tolerance),
     };
+    let achieved = match (test.error, test.weak_error) {
+        (Some(error), None) => {
+            format!("error       {error:.1e}, relative, of the states before the head, to a converged solve\n")
+        }
+        (Some(error), Some(weak)) => format!(
+            "error       {error:.1e}, relative, of the states before the head, to fine steps along the same paths;\n            \
+             {:.1e} of their mean, {:.1e} of their variance\n",
+            weak.mean, weak.variance
+        ),
+        _ => String::new(),
+    };
     let failed = if test.failed > 0 { format!("failed      {} trajectories\n", test.failed) } else { String::new() };
     format!(
         "checkpoint  {} on {}, seed {}, step {} of {}\n\
          solver      {solver}, {}, {}\n\
          {quality}{other}\n\
          NFE         {:.1}{drift}, {:.1} steps accepted and {:.1} rejected, mean over the test batches\n\
+         {achieved}\
          prediction  {:.2} ms a batch of {}; {}\n{failed}",
         settings.training,
         settings.task.name(),

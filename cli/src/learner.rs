@@ -16,6 +16,9 @@ pub(crate) trait Learner: Sized {
     /// Whether the engine has a memory of its own, for which [`Learner::hold`] is worth a copy.
     const OWN_MEMORY: bool;
 
+    /// The native engine, beside or below this one.
+    fn native(engine: &Self::Engine) -> Result<Cpu>;
+
     fn new(engine: &Self::Engine, config: TrainerConfig) -> Result<Self>;
     fn resume(engine: &Self::Engine, path: &Path) -> Result<(Self, BTreeMap<String, String>)>;
     fn save(&mut self, path: &Path, metadata: &BTreeMap<String, String>) -> Result<()>;
@@ -56,6 +59,10 @@ impl<R: Scalar> Learner for Trainer<R> {
     type Scalar = R;
 
     const OWN_MEMORY: bool = false;
+
+    fn native(cpu: &Cpu) -> Result<Cpu> {
+        Ok(cpu.clone())
+    }
 
     fn new(cpu: &Cpu, config: TrainerConfig) -> Result<Self> {
         Self::new(cpu, config)
@@ -145,6 +152,10 @@ impl Learner for OnDevice {
     type Scalar = f32;
 
     const OWN_MEMORY: bool = true;
+
+    fn native(_: &Gpu) -> Result<Cpu> {
+        Cpu::new()
+    }
 
     fn new(gpu: &Gpu, config: TrainerConfig) -> Result<Self> {
         GpuTrainer::new(gpu, config).map(Self::of)

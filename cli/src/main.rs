@@ -1,5 +1,6 @@
 //! `fewsteps`: benchmark, train and evaluate neural ODEs by their number of function evaluations.
 
+mod accuracy;
 mod args;
 mod bench;
 mod data;

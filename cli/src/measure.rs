@@ -46,6 +46,8 @@ pub(crate) fn measure<L: Learner>(
         nfe_diffusion: mean(|e| e.nfe_diffusion),
         accepted: mean(|e| e.accepted),
         rejected: mean(|e| e.rejected),
+        error: None,
+        weak_error: None,
         failed: total(|e| e.failed) as usize,
         other_paths: None,
     })

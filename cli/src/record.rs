@@ -154,11 +154,27 @@ pub(crate) struct Measured {
     pub(crate) accepted: f64,
     #[serde(with = "numbers")]
     pub(crate) rejected: f64,
+    /// Relative error of the saved states against a converged solve of the first samples; with noise along the same
+    /// paths, the strong error.
+    #[serde(with = "numbers", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<f64>,
+    /// With noise: that of mean and variance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) weak_error: Option<WeakError>,
     /// Trajectories that failed.
     pub(crate) failed: usize,
     /// With noise: the same after another number of paths, if that was tried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) other_paths: Option<OtherPaths>,
+}
+
+/// Relative errors of the mean and of the variance of saved states over trajectories.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct WeakError {
+    #[serde(with = "numbers")]
+    pub(crate) mean: f64,
+    #[serde(with = "numbers")]
+    pub(crate) variance: f64,
 }
 
 /// What an evaluation finds with another number of paths.
@@ -239,6 +255,9 @@ pub(crate) struct MethodSummary {
     /// Evaluations of the diffusion; 0 without noise.
     #[serde(default)]
     pub(crate) nfe_diffusion: Spread,
+    /// Relative error of the saved states; absent where a seed has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<Spread>,
     pub(crate) step_milliseconds: Spread,
     pub(crate) prediction_milliseconds: Spread,
     /// Relative to vanilla, where it is among the methods.
@@ -290,6 +309,8 @@ mod tests {
             nfe_diffusion: 0.5,
             accepted: 0.5,
             rejected: 0.5,
+            error: Some(0.5),
+            weak_error: Some(WeakError { mean: 0.5, variance: 0.5 }),
             failed: 0,
             other_paths: Some(OtherPaths { paths: 3, loss: 0.5, accuracy: Some(0.5), failed: 1 }),
         };
@@ -362,7 +383,7 @@ mod tests {
 
     #[test]
     fn every_number_of_a_record_may_be_any() {
-        let evaluation = 6 + 2;
+        let evaluation = 6 + 3 + 2;
         comes_back(&record(), 2 * evaluation + 4 + (2 + 2 * 4) + 1 + 4 * 2);
     }
 
@@ -370,6 +391,6 @@ mod tests {
     fn every_number_of_results_may_be_any() {
         let mut results = summary::summarize(record().machine, &[Training::Vanilla], vec![record()], Vec::new());
         results.runs.clear();
-        comes_back(&results, 2 * (2 + 2 + 4) + 3);
+        comes_back(&results, 2 * (2 + 2 + 5) + 3);
     }
 }

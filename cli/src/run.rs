@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use fewsteps::{Batches, StepReport};
 
+use crate::accuracy;
 use crate::data::{BatchBuffer, Data};
 use crate::identity;
 use crate::interrupt::{self, Interrupted};
@@ -45,6 +46,7 @@ pub(crate) struct Plan {
 pub(crate) struct Run<'a, L: Learner> {
     plan: &'a Plan,
     data: &'a Data,
+    engine: &'a L::Engine,
     learner: L,
     batches: Batches,
     progress: Progress,
@@ -54,7 +56,7 @@ pub(crate) struct Run<'a, L: Learner> {
 
 impl<'a, L: Learner> Run<'a, L> {
     /// Begins the run, or goes on with it from its checkpoint.
-    pub(crate) fn open(engine: &L::Engine, plan: &'a Plan, data: &'a Data) -> anyhow::Result<Self> {
+    pub(crate) fn open(engine: &'a L::Engine, plan: &'a Plan, data: &'a Data) -> anyhow::Result<Self> {
         let start = Instant::now();
         let (mut learner, mut progress) = match &plan.resume {
             Some(path) => resume::<L>(engine, plan, path)?,
@@ -68,7 +70,7 @@ impl<'a, L: Learner> Run<'a, L> {
         }
         let batches = Batches::new(data.train.pool(plan.settings.batch), plan.settings.batch, plan.settings.seed)?;
         let metrics = Metrics::open(&plan.metrics, &plan.settings.run_name(), learner.steps())?;
-        Ok(Self { plan, data, learner, batches, progress, metrics, buffer: BatchBuffer::default() })
+        Ok(Self { plan, data, engine, learner, batches, progress, metrics, buffer: BatchBuffer::default() })
     }
 
     /// Trains to the last step, and writes the checkpoint; when interrupted before, that of the step that was reached.
@@ -124,14 +126,15 @@ impl<'a, L: Learner> Run<'a, L> {
         measure::measure(learner, &data.test, plan.settings.batch, buffer)
     }
 
-    /// The evaluation after the last step, which tries other numbers of paths too. Of a run that was to make more
+    /// The evaluation after the last step, which tries other numbers of paths too, and finds the error of the solves. Of a run that was to make more
     /// steps, and is asked for those that it has made, there is none of the last step yet, or one that was made on the
     /// way.
     fn conclude(&mut self) -> anyhow::Result<Measured> {
         let steps = self.learner.steps();
         self.progress.evaluations.pop_if(|found| found.step == steps);
         let found = self.evaluate()?;
-        let Self { plan, data, learner, buffer, progress, .. } = self;
+        let (engine, Self { plan, data, learner, buffer, progress, .. }) = (self.engine, self);
+        let found = accuracy::with_error(engine, learner, &data.test, found)?;
         let other_paths = measure::other_paths(learner, &data.test, plan.settings.batch, buffer)?;
         let found = Measured { other_paths, ..found };
         progress.evaluations.push(found);

@@ -34,6 +34,7 @@ fn method_summary(training: Training, runs: &[RunRecord]) -> Option<MethodSummar
     let runs: Vec<&RunRecord> = runs.iter().filter(|run| run.settings.training == training).collect();
     let spread = |value: fn(&RunRecord) -> f64| Spread::of(&runs.iter().map(|run| value(run)).collect::<Vec<_>>());
     let accuracies: Option<Vec<f64>> = runs.iter().map(|run| run.test.accuracy).collect();
+    let errors: Option<Vec<f64>> = runs.iter().map(|run| run.test.error).collect();
     let others: Option<Vec<OtherPaths>> = runs.iter().map(|run| run.test.other_paths).collect();
     Some(MethodSummary {
         training,
@@ -44,6 +45,7 @@ fn method_summary(training: Training, runs: &[RunRecord]) -> Option<MethodSummar
         other_paths: others.and_then(|others| other_summary(&others)),
         nfe: spread(|run| run.test.nfe)?,
         nfe_diffusion: spread(|run| run.test.nfe_diffusion)?,
+        error: errors.and_then(|errors| Spread::of(&errors)),
         step_milliseconds: spread(|run| 1e3 * run.times.warm_step_seconds)?,
         prediction_milliseconds: spread(|run| run.times.prediction_milliseconds)?,
         ratios: None,

@@ -26,7 +26,7 @@ pub(crate) fn cells(results: &Results) -> Cells {
             format!("{} paths", other.paths)
         });
     }
-    head.extend(["NFE", "training, ms a step", "prediction, ms a batch"].map(str::to_owned));
+    head.extend(["NFE", "solution error", "training, ms a step", "prediction, ms a batch"].map(str::to_owned));
     let mut rows: Vec<Vec<String>> = results.summary.iter().map(|method| row(method, other.is_some())).collect();
     mark_failures(results, head.len(), &mut rows);
     Cells { head, rows }
@@ -40,6 +40,15 @@ pub(crate) fn notes(results: &Results) -> Vec<String> {
         let of = |method: &MethodSummary| format!("{} {:.1}", method.training, method.nfe_diffusion.mean);
         let diffusion: Vec<String> = results.summary.iter().map(of).collect();
         notes.push(format!("NFE is the drift's; the diffusion's: {}", diffusion.join(", ")));
+    }
+    if run.test.error.is_some() {
+        notes.push(match run.test.weak_error {
+            None => "solution error: relative, of the states before the head, against a converged solve".to_owned(),
+            Some(_) => {
+                "solution error: relative, of the states before the head, against fine steps along the same paths"
+                    .to_owned()
+            }
+        });
     }
     match (run.test.other_paths, &run.moments) {
         (Some(other), Some(moments)) => notes.push(format!(
@@ -95,6 +104,7 @@ fn row(method: &MethodSummary, other: bool) -> Vec<String> {
     }
     row.extend([
         cell(method.nfe, 1, ratios.map(|r| r.nfe)),
+        error(method.error.map(|error| error.mean)),
         cell(method.step_milliseconds, 2, ratios.map(|r| r.step_time)),
         cell(method.prediction_milliseconds, 2, ratios.map(|r| r.prediction_time)),
     ]);
@@ -117,6 +127,11 @@ fn quality(accuracy: Option<Spread>, loss: Option<Spread>, seeds: usize) -> Stri
 /// A loss, which is not a number where nothing is left of it.
 pub(crate) fn loss(loss: f64) -> String {
     if loss.is_finite() { format!("{loss:.4e}") } else { "not finite".to_owned() }
+}
+
+/// A relative error, if there is one.
+pub(crate) fn error(error: Option<f64>) -> String {
+    error.map_or_else(|| "-".to_owned(), |error| format!("{error:.1e}"))
 }
 
 /// The trajectories without which a figure is, if there are any.

@@ -567,10 +567,14 @@ fn eval_reads_what_train_wrote() {
     let [few, many] = [&prompt, &published].map(|found| found["test"]["nfe"].as_f64().expect("a number"));
     assert!(few < many, "start-up is most of it: {few} and {many}");
     refuse(folder.path(), &["eval", checkpoint, "--first-step", "0"], 1, &["--first-step", "positive"]);
+    let mut errors = vec![1.0];
     for (method, steps, evaluations) in [("euler", "4", 4.0), ("rk4", "2", 8.0), ("tsit5", "3", 19.0)] {
         let fixed = evaluate(&["--method", method, "--fixed-steps", steps]);
         assert_eq!(fixed["test"]["nfe"].as_f64(), Some(evaluations), "{method}");
+        errors.push(fixed["test"]["error"].as_f64().expect("an error"));
     }
+    errors.push(record["test"]["error"].as_f64().expect("an error"));
+    assert!(errors.windows(2).all(|pair| pair[1] < 0.3 * pair[0]) && errors[4] < 1e-5, "{errors:?}");
     refuse(folder.path(), &["eval", checkpoint, "--method", "rk4"], 1, &["--method", "rk4"]);
     refuse(folder.path(), &["eval", checkpoint, "--fixed-steps", "3", "--tol", "1e-3"], 2, &["--fixed-steps", "--tol"]);
     refuse(folder.path(), &["eval", checkpoint, "--task", "spiral"], 1, &["--task spiral", "digits"]);
