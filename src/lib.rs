@@ -82,11 +82,11 @@ pub use device::Device;
 pub use error::{Error, Result, Status};
 pub use gpu::{AdapterSummary, Gpu, GpuSolver, OUTCOME_WGSL, Pick, SelfCheck, SolveIo, SolveOutcome, SolveRecording};
 pub use spec::{
-    Activation, Adjoint, Attempt, Brownian, Calculus, Checkpoints, Clip, Controller, ControllerMemory, Decision,
-    Diffusion, Hooks, Increment, InitialStep, Initialization, InputMap, Layer, Layout, Local, MAX_STAGES, Measure,
-    Method, Mlp, NoiseScale, NoiseTableau, Optimizer, OptimizerState, Paths, PenaltyAt, PenaltyGradient, PenaltyNoise,
-    PenaltyStep, Problem, Purpose, Random, Real, Regularizer, Rule, SaveAt, Schedule, SolverOptions, StepControl,
-    StepPenalty, Tableau, TimeInput, Tolerances, Update, philox4x32,
+    Activation, Adjoint, Attempt, Brownian, Budget, BudgetState, Calculus, Checkpoints, Clip, Controller,
+    ControllerMemory, Decision, Diffusion, Hooks, Increment, InitialStep, Initialization, InputMap, Layer, Layout,
+    Learnt, Local, MAX_STAGES, Measure, Method, Mlp, NoiseScale, NoiseTableau, Optimizer, OptimizerState, Paths,
+    PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, Problem, Purpose, Random, Real, Regularizer, Rule, SaveAt,
+    Schedule, SolverOptions, StepControl, StepPenalty, Tableau, TimeInput, Tolerances, Update, philox4x32,
 };
 pub use train::{
     Batch, Batches, CheckpointInfo, Evaluation, FailurePolicy, GpuData, GpuTrainer, Loss, NeuralDe, SliceReport,

@@ -7,7 +7,7 @@ use common::{
     pulse, solver, step_times, widen, zoo,
 };
 use fewsteps::{
-    Controller, GpuSolver, InitialStep, InputMap, Layout, Method, Mlp, Problem, SaveAt, SavedTimes, Solution,
+    Controller, GpuSolver, InitialStep, InputMap, Layout, Learnt, Method, Mlp, Problem, SaveAt, SavedTimes, Solution,
     SolverOptions, Stats, Status, StepControl, TimeInput, Tolerances,
 };
 
@@ -581,4 +581,64 @@ fn more_absolute_tolerances_than_a_device_has_room_for_are_refused() {
             assert!(error.starts_with("SolverOptions::atol_per_feature = 16385 numbers: a device has room"), "{error}");
         }
     }
+}
+
+/// First steps that are carried on from solve to solve, and the count of ideal steps, whole and in layers.
+#[test]
+fn first_steps_are_carried_on_as_on_the_native_engine() {
+    let Some(gpu) = gpu() else { return };
+    for (layout, controller) in LAYOUTS.into_iter().flat_map(|l| [(l, Controller::PI), (l, Controller::I.prompt())]) {
+        for known in zoo().into_iter().take(3) {
+            let control = StepControl::Adaptive {
+                tolerances: Tolerances::both(1e-3),
+                controller,
+                initial_step: InitialStep::Carried,
+            };
+            let options = SolverOptions::default().method(Method::Heun).step_control(control).layout(layout);
+            let (theta, y0) = (cast::<f32>(&known.theta), cast::<f32>(&known.y0));
+            let new = || GpuSolver::new(&gpu, &known.problem, &options).expect("a valid problem");
+            for (how, mut device) in [("whole", new()), ("layers", new().layer_by_layer())] {
+                let mut native = solver::<f32>(&known.problem, &options);
+                for round in 0..4 {
+                    let name = format!("{} {controller:?} {layout:?} {how}, solve {round}", known.name);
+                    let expected = native.solve(&theta, &y0).expect("a valid solve");
+                    let found = gpu.block_on(device.solve(&theta, &y0)).expect("a valid solve");
+                    if round == 0 {
+                        // The error of an automatic first step is rounding, and decides about the others.
+                        device.set_learnt(native.learnt());
+                        continue;
+                    }
+                    assert_eq!(found.stats, expected.stats, "{name}");
+                    close(&name, &widen(&found.ys), &widen(&expected.ys), 5e-5);
+                    close(&format!("{name}: ideal steps"), &found.ideal_steps, &expected.ideal_steps, 2e-3);
+                    let [found, expected] = [device.learnt(), native.learnt()].map(|l| l.first.expect("learnt"));
+                    assert!((found - expected).abs() < 5e-3, "{name}: {found} for {expected}");
+                }
+            }
+        }
+    }
+}
+
+/// Of many trajectories, a fifth of which wish for shorter first steps than all are given.
+#[test]
+fn an_ensembles_wish_is_that_of_the_native_engine() {
+    let Some(gpu) = gpu() else { return };
+    let problem = Problem::ode(Mlp::new([2, 9, 2]), 0.0, 1.0);
+    let theta: Vec<f32> = problem.field.initialize::<f32>(4).into_iter().map(|x| 2.0 * x).collect();
+    let y0 = cast::<f32>(&numbers(8, 2 * 1000));
+    let control = StepControl::Adaptive {
+        tolerances: Tolerances::both(1e-4),
+        controller: Controller::I.prompt(),
+        initial_step: InitialStep::Carried,
+    };
+    let options = SolverOptions::default().method(Method::Bosh3).step_control(control).layout(Layout::Ensemble);
+    let mut native = solver::<f32>(&problem, &options);
+    let mut device = GpuSolver::new(&gpu, &problem, &options).expect("a valid problem");
+    let begun = Learnt { first: Some(-3.0), ..Learnt::default() };
+    native.set_learnt(begun);
+    device.set_learnt(begun);
+    native.predict(&theta, &y0).expect("a valid solve");
+    gpu.block_on(device.predict(&theta, &y0)).expect("a valid solve");
+    let [found, expected] = [device.learnt(), native.learnt()].map(|l| l.first.expect("learnt"));
+    assert!((found - expected).abs() < 1e-5 && expected != -3.0, "{found} for {expected}");
 }

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 
 use common::{LAYOUTS, cast, close, cpu, gpu, largest, numbers, warnings_of, widen};
 use fewsteps::{
-    Adjoint, Batch, Checkpoints, Diffusion, Error, FailurePolicy, GpuSolver, GpuTrainer, Layout, Local, Loss, Measure,
-    Method, Mlp, NeuralDe, Optimizer, Paths, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, Problem,
-    Regularizer, SaveAt, Scalar, Schedule, SolverOptions, StepControl, Target, TimeInput, Tolerances, Trainer,
-    TrainerConfig,
+    Adjoint, Batch, Budget, Checkpoints, Controller, Diffusion, Error, FailurePolicy, GpuSolver, GpuTrainer,
+    InitialStep, Layout, Learnt, Local, Loss, Measure, Method, Mlp, NeuralDe, Optimizer, Paths, PenaltyAt,
+    PenaltyGradient, PenaltyNoise, PenaltyStep, Problem, Regularizer, SaveAt, Scalar, Schedule, SolverOptions,
+    StepControl, Target, TimeInput, Tolerances, Trainer, TrainerConfig,
 };
 
 const INPUTS: usize = 5;
@@ -567,5 +567,73 @@ fn where_no_time_passes_the_layers_around_the_field_learn() {
             let config = TrainerConfig::new(model, Loss::CrossEntropy).regularizer(local).seed(3);
             compare(&format!("no time, {layout:?}"), &config, 40, 1e-5);
         }
+    }
+}
+
+/// First steps, ideal probes and a budget, on the device as on the native engine: before the budget's warm-up is over,
+/// after it, and where it is asked what the coefficient's growth has brought.
+#[test]
+fn training_steps_teach_what_they_teach_on_the_native_engine() {
+    let Some(gpu) = gpu() else { return };
+    let samples = samples(70);
+    for (layout, at) in LAYOUTS.into_iter().flat_map(|l| [(l, PenaltyAt::Unbiased), (l, PenaltyAt::Biased)]) {
+        let mut model = model(layout, Method::Bosh3);
+        model.options = model.options.step_control(StepControl::Adaptive {
+            tolerances: Tolerances::both(1e-3),
+            controller: Controller::I.prompt(),
+            initial_step: InitialStep::Carried,
+        });
+        let local = Local { at, ..Local::unbiased() }.step(PenaltyStep::Ideal).fraction(1.0).budget(Budget::nfe(11.0));
+        let config = TrainerConfig::new(model, Loss::CrossEntropy).regularizer(local).seed(3);
+        let mut device = GpuTrainer::new(&gpu, config.clone()).expect("a valid configuration");
+        let mut native = Trainer::<f32>::new(&cpu(1), config).expect("a valid configuration");
+        let theta = lively(native.parameters());
+        device.set_parameters(&theta).expect("parameters of the same model");
+        native.set_parameters(&theta).expect("parameters of the same model");
+        let begun = Learnt { first: Some(-4.0), ..Learnt::default() };
+        native.set_learnt(begun);
+        device.set_learnt(begun);
+        for step in 0..7 {
+            if step == 2 {
+                let mut learnt = native.learnt();
+                // At 300 steps the growth from a tenth of this coefficient has brought nothing.
+                (learnt.budget.steps, learnt.budget.coefficient) = (297, 0.04);
+                (learnt.budget.mark, learnt.budget.best) = ([learnt.budget.gap, 0.004], [learnt.budget.gap, 0.003]);
+                native.set_learnt(learnt);
+                device.set_learnt(learnt);
+            }
+            let expected = native.step(&samples.batch()).expect("a step");
+            let found = gpu.block_on(device.step(&samples.batch())).expect("a step");
+            let name = format!("{layout:?} {at:?}, step {step}");
+            assert_eq!((found.nfe, found.accepted), (expected.nfe, expected.accepted), "{name}");
+            let near = |what: &str, a: f64, b: f64| {
+                assert!((a - b).abs() <= 2e-3 * b.abs().max(1e-3), "{name}: {what} {a} for {b}");
+            };
+            near("penalty", found.penalty, expected.penalty);
+            near("coefficient", found.coefficient, expected.coefficient);
+            near("ideal steps", found.ideal_steps.expect("some"), expected.ideal_steps.expect("some"));
+            assert_eq!(found.budget_unreachable, expected.budget_unreachable, "{name}");
+            let [a, b] = [gpu.block_on(device.learnt()).expect("read"), native.learnt()];
+            near("first step", a.first.expect("known"), b.first.expect("known"));
+            near("ideal", a.ideal.expect("known"), b.ideal.expect("known"));
+            near("gap", a.budget.gap, b.budget.gap);
+            near("the next coefficient", a.budget.coefficient, b.budget.coefficient);
+            assert_eq!((a.budget.steps, a.budget.unreachable), (b.budget.steps, b.budget.unreachable), "{name}");
+        }
+        assert!(native.learnt().budget.unreachable || native.learnt().budget.gap < 0.05, "{:?}", native.learnt());
+        let [found, expected] =
+            [gpu.block_on(device.evaluate(&samples.batch())), native.evaluate(&samples.batch())].map(Result::unwrap);
+        assert_eq!((found.nfe, found.correct), (expected.nfe, expected.correct), "{layout:?} {at:?}");
+        // Either engine goes on from the other's checkpoint.
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("checkpoint.safetensors");
+        gpu.block_on(device.save(&file, &BTreeMap::new())).expect("saved");
+        let (mut again, _) = GpuTrainer::resume(&gpu, &file).expect("resumed");
+        let (on, _) = Trainer::<f32>::resume(&cpu(1), &file).expect("resumed");
+        assert_eq!(on.learnt(), gpu.block_on(device.learnt()).expect("read"));
+        let [a, b] = [&mut again, &mut device].map(|trainer| gpu.block_on(trainer.step(&samples.batch())));
+        assert_eq!(a.expect("a step"), b.expect("a step"), "to the same bits");
+        let [a, b] = [&mut again, &mut device].map(|trainer| gpu.block_on(trainer.learnt()).expect("read"));
+        assert_eq!(a, b);
     }
 }

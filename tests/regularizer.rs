@@ -7,13 +7,15 @@ use common::{
     solver, step_times, widen, with_first_step,
 };
 use fewsteps::{
-    Adjoint, Batch, Checkpoints, FailurePolicy, InputMap, Layout, Local, Loss, Measure, Method, Mlp, NeuralDe,
+    Adjoint, Batch, Checkpoints, FailurePolicy, InputMap, Layout, Learnt, Local, Loss, Measure, Method, Mlp, NeuralDe,
     PenaltyAt, PenaltyGradient, PenaltyStep, Problem, Purpose, Random, Regularizer, SaveAt, Scalar, SolverOptions,
     StepControl, StepGradients, Target, TimeInput, Tolerances, Trainer, TrainerConfig,
 };
 
 const SEED: u64 = 17;
 const TOLERANCE: f64 = 1e-3;
+/// Steps of an ideal controller that earlier training steps have found.
+const IDEAL: f64 = 4.2;
 const MEASURES: [Measure; 3] = [Measure::Error, Measure::Stiffness, Measure::StepCount];
 const GRADIENTS: [PenaltyGradient; 3] = [PenaltyGradient::Published, PenaltyGradient::Step, PenaltyGradient::Full];
 
@@ -83,6 +85,9 @@ impl Case {
         let config = TrainerConfig::new(self.model.clone(), self.loss).seed(SEED).regularizer(regularizer);
         let mut trainer = Trainer::<f64>::new(&cpu(1), config).expect("a valid configuration");
         trainer.set_parameters(&self.theta()).expect("finite parameters");
+        if self.local.step == PenaltyStep::Ideal {
+            trainer.set_learnt(Learnt { ideal: Some(IDEAL), ..Learnt::default() });
+        }
         let (inputs, states, labels) = (self.inputs(), self.states(), self.labels());
         let target = if self.loss == Loss::CrossEntropy { Target::Labels(&labels) } else { Target::States(&states) };
         trainer.gradients(&Batch { inputs: &inputs, target }).expect("a valid batch")
@@ -179,18 +184,24 @@ impl Case {
         let own =
             (self.model.options.layout == Layout::Ensemble && self.local.at == PenaltyAt::Biased).then(|| group[0]);
         let position = self.position(n, own);
-        let (t, taken) = match self.local.at {
+        let (t, i) = match self.local.at {
             PenaltyAt::Unbiased => {
                 let t = t0 + position * (t1 - t0);
-                let covers = |w: &&[f64]| (w[0] - t) * (w[1] - t) <= 0.0;
-                let step = times.windows(2).find(covers).expect("a step that covers the time");
-                (t, step[1] - step[0])
+                let covers = |w: &[f64]| (w[0] - t) * (w[1] - t) <= 0.0;
+                (t, times.windows(2).position(covers).expect("a step that covers the time"))
             }
             PenaltyAt::Biased => {
                 let i = (position * (times.len() - 1) as f64) as usize;
-                (times[i], times[i + 1] - times[i])
+                (times[i], i)
             }
         };
+        let mut taken = times[i + 1] - times[i];
+        // The last step, or one that ends at a stop, counts as no shorter than the one before it.
+        let cut = times[i + 1] == t1 || self.model.options.stop_at.contains(&times[i + 1]);
+        if cut && i > 0 && !matches!(self.model.options.step_control, StepControl::Fixed { .. }) {
+            let before = times[i] - times[i - 1];
+            taken = if before.abs() > taken.abs() { before } else { taken };
+        }
         let y0 = self.y0(theta);
         let states: Vec<Vec<S>> = group
             .iter()
@@ -202,6 +213,7 @@ impl Case {
         let values = |x: &[S]| x.iter().map(|x| x.value()).collect::<Vec<f64>>();
         let h = match self.local.step {
             PenaltyStep::Taken => taken,
+            PenaltyStep::Ideal => (t1 - t0) * (0.7 / IDEAL).min(1.0),
             PenaltyStep::FreshInitial => {
                 let rows: Vec<Vec<f64>> = states.iter().map(|y| values(y)).collect();
                 system.initial_step(&values(field), t, &rows, t1 - t0)
@@ -259,7 +271,10 @@ fn check(name: &str, case: &Case) {
 fn every_penalty() {
     for layout in LAYOUTS {
         for measure in MEASURES {
-            for step in [PenaltyStep::FreshInitial, PenaltyStep::Taken] {
+            for step in [PenaltyStep::FreshInitial, PenaltyStep::Taken, PenaltyStep::Ideal] {
+                if step == PenaltyStep::Ideal && measure != Measure::StepCount {
+                    continue; // Refused: its length follows that measure.
+                }
                 for gradient in GRADIENTS {
                     for (at, times) in
                         [PenaltyAt::Unbiased, PenaltyAt::Biased].into_iter().flat_map(|at| [(at, 1), (at, 3)])

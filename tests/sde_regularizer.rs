@@ -5,10 +5,10 @@ mod common;
 
 use common::{Draws, Dual, LAYOUTS, Number, Stochastic, close, cpu, draws, gradient, numbers};
 use fewsteps::{
-    Activation, Batch, Brownian, Calculus, Controller, Diffusion, InitialStep, Layout, Local, Loss, Measure, Method,
-    Mlp, NeuralDe, Paths, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, Problem, Purpose, Random, Real,
-    Regularizer, SaveAt, SavedTimes, Solver, SolverOptions, StepControl, StepGradients, Target, TimeInput, Tolerances,
-    Trainer, TrainerConfig, philox4x32,
+    Activation, Batch, Brownian, Calculus, Controller, Diffusion, InitialStep, Layout, Learnt, Local, Loss, Measure,
+    Method, Mlp, NeuralDe, Paths, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, Problem, Purpose, Random,
+    Real, Regularizer, SaveAt, SavedTimes, Solver, SolverOptions, StepControl, StepGradients, Target, TimeInput,
+    Tolerances, Trainer, TrainerConfig, philox4x32,
 };
 
 const SEED: u64 = 23;
@@ -16,6 +16,8 @@ const TOLERANCE: f64 = 0.05;
 const BATCH: usize = 4;
 const DIM: usize = 3;
 const SPAN: f64 = 1.5;
+/// Steps of an ideal controller that earlier training steps have found.
+const IDEAL: f64 = 4.2;
 
 struct Case {
     model: NeuralDe,
@@ -58,6 +60,7 @@ impl Case {
         let config = TrainerConfig::new(self.model.clone(), Loss::Mse).seed(SEED).regularizer(regularizer);
         let mut trainer = Trainer::<f64>::new(&cpu(2), config).expect("a valid configuration");
         trainer.set_parameters(&self.theta()).expect("finite parameters");
+        trainer.set_learnt(Learnt { ideal: Some(IDEAL), ..Learnt::default() });
         let (inputs, states) = (self.y0(), numbers(5, BATCH * DIM));
         trainer.gradients(&Batch { inputs: &inputs, target: Target::States(&states) }).expect("a valid batch")
     }
@@ -124,9 +127,15 @@ impl Case {
             }
         };
         let taken = ends[step + 1] - ends[step];
-        let h = fresh_h.unwrap_or(taken);
+        let mut whole = taken;
+        // The last step counts as no shorter than the one before it.
+        if step + 2 == ends.len() && step > 0 {
+            whole = whole.max(ends[step] - ends[step - 1]);
+        }
+        let ideal = (self.local.step == PenaltyStep::Ideal).then_some(0.7 / IDEAL * SPAN);
+        let h = fresh_h.or(ideal).unwrap_or(whole);
         let mut t1 = t0 + h;
-        if follows && !(self.local.at == PenaltyAt::Biased && fresh_h.is_none()) {
+        if follows && !(self.local.at == PenaltyAt::Biased && h == taken) {
             // On a tick of which the step holds 16 to 32, and not beyond the end.
             let ticks = 2f64.powi(30);
             let wanted = (h / SPAN * ticks).floor();
@@ -269,9 +278,11 @@ fn locals() -> impl Iterator<Item = Local> {
     [Local::unbiased(), Local::biased()].into_iter().flat_map(move |local| {
         [PenaltyNoise::Fresh, PenaltyNoise::Path].into_iter().flat_map(move |noise| {
             let local = local.clone().noise(noise);
-            [PenaltyStep::Taken, PenaltyStep::FreshInitial].into_iter().flat_map(move |step| {
+            [PenaltyStep::Taken, PenaltyStep::FreshInitial, PenaltyStep::Ideal].into_iter().flat_map(move |step| {
                 let local = local.clone().step(step);
-                [Measure::Error, Measure::StepCount].into_iter().flat_map(move |measure| {
+                // An ideal step's length follows the step count.
+                let measures = [Measure::StepCount, Measure::Error];
+                measures.into_iter().take(if step == PenaltyStep::Ideal { 1 } else { 2 }).flat_map(move |measure| {
                     let local = local.clone().measure(measure);
                     gradients.into_iter().map(move |gradient| local.clone().gradient(gradient))
                 })

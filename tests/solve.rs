@@ -8,8 +8,8 @@ use common::{
     widen, with_first_step, zoo,
 };
 use fewsteps::{
-    Adjoint, Checkpoints, Controller, Diffusion, Error, InitialStep, Layout, Method, Mlp, Problem, SaveAt, SavedTimes,
-    Scalar, Solution, Solver, SolverOptions, Stats, Status, StepControl, TimeInput, Tolerances,
+    Adjoint, Checkpoints, Controller, Diffusion, Error, InitialStep, Layout, Learnt, Method, Mlp, Problem, SaveAt,
+    SavedTimes, Scalar, Solution, Solver, SolverOptions, Stats, Status, StepControl, TimeInput, Tolerances,
 };
 
 fn solve<R: Scalar>(problem: &Problem, options: &SolverOptions, theta: &[f64], y0: &[f64]) -> Solution<R> {
@@ -1523,4 +1523,90 @@ fn a_solver_holds_what_it_said() {
             }
         }
     }
+}
+
+fn rotation() -> Known {
+    zoo().swap_remove(1)
+}
+
+/// First steps that are carried on: in lockstep, of a controller that goes by the last error alone, nine tenths of the
+/// second step of the solve before, and an evaluation less.
+#[test]
+fn first_steps_are_carried_on() {
+    let known = rotation();
+    let control = |initial_step| StepControl::Adaptive {
+        tolerances: Tolerances::both(1e-6),
+        controller: Controller::I,
+        initial_step,
+    };
+    for layout in LAYOUTS {
+        let options = |initial_step| {
+            SolverOptions::default().step_control(control(initial_step)).layout(layout).save_at(SaveAt::Steps)
+        };
+        let automatic = solver::<f64>(&known.problem, &options(InitialStep::Automatic));
+        let mut carried = solver::<f64>(&known.problem, &options(InitialStep::Carried));
+        let y0 = &known.y0[..known.problem.dim()];
+        let plain = { automatic }.solve(&known.theta, y0).expect("a valid solve");
+        let first = carried.solve(&known.theta, y0).expect("a valid solve");
+        assert_eq!(bits(&first.ys), bits(&plain.ys), "{layout:?}: there is nothing to begin with yet");
+        let times = step_times(&first, 0);
+        let wished = 0.9 * (times[2] - times[1]);
+        let second = carried.solve(&known.theta, y0).expect("a valid solve");
+        let taken = step_times(&second, 0)[1] - times[0];
+        // An ensemble's wishes are told apart by an eighth of an octave.
+        let bound = if layout == Layout::Ensemble { 2f64.powf(1.0 / 16.0) - 1.0 } else { 1e-12 };
+        assert!((taken / wished - 1.0).abs() <= bound, "{layout:?}: {taken} where {wished} was wished for");
+        let Stats { nfe, accepted, rejected, .. } = second.stats[0];
+        assert_eq!(nfe, 1 + 6 * (accepted + rejected), "{layout:?}: one evaluation before the first attempt");
+        // The mean of logarithms, three tenths of it new.
+        let third = step_times(&carried.solve(&known.theta, y0).expect("a valid solve"), 0);
+        let second = step_times(&second, 0);
+        let expected = 0.9 * (wished / 0.9).powf(0.7) * (second[2] - second[1]).powf(0.3);
+        assert!(((third[1] - third[0]) / expected - 1.0).abs() <= bound, "{layout:?}: {third:?}, {expected}");
+    }
+}
+
+/// A first step that is far too long costs rejected attempts, and nothing else.
+#[test]
+fn a_wrong_guess_is_rejected() {
+    let known = rotation();
+    let control = StepControl::Adaptive {
+        tolerances: Tolerances::both(1e-6),
+        controller: Controller::I.prompt(),
+        initial_step: InitialStep::Carried,
+    };
+    for layout in LAYOUTS {
+        let mut solver = solver::<f64>(&known.problem, &SolverOptions::default().step_control(control).layout(layout));
+        let right = solver.solve(&known.theta, &known.y0).expect("a valid solve");
+        solver.set_learnt(Learnt { first: Some(1.0), ..Learnt::default() });
+        let found = solver.solve(&known.theta, &known.y0).expect("a valid solve");
+        let rejected = found.stats.iter().map(|stats| stats.rejected).max().expect("there are some");
+        assert!((1..=3).contains(&rejected), "{layout:?}: {:?}", found.stats);
+        close("a wrong guess", &found.ys, &right.ys, 1e-5);
+        assert!(solver.learnt().first.expect("known") < 1.0, "and it is learnt from");
+    }
+}
+
+/// The steps of an ideal controller are those of any.
+#[test]
+fn ideal_steps_are_the_same_whatever_the_controller() {
+    let known = rotation();
+    for layout in LAYOUTS {
+        let count = |controller: Controller| {
+            let initial_step = InitialStep::Length(0.05 * (known.problem.t1 - known.problem.t0).abs());
+            let tolerances = Tolerances::both(1e-8);
+            let control = StepControl::Adaptive { tolerances, controller, initial_step };
+            let options = SolverOptions::default().step_control(control).layout(layout);
+            let found = solver::<f64>(&known.problem, &options).solve(&known.theta, &known.y0).expect("solved");
+            assert_eq!(found.ideal_steps.len(), found.stats.len(), "one each");
+            (found.ideal_steps[0], found.stats[0].accepted)
+        };
+        let counts = [Controller::PI, Controller::I.prompt(), Controller::H211B, Controller::PID].map(count);
+        let ideal = counts.map(|count| count.0);
+        let (least, most) = (ideal.iter().copied().fold(f64::MAX, f64::min), ideal.iter().copied().fold(0.0, f64::max));
+        assert!(most < 1.06 * least, "{layout:?}: ideal steps and steps taken {counts:?}");
+        assert!(counts[0].1 as f64 > most, "{layout:?}: nobody takes fewer: {counts:?}");
+    }
+    let fixed = solver::<f64>(&known.problem, &fixed(Method::Tsit5, 3)).solve(&known.theta, &known.y0);
+    assert!(fixed.expect("solved").ideal_steps.is_empty(), "fixed steps estimate no error");
 }

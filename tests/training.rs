@@ -5,9 +5,10 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use fewsteps::{
-    Activation, Adjoint, Batch, Batches, Checkpoints, Cpu, Diffusion, Error, Evaluation, FailurePolicy, Layout, Local,
-    Loss, Method, Mlp, NeuralDe, Optimizer, Paths, PenaltyGradient, Problem, Purpose, Random, Regularizer, SaveAt,
-    Schedule, Solver, SolverOptions, StepControl, StepReport, Target, TimeInput, Tolerances, Trainer, TrainerConfig,
+    Activation, Adjoint, Batch, Batches, Budget, Checkpoints, Controller, Cpu, Diffusion, Error, Evaluation,
+    FailurePolicy, InitialStep, Layout, Learnt, Local, Loss, Method, Mlp, NeuralDe, Optimizer, Paths, PenaltyGradient,
+    PenaltyStep, Problem, Purpose, Random, Regularizer, SaveAt, Schedule, Solver, SolverOptions, StepControl,
+    StepReport, Target, TimeInput, Tolerances, Trainer, TrainerConfig,
 };
 
 /// Counts the bytes that a thread allocates, so that a test can tell a steady state from slow growth; and has no memory
@@ -1042,5 +1043,104 @@ fn tolerances_beyond_f32_are_refused_there() {
         let error = model(tolerances).validate::<f32>().expect_err("infinite at f32").to_string();
         assert!(error.contains("Tolerances::") && error.contains("f32"), "{error}");
         model(tolerances).validate::<f64>().expect("finite at f64");
+    }
+}
+
+/// A classifier that learns from its solves: first steps, ideal probes and a budget.
+fn learning(target: f64) -> TrainerConfig {
+    let mut config = classifier(Local::unbiased().step(PenaltyStep::Ideal).budget(Budget::nfe(target)));
+    config.model.options = config.model.options.step_control(StepControl::Adaptive {
+        tolerances: Tolerances::both(1e-4),
+        controller: Controller::I.prompt(),
+        initial_step: InitialStep::Carried,
+    });
+    config
+}
+
+#[test]
+fn what_was_learnt_is_resumed_to_the_same_bits() {
+    let (inputs, labels) = points(64);
+    let batch = Batch { inputs: &inputs, target: Target::Labels(&labels) };
+    let config = learning(9.0);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("checkpoint.safetensors");
+    let mut trainer = Trainer::<f32>::new(&cpu(), config).expect("a valid configuration");
+    let first = trainer.step(&batch).expect("a step");
+    // Beyond the budget's warm-up, so that its coefficient moves.
+    let mut learnt = trainer.learnt();
+    assert_eq!(learnt.budget.steps, 1, "it follows every update");
+    learnt.budget.steps = 298;
+    trainer.set_learnt(learnt);
+    for _ in 0..3 {
+        trainer.step(&batch).expect("a step");
+    }
+    let before = trainer.learnt();
+    trainer.save(&file, &BTreeMap::new()).expect("saved");
+    let evaluated = trainer.evaluate(&batch).expect("an evaluation");
+    assert_eq!(trainer.learnt(), before, "evaluations use what was learnt and add nothing");
+    assert!(evaluated.nfe < first.nfe && evaluated.ideal_steps.is_some(), "{evaluated:?}");
+    let (mut other, _) = Trainer::<f32>::resume(&cpu(), &file).expect("resumed");
+    assert_eq!(other.learnt(), before);
+    assert_eq!(other.evaluate(&batch).expect("an evaluation"), evaluated);
+    for _ in 0..3 {
+        assert_eq!(other.step(&batch).expect("a step"), trainer.step(&batch).expect("a step"));
+    }
+    assert_eq!((other.parameters(), other.learnt()), (trainer.parameters(), trainer.learnt()));
+    assert_ne!(trainer.learnt().budget.coefficient, before.budget.coefficient, "the coefficient moves");
+    assert_eq!(fewsteps::CheckpointInfo::read(&file).expect("read").learnt, before);
+    // A damaged file is refused.
+    let bytes = std::fs::read(&file).expect("read");
+    let damaged = forged(&bytes, "\\\"coefficient\\\":0.", "\\\"coefficient\\\":-1.");
+    std::fs::write(&file, damaged).expect("written");
+    assert!(matches!(Trainer::<f32>::resume(&cpu(), &file), Err(Error::Checkpoint { .. })));
+}
+
+#[test]
+fn gradients_and_apply_learn_as_a_step_does() {
+    let (inputs, labels) = points(64);
+    let batch = Batch { inputs: &inputs, target: Target::Labels(&labels) };
+    let new = || Trainer::<f32>::new(&cpu(), learning(9.0)).expect("a valid configuration");
+    let (mut whole, mut parts) = (new(), new());
+    for _ in 0..3 {
+        whole.step(&batch).expect("a step");
+        let found = parts.gradients(&batch).expect("a gradient");
+        let before = parts.learnt();
+        // A gradient alone teaches nothing, and an evaluation between the two changes nothing.
+        assert_eq!(parts.gradients(&batch).expect("a gradient").gradient, found.gradient);
+        parts.evaluate(&batch).expect("an evaluation");
+        assert_eq!(parts.learnt(), before);
+        parts.apply(&found.gradient).expect("an update");
+        assert_eq!((whole.parameters(), whole.learnt()), (parts.parameters(), parts.learnt()));
+    }
+}
+
+/// The probe's own length keeps what is measured above rounding. At f32 the published controller's short steps measure
+/// several times too much of smooth dynamics.
+#[test]
+fn ideal_probes_measure_the_same_at_f32() {
+    let (inputs, labels) = points(256);
+    let wide: Vec<f64> = inputs.iter().map(|&x| f64::from(x)).collect();
+    for tolerance in [1e-4, 1e-5, 1e-6] {
+        let measured = |step: PenaltyStep, narrow: bool| {
+            let mut config = classifier(Local::unbiased().step(step).times(8).fraction(1.0));
+            config.model.options = config.model.options.tolerances(Tolerances::both(tolerance));
+            let learnt = Learnt { ideal: Some(2.0), ..Learnt::default() };
+            if narrow {
+                let mut trainer = Trainer::<f32>::new(&cpu(), config).expect("a valid configuration");
+                trainer.set_learnt(learnt);
+                trainer.gradients(&Batch { inputs: &inputs, target: Target::Labels(&labels) }).expect("one").report
+            } else {
+                let mut trainer = Trainer::<f64>::new(&cpu(), config.clone()).expect("a valid configuration");
+                let theta: Vec<f32> = config.model.initialize(config.seed);
+                trainer.set_parameters(&theta.iter().map(|&x| f64::from(x)).collect::<Vec<_>>()).expect("finite");
+                trainer.set_learnt(learnt);
+                trainer.gradients(&Batch { inputs: &wide, target: Target::Labels(&labels) }).expect("one").report
+            }
+            .penalty
+        };
+        let [ideal, taken] =
+            [PenaltyStep::Ideal, PenaltyStep::Taken].map(|step| measured(step, true) / measured(step, false) - 1.0);
+        assert!(ideal.abs() < 0.02, "tolerance {tolerance}: {ideal}");
+        assert!(tolerance > 5e-6 || taken.abs() > 0.05, "tolerance {tolerance}: taken steps {taken}");
     }
 }

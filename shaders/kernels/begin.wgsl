@@ -4,6 +4,7 @@
 @group(0) @binding(2) var<storage, read_write> cursors: array<Cursor>;
 @group(0) @binding(3) var<storage, read_write> row_status: array<u32>;
 @group(0) @binding(4) var<storage, read_write> outcome: Outcome;
+@group(0) @binding(5) var<storage, read> learnt: Learnt;
 
 @compute @workgroup_size(64)
 fn main(
@@ -21,7 +22,13 @@ fn main(
     }
     if row == 0u || job.per_row == 1u {
         let memory = vec2<f32>(job.a[2].y, job.a[2].y);
-        var clock = Clock(vec2<u32>(), memory, 0.0, 0.0, 0u, 0u, 1u, RUNNING, 0u, 0u, 0u, 0u, 0u, 0u);
+        // The first step's length where one is given, or known from earlier solves; 0 where it is found from the slope.
+        var h = max(job.a[2].z, 0.0);
+        if job.a[2].z < 0.0 && (learnt.known & FIRST_LENGTH) != 0u {
+            h = min(CAUTION * own_exp2(learnt.first), 1.0);
+        }
+        var clock =
+            Clock(vec2<u32>(), memory, h, 0.0, 0u, 0u, 1u, RUNNING, 0u, 0u, 0u, 0u, 0u, 0u, 0.0, 0.0, 0.0, 0.0);
         cursors[row] = aim(clock, vec2<u32>(), 1u);
         if job.span == 0.0 {
             // There is nowhere to go.

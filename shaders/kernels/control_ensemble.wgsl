@@ -30,7 +30,10 @@ fn main(
     switch job.mode {
         case BEGIN: { ensemble_begin(&clock, norm, row); }
         case CHANGE: {
-            clock.h = initial_step(clock.h, clock.last_good, sqrt(norm.x));
+            // Where no trial was counted the first step was known.
+            if clock.nfe > 1u {
+                clock.h = initial_step(clock.h, clock.last_good, sqrt(norm.x));
+            }
             cursors[row] = ensemble_aim(&clock, 0.0, 0u);
         }
         case ATTEMPT: { ensemble_attempt(&clock, sqrt(norm.x), row); }
@@ -51,9 +54,13 @@ fn ensemble_begin(clock: ptr<function, Clock>, norm: vec2<f32>, row: u32) {
         cursors[row].moving = 0u;
         return;
     }
-    if has(FIXED) || job.a[2].z > 0.0 {
-        (*clock).h = min(job.a[2].z, 1.0);
+    if has(FIXED) || (*clock).h > 0.0 {
+        (*clock).h = min((*clock).h, 1.0);
         cursors[row] = ensemble_aim(clock, 0.0, 0u);
+        if job.a[2].z < 0.0 {
+            // No trial: the first attempt is aimed at when that is over.
+            cursors[row].moving = 0u;
+        }
         return;
     }
     (*clock).nfe += 1u;

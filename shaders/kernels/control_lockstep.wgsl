@@ -72,8 +72,20 @@ fn give_up(lane: u32, status: u32) -> vec2<f32> {
 
 fn decide(clock: ptr<function, Clock>, cursor: ptr<function, Cursor>, sum: vec3<f32>) -> u32 {
     switch job.mode {
-        case BEGIN: { return lockstep_begin(clock, cursor, sum); }
-        case CHANGE: { return lockstep_change(clock, cursor, sum); }
+        case BEGIN: {
+            let code = lockstep_begin(clock, cursor, sum);
+            if job.a[2].z < 0.0 && (*clock).nfe == 1u {
+                // No trial: the first attempt is aimed at when that is over.
+                (*cursor).moving = 0u;
+            }
+            return code;
+        }
+        case CHANGE: {
+            if (*clock).nfe == 1u {
+                return lockstep_prepare(clock, cursor, 0u);
+            }
+            return lockstep_change(clock, cursor, sum);
+        }
         case ATTEMPT: {
             let attempted = *cursor;
             let code = lockstep_attempt(clock, cursor, sum);

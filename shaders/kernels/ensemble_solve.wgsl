@@ -20,8 +20,8 @@ fn start(clock: ptr<function, Clock>, y: State) {
         (*clock).status = NON_FINITE;
         return;
     }
-    if has(FIXED) || job.a[2].z > 0.0 {
-        (*clock).h = min(job.a[2].z, 1.0);
+    if has(FIXED) || (*clock).h > 0.0 {
+        (*clock).h = min((*clock).h, 1.0);
         return;
     }
     (*clock).nfe += 1u;

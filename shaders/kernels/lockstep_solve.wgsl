@@ -85,7 +85,8 @@ fn start(lane: u32, y: State, status: ptr<function, u32>) {
         note_reached(lane, vec2<u32>());
     }
     decide(BEGIN, lane, norm, status);
-    let automatic = !has(FIXED) && !(job.a[2].z > 0.0);
+    // A trial step counts as an evaluation; where the first step is given there is none.
+    let automatic = !has(FIXED) && workgroupUniformLoad(&sh_clock.nfe) > 1u;
     if automatic && workgroupUniformLoad(&sh_moving) == 1u {
         let change = sum_of_squares(trial_change(sh_cursor, y), y, y);
         workgroupBarrier();

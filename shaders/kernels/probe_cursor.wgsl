@@ -6,6 +6,7 @@
 @group(0) @binding(4) var<storage, read> params: Params;
 @group(0) @binding(5) var<storage, read_write> cursors: array<Cursor>;
 @group(0) @binding(6) var<storage, read_write> starts: array<u32>;
+@group(0) @binding(7) var<storage, read> points: array<vec2<u32>>;
 
 const UNBIASED = 0u;
 const BIASED = 1u;
@@ -42,6 +43,28 @@ fn wide_quotient(high: u32, low: u32, divisor: u32) -> u32 {
     return (upper << 16u) | (second / divisor);
 }
 
+// Length of the accepted step `n` of a clock, were it not cut short by the end of the interval or by a stop: at least that
+// of the step before. The error of a crumb is rounding.
+fn uncut(c: u32, n: u32, clock_count: u32) -> vec2<u32> {
+    let entry = steps[n * clock_count + c];
+    if has(FIXED) || n == 0u || !ticks_equal(ticks_add(entry.xy, entry.zw), next_stop(entry.xy)) {
+        return entry.zw;
+    }
+    let before = steps[(n - 1u) * clock_count + c].zw;
+    if ticks_less(entry.zw, before) {
+        return before;
+    }
+    return entry.zw;
+}
+
+// The same, or the length that earlier penalised steps have taught.
+fn length_of(c: u32, n: u32, clock_count: u32) -> vec2<u32> {
+    if params.share > 0.0 {
+        return share_to_ticks(params.share);
+    }
+    return uncut(c, n, clock_count);
+}
+
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -76,7 +99,7 @@ fn main(
             }
         }
         if low < count {
-            length = steps[low * clock_count + c].zw;
+            length = length_of(c, low, clock_count);
         }
         // x.z: it follows the path.
         if job.x.z == 1u {
@@ -95,8 +118,19 @@ fn main(
     if job.mode == AGAIN && job.u.y >= within {
         moving = select(0u, RESTS, job.per_row == 1u);
     }
-    let h = ticks_to_share(entry.zw) * job.span;
-    cursors[c] = Cursor(entry.xy, entry.zw, h, probe_slot(taken), probe_slot(taken + 1u), 0u, 1u, moving, 1u, start);
+    var d = entry.zw;
+    if job.mode != AGAIN {
+        let length = length_of(c, start, clock_count);
+        // A length of its own may reach beyond what the path knows.
+        if !ticks_equal(length, d) {
+            d = length;
+            if job.x.z == 1u {
+                d = within_path(entry.xy, length);
+            }
+        }
+    }
+    let h = ticks_to_share(d) * job.span;
+    cursors[c] = Cursor(entry.xy, d, h, probe_slot(taken), probe_slot(taken + 1u), 0u, 1u, moving, 1u, start);
     // Without this, nobody knows later which steps the probes' states belong to.
     starts[job.u.x * select(1u, job.rows, job.per_row == 1u) + c] = start;
 }

@@ -23,6 +23,10 @@ struct Clock {
     pending: u32,
     cut: u32,                 // Whether an adapter stopped its loops.
     first: u32,               // Whether such a solve evaluates the first stage of its next attempt.
+    ideal: f32,               // Steps of an ideal controller so far,
+    rate: f32,                // per share of the interval in the last step that told; before there is one, minus the share and
+    waiting: f32,             // the number of those that wait for it.
+    wish: f32,                // The first step that the solve would have begun with, as a share; 0 before one was accepted.
 }
 
 // The step from tape slot `origin` to slot `target_`.

@@ -1,7 +1,7 @@
 // The step-size controller: `spec::Controller::adapt` and the automatic initial step, on clocks and cursors.
 //
 // In the job of a control kernel, a = [betas and beta_reject over q | log2 safety, log2 floor, min and max factor |
-// smallest share of the interval, log2 initial error, share of a given first step or 0, of the
+// smallest share of the interval, log2 initial error, share of a given first step, 0 or, where it is carried on, -1; of the
 // longest step], b = [largest factor of the first step, alpha, 1 to finish, 1 for a blank memory | 1 over q], u = [max_steps, steps that
 // the tape holds, ticks of a fixed step], x.y = number of fixed steps.
 
@@ -11,13 +11,14 @@ struct Decision {
     accept: bool,
     factor: f32,
     reach: f32,
+    count: f32,
 }
 
 // Judges an attempt of length `share`; a non-finite error rejects, shrinks by the smallest factor and leaves the memory as
 // it was.
 fn controller_adapt(log_errors: ptr<function, vec2<f32>>, error: f32, clock: Clock, share: f32) -> Decision {
     if !is_finite(error) {
-        return Decision(false, job.a[1].z, 0.0);
+        return Decision(false, job.a[1].z, 0.0, 0.0);
     }
     let first = clock.accepted == 0u;
     let log_error = own_log2(error);
@@ -40,12 +41,34 @@ fn controller_adapt(log_errors: ptr<function, vec2<f32>>, error: f32, clock: Clo
         *log_errors = vec2<f32>(newest, select(memory.x, newest, blank));
     }
     let reach = select(0.0, min(own_exp2(alone), largest), accept && job.b[0].z == 1.0);
-    return Decision(accept, factor, reach);
+    return Decision(accept, factor, reach, own_exp2(job.b[1].x * log_error));
 }
 
 // Share of the step after an accepted one, which may be the rest before the solve has to stop.
 fn next_share(share: f32, decision: Decision, rest: f32) -> f32 {
     return select(share * decision.factor, max(rest, share * decision.factor), share * decision.reach >= rest);
+}
+
+// Below this error a step's own estimate is mostly rounding.
+const RESOLVED_ERROR = 2e-3;
+
+// Takes an accepted step into the count of ideal ones: `spec::IdealSteps::push`; and the first one's wish.
+fn note_step(clock: ptr<function, Clock>, share: f32, error: f32, count: f32) {
+    if (*clock).wish == 0.0 {
+        // At most ten times as long, and at most twice the interval.
+        (*clock).wish = min(share * min(own_exp2(job.a[1].x) / count, 10.0), 2.0);
+    }
+    if error >= RESOLVED_ERROR {
+        let rate = count / share;
+        (*clock).ideal += count - rate * min((*clock).rate, 0.0);
+        (*clock).rate = rate;
+        (*clock).waiting = 0.0;
+    } else if (*clock).rate > 0.0 {
+        (*clock).ideal += (*clock).rate * share;
+    } else {
+        (*clock).rate -= share;
+        (*clock).waiting += count;
+    }
 }
 
 // Hairer, Norsett & Wanner II.4 in units of the interval: the trial step, as a share, from scaled norms of y and f.

@@ -3,7 +3,7 @@
 // Takes the attempt's error into the clock; whether the step is accepted. Fixed steps always are.
 fn ensemble_judge(clock: ptr<function, Clock>, cursor: Cursor, error: f32) -> bool {
     (*clock).nfe += job.stages - select(1u, 0u, cursor.first == 1u);
-    var decision = Decision(true, 1.0, 0.0);
+    var decision = Decision(true, 1.0, 0.0, 0.0);
     let share = ticks_to_share(cursor.d);
     if !has(FIXED) {
         var log_errors = (*clock).log_errors;
@@ -15,6 +15,9 @@ fn ensemble_judge(clock: ptr<function, Clock>, cursor: Cursor, error: f32) -> bo
         (*clock).t = ticks_add(cursor.t, cursor.d);
         (*clock).accepted += 1u;
         (*clock).last_good = share;
+        if !has(FIXED) {
+            note_step(clock, share, error, decision.count);
+        }
         (*clock).h = next_share(share, decision, rest_share(*clock));
         if ticks_equal((*clock).t, END_TICKS) {
             (*clock).status = DONE;

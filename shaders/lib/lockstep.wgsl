@@ -37,8 +37,8 @@ fn lockstep_begin(clock: ptr<function, Clock>, cursor: ptr<function, Cursor>, su
         (*cursor).moving = 0u;
         return NOTHING;
     }
-    if job.a[2].z > 0.0 {
-        (*clock).h = min(job.a[2].z, 1.0);
+    if (*clock).h > 0.0 {
+        (*clock).h = min((*clock).h, 1.0);
         (*clock).last_good = (*clock).h;
         return lockstep_prepare(clock, cursor, 0u);
     }
@@ -63,7 +63,7 @@ fn lockstep_attempt(clock: ptr<function, Clock>, cursor: ptr<function, Cursor>, 
     let attempted = *cursor;
     let share = ticks_to_share(attempted.d);
     (*clock).nfe += job.stages - select(1u, 0u, attempted.first == 1u);
-    var decision = Decision(true, 1.0, 0.0);
+    var decision = Decision(true, 1.0, 0.0, 0.0);
     let error = sqrt(sum.x / max(sum.z * f32(job.dim), 1.0));
     if !has(FIXED) {
         var log_errors = (*clock).log_errors;
@@ -77,6 +77,9 @@ fn lockstep_attempt(clock: ptr<function, Clock>, cursor: ptr<function, Cursor>, 
         (*clock).accepted += 1u;
         (*clock).failures = 0u;
         (*clock).last_good = share;
+        if !has(FIXED) {
+            note_step(clock, share, error, decision.count);
+        }
         (*clock).h = next_share(share, decision, rest_share(*clock));
         if ticks_equal((*clock).t, END_TICKS) {
             (*clock).status = DONE;

@@ -21,4 +21,8 @@ struct Outcome {
     updates: u32,         // Optimizer updates made so far.
     steps: u32,           // Training steps made so far.
     cut: u32,             // Rows of which a dispatch left something undone: an adapter stopped its loops.
+    ideal: f32,           // Steps of an ideal controller, of the costliest clock; of no meaning with fixed steps.
+    wish: f32,            // The first step that the solve would have begun with, as a share of the interval, or 0.
+    coefficient: f32,     // The penalty's at this training step.
+    unreachable: u32,     // Whether it follows a budget that is beyond reach.
 }

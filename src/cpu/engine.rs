@@ -13,7 +13,9 @@ use super::tile::{BackwardRoom, Crew, MAX_SHARDS, Recording, Room, SavePoint, Sh
 use super::{Cpu, DenseLayer, Scalar, Stats, Workers};
 use crate::error::{Error, Result, Status};
 use crate::memory::{self, Size};
-use crate::spec::{Layout, Paths, PenaltyAt, Problem, SaveAt, SolverOptions, StepControl};
+use crate::spec::{
+    InitialStep, Layout, Learnt, Paths, PenaltyAt, Problem, SaveAt, SolverOptions, StepControl, quantile_of_wishes,
+};
 use crate::warning::ToleranceWarning;
 
 /// What the task does with a solved tile before its backward walk: from saves to their cotangents.
@@ -70,6 +72,8 @@ pub(crate) struct Engine<R> {
     recording: Recording,
     paths: Paths,
     t1: f64,
+    /// What earlier solves taught.
+    pub(crate) learnt: Learnt,
     pub(crate) owner: Owner,
     warning: ToleranceWarning,
 }
@@ -108,6 +112,7 @@ impl<R: Scalar> Engine<R> {
             recording: Recording { stride: 0, ends: false, stages: false, limit: usize::MAX },
             paths: Paths::default(),
             t1: problem.t1,
+            learnt: Learnt::default(),
             owner,
             warning: ToleranceWarning::new(),
         })
@@ -378,10 +383,11 @@ impl<R: Scalar> Engine<R> {
         let begin = |tile: &mut Tile<R>| {
             tile.begin(slots, first.wrapping_add(u32::try_from(tile.index * LANES).unwrap_or(u32::MAX)));
         };
+        let carried = self.learnt.first_step();
         let Self { stepper, problem, options, saves, recording, workers, crews, t1, capacity, .. } = self;
         match options.layout {
             Layout::Lockstep => {
-                let solve = Lockstep { stepper, problem, t1: *t1, options, saves, recording: *recording };
+                let solve = Lockstep { stepper, problem, t1: *t1, options, saves, recording: *recording, carried };
                 let meeting = Meeting::new(crews.len(), capacity.div_ceil(LANES));
                 workers.run(crews, |_, crew| {
                     crew.tiles_mut().0.for_each(begin);
@@ -389,7 +395,7 @@ impl<R: Scalar> Engine<R> {
                 });
             }
             Layout::Ensemble => {
-                let solve = Ensemble { stepper, problem, t1: *t1, options, saves, recording: *recording };
+                let solve = Ensemble { stepper, problem, t1: *t1, options, saves, recording: *recording, carried };
                 workers.run(crews, |_, crew| {
                     crew.tiles_mut().0.for_each(begin);
                     solve.solve(crew);
@@ -426,8 +432,9 @@ impl<R: Scalar> Engine<R> {
             adjoint,
             every_step,
         };
-        let forward = Lockstep { stepper, problem, t1: *t1, options, saves, recording: *recording };
-        let ensemble = Ensemble { stepper, problem, t1: *t1, options, saves, recording: *recording };
+        let (recording, carried) = (*recording, None);
+        let forward = Lockstep { stepper, problem, t1: *t1, options, saves, recording, carried };
+        let ensemble = Ensemble { stepper, problem, t1: *t1, options, saves, recording, carried };
         let penalty = draws.filter(|_| rows > 0).map(|draws| Penalty {
             draws,
             backward: &backward,
@@ -499,13 +506,52 @@ impl<R: Scalar> Engine<R> {
         });
     }
 
-    /// Costs of the batch in lockstep, of its costliest trajectory in an ensemble.
-    pub(crate) fn costliest(&self) -> Stats {
+    /// Costs of the batch in lockstep, of its costliest trajectory in an ensemble, and the steps of an ideal controller
+    /// there; with fixed steps none.
+    pub(crate) fn costliest(&self) -> (Stats, Option<f64>) {
+        let safety = self.safety();
         if self.options.layout == Layout::Lockstep {
-            return self.run().map(Run::stats).unwrap_or_default();
+            let run = self.run().map(|run| (run.stats(), safety.map(|safety| run.ideal.total(safety))));
+            return run.unwrap_or_default();
         }
-        let lanes = self.tiles().flat_map(|t| (0..t.used).map(|l| t.stats(l)));
-        lanes.max_by_key(|stats| stats.nfe).unwrap_or_default()
+        let lanes = self.tiles().flat_map(|t| (0..t.used).map(move |l| (t, l)));
+        let costliest = lanes.max_by_key(|(tile, lane)| tile.clock.nfe[*lane]);
+        costliest.map_or_else(Default::default, |(tile, lane)| {
+            (tile.stats(lane), safety.map(|safety| tile.clock.ideal[lane].total(safety)))
+        })
+    }
+
+    /// Steps of an ideal controller, in the order of the costs; none with fixed steps.
+    pub(crate) fn ideal_steps(&self) -> Vec<f64> {
+        let Some(safety) = self.safety() else { return Vec::new() };
+        if self.options.layout == Layout::Lockstep {
+            return self.run().map(|run| run.ideal.total(safety)).into_iter().collect();
+        }
+        let lanes = self.tiles().flat_map(|t| (0..t.used).map(move |l| t.clock.ideal[l].total(safety)));
+        lanes.collect()
+    }
+
+    fn safety(&self) -> Option<f64> {
+        match self.options.step_control {
+            StepControl::Adaptive { controller, .. } => Some(controller.safety),
+            StepControl::Fixed { .. } => None,
+        }
+    }
+
+    /// The first step that the last solve wished for, where first steps are carried on, if a step was accepted.
+    pub(crate) fn wish(&self) -> Option<f64> {
+        let carried =
+            matches!(self.options.step_control, StepControl::Adaptive { initial_step: InitialStep::Carried, .. });
+        if !carried {
+            return None;
+        }
+        match self.options.layout {
+            Layout::Lockstep => self.run().and_then(|run| run.wish),
+            Layout::Ensemble => {
+                let lanes = self.tiles().flat_map(|t| t.clock.wish[..t.used].iter().copied());
+                quantile_of_wishes(lanes.filter(|&wish| wish > 0.0))
+            }
+        }
     }
 
     /// Bytes of the probes of a penalty on `tiles` times the batch's tiles.

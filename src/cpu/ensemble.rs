@@ -12,7 +12,9 @@ use super::noise::speed;
 use super::step::{AttemptRoom, Interval, Stepper};
 use super::tile::{Crew, Recording, Room, SavePoint, Tile, copy_lane};
 use crate::error::Status;
-use crate::spec::{Attempt, Controller, ControllerMemory, InitialStep, Problem, SolverOptions, StepControl};
+use crate::spec::{
+    Attempt, Controller, ControllerMemory, IdealSteps, InitialStep, Problem, SolverOptions, StepControl, wish,
+};
 
 /// A solve as every worker sees it.
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub(crate) struct Ensemble<'a, R> {
     pub(crate) options: &'a SolverOptions,
     pub(crate) saves: &'a [SavePoint],
     pub(crate) recording: Recording,
+    /// Share of the interval that earlier solves taught to begin with.
+    pub(crate) carried: Option<f64>,
 }
 
 /// What the controller makes of an attempt, a lane.
@@ -30,6 +34,7 @@ struct Decisions<R> {
     accept: [bool; LANES],
     factor: Lanes<R>,
     reach: Lanes<R>,
+    count: Lanes<R>,
 }
 
 impl<R: Scalar> Ensemble<'_, R> {
@@ -92,6 +97,7 @@ impl<R: Scalar> Ensemble<'_, R> {
         tile.clock.t = [self.problem.t0; LANES];
         (tile.clock.accepted, tile.clock.rejected) = ([0; LANES], [0; LANES]);
         (tile.clock.nfe, tile.clock.nfe_diffusion) = ([0; LANES], [0; LANES]);
+        (tile.clock.ideal, tile.clock.wish) = ([IdealSteps::default(); LANES], [0.0; LANES]);
         let n = tile.features();
         let Tile { saves, y, .. } = tile;
         for point in self.saves.iter().filter(|p| p.t == self.problem.t0) {
@@ -114,9 +120,14 @@ impl<R: Scalar> Ensemble<'_, R> {
                 tile.clock.last = [span; LANES];
                 let memory = controller.memory::<R>();
                 tile.clock.memory = memory.log_errors.map(|e| [e; LANES]);
-                match initial_step {
-                    InitialStep::Length(h) => tile.clock.h = [h.min(span.abs()).copysign(span); LANES],
-                    InitialStep::Automatic => {
+                let given = match initial_step {
+                    InitialStep::Length(h) => Some(h.min(span.abs()).copysign(span)),
+                    InitialStep::Carried => self.carried.map(|share| share * span),
+                    InitialStep::Automatic => None,
+                };
+                match given {
+                    Some(h) => tile.clock.h = [h; LANES],
+                    None => {
                         let Tile { y, y1, k_first, k_last, g_first, g_last, .. } = tile;
                         let h = self.automatic_steps(&[t0; LANES], y, [k_first, g_first], y1, [k_last, g_last], room);
                         tile.clock.h = h.map(|h| h.copysign(span));
@@ -244,7 +255,12 @@ impl<R: Scalar> Ensemble<'_, R> {
     /// Error norms of the last attempt, and what the controller makes of them. Fixed steps are accepted as long as
     /// they are finite.
     fn decide(&self, interval: &Interval<R>, tile: &mut Tile<R>, room: &mut AttemptRoom<R>) -> Decisions<R> {
-        let mut decisions = Decisions { accept: [true; LANES], factor: [R::ONE; LANES], reach: [R::ZERO; LANES] };
+        let mut decisions = Decisions {
+            accept: [true; LANES],
+            factor: [R::ONE; LANES],
+            reach: [R::ZERO; LANES],
+            count: [R::ZERO; LANES],
+        };
         let StepControl::Adaptive { controller, .. } = &self.options.step_control else { return decisions };
         tile.norms = self.stepper.error_squares(&interval.h, tile, room);
         let error = tile.norms.map(|sum| self.error(sum));
@@ -342,7 +358,11 @@ impl<R: Scalar> Ensemble<'_, R> {
 
     fn advance(&self, interval: &Interval<R>, moving: &[bool; LANES], decisions: &Decisions<R>, tile: &mut Tile<R>) {
         let accept: [bool; LANES] = std::array::from_fn(|l| moving[l] && decisions.accept[l]);
-        let Tile { y, y1, k_first, k_last, g_first, g_last, clock, status, .. } = tile;
+        let controller = match &self.options.step_control {
+            StepControl::Adaptive { controller, .. } => Some(controller),
+            StepControl::Fixed { .. } => None,
+        };
+        let Tile { y, y1, k_first, k_last, g_first, g_last, clock, status, norms, .. } = tile;
         select(y, &accept, y1);
         if self.stepper.fsal {
             select(k_first, &accept, k_last);
@@ -352,6 +372,13 @@ impl<R: Scalar> Ensemble<'_, R> {
             let taken = interval.t1[l] - interval.t0[l];
             clock.h[l] = taken * decisions.factor[l].to_f64();
             if accept[l] {
+                if let Some(controller) = controller {
+                    let count = decisions.count[l].to_f64();
+                    clock.ideal[l].push(taken, self.error(norms[l]).to_f64(), count);
+                    if clock.accepted[l] == 0 {
+                        clock.wish[l] = wish(taken / (self.t1 - self.problem.t0), count, controller.safety);
+                    }
+                }
                 clock.t[l] = interval.t1[l];
                 clock.last[l] = taken;
                 clock.accepted[l] += 1;
@@ -440,6 +467,7 @@ multiversion! {
             decisions.accept[l] = decision.accept;
             decisions.factor[l] = decision.factor;
             decisions.reach[l] = decision.reach;
+            decisions.count[l] = decision.count;
         }
     }
 }

@@ -13,7 +13,9 @@ use super::tile::{Crew, Recording, SavePoint, Tile};
 use super::workers::Barrier;
 use super::{Scalar, Stats};
 use crate::error::Status;
-use crate::spec::{Attempt, Controller, InitialStep, Problem, SolverOptions, StepControl, shortest_step};
+use crate::spec::{
+    Attempt, Controller, IdealSteps, InitialStep, Problem, SolverOptions, StepControl, shortest_step, wish,
+};
 
 /// Attempts in a row with a non-finite error after which the lanes that cause it are given up. The step has shrunk by
 /// `min_factor^8` by then, about 1e-6.
@@ -28,6 +30,9 @@ pub(crate) struct Run {
     pub(crate) nfe_diffusion: usize,
     pub(crate) rejected: usize,
     pub(crate) status: Status,
+    pub(crate) ideal: IdealSteps,
+    /// The first step that it wished for, as a share of the interval, if a step was accepted.
+    pub(crate) wish: Option<f64>,
 }
 
 impl Run {
@@ -165,6 +170,8 @@ pub(crate) struct Lockstep<'a, R> {
     pub(crate) options: &'a SolverOptions,
     pub(crate) saves: &'a [SavePoint],
     pub(crate) recording: Recording,
+    /// Share of the interval that earlier solves taught to begin with.
+    pub(crate) carried: Option<f64>,
 }
 
 impl<R: Scalar> Lockstep<'_, R> {
@@ -175,6 +182,7 @@ impl<R: Scalar> Lockstep<'_, R> {
         let mut run = std::mem::take(&mut crew.run);
         run.steps.clear();
         (run.nfe, run.nfe_diffusion, run.rejected, run.status) = (0, 0, 0, Status::Running);
+        (run.ideal, run.wish) = (IdealSteps::default(), None);
         for tile in crew.tiles_mut().0 {
             self.save_initial(tile);
         }
@@ -280,6 +288,8 @@ impl<R: Scalar> Lockstep<'_, R> {
                     self.accept(run.steps.len(), tile);
                 }
                 run.steps.push([t, t_next]);
+                run.ideal.push(taken, error, decision.count);
+                run.wish.get_or_insert_with(|| wish(taken / (t1 - t0), decision.count, controller.safety));
                 (k1_ready, failures, last_good) = (self.stepper.fsal && t_next != stop, 0, taken);
                 t = t_next;
                 h = decision.next_step(taken, self.stepper.next_stop(t, t1) - t);
@@ -401,13 +411,15 @@ impl<R: Scalar> Lockstep<'_, R> {
             run.status = Status::NonFinite;
             return span;
         }
-        match initial_step {
-            InitialStep::Length(h) => h.min(span),
-            InitialStep::Automatic => {
-                run.count_point(self.stepper);
-                self.automatic_step(self.problem.t0, crew, attendee, |tile| Some((&tile.y, &tile.k_first)))
-            }
-        }
+        let given = match initial_step {
+            InitialStep::Length(h) => Some(h.min(span)),
+            InitialStep::Carried => self.carried.map(|share| share * span),
+            InitialStep::Automatic => None,
+        };
+        given.unwrap_or_else(|| {
+            run.count_point(self.stepper);
+            self.automatic_step(self.problem.t0, crew, attendee, |tile| Some((&tile.y, &tile.k_first)))
+        })
     }
 
     /// The automatic initial step at time `t`, as a length, from the states and derivatives that `point` picks; a tile

@@ -10,7 +10,9 @@ use super::lanes::{
 use super::lockstep::{Attendee, Lockstep, within};
 use super::step::{FirstStage, Interval, KeptStep, Seeds, StiffnessSeed};
 use super::tile::{BackwardRoom, Crew, Tile};
-use crate::spec::{Measure, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, Purpose, Random, StepPenalty};
+use crate::spec::{
+    Measure, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, Purpose, Random, StepControl, StepPenalty,
+};
 
 /// Keeps the stiffness measure finite when two stage states coincide.
 pub(crate) const STIFFNESS_EPSILON: f64 = 1e-12;
@@ -186,10 +188,13 @@ impl<R: Scalar> Penalty<'_, R> {
                 for state in probe.y.chunks_exact_mut(features) {
                     state.copy_from_slice(tile.save(self.first_slot + n));
                 }
-                let taken: Lanes<f64> = self.lanes(tile, |interval, l| {
-                    (t == interval.t0[l] || within(t, interval.t0[l], interval.t1[l]))
-                        .then(|| interval.t1[l] - interval.t0[l])
-                });
+                let taken = match self.draws.penalty.length {
+                    Some(share) => [share * span; LANES],
+                    None => self.lanes(tile, |step, interval, l| {
+                        (t == interval.t0[l] || within(t, interval.t0[l], interval.t1[l]))
+                            .then(|| self.uncut(tile, step, interval, l))
+                    }),
+                };
                 probe.interval = Interval::new([t; LANES], taken.map(|h| self.end_of_probe(t, h)));
                 probe.starts = None;
             }
@@ -210,8 +215,15 @@ impl<R: Scalar> Penalty<'_, R> {
                 self.gather_states(&starts, tile, room, &mut probe.y);
                 let mut ends = [[t0; LANES]; 2];
                 for l in 0..LANES {
-                    let interval = steps.interval::<R>(tile, starts[l].min(steps.count(tile).saturating_sub(1)));
-                    (ends[0][l], ends[1][l]) = (interval.t0[l], interval.t1[l]);
+                    let start = starts[l].min(steps.count(tile).saturating_sub(1));
+                    let interval = steps.interval::<R>(tile, start);
+                    let (t, taken) = (interval.t0[l], interval.t1[l] - interval.t0[l]);
+                    let length = match self.draws.penalty.length {
+                        Some(share) => share * span,
+                        None => self.uncut(tile, start, &interval, l),
+                    };
+                    let end = if length == taken { interval.t1[l] } else { self.end_of_probe(t, length) };
+                    (ends[0][l], ends[1][l]) = (t, end);
                 }
                 probe.interval = Interval::new(ends[0], ends[1]);
                 probe.starts = full.then_some(starts);
@@ -227,13 +239,27 @@ impl<R: Scalar> Penalty<'_, R> {
         diffusion.map_or(t + h, |diffusion| diffusion.brownian.end_of_step(t, h))
     }
 
+    /// Signed length of an accepted step of a lane, were it not cut short by the end of the interval or by a stop: at least
+    /// that of the step before. The error of a crumb is rounding.
+    fn uncut(&self, tile: &Tile<R>, step: usize, interval: &Interval<R>, lane: usize) -> f64 {
+        let (t0, taken) = (interval.t0[lane], interval.t1[lane] - interval.t0[lane]);
+        let fixed = matches!(self.ensemble.options.step_control, StepControl::Fixed { .. });
+        let stop = self.backward.stepper.next_stop(t0, self.ensemble.t1);
+        if fixed || step == 0 || interval.t1[lane] != stop {
+            return taken;
+        }
+        let before = self.backward.steps.interval::<R>(tile, step - 1);
+        let before = before.t1[lane] - before.t0[lane];
+        if before.abs() > taken.abs() { before } else { taken }
+    }
+
     /// For each lane, what `pick` finds in the first of its steps where it finds anything.
-    fn lanes(&self, tile: &Tile<R>, pick: impl Fn(&Interval<R>, usize) -> Option<f64>) -> Lanes<f64> {
+    fn lanes(&self, tile: &Tile<R>, pick: impl Fn(usize, &Interval<R>, usize) -> Option<f64>) -> Lanes<f64> {
         let mut found = [None; LANES];
         for step in 0..self.backward.steps.count(tile) {
             let interval = self.backward.steps.interval(tile, step);
             for (l, found) in found.iter_mut().enumerate().filter(|(_, found)| found.is_none()) {
-                *found = pick(&interval, l);
+                *found = pick(step, &interval, l);
             }
         }
         found.map(|h| h.unwrap_or(0.0))

@@ -66,6 +66,10 @@ pub struct Solution<R> {
     pub ys: Vec<R>,
     /// One entry for a lockstep batch, one a trajectory for an ensemble.
     pub stats: Vec<Stats>,
+    /// In the order of `stats`, the number of steps of an ideal controller: `sum E_j^(1/q) / safety` over the accepted steps,
+    /// of error `E_j`, which hardly depends on the controller that took them. A step with an error below 2e-3, which may be
+    /// rounding, counts as its neighbour does. Empty with fixed steps, which estimate no error.
+    pub ideal_steps: Vec<f64>,
     /// How each trajectory ended.
     pub status: Vec<Status>,
     /// With [`SaveAt::Dense`], the solution at any time.
@@ -101,7 +105,7 @@ impl<R: Scalar> Solution<R> {
             SaveAt::Steps | SaveAt::Dense => (times.saved(), times.states(engine)),
         };
         let dense = (engine.options.save_at == SaveAt::Dense).then(|| DenseSolution::of(engine, &times));
-        Self { ts, ys, stats: times.stats, status, dense }
+        Self { ts, ys, stats: times.stats, ideal_steps: engine.ideal_steps(), status, dense }
     }
 }
 

@@ -8,7 +8,7 @@ use super::tile::Tile;
 use super::{Cpu, Draws, Scalar};
 use crate::error::{Error, Result, Status};
 use crate::memory::Size;
-use crate::spec::{Layout, Paths, Problem, Regularizer, SaveAt, SolverOptions};
+use crate::spec::{Layout, Learnt, Paths, PenaltyStep, Problem, Regularizer, SaveAt, SolverOptions};
 
 /// Bytes that a solve holds, told before anything is allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -71,6 +71,8 @@ pub struct Solver<R: Scalar> {
     solved: bool,
     /// The penalty of the solves to come.
     draws: Option<Draws>,
+    /// Whether the last solve's penalty has taught what it has to teach.
+    taught: bool,
 }
 
 impl<R: Scalar> Solver<R> {
@@ -82,7 +84,7 @@ impl<R: Scalar> Solver<R> {
     pub fn new(cpu: &Cpu, problem: &Problem, options: &SolverOptions) -> Result<Self> {
         let parameters = problem.parameter_count();
         let engine = Engine::new(cpu.workers(), problem, options, parameters, 0, Owner::default())?;
-        Ok(Self { engine, parameters, solved: false, draws: None })
+        Ok(Self { engine, parameters, solved: false, draws: None, taught: false })
     }
 
     /// Bytes that solving and differentiating a batch of `batch` trajectories holds when `steps` steps are accepted.
@@ -95,6 +97,17 @@ impl<R: Scalar> Solver<R> {
     /// `Paths::default()`.
     pub fn set_paths(&mut self, paths: Paths) {
         self.engine.set_paths(paths);
+    }
+
+    /// What the solves so far have taught those that follow.
+    #[must_use]
+    pub const fn learnt(&self) -> Learnt {
+        self.engine.learnt
+    }
+
+    /// Goes on with what other solves have taught: those of a training, for example.
+    pub const fn set_learnt(&mut self, learnt: Learnt) {
+        self.engine.learnt = learnt;
     }
 
     /// Adds a regularizer to the solves after this one, with the coefficient and the random draws of training step
@@ -127,7 +140,8 @@ impl<R: Scalar> Solver<R> {
         let penalty = regularizer.lower(step).penalty;
         // Where no time passes nothing is penalised.
         let moves = !self.engine.problem.stands_still();
-        self.draws = penalty.filter(|_| moves).map(|penalty| Draws::new(penalty, seed, step));
+        let penalty = penalty.filter(|_| moves).map(|penalty| self.engine.learnt.prepare(penalty));
+        self.draws = penalty.map(|penalty| Draws::new(penalty, seed, step));
         self.solved = false;
         Ok(())
     }
@@ -180,7 +194,10 @@ impl<R: Scalar> Solver<R> {
         self.engine.set_parameters(theta, tape);
         self.engine.load(y0);
         self.engine.solve(tape, draws)?;
-        self.solved = tape;
+        if let Some(wish) = self.engine.wish() {
+            self.engine.learnt.note_first(wish);
+        }
+        (self.solved, self.taught) = (tape, false);
         Ok(Solution::assemble(&self.engine))
     }
 
@@ -204,6 +221,10 @@ impl<R: Scalar> Solver<R> {
         let seeds = self.seeds(ys_bar)?;
         (gradients.penalty, gradients.products) =
             self.engine.backward(self.draws.as_ref(), &seeds, &mut gradients.theta);
+        let ideal = self.draws.as_ref().is_some_and(|draws| draws.penalty.step == PenaltyStep::Ideal);
+        if ideal && !std::mem::replace(&mut self.taught, true) {
+            self.engine.learnt.note_ideal(gradients.penalty);
+        }
         let dim = self.engine.dim();
         for tile in self.engine.tiles() {
             scatter(&tile.bar, &mut gradients.y0[tile.index * LANES * dim..][..tile.used * dim], dim);

@@ -9,7 +9,7 @@ use super::step::{AttemptRoom, KeptStep, Stages, Stepper, VjpRoom};
 use super::{Scalar, Stats};
 use crate::error::Status;
 use crate::memory;
-use crate::spec::MAX_STAGES;
+use crate::spec::{IdealSteps, MAX_STAGES};
 
 /// A time at which the solve stores the state, and the slot that it goes to.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,6 +45,9 @@ pub(crate) struct Clock<R> {
     pub(crate) nfe_diffusion: Lanes<u32>,
     pub(crate) accepted: Lanes<u32>,
     pub(crate) rejected: Lanes<u32>,
+    pub(crate) ideal: Lanes<IdealSteps>,
+    /// The first step that each wished for, as a share of the interval; 0 before one was accepted.
+    pub(crate) wish: Lanes<f64>,
 }
 
 impl<R: Scalar> Clock<R> {
@@ -57,6 +60,7 @@ impl<R: Scalar> Clock<R> {
         self.nfe[lane] = from.nfe[from_lane];
         self.nfe_diffusion[lane] = from.nfe_diffusion[from_lane];
         (self.accepted[lane], self.rejected[lane]) = (from.accepted[from_lane], from.rejected[from_lane]);
+        (self.ideal[lane], self.wish[lane]) = (from.ideal[from_lane], from.wish[from_lane]);
     }
 }
 
@@ -153,6 +157,8 @@ impl<R: Scalar> Tile<R> {
                 nfe_diffusion: [0; LANES],
                 accepted: [0; LANES],
                 rejected: [0; LANES],
+                ideal: [IdealSteps::default(); LANES],
+                wish: [0.0; LANES],
             },
             norms: [R::ZERO; LANES],
             probes: Vec::new(),

@@ -58,9 +58,9 @@ pub(crate) struct BackwardSizes {
 }
 
 /// Bytes of a clock, a cursor, and what the host reads of a step.
-pub(crate) const CLOCK: usize = 64;
+pub(crate) const CLOCK: usize = 80;
 pub(crate) const CURSOR: usize = 48;
-pub(crate) const OUTCOME: usize = 80;
+pub(crate) const OUTCOME: usize = 96;
 
 macro_rules! buffers {
     ($($(#[$doc:meta])* $name:ident: |$s:ident, $b:ident| $numbers:expr;)*) => {

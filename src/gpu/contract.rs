@@ -18,13 +18,14 @@ use super::iterations::SAVES;
 use super::kernel::{
     ALL, Access, Kernel, MAX_STORAGE_BUFFERS, MODULES, Storage, absolute_tolerances, prelude, product_grid,
 };
+use super::learnt::{COSTS, FIRST_LENGTH, IDEAL_STEPS, LearntState as Learnt, learn};
 use super::noise::{increments, second, stage_bar};
 use super::penalty::aim;
 use super::recording::settle;
 use super::{Gpu, Job, Outcome, Params, flag, status};
 use crate::cpu::{PATIENCE, RESOLVED, STIFFNESS_EPSILON, largest_square_root};
 use crate::error::Status;
-use crate::spec::{InputMap, Layer, Method, Mlp, TimeInput};
+use crate::spec::{BUDGET_WARMUP as WARMUP, BUDGET_WINDOW as WINDOW, InputMap, Layer, Method, Mlp, TimeInput};
 use crate::train::{ABORTED, INCOMPLETE, SKIPPED};
 
 /// Every kernel under every method's prelude, parsed; those that measure errors with one absolute tolerance and with
@@ -265,10 +266,13 @@ fn structs_lie_in_memory_as_their_twins_do() {
         layout!(Job: rows dim per_row mode stage stages points stride inputs outputs theta flags source target target2
             activation t0 span node atol rtol scale extra power a b u v w x),
         layout!(Outcome: unfinished paused solved penalised failed first_failed first_status nfe accepted rejected
-            most_accepted remaining loss correct penalty gradient_norm skipped updates steps cut),
+            most_accepted remaining loss correct penalty gradient_norm skipped updates steps cut ideal wish coefficient
+            unreachable),
         layout!(Clock: t log_errors h last_good accepted rejected nfe status failures was_rejected saved
-            pending cut first),
-        layout!(Params: step seed update coefficient pad paths rates draws),
+            pending cut first ideal rate waiting wish),
+        layout!(Params: step seed update coefficient share pad paths rates draws),
+        layout!(Learnt: known first ideal steps coefficient gap offset unreachable best mark seen wish measure nfe
+            evaluations pad0 pad1 pad2),
     ];
     let (mut failures, mut seen) = (BTreeSet::new(), BTreeSet::new());
     for (kernel, _, module) in shaders() {
@@ -322,6 +326,9 @@ fn numbers_that_both_sides_use_are_the_same() {
             ("CELL", crate::spec::brownian::CELL),
             ("LEVELS", crate::spec::brownian::LEVELS),
             ("APART", crate::spec::brownian::APART),
+            ("FIRST_LENGTH", FIRST_LENGTH),
+            ("IDEAL_STEPS", IDEAL_STEPS),
+            ("COSTS", COSTS),
             ("NOISE_PURPOSE", crate::spec::Purpose::Noise as u32),
         ],
     ]
@@ -329,6 +336,8 @@ fn numbers_that_both_sides_use_are_the_same() {
     let by_kernel: Vec<(&str, Vec<(&str, u32)>)> = vec![
         ("control_lockstep", numbers!(control: BEGIN CHANGE ATTEMPT RESUME)),
         ("control_ensemble", numbers!(control: BEGIN CHANGE ATTEMPT RESUME)),
+        ("learn", numbers!(learn: NOTE)),
+        ("learn", vec![("INCOMPLETE", INCOMPLETE), ("WARMUP", WARMUP), ("WINDOW", WINDOW)]),
         ("noisy_norm", numbers!(norm: STATE_AND_SLOPE CHANGE_OF_SLOPE ERROR)),
         ("row_norm", numbers!(norm: STATE_AND_SLOPE CHANGE_OF_SLOPE ERROR NOT_FINITE STIFFNESS)),
         ("increments", numbers!(increments: FOLLOW)),
@@ -491,7 +500,7 @@ mod recording {
             for layout in [Layout::Lockstep, Layout::Ensemble] {
                 for at in [PenaltyAt::Unbiased, PenaltyAt::Biased] {
                     let estimates = method.tableau().b_error.is_some();
-                    let step = if at == PenaltyAt::Biased { PenaltyStep::FreshInitial } else { PenaltyStep::Taken };
+                    let step = if at == PenaltyAt::Biased { PenaltyStep::FreshInitial } else { PenaltyStep::Ideal };
                     let local = Local { at, ..Local::unbiased() }.step(step).times(2).fraction(0.5);
                     let local = local.gradient(PenaltyGradient::Full);
                     let stiff = method.tableau().stability_size.is_some() && at == PenaltyAt::Biased;

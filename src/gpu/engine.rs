@@ -9,6 +9,7 @@ use super::fused;
 use super::iterations;
 use super::job::{Job, flag};
 use super::kernel::{self, ATOL_ROW, Kernels, Storage};
+use super::learnt::LearntState;
 use super::penalty::Params;
 use super::plan::{Planner, flat};
 use super::readback::Readback;
@@ -46,7 +47,7 @@ pub(crate) struct Purpose {
 impl Purpose {
     /// Whether what is recorded for one serves the other: coefficients are read when it runs.
     fn is_as(self, other: Self) -> bool {
-        let apart = |p: Self| p.penalty.map(|penalty| StepPenalty { coefficient: 0.0, ..penalty });
+        let apart = |p: Self| p.penalty.map(|penalty| StepPenalty { coefficient: 0.0, length: None, ..penalty });
         self.backward == other.backward && apart(self) == apart(other)
     }
 }
@@ -75,6 +76,10 @@ pub(crate) struct Outcome {
     pub(crate) updates: u32,
     pub(crate) steps: u32,
     pub(crate) cut: u32,
+    pub(crate) ideal: f32,
+    pub(crate) wish: f32,
+    pub(crate) coefficient: f32,
+    pub(crate) unreachable: u32,
 }
 
 impl Outcome {
@@ -107,6 +112,17 @@ pub(crate) struct Clock {
     pub(crate) pending: u32,
     pub(crate) cut: u32,
     pub(crate) first: u32,
+    pub(crate) ideal: f32,
+    pub(crate) rate: f32,
+    pub(crate) waiting: f32,
+    pub(crate) wish: f32,
+}
+
+impl Clock {
+    /// Steps of an ideal controller with such a safety factor.
+    pub(crate) fn ideal_steps(&self, safety: f64) -> f64 {
+        f64::from(self.ideal + self.waiting) / safety
+    }
 }
 
 const _: () = assert!(size_of::<Clock>() == CLOCK && size_of::<Outcome>() == OUTCOME, "buffers are sized by these");
@@ -195,6 +211,8 @@ pub(crate) struct Engine {
     half: Option<wgpu::Buffer>,
     pub(crate) outcome: wgpu::Buffer,
     pub(crate) params: wgpu::Buffer,
+    /// What solves have taught; see `learnt.rs`.
+    pub(crate) learnt: wgpu::Buffer,
 }
 
 pub(crate) fn word(n: usize) -> u32 {
@@ -236,10 +254,14 @@ impl Engine {
         Self::check_widths(&layers, widest)?;
         Self::check_widths(&noise_layers, 0)?;
         let options = &within_reach(options)?;
-        let [theta, outcome, params] = gpu.scoped_now(|| {
-            [("theta", theta_bytes), ("outcome", OUTCOME as u64), ("params", size_of::<Params>() as u64)]
-                .map(|(name, bytes)| create(gpu, name, bytes, false))
-        })?;
+        let sizes = [
+            ("theta", theta_bytes),
+            ("outcome", OUTCOME as u64),
+            ("params", size_of::<Params>() as u64),
+            ("learnt", size_of::<LearntState>() as u64),
+        ];
+        let [theta, outcome, params, learnt] =
+            gpu.scoped_now(|| sizes.map(|(name, bytes)| create(gpu, name, bytes, false)))?;
         let atol = atol_per_feature(gpu, options)?;
         Ok(Self {
             gpu: gpu.clone(),
@@ -272,6 +294,7 @@ impl Engine {
             theta,
             outcome,
             params,
+            learnt,
         })
     }
 

@@ -77,6 +77,7 @@ impl Engine {
                 let length = match initial_step {
                     InitialStep::Automatic => 0.0,
                     InitialStep::Length(h) => h / (t1 - t0).abs(),
+                    InitialStep::Carried => -1.0,
                 };
                 job.a = Job::coefficients([
                     b1 / q,
@@ -111,6 +112,14 @@ impl Engine {
             #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
             let halves = |n: u64| [(n >> 32) as u32, n as u32];
             [job.u[2], job.u[3]] = halves((1 << 63) / steps as u64);
+        }
+    }
+
+    /// The controller's safety factor, if there is one.
+    pub(crate) const fn safety(&self) -> Option<f64> {
+        match self.options.step_control {
+            StepControl::Adaptive { controller, .. } => Some(controller.safety),
+            StepControl::Fixed { .. } => None,
         }
     }
 
@@ -170,7 +179,7 @@ impl Engine {
         if mode == 0 {
             self.plan_weights(planner);
             let begin = self.kernels.get(&kernel::BEGIN, &[]);
-            let bound = [&buffers.clocks, &buffers.cursors, &buffers.row_status, &self.outcome];
+            let bound = [&buffers.clocks, &buffers.cursors, &buffers.row_status, &self.outcome, &self.learnt];
             planner.add(&begin, &bound, job, flat(self.batch.div_ceil(64)));
         }
         let text = self.printer().solve();
@@ -236,7 +245,7 @@ impl Engine {
     fn plan_begin(&self, planner: &mut Planner<'_>, buffers: &Buffers, backward: bool) {
         let begin = self.kernels.get(&kernel::BEGIN, &[]);
         let job = self.control_job(buffers, control::BEGIN, backward);
-        let bound = [&buffers.clocks, &buffers.cursors, &buffers.row_status, &self.outcome];
+        let bound = [&buffers.clocks, &buffers.cursors, &buffers.row_status, &self.outcome, &self.learnt];
         planner.add(&begin, &bound, job, flat(self.batch.div_ceil(64)));
         self.plan_save(planner, buffers, 1, backward);
     }
@@ -248,9 +257,12 @@ impl Engine {
         self.plan_stage(planner, buffers, context, 0, flag::FIRST);
         self.plan_norm(planner, buffers, context, norm::STATE_AND_SLOPE, [&[], &[]]);
         self.plan_control(planner, buffers, control::BEGIN, backward);
-        let automatic =
-            matches!(self.options.step_control, StepControl::Adaptive { initial_step: InitialStep::Automatic, .. });
-        if automatic {
+        // A first step that is carried on is found so in the first solve; in others the trial has nothing to do.
+        let trial = matches!(
+            self.options.step_control,
+            StepControl::Adaptive { initial_step: InitialStep::Automatic | InitialStep::Carried, .. }
+        );
+        if trial {
             self.plan_trial(planner, buffers, context);
             self.plan_norm(planner, buffers, context, norm::CHANGE_OF_SLOPE, [&[], &[]]);
             self.plan_control(planner, buffers, control::CHANGE, backward);
@@ -290,6 +302,8 @@ impl Engine {
         // Layer by layer the kernel that saves says itself what it left undone.
         let whole = self.solves_whole(self.batch) && !self.problem.stands_still();
         job.u[0] = if whole { word(self.points_saved(backward)) } else { u32::MAX };
+        job.x[3] = u32::from(self.carries());
+        job.extra = f32::from_f64(self.safety().unwrap_or(1.0));
         let bound = [&buffers.clocks, &buffers.row_status, &buffers.norms, &self.outcome];
         planner.add(&finish, &bound, job, [1, 1, 1]);
         planner.take()

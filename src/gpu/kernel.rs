@@ -60,6 +60,7 @@ modules! {
     INTEGRALS "integrals";
     INTERPOLANT "interpolant";
     JOB "job";
+    LEARNT "learnt";
     LOCKSTEP "lockstep";
     LOOPS "loops";
     NOISY "noisy";
@@ -100,7 +101,7 @@ macro_rules! kernels {
 
 kernels! {
     BAR_UPDATE "bar_update" [CLOCK TIME POINTS GRID] [Read Read Read Read Read Write];
-    BEGIN "begin" [CLOCK TIME CONTROLLER ELEMENTARY OUTCOME GRID] [Write Write Write Write];
+    BEGIN "begin" [CLOCK TIME CONTROLLER ELEMENTARY OUTCOME LEARNT GRID] [Write Write Write Write Read];
     COMBINE "combine" [CLOCK GRID] [Read Read Write Read Write Write];
     CONTROL_ENSEMBLE "control_ensemble" [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY ENSEMBLE GRID]
         [Write Write Write Read Write Read];
@@ -112,11 +113,12 @@ kernels! {
     ENSEMBLE_SOLVE "ensemble_solve" [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY SCALED_ERROR ACTIVATION ENSEMBLE INTERPOLANT
         WEIGHTS POINTS LOOPS WHOLE GRID]
         [Write Write Read Write Write Read Write];
-    FINISH "finish" [CLOCK OUTCOME LOOPS] [Read Write Read Write];
+    FINISH "finish" [CLOCK OUTCOME ELEMENTARY LOOPS] [Read Write Read Write];
     GATHER "gather" [GRID] [Read Read Write];
     GRADIENT_NORM "gradient_norm" [OUTCOME ELEMENTARY LOOPS] [Read Write Read];
     INCREMENTS "increments" [CLOCK TIME PARAMS ELEMENTARY PHILOX BROWNIAN PATH GRID] [Read Read Write];
     INJECT "inject" [CLOCK GRID] [Read Read Read Write];
+    LEARN "learn" [OUTCOME LEARNT ELEMENTARY] [Read Write];
     LOCKSTEP_SOLVE "lockstep_solve" [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY SCALED_ERROR ACTIVATION LOCKSTEP INTERPOLANT
         WEIGHTS POINTS LOOPS WHOLE]
         [Write Write Read Write Write Read Write];
@@ -124,14 +126,15 @@ kernels! {
     LOSS_SUM "loss_sum" [OUTCOME ELEMENTARY] [Read Write];
     MOMENTS "moments" [CLOCK OUTCOME GRID] [Read Read Read Write];
     NARROW "narrow" [GRID] [Read Write];
-    NEXT_STEP "next_step" [OUTCOME PARAMS] [Read Read Write Write];
+    NEXT_STEP "next_step" [OUTCOME PARAMS LEARNT] [Read Write Write Write Read];
     NOISY_COMBINE "noisy_combine" [CLOCK TIME INTEGRALS NOISY GRID] [Read Read Write Read Read Write Write];
     NOISY_ERROR "noisy_error" [CLOCK INTEGRALS NOISY GRID] [Read Read Read Write];
     NOISY_NORM "noisy_norm" [CLOCK ELEMENTARY SCALED_ERROR INTEGRALS NOISY ROW_SUMS GRID] [Read Read Read Read Write];
     NOISY_PROBE_BAR "noisy_probe_bar" [CLOCK ELEMENTARY SCALED_ERROR GRID] [Read Read Read Read Write Write];
     NOISY_STAGE_BAR "noisy_stage_bar" [CLOCK INTEGRALS GRID] [Read Read Read Read Read Write];
     PROBE_BAR "probe_bar" [CLOCK ELEMENTARY STAGES SCALED_ERROR GRID] [Read Read Read Read Read Write Write];
-    PROBE_CURSOR "probe_cursor" [CLOCK TIME OUTCOME PARAMS PHILOX GRID] [Read Read Read Read Write Write];
+    PROBE_CURSOR "probe_cursor" [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY OUTCOME PARAMS PHILOX GRID]
+        [Read Read Read Read Write Write Read];
     PROBE_PLACE "probe_place" [CLOCK GRID] [Read Read Read Read Write];
     PROBE_STEP "probe_step" [CLOCK TIME CONTROLLER ELEMENTARY] [Read Read Write Write];
     PROBE_STORE "probe_store" [CLOCK GRID] [Read Read Write];

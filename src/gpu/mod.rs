@@ -21,6 +21,7 @@ mod fused;
 mod iterations;
 mod job;
 mod kernel;
+mod learnt;
 mod noise;
 mod penalty;
 mod plan;
@@ -46,6 +47,7 @@ pub(crate) use job::{Job, flag};
 pub(crate) use kernel::{
     DENSE, DENSE_VJP_INPUT, GATHER, GRADIENT_NORM, LOSS, LOSS_SUM, MOMENTS, NEXT_STEP, SETTLE, UPDATE, product_grid,
 };
+pub(crate) use learnt::learn;
 pub(crate) use penalty::{Params, check_penalty};
 pub(crate) use plan::{Jobs, Plan, Planner, flat};
 pub(crate) use readback::Readback;

@@ -4,7 +4,7 @@ use bytemuck::Zeroable;
 
 use super::backward::{FirstStage, Seed};
 use super::buffers::Buffers;
-use super::engine::{Engine, halves, path_words, penalised_rows, ticks, word};
+use super::engine::{Engine, first_stop, halves, path_words, penalised_rows, ticks, word};
 use super::forward::{Context, norm};
 use super::job::{Job, flag};
 use super::kernel;
@@ -25,7 +25,8 @@ pub(crate) struct Params {
     pub(crate) seed: [u32; 2],
     pub(crate) update: u32,
     pub(crate) coefficient: f32,
-    pub(crate) pad: [u32; 2],
+    pub(crate) share: f32,
+    pub(crate) pad: u32,
     pub(crate) paths: [u32; 4],
     pub(crate) rates: [f32; 4],
     pub(crate) draws: [[u32; 2]; 64],
@@ -101,6 +102,7 @@ impl Engine {
             job.u = [word(n), word(taken), word(penalty.times), 0];
             job.x[1] = word(self.batch);
             job.x[2] = u32::from(self.follows_path(penalty));
+            [job.source, job.target] = [word(first_stop(buffers)), word(self.stops.len())];
             let bound = [
                 &buffers.clocks,
                 &buffers.steps,
@@ -108,6 +110,7 @@ impl Engine {
                 &self.params,
                 &buffers.probe_cursors,
                 &buffers.probe_starts,
+                &buffers.points,
             ];
             let clocks = if self.per_row() { probe.rows } else { 1 };
             planner.add(&kernel, &bound, job, flat(clocks.div_ceil(64)));
@@ -231,6 +234,7 @@ impl Engine {
     pub(crate) fn set_draws(&self, params: &mut Params, draws: &Draws) {
         let penalty = draws.penalty;
         params.coefficient = f32::from_f64(penalty.coefficient);
+        params.share = f32::from_f64(penalty.length.unwrap_or(0.0));
         for (n, draw) in params.draws.iter_mut().enumerate().take(penalty.times) {
             let position = self.probe_position(draws.position(n), penalty);
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in [0, 2^32)")]

@@ -98,6 +98,7 @@ impl GpuSolver {
         engine.reserve(batch, Purpose { backward: false, penalty: None }).await?;
         self.paths.validate(batch)?;
         engine.use_paths(self.paths);
+        engine.write_learnt(self.learnt());
         let plans = engine.solve_plans(false).await?;
         let settle = engine.gpu.scoped(|| record_settle(&engine)).await??;
         Ok(SolveRecording { engine, plans, settle, attempts })

@@ -7,7 +7,7 @@ use super::iterations;
 use super::penalty::check_penalty;
 use crate::cpu::{DenseSolution, Draws, Gradients, SavedTimes, Solution, Stats, check_finite};
 use crate::error::{Error, Result, Status};
-use crate::spec::{Paths, Problem, Regularizer, SaveAt, SolverOptions};
+use crate::spec::{Learnt, Paths, PenaltyStep, Problem, Regularizer, SaveAt, SolverOptions};
 
 /// Solves a problem on a device, at `f32`: the twin of [`Solver`](crate::Solver).
 ///
@@ -33,6 +33,9 @@ pub struct GpuSolver {
     pub(super) paths: Paths,
     /// The penalty of the solves to come.
     draws: Option<Draws>,
+    learnt: Learnt,
+    /// Whether the last solve's penalty has taught what it has to teach.
+    taught: bool,
 }
 
 impl GpuSolver {
@@ -44,7 +47,14 @@ impl GpuSolver {
     pub fn new(gpu: &Gpu, problem: &Problem, options: &SolverOptions) -> Result<Self> {
         let parameters = problem.parameter_count();
         let engine = Engine::new(gpu, problem, options, parameters, 0, 0, Owner::default())?;
-        Ok(Self { engine, solved: None, paths: Paths::default(), draws: None })
+        Ok(Self {
+            engine,
+            solved: None,
+            paths: Paths::default(),
+            draws: None,
+            learnt: Learnt::default(),
+            taught: false,
+        })
     }
 
     /// Says which paths the trajectories of the next solves follow, where the problem has noise: by default those of
@@ -85,9 +95,22 @@ impl GpuSolver {
         check_penalty(problem, options, regularizer)?;
         // Where no time passes nothing is penalised.
         let penalty = regularizer.lower(step).penalty.filter(|_| !problem.stands_still());
+        let penalty = penalty.map(|penalty| self.learnt.prepare(penalty));
         self.draws = penalty.map(|penalty| Draws::new(penalty, seed, step));
         self.solved = None;
         Ok(())
+    }
+
+    /// What the solves so far have taught those that follow, as [`Solver::learnt`](crate::Solver::learnt).
+    #[must_use]
+    pub const fn learnt(&self) -> Learnt {
+        self.learnt
+    }
+
+    /// Goes on with what other solves have taught: those of a training, for example. Recorded solves begin with what their
+    /// solver knew when they were prepared, and learn nothing.
+    pub const fn set_learnt(&mut self, learnt: Learnt) {
+        self.learnt = learnt;
     }
 
     /// What a solve is for.
@@ -180,12 +203,16 @@ impl GpuSolver {
             engine.use_draws(draws, self.paths)?;
         }
         engine.use_paths(self.paths);
+        engine.write_learnt(self.learnt);
         let start = engine.start_of_tape();
         let buffers = engine.held()?;
         engine.gpu.queue.write_buffer(&engine.theta, 0, bytemuck::cast_slice(theta));
         engine.gpu.queue.write_buffer(&buffers.tape, start, bytemuck::cast_slice(y0));
         let outcome = engine.solve(backward).await?;
-        self.solved = backward.then_some(outcome);
+        if engine.carries() && outcome.wish > 0.0 {
+            self.learnt.note_first(f64::from(outcome.wish));
+        }
+        (self.solved, self.taught) = (backward.then_some(outcome), false);
         self.assemble(outcome).await
     }
 
@@ -224,6 +251,10 @@ impl GpuSolver {
             return Err(iterations::cut(word(unwalked)));
         }
         let penalty = parts.pop().and_then(|value| value.first().copied()).unwrap_or_default();
+        let ideal = engine.purpose.penalty.is_some_and(|penalty| penalty.step == PenaltyStep::Ideal);
+        if ideal && !std::mem::replace(&mut self.taught, true) {
+            self.learnt.note_ideal(f64::from(penalty));
+        }
         let y0 = parts.pop().unwrap_or_default();
         let theta = parts.pop().unwrap_or_default();
         Ok(Gradients { theta, y0, products: most * engine.products_per_step(), penalty: f64::from(penalty) })
@@ -279,6 +310,8 @@ impl GpuSolver {
                 rejected: c.rejected as usize,
             })
             .collect();
+        let safety = engine.safety();
+        let ideal_steps = clocks.iter().filter_map(|clock| safety.map(|safety| clock.ideal_steps(safety))).collect();
         let (ts, ys, dense) = if engine.every_step() {
             let most = outcome.most_accepted as usize;
             let states: Vec<f32> =
@@ -339,7 +372,7 @@ impl GpuSolver {
             };
             (SavedTimes::Shared(ts), ys, None)
         };
-        Ok(Solution { ts, ys, stats, status, dense })
+        Ok(Solution { ts, ys, stats, ideal_steps, status, dense })
     }
 
     /// Stages of every accepted step, for dense output; `survivals` says how many states are a trajectory's own.

@@ -163,7 +163,8 @@ impl Controller {
             let newest = log_error.max(floor);
             memory.log_errors = [newest, if blank { newest } else { last }];
         }
-        Decision { accept, factor: if error.is_finite() { factor } else { min_factor }, reach }
+        let count = (R::from_f64(1.0 / q) * log_error).exp2();
+        Decision { accept, factor: if error.is_finite() { factor } else { min_factor }, reach, count }
     }
 }
 
@@ -202,6 +203,9 @@ pub struct Decision<R> {
     /// How far, relative to the attempt, a step may go that would be the last one; 0 where the controller does not
     /// [`finish`](Controller::finish).
     pub reach: R,
+    /// The attempt's length over that of a step with an error of 1: `E^(1/q)`, how many steps of an ideal controller it
+    /// stands for.
+    pub count: R,
 }
 
 impl Decision<f64> {

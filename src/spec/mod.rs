@@ -2,8 +2,10 @@
 
 mod adjoint;
 pub(crate) mod brownian;
+mod budget;
 mod controller;
 mod elementary;
+mod learnt;
 mod mlp;
 mod noise_tableau;
 mod optimizer;
@@ -16,7 +18,12 @@ mod tableau;
 
 pub use adjoint::{Adjoint, Checkpoints};
 pub use brownian::{Brownian, Increment, Paths};
+pub use budget::{Budget, BudgetState};
+#[cfg(test)]
+pub(crate) use budget::{WARMUP as BUDGET_WARMUP, WINDOW as BUDGET_WINDOW};
 pub use controller::{Attempt, Controller, ControllerMemory, Decision};
+pub use learnt::Learnt;
+pub(crate) use learnt::{IdealSteps, quantile_of_wishes, wish};
 pub(crate) use mlp::check_parameters;
 pub use mlp::{Activation, Initialization, InputMap, Layer, Mlp, TimeInput};
 pub(crate) use noise_tableau::tableau_supports;

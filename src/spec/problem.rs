@@ -250,6 +250,11 @@ pub enum InitialStep {
     Automatic,
     /// Given, as a positive length.
     Length(f64),
+    /// As long as earlier solves would have wished for, of which a running mean is kept ([`Learnt`](super::Learnt)):
+    /// `0.9 exp(mean of ln(h_1 min(10, 0.9 E_1^(-1/q))))` over their first accepted steps, automatic where there was none.
+    /// Saves an evaluation and the way up; a wrong guess costs a rejected attempt. In an ensemble, for all what four fifths
+    /// of the trajectories exceed.
+    Carried,
 }
 
 /// How steps are chosen.

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{SaveAt, Schedule, SolverOptions};
+use super::{Budget, SaveAt, Schedule, SolverOptions, StepControl};
 use crate::error::{Error, Result};
 
 /// Where a penalised step starts.
@@ -45,9 +45,15 @@ pub enum Measure {
 pub enum PenaltyStep {
     /// The automatic initial step at that state, as the paper's code has it.
     FreshInitial,
-    /// The step the solver took there. The default.
+    /// The step the solver took there; as long as the one before it, where it was cut short by the end of the interval or
+    /// by a stop. The default.
     #[default]
     Taken,
+    /// Seven tenths of an ideal controller's step, `0.7 |t1 - t0| / n` with `n` a running mean of earlier steps' step-count
+    /// measure ([`Learnt`](super::Learnt)), at most the whole interval; at first the step the solver took. Its error, 0.17 for
+    /// a method of order 5, is neither rounding, as that of a solver's short steps may be at `f32`, nor beyond the
+    /// estimate's reach. It may reach past the interval's end.
+    Ideal,
 }
 
 /// The noise of the penalised step, in problems with noise.
@@ -103,6 +109,9 @@ pub struct Local {
     pub fraction: f64,
     /// Weight of the penalty in the loss.
     pub coefficient: Schedule,
+    /// A target for NFE, which the weight then follows; it begins with the coefficient, which has to be constant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
 }
 
 impl Local {
@@ -118,6 +127,7 @@ impl Local {
             times: 1,
             fraction: 0.125,
             coefficient: Schedule::Constant(0.5),
+            budget: None,
         }
     }
 
@@ -210,6 +220,16 @@ impl Local {
         self
     }
 
+    /// Sets a target for NFE, with a tenth of the coefficient that there is to begin with.
+    #[must_use]
+    pub fn budget(mut self, budget: Budget) -> Self {
+        if let Schedule::Constant(coefficient) = &mut self.coefficient {
+            *coefficient /= 10.0;
+        }
+        self.budget = Some(budget);
+        self
+    }
+
     /// Checks the numbers.
     ///
     /// # Errors
@@ -221,7 +241,16 @@ impl Local {
         if !(self.fraction > 0.0 && self.fraction <= 1.0) {
             return Err(Error::argument("Local::fraction", self.fraction, "choose a share of the batch in (0, 1]"));
         }
-        self.coefficient.validate("Local::coefficient")
+        let Some(budget) = &self.budget else { return self.coefficient.validate("Local::coefficient") };
+        budget.validate()?;
+        match self.coefficient {
+            Schedule::Constant(start) if start > 0.0 && start.is_finite() => Ok(()),
+            _ => {
+                let remedy =
+                    "a budget moves the coefficient itself, from a positive one: give a constant, or no budget";
+                Err(Error::argument("Local::coefficient", format!("{:?}", self.coefficient), remedy))
+            }
+        }
     }
 }
 
@@ -260,6 +289,8 @@ pub struct StepPenalty {
     pub measure: Measure,
     /// Their size.
     pub step: PenaltyStep,
+    /// Their length as a share of the interval, if earlier steps have taught it: for [`PenaltyStep::Ideal`].
+    pub length: Option<f64>,
     /// What is differentiated.
     pub gradient: PenaltyGradient,
     /// Its noise, if any.
@@ -268,8 +299,10 @@ pub struct StepPenalty {
     pub times: usize,
     /// On which share of the batch.
     pub fraction: f64,
-    /// Weight in the loss, at this training step.
+    /// Weight in the loss, at this training step; with a budget, that of the first step.
     pub coefficient: f64,
+    /// What the weight follows, if it does.
+    pub budget: Option<Budget>,
 }
 
 impl Regularizer {
@@ -283,11 +316,13 @@ impl Regularizer {
                     at: local.at,
                     measure: local.measure,
                     step: local.step,
+                    length: None,
                     gradient: local.gradient,
                     noise: local.noise,
                     times: local.times,
                     fraction: local.fraction,
                     coefficient: local.coefficient.value(step),
+                    budget: local.budget,
                 }),
             },
         }
@@ -303,6 +338,14 @@ impl Regularizer {
         if matches!(options.save_at, SaveAt::Steps | SaveAt::Dense) {
             let remedy = "a regularizer needs states saved at the end or at given times";
             return Err(Error::argument("SolverOptions::save_at", format!("{:?}", options.save_at), remedy));
+        }
+        if let (Some(budget), StepControl::Fixed { steps }) = (local.budget, options.step_control) {
+            let remedy = format!("{steps} equal steps cost what they cost: take adaptive ones, or no budget");
+            return Err(Error::argument("Local::budget", format!("{budget:?}"), remedy));
+        }
+        if local.step == PenaltyStep::Ideal && local.measure != Measure::StepCount {
+            let remedy = "an ideal step's length follows the step-count measure: measure that, or take another step";
+            return Err(Error::argument("Local::step", format!("Ideal with {:?}", local.measure), remedy));
         }
         let tableau = options.method.tableau();
         if options.adjoint.stride() == 0 && local.at == PenaltyAt::Biased {

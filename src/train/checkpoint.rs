@@ -11,7 +11,7 @@ use super::TrainerConfig;
 use super::model::TensorLayout;
 use crate::cpu::Scalar;
 use crate::error::{Error, Result};
-use crate::spec::OptimizerState;
+use crate::spec::{Learnt, OptimizerState};
 
 /// Key of our entry in the safetensors metadata.
 const KEY: &str = "fewsteps";
@@ -34,6 +34,9 @@ struct Header {
     steps: u64,
     optimizer_steps: u64,
     config: TrainerConfig,
+    /// Those of earlier versions have learnt nothing.
+    #[serde(default)]
+    learnt: Learnt,
     metadata: BTreeMap<String, String>,
 }
 
@@ -43,6 +46,7 @@ pub(super) struct Loaded<R: Scalar> {
     pub(super) steps: u64,
     pub(super) theta: Vec<R>,
     pub(super) state: OptimizerState<R>,
+    pub(super) learnt: Learnt,
     pub(super) metadata: BTreeMap<String, String>,
 }
 
@@ -55,6 +59,7 @@ pub(super) fn save<R: Scalar>(
     path: &Path,
     config: &TrainerConfig,
     steps: u64,
+    learnt: Learnt,
     theta: &[R],
     state: Option<&OptimizerState<R>>,
     metadata: &BTreeMap<String, String>,
@@ -67,6 +72,7 @@ pub(super) fn save<R: Scalar>(
         steps,
         optimizer_steps: state.map_or(0, |state| state.step),
         config: config.clone(),
+        learnt,
         metadata: metadata.clone(),
     };
     let header = serde_json::to_string(&header).map_err(|e| failed(e.to_string()))?;
@@ -156,6 +162,8 @@ pub struct CheckpointInfo {
     pub steps: u64,
     /// The training's configuration.
     pub config: TrainerConfig,
+    /// What its training steps have taught the solves that follow.
+    pub learnt: Learnt,
     /// The metadata that was given to [`Trainer::save`](super::Trainer::save).
     pub metadata: BTreeMap<String, String>,
 }
@@ -167,8 +175,8 @@ impl CheckpointInfo {
     /// [`Error::Io`] when the file cannot be read, [`Error::Checkpoint`] when it is not a checkpoint.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = read(path)?;
-        let Header { scalar, steps, config, metadata, .. } = header(path, &bytes)?;
-        Ok(Self { scalar, steps, config, metadata })
+        let Header { scalar, steps, config, learnt, metadata, .. } = header(path, &bytes)?;
+        Ok(Self { scalar, steps, config, learnt, metadata })
     }
 }
 
@@ -197,7 +205,7 @@ fn header(path: &Path, bytes: &[u8]) -> Result<Header> {
 pub(super) fn load<R: Scalar>(path: &Path) -> Result<Loaded<R>> {
     let failed = |reason: String| Error::Checkpoint { path: path.into(), reason };
     let bytes = read(path)?;
-    let Header { format, scalar, steps, optimizer_steps, config, metadata, .. } = header(path, &bytes)?;
+    let Header { format, scalar, steps, optimizer_steps, config, learnt, metadata, .. } = header(path, &bytes)?;
     if scalar != R::NAME {
         let remedy = format!("the numbers of {} are {scalar}: resume it at that scalar type", path.display());
         return Err(Error::argument("scalar", R::NAME, remedy));
@@ -207,6 +215,9 @@ pub(super) fn load<R: Scalar>(path: &Path) -> Result<Loaded<R>> {
     // Beyond 2^53 a count is damage, and counting on from it might not be counting.
     if steps.max(optimizer_steps) >= 1 << 53 {
         return Err(failed(format!("{} steps cannot have been made", steps.max(optimizer_steps))));
+    }
+    if !learnt.is_valid() {
+        return Err(failed(format!("{learnt:?} is nothing that solves can have taught")));
     }
     let tensors = SafeTensors::deserialize(&bytes).map_err(|e| failed(format!("truncated or damaged: {e}")))?;
     let numbers = Numbers { path, tensors: &tensors, layout: config.model.layout(), flat: format == FLAT };
@@ -224,7 +235,7 @@ pub(super) fn load<R: Scalar>(path: &Path) -> Result<Loaded<R>> {
         }
         state.step = optimizer_steps;
     }
-    Ok(Loaded { config, steps, theta, state, metadata })
+    Ok(Loaded { config, steps, theta, state, learnt, metadata })
 }
 
 /// The numbers of a file, which has to hold those of the layout.

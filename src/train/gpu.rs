@@ -20,7 +20,7 @@ use crate::gpu::{
     CLASSES, Engine, Gpu, Outcome, Owner, PATHS, Params, Plan, Purpose, Submissions, check_penalty, create, status,
 };
 use crate::memory::Size;
-use crate::spec::{OptimizerState, Paths, PenaltyStep, Rule, StepPenalty};
+use crate::spec::{Learnt, OptimizerState, Paths, PenaltyStep, Rule, StepPenalty};
 
 pub use data::GpuData;
 use recording::Slice;
@@ -162,6 +162,19 @@ impl GpuTrainer {
     #[must_use]
     pub const fn steps(&self) -> u64 {
         self.steps
+    }
+
+    /// What the training steps have taught the solves that follow, evaluations too. Checkpoints keep it.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`].
+    pub async fn learnt(&mut self) -> Result<Learnt> {
+        self.engine.read_learnt().await
+    }
+
+    /// Goes on with what other solves have taught.
+    pub fn set_learnt(&mut self, learnt: Learnt) {
+        self.engine.write_learnt(learnt);
     }
 
     /// Bytes that training holds on the device now.
@@ -335,7 +348,8 @@ impl GpuTrainer {
     pub async fn save(&mut self, path: &Path, metadata: &BTreeMap<String, String>) -> Result<()> {
         self.note_recorded().await?;
         let (theta, state) = self.read_state().await?;
-        checkpoint::save(path, &self.config, self.steps, &theta, Some(&state), metadata)
+        let learnt = self.engine.read_learnt().await?;
+        checkpoint::save(path, &self.config, self.steps, learnt, &theta, Some(&state), metadata)
     }
 
     /// As [`GpuTrainer::save`], without the optimizer's moments.
@@ -345,7 +359,8 @@ impl GpuTrainer {
     pub async fn save_weights(&mut self, path: &Path, metadata: &BTreeMap<String, String>) -> Result<()> {
         self.note_recorded().await?;
         let theta = self.parameters().await?;
-        checkpoint::save(path, &self.config, self.steps, &theta, None, metadata)
+        let learnt = self.engine.read_learnt().await?;
+        checkpoint::save(path, &self.config, self.steps, learnt, &theta, None, metadata)
     }
 
     /// Goes on from a checkpoint of either engine at `f32`, as [`Trainer::resume`](crate::Trainer::resume) does; also
@@ -358,6 +373,7 @@ impl GpuTrainer {
         let loaded = checkpoint::load::<f32>(path)?;
         let mut trainer = Self::new(gpu, loaded.config)?;
         trainer.write_state(&loaded.theta, &loaded.state, loaded.steps);
+        trainer.engine.write_learnt(loaded.learnt);
         Ok((trainer, loaded.metadata))
     }
 
@@ -704,11 +720,16 @@ impl GpuTrainer {
             products: outcome.most_accepted as usize * self.engine.products_per_step(),
             failed: outcome.failed as usize,
             skipped: outcome.skipped == SKIPPED,
+            ideal_steps: self.engine.safety().map(|_| f64::from(outcome.ideal)),
+            budget_unreachable: outcome.unreachable != 0,
             ..StepReport::default()
         };
         if let Some(penalty) = self.penalty_at(before) {
             let fresh = 2 * usize::from(penalty.step == PenaltyStep::FreshInitial);
-            report.coefficient = penalty.coefficient;
+            report.coefficient = match penalty.budget {
+                Some(_) => f64::from(outcome.coefficient),
+                None => penalty.coefficient,
+            };
             report.nfe_penalty = penalty.times * (self.engine.tableau.stages() + fresh);
         }
         report
@@ -781,6 +802,7 @@ fn evaluation(engine: &Engine, outcome: &Outcome, count: usize) -> Evaluation {
             .nfe_diffusion(outcome.nfe as usize, outcome.accepted as usize + outcome.rejected as usize),
         accepted: outcome.accepted as usize,
         rejected: outcome.rejected as usize,
+        ideal_steps: engine.safety().map(|_| f64::from(outcome.ideal)),
         failed: outcome.failed as usize,
     }
 }

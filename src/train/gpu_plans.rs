@@ -4,8 +4,8 @@ use super::{Loss, TrainerConfig};
 use crate::error::{Cure, Result};
 use crate::gpu::{
     DENSE, DENSE_VJP_INPUT, Engine, GRADIENT_NORM, Gpu, Job, Jobs, LOSS, LOSS_SUM, LayerVjp, MOMENTS, NEXT_STEP,
-    Params, Plan, Planner, SETTLE, SolvePlans, UPDATE, WalkPlans, create, flag, flat, layer_job, product_grid, settle,
-    uniform_buffer, word,
+    Params, Plan, Planner, SETTLE, SolvePlans, UPDATE, WalkPlans, create, flag, flat, layer_job, learn, product_grid,
+    settle, uniform_buffer, word,
 };
 use crate::memory::{Size, largest};
 use crate::spec::{Clip, Layer, Rule};
@@ -131,8 +131,10 @@ impl Recorder<'_> {
         let points = self.engine.user_points().len();
         let next = self.engine.kernels.get(&NEXT_STEP, &[]);
         let mut job = self.engine.job(self.engine.batch);
-        job.u = [word(self.schedule.entries), word(points), penalty.map_or(0, |p| word(p.times)), 0];
-        let bound = [&self.schedule.buffer, &self.engine.outcome, &self.engine.params, &buffers.points];
+        let learns = self.engine.learns(penalty);
+        job.u = [word(self.schedule.entries), word(points), penalty.map_or(0, |p| word(p.times)), learns];
+        let bound =
+            [&self.schedule.buffer, &self.engine.outcome, &self.engine.params, &buffers.points, &self.engine.learnt];
         planner.add(&next, &bound, job, [1, 1, 1]);
         self.encoder(&mut planner)?;
         let prologue = planner.take();
@@ -142,12 +144,14 @@ impl Recorder<'_> {
         if let Some(penalty) = penalty {
             self.engine.plan_penalty(&mut planner, buffers, penalty);
         }
+        self.engine.plan_learn(&mut planner, learn::NOTE);
         let loss = planner.take();
         let walk = self.engine.plan_walk(&mut planner, buffers);
         let [update, gradient] = [true, false].map(|update| {
             self.gradient_norm(&mut planner, self.engine.batch, update);
             if update {
                 self.update(&mut planner);
+                self.engine.plan_learn(&mut planner, learn::LEARN);
             }
             planner.take()
         });
@@ -317,6 +321,7 @@ impl Recorder<'_> {
             Planner { gpu: &self.engine.gpu, jobs: &mut jobs, uniforms: &uniforms, plan: Plan::default() };
         self.gradient_norm(&mut planner, 0, true);
         self.update(&mut planner);
+        self.engine.plan_learn(&mut planner, learn::LEARN);
         let plan = planner.take();
         self.engine.gpu.queue.write_buffer(&uniforms, 0, jobs.bytes());
         plan

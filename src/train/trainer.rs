@@ -11,7 +11,7 @@ use super::{Loss, NeuralDe, Target};
 use crate::cpu::{Cpu, DenseLayer, Draws, Engine, LANES, Owner, Scalar, check_finite};
 use crate::error::{Error, Result, Status};
 use crate::memory::{self, Size};
-use crate::spec::{Optimizer, OptimizerState, Paths, PenaltyStep, Regularizer, Update, norm};
+use crate::spec::{Learnt, Optimizer, OptimizerState, Paths, PenaltyStep, Regularizer, Update, norm};
 
 /// What a training step does when trajectories fail, or the update would not be finite.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -111,6 +111,9 @@ pub struct StepReport {
     /// The penalty's coefficient at this step.
     #[serde(with = "number")]
     pub coefficient: f64,
+    /// Whether the coefficient follows a [`Budget`](crate::Budget) that is beyond reach.
+    #[serde(default)]
+    pub budget_unreachable: bool,
     /// Norm of the gradient of loss plus coefficient times penalty, before clipping.
     #[serde(with = "number")]
     pub gradient_norm: f64,
@@ -123,6 +126,10 @@ pub struct StepReport {
     pub accepted: usize,
     /// Rejected attempts, likewise.
     pub rejected: usize,
+    /// Steps of an ideal controller, likewise, as [`Solution::ideal_steps`](crate::Solution::ideal_steps); none with fixed
+    /// steps.
+    #[serde(default)]
+    pub ideal_steps: Option<f64>,
     /// Evaluations of the field for the penalty, each on the regularizer's share of the batch.
     pub nfe_penalty: usize,
     /// Vector-Jacobian products of the field in the backward pass; each also evaluates the field anew.
@@ -163,6 +170,9 @@ pub struct Evaluation {
     pub accepted: usize,
     /// Rejected attempts.
     pub rejected: usize,
+    /// Steps of an ideal controller, as [`Solution::ideal_steps`](crate::Solution::ideal_steps); none with fixed steps.
+    #[serde(default)]
+    pub ideal_steps: Option<f64>,
     /// Trajectories that failed.
     pub failed: usize,
 }
@@ -193,6 +203,17 @@ pub struct Trainer<R: Scalar> {
     gradient: Vec<R>,
     state: OptimizerState<R>,
     steps: u64,
+    /// What the last gradient's solve has to teach, until the update that it is for.
+    seen: Seen,
+}
+
+/// What a training step's solve has to teach.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    wish: Option<f64>,
+    ideal: Option<f64>,
+    /// Evaluations, and ideal steps.
+    cost: Option<(usize, f64)>,
 }
 
 impl<R: Scalar> Trainer<R> {
@@ -216,6 +237,7 @@ impl<R: Scalar> Trainer<R> {
             gradient: memory::zeros("the gradient", parameters)?,
             state: OptimizerState::new(&config.optimizer.rule, parameters),
             steps: 0,
+            seen: Seen::default(),
             config,
         })
     }
@@ -247,6 +269,17 @@ impl<R: Scalar> Trainer<R> {
         check_finite("theta", theta)?;
         self.theta.copy_from_slice(theta);
         Ok(())
+    }
+
+    /// What the training steps have taught the solves that follow, evaluations too. Checkpoints keep it.
+    #[must_use]
+    pub const fn learnt(&self) -> Learnt {
+        self.engine.learnt
+    }
+
+    /// Goes on with what other solves have taught.
+    pub const fn set_learnt(&mut self, learnt: Learnt) {
+        self.engine.learnt = learnt;
     }
 
     /// Bytes that training holds now.
@@ -284,6 +317,7 @@ impl<R: Scalar> Trainer<R> {
 
     /// Updates the parameters along the gradient if it is `wanted`, and counts the step.
     fn update(&mut self, wanted: bool) -> Result<Update> {
+        let seen = std::mem::take(&mut self.seen);
         let Self { config, state, theta, gradient, .. } = self;
         let update = if wanted {
             config.optimizer.update(state, theta, gradient)
@@ -293,8 +327,27 @@ impl<R: Scalar> Trainer<R> {
         if !update.made && self.config.failure == FailurePolicy::Abort {
             return Err(diverged(&self.config, self.steps, self.state.step, &self.gradient));
         }
+        if update.made {
+            self.learn(seen);
+        }
         self.steps += 1;
         Ok(update)
+    }
+
+    /// Takes what a solve has to teach to those that follow.
+    fn learn(&mut self, seen: Seen) {
+        let learnt = &mut self.engine.learnt;
+        if let Some(wish) = seen.wish {
+            learnt.note_first(wish);
+        }
+        if let Some(ideal) = seen.ideal {
+            learnt.note_ideal(ideal);
+        }
+        let penalty = self.config.regularizer.lower(self.steps).penalty;
+        if let (Some((nfe, ideal)), Some((penalty, budget))) = (seen.cost, penalty.and_then(|p| Some((p, p.budget?)))) {
+            let stages = self.config.model.options.method.tableau().stages() as f64;
+            learnt.budget.follow(&budget, penalty.coefficient, nfe as f64, stages * ideal);
+        }
     }
 
     /// The update of a training step along a gradient of the caller's, in the model's parameter layout: step count,
@@ -365,6 +418,7 @@ impl<R: Scalar> Trainer<R> {
         }
         std::mem::swap(&mut new.theta, &mut self.theta);
         new.steps = self.steps;
+        new.engine.learnt = self.engine.learnt;
         *self = new;
         Ok(())
     }
@@ -380,12 +434,15 @@ impl<R: Scalar> Trainer<R> {
     }
 
     fn differentiate(&mut self, batch: &Batch<'_, R>) -> Result<StepReport> {
+        self.seen = Seen::default();
         let moves = !self.engine.problem.stands_still();
         let penalty = self.config.regularizer.lower(self.steps).penalty.filter(|_| moves);
+        let penalty = penalty.map(|penalty| self.engine.learnt.prepare(penalty));
         let draws = penalty.map(|penalty| Draws::new(penalty, self.config.seed, self.steps));
         self.engine.set_paths(Paths::of_step(self.config.seed, self.steps));
         let count = self.forward(batch, true, draws.as_ref())?;
         let failed = self.failures(count)?;
+        let wish = self.engine.wish();
         let Self { config, engine, encoder, head, gradient, .. } = self;
         let mut task = task(config, encoder.as_ref(), head.as_ref(), batch, count - failed);
         task.measure(engine);
@@ -400,6 +457,10 @@ impl<R: Scalar> Trainer<R> {
             report.coefficient = penalty.coefficient;
             report.nfe_penalty = penalty.times * (stages + fresh);
         }
+        let ideal = penalty.is_some_and(|penalty| penalty.step == PenaltyStep::Ideal);
+        self.seen =
+            Seen { wish, ideal: ideal.then_some(report.penalty), cost: report.ideal_steps.map(|n| (report.nfe, n)) };
+        report.budget_unreachable = self.engine.learnt.budget.unreachable;
         Ok(report)
     }
 
@@ -440,6 +501,7 @@ impl<R: Scalar> Trainer<R> {
             nfe_diffusion: report.nfe_diffusion,
             accepted: report.accepted,
             rejected: report.rejected,
+            ideal_steps: report.ideal_steps,
             failed,
         })
     }
@@ -469,8 +531,8 @@ impl<R: Scalar> Trainer<R> {
                 *solved &= status == Status::Done;
             }
             if sample == 0 {
-                let StepReport { nfe, nfe_diffusion, accepted, rejected, .. } = report(&self.engine);
-                evaluation = Evaluation { count, nfe, nfe_diffusion, accepted, rejected, ..evaluation };
+                let StepReport { nfe, nfe_diffusion, accepted, rejected, ideal_steps, .. } = report(&self.engine);
+                evaluation = Evaluation { count, nfe, nfe_diffusion, accepted, rejected, ideal_steps, ..evaluation };
             }
         }
         let width = self.config.model.output_width();
@@ -539,7 +601,7 @@ impl<R: Scalar> Trainer<R> {
     /// [`Error::Argument`] for metadata beyond the 100 MB of a safetensors header; an older file of that name is still
     /// there then.
     pub fn save(&self, path: &Path, metadata: &BTreeMap<String, String>) -> Result<()> {
-        checkpoint::save(path, &self.config, self.steps, &self.theta, Some(&self.state), metadata)
+        checkpoint::save(path, &self.config, self.steps, self.learnt(), &self.theta, Some(&self.state), metadata)
     }
 
     /// As [`Trainer::save`], without the optimizer's moments: a third of the size with Adam, for evaluation and
@@ -548,7 +610,7 @@ impl<R: Scalar> Trainer<R> {
     /// # Errors
     /// As [`Trainer::save`].
     pub fn save_weights(&self, path: &Path, metadata: &BTreeMap<String, String>) -> Result<()> {
-        checkpoint::save(path, &self.config, self.steps, &self.theta, None, metadata)
+        checkpoint::save(path, &self.config, self.steps, self.learnt(), &self.theta, None, metadata)
     }
 
     /// Goes on from a checkpoint, bit for bit as if training had not stopped; also returns the caller's metadata. From
@@ -561,6 +623,7 @@ impl<R: Scalar> Trainer<R> {
         let loaded = checkpoint::load::<R>(path)?;
         let mut trainer = Self::new(cpu, loaded.config)?;
         (trainer.theta, trainer.state, trainer.steps) = (loaded.theta, loaded.state, loaded.steps);
+        trainer.engine.learnt = loaded.learnt;
         Ok((trainer, loaded.metadata))
     }
 }
@@ -608,8 +671,9 @@ pub(super) fn diverged<R: Scalar>(config: &TrainerConfig, steps: u64, updates: u
 
 /// Costs of the last solve.
 fn report<R: Scalar>(engine: &Engine<R>) -> StepReport {
-    let stats = engine.costliest();
+    let (stats, ideal_steps) = engine.costliest();
     StepReport {
+        ideal_steps,
         nfe: stats.nfe,
         nfe_diffusion: stats.nfe_diffusion,
         accepted: stats.accepted,

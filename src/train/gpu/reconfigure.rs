@@ -27,6 +27,7 @@ impl GpuTrainer {
         new.steps = self.steps;
         new.engine.theta = self.engine.theta.clone();
         new.engine.outcome = self.engine.outcome.clone();
+        new.engine.learnt = self.engine.learnt.clone();
         // What was recorded may still be submitted.
         new.embedded = self.embedded;
         let outcome = Outcome { updates: low(new.updates), steps: low(new.steps), ..Outcome::default() };

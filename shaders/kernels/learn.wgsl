@@ -1,0 +1,104 @@
+// Learns from a training step's solve: `spec::Learnt` and `spec::BudgetState` on the device. First it is noted what there is
+// to learn, and when the update is made, it is learnt.
+
+@group(0) @binding(1) var<storage, read> outcome: Outcome;
+@group(0) @binding(2) var<storage, read_write> learnt: Learnt;
+
+const NOTE = 0u;
+
+// Values of `outcome.skipped`, as `gradient_norm` has them.
+const UPDATED = 0u;
+const INCOMPLETE = 3u;
+const NOT_WANTED = 4u;
+
+// Shares of the old means in the new ones.
+const FIRST_KEPT = 0.7;
+const IDEAL_KEPT = 0.9;
+const BUDGET_KEPT = 0.95;
+
+const WARMUP = 100u;
+const LARGEST_GAP = 0.5;
+const PROPORTIONAL = 3.0;
+const WINDOW = 300u;
+const PROGRESS = 0.01;
+const CONTENT = 0.05;
+
+// u.w: what is learnt. w: target, rate, smallest and largest coefficient of a budget; v: evaluations of a step, the first
+// coefficient.
+fn note() {
+    var seen = job.u.w & COSTS;
+    if (job.u.w & FIRST_LENGTH) != 0u && outcome.wish > 0.0 {
+        seen |= FIRST_LENGTH;
+        learnt.wish = own_log2(outcome.wish);
+    }
+    if (job.u.w & IDEAL_STEPS) != 0u && is_finite(outcome.penalty) {
+        seen |= IDEAL_STEPS;
+        learnt.measure = outcome.penalty;
+    }
+    learnt.nfe = f32(outcome.nfe);
+    learnt.evaluations = job.v.x * outcome.ideal;
+    learnt.seen = seen;
+}
+
+fn mean(first: bool, kept: f32, old: f32, new_: f32) -> f32 {
+    return select(kept * old + (1.0 - kept) * new_, new_, first);
+}
+
+fn follow_budget() {
+    let first = learnt.steps == 0u;
+    var coefficient = clamp(select(learnt.coefficient, job.v.y, first), job.w.z, job.w.w);
+    learnt.offset = mean(first, BUDGET_KEPT, learnt.offset, learnt.nfe - learnt.evaluations);
+    let before = learnt.gap;
+    let distance = own_log2(max(learnt.evaluations + learnt.offset, 1.0) / job.w.x) * 0.6931471805599453;
+    learnt.gap = mean(first, BUDGET_KEPT, before, distance);
+    learnt.steps += 1u;
+    if first {
+        learnt.best = vec2<f32>(learnt.gap, coefficient);
+        learnt.mark = learnt.best;
+    }
+    learnt.coefficient = coefficient;
+    if learnt.steps <= WARMUP || learnt.unreachable == 1u {
+        return;
+    }
+    if learnt.gap < learnt.best.x - PROGRESS {
+        learnt.best = vec2<f32>(learnt.gap, coefficient);
+    }
+    if learnt.steps % WINDOW == 0u {
+        let grown = coefficient >= 10.0 * learnt.mark.y || coefficient >= job.w.w;
+        if learnt.gap > CONTENT && grown && learnt.gap >= learnt.mark.x - PROGRESS {
+            learnt.unreachable = 1u;
+            learnt.coefficient = learnt.best.y;
+            return;
+        }
+        learnt.mark = vec2<f32>(learnt.gap, coefficient);
+    }
+    let exponent =
+        job.w.y * clamp(learnt.gap, -LARGEST_GAP, LARGEST_GAP) + PROPORTIONAL * (learnt.gap - before);
+    learnt.coefficient = clamp(coefficient * own_exp2(exponent * 1.4426950408889634), job.w.z, job.w.w);
+}
+
+@compute @workgroup_size(1)
+fn main() {
+    if job.mode == NOTE {
+        note();
+        return;
+    }
+    if outcome.skipped == INCOMPLETE || outcome.skipped == NOT_WANTED {
+        return;
+    }
+    let seen = learnt.seen;
+    learnt.seen = 0u;
+    if outcome.skipped != UPDATED {
+        return;
+    }
+    if (seen & FIRST_LENGTH) != 0u {
+        learnt.first = mean((learnt.known & FIRST_LENGTH) == 0u, FIRST_KEPT, learnt.first, learnt.wish);
+    }
+    if (seen & IDEAL_STEPS) != 0u {
+        learnt.ideal = mean((learnt.known & IDEAL_STEPS) == 0u, IDEAL_KEPT, learnt.ideal, learnt.measure);
+    }
+    learnt.known |= seen & (FIRST_LENGTH | IDEAL_STEPS);
+    if (seen & COSTS) != 0u {
+        follow_budget();
+    }
+}
