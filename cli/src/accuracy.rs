@@ -7,8 +7,8 @@
 //! well above that is not told.
 
 use fewsteps::{
-    Calculus, Controller, Cpu, InitialStep, Loss, Method, NeuralDe, Paths, Result, Scalar, SolverOptions, StepControl,
-    Tolerances, Trainer, TrainerConfig,
+    Calculus, Controller, Cpu, InitialStep, Learnt, Loss, Method, NeuralDe, Paths, Result, Scalar, SolverOptions,
+    StepControl, Tolerances, Trainer, TrainerConfig,
 };
 
 use crate::data::{BatchBuffer, Samples};
@@ -86,10 +86,12 @@ impl<R: Scalar> Reference<R> {
         engine: &L::Engine,
         config: &TrainerConfig,
         theta: &[R],
+        learnt: Learnt,
     ) -> Result<Option<Achieved>> {
         let mut learner = L::new(engine, states_of(config, config.model.options.clone()))?;
         let used = learner.config().model.parameter_count();
         learner.set_parameters(&theta[..used])?;
+        learner.set_learnt(learnt);
         let states = learner.predict(&self.inputs, Paths::of_evaluation(config.seed, 0))?;
         let states: Vec<f64> = states.iter().map(|x| x.to_f64()).collect();
         Ok(self.compare(&config.model, &states).filter(|found| found.relative >= 2.0 * self.own))
@@ -112,7 +114,7 @@ pub(crate) fn with_error<L: Learner>(
     }
     let (config, theta) = (learner.config().clone(), learner.parameters()?);
     let reference = Reference::new(&L::native(engine)?, &config, &config.model.options, &theta, samples)?;
-    let found = reference.error::<L>(engine, &config, &theta)?;
+    let found = reference.error::<L>(engine, &config, &theta, learner.learnt()?)?;
     Ok(Measured {
         error: found.map(|found| found.relative),
         weak_error: found.and_then(|found| found.weak),
@@ -233,7 +235,7 @@ mod tests {
         let samples = Samples::Paths(Trajectories { starts, states: vec![vec![[0.0; 2]]; 64] });
         let (config, theta) = linear(slope, scale, options);
         let reference = Reference::new(&cpu, &config, &config.model.options, &theta, &samples).expect("solved");
-        reference.error::<Trainer<f64>>(&cpu, &config, &theta).expect("solved")
+        reference.error::<Trainer<f64>>(&cpu, &config, &theta, Learnt::default()).expect("solved")
     }
 
     #[test]

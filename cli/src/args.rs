@@ -186,7 +186,7 @@ pub(crate) struct RegularizerArgs {
     /// What is measured of the penalised step [default: step-count]
     #[arg(long, value_enum)]
     pub(crate) measure: Option<MeasureName>,
-    /// Size of the penalised step [default: taken]
+    /// Size of the penalised step [default: ideal; of other measures than step-count, taken]
     #[arg(long, value_enum)]
     pub(crate) penalty_step: Option<PenaltyStepName>,
     /// Noise of the penalised step, in tasks with noise [default: fresh]
@@ -201,6 +201,12 @@ pub(crate) struct RegularizerArgs {
     /// Weight at the end of training, which is approached by equal factors
     #[arg(long, value_name = "X", allow_hyphen_values = true)]
     pub(crate) coefficient_to: Option<f64>,
+    /// A target for NFE in training, which the weight then follows; --coefficient is the one that it begins with
+    ///
+    /// As a mean over steps. Where training cannot reach it, the weight goes back to where it last helped, and the run says
+    /// so.
+    #[arg(long, value_name = "N", conflicts_with = "coefficient_to", allow_hyphen_values = true)]
+    pub(crate) target_nfe: Option<f64>,
     /// Penalised steps per batch [default: 1]
     #[arg(long, value_name = "K")]
     pub(crate) times: Option<usize>,
@@ -244,38 +250,39 @@ pub(crate) struct OutputArgs {
 pub(crate) struct StepArgs {
     /// The controller, which makes the next step from the errors of the last ones
     ///
-    /// A short solve under the published controller is mostly start-up: six steps of ever greater length, whatever the
-    /// dynamics. The others have a blank memory at first, may grow the first step by orders of magnitude, and take the
-    /// rest in one step where the error allows it. They keep the same tolerance with fewer steps, and come nearer to it:
-    /// compare NFE under one controller only.
+    /// A short solve under the published controller is mostly start-up: six steps of ever greater length from an automatic
+    /// first one, whatever the dynamics. The others have a blank memory at first, may grow the first step by orders of
+    /// magnitude, and take the rest in one step where the error allows it. They keep the same tolerance with fewer steps,
+    /// and come nearer to it: compare NFE under one controller only. [default: i]
     #[arg(long, value_enum, value_name = "NAME")]
     pub(crate) controller: Option<ControllerName>,
-    /// Length of the first step [default: from tolerance and slope, after Hairer, Norsett and Wanner]
+    /// The first step: automatic, carried, or its length [default: carried; under the published controller automatic]
     ///
-    /// One that is too long costs a rejected attempt.
-    #[arg(long, value_name = "H", allow_hyphen_values = true)]
-    pub(crate) first_step: Option<f64>,
+    /// automatic: from tolerance and slope, after Hairer, Norsett and Wanner. carried: as long as earlier solves would have
+    /// wished for, a running mean that training keeps in its checkpoint and evaluations begin with. A step that is too long
+    /// costs a rejected attempt.
+    #[arg(long, value_name = "STEP", value_parser = first_step, allow_hyphen_values = true)]
+    pub(crate) first_step: Option<InitialStep>,
 }
 
 impl StepArgs {
     /// Sets what was asked for.
     pub(crate) fn apply(&self, options: &mut SolverOptions) {
         let StepControl::Adaptive { controller, initial_step, .. } = &mut options.step_control else { return };
-        *controller = self.controller.map_or(*controller, |name| match name {
-            ControllerName::Published if options.method.tableau().noise.is_some() => Controller::SDE,
-            ControllerName::Published => Controller::PI,
-            ControllerName::Pi => Controller::PI.prompt(),
-            ControllerName::I => Controller::I.prompt(),
-            ControllerName::H211b => Controller::H211B.prompt(),
-        });
-        *initial_step = self.first_step.map_or(*initial_step, InitialStep::Length);
+        if let Some(name) = self.controller {
+            *controller = name.of(options.method);
+            if name == ControllerName::Published {
+                *initial_step = InitialStep::Automatic;
+            }
+        }
+        *initial_step = self.first_step.unwrap_or(*initial_step);
     }
 }
 
 /// A step-size controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ControllerName {
-    /// Proportional-integral, with what the papers' figures were made with; growth by an eighth with noise [default]
+    /// Proportional-integral, with what the papers' figures were made with; growth by an eighth with noise
     Published,
     /// Proportional-integral: smooth sequences of steps
     Pi,
@@ -283,6 +290,19 @@ pub(crate) enum ControllerName {
     I,
     /// Soderlind's H211b filter, in between
     H211b,
+}
+
+impl ControllerName {
+    /// The controller of that name for a method.
+    pub(crate) fn of(self, method: Method) -> Controller {
+        match self {
+            Self::Published if method.tableau().noise.is_some() => Controller::SDE,
+            Self::Published => Controller::PI,
+            Self::Pi => Controller::PI.prompt(),
+            Self::I => Controller::I.prompt(),
+            Self::H211b => Controller::H211B.prompt(),
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -325,6 +345,15 @@ pub(crate) struct DevicesArgs {
     /// Print the list as JSON, and nothing else, to stdout
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// How a solve begins.
+fn first_step(text: &str) -> Result<InitialStep, String> {
+    match text {
+        "automatic" => Ok(InitialStep::Automatic),
+        "carried" => Ok(InitialStep::Carried),
+        length => length.parse().map(InitialStep::Length).map_err(|_| "say automatic, carried, or a length".to_owned()),
+    }
 }
 
 /// A count of which there is at least one.
@@ -398,6 +427,8 @@ pub(crate) enum PenaltyStepName {
     FreshInitial,
     /// The step the solver took there
     Taken,
+    /// Seven tenths of an ideal controller's, from a running mean of what penalised steps measured
+    Ideal,
 }
 
 impl From<PenaltyStepName> for PenaltyStep {
@@ -405,6 +436,7 @@ impl From<PenaltyStepName> for PenaltyStep {
         match name {
             PenaltyStepName::FreshInitial => Self::FreshInitial,
             PenaltyStepName::Taken => Self::Taken,
+            PenaltyStepName::Ideal => Self::Ideal,
         }
     }
 }

@@ -126,6 +126,7 @@ fn solved_otherwise<L: Learner>(args: &EvalArgs, engine: &L::Engine, learner: &m
     config.regularizer = Regularizer::None;
     let mut other = L::new(engine, config)?;
     other.set_parameters(&learner.parameters()?)?;
+    other.set_learnt(learner.learnt()?);
     Ok(other)
 }
 
@@ -189,12 +190,13 @@ fn render(record: &EvalRecord) -> String {
         ),
         _ => String::new(),
     };
+    let ideal = test.ideal_steps.map_or(String::new(), |n| format!("; {n:.2} of an ideal controller"));
     let failed = if test.failed > 0 { format!("failed      {} trajectories\n", test.failed) } else { String::new() };
     format!(
         "checkpoint  {} on {}, seed {}, step {} of {}\n\
          solver      {solver}, {}, {}\n\
          {quality}{other}\n\
-         NFE         {:.1}{drift}, {:.1} steps accepted and {:.1} rejected, mean over the test batches\n\
+         NFE         {:.1}{drift}, {:.1} steps accepted and {:.1} rejected, mean over the test batches{ideal}\n\
          {achieved}\
          prediction  {:.2} ms a batch of {}; {}\n{failed}",
         settings.training,

@@ -127,7 +127,7 @@ fn leaves_that_differ(path: &str, old: &Value, new: &Value, found: &mut Vec<Leaf
 
 /// The option that sets what lies at `path` in the settings; the path itself where none does.
 fn option_of(path: &str) -> &str {
-    const OPTIONS: [(&str, &str); 23] = [
+    const OPTIONS: [(&str, &str); 25] = [
         ("task", "--task"),
         ("training", "--regularization"),
         ("seed", "--seed"),
@@ -149,6 +149,8 @@ fn option_of(path: &str) -> &str {
         ("config.regularizer.local.gradient", "--gradient"),
         ("config.regularizer.local.times", "--times"),
         ("config.regularizer.local.fraction", "--fraction"),
+        ("config.regularizer.local.budget.rate", "--steps (which say how fast a coefficient follows --target-nfe)"),
+        ("config.regularizer.local.budget", "--target-nfe"),
         // A schedule: --coefficient, --coefficient-to, and the steps it is spread over. With more of them every step
         // before would have had another coefficient.
         ("config.regularizer.local.coefficient.exponential.steps", "--steps (over which the coefficient falls)"),

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use fewsteps::{
-    Batch, Cpu, Error, Evaluation, Gpu, GpuData, GpuTrainer, Paths, Result, Scalar, StepReport, Target, Trainer,
-    TrainerConfig,
+    Batch, Cpu, Error, Evaluation, Gpu, GpuData, GpuTrainer, Learnt, Paths, Result, Scalar, StepReport, Target,
+    Trainer, TrainerConfig,
 };
 
 /// A model in training.
@@ -28,6 +28,10 @@ pub(crate) trait Learner: Sized {
     fn parameters(&mut self) -> Result<Vec<Self::Scalar>>;
 
     fn set_parameters(&mut self, theta: &[Self::Scalar]) -> Result<()>;
+
+    /// What solves have taught those that follow.
+    fn learnt(&mut self) -> Result<Learnt>;
+    fn set_learnt(&mut self, learnt: Learnt);
 
     fn step(&mut self, batch: &Batch<'_, Self::Scalar>) -> Result<StepReport>;
     fn evaluate(&mut self, batch: &Batch<'_, Self::Scalar>) -> Result<Evaluation>;
@@ -90,6 +94,14 @@ impl<R: Scalar> Learner for Trainer<R> {
 
     fn set_parameters(&mut self, theta: &[R]) -> Result<()> {
         self.set_parameters(theta)
+    }
+
+    fn learnt(&mut self) -> Result<Learnt> {
+        Ok(Self::learnt(self))
+    }
+
+    fn set_learnt(&mut self, learnt: Learnt) {
+        self.set_learnt(learnt);
     }
 
     fn step(&mut self, batch: &Batch<'_, R>) -> Result<StepReport> {
@@ -184,6 +196,14 @@ impl Learner for OnDevice {
 
     fn set_parameters(&mut self, theta: &[f32]) -> Result<()> {
         self.trainer.set_parameters(theta)
+    }
+
+    fn learnt(&mut self) -> Result<Learnt> {
+        self.gpu().block_on(self.trainer.learnt())
+    }
+
+    fn set_learnt(&mut self, learnt: Learnt) {
+        self.trainer.set_learnt(learnt);
     }
 
     fn step(&mut self, batch: &Batch<'_, f32>) -> Result<StepReport> {

@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use fewsteps::{Evaluation, Paths, SaveAt, Scalar};
+use fewsteps::{Evaluation, InitialStep, Paths, Regularizer, SaveAt, Scalar, StepControl};
 
+use crate::args::ControllerName;
 use crate::data::{BatchBuffer, Samples};
 use crate::learner::Learner;
 use crate::record::{LearntMoments, Measured, Moment, OtherPaths};
@@ -46,11 +47,42 @@ pub(crate) fn measure<L: Learner>(
         nfe_diffusion: mean(|e| e.nfe_diffusion),
         accepted: mean(|e| e.accepted),
         rejected: mean(|e| e.rejected),
+        ideal_steps: ideal_steps(&batches),
+        nfe_published: None,
         error: None,
         weak_error: None,
         failed: total(|e| e.failed) as usize,
         other_paths: None,
     })
+}
+
+/// NFE of the learner's model under the published solver, within its tolerances, where its own is another adaptive one.
+pub(crate) fn nfe_published<L: Learner>(
+    engine: &L::Engine,
+    learner: &mut L,
+    samples: &Samples,
+    batch: usize,
+    buffer: &mut BatchBuffer<L::Scalar>,
+) -> anyhow::Result<Option<f64>> {
+    let mut config = learner.config().clone();
+    let options = &mut config.model.options;
+    let StepControl::Adaptive { tolerances, .. } = options.step_control else { return Ok(None) };
+    let controller = ControllerName::Published.of(options.method);
+    let published = StepControl::Adaptive { tolerances, controller, initial_step: InitialStep::Automatic };
+    if options.step_control == published {
+        return Ok(None);
+    }
+    options.step_control = published;
+    config.regularizer = Regularizer::None;
+    let mut other = L::new(engine, config)?;
+    other.set_parameters(&learner.parameters()?)?;
+    Ok(Some(measure(&mut other, samples, batch, buffer)?.nfe))
+}
+
+/// Mean over the batches, if every one has a count.
+fn ideal_steps(batches: &[Evaluation]) -> Option<f64> {
+    let sum: Option<f64> = batches.iter().map(|batch| batch.ideal_steps).sum();
+    sum.map(|sum| sum / batches.len() as f64)
 }
 
 /// With noise, evaluates all samples with another number of paths: classifiers by the mean output of [`MEAN_OF`],

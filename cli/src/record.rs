@@ -114,6 +114,9 @@ pub(crate) struct Curve {
     /// Evaluations of the diffusion; 0 without noise.
     #[serde(default)]
     pub(crate) nfe_diffusion: Vec<usize>,
+    /// Steps of an ideal controller; empty where none were told.
+    #[serde(default, with = "numbers")]
+    pub(crate) ideal_steps: Vec<f64>,
     /// Evaluations for the penalty, each on the regularizer's share of the batch.
     pub(crate) nfe_penalty: Vec<usize>,
     /// Vector-Jacobian products of the backward pass.
@@ -125,12 +128,13 @@ pub(crate) struct Curve {
 impl Curve {
     /// Steps that it is of, if all its lists are of as many.
     pub(crate) fn steps(&self) -> Option<usize> {
-        let Self { loss, penalty, coefficient, nfe, nfe_diffusion, nfe_penalty, products, seconds } = self;
+        let Self { loss, penalty, coefficient, nfe, nfe_diffusion, ideal_steps, nfe_penalty, products, seconds } = self;
         let numbers = [loss, penalty, coefficient, seconds].map(Vec::len);
         let counts = [nfe, nfe_penalty, products].map(Vec::len);
-        // Runs of earlier versions have no counts of the diffusion.
+        // Runs of earlier versions have no counts of the diffusion or of ideal steps.
         let alike = numbers.into_iter().chain(counts).all(|n| n == loss.len());
-        (alike && [0, loss.len()].contains(&nfe_diffusion.len())).then_some(loss.len())
+        let later = [nfe_diffusion.len(), ideal_steps.len()];
+        (alike && later.iter().all(|n| [0, loss.len()].contains(n))).then_some(loss.len())
     }
 }
 
@@ -161,6 +165,12 @@ pub(crate) struct Measured {
     /// With noise: that of mean and variance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) weak_error: Option<WeakError>,
+    /// Steps of an ideal controller; with fixed steps none.
+    #[serde(with = "numbers", default)]
+    pub(crate) ideal_steps: Option<f64>,
+    /// NFE of the same model under the published solver, within the same tolerances, where its own is another.
+    #[serde(with = "numbers", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) nfe_published: Option<f64>,
     /// Trajectories that failed.
     pub(crate) failed: usize,
     /// With noise: the same after another number of paths, if that was tried.
@@ -258,6 +268,12 @@ pub(crate) struct MethodSummary {
     /// Relative error of the saved states; absent where a seed has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<Spread>,
+    /// Steps of an ideal controller; absent where a seed has none.
+    #[serde(default)]
+    pub(crate) ideal_steps: Option<Spread>,
+    /// NFE under the published solver, where the runs' own is another.
+    #[serde(default)]
+    pub(crate) nfe_published: Option<Spread>,
     pub(crate) step_milliseconds: Spread,
     pub(crate) prediction_milliseconds: Spread,
     /// Relative to vanilla, where it is among the methods.
@@ -309,6 +325,8 @@ mod tests {
             nfe_diffusion: 0.5,
             accepted: 0.5,
             rejected: 0.5,
+            ideal_steps: Some(0.5),
+            nfe_published: Some(0.5),
             error: Some(0.5),
             weak_error: Some(WeakError { mean: 0.5, variance: 0.5 }),
             failed: 0,
@@ -383,7 +401,7 @@ mod tests {
 
     #[test]
     fn every_number_of_a_record_may_be_any() {
-        let evaluation = 6 + 3 + 2;
+        let evaluation = 6 + 3 + 2 + 2;
         comes_back(&record(), 2 * evaluation + 4 + (2 + 2 * 4) + 1 + 4 * 2);
     }
 
@@ -391,6 +409,6 @@ mod tests {
     fn every_number_of_results_may_be_any() {
         let mut results = summary::summarize(record().machine, &[Training::Vanilla], vec![record()], Vec::new());
         results.runs.clear();
-        comes_back(&results, 2 * (2 + 2 + 5) + 3);
+        comes_back(&results, 2 * (2 + 2 + 7) + 3);
     }
 }

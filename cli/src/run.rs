@@ -136,7 +136,9 @@ impl<'a, L: Learner> Run<'a, L> {
         let (engine, Self { plan, data, learner, buffer, progress, .. }) = (self.engine, self);
         let found = accuracy::with_error(engine, learner, &data.test, found)?;
         let other_paths = measure::other_paths(learner, &data.test, plan.settings.batch, buffer)?;
-        let found = Measured { other_paths, ..found };
+        let batch = plan.settings.batch;
+        let nfe_published = measure::nfe_published(engine, learner, &data.test, batch, buffer)?;
+        let found = Measured { other_paths, nfe_published, ..found };
         progress.evaluations.push(found);
         Ok(found)
     }
@@ -247,6 +249,7 @@ impl Progress {
         curve.coefficient.push(report.coefficient);
         curve.nfe.push(report.nfe);
         curve.nfe_diffusion.push(report.nfe_diffusion);
+        curve.ideal_steps.extend(report.ideal_steps);
         curve.nfe_penalty.push(report.nfe_penalty);
         curve.products.push(report.products);
         curve.seconds.push(elapsed.as_secs_f64());

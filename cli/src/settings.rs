@@ -2,7 +2,9 @@
 
 use anyhow::{Context, ensure};
 use clap::ValueEnum;
-use fewsteps::{FailurePolicy, Layout, Local, PenaltyAt, Regularizer, Scalar, Schedule, Tolerances, TrainerConfig};
+use fewsteps::{
+    Budget, FailurePolicy, Layout, Local, PenaltyAt, Regularizer, Scalar, Schedule, Tolerances, TrainerConfig,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::args::{RegularizerArgs, TrainingArgs};
@@ -68,19 +70,31 @@ fn with_options(local: Local, args: &RegularizerArgs, defaults: &Defaults, steps
         PenaltyAt::Unbiased => unbiased,
         PenaltyAt::Biased => biased,
     });
+    let budget = args.target_nfe.map(|nfe| Budget::nfe(nfe).for_steps(steps));
+    if let Some(budget) = budget {
+        let start = args.coefficient.map(Schedule::Constant);
+        let usual = own.map_or(local.coefficient.clone(), Schedule::Constant);
+        let local = Local { coefficient: usual, ..local }.budget(budget);
+        let coefficient = start.unwrap_or_else(|| local.coefficient.clone());
+        return with_step_options(Local { coefficient, ..local }, args);
+    }
     let coefficient = match (args.coefficient.or(own), args.coefficient_to) {
         (None, None) => local.coefficient,
         (Some(from), None) => Schedule::Constant(from),
         (from, Some(to)) => Schedule::exponential(from.unwrap_or_else(|| local.coefficient.value(0)), to, steps),
     };
+    with_step_options(Local { coefficient, ..local }, args)
+}
+
+/// With what is asked for of the penalised step.
+fn with_step_options(local: Local, args: &RegularizerArgs) -> Local {
+    let local = args.measure.map_or(local.clone(), |measure| local.measure(measure.into()));
     Local {
-        measure: args.measure.map_or(local.measure, Into::into),
         step: args.penalty_step.map_or(local.step, Into::into),
         gradient: args.gradient.map_or(local.gradient, Into::into),
         noise: args.noise.map_or(local.noise, Into::into),
         times: args.times.unwrap_or(local.times),
         fraction: args.fraction.unwrap_or(local.fraction),
-        coefficient,
         ..local
     }
 }
@@ -95,6 +109,7 @@ impl RegularizerArgs {
             ("--gradient", self.gradient.is_some()),
             ("--coefficient", self.coefficient.is_some()),
             ("--coefficient-to", self.coefficient_to.is_some()),
+            ("--target-nfe", self.target_nfe.is_some()),
             ("--times", self.times.is_some()),
             ("--fraction", self.fraction.is_some()),
         ];

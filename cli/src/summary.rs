@@ -35,6 +35,8 @@ fn method_summary(training: Training, runs: &[RunRecord]) -> Option<MethodSummar
     let spread = |value: fn(&RunRecord) -> f64| Spread::of(&runs.iter().map(|run| value(run)).collect::<Vec<_>>());
     let accuracies: Option<Vec<f64>> = runs.iter().map(|run| run.test.accuracy).collect();
     let errors: Option<Vec<f64>> = runs.iter().map(|run| run.test.error).collect();
+    let ideal: Option<Vec<f64>> = runs.iter().map(|run| run.test.ideal_steps).collect();
+    let published: Option<Vec<f64>> = runs.iter().map(|run| run.test.nfe_published).collect();
     let others: Option<Vec<OtherPaths>> = runs.iter().map(|run| run.test.other_paths).collect();
     Some(MethodSummary {
         training,
@@ -46,6 +48,8 @@ fn method_summary(training: Training, runs: &[RunRecord]) -> Option<MethodSummar
         nfe: spread(|run| run.test.nfe)?,
         nfe_diffusion: spread(|run| run.test.nfe_diffusion)?,
         error: errors.and_then(|errors| Spread::of(&errors)),
+        ideal_steps: ideal.and_then(|ideal| Spread::of(&ideal)),
+        nfe_published: published.and_then(|published| Spread::of(&published)),
         step_milliseconds: spread(|run| 1e3 * run.times.warm_step_seconds)?,
         prediction_milliseconds: spread(|run| run.times.prediction_milliseconds)?,
         ratios: None,

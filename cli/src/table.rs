@@ -26,8 +26,15 @@ pub(crate) fn cells(results: &Results) -> Cells {
             format!("{} paths", other.paths)
         });
     }
-    head.extend(["NFE", "solution error", "training, ms a step", "prediction, ms a batch"].map(str::to_owned));
-    let mut rows: Vec<Vec<String>> = results.summary.iter().map(|method| row(method, other.is_some())).collect();
+    let published = results.summary.iter().any(|method| method.nfe_published.is_some());
+    if published {
+        head.push("NFE, published solver".to_owned());
+    }
+    head.extend(
+        ["NFE", "ideal steps", "solution error", "training, ms a step", "prediction, ms a batch"].map(str::to_owned),
+    );
+    let mut rows: Vec<Vec<String>> =
+        results.summary.iter().map(|method| row(method, other.is_some(), published)).collect();
     mark_failures(results, head.len(), &mut rows);
     Cells { head, rows }
 }
@@ -86,7 +93,7 @@ fn mark_failures(results: &Results, columns: usize, rows: &mut Vec<Vec<String>>)
     }
 }
 
-fn row(method: &MethodSummary, other: bool) -> Vec<String> {
+fn row(method: &MethodSummary, other: bool, published: bool) -> Vec<String> {
     let ratios = method.ratios;
     let cell = |spread: Spread, digits: usize, ratio: Option<f64>| {
         let ratio = ratio.map_or(String::new(), |ratio| format!("  {ratio:.2}x"));
@@ -102,8 +109,12 @@ fn row(method: &MethodSummary, other: bool) -> Vec<String> {
             .map(|other| quality(other.accuracy, other.test_loss, method.seeds) + &failed(other.failed));
         row.push(found.unwrap_or_else(|| "-".to_owned()));
     }
+    if published {
+        row.push(method.nfe_published.map_or_else(|| "-".to_owned(), |nfe| with_spread(nfe, method.seeds, 1)));
+    }
     row.extend([
         cell(method.nfe, 1, ratios.map(|r| r.nfe)),
+        method.ideal_steps.map_or_else(|| "-".to_owned(), |ideal| with_spread(ideal, method.seeds, 2)),
         error(method.error.map(|error| error.mean)),
         cell(method.step_milliseconds, 2, ratios.map(|r| r.step_time)),
         cell(method.prediction_milliseconds, 2, ratios.map(|r| r.prediction_time)),

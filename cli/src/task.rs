@@ -6,7 +6,7 @@ use anyhow::ensure;
 use clap::ValueEnum;
 use fewsteps::{
     Calculus, Diffusion, InputMap, Local, Loss, Method, Mlp, NeuralDe, Optimizer, Problem, SaveAt, Schedule,
-    SolverOptions, TimeInput, Tolerances,
+    SolverOptions, StepControl, TimeInput, Tolerances,
 };
 use serde::{Deserialize, Serialize};
 
@@ -97,7 +97,8 @@ impl TaskName {
 
     /// Solver options at which the task is trained unless the command line says otherwise.
     pub(crate) fn options(self, tolerances: Tolerances) -> SolverOptions {
-        if self.stochastic() { SolverOptions::sde(tolerances) } else { SolverOptions::default().tolerances(tolerances) }
+        let options = if self.stochastic() { SolverOptions::sde(tolerances) } else { SolverOptions::default() };
+        options.step_control(StepControl::prompt(tolerances))
     }
 
     /// Whether the outputs are classes, of which a share is right.

@@ -44,36 +44,42 @@ fn mean(first: bool, kept: f32, old: f32, new_: f32) -> f32 {
     return select(kept * old + (1.0 - kept) * new_, new_, first);
 }
 
+// Natural logarithm of the share of the target.
+fn gap_of(nfe: f32) -> f32 {
+    return own_log2(nfe / job.w.x) * 0.6931471805599453;
+}
+
 fn follow_budget() {
     let first = learnt.steps == 0u;
     var coefficient = clamp(select(learnt.coefficient, job.v.y, first), job.w.z, job.w.w);
     learnt.offset = mean(first, BUDGET_KEPT, learnt.offset, learnt.nfe - learnt.evaluations);
-    let before = learnt.gap;
-    let distance = own_log2(max(learnt.evaluations + learnt.offset, 1.0) / job.w.x) * 0.6931471805599453;
-    learnt.gap = mean(first, BUDGET_KEPT, before, distance);
+    let now = max(learnt.evaluations + learnt.offset, 1.0);
+    let before = gap_of(select(learnt.mean_nfe, now, first));
+    learnt.mean_nfe = mean(first, BUDGET_KEPT, learnt.mean_nfe, now);
+    let gap = gap_of(learnt.mean_nfe);
     learnt.steps += 1u;
     if first {
-        learnt.best = vec2<f32>(learnt.gap, coefficient);
+        learnt.best = vec2<f32>(gap, coefficient);
         learnt.mark = learnt.best;
     }
     learnt.coefficient = coefficient;
     if learnt.steps <= WARMUP || learnt.unreachable == 1u {
         return;
     }
-    if learnt.gap < learnt.best.x - PROGRESS {
-        learnt.best = vec2<f32>(learnt.gap, coefficient);
+    if gap < learnt.best.x - PROGRESS {
+        learnt.best = vec2<f32>(gap, coefficient);
     }
     if learnt.steps % WINDOW == 0u {
         let grown = coefficient >= 10.0 * learnt.mark.y || coefficient >= job.w.w;
-        if learnt.gap > CONTENT && grown && learnt.gap >= learnt.mark.x - PROGRESS {
+        if gap > CONTENT && grown && gap >= learnt.mark.x - PROGRESS {
             learnt.unreachable = 1u;
             learnt.coefficient = learnt.best.y;
             return;
         }
-        learnt.mark = vec2<f32>(learnt.gap, coefficient);
+        learnt.mark = vec2<f32>(gap, coefficient);
     }
     let exponent =
-        job.w.y * clamp(learnt.gap, -LARGEST_GAP, LARGEST_GAP) + PROPORTIONAL * (learnt.gap - before);
+        job.w.y * clamp(gap, -LARGEST_GAP, LARGEST_GAP) + PROPORTIONAL * (gap - before);
     learnt.coefficient = clamp(coefficient * own_exp2(exponent * 1.4426950408889634), job.w.z, job.w.w);
 }
 

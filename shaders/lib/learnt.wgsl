@@ -7,7 +7,7 @@ struct Learnt {
     ideal: f32,
     steps: u32,         // The budget's state, from here ...
     coefficient: f32,
-    gap: f32,
+    mean_nfe: f32,
     offset: f32,
     unreachable: u32,
     best: vec2<f32>,

@@ -271,7 +271,7 @@ fn structs_lie_in_memory_as_their_twins_do() {
         layout!(Clock: t log_errors h last_good accepted rejected nfe status failures was_rejected saved
             pending cut first ideal rate waiting wish),
         layout!(Params: step seed update coefficient share pad paths rates draws),
-        layout!(Learnt: known first ideal steps coefficient gap offset unreachable best mark seen wish measure nfe
+        layout!(Learnt: known first ideal steps coefficient mean_nfe offset unreachable best mark seen wish measure nfe
             evaluations pad0 pad1 pad2),
     ];
     let (mut failures, mut seen) = (BTreeSet::new(), BTreeSet::new());

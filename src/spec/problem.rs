@@ -279,6 +279,18 @@ pub enum StepControl {
 }
 
 impl StepControl {
+    /// Adaptive steps without start-up, as few as the tolerance allows: by the last error alone, from the first step that
+    /// earlier solves wished for. They come nearer to the tolerance than the default ones, of which many are start-up.
+    ///
+    /// ```
+    /// use fewsteps::{SolverOptions, StepControl, Tolerances};
+    /// let options = SolverOptions::default().step_control(StepControl::prompt(Tolerances::both(1e-5)));
+    /// ```
+    #[must_use]
+    pub fn prompt(tolerances: Tolerances) -> Self {
+        Self::Adaptive { tolerances, controller: Controller::I.prompt(), initial_step: InitialStep::Carried }
+    }
+
     /// Adaptive steps with the default controller and initial step.
     #[must_use]
     pub fn adaptive(tolerances: Tolerances) -> Self {
