@@ -77,9 +77,9 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// Training methods to compare, separated by commas; ratios are to vanilla
+    /// Training methods to compare, separated by commas; ratios are to the baseline, or to vanilla where there is none
     #[arg(long, value_enum, value_delimiter = ',')]
-    #[arg(default_values_t = [Training::Vanilla, Training::LocalUnbiased, Training::LocalBiased])]
+    #[arg(default_values_t = [Training::Baseline, Training::Vanilla, Training::LocalUnbiased, Training::LocalBiased])]
     pub(crate) methods: Vec<Training>,
     /// How many seeds: 0, 1, ..., N - 1 [default: the task's]
     #[arg(long, value_name = "N", value_parser = seeds)]
@@ -266,6 +266,11 @@ pub(crate) struct StepArgs {
 }
 
 impl StepArgs {
+    /// Those of the published solver.
+    pub(crate) const fn published() -> Self {
+        Self { controller: Some(ControllerName::Published), first_step: None }
+    }
+
     /// Sets what was asked for.
     pub(crate) fn apply(&self, options: &mut SolverOptions) {
         let StepControl::Adaptive { controller, initial_step, .. } = &mut options.step_control else { return };

@@ -276,7 +276,7 @@ pub(crate) struct MethodSummary {
     pub(crate) nfe_published: Option<Spread>,
     pub(crate) step_milliseconds: Spread,
     pub(crate) prediction_milliseconds: Spread,
-    /// Relative to vanilla, where it is among the methods.
+    /// Relative to the baseline, or to vanilla where there is none.
     pub(crate) ratios: Option<Ratios>,
 }
 
@@ -292,7 +292,7 @@ pub(crate) struct OtherSummary {
     pub(crate) failed: usize,
 }
 
-/// Means relative to those of vanilla.
+/// Means relative to those of another method.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Ratios {
     #[serde(with = "numbers")]

@@ -61,7 +61,7 @@ fn write_summary(page: &mut String, results: &Results) -> anyhow::Result<()> {
     page.push_str("<h2>Result</h2>\n");
     write_table(page, &head, &rows)?;
     page.push_str(
-        "<p class=\"faint\">Means over the seeds ± their standard deviation; x is relative to vanilla. NFE, the number \
+        "<p class=\"faint\">Means over the seeds ± their standard deviation; x is relative to the baseline, or to vanilla where there is none. NFE, the number \
          of function evaluations of a forward pass, is the mean over the test batches. Evaluation never \
          regularizes. A training step's time is the median without the first step, a prediction's the median over \
          full test batches.</p>\n",
@@ -222,6 +222,7 @@ fn thin(values: &[f64]) -> Vec<(f64, f64)> {
 /// Colours that stay apart for readers who do not see all of them (M. Okabe, K. Ito, 2008).
 const fn colour(training: Training) -> (u8, u8, u8) {
     match training {
+        Training::Baseline => (120, 120, 120),
         Training::Vanilla => (213, 94, 0),
         Training::LocalUnbiased => (0, 114, 178),
         Training::LocalBiased => (0, 158, 115),

@@ -7,7 +7,7 @@ use fewsteps::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::args::{RegularizerArgs, TrainingArgs};
+use crate::args::{RegularizerArgs, StepArgs, TrainingArgs};
 use crate::data::{Data, Samples};
 use crate::identity::DataIdentity;
 use crate::task::{Defaults, TaskName};
@@ -19,6 +19,8 @@ const MOST_PATHS: usize = 1 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Training {
+    /// No regularizer, and the published solver whatever --controller and --first-step say: where the papers begin
+    Baseline,
     /// No regularizer
     Vanilla,
     /// One step at a uniform time; step-count measure unless options say otherwise
@@ -35,6 +37,7 @@ pub(crate) enum Training {
 impl Training {
     pub(crate) const fn name(self) -> &'static str {
         match self {
+            Self::Baseline => "baseline",
             Self::Vanilla => "vanilla",
             Self::LocalUnbiased => "local-unbiased",
             Self::LocalBiased => "local-biased",
@@ -50,7 +53,7 @@ impl Training {
     fn regularizer(self, args: &RegularizerArgs, task: TaskName, steps: u64) -> Regularizer {
         let defaults = task.defaults();
         match self {
-            Self::Vanilla => Regularizer::None,
+            Self::Baseline | Self::Vanilla => Regularizer::None,
             Self::LocalUnbiased => with_options(Local::unbiased(), args, &defaults, steps).into(),
             Self::LocalBiased => with_options(Local::biased(), args, &defaults, steps).into(),
             Self::PublishedUnbiased => task.published(false, steps).into(),
@@ -172,7 +175,10 @@ impl Settings {
             task.check_method(method)?;
             options = options.method(method);
         }
-        args.solver.steps.apply(&mut options);
+        match training {
+            Training::Baseline => StepArgs::published().apply(&mut options),
+            _ => args.solver.steps.apply(&mut options),
+        }
         // One batch that blows up should cost that batch, not the other methods' runs; the record counts them.
         let config = TrainerConfig::new(task.model(options, data.classes()), task.loss())
             .optimizer(task.optimizer(learning_rate))

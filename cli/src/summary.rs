@@ -15,9 +15,9 @@ pub(crate) fn summarize(
     failures: Vec<Failure>,
 ) -> Results {
     let mut summary: Vec<MethodSummary> = methods.iter().filter_map(|&method| method_summary(method, &runs)).collect();
-    let vanilla = summary.iter().find(|method| method.training == Training::Vanilla).cloned();
+    let base = base(&summary).cloned();
     for method in &mut summary {
-        method.ratios = vanilla.as_ref().map(|vanilla| ratios(method, vanilla));
+        method.ratios = base.as_ref().map(|base| ratios(method, base));
     }
     Results {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -28,6 +28,12 @@ pub(crate) fn summarize(
         runs,
         failures,
     }
+}
+
+/// What ratios are to: the baseline, or else vanilla.
+pub(crate) fn base(summary: &[MethodSummary]) -> Option<&MethodSummary> {
+    let of = |training| summary.iter().find(|method| method.training == training);
+    of(Training::Baseline).or_else(|| of(Training::Vanilla))
 }
 
 fn method_summary(training: Training, runs: &[RunRecord]) -> Option<MethodSummary> {
@@ -67,11 +73,11 @@ fn other_summary(others: &[OtherPaths]) -> Option<OtherSummary> {
     })
 }
 
-fn ratios(method: &MethodSummary, vanilla: &MethodSummary) -> Ratios {
+fn ratios(method: &MethodSummary, base: &MethodSummary) -> Ratios {
     Ratios {
-        nfe: method.nfe.mean / vanilla.nfe.mean,
-        step_time: method.step_milliseconds.mean / vanilla.step_milliseconds.mean,
-        prediction_time: method.prediction_milliseconds.mean / vanilla.prediction_milliseconds.mean,
+        nfe: method.nfe.mean / base.nfe.mean,
+        step_time: method.step_milliseconds.mean / base.step_milliseconds.mean,
+        prediction_time: method.prediction_milliseconds.mean / base.prediction_milliseconds.mean,
     }
 }
 

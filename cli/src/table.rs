@@ -5,6 +5,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use crate::record::{Failure, MethodSummary, Results, RunRecord};
 use crate::settings::{Settings, Training};
 use crate::stats::Spread;
+use crate::summary;
 use crate::task::TaskName;
 
 /// Headings and cells, one row a method.
@@ -194,15 +195,14 @@ pub(crate) fn render(results: &Results) -> String {
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    let note = if results.summary.iter().any(|method| method.ratios.is_some()) {
-        "x: relative to vanilla; NFE: mean over the test batches"
-    } else {
-        "NFE: mean over the test batches"
+    let note = match summary::base(&results.summary) {
+        Some(base) => format!("x: relative to {}; NFE: mean over the test batches", base.training),
+        None => "NFE: mean over the test batches".to_owned(),
     };
     let warnings = results.warnings.iter().map(|warning| format!("warning: {warning}"));
     let lines: Vec<String> = conditions(results)
         .into_iter()
-        .chain([table.to_string(), note.to_owned()])
+        .chain([table.to_string(), note])
         .chain(notes(results))
         .chain(warnings)
         .collect();

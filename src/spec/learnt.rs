@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BudgetState, PenaltyStep, StepPenalty};
+use super::{BudgetState, PenaltyStep, Real, StepPenalty};
 
 /// Below this error a step's own estimate is mostly rounding at `f32`, and its fifth root nothing but.
 const RESOLVED: f64 = 2e-3;
@@ -112,6 +112,24 @@ impl Learnt {
     pub(crate) fn note_ideal(&mut self, steps: f64) {
         if steps.is_finite() {
             self.ideal = Some(self.ideal.map_or(steps, |old| IDEAL_KEPT * old + (1.0 - IDEAL_KEPT) * steps));
+        }
+    }
+
+    /// The same in numbers of `R`, so that a checkpoint is one of its scalar type, and a device takes what it says.
+    pub(crate) fn at<R: Real>(self) -> Self {
+        let round = |x: f64| R::from_f64(x).to_f64();
+        let budget = self.budget;
+        Self {
+            first: self.first.map(round),
+            ideal: self.ideal.map(round),
+            budget: BudgetState {
+                coefficient: round(budget.coefficient),
+                nfe: round(budget.nfe),
+                offset: round(budget.offset),
+                best: budget.best.map(round),
+                mark: budget.mark.map(round),
+                ..budget
+            },
         }
     }
 

@@ -37,7 +37,7 @@ const EVALUATION: Purpose = Purpose { backward: false, penalty: None };
 /// Trains a model on a device, at `f32`: the twin of [`Trainer`](crate::Trainer). The checkpoints are the same.
 ///
 /// Solve, loss, penalty, adjoint and update are one submission, or several where they would keep the device busy for too
-/// long; the host reads 80 bytes back once a step.
+/// long; the host reads 96 bytes back once a step.
 ///
 /// ```no_run
 /// use fewsteps::{Batch, Gpu, GpuTrainer, Local, Loss, Mlp, NeuralDe, Problem, Pick, SolverOptions, Target};

@@ -348,6 +348,7 @@ impl<R: Scalar> Trainer<R> {
             let stages = self.config.model.options.method.tableau().stages() as f64;
             learnt.budget.follow(&budget, penalty.coefficient, nfe as f64, stages * ideal);
         }
+        *learnt = learnt.at::<R>();
     }
 
     /// The update of a training step along a gradient of the caller's, in the model's parameter layout: step count,
