@@ -1,5 +1,6 @@
 //! What is kept of a run, as JSON.
 
+use fewsteps::Budget;
 use serde::{Deserialize, Serialize};
 
 use crate::machine::Machine;
@@ -21,6 +22,9 @@ pub(crate) struct RunRecord {
     /// Where moments of paths are learnt: those of the test set's paths after training.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) moments: Option<LearntMoments>,
+    /// Where NFE had a target: what came of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) budget: Option<BudgetOutcome>,
     /// The largest memory the process had held when the run ended; earlier runs of the process count.
     pub(crate) peak_memory_bytes: Option<u64>,
     pub(crate) progress: Progress,
@@ -59,6 +63,39 @@ fn smaller_rate(settings: &Settings) -> String {
     let (rate, usual) = (settings.learning_rate, settings.task.defaults().learning_rate);
     let smaller = if rate > usual { usual } else { rate / 10.0 };
     format!("the learning rate {rate:?} is probably too large, try --lr {smaller:?}")
+}
+
+/// What came of a target for NFE.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct BudgetOutcome {
+    #[serde(with = "numbers")]
+    pub(crate) target: f64,
+    /// Mean of the last 200 training steps.
+    #[serde(with = "numbers")]
+    pub(crate) nfe: f64,
+    /// The smallest running mean.
+    #[serde(with = "numbers")]
+    pub(crate) best: f64,
+    /// The coefficient in the end.
+    #[serde(with = "numbers")]
+    pub(crate) coefficient: f64,
+    /// Whether the target was found to be beyond reach.
+    pub(crate) unreachable: bool,
+}
+
+impl BudgetOutcome {
+    /// What there is to say of it, if the target was not met by the penalty.
+    pub(crate) fn remark(&self, budget: &Budget) -> Option<String> {
+        let Self { target, nfe, best, coefficient, unreachable } = self;
+        if *unreachable {
+            return Some(format!(
+                "NFE {target} is beyond reach: the mean came down to {best:.1}, where the coefficient, {coefficient:.2e}, \
+                 has been kept since"
+            ));
+        }
+        let idle = *coefficient < 10.0 * budget.lowest && nfe < target;
+        idle.then(|| format!("NFE is below {target} anyway ({nfe:.1}): the budget has nothing to do"))
+    }
 }
 
 /// Where the time goes.
@@ -347,6 +384,7 @@ mod tests {
                 prediction_batch: 1,
             },
             moments: Some(LearntMoments { paths: 3, times: list.clone(), learnt: vec![moment], given: vec![moment] }),
+            budget: Some(BudgetOutcome { target: 0.5, nfe: 0.5, best: 0.5, coefficient: 0.5, unreachable: false }),
             peak_memory_bytes: None,
             progress: Progress {
                 setup_seconds: 0.5,
@@ -402,7 +440,7 @@ mod tests {
     #[test]
     fn every_number_of_a_record_may_be_any() {
         let evaluation = 6 + 3 + 2 + 2;
-        comes_back(&record(), 2 * evaluation + 4 + (2 + 2 * 4) + 1 + 4 * 2);
+        comes_back(&record(), 2 * evaluation + 4 + (2 + 2 * 4) + 4 + 1 + 4 * 2);
     }
 
     #[test]

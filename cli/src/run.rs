@@ -16,7 +16,7 @@ use crate::machine::{self, Machine};
 use crate::measure;
 use crate::metrics::Metrics;
 use crate::progress::Ticker;
-use crate::record::{Measured, Progress, RunRecord, Times};
+use crate::record::{BudgetOutcome, Measured, Progress, RunRecord, Times};
 use crate::settings::Settings;
 use crate::stats;
 
@@ -154,6 +154,20 @@ impl<'a, L: Learner> Run<'a, L> {
         self.learner.save(&self.plan.checkpoint, &metadata).context("the checkpoint cannot be written")
     }
 
+    /// What came of a target for NFE, if there is one.
+    fn budget(&mut self) -> anyhow::Result<Option<BudgetOutcome>> {
+        let Some(budget) = self.plan.settings.budget() else { return Ok(None) };
+        let state = self.learner.learnt()?.budget;
+        let last = &self.progress.curve.nfe[self.progress.curve.nfe.len().saturating_sub(200)..];
+        Ok(Some(BudgetOutcome {
+            target: budget.nfe,
+            nfe: last.iter().sum::<usize>() as f64 / last.len() as f64,
+            best: state.best_nfe(&budget),
+            coefficient: state.coefficient,
+            unreachable: state.unreachable,
+        }))
+    }
+
     fn record(mut self, machine: Machine, test: Measured) -> anyhow::Result<RunRecord> {
         let (batch, samples) = (self.plan.settings.batch, &self.data.test);
         // How long it takes to fail is of no use to anybody, and may be long.
@@ -180,6 +194,7 @@ impl<'a, L: Learner> Run<'a, L> {
             test,
             times,
             moments,
+            budget: self.budget()?,
             peak_memory_bytes: machine::peak_memory(),
             progress: self.progress,
         })

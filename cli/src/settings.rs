@@ -243,6 +243,14 @@ impl Settings {
         Tolerances::both(self.tolerance).warning_at(starts.as_flattened(), 2)
     }
 
+    /// The target for NFE, if there is one.
+    pub(crate) fn budget(&self) -> Option<Budget> {
+        match &self.config.regularizer {
+            Regularizer::Local(local) => local.budget,
+            _ => None,
+        }
+    }
+
     /// Name of the run's files.
     pub(crate) fn run_name(&self) -> String {
         format!("{}-seed{}", self.training, self.seed)

@@ -96,6 +96,8 @@ fn warnings(machine: &Machine, runs: &[RunRecord], failures: &[Failure]) -> Vec<
             let fate = if run.test.accuracy.is_some() { "count as wrong" } else { "are left out of the loss" };
             warnings.push(format!("{name}: {} test trajectories failed and {fate}", run.test.failed));
         }
+        let remark = run.settings.budget().and_then(|budget| run.budget?.remark(&budget));
+        warnings.extend(remark.map(|remark| format!("{name}: {remark}")));
         if !run.machine.computes_as(machine) {
             warnings.push(format!(
                 "{name}: ran on another engine, other threads or another machine; its times do not compare"

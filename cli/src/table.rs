@@ -111,7 +111,8 @@ fn row(method: &MethodSummary, other: bool, published: bool) -> Vec<String> {
         row.push(found.unwrap_or_else(|| "-".to_owned()));
     }
     if published {
-        row.push(method.nfe_published.map_or_else(|| "-".to_owned(), |nfe| with_spread(nfe, method.seeds, 1)));
+        // Without a figure of its own the solver is that one.
+        row.push(with_spread(method.nfe_published.unwrap_or(method.nfe), method.seeds, 1));
     }
     row.extend([
         cell(method.nfe, 1, ratios.map(|r| r.nfe)),

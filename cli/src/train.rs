@@ -34,6 +34,10 @@ pub(crate) fn train(args: &TrainArgs) -> anyhow::Result<Ending> {
         let files = session.out.finished(&record.settings.run_name());
         output::print(&format!("checkpoint: {}\nrecord: {}\n", files.checkpoint.display(), files.record.display()))?;
     }
+    let remark = record.settings.budget().and_then(|budget| record.budget?.remark(&budget));
+    if let Some(remark) = remark {
+        log::warn!("{}: {remark}", record.settings.run_name());
+    }
     let Some(defect) = record.defect() else { return Ok(Ending::Finished) };
     output::note(&format!("fewsteps: error: {defect}"));
     Ok(Ending::NothingToShow)

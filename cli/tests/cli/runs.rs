@@ -178,3 +178,53 @@ fn absurd_sizes_in_a_checkpoint_are_errors() {
     fs::write(folder.path().join("altered.safetensors"), same).expect("written");
     succeed(folder.path(), &["eval", "altered.safetensors", "--threads", "1"]);
 }
+
+#[test]
+fn a_target_for_nfe_is_part_of_a_run() {
+    let folder = folder();
+    let local = |more: &[&'static str]| -> Vec<&str> {
+        let shared = ["train", "--threads", "1", "--batch", "32", "--steps", "4"];
+        [&shared[..], &["--out", "o"], more].concat()
+    };
+    let printed = succeed(folder.path(), &local(&["--target-nfe", "19", "--json"]));
+    let record: Value = serde_json::from_str(&printed).expect("JSON");
+    let local_options = &record["settings"]["config"]["regularizer"]["local"];
+    assert_eq!((&local_options["budget"]["nfe"], &local_options["step"]), (&19.0.into(), &"ideal".into()));
+    assert_eq!(local_options["coefficient"]["constant"], 0.01, "a tenth of the usual one to begin with");
+    assert_eq!((&record["budget"]["target"], &record["budget"]["unreachable"]), (&19.0.into(), &false.into()));
+    let ideal = record["progress"]["curve"]["ideal_steps"].as_array().expect("one a step");
+    assert!(ideal.len() == 4 && ideal.iter().all(|n| n.as_f64().is_some_and(|n| n > 0.0)), "{ideal:?}");
+    refuse(folder.path(), &local(&["--target-nfe", "13", "--resume"]), 1, &["--target-nfe: 19.0, now 13.0"]);
+    refuse(folder.path(), &local(&["--target-nfe", "0.5"]), 1, &["Budget::nfe", "0.5"]);
+    refuse(folder.path(), &local(&["--target-nfe", "9", "--coefficient-to", "1"]), 2, &["--coefficient-to"]);
+    let vanilla = ["--target-nfe", "9", "--regularization", "vanilla"];
+    refuse(folder.path(), &local(&vanilla), 1, &["--target-nfe", "local-unbiased"]);
+}
+
+/// The published solver is the baseline's, whatever the others take; the others tell their NFE under it too.
+#[test]
+fn the_baseline_is_solved_as_published() {
+    let folder = folder();
+    let args = tiny(&["--methods", "baseline,vanilla", "--json"]);
+    let results: Value = serde_json::from_str(&succeed(folder.path(), &args)).expect("JSON");
+    let control =
+        |run: usize| &results["runs"][run]["settings"]["config"]["model"]["options"]["step_control"]["adaptive"];
+    assert_eq!(control(0)["initial_step"], "automatic");
+    assert_eq!(
+        (&control(0)["controller"]["finish"], &control(0)["controller"]["initial_error"]),
+        (&false.into(), &1e-4.into())
+    );
+    assert_eq!((&control(1)["initial_step"], &control(1)["controller"]["finish"]), (&"carried".into(), &true.into()));
+    let [baseline, vanilla] = [0, 1].map(|method| &results["summary"][method]);
+    assert_eq!((&baseline["ratios"]["nfe"], &baseline["nfe_published"]), (&1.0.into(), &Value::Null));
+    let nfe = |value: &Value| value["mean"].as_f64().expect("a number");
+    // After four steps both models are nearly those that training began with.
+    assert!((nfe(&vanilla["nfe_published"]) - nfe(&baseline["nfe"])).abs() <= 6.0, "{results}");
+    assert!(nfe(&vanilla["nfe"]) < nfe(&baseline["nfe"]) && nfe(&vanilla["ideal_steps"]) > 0.0, "{results}");
+    // The first step is automatic, carried, or a length.
+    let checkpoint = "fewsteps-out/checkpoints/vanilla-seed0.safetensors";
+    let solved = |first: &str| succeed(folder.path(), &["eval", checkpoint, "--threads", "1", "--first-step", first]);
+    assert!(solved("automatic") != solved("1") && solved("carried").contains("of an ideal controller"));
+    refuse(folder.path(), &["eval", checkpoint, "--first-step", "long"], 2, &["automatic, carried, or a length"]);
+    refuse(folder.path(), &["eval", checkpoint, "--first-step", "-1"], 1, &["InitialStep::Length", "-1"]);
+}
