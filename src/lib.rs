@@ -89,8 +89,9 @@ pub use spec::{
     Schedule, SolverOptions, StepControl, StepPenalty, Tableau, TimeInput, Tolerances, Update, philox4x32,
 };
 pub use train::{
-    Batch, Batches, CheckpointInfo, Evaluation, FailurePolicy, GpuData, GpuTrainer, Loss, NeuralDe, SliceReport,
-    StepGradients, StepReport, Target, TensorLayout, TrainIo, Trainer, TrainerConfig, remove_temporaries, write_whole,
+    Batch, Batches, CheckpointInfo, Deployed, Evaluation, FailurePolicy, GpuData, GpuTrainer, Loss, NeuralDe,
+    SliceReport, StepGradients, StepReport, Target, TensorLayout, TrainIo, Trainer, TrainerConfig, remove_temporaries,
+    write_whole,
 };
 
 /// The graphics interface of the wgpu engine, in the version that [`Gpu::from_wgpu`] takes devices of.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use common::{LAYOUTS, cast, close, cpu, gpu, largest, numbers, warnings_of, widen};
 use fewsteps::{
-    Adjoint, Batch, Budget, Checkpoints, Controller, Diffusion, Error, FailurePolicy, GpuSolver, GpuTrainer,
+    Adjoint, Batch, Budget, Checkpoints, Controller, Deployed, Diffusion, Error, FailurePolicy, GpuSolver, GpuTrainer,
     InitialStep, Layout, Learnt, Local, Loss, Measure, Method, Mlp, NeuralDe, Optimizer, Paths, PenaltyAt,
     PenaltyGradient, PenaltyNoise, PenaltyStep, Problem, Regularizer, SaveAt, Scalar, Schedule, SolverOptions,
     StepControl, Target, TimeInput, Tolerances, Trainer, TrainerConfig,
@@ -460,6 +460,34 @@ fn a_curriculum_goes_on_as_from_a_checkpoint() {
             "applications hold them"
         );
     }
+}
+
+#[test]
+fn a_deployed_solver_is_that_of_both_engines() {
+    let Some(gpu) = gpu() else { return };
+    let samples = samples(40);
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("checkpoint.safetensors");
+    let mut config = TrainerConfig::new(model(Layout::Lockstep, Method::Tsit5), Loss::CrossEntropy);
+    config.model.options = SolverOptions::default().tolerances(Tolerances::both(1e-4));
+    let mut trainer = GpuTrainer::new(&gpu, config.clone()).expect("a valid configuration");
+    gpu.block_on(trainer.step(&samples.batch())).expect("a step");
+    gpu.block_on(trainer.save(&path, &BTreeMap::new())).expect("a checkpoint");
+    let error = GpuTrainer::deployed(&gpu, &path).expect_err("none was chosen").to_string();
+    assert!(error.contains("fewsteps deploy"), "{error}");
+    Deployed::new(model(Layout::Lockstep, Method::Bosh3).options).write(&path).expect("written");
+    let (mut device, _) = GpuTrainer::deployed(&gpu, &path).expect("loads");
+    let (mut native, _) = Trainer::<f32>::deployed(&cpu(1), &path).expect("loads");
+    assert_eq!((device.config(), device.steps()), (native.config(), 1), "the same model");
+    let [a, b] = [gpu.block_on(device.evaluate(&samples.batch())), native.evaluate(&samples.batch())];
+    let [a, b] = [a, b].map(|found| found.expect("evaluates"));
+    assert_eq!((a.nfe, a.accepted, a.correct), (b.nfe, 3, b.correct), "three steps");
+    let outputs = gpu.block_on(device.predict(&samples.inputs)).expect("solved");
+    let expected = native.predict(&samples.inputs).expect("solved");
+    let off = outputs.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
+    assert!(off < 1e-5, "the same outputs, {off:e}");
+    let (resumed, _) = GpuTrainer::resume(&gpu, &path).expect("resumes");
+    assert_eq!(resumed.config(), &config, "as it was trained");
 }
 
 #[test]

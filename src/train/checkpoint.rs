@@ -7,11 +7,11 @@ use std::path::Path;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
-use super::TrainerConfig;
 use super::model::TensorLayout;
+use super::{Deployed, TrainerConfig};
 use crate::cpu::Scalar;
 use crate::error::{Error, Result};
-use crate::spec::{Learnt, OptimizerState};
+use crate::spec::{Learnt, OptimizerState, Regularizer};
 
 /// Key of our entry in the safetensors metadata.
 const KEY: &str = "fewsteps";
@@ -37,6 +37,8 @@ struct Header {
     /// Those of earlier versions have learnt nothing.
     #[serde(default)]
     learnt: Learnt,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    deployed: Option<Deployed>,
     metadata: BTreeMap<String, String>,
 }
 
@@ -73,9 +75,9 @@ pub(super) fn save<R: Scalar>(
         optimizer_steps: state.map_or(0, |state| state.step),
         config: config.clone(),
         learnt,
+        deployed: None,
         metadata: metadata.clone(),
     };
-    let header = serde_json::to_string(&header).map_err(|e| failed(e.to_string()))?;
     let layout = config.model.layout();
     let moments = state.iter().flat_map(|state| MOMENTS.into_iter().zip(&state.moments));
     let moments = moments.map(|(prefix, moment)| (prefix, moment.as_slice())).filter(|(_, moment)| !moment.is_empty());
@@ -94,10 +96,21 @@ pub(super) fn save<R: Scalar>(
             tensors.push((format!("{prefix}{}", tensor.name), view));
         }
     }
-    let bytes = safetensors::serialize(tensors, Some(HashMap::from([(KEY.to_owned(), header)])))
-        .map_err(|e| failed(e.to_string()))?;
+    write(path, tensors, HashMap::new(), &header)
+}
+
+/// Writes the file of these tensors, with the header and what else there is of metadata.
+fn write<'a>(
+    path: &Path,
+    tensors: impl IntoIterator<Item = (String, TensorView<'a>)>,
+    mut others: HashMap<String, String>,
+    header: &Header,
+) -> Result<()> {
+    let failed = |reason: String| Error::Checkpoint { path: path.into(), reason };
+    others.insert(KEY.to_owned(), serde_json::to_string(header).map_err(|e| failed(e.to_string()))?);
+    let bytes = safetensors::serialize(tensors, Some(others)).map_err(|e| failed(e.to_string()))?;
     SafeTensors::read_metadata(&bytes).map_err(|e| {
-        let length = metadata.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+        let length = header.metadata.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
         Error::argument(
             "metadata",
             format!("{length} bytes"),
@@ -105,6 +118,21 @@ pub(super) fn save<R: Scalar>(
         )
     })?;
     write_whole(path, &bytes).map_err(|reason| Error::Io { path: path.into(), reason })
+}
+
+/// Puts a solver for predictions into a checkpoint, of which nothing else changes.
+pub(super) fn write_deployed(path: &Path, deployed: &Deployed) -> Result<()> {
+    let failed = |reason: String| Error::Checkpoint { path: path.into(), reason };
+    let bytes = read(path)?;
+    let mut header = header(path, &bytes)?;
+    match header.scalar.as_str() {
+        "f64" => deployed.check::<f64>(&header.config.model)?,
+        _ => deployed.check::<f32>(&header.config.model)?,
+    }
+    header.deployed = Some(deployed.clone());
+    let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| failed(e.to_string()))?;
+    let tensors = SafeTensors::deserialize(&bytes).map_err(|e| failed(format!("truncated or damaged: {e}")))?;
+    write(path, tensors.tensors(), metadata.metadata().clone().unwrap_or_default(), &header)
 }
 
 /// Writes a file so that whoever opens it, even after a crash, finds the old content or the new, never a part: into a
@@ -164,6 +192,8 @@ pub struct CheckpointInfo {
     pub config: TrainerConfig,
     /// What its training steps have taught the solves that follow.
     pub learnt: Learnt,
+    /// The solver that was chosen for predictions, if one was.
+    pub deployed: Option<Deployed>,
     /// The metadata that was given to [`Trainer::save`](super::Trainer::save).
     pub metadata: BTreeMap<String, String>,
 }
@@ -175,8 +205,8 @@ impl CheckpointInfo {
     /// [`Error::Io`] when the file cannot be read, [`Error::Checkpoint`] when it is not a checkpoint.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = read(path)?;
-        let Header { scalar, steps, config, learnt, metadata, .. } = header(path, &bytes)?;
-        Ok(Self { scalar, steps, config, learnt, metadata })
+        let Header { scalar, steps, config, learnt, deployed, metadata, .. } = header(path, &bytes)?;
+        Ok(Self { scalar, steps, config, learnt, deployed, metadata })
     }
 }
 
@@ -200,6 +230,22 @@ fn header(path: &Path, bytes: &[u8]) -> Result<Header> {
         return Err(failed(format!("format {}, where this version reads {FLAT} and {FORMAT}", header.format)));
     }
     Ok(header)
+}
+
+/// As [`load`], with the solver that was chosen for predictions in place of the training's, and no regularizer.
+pub(super) fn load_deployed<R: Scalar>(path: &Path) -> Result<Loaded<R>> {
+    let Some(deployed) = CheckpointInfo::read(path)?.deployed else {
+        let remedy = "no solver was chosen for its predictions: choose one (`fewsteps deploy`, or Deployed::write), or \
+                      load it as it was trained (resume)";
+        return Err(Error::argument("path", path.display(), remedy));
+    };
+    let mut loaded = load::<R>(path)?;
+    let failed =
+        |e: Error| Error::Checkpoint { path: path.into(), reason: format!("its deployed solver is refused: {e}") };
+    deployed.check::<R>(&loaded.config.model).map_err(failed)?;
+    loaded.config.model.options = deployed.options;
+    loaded.config.regularizer = Regularizer::None;
+    Ok(loaded)
 }
 
 pub(super) fn load<R: Scalar>(path: &Path) -> Result<Loaded<R>> {

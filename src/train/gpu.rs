@@ -8,6 +8,7 @@ mod recording;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
+use super::checkpoint::Loaded;
 use super::gpu_plans::{BatchBuffers, EvaluationPlans, Parts, Recorder, Schedule, TrainPlans};
 use super::loss::score;
 use super::trainer::diverged;
@@ -370,7 +371,19 @@ impl GpuTrainer {
     /// [`Error::Io`] when the file cannot be read, [`Error::Checkpoint`] when it is not a checkpoint, or its tensors do not
     /// fit its configuration, [`Error::Argument`] when its numbers are not `f32`.
     pub fn resume(gpu: &Gpu, path: &Path) -> Result<(Self, BTreeMap<String, String>)> {
-        let loaded = checkpoint::load::<f32>(path)?;
+        Self::of_loaded(gpu, checkpoint::load(path)?)
+    }
+
+    /// As [`GpuTrainer::resume`], with the solver that was chosen for predictions, as
+    /// [`Trainer::deployed`](crate::Trainer::deployed) does.
+    ///
+    /// # Errors
+    /// As [`Trainer::deployed`](crate::Trainer::deployed).
+    pub fn deployed(gpu: &Gpu, path: &Path) -> Result<(Self, BTreeMap<String, String>)> {
+        Self::of_loaded(gpu, checkpoint::load_deployed(path)?)
+    }
+
+    fn of_loaded(gpu: &Gpu, loaded: Loaded<f32>) -> Result<(Self, BTreeMap<String, String>)> {
         let mut trainer = Self::new(gpu, loaded.config)?;
         trainer.write_state(&loaded.theta, &loaded.state, loaded.steps);
         trainer.engine.write_learnt(loaded.learnt);

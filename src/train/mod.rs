@@ -2,6 +2,7 @@
 
 mod batches;
 mod checkpoint;
+mod deployed;
 mod gpu;
 mod gpu_plans;
 mod loss;
@@ -10,6 +11,7 @@ mod trainer;
 
 pub use batches::Batches;
 pub use checkpoint::{CheckpointInfo, remove_temporaries, write_whole};
+pub use deployed::Deployed;
 #[cfg(test)]
 pub(crate) use gpu::{ABORTED, INCOMPLETE, SKIPPED};
 pub use gpu::{GpuData, GpuTrainer, SliceReport, TrainIo};

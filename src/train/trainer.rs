@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::checkpoint;
+use super::checkpoint::{self, Loaded};
 use super::loss::{Task, score};
 use super::{Loss, NeuralDe, Target};
 use crate::cpu::{Cpu, DenseLayer, Draws, Engine, LANES, Owner, Scalar, check_finite};
@@ -621,7 +621,20 @@ impl<R: Scalar> Trainer<R> {
     /// [`Error::Io`] when the file cannot be read, [`Error::Checkpoint`] when it is not a checkpoint, or its tensors do not
     /// fit its configuration, [`Error::Argument`] when its numbers are of another scalar type.
     pub fn resume(cpu: &Cpu, path: &Path) -> Result<(Self, BTreeMap<String, String>)> {
-        let loaded = checkpoint::load::<R>(path)?;
+        Self::of_loaded(cpu, checkpoint::load(path)?)
+    }
+
+    /// As [`Trainer::resume`], with the solver that was chosen for predictions ([`Deployed`](super::Deployed)) in place of
+    /// the training's, and no regularizer.
+    ///
+    /// # Errors
+    /// As [`Trainer::resume`], [`Error::Checkpoint`] when that solver does not fit the model, and [`Error::Argument`] when
+    /// none was chosen.
+    pub fn deployed(cpu: &Cpu, path: &Path) -> Result<(Self, BTreeMap<String, String>)> {
+        Self::of_loaded(cpu, checkpoint::load_deployed(path)?)
+    }
+
+    fn of_loaded(cpu: &Cpu, loaded: Loaded<R>) -> Result<(Self, BTreeMap<String, String>)> {
         let mut trainer = Self::new(cpu, loaded.config)?;
         (trainer.theta, trainer.state, trainer.steps) = (loaded.theta, loaded.state, loaded.steps);
         trainer.engine.learnt = loaded.learnt;
