@@ -1181,7 +1181,7 @@ fn what_was_learnt_is_resumed_to_the_same_bits() {
     }
     assert_eq!((other.parameters(), other.learnt()), (trainer.parameters(), trainer.learnt()));
     assert_ne!(trainer.learnt().budget.coefficient, before.budget.coefficient, "the coefficient moves");
-    assert_eq!(fewsteps::CheckpointInfo::read(&file).expect("read").learnt, before);
+    assert_eq!(CheckpointInfo::read(&file).expect("read").learnt, before);
     // A damaged file is refused.
     let bytes = std::fs::read(&file).expect("read");
     let damaged = forged(&bytes, "\\\"coefficient\\\":0.", "\\\"coefficient\\\":-1.");

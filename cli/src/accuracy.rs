@@ -7,8 +7,8 @@
 //! well above that is not told.
 
 use fewsteps::{
-    Calculus, Controller, Cpu, InitialStep, Learnt, Loss, Method, NeuralDe, Paths, Result, Scalar, SolverOptions,
-    StepControl, Tolerances, Trainer, TrainerConfig,
+    Calculus, Controller, Cpu, InitialStep, Loss, Method, NeuralDe, Paths, Result, Scalar, SolverOptions, StepControl,
+    Tolerances, Trainer, TrainerConfig,
 };
 
 use crate::data::{BatchBuffer, Samples};
@@ -50,18 +50,17 @@ pub(crate) struct Reference<R> {
 }
 
 impl<R: Scalar> Reference<R> {
-    /// The solution of the first of `samples` for the model that `options` solve.
+    /// The solution of the first of these samples for the model, along the paths that its options follow.
     pub(crate) fn new(
         cpu: &Cpu,
         config: &TrainerConfig,
-        options: &SolverOptions,
         theta: &[R],
         samples: &Samples,
+        indices: &[usize],
     ) -> Result<Self> {
-        let count = (WORK / theta.len().max(1)).clamp(LEAST, MOST).min(samples.len());
-        let order: Vec<usize> = (0..count).collect();
-        let inputs = BatchBuffer::<R>::default().gather(samples, &order).inputs.to_vec();
-        let cells = cells_of(&config.model, options)?;
+        let count = (WORK / theta.len().max(1)).clamp(LEAST, MOST).min(indices.len());
+        let inputs = BatchBuffer::<R>::default().gather(samples, &indices[..count]).inputs.to_vec();
+        let cells = cells_of(&config.model, &config.model.options)?;
         let wide: Vec<f64> = inputs.iter().map(|x| x.to_f64()).collect();
         let theta: Vec<f64> = theta.iter().map(|x| x.to_f64()).collect();
         let solve = |options: SolverOptions| {
@@ -70,31 +69,36 @@ impl<R: Scalar> Reference<R> {
             trainer.set_parameters(&theta[..used])?;
             trainer.predict_along(&wide, Paths::of_evaluation(config.seed, 0))
         };
-        let solution = solve(converged(&config.model, options, cells, 2))?;
+        let solution = solve(converged(&config.model, cells, 2))?;
         let mut reference = Self { inputs, cells, solution, own: 0.0 };
         if cells > 0 {
-            let coarser = solve(converged(&config.model, options, cells, 1))?;
+            let coarser = solve(converged(&config.model, cells, 1))?;
             reference.own = reference.compare(&config.model, &coarser).map_or(f64::INFINITY, |found| found.relative);
         }
         Ok(reference)
     }
 
-    /// The error of the model of `config` as it solves itself; `None` where no trajectory is solved, or where the error is
+    /// Whether the model is solved along the paths of this solution.
+    pub(crate) fn is_of(&self, model: &NeuralDe) -> Result<bool> {
+        Ok(cells_of(model, &model.options)? == self.cells)
+    }
+
+    /// The error of the learner's model as it solves itself; `None` where no trajectory is solved, or where the error is
     /// not twice that of the solution.
     pub(crate) fn error<L: Learner<Scalar = R>>(
         &self,
         engine: &L::Engine,
-        config: &TrainerConfig,
-        theta: &[R],
-        learnt: Learnt,
+        learner: &mut L,
     ) -> Result<Option<Achieved>> {
-        let mut learner = L::new(engine, states_of(config, config.model.options.clone()))?;
-        let used = learner.config().model.parameter_count();
-        learner.set_parameters(&theta[..used])?;
-        learner.set_learnt(learnt);
-        let states = learner.predict(&self.inputs, Paths::of_evaluation(config.seed, 0))?;
+        let (theta, config) = (learner.parameters()?, learner.config());
+        let mut headless = L::new(engine, states_of(config, config.model.options.clone()))?;
+        let used = headless.config().model.parameter_count();
+        headless.set_parameters(&theta[..used])?;
+        headless.set_learnt(learner.learnt()?);
+        let model = &learner.config().model;
+        let states = headless.predict(&self.inputs, Paths::of_evaluation(headless.config().seed, 0))?;
         let states: Vec<f64> = states.iter().map(|x| x.to_f64()).collect();
-        Ok(self.compare(&config.model, &states).filter(|found| found.relative >= 2.0 * self.own))
+        Ok(self.compare(model, &states).filter(|found| found.relative >= 2.0 * self.own))
     }
 
     fn compare(&self, model: &NeuralDe, states: &[f64]) -> Option<Achieved> {
@@ -113,8 +117,9 @@ pub(crate) fn with_error<L: Learner>(
         return Ok(measured);
     }
     let (config, theta) = (learner.config().clone(), learner.parameters()?);
-    let reference = Reference::new(&L::native(engine)?, &config, &config.model.options, &theta, samples)?;
-    let found = reference.error::<L>(engine, &config, &theta, learner.learnt()?)?;
+    let first: Vec<usize> = (0..samples.len().min(MOST)).collect();
+    let reference = Reference::new(&L::native(engine)?, &config, &theta, samples, &first)?;
+    let found = reference.error(engine, learner)?;
     Ok(Measured {
         error: found.map(|found| found.relative),
         weak_error: found.and_then(|found| found.weak),
@@ -139,7 +144,8 @@ fn cells_of(model: &NeuralDe, options: &SolverOptions) -> Result<usize> {
 }
 
 /// How the solution is found; along paths in so many `halves` of all steps.
-fn converged(model: &NeuralDe, options: &SolverOptions, cells: usize, halves: usize) -> SolverOptions {
+fn converged(model: &NeuralDe, cells: usize, halves: usize) -> SolverOptions {
+    let options = &model.options;
     let kept = SolverOptions { memory_limit: None, ..options.clone() };
     if let Some(diffusion) = &model.problem.diffusion {
         let method = match diffusion.calculus {
@@ -234,8 +240,12 @@ mod tests {
         let starts = (0..64).map(|i| [1.0 + f64::from(i), -0.5]).collect();
         let samples = Samples::Paths(Trajectories { starts, states: vec![vec![[0.0; 2]]; 64] });
         let (config, theta) = linear(slope, scale, options);
-        let reference = Reference::new(&cpu, &config, &config.model.options, &theta, &samples).expect("solved");
-        reference.error::<Trainer<f64>>(&cpu, &config, &theta, Learnt::default()).expect("solved")
+        let first: Vec<usize> = (0..64).collect();
+        let reference = Reference::new(&cpu, &config, &theta, &samples, &first).expect("solved");
+        assert!(reference.is_of(&config.model).expect("good options"), "its own paths");
+        let mut trainer = Trainer::<f64>::new(&cpu, config).expect("a valid model");
+        trainer.set_parameters(&theta).expect("its parameters");
+        reference.error(&cpu, &mut trainer).expect("solved")
     }
 
     #[test]

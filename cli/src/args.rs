@@ -23,6 +23,7 @@ Examples:
   fewsteps bench --resume                    go on where an interrupted benchmark stopped
   fewsteps train --regularization vanilla    one run, which leaves a checkpoint
   fewsteps eval fewsteps-out/checkpoints/vanilla-seed0.safetensors --tol 1e-4
+  fewsteps deploy fewsteps-out/checkpoints/vanilla-seed0.safetensors
   fewsteps train --device gpu                on an adapter; `fewsteps devices` lists them
   fewsteps completions bash > fewsteps.bash  shell completions
 
@@ -64,6 +65,14 @@ pub(crate) enum Command {
     Train(TrainArgs),
     /// Measure a checkpoint on its test set: accuracy, NFE, time per batch
     Eval(EvalArgs),
+    /// Choose the cheapest solver that a checkpoint's model predicts well enough with, and write it into the checkpoint
+    ///
+    /// A trained model does not need the steps that its training's tolerance asks for. This tries every method with few
+    /// equal steps, and adaptive ones with looser tolerances, on samples of the training set: never on the test set, whose
+    /// figures are told at the end. It takes the cheapest whose predictions are as good, and writes it into the checkpoint
+    /// beside the training's solver: `fewsteps eval` takes it from there, and so do `Trainer::deployed` and
+    /// `GpuTrainer::deployed` of the library. A page beside the checkpoint has every solver.
+    Deploy(DeployArgs),
     /// Time one workload of the peer comparison and print its JSON line
     BenchWorkload(WorkloadArgs),
     /// List what this machine computes with: the native engine and every adapter, each with a check of its results
@@ -117,6 +126,9 @@ pub(crate) struct TrainingArgs {
     /// Learning rate [default: the task's]
     #[arg(long, value_name = "X")]
     pub(crate) lr: Option<f64>,
+    /// Keep the last N samples of the training set out of training, for `deploy` to choose a solver on
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) hold_out: Option<NonZeroUsize>,
     /// Evaluate on the test set every N steps, and at the end [default: a tenth of the steps]
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) eval_every: Option<NonZeroUsize>,
@@ -298,6 +310,18 @@ pub(crate) enum ControllerName {
 }
 
 impl ControllerName {
+    pub(crate) const ALL: [Self; 4] = [Self::Published, Self::Pi, Self::I, Self::H211b];
+
+    /// The name, as the command line spells it.
+    pub(crate) const fn text(self) -> &'static str {
+        match self {
+            Self::Published => "published",
+            Self::Pi => "pi",
+            Self::I => "i",
+            Self::H211b => "h211b",
+        }
+    }
+
     /// The controller of that name for a method.
     pub(crate) fn of(self, method: Method) -> Controller {
         match self {
@@ -320,6 +344,11 @@ pub(crate) struct EvalArgs {
     /// The folder of the data, for the tasks that are read from files
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+    /// Solve as in training, though `deploy` has chosen another solver
+    ///
+    /// So do the options that follow: they change the training's solver.
+    #[arg(long)]
+    pub(crate) training_solver: bool,
     /// Tolerance of the solver, if another than in training
     #[arg(long, value_name = "T", allow_hyphen_values = true)]
     pub(crate) tol: Option<f64>,
@@ -338,6 +367,48 @@ pub(crate) struct EvalArgs {
     /// Samples in a batch, of spiral-sde paths, if others than in training
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) batch: Option<NonZeroUsize>,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+    /// Print the result as JSON, and nothing else, to stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeployArgs {
+    /// A checkpoint that `bench` or `train` wrote
+    pub(crate) checkpoint: PathBuf,
+    /// The folder of the data, for the tasks that are read from files
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Points of accuracy that may be lost against the training's solver; per cent of the loss where nothing is classified
+    /// [default: 0.1 points, or 1 per cent]
+    ///
+    /// A bound at 95 %, from the samples on which both differ, for each solver by itself. 2,000 samples of which all are
+    /// classified alike show 0.08 points; of fewer, the least that they can show is asked for, and said.
+    #[arg(long, value_name = "X", allow_hyphen_values = true)]
+    pub(crate) max_drop: Option<f64>,
+    /// Relative error of the states before the head that is allowed, against a converged solve [default: any]
+    #[arg(long, value_name = "E", allow_hyphen_values = true)]
+    pub(crate) max_error: Option<f64>,
+    /// Samples that are chosen on, the last of the training set [default: 2,000, or those that training was kept from]
+    ///
+    /// The more there are, the smaller a loss they can show. With noise, where a sample is classified by one path, 2,000 leave
+    /// several tenths of a point open.
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) samples: Option<NonZeroUsize>,
+    /// Train N more steps with the chosen solver, of equal steps then, and without regularizer
+    ///
+    /// The network adapts to its solver: it is a residual network of as many blocks as there are steps, and the solution
+    /// of its equation may move away from what it computes. The accuracy under the training's solver is printed too.
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) finetune: Option<NonZeroUsize>,
+    /// The file that the solver is written into [default: the checkpoint itself; with --finetune its name with `-deployed`]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Replace that file if it is there
+    #[arg(long)]
+    pub(crate) overwrite: bool,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
     /// Print the result as JSON, and nothing else, to stdout

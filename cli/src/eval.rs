@@ -1,12 +1,13 @@
 //! `fewsteps eval`: a checkpoint on its test set.
 
 use anyhow::{Context, ensure};
-use fewsteps::{CheckpointInfo, Device, NeuralDe, Regularizer, SolverOptions, StepControl, Tolerances, Trainer};
+use fewsteps::{CheckpointInfo, Device, NeuralDe, SolverOptions, StepControl, Tolerances, Trainer};
 use serde::Serialize;
 
 use crate::accuracy;
 use crate::args::{EvalArgs, StepArgs};
 use crate::data::{BatchBuffer, Data, Samples};
+use crate::deploy;
 use crate::learner::{Learner, OnDevice};
 use crate::machine::Machine;
 use crate::measure;
@@ -26,6 +27,8 @@ struct EvalRecord {
     tolerance: f64,
     /// What it was solved with.
     options: SolverOptions,
+    /// Whether that was chosen by `fewsteps deploy`.
+    deployed: bool,
     machine: Machine,
     test: Measured,
     #[serde(with = "numbers")]
@@ -37,11 +40,7 @@ struct EvalRecord {
 pub(crate) fn eval(args: &EvalArgs) -> anyhow::Result<()> {
     let info = CheckpointInfo::read(&args.checkpoint)?;
     let settings = run::settings_of(&info.metadata, &args.checkpoint)?;
-    ensure!(
-        settings.config == info.config,
-        "{}: its settings are not those of its model; it was altered, restore it from a copy",
-        args.checkpoint.display()
-    );
+    run::ensure_whole(&settings, &info, &args.checkpoint)?;
     let precision = if info.scalar == "f64" { Precision::F64 } else { Precision::F32 };
     let batch = args.batch.map_or(settings.batch, usize::from);
     let threads = args.engine.threads.map(usize::from);
@@ -49,9 +48,9 @@ pub(crate) fn eval(args: &EvalArgs) -> anyhow::Result<()> {
     let device = opened.with_context(|| args.checkpoint.display().to_string())?;
     let machine = Machine::of(&device);
     let record = match (&device, precision) {
-        (Device::Cpu(cpu), Precision::F32) => evaluate::<Trainer<f32>>(args, cpu, settings, machine)?,
-        (Device::Cpu(cpu), Precision::F64) => evaluate::<Trainer<f64>>(args, cpu, settings, machine)?,
-        (Device::Gpu(gpu), _) => evaluate::<OnDevice>(args, gpu, settings, machine)?,
+        (Device::Cpu(cpu), Precision::F32) => evaluate::<Trainer<f32>>(args, cpu, &info, settings, machine)?,
+        (Device::Cpu(cpu), Precision::F64) => evaluate::<Trainer<f64>>(args, cpu, &info, settings, machine)?,
+        (Device::Gpu(gpu), _) => evaluate::<OnDevice>(args, gpu, &info, settings, machine)?,
     };
     if args.json {
         return output::print(&(serde_json::to_string_pretty(&record)? + "\n"));
@@ -62,11 +61,10 @@ pub(crate) fn eval(args: &EvalArgs) -> anyhow::Result<()> {
 fn evaluate<L: Learner>(
     args: &EvalArgs,
     engine: &L::Engine,
+    info: &CheckpointInfo,
     settings: Settings,
     machine: Machine,
 ) -> anyhow::Result<EvalRecord> {
-    let (mut learner, _) = L::resume(engine, &args.checkpoint)?;
-    let step = learner.steps();
     let tolerance = args.tol.unwrap_or(settings.tolerance);
     let StepArgs { controller, first_step } = args.steps;
     let given = [
@@ -77,8 +75,12 @@ fn evaluate<L: Learner>(
         ("--fixed-steps", args.fixed_steps.is_some()),
     ];
     let given: Vec<&str> = given.into_iter().filter_map(|(name, given)| given.then_some(name)).collect();
+    let deployed = info.deployed.is_some() && given.is_empty() && !args.training_solver;
+    let load = if deployed { L::deployed } else { L::resume };
+    let (mut learner, _) = load(engine, &args.checkpoint)?;
+    let step = learner.steps();
     if !given.is_empty() {
-        learner = solved_otherwise(args, engine, &mut learner).with_context(|| given.join(", "))?;
+        solve_otherwise(args, &mut learner).with_context(|| given.join(", "))?;
     }
     let task = args.task.unwrap_or(settings.task);
     let data = task.load(args.data.as_deref())?;
@@ -98,6 +100,7 @@ fn evaluate<L: Learner>(
         task,
         tolerance,
         options,
+        deployed,
         machine,
         test,
         prediction_milliseconds: 1e3 * seconds,
@@ -106,28 +109,19 @@ fn evaluate<L: Learner>(
     })
 }
 
-/// The same model, solved within another tolerance, by other steps or another method. What penalised its training is of
-/// no matter for that.
-fn solved_otherwise<L: Learner>(args: &EvalArgs, engine: &L::Engine, learner: &mut L) -> fewsteps::Result<L> {
-    let mut config = learner.config().clone();
-    let options = &mut config.model.options;
+/// Solves the same model within another tolerance, by other steps or another method.
+fn solve_otherwise<L: Learner>(args: &EvalArgs, learner: &mut L) -> fewsteps::Result<()> {
+    let mut options = learner.config().model.options.clone();
     if let (Some(tolerance), StepControl::Adaptive { tolerances, .. }) = (args.tol, &mut options.step_control) {
         *tolerances = Tolerances::both(tolerance);
         options.atol_per_feature = None;
     }
     options.method = args.method.unwrap_or(options.method);
-    args.steps.apply(options);
+    args.steps.apply(&mut options);
     if let Some(steps) = args.fixed_steps {
-        options.step_control = StepControl::Fixed { steps: steps.into() };
-        options.largest_step = None;
-        options.stop_at.clear();
-        options.atol_per_feature = None;
+        options = deploy::with_steps(options, steps.into());
     }
-    config.regularizer = Regularizer::None;
-    let mut other = L::new(engine, config)?;
-    other.set_parameters(&learner.parameters()?)?;
-    other.set_learnt(learner.learnt()?);
-    Ok(other)
+    deploy::solve_by(learner, &options)
 }
 
 /// Refuses a task whose data the model cannot take.
@@ -174,11 +168,11 @@ fn render(record: &EvalRecord) -> String {
     } else {
         String::new()
     };
-    let method = record.options.method;
-    let solver = match record.options.step_control {
-        StepControl::Fixed { steps } => format!("{method}, {steps} equal steps"),
-        _ => format!("{method} at tolerance {:e}", record.tolerance),
-    };
+    let mut solver = deploy::name(&record.options);
+    if record.deployed {
+        let trained = deploy::name(&settings.config.model.options);
+        solver += &format!(" (deployed; --training-solver takes {trained})");
+    }
     let achieved = match (test.error, test.weak_error) {
         (Some(error), None) => {
             format!("error       {error:.1e}, relative, of the states before the head, to a converged solve\n")

@@ -127,11 +127,12 @@ fn leaves_that_differ(path: &str, old: &Value, new: &Value, found: &mut Vec<Leaf
 
 /// The option that sets what lies at `path` in the settings; the path itself where none does.
 fn option_of(path: &str) -> &str {
-    const OPTIONS: [(&str, &str); 25] = [
+    const OPTIONS: [(&str, &str); 26] = [
         ("task", "--task"),
         ("training", "--regularization"),
         ("seed", "--seed"),
         ("batch", "--batch"),
+        ("hold_out", "--hold-out"),
         ("learning_rate", "--lr"),
         ("tolerance", "--tol"),
         ("precision", "--precision"),

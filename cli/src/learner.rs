@@ -21,6 +21,8 @@ pub(crate) trait Learner: Sized {
 
     fn new(engine: &Self::Engine, config: TrainerConfig) -> Result<Self>;
     fn resume(engine: &Self::Engine, path: &Path) -> Result<(Self, BTreeMap<String, String>)>;
+    /// As it is to be predicted with, which is not as it was trained.
+    fn deployed(engine: &Self::Engine, path: &Path) -> Result<(Self, BTreeMap<String, String>)>;
     fn save(&mut self, path: &Path, metadata: &BTreeMap<String, String>) -> Result<()>;
 
     fn config(&self) -> &TrainerConfig;
@@ -29,9 +31,12 @@ pub(crate) trait Learner: Sized {
 
     fn set_parameters(&mut self, theta: &[Self::Scalar]) -> Result<()>;
 
-    /// What solves have taught those that follow.
+    /// What its training steps have taught the solves that follow.
     fn learnt(&mut self) -> Result<Learnt>;
     fn set_learnt(&mut self, learnt: Learnt);
+
+    /// Goes on with another configuration of the same tensors.
+    fn reconfigure(&mut self, config: TrainerConfig) -> Result<()>;
 
     fn step(&mut self, batch: &Batch<'_, Self::Scalar>) -> Result<StepReport>;
     fn evaluate(&mut self, batch: &Batch<'_, Self::Scalar>) -> Result<Evaluation>;
@@ -76,6 +81,10 @@ impl<R: Scalar> Learner for Trainer<R> {
         Self::resume(cpu, path)
     }
 
+    fn deployed(cpu: &Cpu, path: &Path) -> Result<(Self, BTreeMap<String, String>)> {
+        Self::deployed(cpu, path)
+    }
+
     fn save(&mut self, path: &Path, metadata: &BTreeMap<String, String>) -> Result<()> {
         Self::save(self, path, metadata)
     }
@@ -102,6 +111,10 @@ impl<R: Scalar> Learner for Trainer<R> {
 
     fn set_learnt(&mut self, learnt: Learnt) {
         self.set_learnt(learnt);
+    }
+
+    fn reconfigure(&mut self, config: TrainerConfig) -> Result<()> {
+        self.reconfigure(config)
     }
 
     fn step(&mut self, batch: &Batch<'_, R>) -> Result<StepReport> {
@@ -178,6 +191,11 @@ impl Learner for OnDevice {
         Ok((Self::of(trainer), metadata))
     }
 
+    fn deployed(gpu: &Gpu, path: &Path) -> Result<(Self, BTreeMap<String, String>)> {
+        let (trainer, metadata) = GpuTrainer::deployed(gpu, path)?;
+        Ok((Self::of(trainer), metadata))
+    }
+
     fn save(&mut self, path: &Path, metadata: &BTreeMap<String, String>) -> Result<()> {
         self.gpu().block_on(self.trainer.save(path, metadata))
     }
@@ -204,6 +222,10 @@ impl Learner for OnDevice {
 
     fn set_learnt(&mut self, learnt: Learnt) {
         self.trainer.set_learnt(learnt);
+    }
+
+    fn reconfigure(&mut self, config: TrainerConfig) -> Result<()> {
+        self.gpu().block_on(self.trainer.reconfigure(config))
     }
 
     fn step(&mut self, batch: &Batch<'_, f32>) -> Result<StepReport> {

@@ -4,6 +4,7 @@ mod accuracy;
 mod args;
 mod bench;
 mod data;
+mod deploy;
 mod device;
 mod devices;
 mod eval;
@@ -78,6 +79,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Ending> {
         Command::Bench(args) => bench::bench(&args),
         Command::Train(args) => train::train(&args),
         Command::Eval(args) => eval::eval(&args).map(|()| Ending::Finished),
+        Command::Deploy(args) => deploy::deploy(&args).map(|()| Ending::Finished),
         Command::BenchWorkload(args) => workload::run(&args).map(|()| Ending::Finished),
         Command::Devices(args) => devices::devices(&args).map(|()| Ending::Finished),
         Command::Completions { shell } => completions(shell).map(|()| Ending::Finished),

@@ -55,17 +55,13 @@ pub(crate) fn lines(labels: Labels<'_>, series: &[Series], scale: Scale) -> anyh
 }
 
 /// One mark a point.
-pub(crate) fn scatter(labels: Labels<'_>, series: &[Series]) -> anyhow::Result<String> {
-    draw(
-        labels,
-        series,
-        |y| y,
-        false,
-        |series, plot| {
-            plot.draw_series(series.finite().map(|point| Circle::new(point, 6, series.colour().mix(0.7).filled())))
-                .map(|_| ())
-        },
-    )
+pub(crate) fn scatter(labels: Labels<'_>, series: &[Series], scale: Scale) -> anyhow::Result<String> {
+    let log = scale == Scale::Logarithmic;
+    let shown = |y: f64| if log { y.max(f64::MIN_POSITIVE).log10() } else { y };
+    draw(labels, series, shown, log, |series, plot| {
+        let points = series.finite().map(|(x, y)| (x, shown(y)));
+        plot.draw_series(points.map(|point| Circle::new(point, 6, series.colour().mix(0.7).filled()))).map(|_| ())
+    })
 }
 
 /// A mean with its standard deviation.
@@ -206,7 +202,7 @@ mod tests {
     #[test]
     fn figures_are_svg_in_the_pages_colour() {
         let series = [Series { colour: (0, 114, 178), points: vec![(0.0, 1.0), (1.0, f64::NAN), (2.0, 0.01)] }];
-        let drawn = [lines(LABELS, &series, Scale::Logarithmic), scatter(LABELS, &series)];
+        let drawn = [lines(LABELS, &series, Scale::Logarithmic), scatter(LABELS, &series, Scale::Linear)];
         for svg in drawn.map(|svg| svg.expect("drawn")) {
             assert!(svg.starts_with("<svg role=\"img\"") && svg.trim_end().ends_with("</svg>"), "{svg}");
             assert!(svg.contains("currentColor") && !svg.contains(INK_SVG), "the page's colour");

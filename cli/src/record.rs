@@ -19,6 +19,9 @@ pub(crate) struct RunRecord {
     /// On the whole test set, after the last step.
     pub(crate) test: Measured,
     pub(crate) times: Times,
+    /// The test set under the cheapest solver that predicts as well, chosen on training samples.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) deployed: Option<Tested>,
     /// Where moments of paths are learnt: those of the test set's paths after training.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) moments: Option<LearntMoments>,
@@ -215,6 +218,19 @@ pub(crate) struct Measured {
     pub(crate) other_paths: Option<OtherPaths>,
 }
 
+/// The whole test set under a solver that need not be the training's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Tested {
+    /// The solver in few words.
+    pub(crate) solver: String,
+    pub(crate) test: Measured,
+    /// Median over test batches of one forward pass with its loss.
+    #[serde(with = "numbers")]
+    pub(crate) prediction_milliseconds: f64,
+    /// Samples in those batches.
+    pub(crate) prediction_batch: usize,
+}
+
 /// Relative errors of the mean and of the variance of saved states over trajectories.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct WeakError {
@@ -315,6 +331,33 @@ pub(crate) struct MethodSummary {
     pub(crate) prediction_milliseconds: Spread,
     /// Relative to the baseline, or to vanilla where there is none.
     pub(crate) ratios: Option<Ratios>,
+    /// Under the solvers that predictions need, where every seed has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) deployed: Option<DeployedSummary>,
+}
+
+/// A method's means and spreads over the seeds, each under the cheapest solver that predicts as well.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct DeployedSummary {
+    /// The seeds' solvers, each once.
+    pub(crate) solvers: Vec<String>,
+    pub(crate) accuracy: Option<Spread>,
+    /// Absent where a seed's test loss is not a finite number.
+    pub(crate) test_loss: Option<Spread>,
+    /// Test trajectories that failed, over all seeds.
+    pub(crate) failed: usize,
+    pub(crate) nfe: Spread,
+    /// Evaluations of the diffusion; 0 without noise.
+    pub(crate) nfe_diffusion: Spread,
+    /// Relative error of the saved states; absent where a seed has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<Spread>,
+    pub(crate) prediction_milliseconds: Spread,
+    /// NFE and prediction time relative to vanilla under the training's solver, where it is among the methods.
+    #[serde(with = "numbers", default)]
+    pub(crate) nfe_ratio: Option<f64>,
+    #[serde(with = "numbers", default)]
+    pub(crate) prediction_ratio: Option<f64>,
 }
 
 /// Means and spreads of [`OtherPaths`] over the seeds.
@@ -383,6 +426,12 @@ mod tests {
                 prediction_milliseconds: 0.5,
                 prediction_batch: 1,
             },
+            deployed: Some(Tested {
+                solver: "rk4, 1 step".to_owned(),
+                test: measured,
+                prediction_milliseconds: 0.5,
+                prediction_batch: 1,
+            }),
             moments: Some(LearntMoments { paths: 3, times: list.clone(), learnt: vec![moment], given: vec![moment] }),
             budget: Some(BudgetOutcome { target: 0.5, nfe: 0.5, best: 0.5, coefficient: 0.5, unreachable: false }),
             peak_memory_bytes: None,
@@ -440,13 +489,13 @@ mod tests {
     #[test]
     fn every_number_of_a_record_may_be_any() {
         let evaluation = 6 + 3 + 2 + 2;
-        comes_back(&record(), 2 * evaluation + 4 + (2 + 2 * 4) + 4 + 1 + 4 * 2);
+        comes_back(&record(), 3 * evaluation + 1 + 4 + (2 + 2 * 4) + 4 + 1 + 4 * 2);
     }
 
     #[test]
     fn every_number_of_results_may_be_any() {
         let mut results = summary::summarize(record().machine, &[Training::Vanilla], vec![record()], Vec::new());
         results.runs.clear();
-        comes_back(&results, 2 * (2 + 2 + 7) + 3);
+        comes_back(&results, 2 * (2 + 2 + 7) + 3 + 2 * 6 + 2);
     }
 }

@@ -33,11 +33,7 @@ pub(crate) fn html(results: &Results) -> anyhow::Result<String> {
     let task = results.runs.first().map_or("", |run| run.settings.task.name());
     let title =
         format!("fewsteps: {} on {task}", if results.summary.len() > 1 { "methods compared" } else { "one method" });
-    let mut page = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width\">\n<title>{title}</title>\n<style>{STYLE}</style>\n\
-         </head>\n<body>\n<h1>{title}</h1>\n"
-    );
+    let mut page = opening(&title);
     for line in table::conditions(results) {
         writeln!(page, "<p class=\"faint\" style=\"margin:0\">{}</p>", escape(&line))?;
     }
@@ -54,6 +50,15 @@ pub(crate) fn html(results: &Results) -> anyhow::Result<String> {
         results.version
     )?;
     Ok(page)
+}
+
+/// A page up to its title.
+pub(crate) fn opening(title: &str) -> String {
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width\">\n<title>{title}</title>\n<style>{STYLE}</style>\n\
+         </head>\n<body>\n<h1>{title}</h1>\n"
+    )
 }
 
 fn write_summary(page: &mut String, results: &Results) -> anyhow::Result<()> {
@@ -100,7 +105,7 @@ fn write_figures(page: &mut String, results: &Results) -> anyhow::Result<()> {
         Series { colour: colour(run.settings.training), points: vec![(run.test.nfe, quality)] }
     };
     let ends: Vec<Series> = results.runs.iter().map(end).collect();
-    figure(page, &plot::scatter(labels, &ends)?)?;
+    figure(page, &plot::scatter(labels, &ends, Scale::Linear)?)?;
     write_moments(page, results)
 }
 
@@ -134,7 +139,7 @@ fn write_moments(page: &mut String, results: &Results) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn figure(page: &mut String, svg: &str) -> anyhow::Result<()> {
+pub(crate) fn figure(page: &mut String, svg: &str) -> anyhow::Result<()> {
     Ok(writeln!(page, "<figure>{svg}</figure>")?)
 }
 
@@ -190,7 +195,7 @@ fn write_settings(page: &mut String, results: &Results) -> anyhow::Result<()> {
     Ok(writeln!(page, "<details><summary>machine</summary><pre>{}</pre></details>", escape(&machine))?)
 }
 
-fn write_table(page: &mut String, head: &[String], rows: &[Vec<String>]) -> anyhow::Result<()> {
+pub(crate) fn write_table(page: &mut String, head: &[String], rows: &[Vec<String>]) -> anyhow::Result<()> {
     page.push_str("<div class=\"scroll\"><table>\n<tr>");
     for cell in head {
         write!(page, "<th scope=\"col\">{}</th>", escape(cell))?;
@@ -204,7 +209,7 @@ fn write_table(page: &mut String, head: &[String], rows: &[Vec<String>]) -> anyh
     Ok(())
 }
 
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 

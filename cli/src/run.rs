@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use fewsteps::{Batches, StepReport};
+use fewsteps::{Batches, CheckpointInfo, StepReport};
 
 use crate::accuracy;
 use crate::data::{BatchBuffer, Data};
+use crate::deploy;
 use crate::identity;
 use crate::interrupt::{self, Interrupted};
 use crate::learner::Learner;
@@ -16,13 +17,13 @@ use crate::machine::{self, Machine};
 use crate::measure;
 use crate::metrics::Metrics;
 use crate::progress::Ticker;
-use crate::record::{BudgetOutcome, Measured, Progress, RunRecord, Times};
+use crate::record::{BudgetOutcome, Measured, Progress, RunRecord, Tested, Times};
 use crate::settings::Settings;
 use crate::stats;
 
 /// Names of our entries in a checkpoint's metadata.
 pub(crate) const SETTINGS: &str = "settings";
-const PROGRESS: &str = "progress";
+pub(crate) const PROGRESS: &str = "progress";
 
 /// What a run needs besides its data.
 #[derive(Debug)]
@@ -68,7 +69,11 @@ impl<'a, L: Learner> Run<'a, L> {
         if progress.curve.loss.is_empty() {
             progress.setup_seconds = start.elapsed().as_secs_f64();
         }
-        let batches = Batches::new(data.train.pool(plan.settings.batch), plan.settings.batch, plan.settings.seed)?;
+        let batches = Batches::new(
+            data.train.pool(plan.settings.batch) - plan.settings.hold_out,
+            plan.settings.batch,
+            plan.settings.seed,
+        )?;
         let metrics = Metrics::open(&plan.metrics, &plan.settings.run_name(), learner.steps())?;
         Ok(Self { plan, data, engine, learner, batches, progress, metrics, buffer: BatchBuffer::default() })
     }
@@ -169,12 +174,20 @@ impl<'a, L: Learner> Run<'a, L> {
     }
 
     fn record(mut self, machine: Machine, test: Measured) -> anyhow::Result<RunRecord> {
-        let (batch, samples) = (self.plan.settings.batch, &self.data.test);
+        let (settings, engine, data) = (&self.plan.settings, self.engine, self.data);
+        let (batch, samples) = (settings.batch, &data.test);
         // How long it takes to fail is of no use to anybody, and may be long.
         let (prediction, prediction_batch) = if test.loss.is_finite() {
             measure::time_prediction(&mut self.learner, samples, batch, &mut self.buffer)?
         } else {
             (f64::NAN, batch)
+        };
+        let solver = deploy::name(&self.learner.config().model.options);
+        let trained = Tested { solver, test, prediction_milliseconds: 1e3 * prediction, prediction_batch };
+        let deployed = if test.loss.is_finite() {
+            Some(deploy::of_run(engine, &mut self.learner, data, settings, &trained)?)
+        } else {
+            None
         };
         let moments = measure::moments(&mut self.learner, samples, &mut self.buffer)?;
         let seconds = &self.progress.curve.seconds;
@@ -193,6 +206,7 @@ impl<'a, L: Learner> Run<'a, L> {
             parameters: self.learner.config().model.parameter_count(),
             test,
             times,
+            deployed,
             moments,
             budget: self.budget()?,
             peak_memory_bytes: machine::peak_memory(),
@@ -242,6 +256,16 @@ pub(crate) fn ensure_goes_on(asked: &Settings, stored: &Settings, done: u64, pat
         done <= asked.steps,
         "--steps {}: {} holds {done} steps already; ask for as many or more, or choose another --out",
         asked.steps,
+        path.display()
+    );
+    Ok(())
+}
+
+/// Refuses a checkpoint whose settings are not those of its model.
+pub(crate) fn ensure_whole(settings: &Settings, info: &CheckpointInfo, path: &Path) -> anyhow::Result<()> {
+    ensure!(
+        settings.config == info.config,
+        "{}: its settings are not those of its model; it was altered, restore it from a copy",
         path.display()
     );
     Ok(())

@@ -129,6 +129,11 @@ impl RegularizerArgs {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+const fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
 /// The scalar type a model is trained in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -152,6 +157,9 @@ pub(crate) struct Settings {
     pub(crate) tolerance: f64,
     pub(crate) precision: Precision,
     pub(crate) eval_every: u64,
+    /// The last samples of the training set that training is kept from.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) hold_out: usize,
     /// What was trained on; runs of earlier versions took no note of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) data: Option<DataIdentity>,
@@ -194,6 +202,7 @@ impl Settings {
             learning_rate,
             tolerance,
             precision: args.solver.precision,
+            hold_out: args.hold_out.map_or(0, usize::from),
             data: None,
             from: None,
             eval_every: args.eval_every.map_or((steps / 10).max(1), |n| usize::from(n) as u64),
@@ -219,11 +228,17 @@ impl Settings {
 
     /// Checks what depends on the amount of data.
     fn check_batch(&self, data: &Data) -> anyhow::Result<()> {
-        let (batch, samples) = (self.batch, data.train.len());
+        let (batch, samples, kept) = (self.batch, data.train.len(), self.hold_out);
         if matches!(data.train, Samples::Moments(_)) {
             ensure!((2..=MOST_PATHS).contains(&batch), "--batch {batch}: variances need 2 to {MOST_PATHS} paths");
+            ensure!(kept == 0, "--hold-out {kept}: there are always more paths; leave it out");
         }
         ensure!(batch <= samples, "--batch {batch}: the training set holds {samples} samples; ask for at most that");
+        let rest = samples - batch;
+        ensure!(
+            kept <= rest,
+            "--hold-out {kept}: of {samples} samples a batch of {batch} leaves {rest}; hold out fewer"
+        );
         Ok(())
     }
 

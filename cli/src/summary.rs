@@ -3,7 +3,9 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::machine::Machine;
-use crate::record::{Failure, MethodSummary, OtherPaths, OtherSummary, Ratios, Results, RunRecord};
+use crate::record::{
+    DeployedSummary, Failure, MethodSummary, OtherPaths, OtherSummary, Ratios, Results, RunRecord, Tested,
+};
 use crate::settings::Training;
 use crate::stats::Spread;
 
@@ -18,6 +20,10 @@ pub(crate) fn summarize(
     let base = base(&summary).cloned();
     for method in &mut summary {
         method.ratios = base.as_ref().map(|base| ratios(method, base));
+        if let (Some(deployed), Some(base)) = (&mut method.deployed, &base) {
+            deployed.nfe_ratio = Some(deployed.nfe.mean / base.nfe.mean);
+            deployed.prediction_ratio = Some(deployed.prediction_milliseconds.mean / base.prediction_milliseconds.mean);
+        }
     }
     Results {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -59,6 +65,34 @@ fn method_summary(training: Training, runs: &[RunRecord]) -> Option<MethodSummar
         step_milliseconds: spread(|run| 1e3 * run.times.warm_step_seconds)?,
         prediction_milliseconds: spread(|run| run.times.prediction_milliseconds)?,
         ratios: None,
+        deployed: deployed_summary(&runs),
+    })
+}
+
+fn deployed_summary(runs: &[&RunRecord]) -> Option<DeployedSummary> {
+    let tested: Vec<&Tested> = runs.iter().map(|run| run.deployed.as_ref()).collect::<Option<_>>()?;
+    let spread = |value: fn(&Tested) -> f64| Spread::of(&tested.iter().map(|found| value(found)).collect::<Vec<_>>());
+    let perhaps = |value: fn(&Tested) -> Option<f64>| {
+        let values: Option<Vec<f64>> = tested.iter().map(|found| value(found)).collect();
+        values.and_then(|values| Spread::of(&values))
+    };
+    let mut solvers: Vec<String> = Vec::new();
+    for found in &tested {
+        if !solvers.contains(&found.solver) {
+            solvers.push(found.solver.clone());
+        }
+    }
+    Some(DeployedSummary {
+        solvers,
+        accuracy: perhaps(|found| found.test.accuracy),
+        test_loss: spread(|found| found.test.loss).filter(|loss| loss.mean.is_finite()),
+        failed: tested.iter().map(|found| found.test.failed).sum(),
+        nfe: spread(|found| found.test.nfe)?,
+        nfe_diffusion: spread(|found| found.test.nfe_diffusion)?,
+        error: perhaps(|found| found.test.error),
+        prediction_milliseconds: spread(|found| found.prediction_milliseconds)?,
+        nfe_ratio: None,
+        prediction_ratio: None,
     })
 }
 

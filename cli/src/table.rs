@@ -36,6 +36,7 @@ pub(crate) fn cells(results: &Results) -> Cells {
     );
     let mut rows: Vec<Vec<String>> =
         results.summary.iter().map(|method| row(method, other.is_some(), published)).collect();
+    rows.extend(results.summary.iter().filter_map(|method| deployed_row(method, other.is_some(), published)));
     mark_failures(results, head.len(), &mut rows);
     Cells { head, rows }
 }
@@ -48,6 +49,16 @@ pub(crate) fn notes(results: &Results) -> Vec<String> {
         let of = |method: &MethodSummary| format!("{} {:.1}", method.training, method.nfe_diffusion.mean);
         let diffusion: Vec<String> = results.summary.iter().map(of).collect();
         notes.push(format!("NFE is the drift's; the diffusion's: {}", diffusion.join(", ")));
+    }
+    let of = |method: &MethodSummary| {
+        method.deployed.as_ref().map(|deployed| format!("{}: {}", method.training, deployed.solvers.join(" or ")))
+    };
+    let deployed: Vec<String> = results.summary.iter().filter_map(of).collect();
+    if !deployed.is_empty() {
+        notes.push(format!(
+            "deployed: the cheapest equal steps that predict as well on training samples, if any ({})",
+            deployed.join("; ")
+        ));
     }
     if run.test.error.is_some() {
         notes.push(match run.test.weak_error {
@@ -94,12 +105,31 @@ fn mark_failures(results: &Results, columns: usize, rows: &mut Vec<Vec<String>>)
     }
 }
 
+/// The method under the solvers that its predictions need.
+fn deployed_row(method: &MethodSummary, other: bool, published: bool) -> Option<Vec<String>> {
+    let (found, seeds) = (method.deployed.as_ref()?, method.seeds);
+    let mut row = vec![
+        format!("{}, deployed", method.training),
+        quality(found.accuracy, found.test_loss, seeds) + &failed(found.failed),
+    ];
+    row.extend([other, published].into_iter().filter(|&there| there).map(|_| "-".to_owned()));
+    row.extend([
+        cell(found.nfe, seeds, 1, found.nfe_ratio),
+        "-".to_owned(),
+        error(found.error.map(|error| error.mean)),
+        "-".to_owned(),
+        cell(found.prediction_milliseconds, seeds, 2, found.prediction_ratio),
+    ]);
+    Some(row)
+}
+
+/// A mean with its spread, and relative to vanilla.
+fn cell(spread: Spread, seeds: usize, digits: usize, ratio: Option<f64>) -> String {
+    with_spread(spread, seeds, digits) + &ratio.map_or(String::new(), |ratio| format!("  {ratio:.2}x"))
+}
+
 fn row(method: &MethodSummary, other: bool, published: bool) -> Vec<String> {
     let ratios = method.ratios;
-    let cell = |spread: Spread, digits: usize, ratio: Option<f64>| {
-        let ratio = ratio.map_or(String::new(), |ratio| format!("  {ratio:.2}x"));
-        with_spread(spread, method.seeds, digits) + &ratio
-    };
     let mut row = vec![
         method.training.to_string(),
         quality(method.accuracy, method.test_loss, method.seeds) + &failed(method.failed),
@@ -115,11 +145,11 @@ fn row(method: &MethodSummary, other: bool, published: bool) -> Vec<String> {
         row.push(with_spread(method.nfe_published.unwrap_or(method.nfe), method.seeds, 1));
     }
     row.extend([
-        cell(method.nfe, 1, ratios.map(|r| r.nfe)),
+        cell(method.nfe, method.seeds, 1, ratios.map(|r| r.nfe)),
         method.ideal_steps.map_or_else(|| "-".to_owned(), |ideal| with_spread(ideal, method.seeds, 2)),
         error(method.error.map(|error| error.mean)),
-        cell(method.step_milliseconds, 2, ratios.map(|r| r.step_time)),
-        cell(method.prediction_milliseconds, 2, ratios.map(|r| r.prediction_time)),
+        cell(method.step_milliseconds, method.seeds, 2, ratios.map(|r| r.step_time)),
+        cell(method.prediction_milliseconds, method.seeds, 2, ratios.map(|r| r.prediction_time)),
     ]);
     row
 }

@@ -11,6 +11,8 @@ use flate2::write::GzEncoder;
 use serde_json::Value;
 use tempfile::TempDir;
 
+#[path = "cli/deploy.rs"]
+mod deploy;
 #[path = "cli/folders.rs"]
 mod folders;
 #[path = "cli/runs.rs"]
@@ -263,6 +265,11 @@ fn moments(folder: &Path) {
 
 /// A folder `images` in MNIST's format, of few images.
 fn images(folder: &Path) {
+    images_of(folder, 96);
+}
+
+/// The same with so many images to train on.
+fn images_of(folder: &Path, count: u32) {
     let write = |name: String, header: &[u32], body: &[u8]| {
         let file = fs::File::create(folder.join("images").join(name)).expect("created");
         let mut encoder = GzEncoder::new(file, Compression::fast());
@@ -273,7 +280,7 @@ fn images(folder: &Path) {
         encoder.finish().expect("written");
     };
     fs::create_dir_all(folder.join("images")).expect("made");
-    for (prefix, count) in [("train", 96u32), ("t10k", 40)] {
+    for (prefix, count) in [("train", count), ("t10k", 40)] {
         let pixels: Vec<u8> = (0..count * 784).map(|i| (i * 37 % 251) as u8).collect();
         let labels: Vec<u8> = (0..count).map(|i| (i % 10) as u8).collect();
         write(format!("{prefix}-images-idx3-ubyte.gz"), &[0x0803, count, 28, 28], &pixels);
