@@ -114,7 +114,7 @@ fn check_slope(name: &str, coarse: f64, fine: f64, expected: usize) {
 fn asymptotic_steps(method: Method) -> usize {
     match method {
         Method::Euler => 640,
-        Method::Heun => 320,
+        Method::Midpoint | Method::Heun => 320,
         Method::Bosh3 => 160,
         Method::Rk4 => 80,
         Method::Dopri5 | Method::Tsit5 => 56,

@@ -356,7 +356,7 @@ pub(crate) struct EvalArgs {
     pub(crate) steps: StepArgs,
     /// Runge-Kutta method, if another than in training
     ///
-    /// Any that takes the noise as the model does; euler and rk4 estimate no error and want --fixed-steps.
+    /// Any that takes the noise as the model does; euler, midpoint and rk4 estimate no error and want --fixed-steps.
     #[arg(long, value_parser = any_method, value_name = "NAME")]
     pub(crate) method: Option<Method>,
     /// As many equal steps instead of those that a tolerance asks for

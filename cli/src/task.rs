@@ -185,9 +185,9 @@ impl TaskName {
 
     /// Checks that a method is for problems of the task's kind.
     pub(crate) fn check_method(self, method: Method) -> anyhow::Result<()> {
-        let (task, kinds) = (self.name(), [Method::ODE, Method::SDE]);
+        let task = self.name();
         ensure!(
-            kinds[usize::from(self.stochastic())].contains(&method),
+            method.tableau().noise.is_some() == self.stochastic(),
             "--method {method}: {task} {}",
             if self.stochastic() {
                 "has noise; choose sosri or sriw1 (noise in the sense of Itô), heun-stratonovich or reversible-heun"

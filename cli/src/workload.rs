@@ -324,11 +324,11 @@ impl WorkloadArgs {
     /// The method, which is of the workload's kind.
     fn method(&self) -> Result<Method> {
         let (default, kind) = match self.workload.dt() {
-            Some(_) => (Method::StratonovichHeun, Method::SDE),
-            None => (Method::Tsit5, Method::ODE),
+            Some(_) => (Method::StratonovichHeun, &Method::SDE[..]),
+            None => (Method::Tsit5, &Method::ODE[..]),
         };
         let Some(name) = &self.method else { return Ok(default) };
-        kind.into_iter().find(|method| method.tableau().name == name).with_context(|| {
+        kind.iter().copied().find(|method| method.tableau().name == name).with_context(|| {
             let of_kind = |name: &&&str| kind.iter().any(|method| method.tableau().name == **name);
             let names: Vec<&str> = METHODS.iter().filter(of_kind).copied().collect();
             format!("--method {name}: choose one for {:?}: {}", self.workload, names.join(", "))

@@ -18,6 +18,8 @@ pub const MAX_STAGES: usize = 7;
 pub enum Method {
     /// Forward Euler, order 1. No error estimate: fixed steps only.
     Euler,
+    /// The midpoint method, order 2. No error estimate: fixed steps only.
+    Midpoint,
     /// Heun's method with Euler embedded, 2(1).
     Heun,
     /// Bogacki and Shampine, 3(2), FSAL.
@@ -46,7 +48,8 @@ pub enum Method {
 
 impl Method {
     /// Every method for ordinary differential equations, in order of cost.
-    pub const ODE: [Self; 6] = [Self::Euler, Self::Heun, Self::Bosh3, Self::Rk4, Self::Dopri5, Self::Tsit5];
+    pub const ODE: [Self; 7] =
+        [Self::Euler, Self::Midpoint, Self::Heun, Self::Bosh3, Self::Rk4, Self::Dopri5, Self::Tsit5];
 
     /// Every method for stochastic differential equations.
     pub const SDE: [Self; 6] =
@@ -62,6 +65,7 @@ impl Method {
     pub const fn tableau(self) -> &'static Tableau {
         match self {
             Self::Euler => &EULER,
+            Self::Midpoint => &MIDPOINT,
             Self::Heun => &HEUN,
             Self::Bosh3 => &BOSH3,
             Self::Rk4 => &RK4,
@@ -162,6 +166,21 @@ static EULER: Tableau = Tableau {
     b_error: None,
     interpolant: &[[1.0, 0.0, 0.0, 0.0]],
     interpolant_order: 1,
+    stability_size: None,
+    noise: None,
+};
+
+// Runge 1895. The interpolant is the parabola through y with slope k1 at 0 and k2 at 1/2, which ends in y+.
+static MIDPOINT: Tableau = Tableau {
+    name: "midpoint",
+    order: 2,
+    embedded_order: 2,
+    c: &[0.0, 0.5],
+    a: &[&[], &[0.5]],
+    b: &[0.0, 1.0],
+    b_error: None,
+    interpolant: &[[1.0, -1.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]],
+    interpolant_order: 2,
     stability_size: None,
     noise: None,
 };

@@ -115,7 +115,7 @@ mod tests {
         let noisy = SolverOptions::sde(Tolerances::both(0.1));
         let heun = noisy.clone().method(Method::StratonovichHeun);
         for (model, equal, controlled) in
-            [(ode, 30, 32), (sde(Diffusion::ito, noisy), 20, 24), (sde(Diffusion::stratonovich, heun), 10, 24)]
+            [(ode, 36, 32), (sde(Diffusion::ito, noisy), 20, 24), (sde(Diffusion::stratonovich, heun), 10, 24)]
         {
             let all = [equal_steps(&model), adaptive(&model)];
             assert_eq!([all[0].len(), all[1].len()], [equal, controlled]);
