@@ -338,6 +338,7 @@ fn weights_at_16_bits_stay_through_another_configuration() {
     }
     gpu.block_on(trainer.reconfigure(long.clone())).expect("the same tensors");
     let theta = gpu.block_on(trainer.parameters()).expect("a device");
+    let learnt = gpu.block_on(trainer.learnt()).expect("a device");
     assert!(theta.iter().any(|&x| half::f16::from_f32(x).to_f32() != x), "parameters are not rounded");
     let gradients = |trainer: &mut GpuTrainer| gpu.block_on(trainer.gradients(&samples.batch())).expect("a batch");
     let found = gradients(&mut trainer);
@@ -347,6 +348,7 @@ fn weights_at_16_bits_stay_through_another_configuration() {
             gpu.block_on(other.apply(&vec![0.0; theta.len()])).expect("a step");
         }
         other.set_parameters(&theta).expect("parameters of the same model");
+        other.set_learnt(learnt);
         gradients(&mut other)
     };
     let expected = at_step(half(&long).expect("as before"));
@@ -520,7 +522,8 @@ fn a_solver_with_a_regularizer_has_the_trainers_gradient() {
                 let bars: Vec<f32> = ys.iter().zip(&targets).map(|(y, t)| 2.0 * (y - t) / 160.0).collect();
                 let found = gpu.block_on(solver.gradients(&bars)).expect("solved before");
                 let name = format!("{method:?}, {layout:?}, {regularizer:?}, step {step}");
-                assert_eq!(found.penalty, expected.report.penalty, "{name}");
+                // Both learn how long the penalised step is, one of them on the host.
+                close(&format!("{name}: penalty"), &[found.penalty], &[expected.report.penalty], 1e-5);
                 close(&name, &widen(&found.theta), &widen(&expected.gradient), 1e-5);
                 let held = [trainer.bytes(), solver.bytes()].map(|bytes| bytes as u64);
                 assert!(told.contains(&held), "{name}: {held:?} bytes, {told:?} were told");
