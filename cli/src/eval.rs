@@ -93,7 +93,8 @@ fn evaluate<L: Learner>(
     let found = measure::measure(&mut learner, &data.test, batch, &mut buffer)?;
     let other_paths = measure::other_paths(&mut learner, &data.test, batch, &mut buffer)?;
     let found = accuracy::with_error(engine, &mut learner, &data.test, found)?;
-    let test = Measured { step, other_paths, ..found };
+    let nfe_published = measure::nfe_published(engine, &mut learner, &data.test, batch, &mut buffer)?;
+    let test = Measured { step, other_paths, nfe_published, ..found };
     let options = learner.config().model.options.clone();
     let (seconds, prediction_batch) = measure::time_prediction(&mut learner, &data.test, batch, &mut buffer)?;
     Ok(EvalRecord {
@@ -185,13 +186,15 @@ fn render(record: &EvalRecord) -> String {
         _ => String::new(),
     };
     let ideal = test.ideal_steps.map_or(String::new(), |n| format!("; {n:.2} of an ideal controller"));
+    let published =
+        test.nfe_published.map_or(String::new(), |nfe| format!("            {nfe:.1} under the published solver\n"));
     let failed = if test.failed > 0 { format!("failed      {} trajectories\n", test.failed) } else { String::new() };
     format!(
         "checkpoint  {} on {}, seed {}, step {} of {}\n\
          solver      {solver}, {}, {}\n\
          {quality}{other}\n\
          NFE         {:.1}{drift}, {:.1} steps accepted and {:.1} rejected, mean over the test batches{ideal}\n\
-         {achieved}\
+         {published}{achieved}\
          prediction  {:.2} ms a batch of {}; {}\n{failed}",
         settings.training,
         settings.task.name(),

@@ -189,14 +189,15 @@ mod tests {
         assert_eq!(differ(&["--tol", "1e-4", "--batch", "64"]), ["--batch: 128, now 64", "--tol: 0.00001, now 0.0001"]);
         assert_eq!(differ(&["--lr", "0.5"]), ["--lr: 0.006, now 0.5"]);
         assert_eq!(differ(&["--method", "dopri5", "--layout", "ensemble"]).len(), 2, "of the solver");
-        let steps = differ(&["--controller", "i", "--first-step", "0.5"]);
+        let steps = differ(&["--controller", "pi", "--first-step", "0.5"]);
         assert!(steps.iter().any(|line| line.starts_with("--first-step: ")), "{steps:?}");
         assert!(
             steps.iter().all(|line| line.starts_with("--controller: ") || line.starts_with("--first-step: ")),
             "{steps:?}"
         );
-        assert_eq!(differ(&["--controller", "published"]), [""; 0], "the default");
-        assert_eq!(differ(&["--measure", "error"]), ["--measure: \"step_count\", now \"error\""]);
+        assert_eq!(differ(&["--controller", "i"]), [""; 0], "the default");
+        let measure = ["--measure: \"step_count\", now \"error\"", "--penalty-step: \"ideal\", now \"taken\""];
+        assert_eq!(differ(&["--measure", "error"]), measure, "an ideal step's length follows the step count");
         let schedule = differ(&["--coefficient-to", "0.5"]);
         assert!(schedule.iter().all(|line| line.starts_with("the coefficient's schedule")), "{schedule:?}");
         assert!(!schedule.is_empty(), "another schedule is another run");
