@@ -24,9 +24,15 @@ pub(crate) struct Labels<'a> {
 pub(crate) struct Series {
     pub(crate) colour: (u8, u8, u8),
     pub(crate) points: Vec<(f64, f64)>,
+    /// Whether marks are rings instead of discs.
+    pub(crate) rings: bool,
 }
 
 impl Series {
+    pub(crate) const fn new(colour: (u8, u8, u8), points: Vec<(f64, f64)>) -> Self {
+        Self { colour, points, rings: false }
+    }
+
     fn colour(&self) -> RGBColor {
         RGBColor(self.colour.0, self.colour.1, self.colour.2)
     }
@@ -60,7 +66,9 @@ pub(crate) fn scatter(labels: Labels<'_>, series: &[Series], scale: Scale) -> an
     let shown = |y: f64| if log { y.max(f64::MIN_POSITIVE).log10() } else { y };
     draw(labels, series, shown, log, |series, plot| {
         let points = series.finite().map(|(x, y)| (x, shown(y)));
-        plot.draw_series(points.map(|point| Circle::new(point, 6, series.colour().mix(0.7).filled()))).map(|_| ())
+        let (colour, rings) = (series.colour(), series.rings);
+        let style = if rings { colour.stroke_width(2) } else { colour.mix(0.7).filled() };
+        plot.draw_series(points.map(|point| Circle::new(point, 6, style))).map(|_| ())
     })
 }
 
@@ -85,7 +93,7 @@ pub(crate) fn band(
     };
     // The edges are series too, so that the axes have room for them.
     let sides = |of: &[Deviation]| [-1.0, 0.0, 1.0].map(|side| edge(of, side)).concat();
-    let series = [Series { colour, points: sides(learnt) }, Series { colour: INK_TUPLE, points: sides(given) }];
+    let series = [Series::new(colour, sides(learnt)), Series::new(INK_TUPLE, sides(given))];
     draw(
         labels,
         &series,
@@ -201,7 +209,7 @@ mod tests {
 
     #[test]
     fn figures_are_svg_in_the_pages_colour() {
-        let series = [Series { colour: (0, 114, 178), points: vec![(0.0, 1.0), (1.0, f64::NAN), (2.0, 0.01)] }];
+        let series = [Series::new((0, 114, 178), vec![(0.0, 1.0), (1.0, f64::NAN), (2.0, 0.01)])];
         let drawn = [lines(LABELS, &series, Scale::Logarithmic), scatter(LABELS, &series, Scale::Linear)];
         for svg in drawn.map(|svg| svg.expect("drawn")) {
             assert!(svg.starts_with("<svg role=\"img\"") && svg.trim_end().ends_with("</svg>"), "{svg}");
@@ -225,7 +233,7 @@ mod tests {
     fn nothing_to_draw_is_no_error() {
         band(LABELS, (0, 0, 0), &[], &[]).expect("empty axes");
         lines(LABELS, &[], Scale::Linear).expect("empty axes");
-        let diverged = [Series { colour: (0, 0, 0), points: vec![(0.0, f64::NAN)] }];
+        let diverged = [Series::new((0, 0, 0), vec![(0.0, f64::NAN)])];
         lines(LABELS, &diverged, Scale::Logarithmic).expect("empty axes");
     }
 

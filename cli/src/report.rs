@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::plot::{self, Deviation, Labels, Scale, Series};
-use crate::record::{Moment, Results, RunRecord};
+use crate::record::{Measured, Moment, Results, RunRecord};
 use crate::settings::Training;
 use crate::table::{self, Cells};
 
@@ -85,11 +85,7 @@ fn write_figures(page: &mut String, results: &Results) -> anyhow::Result<()> {
     }
     page.push_str("</p>\n");
     let curve = |values: fn(&RunRecord) -> Vec<f64>| -> Vec<Series> {
-        results
-            .runs
-            .iter()
-            .map(|run| Series { colour: colour(run.settings.training), points: thin(&values(run)) })
-            .collect()
+        results.runs.iter().map(|run| Series::new(colour(run.settings.training), thin(&values(run)))).collect()
     };
     let labels = Labels { title: "Loss of the task on the training batches", x: "training step", y: "loss" };
     figure(page, &plot::lines(labels, &curve(|run| run.progress.curve.loss.clone()), Scale::Logarithmic)?)?;
@@ -99,12 +95,14 @@ fn write_figures(page: &mut String, results: &Results) -> anyhow::Result<()> {
     page.push_str("<h2>What a function evaluation buys</h2>\n");
     let classifies = results.runs.iter().any(|run| run.test.accuracy.is_some());
     let y = if classifies { "test accuracy, %" } else { "test loss" };
-    let labels = Labels { title: "Test set after training, one point a run", x: "NFE", y };
-    let end = |run: &RunRecord| {
-        let quality = run.test.accuracy.map_or(run.test.loss, |accuracy| 100.0 * accuracy);
-        Series { colour: colour(run.settings.training), points: vec![(run.test.nfe, quality)] }
+    let labels = Labels { title: "Test set after training: a disc a run, a ring where it is deployed", x: "NFE", y };
+    let point = |test: &Measured| (test.nfe, test.accuracy.map_or(test.loss, |accuracy| 100.0 * accuracy));
+    let end = |run: &RunRecord| Series::new(colour(run.settings.training), vec![point(&run.test)]);
+    let deployed = |run: &RunRecord| {
+        let points = run.deployed.iter().map(|deployed| point(&deployed.test)).collect();
+        Series { rings: true, ..Series::new(colour(run.settings.training), points) }
     };
-    let ends: Vec<Series> = results.runs.iter().map(end).collect();
+    let ends: Vec<Series> = results.runs.iter().flat_map(|run| [end(run), deployed(run)]).collect();
     figure(page, &plot::scatter(labels, &ends, Scale::Linear)?)?;
     write_moments(page, results)
 }

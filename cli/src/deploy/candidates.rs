@@ -90,10 +90,10 @@ pub(crate) fn name(options: &SolverOptions) -> String {
             };
             let first = match initial_step {
                 InitialStep::Length(length) => format!(", first step {length}"),
-                InitialStep::Carried => ", carried first step".to_owned(),
+                InitialStep::Carried => ", carried".to_owned(),
                 _ => String::new(),
             };
-            format!("{method} at tolerance {:e}{controller}{first}", tolerances.rtol)
+            format!("{method} at {:e}{controller}{first}", tolerances.rtol)
         }
         _ => method.to_string(),
     }
@@ -140,9 +140,9 @@ mod tests {
             }))
         };
         let (published, i) = (ControllerName::Published, ControllerName::I);
-        assert_eq!(adaptive(published, InitialStep::Automatic), "tsit5 at tolerance 1e-5");
-        assert_eq!(adaptive(published, InitialStep::Length(0.5)), "tsit5 at tolerance 1e-5, first step 0.5");
-        let carried = "tsit5 at tolerance 1e-5, controller i, carried first step";
+        assert_eq!(adaptive(published, InitialStep::Automatic), "tsit5 at 1e-5");
+        assert_eq!(adaptive(published, InitialStep::Length(0.5)), "tsit5 at 1e-5, first step 0.5");
+        let carried = "tsit5 at 1e-5, controller i, carried";
         assert_eq!(adaptive(i, InitialStep::Carried), carried);
         assert_eq!(name(&with_steps(SolverOptions::default(), 2)), "tsit5, 2 equal steps");
         assert_eq!(name(&with_steps(SolverOptions::default().method(Method::Rk4), 1)), "rk4, 1 step");

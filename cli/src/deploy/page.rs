@@ -191,14 +191,14 @@ fn figures(page: &mut String, record: &DeployRecord) -> anyhow::Result<()> {
     }
     page.push_str("</p>\n");
     let series = |merit: &dyn Fn(&Score) -> f64| -> Vec<Series> {
-        let dot = |(index, score): (usize, &Score)| Series {
-            colour: match score.options.step_control {
+        let dot = |(index, score): (usize, &Score)| {
+            let colour = match score.options.step_control {
                 _ if index == record.chosen => CHOSEN,
                 _ if index == 0 => TRAINED,
                 fewsteps::StepControl::Fixed { .. } => EQUAL_STEPS,
                 _ => ADAPTIVE,
-            },
-            points: vec![(score.cost(), merit(score))],
+            };
+            Series::new(colour, vec![(score.cost(), merit(score))])
         };
         // What was trained with and what was chosen lie on top.
         let (some, others): (Vec<_>, Vec<_>) =

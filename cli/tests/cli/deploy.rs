@@ -42,7 +42,7 @@ fn the_cheapest_solver_is_chosen_written_and_used() {
     assert_eq!(number(&chosen["nfe"]), cheapest.fold(f64::INFINITY, f64::min), "the cheapest: {chosen}");
     assert!(number(&chosen["nfe"]) < 0.5 * number(&before["test"]["nfe"]), "it is much cheaper");
     assert_eq!((&found["samples"], &found["seen"]), (&1437.into(), &true.into()), "training samples, which were seen");
-    assert_eq!(scores[0]["solver"], "tsit5 at tolerance 1e-5", "the training's first");
+    assert_eq!(scores[0]["solver"], "tsit5 at 1e-5", "the training's first");
     assert_eq!((&scores[0]["drop"], &scores[0]["agreement"]), (&0.0.into(), &1.0.into()), "which loses nothing");
     for score in scores {
         // Agreement bounds what can be lost.
@@ -67,7 +67,7 @@ fn the_cheapest_solver_is_chosen_written_and_used() {
         assert_eq!((&back["deployed"], &back["test"]), (&false.into(), &before["test"]), "{way:?}");
     }
     let text = succeed(folder.path(), &["eval", CHECKPOINT, "--threads", "1"]);
-    assert!(text.contains("deployed; --training-solver takes tsit5 at tolerance 1e-5"), "{text}");
+    assert!(text.contains("deployed; --training-solver takes tsit5 at 1e-5"), "{text}");
 
     let path = folder.path().join(CHECKPOINT);
     let deployed = CheckpointInfo::read(&path).expect("a checkpoint");
