@@ -55,18 +55,21 @@ fn a_run_of_an_earlier_version_is_gone_on_with() {
 #[test]
 fn fine_tuning_begins_with_the_weights() {
     let folder = folder();
-    succeed(folder.path(), &train(&["--out", "o"]));
+    // Without what solves teach: that is the run's own.
+    succeed(folder.path(), &train(&["--out", "o", "--controller", "published"]));
     let evaluate = |checkpoint: &str| -> Value {
         let printed = succeed(folder.path(), &["eval", checkpoint, "--threads", "1", "--json"]);
         serde_json::from_str::<Value>(&printed).expect("stdout is JSON")["test"]["loss"].clone()
     };
     // So small a rate leaves the weights where they were, to the rounding.
-    let tuned = train(&["--seed", "5", "--from", CHECKPOINT, "--lr", "1e-30", "--out", "t"]);
+    let published = ["--controller", "published"];
+    let tuned =
+        train(&[&["--seed", "5", "--from", CHECKPOINT, "--lr", "1e-30", "--out", "t"][..], &published].concat());
     succeed(folder.path(), &tuned);
     let record = json(&folder.path().join("t/runs/vanilla-seed5.json"));
     assert_eq!(record["test"]["loss"], evaluate(CHECKPOINT), "the weights of the checkpoint");
     assert_eq!(record["progress"]["curve"]["loss"].as_array().map(Vec::len), Some(4), "but its own steps");
-    let resumed = train(&["--seed", "5", "--lr", "1e-30", "--out", "t", "--resume"]);
+    let resumed = train(&[&["--seed", "5", "--lr", "1e-30", "--out", "t", "--resume"][..], &published].concat());
     refuse(folder.path(), &resumed, 1, &["--from (SHA-256 of the checkpoint)", "now null"]);
     succeed(folder.path(), &train(&["--precision", "f64", "--out", "d"]));
     let double = train(&["--from", "d/checkpoints/vanilla-seed0.safetensors"]);
