@@ -388,7 +388,11 @@ pub(crate) struct DeployArgs {
     /// classified alike show 0.08 points; of fewer, the least that they can show is asked for, and said.
     #[arg(long, value_name = "X", allow_hyphen_values = true)]
     pub(crate) max_drop: Option<f64>,
-    /// Relative error of the states before the head that is allowed, against a converged solve [default: any]
+    /// Relative error of the states before the head that is allowed, against a converged solve [default: 0.01 without noise
+    /// where the model has seen the samples, or what the training's solver has; any otherwise]
+    ///
+    /// Samples that were trained on are classified with larger margins than others: that a solver agrees on them says
+    /// little. See `fewsteps train --hold-out`.
     #[arg(long, value_name = "E", allow_hyphen_values = true)]
     pub(crate) max_error: Option<f64>,
     /// Samples that are chosen on, the last of the training set [default: 2,000, or those that training was kept from]

@@ -56,7 +56,8 @@ pub(crate) fn notes(results: &Results) -> Vec<String> {
     let deployed: Vec<String> = results.summary.iter().filter_map(of).collect();
     if !deployed.is_empty() {
         notes.push(format!(
-            "deployed: the cheapest equal steps that predict as well on training samples, if any ({})",
+            "deployed: the cheapest equal steps that predict as well on training samples, as fewsteps deploy has it, or the \
+             training's solver ({})",
             deployed.join("; ")
         ));
     }

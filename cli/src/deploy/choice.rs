@@ -6,6 +6,9 @@ use super::score::{Judge, Score, held_out};
 use crate::data::Samples;
 use crate::learner::Learner;
 
+/// Relative error of the states at which a prediction is still the solution's.
+const NEAR: f64 = 1e-2;
+
 /// How much worse than the training's solver a solver may be.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Limits {
@@ -19,6 +22,13 @@ impl Limits {
     /// Points of accuracy, or per cent of the loss.
     pub(crate) const fn default_drop(classifies: bool) -> f64 {
         if classifies { 0.1 } else { 1.0 }
+    }
+
+    /// Samples that training has seen are classified with larger margins than others, so that agreement on them says too
+    /// little. Where no error is asked for, [`NEAR`] is then, or what the training's solver has, if that is known.
+    pub(crate) fn on_seen(self, trained: &Score) -> Self {
+        let known = trained.error.filter(|_| trained.nfe_diffusion == 0.0);
+        Self { error: self.error.or(known.map(|error| error.max(NEAR))), ..self }
     }
 
     /// What may be asked of so many samples: a smaller loss of accuracy than they would leave open if none of them were
@@ -72,10 +82,11 @@ pub(super) fn choose<L: Learner>(
     batch: usize,
     drop: f64,
 ) -> anyhow::Result<Score> {
-    let mut judge = Judge::new(engine, learner, samples, held_out(samples, kept, batch, None), batch, false)?;
+    let mut judge = Judge::new(engine, learner, samples, held_out(samples, kept, batch, None), batch)?;
     let trained = judge.trained()?;
     let classifies = trained.accuracy.is_some();
     let limits = Limits { drop, error: None }.within_reach(judge.samples(), classifies);
+    let limits = if kept == 0 { limits.on_seen(&trained) } else { limits };
     let mut chosen = trained;
     for options in candidates::equal_steps(judge.model()) {
         if candidates::evaluations(&options) as f64 >= chosen.cost() {
@@ -131,6 +142,17 @@ mod tests {
         assert_eq!(cheapest(0.0001, None), Some(4), "exactly as good");
         assert_eq!(cheapest(0.0001, Some(1e-3)), None, "an unknown error is none within a limit");
         assert_eq!(front(&scores), [0, 1, 3], "one that costs more has to be nearer");
+    }
+
+    #[test]
+    fn seen_samples_need_states_that_are_near() {
+        let limits = |error, trained| Limits { drop: 0.001, error }.on_seen(&score(60.0, trained, 0.0)).error;
+        assert_eq!(limits(None, Some(1e-6)), Some(NEAR));
+        assert_eq!(limits(None, Some(0.3)), Some(0.3), "the training's solver itself is allowed");
+        assert_eq!(limits(Some(0.5), Some(1e-6)), Some(0.5), "what was asked for");
+        assert_eq!(limits(None, None), None, "nothing is known");
+        let noisy = Score { nfe_diffusion: 1.0, ..score(60.0, Some(0.03), 0.0) };
+        assert_eq!(Limits { drop: 0.001, error: None }.on_seen(&noisy).error, None, "paths are not so near");
     }
 
     #[test]

@@ -172,10 +172,11 @@ impl Plan<'_> {
         let (mut learner, metadata) = L::resume(engine, &args.checkpoint)?;
         let (batch, kept) = (settings.batch, settings.hold_out);
         let held_out = score::held_out(&data.train, kept, batch, args.samples.map(usize::from));
-        let mut judge = score::Judge::new(engine, &mut learner, &data.train, held_out, batch, true)?;
+        let mut judge = score::Judge::new(engine, &mut learner, &data.train, held_out, batch)?;
         let samples = judge.samples();
         let within = limits.within_reach(samples, settings.task.classifies());
         let mut scores = vec![judge.trained()?];
+        let within = if kept == 0 { within.on_seen(&scores[0]) } else { within };
         let mut candidates = candidates::equal_steps(judge.model());
         // A network adapts to steps that are always the same.
         if args.finetune.is_none() {
@@ -204,7 +205,7 @@ impl Plan<'_> {
             batch,
             asked_drop: limits.drop,
             drop: within.drop,
-            max_error: limits.error,
+            max_error: within.error,
             scores,
             front,
             chosen,

@@ -28,8 +28,8 @@ impl DeployRecord {
                 format!("{samples} batches of {} paths that training has not seen", self.batch)
             }
             (_, true) => format!(
-                "the last {samples} training samples, which the model has seen: what a solver costs unseen ones may \
-                 be more (train with --hold-out N to keep some)"
+                "the last {samples} training samples, which the model has seen: agreement on them says little, so the states \
+                 have to be near too (train with --hold-out N to keep some unseen)"
             ),
             (_, false) => format!("{samples} samples that training was kept from"),
         }
@@ -43,7 +43,7 @@ impl DeployRecord {
             format!("a loss at most {} % higher at 95 %", points(self.asked_drop))
         };
         if let Some(error) = self.max_error {
-            write!(text, ", an error of at most {error:e}").unwrap_or(());
+            write!(text, ", an error of at most {error:.1e}").unwrap_or(());
         }
         text + ", each solver by itself"
     }

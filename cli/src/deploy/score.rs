@@ -80,29 +80,23 @@ pub(crate) struct Judge<'a, L: Learner> {
     samples: &'a Samples,
     held_out: Vec<usize>,
     batch: usize,
-    reference: Option<Reference<L::Scalar>>,
+    reference: Reference<L::Scalar>,
     before: Vec<Outcome>,
     buffer: BatchBuffer<L::Scalar>,
 }
 
 impl<'a, L: Learner> Judge<'a, L> {
-    /// A judge of the learner's model on some samples of the training set, in batches of `batch`. With `errors`, how far
-    /// each solver is from the solution is found too.
+    /// A judge of the learner's model on some samples of the training set, in batches of `batch`.
     pub(crate) fn new(
         engine: &'a L::Engine,
         learner: &'a mut L,
         samples: &'a Samples,
         held_out: Range<usize>,
         batch: usize,
-        errors: bool,
     ) -> anyhow::Result<Self> {
         let (config, held_out) = (learner.config().clone(), Vec::from_iter(held_out));
-        let reference = if errors {
-            let cpu = L::native(engine)?;
-            Some(Reference::new(&cpu, &config, &learner.parameters()?, samples, &held_out)?)
-        } else {
-            None
-        };
+        let cpu = L::native(engine)?;
+        let reference = Reference::new(&cpu, &config, &learner.parameters()?, samples, &held_out)?;
         let buffer = BatchBuffer::default();
         Ok(Self { engine, learner, config, samples, held_out, batch, reference, before: Vec::new(), buffer })
     }
@@ -139,11 +133,10 @@ impl<'a, L: Learner> Judge<'a, L> {
         };
         self.solve_by(&alike)?;
         let after = self.outcomes()?;
-        let achieved = match &self.reference {
-            Some(reference) if reference.is_of(&self.learner.config().model)? => {
-                reference.error(self.engine, self.learner)?
-            }
-            _ => None,
+        let achieved = if self.reference.is_of(&self.learner.config().model)? {
+            self.reference.error(self.engine, self.learner)?
+        } else {
+            None
         };
         self.solve_by(options)?;
         let (mut seconds, mut batches) = (Vec::new(), Vec::new());

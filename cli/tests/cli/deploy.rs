@@ -119,6 +119,7 @@ fn what_cannot_be_deployed_is_refused_and_left_alone() {
     // Elsewhere, the checkpoint stays as it is.
     let found = parsed(folder.path(), &["deploy", CHECKPOINT, "--out", "other.safetensors", "--samples", "100"]);
     assert_eq!((&found["samples"], &found["written"]), (&100.into(), &"other.safetensors".into()));
+    assert_eq!(found["max_error"], 0.01, "samples that were seen say little");
     assert!(number(&found["drop"]) > number(&found["asked_drop"]), "so few show less than was asked for");
     assert_eq!(read(folder.path(), CHECKPOINT), whole, "as it was");
     assert!(CheckpointInfo::read(&folder.path().join("other.safetensors")).expect("ours").deployed.is_some());
@@ -193,6 +194,7 @@ fn samples_may_be_kept_out_of_training() {
     let found =
         parsed(folder.path(), &["deploy", "b/checkpoints/local-unbiased-seed0.safetensors", "--data", "images"]);
     assert_eq!((&found["samples"], &found["seen"]), (&20.into(), &false.into()));
+    assert!(found["max_error"].is_null(), "unseen ones say enough");
     let train = ["train", "--threads", "1", "--batch", "128", "--hold-out"];
     refuse(folder.path(), &[&train[..], &["1400"]].concat(), 1, &["--hold-out 1400", "hold out fewer"]);
     moments(folder.path());
