@@ -580,8 +580,12 @@ fn eval_reads_what_train_wrote() {
         assert_eq!(fixed["test"]["nfe"].as_f64(), Some(evaluations), "{method}");
         errors.push(fixed["test"]["error"].as_f64().expect("an error"));
     }
-    errors.push(record["test"]["error"].as_f64().expect("an error"));
-    assert!(errors.windows(2).all(|pair| pair[1] < 0.3 * pair[0]) && errors[4] < 1e-5, "{errors:?}");
+    assert!(errors.windows(2).all(|pair| pair[1] < 0.3 * pair[0]), "{errors:?}");
+    let [own, start_up] = [&record, &published].map(|found| found["test"]["error"].as_f64().expect("an error"));
+    assert!(
+        own < 1e-4 && start_up < own,
+        "what start-up buys is a smaller error than was asked for: {own}, {start_up}"
+    );
     refuse(folder.path(), &["eval", checkpoint, "--method", "rk4"], 1, &["--method", "rk4"]);
     refuse(folder.path(), &["eval", checkpoint, "--fixed-steps", "3", "--tol", "1e-3"], 2, &["--fixed-steps", "--tol"]);
     refuse(folder.path(), &["eval", checkpoint, "--task", "spiral"], 1, &["--task spiral", "digits"]);
