@@ -517,7 +517,7 @@ impl<R: Scalar> Engine<R> {
         let lanes = self.tiles().flat_map(|t| (0..t.used).map(move |l| (t, l)));
         let costliest = lanes.max_by_key(|(tile, lane)| tile.clock.nfe[*lane]);
         costliest.map_or_else(Default::default, |(tile, lane)| {
-            (tile.stats(lane), safety.map(|safety| tile.clock.ideal[lane].total(safety)))
+            (tile.stats(lane), safety.map(|safety| tile.clock.ideal_steps(lane, safety)))
         })
     }
 
@@ -527,7 +527,7 @@ impl<R: Scalar> Engine<R> {
         if self.options.layout == Layout::Lockstep {
             return self.run().map(|run| run.ideal.total(safety)).into_iter().collect();
         }
-        let lanes = self.tiles().flat_map(|t| (0..t.used).map(move |l| t.clock.ideal[l].total(safety)));
+        let lanes = self.tiles().flat_map(|t| (0..t.used).map(move |l| t.clock.ideal_steps(l, safety)));
         lanes.collect()
     }
 
@@ -548,7 +548,7 @@ impl<R: Scalar> Engine<R> {
         match self.options.layout {
             Layout::Lockstep => self.run().and_then(|run| run.wish),
             Layout::Ensemble => {
-                let lanes = self.tiles().flat_map(|t| t.clock.wish[..t.used].iter().copied());
+                let lanes = self.tiles().flat_map(|t| t.clock.wish[..t.used].iter().map(|wish| wish.to_f64()));
                 quantile_of_wishes(lanes.filter(|&wish| wish > 0.0))
             }
         }

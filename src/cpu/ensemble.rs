@@ -10,10 +10,11 @@ use super::lanes::{Lanes, add_weighted, combine, scaled_squares, select};
 use super::lockstep::{InitialStepRule, finite_lanes, step_too_small, within};
 use super::noise::speed;
 use super::step::{AttemptRoom, Interval, Stepper};
-use super::tile::{Crew, Recording, Room, SavePoint, Tile, copy_lane};
+use super::tile::{Clock, Crew, Recording, Room, SavePoint, Tile, copy_lane};
 use crate::error::Status;
 use crate::spec::{
-    Attempt, Controller, ControllerMemory, IdealSteps, InitialStep, Problem, SolverOptions, StepControl, wish,
+    Attempt, Controller, ControllerMemory, InitialStep, LONGEST_WISH, MOST_GROWTH, Problem, RESOLVED_ERROR,
+    SolverOptions, StepControl,
 };
 
 /// A solve as every worker sees it.
@@ -97,7 +98,7 @@ impl<R: Scalar> Ensemble<'_, R> {
         tile.clock.t = [self.problem.t0; LANES];
         (tile.clock.accepted, tile.clock.rejected) = ([0; LANES], [0; LANES]);
         (tile.clock.nfe, tile.clock.nfe_diffusion) = ([0; LANES], [0; LANES]);
-        (tile.clock.ideal, tile.clock.wish) = ([IdealSteps::default(); LANES], [0.0; LANES]);
+        (tile.clock.ideal, tile.clock.wish) = ([[R::ZERO; LANES]; 4], [R::ZERO; LANES]);
         let n = tile.features();
         let Tile { saves, y, .. } = tile;
         for point in self.saves.iter().filter(|p| p.t == self.problem.t0) {
@@ -276,6 +277,11 @@ impl<R: Scalar> Ensemble<'_, R> {
         decisions
     }
 
+    /// The sum of squares from which on a lane's error is no rounding.
+    fn resolved(&self) -> R {
+        R::from_f64(RESOLVED_ERROR * RESOLVED_ERROR * self.stepper.field.dim() as f64)
+    }
+
     /// The error norm of a lane from its sum of squares.
     fn error(&self, squares: R) -> R {
         (squares / R::from_f64(self.stepper.field.dim() as f64)).sqrt()
@@ -358,11 +364,19 @@ impl<R: Scalar> Ensemble<'_, R> {
 
     fn advance(&self, interval: &Interval<R>, moving: &[bool; LANES], decisions: &Decisions<R>, tile: &mut Tile<R>) {
         let accept: [bool; LANES] = std::array::from_fn(|l| moving[l] && decisions.accept[l]);
-        let controller = match &self.options.step_control {
-            StepControl::Adaptive { controller, .. } => Some(controller),
-            StepControl::Fixed { .. } => None,
-        };
-        let Tile { y, y1, k_first, k_last, g_first, g_last, clock, status, norms, .. } = tile;
+        if let StepControl::Adaptive { controller, .. } = &self.options.step_control {
+            let per_span = R::from_f64((self.t1 - self.problem.t0).recip());
+            let first = tile.clock.accepted.map(|accepted| accepted == 0);
+            note_steps(
+                &mut tile.clock,
+                &accept,
+                &first,
+                decisions,
+                [&interval.h, &tile.norms],
+                [per_span, self.resolved(), R::from_f64(controller.safety)],
+            );
+        }
+        let Tile { y, y1, k_first, k_last, g_first, g_last, clock, status, .. } = tile;
         select(y, &accept, y1);
         if self.stepper.fsal {
             select(k_first, &accept, k_last);
@@ -372,13 +386,6 @@ impl<R: Scalar> Ensemble<'_, R> {
             let taken = interval.t1[l] - interval.t0[l];
             clock.h[l] = taken * decisions.factor[l].to_f64();
             if accept[l] {
-                if let Some(controller) = controller {
-                    let count = decisions.count[l].to_f64();
-                    clock.ideal[l].push(taken, self.error(norms[l]).to_f64(), count);
-                    if clock.accepted[l] == 0 {
-                        clock.wish[l] = wish(taken / (self.t1 - self.problem.t0), count, controller.safety);
-                    }
-                }
                 clock.t[l] = interval.t1[l];
                 clock.last[l] = taken;
                 clock.accepted[l] += 1;
@@ -468,6 +475,40 @@ multiversion! {
             decisions.factor[l] = decision.factor;
             decisions.reach[l] = decision.reach;
             decisions.count[l] = decision.count;
+        }
+    }
+}
+
+multiversion! {
+    /// Takes accepted steps of lengths `h` into every lane's count of ideal ones, as `spec::IdealSteps` does, and the first
+    /// one's wish. `numbers` are one over the interval's length, the squares of a resolved error, and the controller's safety.
+    fn note_steps<R>(
+        clock: &mut Clock<R>,
+        accept: &[bool; LANES],
+        first: &[bool; LANES],
+        decisions: &Decisions<R>,
+        lengths_and_squares: [&Lanes<R>; 2],
+        numbers: [R; 3],
+    ) {
+        let ([h, squares], [per_span, resolved, safety]) = (lengths_and_squares, numbers);
+        let (longest, growth) = (R::from_f64(LONGEST_WISH), R::from_f64(MOST_GROWTH));
+        let Clock { ideal: [sum, rate, waiting, steps], wish, .. } = clock;
+        for l in 0..LANES {
+            // Of a lane that rests, numbers without meaning that are not taken.
+            let (share, count) = (h[l] * per_span, decisions.count[l]);
+            let (told, known) = (squares[l] >= resolved, rate[l] > R::ZERO);
+            let own = count / share;
+            let whole = count + own * waiting[l];
+            let as_before = if known { rate[l] * share } else { R::ZERO };
+            let add = if told { whole } else { as_before };
+            sum[l] += if accept[l] { add } else { R::ZERO };
+            let waits = accept[l] & !told & !known;
+            let ends = accept[l] & told;
+            waiting[l] = if ends { R::ZERO } else if waits { waiting[l] + share } else { waiting[l] };
+            steps[l] = if ends { R::ZERO } else if waits { steps[l] + count } else { steps[l] };
+            rate[l] = if ends { own } else { rate[l] };
+            let wished = (share * (safety / count).min(growth)).min(longest);
+            wish[l] = if accept[l] & first[l] { wished } else { wish[l] };
         }
     }
 }

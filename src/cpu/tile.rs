@@ -9,7 +9,7 @@ use super::step::{AttemptRoom, KeptStep, Stages, Stepper, VjpRoom};
 use super::{Scalar, Stats};
 use crate::error::Status;
 use crate::memory;
-use crate::spec::{IdealSteps, MAX_STAGES};
+use crate::spec::MAX_STAGES;
 
 /// A time at which the solve stores the state, and the slot that it goes to.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,9 +45,11 @@ pub(crate) struct Clock<R> {
     pub(crate) nfe_diffusion: Lanes<u32>,
     pub(crate) accepted: Lanes<u32>,
     pub(crate) rejected: Lanes<u32>,
-    pub(crate) ideal: Lanes<IdealSteps>,
+    /// Steps of an ideal controller, as `spec::IdealSteps` has them: those so far, their rate, and of the steps that wait the
+    /// share of the interval and their own count.
+    pub(crate) ideal: [Lanes<R>; 4],
     /// The first step that each wished for, as a share of the interval; 0 before one was accepted.
-    pub(crate) wish: Lanes<f64>,
+    pub(crate) wish: Lanes<R>,
 }
 
 impl<R: Scalar> Clock<R> {
@@ -60,7 +62,15 @@ impl<R: Scalar> Clock<R> {
         self.nfe[lane] = from.nfe[from_lane];
         self.nfe_diffusion[lane] = from.nfe_diffusion[from_lane];
         (self.accepted[lane], self.rejected[lane]) = (from.accepted[from_lane], from.rejected[from_lane]);
-        (self.ideal[lane], self.wish[lane]) = (from.ideal[from_lane], from.wish[from_lane]);
+        for (ideal, from) in self.ideal.iter_mut().zip(&from.ideal) {
+            ideal[lane] = from[from_lane];
+        }
+        self.wish[lane] = from.wish[from_lane];
+    }
+
+    /// Steps of an ideal controller with such a safety factor.
+    pub(crate) fn ideal_steps(&self, lane: usize, safety: f64) -> f64 {
+        (self.ideal[0][lane] + self.ideal[3][lane]).to_f64() / safety
     }
 }
 
@@ -157,8 +167,8 @@ impl<R: Scalar> Tile<R> {
                 nfe_diffusion: [0; LANES],
                 accepted: [0; LANES],
                 rejected: [0; LANES],
-                ideal: [IdealSteps::default(); LANES],
-                wish: [0.0; LANES],
+                ideal: [[R::ZERO; LANES]; 4],
+                wish: [R::ZERO; LANES],
             },
             norms: [R::ZERO; LANES],
             probes: Vec::new(),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{BudgetState, PenaltyStep, Real, StepPenalty};
 
 /// Below this error a step's own estimate is mostly rounding at `f32`, and its fifth root nothing but.
-const RESOLVED: f64 = 2e-3;
+pub(crate) const RESOLVED_ERROR: f64 = 2e-3;
 
 /// The number of steps of an ideal controller, `sum E_j^(1/q) / safety` over the accepted steps: the count that no
 /// controller can bend. A step whose error is rounding is as dense in them as the last one before it with an error to
@@ -26,7 +26,7 @@ impl IdealSteps {
     #[inline]
     pub(crate) fn push(&mut self, length: f64, error: f64, count: f64) {
         let length = length.abs();
-        if error >= RESOLVED {
+        if error >= RESOLVED_ERROR {
             self.rate = count / length;
             self.sum += count + self.rate * self.waiting[0];
             self.waiting = [0.0; 2];
@@ -45,10 +45,10 @@ impl IdealSteps {
 
 /// The longest first step that a solve may wish for, as a share of its interval: somewhat beyond the end, so that a solve in
 /// one step stays one, but not so far that it takes many solves to come back.
-const LONGEST: f64 = 2.0;
+pub(crate) const LONGEST_WISH: f64 = 2.0;
 
 /// The largest growth of a first step that is believed.
-const MOST_GROWTH: f64 = 10.0;
+pub(crate) const MOST_GROWTH: f64 = 10.0;
 
 /// Shares of the old mean in the new one.
 const FIRST_KEPT: f64 = 0.7;
@@ -144,7 +144,7 @@ impl Learnt {
 /// The first step that a solve would have begun with, as a share of the interval, from its first accepted step: its share
 /// and `E^(1/q)`.
 pub(crate) fn wish(share: f64, count: f64, safety: f64) -> f64 {
-    (share.abs() * (safety / count).min(MOST_GROWTH)).min(LONGEST)
+    (share.abs() * (safety / count).min(MOST_GROWTH)).min(LONGEST_WISH)
 }
 
 /// The wish of a batch whose trajectories have their own: the 20 % quantile, to an eighth of an octave. NaN of none.

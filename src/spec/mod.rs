@@ -23,7 +23,7 @@ pub use budget::{Budget, BudgetState};
 pub(crate) use budget::{WARMUP as BUDGET_WARMUP, WINDOW as BUDGET_WINDOW};
 pub use controller::{Attempt, Controller, ControllerMemory, Decision};
 pub use learnt::Learnt;
-pub(crate) use learnt::{IdealSteps, quantile_of_wishes, wish};
+pub(crate) use learnt::{IdealSteps, LONGEST_WISH, MOST_GROWTH, RESOLVED_ERROR, quantile_of_wishes, wish};
 pub(crate) use mlp::check_parameters;
 pub use mlp::{Activation, Initialization, InputMap, Layer, Mlp, TimeInput};
 pub(crate) use noise_tableau::tableau_supports;
