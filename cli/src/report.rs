@@ -92,6 +92,9 @@ fn write_figures(page: &mut String, results: &Results) -> anyhow::Result<()> {
     let labels = Labels { title: "NFE on the training batches", x: "training step", y: "NFE" };
     let nfe = curve(|run| run.progress.curve.nfe.iter().map(|&nfe| nfe as f64).collect());
     figure(page, &plot::lines(labels, &nfe, Scale::Linear)?)?;
+    let labels =
+        Labels { title: "Steps of an ideal controller, whatever the solver", x: "training step", y: "ideal steps" };
+    figure(page, &plot::lines(labels, &curve(|run| run.progress.curve.ideal_steps.clone()), Scale::Linear)?)?;
     page.push_str("<h2>What a function evaluation buys</h2>\n");
     let classifies = results.runs.iter().any(|run| run.test.accuracy.is_some());
     let y = if classifies { "test accuracy, %" } else { "test loss" };

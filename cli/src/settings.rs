@@ -28,7 +28,7 @@ pub(crate) enum Training {
     /// The same at the start of a step the solver took
     LocalBiased,
     /// The paper's code at a uniform time: error measure, fresh initial step, k1 constant; with noise k1 too is
-    /// differentiated
+    /// differentiated. Its solver is --controller published
     PublishedUnbiased,
     /// The paper's code at the start of a step the solver took
     PublishedBiased,
