@@ -7,8 +7,8 @@ use common::{
     step_times, widen,
 };
 use fewsteps::{
-    Brownian, Controller, Diffusion, GpuSolver, InitialStep, InputMap, Layout, Method, Mlp, Paths, Problem, SaveAt,
-    Solution, SolverOptions, Status, StepControl, Tolerances,
+    Brownian, Controller, Diffusion, GpuSolver, InitialStep, InputMap, Layout, Learnt, Method, Mlp, Paths, Problem,
+    SaveAt, Solution, SolverOptions, Status, StepControl, Tolerances,
 };
 
 fn adaptive(method: Method, tolerance: f64) -> SolverOptions {
@@ -330,5 +330,42 @@ fn features_with_absolute_tolerances_of_their_own() {
         close(&name, &widen(&found.ys), &expected.ys, 3e-5);
         let one = native(&SolverOptions { atol_per_feature: None, ..options });
         assert_ne!(found.stats, one.stats, "{name}: tolerances make a difference");
+    }
+}
+
+/// First steps that are carried on along paths, as on the native engine; on ticks of the path, so the first step is one of
+/// those of which it holds 16 to 32.
+#[test]
+fn first_steps_are_carried_on_along_paths() {
+    let Some(gpu) = gpu() else { return };
+    for method in NOISY_ADAPTIVE {
+        for layout in LAYOUTS {
+            let (problem, batch) = (noisy_problem(method, 3), 5);
+            let control = StepControl::prompt(Tolerances::both(0.05));
+            let options = adaptive(method, 0.05).step_control(control).layout(layout).save_at(SaveAt::Steps);
+            let (theta, y0) = point(&problem, batch);
+            let mut native = solver::<f32>(&problem, &options);
+            let mut device = GpuSolver::new(&gpu, &problem, &options).expect("a valid problem");
+            let begun = Learnt { first: Some(-5.0), ..Learnt::default() };
+            native.set_learnt(begun);
+            device.set_learnt(begun);
+            for seed in 0..3 {
+                let name = format!("{method} {layout:?}, paths {seed}");
+                native.set_paths(Paths::new(seed));
+                device.set_paths(Paths::new(seed));
+                let share = native.learnt().first_step().expect("known");
+                let expected = native.solve(&theta, &y0).expect("a valid solve");
+                let found = gpu.block_on(device.solve(&theta, &y0)).expect("a valid solve");
+                assert_eq!(found.stats, expected.stats, "{name}");
+                let times = step_times(&expected, 0);
+                let taken = (times[1] - times[0]) / (problem.t1 - problem.t0);
+                assert!(
+                    taken <= share && taken > 0.93 * share || expected.stats[0].rejected > 0,
+                    "{name}: {taken}, {share}"
+                );
+                let [a, b] = [device.learnt(), native.learnt()].map(|learnt| learnt.first.expect("known"));
+                assert!((a - b).abs() < 5e-3 && b != -5.0, "{name}: {a} for {b}");
+            }
+        }
     }
 }
