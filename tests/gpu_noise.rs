@@ -347,8 +347,8 @@ fn first_steps_are_carried_on_along_paths() {
             let mut native = solver::<f32>(&problem, &options);
             let mut device = GpuSolver::new(&gpu, &problem, &options).expect("a valid problem");
             let begun = Learnt { first: Some(-5.0), ..Learnt::default() };
-            native.set_learnt(begun);
-            device.set_learnt(begun);
+            native.set_learnt(begun).expect("what solves can teach");
+            device.set_learnt(begun).expect("what solves can teach");
             for seed in 0..3 {
                 let name = format!("{method} {layout:?}, paths {seed}");
                 native.set_paths(Paths::new(seed));

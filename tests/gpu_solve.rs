@@ -605,7 +605,7 @@ fn first_steps_are_carried_on_as_on_the_native_engine() {
                     let found = gpu.block_on(device.solve(&theta, &y0)).expect("a valid solve");
                     if round == 0 {
                         // The error of an automatic first step is rounding, and decides about the others.
-                        device.set_learnt(native.learnt());
+                        device.set_learnt(native.learnt()).expect("what solves can teach");
                         continue;
                     }
                     assert_eq!(found.stats, expected.stats, "{name}");
@@ -635,8 +635,8 @@ fn an_ensembles_wish_is_that_of_the_native_engine() {
     let mut native = solver::<f32>(&problem, &options);
     let mut device = GpuSolver::new(&gpu, &problem, &options).expect("a valid problem");
     let begun = Learnt { first: Some(-3.0), ..Learnt::default() };
-    native.set_learnt(begun);
-    device.set_learnt(begun);
+    native.set_learnt(begun).expect("what solves can teach");
+    device.set_learnt(begun).expect("what solves can teach");
     native.predict(&theta, &y0).expect("a valid solve");
     gpu.block_on(device.predict(&theta, &y0)).expect("a valid solve");
     let [found, expected] = [device.learnt(), native.learnt()].map(|l| l.first.expect("learnt"));

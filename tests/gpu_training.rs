@@ -64,8 +64,8 @@ fn compare_with<R: Scalar>(name: &str, config: &TrainerConfig, batch: usize, tol
     native.set_parameters(&cast(&widen(&theta))).expect("parameters of the same model");
     // Ideal steps of half the interval or so: rounding decides about nothing there.
     let learnt = Learnt { ideal: Some(1.5), ..Learnt::default() };
-    device.set_learnt(learnt);
-    native.set_learnt(learnt);
+    device.set_learnt(learnt).expect("what solves can teach");
+    native.set_learnt(learnt).expect("what solves can teach");
     let inputs = cast::<R>(&widen(&samples.inputs));
     let expected = native.gradients(&Batch { inputs: &inputs, target: Target::Labels(&samples.labels) });
     let expected = expected.expect("a valid batch");
@@ -355,7 +355,7 @@ fn weights_at_16_bits_stay_through_another_configuration() {
             gpu.block_on(other.apply(&vec![0.0; theta.len()])).expect("a step");
         }
         other.set_parameters(&theta).expect("parameters of the same model");
-        other.set_learnt(learnt);
+        other.set_learnt(learnt).expect("what solves can teach");
         gradients(&mut other)
     };
     let expected = at_step(half(&long).expect("as before"));
@@ -629,8 +629,8 @@ fn training_steps_teach_what_they_teach_on_the_native_engine() {
         device.set_parameters(&theta).expect("parameters of the same model");
         native.set_parameters(&theta).expect("parameters of the same model");
         let begun = Learnt { first: Some(-4.0), ..Learnt::default() };
-        native.set_learnt(begun);
-        device.set_learnt(begun);
+        native.set_learnt(begun).expect("what solves can teach");
+        device.set_learnt(begun).expect("what solves can teach");
         for step in 0..7 {
             if step == 2 {
                 let mut learnt = native.learnt();
@@ -638,8 +638,8 @@ fn training_steps_teach_what_they_teach_on_the_native_engine() {
                 // At 300 steps the growth from a tenth of this coefficient has brought nothing.
                 (learnt.budget.steps, learnt.budget.coefficient) = (297, 0.04);
                 (learnt.budget.mark, learnt.budget.best) = ([gap, 0.004], [gap, 0.003]);
-                native.set_learnt(learnt);
-                device.set_learnt(learnt);
+                native.set_learnt(learnt).expect("what solves can teach");
+                device.set_learnt(learnt).expect("what solves can teach");
             }
             let expected = native.step(&samples.batch()).expect("a step");
             let found = gpu.block_on(device.step(&samples.batch())).expect("a step");

@@ -86,7 +86,7 @@ impl Case {
         let mut trainer = Trainer::<f64>::new(&cpu(1), config).expect("a valid configuration");
         trainer.set_parameters(&self.theta()).expect("finite parameters");
         if self.local.step == PenaltyStep::Ideal {
-            trainer.set_learnt(Learnt { ideal: Some(IDEAL), ..Learnt::default() });
+            trainer.set_learnt(Learnt { ideal: Some(IDEAL), ..Learnt::default() }).expect("what solves can teach");
         }
         let (inputs, states, labels) = (self.inputs(), self.states(), self.labels());
         let target = if self.loss == Loss::CrossEntropy { Target::Labels(&labels) } else { Target::States(&states) };

@@ -60,7 +60,7 @@ impl Case {
         let config = TrainerConfig::new(self.model.clone(), Loss::Mse).seed(SEED).regularizer(regularizer);
         let mut trainer = Trainer::<f64>::new(&cpu(2), config).expect("a valid configuration");
         trainer.set_parameters(&self.theta()).expect("finite parameters");
-        trainer.set_learnt(Learnt { ideal: Some(IDEAL), ..Learnt::default() });
+        trainer.set_learnt(Learnt { ideal: Some(IDEAL), ..Learnt::default() }).expect("what solves can teach");
         let (inputs, states) = (self.y0(), numbers(5, BATCH * DIM));
         trainer.gradients(&Batch { inputs: &inputs, target: Target::States(&states) }).expect("a valid batch")
     }

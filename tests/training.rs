@@ -5,9 +5,9 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use fewsteps::{
-    Activation, Adjoint, Batch, Batches, Budget, CheckpointInfo, Checkpoints, Controller, Cpu, Deployed, Diffusion,
-    Error, Evaluation, FailurePolicy, InitialStep, Layout, Learnt, Local, Loss, Method, Mlp, NeuralDe, Optimizer,
-    Paths, PenaltyGradient, PenaltyStep, Problem, Purpose, Random, Regularizer, SaveAt, Schedule, Solver,
+    Activation, Adjoint, Batch, Batches, Budget, BudgetState, CheckpointInfo, Checkpoints, Controller, Cpu, Deployed,
+    Diffusion, Error, Evaluation, FailurePolicy, InitialStep, Layout, Learnt, Local, Loss, Method, Mlp, NeuralDe,
+    Optimizer, Paths, PenaltyGradient, PenaltyStep, Problem, Purpose, Random, Regularizer, SaveAt, Schedule, Solver,
     SolverOptions, StepControl, StepReport, Target, TimeInput, Tolerances, Trainer, TrainerConfig,
 };
 
@@ -1164,7 +1164,7 @@ fn what_was_learnt_is_resumed_to_the_same_bits() {
     let mut learnt = trainer.learnt();
     assert_eq!(learnt.budget.steps, 1, "it follows every update");
     learnt.budget.steps = 298;
-    trainer.set_learnt(learnt);
+    trainer.set_learnt(learnt).expect("what solves can teach");
     for _ in 0..3 {
         trainer.step(&batch).expect("a step");
     }
@@ -1182,7 +1182,16 @@ fn what_was_learnt_is_resumed_to_the_same_bits() {
     assert_eq!((other.parameters(), other.learnt()), (trainer.parameters(), trainer.learnt()));
     assert_ne!(trainer.learnt().budget.coefficient, before.budget.coefficient, "the coefficient moves");
     assert_eq!(CheckpointInfo::read(&file).expect("read").learnt, before);
-    // A damaged file is refused.
+    // Numbers that nobody can have learnt are refused, and a damaged file.
+    for (field, bad) in [
+        ("Learnt::first", Learnt { first: Some(f64::NAN), ..before }),
+        ("Learnt::ideal", Learnt { ideal: Some(-1.0), ..before }),
+        ("Learnt::budget", Learnt { budget: BudgetState { nfe: f64::INFINITY, ..before.budget }, ..before }),
+    ] {
+        let error = other.set_learnt(bad).expect_err(field).to_string();
+        assert!(error.contains(field), "{error}");
+        assert_eq!(other.learnt(), trainer.learnt(), "what was learnt stays");
+    }
     let bytes = std::fs::read(&file).expect("read");
     let damaged = forged(&bytes, "\\\"coefficient\\\":0.", "\\\"coefficient\\\":-1.");
     std::fs::write(&file, damaged).expect("written");
@@ -1221,13 +1230,13 @@ fn ideal_probes_measure_the_same_at_f32() {
             let learnt = Learnt { ideal: Some(2.0), ..Learnt::default() };
             if narrow {
                 let mut trainer = Trainer::<f32>::new(&cpu(), config).expect("a valid configuration");
-                trainer.set_learnt(learnt);
+                trainer.set_learnt(learnt).expect("what solves can teach");
                 trainer.gradients(&Batch { inputs: &inputs, target: Target::Labels(&labels) }).expect("one").report
             } else {
                 let mut trainer = Trainer::<f64>::new(&cpu(), config.clone()).expect("a valid configuration");
                 let theta: Vec<f32> = config.model.initialize(config.seed);
                 trainer.set_parameters(&theta.iter().map(|&x| f64::from(x)).collect::<Vec<_>>()).expect("finite");
-                trainer.set_learnt(learnt);
+                trainer.set_learnt(learnt).expect("what solves can teach");
                 trainer.gradients(&Batch { inputs: &wide, target: Target::Labels(&labels) }).expect("one").report
             }
             .penalty

@@ -94,7 +94,7 @@ impl<R: Scalar> Reference<R> {
         let mut headless = L::new(engine, states_of(config, config.model.options.clone()))?;
         let used = headless.config().model.parameter_count();
         headless.set_parameters(&theta[..used])?;
-        headless.set_learnt(learner.learnt()?);
+        headless.set_learnt(learner.learnt()?)?;
         let model = &learner.config().model;
         let states = headless.predict(&self.inputs, Paths::of_evaluation(headless.config().seed, 0))?;
         let states: Vec<f64> = states.iter().map(|x| x.to_f64()).collect();

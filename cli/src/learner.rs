@@ -33,7 +33,7 @@ pub(crate) trait Learner: Sized {
 
     /// What its training steps have taught the solves that follow.
     fn learnt(&mut self) -> Result<Learnt>;
-    fn set_learnt(&mut self, learnt: Learnt);
+    fn set_learnt(&mut self, learnt: Learnt) -> Result<()>;
 
     /// Goes on with another configuration of the same tensors.
     fn reconfigure(&mut self, config: TrainerConfig) -> Result<()>;
@@ -109,8 +109,8 @@ impl<R: Scalar> Learner for Trainer<R> {
         Ok(Self::learnt(self))
     }
 
-    fn set_learnt(&mut self, learnt: Learnt) {
-        self.set_learnt(learnt);
+    fn set_learnt(&mut self, learnt: Learnt) -> Result<()> {
+        self.set_learnt(learnt)
     }
 
     fn reconfigure(&mut self, config: TrainerConfig) -> Result<()> {
@@ -220,8 +220,8 @@ impl Learner for OnDevice {
         self.gpu().block_on(self.trainer.learnt())
     }
 
-    fn set_learnt(&mut self, learnt: Learnt) {
-        self.trainer.set_learnt(learnt);
+    fn set_learnt(&mut self, learnt: Learnt) -> Result<()> {
+        self.trainer.set_learnt(learnt)
     }
 
     fn reconfigure(&mut self, config: TrainerConfig) -> Result<()> {

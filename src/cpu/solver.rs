@@ -106,8 +106,13 @@ impl<R: Scalar> Solver<R> {
     }
 
     /// Goes on with what other solves have taught: those of a training, for example.
-    pub const fn set_learnt(&mut self, learnt: Learnt) {
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for numbers that solves cannot have taught; what was learnt stays then.
+    pub fn set_learnt(&mut self, learnt: Learnt) -> Result<()> {
+        learnt.validate()?;
         self.engine.learnt = learnt;
+        Ok(())
     }
 
     /// Adds a regularizer to the solves after this one, with the coefficient and the random draws of training step

@@ -109,8 +109,13 @@ impl GpuSolver {
 
     /// Goes on with what other solves have taught: those of a training, for example. Recorded solves begin with what their
     /// solver knew when they were prepared, and learn nothing.
-    pub const fn set_learnt(&mut self, learnt: Learnt) {
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for numbers that solves cannot have taught; what was learnt stays then.
+    pub fn set_learnt(&mut self, learnt: Learnt) -> Result<()> {
+        learnt.validate()?;
         self.learnt = learnt;
+        Ok(())
     }
 
     /// What a solve is for.

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, Result};
+
 use super::{BudgetState, PenaltyStep, Real, StepPenalty};
 
 /// Below this error a step's own estimate is mostly rounding at `f32`, and its fifth root nothing but.
@@ -133,11 +135,21 @@ impl Learnt {
         }
     }
 
-    /// Whether a file's numbers can be gone on with.
-    pub(crate) fn is_valid(&self) -> bool {
-        self.first.is_none_or(f64::is_finite)
-            && self.ideal.is_none_or(|ideal| ideal.is_finite() && ideal >= 0.0)
-            && self.budget.is_valid()
+    /// Checks that solves can have taught it.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] naming the number that is out of range.
+    pub fn validate(&self) -> Result<()> {
+        let remedy = "take what learnt() of another solver or trainer gives, or Learnt::default()";
+        let refused = |name, value: String| Err(Error::argument(name, value, remedy));
+        match self {
+            Self { first: Some(first), .. } if !first.is_finite() => refused("Learnt::first", first.to_string()),
+            Self { ideal: Some(ideal), .. } if !(ideal.is_finite() && *ideal >= 0.0) => {
+                refused("Learnt::ideal", ideal.to_string())
+            }
+            Self { budget, .. } if !budget.is_valid() => refused("Learnt::budget", format!("{budget:?}")),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -262,9 +262,7 @@ pub(super) fn load<R: Scalar>(path: &Path) -> Result<Loaded<R>> {
     if steps.max(optimizer_steps) >= 1 << 53 {
         return Err(failed(format!("{} steps cannot have been made", steps.max(optimizer_steps))));
     }
-    if !learnt.is_valid() {
-        return Err(failed(format!("{learnt:?} is nothing that solves can have taught")));
-    }
+    learnt.validate().map_err(|e| failed(e.to_string()))?;
     let tensors = SafeTensors::deserialize(&bytes).map_err(|e| failed(format!("truncated or damaged: {e}")))?;
     let numbers = Numbers { path, tensors: &tensors, layout: config.model.layout(), flat: format == FLAT };
     let theta = numbers.array::<R>("", FLAT_NAMES[0])?;

@@ -174,8 +174,13 @@ impl GpuTrainer {
     }
 
     /// Goes on with what other solves have taught.
-    pub fn set_learnt(&mut self, learnt: Learnt) {
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for numbers that solves cannot have taught; what was learnt stays then.
+    pub fn set_learnt(&mut self, learnt: Learnt) -> Result<()> {
+        learnt.validate()?;
         self.engine.write_learnt(learnt);
+        Ok(())
     }
 
     /// Bytes that training holds on the device now.

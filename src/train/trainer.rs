@@ -278,8 +278,13 @@ impl<R: Scalar> Trainer<R> {
     }
 
     /// Goes on with what other solves have taught.
-    pub const fn set_learnt(&mut self, learnt: Learnt) {
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for numbers that solves cannot have taught; what was learnt stays then.
+    pub fn set_learnt(&mut self, learnt: Learnt) -> Result<()> {
+        learnt.validate()?;
         self.engine.learnt = learnt;
+        Ok(())
     }
 
     /// Bytes that training holds now.
