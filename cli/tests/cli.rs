@@ -134,7 +134,7 @@ fn bench_prints_a_table_and_leaves_report_and_results() {
     }
     let report = fs::read_to_string(out.join("report.html")).expect("a report");
     assert!(report.starts_with("<!DOCTYPE html>") && report.trim_end().ends_with("</html>"), "a whole page");
-    assert_eq!(report.matches("<svg").count(), 3, "three figures");
+    assert_eq!(report.matches("<svg").count(), 4, "four figures");
     assert!(!report.contains("http://") || !report.contains("src="), "nothing is fetched");
     let names = files(&out);
     let expected = [
@@ -320,7 +320,7 @@ fn moments_of_paths_are_learnt() {
         );
     }
     let report = fs::read_to_string(folder.path().join("fewsteps-out/report.html")).expect("a report");
-    assert_eq!(report.matches("<svg").count(), 3 + 3 * 2, "and a figure a method and dimension");
+    assert_eq!(report.matches("<svg").count(), 4 + 3 * 2, "and a figure a method and dimension");
     assert!(report.contains("<polygon") && report.contains("What was learnt"), "bands");
 }
 
