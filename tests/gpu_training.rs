@@ -614,6 +614,7 @@ fn where_no_time_passes_the_layers_around_the_field_learn() {
 fn training_steps_teach_what_they_teach_on_the_native_engine() {
     let Some(gpu) = gpu() else { return };
     let samples = samples(70);
+    let mut given_up = 0;
     for (layout, at) in LAYOUTS.into_iter().flat_map(|l| [(l, PenaltyAt::Unbiased), (l, PenaltyAt::Biased)]) {
         let mut model = model(layout, Method::Bosh3);
         model.options = model.options.step_control(StepControl::Adaptive {
@@ -659,7 +660,7 @@ fn training_steps_teach_what_they_teach_on_the_native_engine() {
             near("the next coefficient", a.budget.coefficient, b.budget.coefficient);
             assert_eq!((a.budget.steps, a.budget.unreachable), (b.budget.steps, b.budget.unreachable), "{name}");
         }
-        assert!(native.learnt().budget.unreachable || native.learnt().budget.nfe < 11.6, "{:?}", native.learnt());
+        given_up += usize::from(native.learnt().budget.unreachable);
         let [found, expected] =
             [gpu.block_on(device.evaluate(&samples.batch())), native.evaluate(&samples.batch())].map(Result::unwrap);
         assert_eq!((found.nfe, found.correct), (expected.nfe, expected.correct), "{layout:?} {at:?}");
@@ -675,4 +676,5 @@ fn training_steps_teach_what_they_teach_on_the_native_engine() {
         let [a, b] = [&mut again, &mut device].map(|trainer| gpu.block_on(trainer.learnt()).expect("read"));
         assert_eq!(a, b);
     }
+    assert!(given_up > 0, "a target is given up in none of the cases");
 }

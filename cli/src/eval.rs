@@ -93,7 +93,7 @@ fn evaluate<L: Learner>(
     let found = measure::measure(&mut learner, &data.test, batch, &mut buffer)?;
     let other_paths = measure::other_paths(&mut learner, &data.test, batch, &mut buffer)?;
     let found = accuracy::with_error(engine, &mut learner, &data.test, found)?;
-    let nfe_published = measure::nfe_published(engine, &mut learner, &data.test, batch, &mut buffer)?;
+    let nfe_published = measure::nfe_published(&mut learner, &data.test, batch, &mut buffer)?;
     let test = Measured { step, other_paths, nfe_published, ..found };
     let options = learner.config().model.options.clone();
     let (seconds, prediction_batch) = measure::time_prediction(&mut learner, &data.test, batch, &mut buffer)?;
@@ -122,7 +122,7 @@ fn solve_otherwise<L: Learner>(args: &EvalArgs, learner: &mut L) -> fewsteps::Re
     if let Some(steps) = args.fixed_steps {
         options = deploy::with_steps(options, steps.into());
     }
-    deploy::solve_by(learner, &options)
+    learner.solve_by(&options)
 }
 
 /// Refuses a task whose data the model cannot take.

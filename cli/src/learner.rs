@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use fewsteps::{
-    Batch, Cpu, Error, Evaluation, Gpu, GpuData, GpuTrainer, Learnt, Paths, Result, Scalar, StepReport, Target,
-    Trainer, TrainerConfig,
+    Batch, Cpu, Error, Evaluation, Gpu, GpuData, GpuTrainer, Learnt, Paths, Regularizer, Result, Scalar, SolverOptions,
+    StepReport, Target, Trainer, TrainerConfig,
 };
 
 /// A model in training.
@@ -37,6 +37,13 @@ pub(crate) trait Learner: Sized {
 
     /// Goes on with another configuration of the same tensors.
     fn reconfigure(&mut self, config: TrainerConfig) -> Result<()>;
+
+    /// Solves the model otherwise from here on. What penalised its training is of no matter for that.
+    fn solve_by(&mut self, options: &SolverOptions) -> Result<()> {
+        let mut config = self.config().clone();
+        (config.model.options, config.regularizer) = (options.clone(), Regularizer::None);
+        self.reconfigure(config)
+    }
 
     fn step(&mut self, batch: &Batch<'_, Self::Scalar>) -> Result<StepReport>;
     fn evaluate(&mut self, batch: &Batch<'_, Self::Scalar>) -> Result<Evaluation>;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use fewsteps::{Evaluation, InitialStep, Paths, Regularizer, SaveAt, Scalar, StepControl};
+use fewsteps::{Evaluation, InitialStep, Paths, SaveAt, Scalar, StepControl};
 
 use crate::args::ControllerName;
 use crate::data::{BatchBuffer, Samples};
@@ -56,27 +56,26 @@ pub(crate) fn measure<L: Learner>(
     })
 }
 
-/// NFE of the learner's model under the published solver, within its tolerances, where its own is another adaptive one.
+/// NFE of the learner's model under the published solver, within its tolerances, where its own is another adaptive one. The
+/// learner has its own again afterwards.
 pub(crate) fn nfe_published<L: Learner>(
-    engine: &L::Engine,
     learner: &mut L,
     samples: &Samples,
     batch: usize,
     buffer: &mut BatchBuffer<L::Scalar>,
 ) -> anyhow::Result<Option<f64>> {
-    let mut config = learner.config().clone();
-    let options = &mut config.model.options;
+    let own = learner.config().clone();
+    let options = &own.model.options;
     let StepControl::Adaptive { tolerances, .. } = options.step_control else { return Ok(None) };
     let controller = ControllerName::Published.of(options.method);
     let published = StepControl::Adaptive { tolerances, controller, initial_step: InitialStep::Automatic };
     if options.step_control == published {
         return Ok(None);
     }
-    options.step_control = published;
-    config.regularizer = Regularizer::None;
-    let mut other = L::new(engine, config)?;
-    other.set_parameters(&learner.parameters()?)?;
-    Ok(Some(measure(&mut other, samples, batch, buffer)?.nfe))
+    learner.solve_by(&options.clone().step_control(published))?;
+    let found = measure(learner, samples, batch, buffer)?;
+    learner.reconfigure(own)?;
+    Ok(Some(found.nfe))
 }
 
 /// Mean over the batches, if every one has a count.

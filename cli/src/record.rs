@@ -353,7 +353,7 @@ pub(crate) struct DeployedSummary {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<Spread>,
     pub(crate) prediction_milliseconds: Spread,
-    /// NFE and prediction time relative to vanilla under the training's solver, where it is among the methods.
+    /// NFE and prediction time relative to the baseline, or to vanilla where there is none, under the training's solver.
     #[serde(with = "numbers", default)]
     pub(crate) nfe_ratio: Option<f64>,
     #[serde(with = "numbers", default)]

@@ -142,7 +142,7 @@ impl<'a, L: Learner> Run<'a, L> {
         let found = accuracy::with_error(engine, learner, &data.test, found)?;
         let other_paths = measure::other_paths(learner, &data.test, plan.settings.batch, buffer)?;
         let batch = plan.settings.batch;
-        let nfe_published = measure::nfe_published(engine, learner, &data.test, batch, buffer)?;
+        let nfe_published = measure::nfe_published(learner, &data.test, batch, buffer)?;
         let found = Measured { other_paths, nfe_published, ..found };
         progress.evaluations.push(found);
         Ok(found)

@@ -73,24 +73,19 @@ fn with_options(local: Local, args: &RegularizerArgs, defaults: &Defaults, steps
         PenaltyAt::Unbiased => unbiased,
         PenaltyAt::Biased => biased,
     });
-    let budget = args.target_nfe.map(|nfe| Budget::nfe(nfe).for_steps(steps));
-    if let Some(budget) = budget {
-        let start = args.coefficient.map(Schedule::Constant);
-        let usual = own.map_or(local.coefficient.clone(), Schedule::Constant);
-        let local = Local { coefficient: usual, ..local }.budget(budget);
-        let coefficient = start.unwrap_or_else(|| local.coefficient.clone());
-        return with_step_options(Local { coefficient, ..local }, args);
-    }
     let coefficient = match (args.coefficient.or(own), args.coefficient_to) {
         (None, None) => local.coefficient,
         (Some(from), None) => Schedule::Constant(from),
         (from, Some(to)) => Schedule::exponential(from.unwrap_or_else(|| local.coefficient.value(0)), to, steps),
     };
-    with_step_options(Local { coefficient, ..local }, args)
-}
-
-/// With what is asked for of the penalised step.
-fn with_step_options(local: Local, args: &RegularizerArgs) -> Local {
+    let local = Local { coefficient, ..local };
+    let budget = args.target_nfe.map(|nfe| Budget::nfe(nfe).for_steps(steps));
+    let local = match budget {
+        // A coefficient that is asked for is the one to begin with.
+        Some(_) if args.coefficient.is_some() => Local { budget, ..local },
+        Some(budget) => local.budget(budget),
+        None => local,
+    };
     let local = args.measure.map_or(local.clone(), |measure| local.measure(measure.into()));
     Local {
         step: args.penalty_step.map_or(local.step, Into::into),

@@ -124,7 +124,7 @@ fn deployed_row(method: &MethodSummary, other: bool, published: bool) -> Option<
     Some(row)
 }
 
-/// A mean with its spread, and relative to vanilla.
+/// A mean with its spread, and relative to what ratios are to.
 fn cell(spread: Spread, seeds: usize, digits: usize, ratio: Option<f64>) -> String {
     with_spread(spread, seeds, digits) + &ratio.map_or(String::new(), |ratio| format!("  {ratio:.2}x"))
 }

@@ -50,13 +50,16 @@ fn next_share(share: f32, decision: Decision, rest: f32) -> f32 {
 }
 
 // Below this error a step's own estimate is mostly rounding.
-const RESOLVED_ERROR = 2e-3;
+const RESOLVED_ERROR = 0.002;
+
+// The largest growth of a first step that is believed, and the longest first step that is wished for, as a share.
+const MOST_GROWTH = 10.0;
+const LONGEST_WISH = 2.0;
 
 // Takes an accepted step into the count of ideal ones: `spec::IdealSteps::push`; and the first one's wish.
 fn note_step(clock: ptr<function, Clock>, share: f32, error: f32, count: f32) {
     if (*clock).wish == 0.0 {
-        // At most ten times as long, and at most twice the interval.
-        (*clock).wish = min(share * min(own_exp2(job.a[1].x) / count, 10.0), 2.0);
+        (*clock).wish = min(share * min(own_exp2(job.a[1].x) / count, MOST_GROWTH), LONGEST_WISH);
     }
     if error >= RESOLVED_ERROR {
         let rate = count / share;

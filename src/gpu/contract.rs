@@ -25,7 +25,10 @@ use super::recording::settle;
 use super::{Gpu, Job, Outcome, Params, flag, status};
 use crate::cpu::{PATIENCE, RESOLVED, STIFFNESS_EPSILON, largest_square_root};
 use crate::error::Status;
-use crate::spec::{BUDGET_WARMUP as WARMUP, BUDGET_WINDOW as WINDOW, InputMap, Layer, Method, Mlp, TimeInput};
+use crate::spec::{
+    BUDGET_NUMBERS, BUDGET_WARMUP as WARMUP, BUDGET_WINDOW as WINDOW, InputMap, LEARNT_NUMBERS, Layer, Method, Mlp,
+    TimeInput,
+};
 use crate::train::{ABORTED, INCOMPLETE, SKIPPED};
 
 /// Every kernel under every method's prelude, parsed; those that measure errors with one absolute tolerance and with
@@ -383,6 +386,14 @@ fn numbers_that_both_sides_use_are_the_same() {
         }
         if found.get("STAGES") != Some(&(method.tableau().stages() as f64)) {
             failures.insert(format!("{} under {method}: STAGES = {:?}", kernel.name, found.get("STAGES")));
+        }
+    }
+    // Not among a module's constants either, which have types.
+    let sources = || ALL.iter().map(|k| k.source).chain(MODULES.iter().map(|m| m.source));
+    for (name, value) in LEARNT_NUMBERS.iter().chain(&BUDGET_NUMBERS) {
+        let line = format!("const {name} = {value:?};");
+        if !sources().any(|source| source.contains(&line)) {
+            failures.insert(format!("no shader has {line}"));
         }
     }
     for (name, _) in &everywhere {

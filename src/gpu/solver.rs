@@ -208,7 +208,9 @@ impl GpuSolver {
             engine.use_draws(draws, self.paths)?;
         }
         engine.use_paths(self.paths);
-        engine.write_learnt(self.learnt);
+        if engine.carries() {
+            engine.write_learnt(self.learnt);
+        }
         let start = engine.start_of_tape();
         let buffers = engine.held()?;
         engine.gpu.queue.write_buffer(&engine.theta, 0, bytemuck::cast_slice(theta));

@@ -84,6 +84,16 @@ pub(crate) const WINDOW: u32 = 300;
 const PROGRESS: f64 = 0.01;
 const CONTENT: f64 = 0.05;
 
+/// What the shaders have too, by its name there.
+#[cfg(test)]
+pub(crate) const BUDGET_NUMBERS: [(&str, f64); 5] = [
+    ("BUDGET_KEPT", KEPT),
+    ("LARGEST_GAP", LARGEST_GAP),
+    ("PROPORTIONAL", PROPORTIONAL),
+    ("PROGRESS", PROGRESS),
+    ("CONTENT", CONTENT),
+];
+
 /// Where a [`Budget`] is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BudgetState {

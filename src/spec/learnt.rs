@@ -172,6 +172,21 @@ pub(crate) fn quantile_of_wishes(wishes: impl Iterator<Item = f64>) -> Option<f6
     found.map(|bin| ((bin as f64 + 0.5) / PER_OCTAVE + LOWEST).exp2())
 }
 
+/// What the shaders have too, by its name there.
+#[cfg(test)]
+pub(crate) const LEARNT_NUMBERS: [(&str, f64); 10] = [
+    ("RESOLVED_ERROR", RESOLVED_ERROR),
+    ("MOST_GROWTH", MOST_GROWTH),
+    ("LONGEST_WISH", LONGEST_WISH),
+    ("CAUTION", CAUTION),
+    ("PROBE", PROBE),
+    ("FIRST_KEPT", FIRST_KEPT),
+    ("IDEAL_KEPT", IDEAL_KEPT),
+    ("QUANTILE", QUANTILE),
+    ("PER_OCTAVE", PER_OCTAVE),
+    ("LOWEST", LOWEST),
+];
+
 /// Eighths of octaves from 2^-30 to 2^2.
 const BINS: usize = 256;
 const PER_OCTAVE: f64 = 8.0;

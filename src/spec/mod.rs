@@ -18,10 +18,12 @@ mod tableau;
 
 pub use adjoint::{Adjoint, Checkpoints};
 pub use brownian::{Brownian, Increment, Paths};
-pub use budget::{Budget, BudgetState};
 #[cfg(test)]
-pub(crate) use budget::{WARMUP as BUDGET_WARMUP, WINDOW as BUDGET_WINDOW};
+pub(crate) use budget::{BUDGET_NUMBERS, WARMUP as BUDGET_WARMUP, WINDOW as BUDGET_WINDOW};
+pub use budget::{Budget, BudgetState};
 pub use controller::{Attempt, Controller, ControllerMemory, Decision};
+#[cfg(test)]
+pub(crate) use learnt::LEARNT_NUMBERS;
 pub use learnt::Learnt;
 pub(crate) use learnt::{IdealSteps, LONGEST_WISH, MOST_GROWTH, RESOLVED_ERROR, quantile_of_wishes, wish};
 pub(crate) use mlp::check_parameters;

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
-use fewsteps::{Batches, CheckpointInfo, Deployed, Device, Regularizer, SolverOptions, StepControl, Trainer};
+use fewsteps::{Batches, CheckpointInfo, Deployed, Device, SolverOptions, StepControl, Trainer};
 use serde::Serialize;
 
 use crate::accuracy;
@@ -125,17 +125,10 @@ pub(crate) fn of_run<L: Learner>(
     if chosen.options == own.model.options {
         return Ok(trained.clone());
     }
-    solve_by(learner, &chosen.options)?;
+    learner.solve_by(&chosen.options)?;
     let found = tested(engine, learner, &data.test, settings.batch)?;
     learner.reconfigure(own)?;
     Ok(found)
-}
-
-/// Solves the learner's model otherwise. What penalised its training is of no matter for that.
-pub(crate) fn solve_by<L: Learner>(learner: &mut L, options: &SolverOptions) -> fewsteps::Result<()> {
-    let mut config = learner.config().clone();
-    (config.model.options, config.regularizer) = (options.clone(), Regularizer::None);
-    learner.reconfigure(config)
 }
 
 /// The file that the solver is written into: the checkpoint itself, or one that is not there yet.
@@ -235,7 +228,7 @@ impl Plan<'_> {
     ) -> anyhow::Result<[Tested; 2]> {
         let trained = learner.config().clone();
         let before = tested(engine, learner, &self.data.test, self.settings.batch)?;
-        solve_by(learner, options)?;
+        learner.solve_by(options)?;
         let after = tested(engine, learner, &self.data.test, self.settings.batch)?;
         learner.reconfigure(trained)?;
         Ok([before, after])
@@ -251,7 +244,7 @@ impl Plan<'_> {
     ) -> anyhow::Result<Finetuned> {
         let Settings { batch, seed, hold_out, .. } = *self.settings;
         let trained = learner.config().clone();
-        solve_by(learner, options)?;
+        learner.solve_by(options)?;
         let mut batches = Batches::new(self.data.train.pool(batch) - hold_out, batch, seed)?;
         let (mut buffer, mut skipped) = (BatchBuffer::default(), 0);
         for _ in 0..steps {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::Instant;
 
-use fewsteps::{Batch, Loss, NeuralDe, Paths, Scalar, SolverOptions, Target, TrainerConfig};
+use fewsteps::{Batch, Evaluation, Loss, NeuralDe, Paths, Scalar, SolverOptions, Target, TrainerConfig};
 use serde::{Deserialize, Serialize};
 
 use super::candidates;
@@ -70,6 +70,12 @@ struct Outcome {
     loss: f64,
     /// The class that is predicted, and whether it is the right one.
     class: Option<(usize, bool)>,
+}
+
+impl Outcome {
+    fn is_right(&self) -> bool {
+        self.class.is_some_and(|class| class.1)
+    }
 }
 
 /// The samples, and what the training's solver makes of them.
@@ -139,6 +145,29 @@ impl<'a, L: Learner> Judge<'a, L> {
             None
         };
         self.solve_by(options)?;
+        let [nfe, nfe_diffusion, milliseconds] = self.costs()?;
+        let solved = || after.iter().filter(|outcome| outcome.loss.is_finite());
+        let share = |count: usize| count as f64 / after.len() as f64;
+        let agreed = || self.before.iter().zip(&after).filter(|(a, b)| a.class.is_some() && a.class == b.class).count();
+        let classes = matches!(self.samples, Samples::Images(_));
+        Ok(Score {
+            solver: candidates::name(options),
+            options: options.clone(),
+            nfe,
+            nfe_diffusion,
+            loss: solved().map(|outcome| outcome.loss).sum::<f64>() / solved().count() as f64,
+            accuracy: classes.then(|| share(after.iter().filter(|outcome| outcome.is_right()).count())),
+            agreement: classes.then(|| share(agreed())),
+            drop: if classes { self.drop_of_accuracy(&after) } else { self.rise_of_loss(&after) },
+            error: achieved.map(|found| found.relative),
+            weak_error: achieved.and_then(|found| found.weak),
+            milliseconds,
+            failed: after.len() - solved().count(),
+        })
+    }
+
+    /// Evaluations of field and diffusion, means over the batches, and the median of a full batch's milliseconds.
+    fn costs(&mut self) -> anyhow::Result<[f64; 3]> {
         let (mut seconds, mut batches) = (Vec::new(), Vec::new());
         for indices in self.held_out.chunks(self.batch) {
             let batch = self.buffer.gather(self.samples, indices);
@@ -149,36 +178,22 @@ impl<'a, L: Learner> Judge<'a, L> {
             }
         }
         let mean =
-            |count: &dyn Fn(usize) -> usize| (0..batches.len()).map(count).sum::<usize>() as f64 / batches.len() as f64;
-        let solved = || after.iter().filter(|outcome| outcome.loss.is_finite());
-        let share = |count: usize| count as f64 / after.len() as f64;
-        let right = |outcomes: &[Outcome]| -> Vec<bool> {
-            outcomes.iter().map(|outcome| outcome.class.is_some_and(|class| class.1)).collect()
-        };
-        let pairs: Vec<(bool, bool)> = right(&self.before).into_iter().zip(right(&after)).collect();
-        let classes = matches!(self.samples, Samples::Images(_));
-        let agreed = || self.before.iter().zip(&after).filter(|(a, b)| a.class.is_some() && a.class == b.class).count();
-        let drop = if classes {
-            let count = |pair| pairs.iter().filter(|found| **found == pair).count();
-            paired::drop_of_accuracy(count((true, false)), count((false, true)), pairs.len())
-        } else {
-            let losses = |outcomes: &[Outcome]| outcomes.iter().map(|outcome| outcome.loss).collect::<Vec<f64>>();
-            paired::rise_of_loss(&losses(&self.before), &losses(&after))
-        };
-        Ok(Score {
-            solver: candidates::name(options),
-            options: options.clone(),
-            nfe: mean(&|i| batches[i].nfe),
-            nfe_diffusion: mean(&|i| batches[i].nfe_diffusion),
-            loss: solved().map(|outcome| outcome.loss).sum::<f64>() / solved().count() as f64,
-            accuracy: classes.then(|| share(pairs.iter().filter(|pair| pair.1).count())),
-            agreement: classes.then(|| share(agreed())),
-            drop,
-            error: achieved.map(|found| found.relative),
-            weak_error: achieved.and_then(|found| found.weak),
-            milliseconds: 1e3 * stats::median(seconds).unwrap_or(f64::NAN),
-            failed: after.len() - solved().count(),
-        })
+            |count: fn(&Evaluation) -> usize| batches.iter().map(count).sum::<usize>() as f64 / batches.len() as f64;
+        Ok([mean(|e| e.nfe), mean(|e| e.nfe_diffusion), 1e3 * stats::median(seconds).unwrap_or(f64::NAN)])
+    }
+
+    /// A bound on the loss of accuracy against the training's solver.
+    fn drop_of_accuracy(&self, after: &[Outcome]) -> f64 {
+        let pairs = || self.before.iter().zip(after).map(|(a, b)| (a.is_right(), b.is_right()));
+        let count = |pair| pairs().filter(|found| *found == pair).count();
+        paired::drop_of_accuracy(count((true, false)), count((false, true)), after.len())
+    }
+
+    /// A bound on the relative rise of the loss.
+    fn rise_of_loss(&self, after: &[Outcome]) -> f64 {
+        let [before, after] =
+            [&self.before, after].map(|outcomes| outcomes.iter().map(|outcome| outcome.loss).collect::<Vec<f64>>());
+        paired::rise_of_loss(&before, &after)
     }
 
     /// Gives the learner its own solver back.
@@ -188,7 +203,7 @@ impl<'a, L: Learner> Judge<'a, L> {
 
     fn solve_by(&mut self, options: &SolverOptions) -> anyhow::Result<()> {
         if self.learner.config().model.options != *options {
-            super::solve_by(self.learner, options)?;
+            self.learner.solve_by(options)?;
         }
         Ok(())
     }
