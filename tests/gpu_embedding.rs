@@ -647,6 +647,50 @@ fn a_solver_goes_on_wherever_its_futures_were_dropped() {
     }
 }
 
+/// Sets a flag when it is dropped, by a failing assertion too.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// An application's other threads poll the device too, at any instant: one between a buffer's being asked for and its
+/// being given up is the one at which wgpu maps it.
+#[test]
+fn what_is_given_up_while_others_poll_spoils_nothing() {
+    let Some(gpu) = gpu() else { return };
+    let model = NeuralDe::new(Problem::ode(Mlp::new([DIM, 4, DIM]), 0.0, 1.0), long_options(Layout::Lockstep));
+    let mut trainer = GpuTrainer::new(&gpu, TrainerConfig::new(model, Loss::Mse)).expect("a valid model");
+    let expected = bits(&gpu.block_on(trainer.parameters()).expect("a device"));
+    let done = AtomicBool::new(false);
+    let mut given_up = 0;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                gpu.device().poll(wgpu::PollType::Poll).expect("a device");
+            }
+        });
+        // Whatever happens, the other thread ends.
+        let _done = Done(&done);
+        for round in 0..8_000_u64 {
+            let patience = Duration::from_nanos(round * 7_919 % 300_000);
+            let asked = std::time::Instant::now();
+            let mut future = std::pin::pin!(trainer.parameters());
+            let mut context = Context::from_waker(std::task::Waker::noop());
+            if future.as_mut().poll(&mut context).is_pending() {
+                while asked.elapsed() < patience {
+                    std::hint::spin_loop();
+                }
+                given_up += 1;
+            }
+        }
+    });
+    assert!(given_up > 1_000, "{given_up} were given up");
+    assert_eq!(bits(&gpu.block_on(trainer.parameters()).expect("a device")), expected);
+}
+
 #[test]
 fn a_trainer_goes_on_wherever_its_futures_were_dropped() {
     let Some(gpu) = gpu() else { return };

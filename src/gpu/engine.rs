@@ -204,7 +204,7 @@ pub(crate) struct Engine {
     /// Attempts that the last solve took, and accepted steps.
     pub(crate) attempts: usize,
     pub(crate) accepted: usize,
-    staging: Vec<wgpu::Buffer>,
+    staging: Option<wgpu::Buffer>,
     /// The model's parameters, what a step leaves, and what the training step at hand draws.
     pub(crate) theta: wgpu::Buffer,
     /// The parameters rounded to 16 bits, if the field computes with those.
@@ -289,7 +289,7 @@ impl Engine {
             batch: 0,
             attempts: FIRST_ATTEMPTS,
             accepted: FIRST_ATTEMPTS,
-            staging: Vec::new(),
+            staging: None,
             half: None,
             theta,
             outcome,
@@ -695,13 +695,13 @@ impl Engine {
 
     /// Submits, and waits for what it leaves.
     pub(crate) async fn submit_for_outcome(&mut self, mut encoder: wgpu::CommandEncoder) -> Result<Outcome> {
-        let readback = {
-            let staging = self.staging(OUTCOME as u64)?;
-            encoder.copy_buffer_to_buffer(&self.outcome, 0, &staging, 0, OUTCOME as u64);
-            self.gpu.queue.submit([encoder.finish()]);
-            Readback::new(&self.gpu, &staging, OUTCOME as u64)
-        };
-        readback.read(&self.gpu, bytemuck::pod_read_unaligned).await
+        let staging = self.staging(OUTCOME as u64)?;
+        encoder.copy_buffer_to_buffer(&self.outcome, 0, &staging, 0, OUTCOME as u64);
+        self.gpu.queue.submit([encoder.finish()]);
+        let readback = Readback::new(&self.gpu, staging, OUTCOME as u64);
+        let (outcome, staging) = readback.read(&self.gpu, bytemuck::pod_read_unaligned).await?;
+        self.staging = Some(staging);
+        Ok(outcome)
     }
 
     /// Waits for what the last submission left.
@@ -710,10 +710,10 @@ impl Engine {
         self.submit_for_outcome(encoder).await
     }
 
-    /// A buffer to read back through, of at least that size; one is kept for the next time.
+    /// A buffer to read back through, of at least that size: the one that was kept, which the caller puts back, or a new one.
     fn staging(&mut self, bytes: u64) -> Result<wgpu::Buffer> {
-        if let Some(buffer) = self.staging.iter().find(|b| b.size() >= bytes) {
-            return Ok(buffer.clone());
+        if let Some(buffer) = self.staging.take().filter(|b| b.size() >= bytes) {
+            return Ok(buffer);
         }
         let descriptor = wgpu::BufferDescriptor {
             label: Some("staging"),
@@ -721,9 +721,7 @@ impl Engine {
             usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         };
-        let buffer = self.gpu.scoped_now(|| self.gpu.device.create_buffer(&descriptor))?;
-        self.staging = vec![buffer.clone()];
-        Ok(buffer)
+        self.gpu.scoped_now(|| self.gpu.device.create_buffer(&descriptor))
     }
 
     /// Reads the first numbers of buffers back, one after the other.
@@ -746,20 +744,18 @@ impl Engine {
             }
         }
         self.gpu.queue.submit([encoder.finish()]);
-        let readback = Readback::new(&self.gpu, &staging, total);
-        readback
-            .read(&self.gpu, |bytes| {
-                let mut rest = bytes;
-                parts
-                    .iter()
-                    .map(|(_, _, count)| {
-                        let (part, after) = rest.split_at(count * size_of::<T>());
-                        rest = after;
-                        bytemuck::pod_collect_to_vec(part)
-                    })
-                    .collect()
-            })
-            .await
+        let take = |bytes: &[u8]| {
+            let mut rest = bytes;
+            let part = |&(_, _, count): &(_, _, usize)| {
+                let (part, after) = rest.split_at(count * size_of::<T>());
+                rest = after;
+                bytemuck::pod_collect_to_vec(part)
+            };
+            parts.iter().map(part).collect()
+        };
+        let (read, staging) = Readback::new(&self.gpu, staging, total).read(&self.gpu, take).await?;
+        self.staging = Some(staging);
+        Ok(read)
     }
 
     /// Where the first kept state of the tape begins, in bytes: after the two that are overwritten in turn.

@@ -167,7 +167,7 @@ impl Gpu {
         }
         encoder.copy_buffer_to_buffer(&resolved, 0, &staging, 0, bytes);
         self.queue.submit([encoder.finish()]);
-        Readback::new(self, &staging, bytes).read(self, bytemuck::pod_collect_to_vec).await
+        Ok(Readback::new(self, staging, bytes).read(self, bytemuck::pod_collect_to_vec).await?.0)
     }
 }
 

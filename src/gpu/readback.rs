@@ -28,7 +28,9 @@ pub fn traffic() -> (u64, u64) {
     (WAITS.load(Ordering::Relaxed), BYTES.load(Ordering::Relaxed))
 }
 
-/// A mapped buffer on its way. Whoever drops it before it has come gives the buffer back unmapped.
+/// A mapped buffer on its way. It owns the buffer, and [`read`](Self::read) gives it back unmapped. Where it is dropped
+/// before it has come, the buffer goes with it: unmapping a buffer that another thread's poll is just mapping may be
+/// answered with "not mapped" by wgpu, and the mapping stands afterwards, so such a buffer could never be used again.
 #[derive(Debug)]
 pub(crate) struct Readback {
     buffer: wgpu::Buffer,
@@ -42,15 +44,15 @@ pub(crate) struct Readback {
 }
 
 impl Readback {
-    /// Asks for the first `bytes` of a buffer; call after the submission that fills it.
-    pub(crate) fn new(gpu: &Gpu, buffer: &wgpu::Buffer, bytes: u64) -> Self {
+    /// Asks for the first `bytes` of a buffer that nobody else maps; call after the submission that fills it.
+    pub(crate) fn new(gpu: &Gpu, buffer: wgpu::Buffer, bytes: u64) -> Self {
         let (sender, mapped) = oneshot::channel();
         buffer.map_async(wgpu::MapMode::Read, 0..bytes, move |result| {
             // Nobody may be waiting any more.
             let _ = sender.send(result);
         });
         Self {
-            buffer: buffer.clone(),
+            buffer,
             bytes,
             mapped,
             device: gpu.device.clone(),
@@ -61,8 +63,8 @@ impl Readback {
         }
     }
 
-    /// Waits, and hands the bytes to `take`.
-    pub(crate) async fn read<T>(mut self, gpu: &Gpu, take: impl FnOnce(&[u8]) -> T) -> Result<T> {
+    /// Waits, hands the bytes to `take`, and gives the buffer back for the next time.
+    pub(crate) async fn read<T>(mut self, gpu: &Gpu, take: impl FnOnce(&[u8]) -> T) -> Result<(T, wgpu::Buffer)> {
         WAITS.fetch_add(1, Ordering::Relaxed);
         let mapped = std::future::poll_fn(|context| self.poll_mapped(context)).await;
         gpu.check_lost()?;
@@ -73,7 +75,10 @@ impl Readback {
         let view = self.buffer.get_mapped_range(0..self.bytes);
         let view = view.map_err(|e| failed(format!("a mapped buffer could not be read: {e}")))?;
         BYTES.fetch_add(self.bytes, Ordering::Relaxed);
-        Ok(take(&view))
+        let taken = take(&view);
+        drop(view);
+        self.buffer.unmap();
+        Ok((taken, self.buffer))
     }
 
     fn poll_mapped(
@@ -92,15 +97,6 @@ impl Readback {
             }
         }
         polled
-    }
-}
-
-impl Drop for Readback {
-    fn drop(&mut self) {
-        // A map that failed, perhaps just now on another thread, leaves nothing to undo; saying so is no error.
-        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        self.buffer.unmap();
-        drop(scope);
     }
 }
 
