@@ -82,8 +82,7 @@ fn run<const IN: usize, const OUT: usize>(
     gpu.queue.submit([encoder.finish()]);
     let bytes = host.size();
     let readback = super::Readback::new(gpu, host, bytes);
-    let (words, _): (Vec<u32>, _) =
-        gpu.block_on(readback.read(gpu, bytemuck::pod_collect_to_vec)).expect("a device");
+    let (words, _): (Vec<u32>, _) = gpu.block_on(readback.read(gpu, bytemuck::pod_collect_to_vec)).expect("a device");
     words.as_chunks().0.to_vec()
 }
 

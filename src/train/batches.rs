@@ -1,7 +1,17 @@
-//! [`Batches`]: which samples a training step sees.
+//! [`Batch`]: what a training step sees; [`Batches`]: which samples those are.
 
+use super::Target;
 use crate::error::{Error, Result};
 use crate::spec::{Purpose, Random};
+
+/// A mini-batch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Batch<'a, R> {
+    /// `[B][inputs]`.
+    pub inputs: &'a [R],
+    /// What the outputs should be.
+    pub target: Target<'a, R>,
+}
 
 /// Shuffled mini-batches as a pure function of the training step, so that training resumes anywhere.
 ///

@@ -3,8 +3,8 @@
 //! What changes from step to step (random draws, learning rate, penalty's coefficient) is written ahead into a
 //! schedule, from which the device takes the entry of the step that it is at.
 
-use super::super::gpu_plans::{Schedule, TrainPlans};
 use super::super::{Loss, StepReport};
+use super::plans::{Schedule, TrainPlans};
 use super::{GpuTrainer, INCOMPLETE, low};
 use crate::error::{Cure, Error, Result};
 use crate::gpu::{Outcome, Params, Submissions, check, check_counts, copy_in};

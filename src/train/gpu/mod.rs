@@ -2,6 +2,7 @@
 
 mod apply;
 mod data;
+mod plans;
 mod reconfigure;
 mod recording;
 
@@ -9,9 +10,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use super::checkpoint::Loaded;
-use super::gpu_plans::{BatchBuffers, EvaluationPlans, Parts, Recorder, Schedule, TrainPlans};
+use super::cpu::diverged;
 use super::loss::score;
-use super::trainer::diverged;
 use super::{
     Batch, Evaluation, FailurePolicy, Loss, NeuralDe, StepGradients, StepReport, Target, TrainerConfig, checkpoint,
 };
@@ -24,6 +24,7 @@ use crate::memory::Size;
 use crate::spec::{Learnt, OptimizerState, Paths, PenaltyStep, Rule, StepPenalty};
 
 pub use data::GpuData;
+use plans::{BatchBuffers, EvaluationPlans, Parts, Recorder, Schedule, TrainPlans};
 use recording::Slice;
 pub use recording::{SliceReport, TrainIo};
 

@@ -1,6 +1,6 @@
 //! What a training step and an evaluation record on the device.
 
-use super::{Loss, TrainerConfig};
+use super::super::{FailurePolicy, Loss, TrainerConfig};
 use crate::error::{Cure, Result};
 use crate::gpu::{
     DENSE, DENSE_VJP_INPUT, Engine, GRADIENT_NORM, Gpu, Job, Jobs, LOSS, LOSS_SUM, LayerVjp, MOMENTS, NEXT_STEP,
@@ -332,7 +332,7 @@ impl Recorder<'_> {
         let Ok(buffers) = self.engine.held() else { return };
         let kernel = self.engine.kernels.get(&GRADIENT_NORM, &[]);
         let mut job = self.engine.job(rows);
-        let abort = self.config.failure == super::FailurePolicy::Abort;
+        let abort = self.config.failure == FailurePolicy::Abort;
         let least = word(self.config.loss.least());
         job.u = [least, word(self.engine.parameters), u32::from(abort), u32::from(!update)];
         let walks =
@@ -375,7 +375,7 @@ impl Recorder<'_> {
             &self.parts.moments[1],
             &self.parts.overflow,
         ];
-        job.u[2] = u32::from(self.config.failure == super::FailurePolicy::Abort);
+        job.u[2] = u32::from(self.config.failure == FailurePolicy::Abort);
         // First to see whether all of it would be finite, then to do it.
         for look in [1, 0] {
             job.x[1] = look;

@@ -1,0 +1,124 @@
+//! What a training step and an evaluation tell: [`StepReport`], [`StepGradients`], [`Evaluation`].
+
+use serde::{Deserialize, Serialize};
+
+/// What a training step did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct StepReport {
+    /// Which step it was, counted from 1.
+    pub step: u64,
+    /// The task's loss, without the penalty: of the trajectories that did not fail. NaN if too few are left.
+    #[serde(with = "number")]
+    pub loss: f64,
+    /// The penalty, without its coefficient: a mean over the regularizer's share of the batch, without those that failed.
+    /// NaN if none is left of it, and 0 without a regularizer.
+    #[serde(with = "number")]
+    pub penalty: f64,
+    /// The penalty's coefficient at this step.
+    #[serde(with = "number")]
+    pub coefficient: f64,
+    /// Whether the coefficient follows a [`Budget`](crate::Budget) that is beyond reach.
+    #[serde(default)]
+    pub budget_unreachable: bool,
+    /// Norm of the gradient of loss plus coefficient times penalty, before clipping.
+    #[serde(with = "number")]
+    pub gradient_norm: f64,
+    /// Evaluations of the field in the solve: the batch's in lockstep, the costliest trajectory's in an ensemble.
+    pub nfe: usize,
+    /// Evaluations of the diffusion, likewise.
+    #[serde(default)]
+    pub nfe_diffusion: usize,
+    /// Accepted steps, likewise.
+    pub accepted: usize,
+    /// Rejected attempts, likewise.
+    pub rejected: usize,
+    /// Steps of an ideal controller, likewise, as [`Solution::ideal_steps`](crate::Solution::ideal_steps); none with fixed
+    /// steps.
+    #[serde(default)]
+    pub ideal_steps: Option<f64>,
+    /// Evaluations of the field for the penalty, each on the regularizer's share of the batch.
+    pub nfe_penalty: usize,
+    /// Vector-Jacobian products of the field in the backward pass; each also evaluates the field anew.
+    pub products: usize,
+    /// Trajectories that failed and were left out.
+    pub failed: usize,
+    /// Whether the update was left out.
+    pub skipped: bool,
+}
+
+/// Loss, penalty, gradient and costs of a batch, without an update.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct StepGradients<R> {
+    /// As a training step would report it.
+    pub report: StepReport,
+    /// Gradient of loss plus coefficient times penalty, in the model's parameter layout.
+    pub gradient: Vec<R>,
+}
+
+/// What an evaluation found. Regularizers play no part in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Evaluation {
+    /// The task's loss: of the trajectories that did not fail. NaN if too few are left.
+    #[serde(with = "number")]
+    pub loss: f64,
+    /// Correctly classified trajectories. Those that failed are not.
+    pub correct: usize,
+    /// Trajectories.
+    pub count: usize,
+    /// Evaluations of the field.
+    pub nfe: usize,
+    /// Evaluations of the diffusion.
+    #[serde(default)]
+    pub nfe_diffusion: usize,
+    /// Accepted steps.
+    pub accepted: usize,
+    /// Rejected attempts.
+    pub rejected: usize,
+    /// Steps of an ideal controller, as [`Solution::ideal_steps`](crate::Solution::ideal_steps); none with fixed steps.
+    #[serde(default)]
+    pub ideal_steps: Option<f64>,
+    /// Trajectories that failed.
+    pub failed: usize,
+}
+
+/// A number that may be NaN or infinite: as text, where JSON knows neither, it is `"NaN"`, `"inf"` or `"-inf"`. Where earlier
+/// versions wrote `null` for all of these, it is read as NaN.
+mod number {
+    use serde::de::{Error, Unexpected};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(x: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        let named = !x.is_finite() && serializer.is_human_readable();
+        // Rust's names of these.
+        if named { serializer.collect_str(x) } else { x.serialize(serializer) }
+    }
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Number {
+        Finite(f64),
+        Named(String),
+        Null(()),
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        if !deserializer.is_human_readable() {
+            return f64::deserialize(deserializer);
+        }
+        match Number::deserialize(deserializer)? {
+            Number::Finite(x) => Ok(x),
+            Number::Null(()) => Ok(f64::NAN),
+            Number::Named(name) => match name.as_str() {
+                "NaN" => Ok(f64::NAN),
+                "inf" => Ok(f64::INFINITY),
+                "-inf" => Ok(f64::NEG_INFINITY),
+                other => {
+                    Err(D::Error::invalid_value(Unexpected::Str(other), &"a number, \"NaN\", \"inf\" or \"-inf\""))
+                }
+            },
+        }
+    }
+}
