@@ -117,7 +117,8 @@ impl Device {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{Method, Mlp, Problem, SolverOptions, TimeInput};
+    use crate::method::{Method, SolverOptions};
+    use crate::problem::{Mlp, Problem, TimeInput};
 
     fn model(sizes: [usize; 3], method: Method) -> NeuralDe {
         let field = Mlp::new(sizes).time_input(TimeInput::Every);

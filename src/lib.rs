@@ -62,7 +62,7 @@
 //!
 //! The native engine ([`Solver`], [`Trainer`]) computes at `f32` and `f64`, the wgpu engine ([`GpuSolver`],
 //! [`GpuTrainer`]) at `f32` on any [`Gpu`]; [`Device::best`] chooses. Their checkpoints are the same, and the
-//! specification in [`spec`] knows no device.
+//! specification, what is solved and how, knows no device.
 
 // Unit tests open the device as the integration tests do.
 #[cfg(test)]
@@ -72,26 +72,35 @@ pub mod cpu;
 mod device;
 pub mod error;
 pub mod gpu;
+mod math;
 mod memory;
-pub mod spec;
+mod method;
+mod problem;
+mod self_check;
+mod solution;
 pub mod train;
-mod warning;
 
-pub use cpu::{Cpu, DenseSolution, Gradients, SavedTimes, Scalar, Solution, Solver, Stats, Workspace};
+pub use cpu::{Cpu, Scalar, Solver};
 pub use device::Device;
 pub use error::{Error, Result, Status};
-pub use gpu::{AdapterSummary, Gpu, GpuSolver, OUTCOME_WGSL, Pick, SelfCheck, SolveIo, SolveOutcome, SolveRecording};
-pub use spec::{
-    Activation, Adjoint, Attempt, Brownian, Budget, BudgetState, Calculus, Checkpoints, Clip, Controller,
-    ControllerMemory, Decision, Diffusion, Hooks, Increment, InitialStep, Initialization, InputMap, Layer, Layout,
-    Learnt, Local, MAX_STAGES, Measure, Method, Mlp, NoiseScale, NoiseTableau, Optimizer, OptimizerState, Paths,
-    PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, Problem, Purpose, Random, Real, Regularizer, Rule, SaveAt,
-    Schedule, SolverOptions, StepControl, StepPenalty, Tableau, TimeInput, Tolerances, Update, philox4x32,
+pub use gpu::{AdapterSummary, Gpu, GpuSolver, OUTCOME_WGSL, Pick, SolveIo, SolveOutcome, SolveRecording};
+pub use math::{Purpose, Random, Real, philox4x32};
+pub use method::{
+    Adjoint, Attempt, Budget, BudgetState, Checkpoints, Controller, ControllerMemory, Decision, Hooks, InitialStep,
+    Layout, Learnt, Local, Loss, MAX_STAGES, Measure, Method, NoiseScale, NoiseTableau, PenaltyAt, PenaltyGradient,
+    PenaltyNoise, PenaltyStep, Regularizer, SaveAt, Schedule, SolverOptions, StepControl, StepPenalty, Tableau, Target,
+    Tolerances,
 };
+pub use problem::{
+    Activation, Brownian, Calculus, Diffusion, Increment, Initialization, InputMap, Layer, Mlp, Paths, Problem,
+    TimeInput,
+};
+pub use self_check::SelfCheck;
+pub use solution::{DenseSolution, Gradients, SavedTimes, Solution, Stats, Workspace};
 pub use train::{
-    Batch, Batches, CheckpointInfo, Deployed, Evaluation, FailurePolicy, GpuData, GpuTrainer, Loss, NeuralDe,
-    SliceReport, StepGradients, StepReport, Target, TensorLayout, TrainIo, Trainer, TrainerConfig, remove_temporaries,
-    write_whole,
+    Batch, Batches, CheckpointInfo, Clip, Deployed, Evaluation, FailurePolicy, GpuData, GpuTrainer, NeuralDe,
+    Optimizer, OptimizerState, Rule, SliceReport, StepGradients, StepReport, TensorLayout, TrainIo, Trainer,
+    TrainerConfig, Update, remove_temporaries, write_whole,
 };
 
 /// The graphics interface of the wgpu engine, in the version that [`Gpu::from_wgpu`] takes devices of.

@@ -4,7 +4,7 @@
 use std::ops::{Add, Mul};
 
 use crate::error::{Error, Result};
-use crate::spec::Real;
+use crate::math::Real;
 
 /// A number of bytes, or of numbers, that stays at the largest one instead of wrapping.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -15,7 +15,7 @@ var<workgroup> sh_cost: array<vec4<u32>, 256>;
 // Rows of which something was left undone.
 var<workgroup> sh_cut: array<u32, 256>;
 
-// How many clocks wish for a first step of that length, in eighths of octaves from 2^-30: `spec::quantile_of_wishes`.
+// How many clocks wish for a first step of that length, in eighths of octaves from 2^-30: `method::quantile_of_wishes`.
 var<workgroup> sh_wishes: array<atomic<u32>, 256>;
 
 const ANY = 0xffffffffu;

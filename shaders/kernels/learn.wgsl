@@ -1,4 +1,4 @@
-// Learns from a training step's solve: `spec::Learnt` and `spec::BudgetState` on the device. First it is noted what there is
+// Learns from a training step's solve: `method::Learnt` and `method::BudgetState` on the device. First it is noted what there is
 // to learn, and when the update is made, it is learnt.
 
 @group(0) @binding(1) var<storage, read> outcome: Outcome;

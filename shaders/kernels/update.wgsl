@@ -1,4 +1,4 @@
-// Moves the parameters along their gradient: `spec::Optimizer` on the device. All of them or none.
+// Moves the parameters along their gradient: `train::Optimizer` on the device. All of them or none.
 
 @group(0) @binding(1) var<storage, read_write> outcome: Outcome;
 @group(0) @binding(2) var<storage, read> params: Params;

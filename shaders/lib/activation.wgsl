@@ -1,4 +1,4 @@
-// Activations with their derivatives; the kinds are numbered as in `spec::Activation`.
+// Activations with their derivatives; the kinds are numbered as in `problem::Activation`.
 
 // 1 / (1 + e^-x), from e^-|x|, so that nothing overflows on either side.
 fn sigmoid_pair(x: f32) -> vec2<f32> {

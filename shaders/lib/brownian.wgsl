@@ -1,4 +1,4 @@
-// Brownian motion as a pure function of seed, trajectory, channel and interval: `spec::Brownian` on the device, for the
+// Brownian motion as a pure function of seed, trajectory, channel and interval: `problem::Brownian` on the device, for the
 // two channels of a pair at once, which share their random words.
 
 const LEVELS = 24u;
@@ -49,7 +49,7 @@ fn minus_ln_unit(bits: u32) -> f32 {
     return -0.6931471805599453 * own_log2(d);
 }
 
-// Two standard normal numbers from two random words (Box and Muller); `spec::Real::normal_pair` has the same formula.
+// Two standard normal numbers from two random words (Box and Muller); `math::Real::normal_pair` has the same formula.
 fn normal_pair(radius: u32, angle: u32) -> vec2<f32> {
     let r = sqrt(2.0 * minus_ln_unit(radius));
     let quadrant = (angle + 0x20000000u) >> 30u;

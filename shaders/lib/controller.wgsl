@@ -1,4 +1,4 @@
-// The step-size controller: `spec::Controller::adapt` and the automatic initial step, on clocks and cursors.
+// The step-size controller: `method::Controller::adapt` and the automatic initial step, on clocks and cursors.
 //
 // In the job of a control kernel, a = [betas and beta_reject over q | log2 safety, log2 floor, min and max factor |
 // smallest share of the interval, log2 initial error, share of a given first step, 0 or, where it is carried on, -1; of the
@@ -56,7 +56,7 @@ const RESOLVED_ERROR = 0.002;
 const MOST_GROWTH = 10.0;
 const LONGEST_WISH = 2.0;
 
-// Takes an accepted step into the count of ideal ones: `spec::IdealSteps::push`; and the first one's wish.
+// Takes an accepted step into the count of ideal ones: `method::IdealSteps::push`; and the first one's wish.
 fn note_step(clock: ptr<function, Clock>, share: f32, error: f32, count: f32) {
     if (*clock).wish == 0.0 {
         (*clock).wish = min(share * min(own_exp2(job.a[1].x) / count, MOST_GROWTH), LONGEST_WISH);

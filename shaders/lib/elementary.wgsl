@@ -1,4 +1,4 @@
-// Elementary functions with the formulas of `spec::elementary`: drivers' own differ, and some are NaN far out.
+// Elementary functions with the formulas of `math::elementary`: drivers' own differ, and some are NaN far out.
 
 const LOWEST_NORMAL = 1.1754943508222875e-38;
 

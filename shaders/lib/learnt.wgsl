@@ -1,4 +1,4 @@
-// What solves have taught those that follow; the twin of `spec::Learnt`, and what the last training step's solve has to teach
+// What solves have taught those that follow; the twin of `method::Learnt`, and what the last training step's solve has to teach
 // until its update is made.
 
 struct Learnt {

@@ -1,4 +1,4 @@
-// Philox4x32-10 (Salmon et al., SC 2011), the twin of `spec::philox4x32`: the same integers on every device.
+// Philox4x32-10 (Salmon et al., SC 2011), the twin of `math::philox4x32`: the same integers on every device.
 
 // The high and the low word of a product.
 fn wide_product(a: u32, b: u32) -> vec2<u32> {

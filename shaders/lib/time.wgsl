@@ -45,7 +45,7 @@ fn path_tick(t: vec2<u32>) -> u32 {
 }
 
 // Length of a step of wanted length from `t`, shortened so that it ends on a tick of the path of which it holds 16 to 32;
-// then a query ends five levels below its size: `spec::Brownian::end_of_step`.
+// then a query ends five levels below its size: `problem::Brownian::end_of_step`.
 fn to_path_tick(t: vec2<u32>, wanted: vec2<u32>) -> vec2<u32> {
     let ticks = path_tick(wanted);
     var grain = 1u;

@@ -9,10 +9,10 @@ use super::Scalar;
 use super::dense::LANES;
 use super::ensemble::{chord_weights, interior_weights};
 use super::lanes::{Lanes, add, add_weighted, rest_unless, select};
-use super::lockstep::within;
 use super::step::{FirstStage, Interval, Seeds, Stepper};
 use super::tile::{BackwardRoom, SavePoint, Tile};
-use crate::spec::Adjoint;
+use crate::method::Adjoint;
+use crate::problem::within;
 
 /// The steps that a batch took.
 #[derive(Clone, Copy, Debug)]

@@ -5,18 +5,18 @@
 macro_rules! multiversion {
     ($(#[$meta:meta])* $vis:vis fn $name:ident<$r:ident $(, const $n:ident: usize)*>($($arg:ident: $ty:ty),* $(,)?) $body:block) => {
         $(#[$meta])*
-        $vis fn $name<$r: $crate::spec::Real $(, const $n: usize)*>($($arg: $ty),*) {
+        $vis fn $name<$r: $crate::math::Real $(, const $n: usize)*>($($arg: $ty),*) {
             #[inline(always)]
-            fn body<$r: $crate::spec::Real $(, const $n: usize)*>($($arg: $ty),*) $body
+            fn body<$r: $crate::math::Real $(, const $n: usize)*>($($arg: $ty),*) $body
 
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
-                fn v4<$r: $crate::spec::Real $(, const $n: usize)*>($($arg: $ty),*) {
+                fn v4<$r: $crate::math::Real $(, const $n: usize)*>($($arg: $ty),*) {
                     body::<$r $(, $n)*>($($arg),*);
                 }
                 #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
-                fn v3<$r: $crate::spec::Real $(, const $n: usize)*>($($arg: $ty),*) {
+                fn v3<$r: $crate::math::Real $(, const $n: usize)*>($($arg: $ty),*) {
                     body::<$r $(, $n)*>($($arg),*);
                 }
                 match pulp::Arch::new() {

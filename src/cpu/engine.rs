@@ -1,22 +1,24 @@
 //! [`Engine`]: a problem on the workers, from loaded states to gradients. The solver and the trainer drive it.
 
+use crate::solution::Stats;
 use std::sync::Arc;
 
 use super::backward::{Backward, Steps};
 use super::dense::LANES;
 use super::ensemble::Ensemble;
 use super::lockstep::{Attendee, Lockstep, Meeting, Run};
-use super::penalty::{Draws, Penalty};
+use super::penalty::Penalty;
 use super::step::Stepper;
 use super::stochastic::brownian_of;
 use super::tile::{BackwardRoom, Crew, MAX_SHARDS, Recording, Room, SavePoint, Shard, Tile};
-use super::{Cpu, DenseLayer, Scalar, Stats, Workers};
+use super::{Cpu, DenseLayer, Scalar, Workers};
 use crate::error::{Error, Result, Status};
 use crate::memory::{self, Size};
-use crate::spec::{
-    InitialStep, Layout, Learnt, Paths, PenaltyAt, Problem, SaveAt, SolverOptions, StepControl, quantile_of_wishes,
+use crate::method::ToleranceWarning;
+use crate::method::{
+    Draws, InitialStep, Layout, Learnt, PenaltyAt, SaveAt, SolverOptions, StepControl, quantile_of_wishes,
 };
-use crate::warning::ToleranceWarning;
+use crate::problem::{Paths, Problem};
 
 /// What the task does with a solved tile before its backward walk: from saves to their cotangents.
 pub(crate) trait TaskWork<R>: Sync {

@@ -7,15 +7,16 @@ use super::Scalar;
 use super::dense::LANES;
 use super::dispatch::multiversion;
 use super::lanes::{Lanes, add_weighted, combine, scaled_squares, select};
-use super::lockstep::{InitialStepRule, finite_lanes, step_too_small, within};
+use super::lockstep::{InitialStepRule, finite_lanes, step_too_small};
 use super::noise::speed;
 use super::step::{AttemptRoom, Interval, Stepper};
 use super::tile::{Clock, Crew, Recording, Room, SavePoint, Tile, copy_lane};
 use crate::error::Status;
-use crate::spec::{
-    Attempt, Controller, ControllerMemory, InitialStep, LONGEST_WISH, MOST_GROWTH, Problem, RESOLVED_ERROR,
-    SolverOptions, StepControl,
+use crate::method::{
+    Attempt, Controller, ControllerMemory, InitialStep, LONGEST_WISH, MOST_GROWTH, RESOLVED_ERROR, SolverOptions,
+    StepControl,
 };
+use crate::problem::{Problem, within};
 
 /// A solve as every worker sees it.
 #[derive(Debug)]
@@ -435,8 +436,8 @@ pub(crate) fn interior_weights<R: Scalar>(
     interval: &Interval<R>,
     t: f64,
     here: &[bool; LANES],
-) -> [Lanes<R>; crate::spec::MAX_STAGES] {
-    let mut weights = [[R::ZERO; LANES]; crate::spec::MAX_STAGES];
+) -> [Lanes<R>; crate::method::MAX_STAGES] {
+    let mut weights = [[R::ZERO; LANES]; crate::method::MAX_STAGES];
     for l in (0..LANES).filter(|&l| here[l]) {
         let h = interval.t1[l] - interval.t0[l];
         let at = stepper.tableau.interpolant_weights((t - interval.t0[l]) / h);
@@ -480,7 +481,7 @@ multiversion! {
 }
 
 multiversion! {
-    /// Takes accepted steps of lengths `h` into every lane's count of ideal ones, as `spec::IdealSteps` does, and the first
+    /// Takes accepted steps of lengths `h` into every lane's count of ideal ones, as `method::IdealSteps` does, and the first
     /// one's wish. `numbers` are one over the interval's length, the squares of a resolved error, and the controller's safety.
     fn note_steps<R>(
         clock: &mut Clock<R>,

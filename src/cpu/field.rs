@@ -3,7 +3,7 @@
 use super::Scalar;
 use super::dense::{LANES, Packed, add_weight_gradient};
 use super::lanes::{Lanes, activate, activate_with_derivative, cube, cube_vjp, multiply};
-use crate::spec::{InputMap, Layer, Mlp};
+use crate::problem::{InputMap, Layer, Mlp};
 
 /// A layer with its weights packed for both directions.
 #[derive(Debug)]

@@ -2,7 +2,9 @@
 
 use super::dense::LANES;
 use super::dispatch::multiversion;
-use crate::spec::{Activation, MAX_STAGES, Real};
+use crate::math::Real;
+use crate::method::MAX_STAGES;
+use crate::problem::Activation;
 
 /// One number a trajectory of a tile.
 pub(crate) type Lanes<R> = [R; LANES];
@@ -319,7 +321,7 @@ pub(crate) fn activate_with_derivative<R: Real>(activation: Activation, z: &mut 
 
 /// `(f(x), f'(x))` of each activation; the pairs that the loops below share.
 mod formula {
-    use crate::spec::Real;
+    use crate::math::Real;
 
     #[inline(always)]
     pub(super) fn tanh<R: Real>(x: R) -> (R, R) {

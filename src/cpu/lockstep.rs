@@ -3,19 +3,19 @@
 //! Every worker runs this loop over its own tiles. They meet once an attempt, to add up the error norm; then each
 //! makes the same decision from the same numbers, so no worker has to be told anything.
 
+use crate::solution::Stats;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use super::Scalar;
 use super::dense::LANES;
 use super::lanes::{Lanes, combine, scaled_squares};
 use super::noise::speed;
 use super::step::{AttemptRoom, Interval, Stepper};
 use super::tile::{Crew, Recording, SavePoint, Tile};
 use super::workers::Barrier;
-use super::{Scalar, Stats};
 use crate::error::Status;
-use crate::spec::{
-    Attempt, Controller, IdealSteps, InitialStep, Problem, SolverOptions, StepControl, shortest_step, wish,
-};
+use crate::method::{Attempt, Controller, IdealSteps, InitialStep, SolverOptions, StepControl, wish};
+use crate::problem::{Problem, shortest_step, within};
 
 /// Attempts in a row with a non-finite error after which the lanes that cause it are given up. The step has shrunk by
 /// `min_factor^8` by then, about 1e-6.
@@ -483,13 +483,6 @@ impl<R: Scalar> Lockstep<'_, R> {
         }
         rule.step(trial, d1, attendee.root_mean_square().0)
     }
-}
-
-/// Whether `t` lies in the half-open step from `t0` (excluded) to `t1` (included), in either direction; without a branch,
-/// for lanes that differ in it.
-#[inline]
-pub(crate) fn within(t: f64, t0: f64, t1: f64) -> bool {
-    ((t0 < t) & (t <= t1)) | ((t1 <= t) & (t < t0))
 }
 
 /// End of a step of signed length `h`: `t1` itself if the step reaches it, or would leave less than a rounding error.

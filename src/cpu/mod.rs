@@ -12,6 +12,7 @@ mod ensemble;
 mod field;
 mod lanes;
 mod lockstep;
+mod loss;
 mod noise;
 mod penalty;
 mod scalar;
@@ -24,22 +25,18 @@ mod workers;
 
 pub use dispatch::instruction_set;
 pub use scalar::Scalar;
-pub use solution::{DenseSolution, SavedTimes, Solution, Stats};
-pub use solver::{Gradients, Solver, Workspace};
+pub use solver::Solver;
 
 pub(crate) use dense::LANES;
-pub(crate) use engine::{Engine, Owner, TaskRoom, TaskWork};
+pub(crate) use engine::{Engine, Owner};
 pub(crate) use field::DenseLayer;
 #[cfg(test)]
 pub(crate) use lanes::largest_square_root;
-pub(crate) use lanes::{gather, rest_unless, scatter};
 #[cfg(test)]
 pub(crate) use lockstep::PATIENCE;
-pub(crate) use penalty::Draws;
+pub(crate) use loss::Task;
 #[cfg(test)]
 pub(crate) use penalty::{RESOLVED, STIFFNESS_EPSILON};
-pub(crate) use solver::check_finite;
-pub(crate) use tile::Tile;
 pub(crate) use workers::Workers;
 
 use std::sync::Arc;

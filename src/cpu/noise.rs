@@ -8,9 +8,11 @@ use super::dense::LANES;
 use super::dispatch::multiversion;
 use super::lanes::Lanes;
 use super::step::Interval;
-use crate::spec::brownian::{APART, CELL, counter, key};
-use crate::spec::philox::{MULTIPLIER as PHILOX_MULTIPLIER, WEYL as PHILOX_WEYL};
-use crate::spec::{Brownian, Increment, NoiseScale, Real};
+use crate::math::Real;
+use crate::math::philox::{MULTIPLIER as PHILOX_MULTIPLIER, WEYL as PHILOX_WEYL};
+use crate::method::NoiseScale;
+use crate::problem::brownian::{APART, CELL, counter, key};
+use crate::problem::{Brownian, Increment};
 
 /// Increments over the steps that the lanes of a tile take, `[D][LANES]`.
 #[derive(Clone, Debug)]
@@ -522,7 +524,7 @@ fn merge(mask: &[bool; LANES], a: &Lanes<u32>, b: &Lanes<u32>) -> Lanes<u32> {
     std::array::from_fn(|l| if mask[l] { a[l] } else { b[l] })
 }
 
-/// Philox4x32-10 in every lane, as [`philox4x32`](crate::spec::philox4x32): written round by round over the lanes, so that
+/// Philox4x32-10 in every lane, as [`philox4x32`](crate::math::philox4x32): written round by round over the lanes, so that
 /// it becomes SIMD code.
 #[inline(always)]
 fn philox_lanes(mut counter: [Lanes<u32>; 4], mut key: [u32; 2]) -> [Lanes<u32>; 4] {
@@ -900,7 +902,7 @@ multiversion! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::Paths;
+    use crate::problem::Paths;
 
     fn check<R: Scalar>(brownian: &Brownian, ends: &[[f64; 2]], bound: f64) {
         let trajectories: Lanes<u32> = std::array::from_fn(|l| brownian.paths().first + 5 * l as u32);
@@ -935,7 +937,7 @@ mod tests {
     fn what_is_known_of_a_path_changes_no_bit_of_it() {
         let brownian = Brownian::adaptive(Paths::new(3), 0.0, 1.0);
         let trajectories: Lanes<u32> = std::array::from_fn(|l| l as u32);
-        let mut random = crate::spec::Random::new(1, crate::spec::Purpose::Data, 0);
+        let mut random = crate::math::Random::new(1, crate::math::Purpose::Data, 0);
         // Steps as an adaptive solve takes them, some of which are rejected; then back.
         let (mut t, mut steps) = (0.0, Vec::new());
         while t < 1.0 {
@@ -973,7 +975,7 @@ mod tests {
         let whole = [[-1.0, 3.0], [0.0, 0.0], [3.0, 3.0]];
         let unit = 2f64.powi(-28);
         let random = (0..60u64).map(|i| {
-            let mut random = crate::spec::Random::new(i, crate::spec::Purpose::Data, 0);
+            let mut random = crate::math::Random::new(i, crate::math::Purpose::Data, 0);
             let width = 2f64.powi(-(random.below(27) as i32));
             let s = (random.uniform() * (1.0 - width) / unit).floor() * unit;
             [4.0 * s - 1.0, 4.0 * (s + width) - 1.0]

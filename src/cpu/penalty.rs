@@ -7,12 +7,11 @@ use super::ensemble::Ensemble;
 use super::lanes::{
     Lanes, add, add_weighted, scaled_norm_vjp, scaled_squares, squared_difference, weighted_difference,
 };
-use super::lockstep::{Attendee, Lockstep, within};
+use super::lockstep::{Attendee, Lockstep};
 use super::step::{FirstStage, Interval, KeptStep, Seeds, StiffnessSeed};
 use super::tile::{BackwardRoom, Crew, Tile};
-use crate::spec::{
-    Measure, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, Purpose, Random, StepControl, StepPenalty,
-};
+use crate::method::{Draws, Measure, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, StepControl, StepPenalty};
+use crate::problem::within;
 
 /// Keeps the stiffness measure finite when two stage states coincide.
 pub(crate) const STIFFNESS_EPSILON: f64 = 1e-12;
@@ -67,35 +66,6 @@ impl<R: Scalar> Probe<R> {
         if mask.iter().any(|&m| m != R::ZERO) {
             add_weighted(bar, &mask, &self.bar);
         }
-    }
-}
-
-/// A penalty with its random draws, as every worker sees it.
-#[derive(Clone, Debug)]
-pub(crate) struct Draws {
-    pub(crate) penalty: StepPenalty,
-    /// Where in its part of the interval each probe lies, in `[0, 1)`.
-    pub(crate) uniform: Vec<f64>,
-    pub(crate) seed: u64,
-    pub(crate) step: u64,
-}
-
-impl Draws {
-    pub(crate) fn new(penalty: StepPenalty, seed: u64, step: u64) -> Self {
-        let mut random = Random::new(seed, Purpose::RegularizationTime, step << 32);
-        Self { penalty, uniform: (0..penalty.times).map(|_| random.uniform()).collect(), seed, step }
-    }
-
-    /// Position of the n-th probe in the interval, in `[0, 1)`: one in each of as many equal parts.
-    pub(crate) fn position(&self, n: usize) -> f64 {
-        (n as f64 + self.uniform[n]) / self.uniform.len() as f64
-    }
-
-    /// Accepted step of the n-th probe for one trajectory of an ensemble, which draws for itself.
-    fn own_position(&self, n: usize, trajectory: usize) -> f64 {
-        let mut random = Random::new(self.seed, Purpose::RegularizationTime, (self.step << 32) + 1 + trajectory as u64);
-        let uniform = (0..=n).map(|_| random.uniform()).last().unwrap_or(0.0);
-        (n as f64 + uniform) / self.uniform.len() as f64
     }
 }
 
@@ -332,7 +302,7 @@ impl<R: Scalar> Penalty<'_, R> {
                 let states = [stages[last].state(), stages[last - 1].state()];
                 probe.norms = stage_differences([&k[last], &k[last - 1]], states);
             } else {
-                let mut stages: super::step::Stages<'_, R> = [&[]; crate::spec::MAX_STAGES];
+                let mut stages: super::step::Stages<'_, R> = [&[]; crate::method::MAX_STAGES];
                 for (slot, k) in stages.iter_mut().zip(&probe.kept.k) {
                     *slot = k;
                 }

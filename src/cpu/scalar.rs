@@ -2,7 +2,7 @@
 
 use pulp::Simd;
 
-use crate::spec::Real;
+use crate::math::Real;
 
 /// A [`Real`] that the native engine has SIMD registers for: `f32` and `f64`.
 pub trait Scalar: Real {

@@ -3,50 +3,15 @@
 use super::dense::LANES;
 use super::engine::{Engine, Owner, TaskRoom, TaskWork};
 use super::lanes::{gather, scatter};
-use super::solution::Solution;
+use super::solution::assemble;
 use super::tile::Tile;
-use super::{Cpu, Draws, Scalar};
+use super::{Cpu, Scalar};
 use crate::error::{Error, Result, Status};
+use crate::math::check_finite;
 use crate::memory::Size;
-use crate::spec::{Layout, Learnt, Paths, PenaltyStep, Problem, Regularizer, SaveAt, SolverOptions};
-
-/// Bytes that a solve holds, told before anything is allocated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[non_exhaustive]
-pub struct Workspace {
-    /// States, stages and saved states of the batch.
-    pub states: usize,
-    /// The tape of accepted states.
-    pub tape: usize,
-    /// Parameter gradients and packed weights.
-    pub parameters: usize,
-    /// What each thread needs to work in.
-    pub rooms: usize,
-}
-
-impl Workspace {
-    /// All of it; as its parts, `usize::MAX` where it would be more.
-    #[must_use]
-    pub const fn total(&self) -> usize {
-        self.states.saturating_add(self.tape).saturating_add(self.parameters).saturating_add(self.rooms)
-    }
-}
-
-/// Gradients of a loss.
-#[derive(Clone, Debug, Default, PartialEq)]
-#[non_exhaustive]
-pub struct Gradients<R> {
-    /// With respect to the problem's parameters, as [`Mlp::layers`](crate::Mlp::layers) lays them out.
-    pub theta: Vec<R>,
-    /// With respect to the initial states, `[B][D]`.
-    pub y0: Vec<R>,
-    /// Vector-Jacobian products of the field that the backward pass took; each also evaluates the field anew.
-    pub products: usize,
-    /// The regularizer's penalty, without its coefficient: a mean over its share of the batch, without those that
-    /// failed. NaN if none is left of it, and 0 without a regularizer. `theta` and `y0` contain its gradient, times the
-    /// coefficient.
-    pub penalty: f64,
-}
+use crate::method::{Draws, Layout, Learnt, PenaltyStep, Regularizer, SaveAt, SolverOptions};
+use crate::problem::{Paths, Problem};
+use crate::solution::{Gradients, Solution, Workspace};
 
 /// Solves a problem on the native engine.
 ///
@@ -203,7 +168,7 @@ impl<R: Scalar> Solver<R> {
             self.engine.learnt.note_first(wish);
         }
         (self.solved, self.taught) = (tape, false);
-        Ok(Solution::assemble(&self.engine))
+        Ok(assemble(&self.engine))
     }
 
     /// Gradients of a loss with cotangents `ys_bar` of the last solve's saved states, in their order. Trajectories
@@ -302,19 +267,6 @@ impl<R: Scalar> TaskWork<R> for SaveSeeds<'_, R> {
     }
 
     fn finish(&self, _: &mut Tile<R>, _: &mut TaskRoom<R>, _: &mut [R]) {}
-}
-
-/// Names the first number of a slice that is not finite.
-pub(crate) fn check_finite<R: Scalar>(argument: &'static str, numbers: &[R]) -> Result<()> {
-    // Block by block, so that a block is SIMD code; then the first bad number, if there is any.
-    let fine = |block: &[R]| block.iter().fold(true, |fine, x| fine & x.is_finite());
-    if numbers.chunks(1024).all(fine) {
-        return Ok(());
-    }
-    match numbers.iter().position(|x| !x.is_finite()) {
-        None => Ok(()),
-        Some(index) => Err(Error::NonFinite { argument, index, value: numbers[index].to_string() }),
-    }
 }
 
 impl<R: Scalar> Engine<R> {

@@ -8,7 +8,8 @@ use super::lockstep::end_of_step;
 use super::noise::{Increments, speed_change};
 use super::stochastic::Diffusion;
 use super::tile::Tile;
-use crate::spec::{MAX_STAGES, PenaltyNoise, Problem, SolverOptions, StepControl, Tableau, Tolerances};
+use crate::method::{MAX_STAGES, PenaltyNoise, SolverOptions, StepControl, Tableau, Tolerances};
+use crate::problem::Problem;
 
 /// The steps that the lanes of a tile take: from `t0` to `t1`, of length `h` in the scalar of the solve.
 ///

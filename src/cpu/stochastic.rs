@@ -7,7 +7,8 @@ use super::lanes::{Lanes, add, add_weighted, combine, multiply, select};
 use super::noise::{Increments, add_noise, add_noise_vjp, add_terms};
 use super::step::{AttemptRoom, FirstStage, Interval, KeptNoise, KeptStep, NoiseRoom, Seeds, Stepper, VjpRoom};
 use super::tile::Tile;
-use crate::spec::{Brownian, NoiseScale, NoiseTableau, Paths, Problem, SolverOptions, Tableau};
+use crate::method::{NoiseScale, NoiseTableau, SolverOptions, Tableau};
+use crate::problem::{Brownian, Paths, Problem};
 
 /// The noise of a problem: network, method and path.
 #[derive(Debug)]

@@ -1,15 +1,16 @@
 //! [`Tile`]: up to `LANES` trajectories and all that is kept of them; shards and crews, which hold tiles.
 
+use super::Scalar;
 use super::dense::LANES;
 use super::engine::TaskRoom;
 use super::lanes::{Lanes, gather, rest_unless};
 use super::noise::Cuts;
 use super::penalty::Probe;
 use super::step::{AttemptRoom, KeptStep, Stages, Stepper, VjpRoom};
-use super::{Scalar, Stats};
 use crate::error::Status;
 use crate::memory;
-use crate::spec::MAX_STAGES;
+use crate::method::MAX_STAGES;
+use crate::solution::Stats;
 
 /// A time at which the solve stores the state, and the slot that it goes to.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,7 +46,7 @@ pub(crate) struct Clock<R> {
     pub(crate) nfe_diffusion: Lanes<u32>,
     pub(crate) accepted: Lanes<u32>,
     pub(crate) rejected: Lanes<u32>,
-    /// Steps of an ideal controller, as `spec::IdealSteps` has them: those so far, their rate, and of the steps that wait the
+    /// Steps of an ideal controller, as `method::IdealSteps` has them: those so far, their rate, and of the steps that wait the
     /// share of the interval and their own count.
     pub(crate) ideal: [Lanes<R>; 4],
     /// The first step that each wished for, as a share of the interval; 0 before one was accepted.

@@ -13,7 +13,8 @@ use super::noise::{Network, second};
 use super::plan::{Jobs, Plan, Planner, flat};
 use super::submission::Submissions;
 use crate::error::Result;
-use crate::spec::{Layer, NoiseTableau, PenaltyAt, PenaltyGradient, StepPenalty};
+use crate::method::{NoiseTableau, PenaltyAt, PenaltyGradient, StepPenalty};
+use crate::problem::Layer;
 
 /// What the first stage passes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -25,10 +25,8 @@ use super::recording::settle;
 use super::{Gpu, Job, Outcome, Params, flag, status};
 use crate::cpu::{PATIENCE, RESOLVED, STIFFNESS_EPSILON, largest_square_root};
 use crate::error::Status;
-use crate::spec::{
-    BUDGET_NUMBERS, BUDGET_WARMUP as WARMUP, BUDGET_WINDOW as WINDOW, InputMap, LEARNT_NUMBERS, Layer, Method, Mlp,
-    TimeInput,
-};
+use crate::method::{BUDGET_NUMBERS, BUDGET_WARMUP as WARMUP, BUDGET_WINDOW as WINDOW, LEARNT_NUMBERS, Method};
+use crate::problem::{InputMap, Layer, Mlp, TimeInput};
 use crate::train::{ABORTED, INCOMPLETE, SKIPPED};
 
 /// Every kernel under every method's prelude, parsed; those that measure errors with one absolute tolerance and with
@@ -325,14 +323,14 @@ fn numbers_that_both_sides_use_are_the_same() {
             ("STEP_TOO_SMALL", Status::StepTooSmall as u32),
             ("NON_FINITE", Status::NonFinite as u32),
             ("PATIENCE", PATIENCE),
-            ("REGULARIZATION_TIME", crate::spec::Purpose::RegularizationTime as u32),
-            ("CELL", crate::spec::brownian::CELL),
-            ("LEVELS", crate::spec::brownian::LEVELS),
-            ("APART", crate::spec::brownian::APART),
+            ("REGULARIZATION_TIME", crate::math::Purpose::RegularizationTime as u32),
+            ("CELL", crate::problem::brownian::CELL),
+            ("LEVELS", crate::problem::brownian::LEVELS),
+            ("APART", crate::problem::brownian::APART),
             ("FIRST_LENGTH", FIRST_LENGTH),
             ("IDEAL_STEPS", IDEAL_STEPS),
             ("COSTS", COSTS),
-            ("NOISE_PURPOSE", crate::spec::Purpose::Noise as u32),
+            ("NOISE_PURPOSE", crate::math::Purpose::Noise as u32),
         ],
     ]
     .concat();
@@ -437,11 +435,13 @@ fn every_shader_file_is_listed_and_says_what_it_does() {
 mod recording {
     use super::*;
     use crate::GpuSolver;
-    use crate::spec::{
-        Activation, Diffusion, Layout, Local, Measure, Optimizer, PenaltyAt, PenaltyGradient, PenaltyStep, Problem,
-        Regularizer, SaveAt, SolverOptions, StepControl, Tolerances,
+    use crate::method::{
+        Layout, Local, Loss, Measure, PenaltyAt, PenaltyGradient, PenaltyStep, Regularizer, SaveAt, SolverOptions,
+        StepControl, Target, Tolerances,
     };
-    use crate::train::{Batch, GpuTrainer, Loss, NeuralDe, Target, TrainerConfig};
+    use crate::problem::{Activation, Diffusion, Problem};
+    use crate::train::Optimizer;
+    use crate::train::{Batch, GpuTrainer, NeuralDe, TrainerConfig};
 
     /// Records and submits a training step, an evaluation and a gather; nothing is computed.
     fn record(gpu: &Gpu, config: TrainerConfig, half: bool) -> crate::Result<()> {

@@ -14,13 +14,12 @@ use super::penalty::Params;
 use super::plan::{Planner, flat};
 use super::readback::Readback;
 use crate::error::{Cure, Error, Result, Status};
+use crate::math::Real;
 use crate::memory::Size;
-use crate::spec::brownian::ADAPTIVE_CELLS;
-use crate::spec::{
-    Activation, InputMap, Layer, Layout, Mlp, NoiseTableau, Paths, Problem, Real, SaveAt, SolverOptions, StepControl,
-    StepPenalty, Tableau,
-};
-use crate::warning::ToleranceWarning;
+use crate::method::ToleranceWarning;
+use crate::method::{Layout, NoiseTableau, SaveAt, SolverOptions, StepControl, StepPenalty, Tableau};
+use crate::problem::brownian::ADAPTIVE_CELLS;
+use crate::problem::{Activation, InputMap, Layer, Mlp, Paths, Problem};
 
 /// Accepted steps that a tape has room for at first; it grows as needed.
 const FIRST_STEPS: usize = 32;
@@ -606,7 +605,7 @@ impl Engine {
     pub(crate) fn job(&self, rows: usize) -> Job {
         let tolerances = match self.options.step_control {
             StepControl::Adaptive { tolerances, .. } => tolerances,
-            StepControl::Fixed { .. } => crate::spec::Tolerances::default(),
+            StepControl::Fixed { .. } => crate::method::Tolerances::default(),
         };
         let mut flags = if self.reuses_last() { flag::FSAL } else { 0 };
         if let Some(noise) = self.noise() {

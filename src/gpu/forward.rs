@@ -8,7 +8,9 @@ use super::kernel;
 use super::noise::Network;
 use super::plan::{Jobs, Plan, Planner, flat};
 use crate::error::Result;
-use crate::spec::{InitialStep, PenaltyAt, Real, StepControl, shortest_step};
+use crate::math::Real;
+use crate::method::{InitialStep, PenaltyAt, StepControl};
+use crate::problem::shortest_step;
 
 /// The recorded parts of a solve.
 #[derive(Clone, Debug, Default)]

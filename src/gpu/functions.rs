@@ -6,8 +6,9 @@ use super::Gpu;
 use super::adapter::gpu;
 use super::engine::activation;
 use super::kernel::MODULES;
-use crate::spec::brownian::counter;
-use crate::spec::{Activation, Brownian, Paths, Real, philox4x32};
+use crate::math::{Real, philox4x32};
+use crate::problem::brownian::counter;
+use crate::problem::{Activation, Brownian, Paths};
 
 /// Applies `body` to each record of `IN` words at `x`, which leaves `OUT` words at `y`; once with all run-time checks
 /// and once with none, which must agree to the bit.

@@ -8,7 +8,8 @@ use std::fmt::Write;
 
 use super::engine::activation;
 use super::kernel::{Module, WHOLE_NOISY, WHOLE_PLAIN, literal};
-use crate::spec::{InputMap, Layer, NoiseScale, NoiseTableau, Tableau};
+use crate::method::{NoiseScale, NoiseTableau, Tableau};
+use crate::problem::{InputMap, Layer};
 
 /// The most features of a state that is kept in registers.
 const WIDEST_STATE: usize = 4;

@@ -7,7 +7,8 @@
 use super::engine::{Engine, Purpose};
 use super::fused::hidden_units;
 use crate::error::{Error, Result};
-use crate::spec::{Layer, NoiseTableau, StepControl};
+use crate::method::{NoiseTableau, StepControl};
+use crate::problem::Layer;
 
 /// Iterations of all loops of one invocation of a dispatch.
 pub(crate) const MOST: usize = 60_000;
@@ -174,10 +175,9 @@ mod tests {
     use super::super::solver::GpuSolver;
     use super::*;
     use crate::cpu::{Cpu, Solver};
-    use crate::spec::{
-        Controller, Diffusion, InitialStep, Layout, Method, Mlp, Problem, SaveAt, SolverOptions, Tolerances,
-    };
-    use crate::train::{Batch, GpuTrainer, Loss, NeuralDe, Target, TrainerConfig};
+    use crate::method::{Controller, InitialStep, Layout, Loss, Method, SaveAt, SolverOptions, Target, Tolerances};
+    use crate::problem::{Diffusion, Mlp, Problem};
+    use crate::train::{Batch, GpuTrainer, NeuralDe, TrainerConfig};
 
     /// `x'' = -x` as a field without hidden units.
     fn oscillator() -> (Problem, Vec<f32>) {
@@ -522,7 +522,7 @@ mod tests {
     /// A trajectory is given up, and the first stage of the step that is tried anew is there already.
     #[test]
     fn what_is_given_up_between_dispatches_costs_the_same() {
-        let problem = Problem::ode(Mlp::new([1, 1]).input_map(crate::spec::InputMap::Cube), 0.0, 1.0);
+        let problem = Problem::ode(Mlp::new([1, 1]).input_map(crate::problem::InputMap::Cube), 0.0, 1.0);
         for method in [Method::Heun, Method::Tsit5] {
             for layout in [Layout::Lockstep, Layout::Ensemble] {
                 let options = SolverOptions::default().method(method).layout(layout).tolerances(Tolerances::both(0.05));
@@ -562,7 +562,7 @@ mod tests {
     #[test]
     fn trajectories_that_fail_keep_what_they_had_saved() {
         let Some(gpu) = gpu() else { return };
-        let field = Mlp::new([1, 1]).input_map(crate::spec::InputMap::Cube);
+        let field = Mlp::new([1, 1]).input_map(crate::problem::InputMap::Cube);
         let problem = Problem::ode(field, 0.0, 1.0);
         let times = SaveAt::Times(vec![0.0, 0.1, 0.2, 0.9]);
         let exact = [1.0, 1.118_034, 1.290_994, f32::NAN];

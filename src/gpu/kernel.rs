@@ -9,7 +9,7 @@ use std::fmt::Write;
 use super::Gpu;
 use super::engine::word;
 use super::plan::{LONGEST, flat};
-use crate::spec::Tableau;
+use crate::method::Tableau;
 
 /// The most storage buffers that a kernel binds; WebGPU's default limit is one more.
 pub(crate) const MAX_STORAGE_BUFFERS: u32 = 7;

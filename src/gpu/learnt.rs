@@ -6,7 +6,8 @@ use super::engine::Engine;
 use super::kernel;
 use super::plan::Planner;
 use crate::error::Result;
-use crate::spec::{BudgetState, InitialStep, Learnt, PenaltyStep, Real, StepControl, StepPenalty};
+use crate::math::Real;
+use crate::method::{BudgetState, InitialStep, Learnt, PenaltyStep, StepControl, StepPenalty};
 
 /// The twin of `shaders/lib/learnt.wgsl`.
 #[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]

@@ -9,7 +9,6 @@
 mod adapter;
 mod backward;
 mod buffers;
-mod check;
 mod context;
 #[cfg(test)]
 mod contract;
@@ -31,7 +30,6 @@ mod recording;
 mod solver;
 mod submission;
 
-pub use check::SelfCheck;
 pub use context::{AdapterSummary, Gpu, Pick};
 pub use profile::{KernelTime, Profile};
 pub use readback::traffic;

@@ -7,7 +7,8 @@ use super::forward::{Context, norm};
 use super::job::{Job, flag};
 use super::kernel;
 use super::plan::{Planner, flat};
-use crate::spec::{InputMap, Layer, NoiseScale, NoiseTableau, PenaltyAt};
+use crate::method::{NoiseScale, NoiseTableau, PenaltyAt};
+use crate::problem::{InputMap, Layer};
 
 /// One of the two networks, and where its stages are.
 #[derive(Clone, Copy, Debug)]

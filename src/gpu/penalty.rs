@@ -10,12 +10,13 @@ use super::job::{Job, flag};
 use super::kernel;
 use super::noise::second;
 use super::plan::{Planner, flat};
-use crate::cpu::Draws;
 use crate::error::{Error, Result};
-use crate::spec::{
-    Measure, Paths, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, Problem, Real, Regularizer, SolverOptions,
-    StepControl, StepPenalty,
+use crate::math::Real;
+use crate::method::{
+    Draws, Measure, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, Regularizer, SolverOptions, StepControl,
+    StepPenalty,
 };
+use crate::problem::{Paths, Problem};
 
 /// What changes from one training step to the next; the twin of `shaders/lib/params.wgsl`.
 #[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]

@@ -10,7 +10,7 @@ use super::kernel;
 use super::plan::{Jobs, Plan, Planner, flat};
 use super::solver::GpuSolver;
 use crate::error::{Error, Result, Status};
-use crate::spec::Paths;
+use crate::problem::Paths;
 
 /// The application's buffers that a recorded solve reads and writes, at `f32`. `y0` and `ys` may be one.
 #[derive(Clone, Copy, Debug)]

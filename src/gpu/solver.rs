@@ -5,9 +5,11 @@ use super::buffers::Owner;
 use super::engine::{Clock, Engine, Outcome, Purpose, status, ticks, word};
 use super::iterations;
 use super::penalty::check_penalty;
-use crate::cpu::{DenseSolution, Draws, Gradients, SavedTimes, Solution, Stats, check_finite};
 use crate::error::{Error, Result, Status};
-use crate::spec::{Learnt, Paths, PenaltyStep, Problem, Regularizer, SaveAt, SolverOptions};
+use crate::math::check_finite;
+use crate::method::{Draws, Learnt, PenaltyStep, Regularizer, SaveAt, SolverOptions};
+use crate::problem::{Paths, Problem};
+use crate::solution::{DenseSolution, Gradients, SavedTimes, Solution, Stats};
 
 /// Solves a problem on a device, at `f32`: the twin of [`Solver`](crate::Solver).
 ///
@@ -411,7 +413,7 @@ impl GpuSolver {
             let taken = nodes.len() / ((1 + stages) * dim);
             nodes.extend_from_slice(&states[(taken * batch + row) * dim..][..dim]);
         }
-        Ok(DenseSolution::from_parts(dim, engine.problem.t0, !per_row, steps, nodes, engine.tableau))
+        Ok(DenseSolution::from_parts(dim, engine.problem.t0, !per_row, steps, nodes, engine.options.method))
     }
 }
 

@@ -1,8 +1,8 @@
 //! [`Batch`]: what a training step sees; [`Batches`]: which samples those are.
 
-use super::Target;
 use crate::error::{Error, Result};
-use crate::spec::{Purpose, Random};
+use crate::math::{Purpose, Random};
+use crate::method::Target;
 
 /// A mini-batch.
 #[derive(Clone, Copy, Debug, PartialEq)]

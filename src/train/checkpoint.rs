@@ -11,7 +11,8 @@ use super::model::TensorLayout;
 use super::{Deployed, TrainerConfig};
 use crate::cpu::Scalar;
 use crate::error::{Error, Result};
-use crate::spec::{Learnt, OptimizerState, Regularizer};
+use crate::method::{Learnt, Regularizer};
+use crate::train::OptimizerState;
 
 /// Key of our entry in the safetensors metadata.
 const KEY: &str = "fewsteps";

@@ -1,15 +1,17 @@
 //! [`Trainer`]: one call a training step, on the native engine.
 
+use crate::math::check_finite;
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::checkpoint::{self, Loaded};
-use super::loss::{Task, score};
-use super::{Batch, Evaluation, FailurePolicy, Loss, NeuralDe, StepGradients, StepReport, Target, TrainerConfig};
-use crate::cpu::{Cpu, DenseLayer, Draws, Engine, LANES, Owner, Scalar, check_finite};
+use super::{Batch, Evaluation, FailurePolicy, NeuralDe, StepGradients, StepReport, TrainerConfig};
+use crate::cpu::{Cpu, DenseLayer, Engine, LANES, Owner, Scalar, Task};
 use crate::error::{Error, Result, Status};
 use crate::memory::{self, Size};
-use crate::spec::{Learnt, OptimizerState, Paths, PenaltyStep, Regularizer, Update, norm};
+use crate::method::{Draws, Learnt, Loss, PenaltyStep, Regularizer, Target, score};
+use crate::problem::Paths;
+use crate::train::{OptimizerState, Update, norm};
 
 /// Trains a model on the native engine.
 ///
@@ -129,7 +131,7 @@ impl<R: Scalar> Trainer<R> {
 
     /// Bytes that a training step on `batch` trajectories holds when `steps` steps are accepted.
     #[must_use]
-    pub fn workspace(&self, batch: usize, steps: usize) -> crate::cpu::Workspace {
+    pub fn workspace(&self, batch: usize, steps: usize) -> crate::solution::Workspace {
         let penalised = match &self.config.regularizer {
             Regularizer::None => 0.0,
             Regularizer::Local(local) => local.fraction * local.times as f64,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{NeuralDe, checkpoint};
 use crate::cpu::Scalar;
 use crate::error::{Error, Result};
-use crate::spec::SolverOptions;
+use crate::method::SolverOptions;
 
 /// A solver for the predictions of a trained model, with what was measured when it was chosen. It lies in the model's
 /// checkpoint beside the solver of the training: [`Trainer::deployed`](super::Trainer::deployed) loads the model with it,

@@ -6,8 +6,8 @@ mod config;
 mod cpu;
 mod deployed;
 mod gpu;
-mod loss;
 mod model;
+mod optimizer;
 mod report;
 
 pub use batches::{Batch, Batches};
@@ -18,6 +18,7 @@ pub use deployed::Deployed;
 #[cfg(test)]
 pub(crate) use gpu::{ABORTED, INCOMPLETE, SKIPPED};
 pub use gpu::{GpuData, GpuTrainer, SliceReport, TrainIo};
-pub use loss::{Loss, Target};
 pub use model::{NeuralDe, TensorLayout};
+pub(crate) use optimizer::norm;
+pub use optimizer::{Clip, Optimizer, OptimizerState, Rule, Update};
 pub use report::{Evaluation, StepGradients, StepReport};

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::spec::{Initialization, Layer, Problem, Purpose, Random, Real, SaveAt, SolverOptions, check_parameters};
+use crate::math::{Purpose, Random, Real};
+use crate::method::{SaveAt, SolverOptions};
+use crate::problem::{Initialization, Layer, Problem, check_parameters};
 
 /// `x -> encoder -> y0 -> differential equation -> y(t) -> head -> output`; encoder and head are optional linear layers.
 ///
@@ -198,7 +200,7 @@ impl NeuralDe {
             let shape = format!("[B][{width}], B > 0");
             return Err(Error::Shape { argument: "Batch::inputs", found, expected, shape });
         }
-        crate::cpu::check_finite("Batch::inputs", inputs)?;
+        crate::math::check_finite("Batch::inputs", inputs)?;
         Ok(found / width)
     }
 

@@ -3,7 +3,7 @@
 use super::{GpuTrainer, SKIPPED, low};
 use crate::error::{Error, Result};
 use crate::gpu::{Outcome, Plan, word};
-use crate::spec::Update;
+use crate::train::Update;
 
 impl GpuTrainer {
     /// The update of a training step along a gradient of the caller's, as [`Trainer::apply`](crate::Trainer::apply). With

@@ -1,8 +1,8 @@
 //! [`GpuData`]: a data set on the device.
 
+use crate::method::{Loss, Target};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::super::{Loss, Target};
 use super::GpuTrainer;
 use crate::error::{Cure, Error, Result};
 use crate::gpu::{GATHER, Jobs, Plan, Planner, Purpose, create, flat, uniform_buffer, word};

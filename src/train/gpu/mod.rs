@@ -6,22 +6,21 @@ mod plans;
 mod reconfigure;
 mod recording;
 
+use crate::math::check_finite;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use super::checkpoint::Loaded;
 use super::cpu::diverged;
-use super::loss::score;
-use super::{
-    Batch, Evaluation, FailurePolicy, Loss, NeuralDe, StepGradients, StepReport, Target, TrainerConfig, checkpoint,
-};
-use crate::cpu::{Draws, check_finite};
+use super::{Batch, Evaluation, FailurePolicy, NeuralDe, StepGradients, StepReport, TrainerConfig, checkpoint};
 use crate::error::{Error, Result, Status};
 use crate::gpu::{
     CLASSES, Engine, Gpu, Outcome, Owner, PATHS, Params, Plan, Purpose, Submissions, check_penalty, create, status,
 };
 use crate::memory::Size;
-use crate::spec::{Learnt, OptimizerState, Paths, PenaltyStep, Rule, StepPenalty};
+use crate::method::{Draws, Learnt, Loss, PenaltyStep, StepPenalty, Target, score};
+use crate::problem::Paths;
+use crate::train::{OptimizerState, Rule};
 
 pub use data::GpuData;
 use plans::{BatchBuffers, EvaluationPlans, Parts, Recorder, Schedule, TrainPlans};

@@ -1,6 +1,6 @@
 //! What a training step and an evaluation record on the device.
 
-use super::super::{FailurePolicy, Loss, TrainerConfig};
+use super::super::{FailurePolicy, TrainerConfig};
 use crate::error::{Cure, Result};
 use crate::gpu::{
     DENSE, DENSE_VJP_INPUT, Engine, GRADIENT_NORM, Gpu, Job, Jobs, LOSS, LOSS_SUM, LayerVjp, MOMENTS, NEXT_STEP,
@@ -8,7 +8,9 @@ use crate::gpu::{
     settle, uniform_buffer, word,
 };
 use crate::memory::{Size, largest};
-use crate::spec::{Clip, Layer, Rule};
+use crate::method::Loss;
+use crate::problem::Layer;
+use crate::train::{Clip, Rule};
 
 /// The model's layers around the field, and what a step keeps besides the engine's buffers.
 #[derive(Debug)]

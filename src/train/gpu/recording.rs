@@ -3,12 +3,13 @@
 //! What changes from step to step (random draws, learning rate, penalty's coefficient) is written ahead into a
 //! schedule, from which the device takes the entry of the step that it is at.
 
-use super::super::{Loss, StepReport};
+use super::super::StepReport;
 use super::plans::{Schedule, TrainPlans};
 use super::{GpuTrainer, INCOMPLETE, low};
 use crate::error::{Cure, Error, Result};
 use crate::gpu::{Outcome, Params, Submissions, check, check_counts, copy_in};
 use crate::memory::Size;
+use crate::method::Loss;
 
 /// The application's buffers that a recorded training step reads. Usage `COPY_SRC`.
 #[derive(Clone, Copy, Debug)]

@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Gpu, GpuSolver};
 use crate::cpu::{Cpu, Solver};
 use crate::error::{Error, Result};
-use crate::spec::{Layout, Mlp, Problem, SolverOptions, StepControl, TimeInput};
-use crate::train::{Batch, FailurePolicy, GpuTrainer, Loss, NeuralDe, Target, TrainerConfig};
+use crate::gpu::{Gpu, GpuSolver};
+use crate::method::{Layout, Loss, SolverOptions, StepControl, Target};
+use crate::problem::{Mlp, Problem, TimeInput};
+use crate::train::{Batch, FailurePolicy, GpuTrainer, NeuralDe, TrainerConfig};
 
 /// Largest relative error of states. Rounding alone leaves 3e-7 after these few steps at `f32`, fixed ones and adaptive
 /// ones alike; a kernel that a driver compiles wrongly is off by much more.

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Real, Schedule};
 use crate::error::{Error, Result};
+use crate::math::Real;
+use crate::method::Schedule;
 
 /// The recurrence by which parameters follow their gradient `g`, at the learning rate `a`.
 ///

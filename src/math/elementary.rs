@@ -287,8 +287,8 @@ mod tests {
 
     #[test]
     fn normal_pairs_are_those_of_f64() {
-        use crate::spec::Real;
-        let words = |i: u32| crate::spec::philox4x32([i, 0, 0, 0], [1, 2]);
+        use crate::math::Real;
+        let words = |i: u32| crate::math::philox4x32([i, 0, 0, 0], [1, 2]);
         let ends = [0, 1, 2, (1 << 31) - 1, 1 << 31, u32::MAX - 1, u32::MAX];
         let ends = ends.into_iter().flat_map(|a| ends.map(|b| (a, b)));
         let eighths = (0..64u32).map(|i| (1 << 28, (i << 26).wrapping_sub(1)));

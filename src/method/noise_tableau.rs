@@ -1,31 +1,9 @@
 //! Stochastic Runge-Kutta methods for diagonal noise: what they do with the noise, and the drift's tableau of each.
 //! `tests/noise_tableau.rs` proves the coefficients by Rößler's conditions.
 
-use serde::{Deserialize, Serialize};
-
-use super::Problem;
 use super::tableau::Tableau;
 use crate::error::{Error, Result};
-
-/// How a stochastic integral is meant.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Calculus {
-    /// The integrand before the step, the default.
-    #[default]
-    Ito,
-    /// The mean of the integrand before and after the step, which follows the chain rule.
-    Stratonovich,
-}
-
-impl std::fmt::Display for Calculus {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Ito => "ito",
-            Self::Stratonovich => "stratonovich",
-        })
-    }
-}
+use crate::problem::{Calculus, Problem};
 
 /// What a stage's diffusion terms are multiplied by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,9 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{BudgetState, PenaltyStep, StepPenalty};
 use crate::error::{Error, Result};
-
-use super::{BudgetState, PenaltyStep, Real, StepPenalty};
+use crate::math::Real;
 
 /// Below this error a step's own estimate is mostly rounding at `f32`, and its fifth root nothing but.
 pub(crate) const RESOLVED_ERROR: f64 = 2e-3;

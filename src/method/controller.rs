@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Real;
 use crate::error::{Error, Result};
+use crate::math::Real;
 
 /// A step-size controller of digital-filter form (Söderlind, ACM TOMS 29, 2003).
 ///

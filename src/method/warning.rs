@@ -2,7 +2,8 @@
 
 use std::sync::Once;
 
-use crate::spec::{Real, SolverOptions};
+use super::SolverOptions;
+use crate::math::Real;
 
 /// Whom a logger knows these warnings by.
 const TARGET: &str = "fewsteps::tolerances";

@@ -18,8 +18,8 @@
 
 use std::cell::Cell;
 
-use super::{Purpose, Random, Real, philox4x32};
 use crate::error::{Error, Result};
+use crate::math::{Purpose, Random, Real, philox4x32};
 
 /// Levels of the tree in a cell.
 pub(crate) const LEVELS: u32 = 24;

@@ -1,116 +1,35 @@
-//! [`Loss`]: what is minimised, and its gradient on a tile.
+//! [`Task`]: a batch's loss, encoder and head on tiles, with their gradients.
 
-use serde::{Deserialize, Serialize};
-
-use crate::cpu::{DenseLayer, Engine, LANES, Scalar, TaskRoom, TaskWork, Tile, gather, rest_unless, scatter};
-use crate::error::{Error, Result, Status};
-
-/// What is minimised. Means are over the trajectories that were solved; where none was, or fewer than two paths of
-/// which to take a variance, the loss is NaN.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Loss {
-    /// Softmax cross-entropy of the output at the last saved time, mean over trajectories.
-    #[default]
-    CrossEntropy,
-    /// Mean of squared differences over times, trajectories and features.
-    Mse,
-    /// Mean of absolute differences over times, trajectories and features; derivative 0 where they are 0.
-    Mae,
-    /// For paths: mean over times and features of the squared differences of their means, plus that of their variances
-    /// (over one less than their number).
-    Moments,
-}
-
-impl Loss {
-    /// Solved trajectories that the loss takes at least: a mean one, a variance two.
-    pub(super) const fn least(self) -> usize {
-        if matches!(self, Self::Moments) { 2 } else { 1 }
-    }
-}
-
-/// What the outputs should be.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Target<'a, R> {
-    /// One class a trajectory, for [`Loss::CrossEntropy`].
-    Labels(&'a [u32]),
-    /// `[times][B][outputs]`, for [`Loss::Mse`] and [`Loss::Mae`].
-    States(&'a [R]),
-    /// Means and variances over the batch, `[times][outputs]` each, for [`Loss::Moments`].
-    Moments {
-        /// What the batch's means should be.
-        means: &'a [R],
-        /// What its variances should be.
-        variances: &'a [R],
-    },
-}
-
-impl<R: Scalar> Target<'_, R> {
-    pub(super) fn check(&self, loss: Loss, batch: usize, times: usize, outputs: usize) -> Result<()> {
-        match (self, loss) {
-            (Target::Labels(labels), Loss::CrossEntropy) => {
-                Error::check_len("Target::Labels", labels.len(), batch, || "one label a trajectory".into())?;
-                match labels.iter().enumerate().find(|(_, label)| **label as usize >= outputs) {
-                    None => Ok(()),
-                    Some((i, label)) => {
-                        let remedy = format!("sample {i}: classes count from 0 to {}", outputs - 1);
-                        Err(Error::argument("Target::Labels", label, remedy))
-                    }
-                }
-            }
-            (Target::States(states), Loss::Mse | Loss::Mae) => {
-                let expected = times * batch * outputs;
-                let shape = || format!("[{times}][{batch}][{outputs}]");
-                Error::check_len("Target::States", states.len(), expected, shape)?;
-                crate::cpu::check_finite("Target::States", states)
-            }
-            (Target::Moments { means, variances }, Loss::Moments) => {
-                for (name, moments) in [("Target::Moments::means", means), ("Target::Moments::variances", variances)] {
-                    let shape = || format!("[{times}][{outputs}]");
-                    Error::check_len(name, moments.len(), times * outputs, shape)?;
-                    crate::cpu::check_finite(name, moments)?;
-                }
-                if batch < 2 {
-                    return Err(Error::argument("Batch::inputs", batch, "a variance needs at least two paths"));
-                }
-                Ok(())
-            }
-            (Target::Moments { .. }, _) => {
-                Err(Error::argument("Target::Moments", format!("{loss:?}"), "moments need Loss::Moments"))
-            }
-            (Target::Labels(_), _) => {
-                Err(Error::argument("Target::Labels", format!("{loss:?}"), "labels need Loss::CrossEntropy"))
-            }
-            (Target::States(_), _) => {
-                Err(Error::argument("Target::States", format!("{loss:?}"), "states need Loss::Mse or Loss::Mae"))
-            }
-        }
-    }
-}
+use super::Scalar;
+use super::dense::LANES;
+use super::engine::{Engine, TaskRoom, TaskWork};
+use super::field::DenseLayer;
+use super::lanes::{gather, rest_unless, scatter};
+use super::tile::Tile;
+use crate::error::Status;
+use crate::method::{Loss, Target};
 
 /// A batch's loss as the engine's workers see it.
 #[derive(Debug)]
-pub(super) struct Task<'a, R> {
-    pub(super) loss: Loss,
-    pub(super) inputs: &'a [R],
-    pub(super) target: Target<'a, R>,
-    pub(super) encoder: Option<&'a DenseLayer<R>>,
-    pub(super) head: Option<&'a DenseLayer<R>>,
-    pub(super) batch: usize,
-    pub(super) dim: usize,
-    pub(super) times: usize,
-    pub(super) outputs: usize,
+pub(crate) struct Task<'a, R> {
+    pub(crate) loss: Loss,
+    pub(crate) inputs: &'a [R],
+    pub(crate) target: Target<'a, R>,
+    pub(crate) encoder: Option<&'a DenseLayer<R>>,
+    pub(crate) head: Option<&'a DenseLayer<R>>,
+    pub(crate) batch: usize,
+    pub(crate) dim: usize,
+    pub(crate) times: usize,
+    pub(crate) outputs: usize,
     /// Trajectories that were solved, over which the loss is a mean.
-    pub(super) solved: usize,
+    pub(crate) solved: usize,
     /// Means and variances of the solved batch's outputs, `[times][outputs]`, where the loss is of them.
-    pub(super) moments: Vec<[f64; 2]>,
+    pub(crate) moments: Vec<[f64; 2]>,
 }
 
 impl<R: Scalar> Task<'_, R> {
     /// Puts the tile's share of the batch into its initial state.
-    pub(super) fn load(&self, tile: &mut Tile<R>, room: &mut TaskRoom<R>) {
+    pub(crate) fn load(&self, tile: &mut Tile<R>, room: &mut TaskRoom<R>) {
         match self.encoder {
             None => tile.load(self.inputs, self.dim),
             Some(encoder) => {
@@ -131,7 +50,7 @@ impl<R: Scalar> Task<'_, R> {
     }
 
     /// The solved batch's outputs, `[times][B][outputs]`, NaN where a trajectory failed.
-    pub(super) fn outputs(&self, engine: &Engine<R>) -> Vec<R> {
+    pub(crate) fn outputs(&self, engine: &Engine<R>) -> Vec<R> {
         let mut room = TaskRoom::default();
         let mut outputs = vec![R::ZERO; self.times * self.batch * self.outputs];
         for (slot, outputs) in outputs.chunks_exact_mut(self.batch * self.outputs).enumerate() {
@@ -149,7 +68,7 @@ impl<R: Scalar> Task<'_, R> {
     }
 
     /// Takes the moments of the solved batch, if the loss is of them.
-    pub(super) fn measure(&mut self, engine: &Engine<R>) {
+    pub(crate) fn measure(&mut self, engine: &Engine<R>) {
         if self.loss != Loss::Moments {
             return;
         }
@@ -195,7 +114,7 @@ impl<R: Scalar> Task<'_, R> {
     }
 
     /// The batch's loss, NaN where too few trajectories are left for one, and how many were classified correctly.
-    pub(super) fn total(&self, engine: &Engine<R>) -> (f64, usize) {
+    pub(crate) fn total(&self, engine: &Engine<R>) -> (f64, usize) {
         let (loss, correct) = engine.tiles().fold((0.0, 0), |(l, c), t| (l + t.loss, c + t.correct));
         if self.defined() { (loss, correct) } else { (f64::NAN, correct) }
     }
@@ -211,7 +130,7 @@ impl<R: Scalar> Task<'_, R> {
     }
 
     /// The tile's share of the loss; with `theta_bar`, its gradient with respect to saved states and the head.
-    pub(super) fn evaluate(&self, tile: &mut Tile<R>, room: &mut TaskRoom<R>, mut theta_bar: Option<&mut [R]>) {
+    pub(crate) fn evaluate(&self, tile: &mut Tile<R>, room: &mut TaskRoom<R>, mut theta_bar: Option<&mut [R]>) {
         let counts = self.counting(tile);
         (tile.loss, tile.correct) = (0.0, 0);
         for slot in 0..self.times {
@@ -329,41 +248,6 @@ impl<R: Scalar> Task<'_, R> {
             }
         }
         loss
-    }
-}
-
-/// Loss and correctly classified trajectories of outputs `[times][B][outputs]`, of those that were `solved`.
-pub(super) fn score<R: Scalar>(
-    loss: Loss,
-    target: &Target<'_, R>,
-    outputs: &[f64],
-    width: usize,
-    solved: &[bool],
-) -> (f64, usize) {
-    // Of every time in turn; the mean over none is NaN.
-    let counts = || solved.iter().copied().cycle();
-    match target {
-        Target::Labels(labels) => {
-            let last = &outputs[outputs.len() - labels.len() * width..];
-            let all = || last.chunks_exact(width).zip(*labels).zip(counts());
-            let rows = || all().filter(|(_, solved)| *solved).map(|(row, _)| row);
-            let best = |row: &[f64]| (0..width).fold(0, |best, o| if row[o] > row[best] { o } else { best });
-            let entropy = |(row, label): (&[f64], &u32)| {
-                let largest = row[best(row)];
-                row.iter().map(|x| (x - largest).exp()).sum::<f64>().ln() + largest - row[*label as usize]
-            };
-            let sum: f64 = rows().map(entropy).sum();
-            (sum / rows().count() as f64, rows().filter(|(row, label)| best(row) == **label as usize).count())
-        }
-        Target::States(states) => {
-            let all = || outputs.chunks_exact(width).zip(states.chunks_exact(width)).zip(counts());
-            let rows = || all().filter(|(_, solved)| *solved).map(|(row, _)| row);
-            let size = |d: f64| if loss == Loss::Mae { d.abs() } else { d * d };
-            let sum: f64 =
-                rows().flat_map(|(row, target)| row.iter().zip(target)).map(|(x, y)| size(x - y.to_f64())).sum();
-            (sum / (rows().count() * width) as f64, 0)
-        }
-        Target::Moments { .. } => (f64::NAN, 0),
     }
 }
 

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Purpose, Random, Real};
 use crate::error::{Error, Result};
+use crate::math::{Purpose, Random, Real};
 
 /// The most parameters that a model may have: 4 GiB at `f32`, of which a training holds some eight times as much. A
 /// larger number is a slip, and it would take the machine's memory before anything could be said.

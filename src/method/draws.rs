@@ -1,0 +1,33 @@
+//! [`Draws`]: the random numbers of a regularizer, the same for either engine.
+
+use super::StepPenalty;
+use crate::math::{Purpose, Random};
+
+/// A penalty with its random draws, as every worker sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct Draws {
+    pub(crate) penalty: StepPenalty,
+    /// Where in its part of the interval each probe lies, in `[0, 1)`.
+    pub(crate) uniform: Vec<f64>,
+    pub(crate) seed: u64,
+    pub(crate) step: u64,
+}
+
+impl Draws {
+    pub(crate) fn new(penalty: StepPenalty, seed: u64, step: u64) -> Self {
+        let mut random = Random::new(seed, Purpose::RegularizationTime, step << 32);
+        Self { penalty, uniform: (0..penalty.times).map(|_| random.uniform()).collect(), seed, step }
+    }
+
+    /// Position of the n-th probe in the interval, in `[0, 1)`: one in each of as many equal parts.
+    pub(crate) fn position(&self, n: usize) -> f64 {
+        (n as f64 + self.uniform[n]) / self.uniform.len() as f64
+    }
+
+    /// Accepted step of the n-th probe for one trajectory of an ensemble, which draws for itself.
+    pub(crate) fn own_position(&self, n: usize, trajectory: usize) -> f64 {
+        let mut random = Random::new(self.seed, Purpose::RegularizationTime, (self.step << 32) + 1 + trajectory as u64);
+        let uniform = (0..=n).map(|_| random.uniform()).last().unwrap_or(0.0);
+        (n as f64 + uniform) / self.uniform.len() as f64
+    }
+}

@@ -1,0 +1,133 @@
+//! What is solved: a [`Problem`] is a vector field on an interval of time, with or without noise.
+
+pub(crate) mod brownian;
+mod diffusion;
+mod field;
+mod span;
+
+pub use brownian::{Brownian, Increment, Paths};
+pub use diffusion::{Calculus, Diffusion};
+pub(crate) use field::check_parameters;
+pub use field::{Activation, Initialization, InputMap, Layer, Mlp, TimeInput};
+pub(crate) use span::{settled, shortest_step, within};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::math::Real;
+
+/// `dy/dt = f(t, y; theta)` from `t0` to `t1` with a network as `f`, or, with a [`Diffusion`], the stochastic
+/// differential equation `dy = f dt + g dW`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Problem {
+    /// The vector field, or drift; its input and output widths are the state's dimension `D`.
+    pub field: Mlp,
+    /// The noise, if there is any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diffusion: Option<Diffusion>,
+    /// Where the interval starts.
+    pub t0: f64,
+    /// Where it ends; without noise it may lie before `t0`. At `t0` itself the solution is the initial state.
+    pub t1: f64,
+}
+
+impl Problem {
+    /// An ordinary differential equation on the interval from `t0` to `t1`, forwards or backwards.
+    #[must_use]
+    pub const fn ode(field: Mlp, t0: f64, t1: f64) -> Self {
+        Self { field, diffusion: None, t0, t1 }
+    }
+
+    /// A stochastic differential equation on the interval from `t0` to `t1`, which comes after `t0`.
+    ///
+    /// ```
+    /// use fewsteps::{Diffusion, Mlp, Problem};
+    /// let problem = Problem::sde(Mlp::new([2, 50, 2]), Diffusion::ito(Mlp::new([2, 2])), 0.0, 1.0);
+    /// assert_eq!(problem.parameter_count(), (3 * 50 + 51 * 2) + 3 * 2);
+    /// ```
+    #[must_use]
+    pub const fn sde(drift: Mlp, diffusion: Diffusion, t0: f64, t1: f64) -> Self {
+        Self { field: drift, diffusion: Some(diffusion), t0, t1 }
+    }
+
+    /// Number of features `D` of a state.
+    #[must_use]
+    pub fn dim(&self) -> usize {
+        self.field.sizes().first().copied().unwrap_or(0)
+    }
+
+    /// Number of parameters: the field's, then those of the diffusion.
+    #[must_use]
+    pub fn parameter_count(&self) -> usize {
+        let diffusion = self.diffusion.as_ref().map_or(0, |diffusion| diffusion.network.parameter_count());
+        self.field.parameter_count().saturating_add(diffusion)
+    }
+
+    /// Draws all parameters: a pure function of the networks and `seed`; see [`Mlp::initialize`].
+    #[must_use]
+    pub fn initialize<R: Real>(&self, seed: u64) -> Vec<R> {
+        if self.validate_networks().is_err() {
+            return Vec::new();
+        }
+        let mut theta = self.field.initialize(seed);
+        if let Some(diffusion) = &self.diffusion {
+            theta.extend(diffusion.network.initialize_from::<R>(seed, Mlp::DIFFUSION_STREAM));
+        }
+        theta
+    }
+
+    /// Checks the networks and the interval.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] naming what does not fit.
+    pub fn validate(&self) -> Result<()> {
+        self.validate_networks()?;
+        let sizes = self.field.sizes();
+        if sizes.first() != sizes.last() {
+            let remedy = "a vector field's output is as wide as its input: make the first and last width equal";
+            return Err(Error::argument("Problem::field", format!("{sizes:?}"), remedy));
+        }
+        for (name, t) in [("Problem::t0", self.t0), ("Problem::t1", self.t1)] {
+            if !t.is_finite() {
+                return Err(Error::argument(name, t, "the interval needs finite ends"));
+            }
+        }
+        self.diffusion.as_ref().map_or(Ok(()), |diffusion| self.validate_noise(diffusion))
+    }
+
+    /// Whether the interval has no length, so that the solution is the initial state.
+    pub(crate) fn stands_still(&self) -> bool {
+        self.t0 == self.t1
+    }
+
+    /// `t`, or the end of the interval from which rounding alone parts it: a sum of tenths does not meet 0.3.
+    pub(crate) fn settled(&self, t: f64) -> f64 {
+        settled(t, [self.t0, self.t1])
+    }
+
+    /// Checks the widths of the networks, and that there are not too many parameters.
+    pub(crate) fn validate_networks(&self) -> Result<()> {
+        self.field.validate()?;
+        let Some(diffusion) = &self.diffusion else { return Ok(()) };
+        diffusion.network.validate()?;
+        check_parameters("Diffusion::network", diffusion.network.sizes(), self.parameter_count())
+    }
+
+    fn validate_noise(&self, diffusion: &Diffusion) -> Result<()> {
+        let (sizes, dim) = (diffusion.network.sizes(), self.dim());
+        if sizes.first() != Some(&dim) || sizes.last() != Some(&dim) {
+            let remedy = format!("noise is diagonal: give it {dim} inputs and {dim} outputs, as the drift has");
+            return Err(Error::argument("Diffusion::network", format!("{sizes:?}"), remedy));
+        }
+        if self.t1 < self.t0 {
+            return Err(Error::argument("Problem::t1", self.t1, "noise knows one direction of time: put t1 after t0"));
+        }
+        // Steps end on ticks of the interval, which must be told apart as `f64`.
+        let resolvable = (self.t1 - self.t0) * 2f64.powi(20);
+        if !self.stands_still() && self.t0.abs().max(self.t1.abs()) > resolvable {
+            let remedy = "the interval is too short for times so far from 0: measure time from its start";
+            return Err(Error::argument("Problem::t0", self.t0, remedy));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,17 @@
+//! [`Gradients`]: what a backward pass returns.
+
+/// Gradients of a loss.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Gradients<R> {
+    /// With respect to the problem's parameters, as [`Mlp::layers`](crate::Mlp::layers) lays them out.
+    pub theta: Vec<R>,
+    /// With respect to the initial states, `[B][D]`.
+    pub y0: Vec<R>,
+    /// Vector-Jacobian products of the field that the backward pass took; each also evaluates the field anew.
+    pub products: usize,
+    /// The regularizer's penalty, without its coefficient: a mean over its share of the batch, without those that
+    /// failed. NaN if none is left of it, and 0 without a regularizer. `theta` and `y0` contain its gradient, times the
+    /// coefficient.
+    pub penalty: f64,
+}
