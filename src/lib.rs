@@ -6,7 +6,7 @@
 //!
 //! # A tour
 //!
-//! A vector field is an [`Mlp`]. An [`Problem`] puts it on an interval, [`SolverOptions`] say how it is solved, and
+//! A vector field is an [`Mlp`]. A [`Problem`] puts it on an interval, [`SolverOptions`] say how it is solved, and
 //! a [`Solver`] solves batches of it on a [`Cpu`] and differentiates the solution:
 //!
 //! ```
@@ -48,6 +48,9 @@
 //! # }
 //! ```
 //!
+//! The chapters of the [`guide`] go deeper: methods, tolerances, regularizers, gradients, noise, devices, embedding, and every
+//! error text.
+//!
 //! # Two layouts with two meanings
 //!
 //! In [`Layout::Lockstep`] the batch is one system with one step size, as in the papers; in [`Layout::Ensemble`] each
@@ -72,6 +75,8 @@ pub mod cpu;
 mod device;
 pub mod error;
 pub mod gpu;
+#[cfg(doc)]
+pub mod guide;
 mod math;
 mod memory;
 mod method;

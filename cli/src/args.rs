@@ -590,20 +590,27 @@ mod tests {
         }
     }
 
+    /// The number of commands that a text prints, each of which is understood.
+    fn understood_commands(file: &std::path::Path) -> usize {
+        let text = std::fs::read_to_string(file).expect("a text");
+        let commands = commands(&text);
+        commands.iter().for_each(|line| understood(line, &file.display().to_string()));
+        commands.len()
+    }
+
     #[test]
     fn printed_commands_are_commands() {
         let crate_root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-        // A package has its README beside the manifest, and nothing of the benches.
-        let is_package = crate_root.join("README.md").exists();
-        let files: &[_] =
-            if is_package { &[("README.md", 10)] } else { &[("../README.md", 10), ("../benches/README.md", 4)] };
-        for &(file, least) in files {
-            let text = std::fs::read_to_string(crate_root.join(file)).expect(file);
-            let commands = commands(&text);
-            assert!(commands.len() >= least, "{file} has commands: {commands:?}");
-            for line in commands {
-                understood(&line, file);
-            }
+        // A package has its README beside the manifest, and nothing of the guide and the benches.
+        let own = crate_root.join("README.md");
+        if own.exists() {
+            assert!(understood_commands(&own) >= 10, "the README has commands");
+            return;
         }
+        let root = crate_root.join("..");
+        let chapters = std::fs::read_dir(root.join("docs")).expect("the guide is there");
+        let guide: usize = chapters.map(|chapter| understood_commands(&chapter.expect("a chapter").path())).sum();
+        let [readme, benches] = ["README.md", "benches/README.md"].map(|name| understood_commands(&root.join(name)));
+        assert!(readme >= 10 && benches >= 4 && guide >= 20, "{readme}, {benches} and {guide} commands");
     }
 }
