@@ -44,7 +44,7 @@ pub enum Purpose {
     RegularizationTime = 2,
     /// The end of an interval of integration that is itself random.
     EndTime = 3,
-    /// The noise of a stochastic differential equation, whose counters [`Brownian`](super::Brownian) lays out.
+    /// The noise of a stochastic differential equation, whose counters [`Brownian`](crate::Brownian) lays out.
     Noise = 4,
     /// Synthetic data.
     Data = 5,

@@ -49,7 +49,7 @@ pub struct SolverOptions {
     /// that a call takes and returns. It is held before memory is taken, in predictions and evaluations too.
     pub memory_limit: Option<usize>,
     /// Cells of the path, if not a cell a fixed step, or 64 for adaptive steps. Solves of the same seed follow the same
-    /// path only where they have the same cells; see [`Brownian`](super::Brownian).
+    /// path only where they have the same cells; see [`Brownian`](crate::Brownian).
     #[serde(default)]
     pub path_cells: Option<usize>,
     /// The longest adaptive step, if there is a bound: shorter than what must not be stepped over.

@@ -8,8 +8,9 @@ use crate::math::Real;
 /// Bounds on the local error: `e` is measured in units of `atol + rtol * max(|y|, |y+|)`, element by element.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tolerances {
-    /// Absolute part, in units of the state, for all features alike; see [`SolverOptions::atol_per_feature`] where their
-    /// sizes differ. What is smaller than this is not resolved: choose it below the smallest size of a feature that matters.
+    /// Absolute part, in units of the state, for all features alike; see
+    /// [`SolverOptions::atol_per_feature`](crate::SolverOptions::atol_per_feature()) where their sizes differ. What is smaller
+    /// than this is not resolved: choose it below the smallest size of a feature that matters.
     pub atol: f64,
     /// Relative part.
     pub rtol: f64,

@@ -32,7 +32,7 @@ pub struct Solution<R> {
     pub ideal_steps: Vec<f64>,
     /// How each trajectory ended.
     pub status: Vec<Status>,
-    /// With [`SaveAt::Dense`], the solution at any time.
+    /// With [`SaveAt::Dense`](crate::SaveAt::Dense), the solution at any time.
     pub dense: Option<DenseSolution<R>>,
 }
 
