@@ -3,14 +3,14 @@
 //! Step sizes are constants, so rows do not depend on each other; each walks back from its own last step.
 
 use super::buffers::Buffers;
-use super::engine::{Engine, Outcome, activation, uniform_buffer, word};
+use super::engine::{Engine, Outcome, activation, word};
 use super::forward::Context;
 use super::fused;
 use super::iterations::DEPTH;
 use super::job::{Job, flag};
 use super::kernel;
 use super::noise::{Network, second};
-use super::plan::{Jobs, Plan, Planner, flat};
+use super::plan::{Plan, Planner, flat};
 use super::submission::Submissions;
 use crate::error::Result;
 use crate::method::{NoiseTableau, PenaltyAt, PenaltyGradient, StepPenalty};
@@ -45,7 +45,7 @@ pub(crate) struct WalkPlans {
     /// From one checkpoint to the one before it: `stride` steps.
     pub(crate) segment: Plan,
     pub(crate) end: Plan,
-    /// For dense output: the stages of one step.
+    /// Steps of a segment.
     pub(crate) stride: usize,
     /// Whether trajectories are walked back whole.
     whole: bool,
@@ -464,7 +464,7 @@ impl Engine {
     /// Measures the penalised steps, if there are any, and walks back from the loaded cotangents of the saved states: the
     /// gradient is in its buffer then, the cotangent of the initial states in `bar`, and the penalty in the outcome.
     pub(crate) async fn walk_back(&mut self, accepted: usize) -> Result<()> {
-        let (penalty, plans, uniforms) = self.gpu.scoped(|| self.record_walk()).await??;
+        let (penalty, plans) = self.gpu.scoped(|| self.record_walk()).await??;
         // One segment at least: it also leaves the initial states' cotangents where they are looked for.
         let segments = accepted.div_ceil(plans.stride).max(1);
         let mut encoder = self.encoder();
@@ -479,7 +479,6 @@ impl Engine {
         to.record(&plans.end, 1, 0.0);
         drop(to);
         self.gpu.queue.submit([encoder.finish()]);
-        drop(uniforms);
         self.gpu.check_lost()
     }
 
@@ -495,33 +494,27 @@ impl Engine {
         Ok(())
     }
 
-    fn record_walk(&self) -> Result<(Plan, WalkPlans, wgpu::Buffer)> {
+    fn record_walk(&self) -> Result<(Plan, WalkPlans)> {
         let buffers = self.held()?;
-        let mut jobs = Jobs::default();
-        let uniforms = uniform_buffer(&self.gpu);
-        let mut planner = Planner { gpu: &self.gpu, jobs: &mut jobs, uniforms: &uniforms, plan: Plan::default() };
-        if let Some(penalty) = self.purpose.penalty {
-            self.plan_penalty(&mut planner, buffers, penalty);
-        }
-        let penalty = planner.take();
-        let plans = self.plan_walk(&mut planner, buffers);
-        self.gpu.queue.write_buffer(&uniforms, 0, jobs.bytes());
-        Ok((penalty, plans, uniforms))
+        Ok(Planner::record(&self.gpu, |planner| {
+            if let Some(penalty) = self.purpose.penalty {
+                self.plan_penalty(planner, buffers, penalty);
+            }
+            (planner.take(), self.plan_walk(planner, buffers))
+        }))
     }
 
     /// The stages of accepted step `step`, `[stage][B][D]`, for dense output.
     pub(crate) async fn stages_of_step(&mut self, step: usize) -> Result<Vec<f32>> {
         let k = {
             let buffers = self.held()?;
-            let mut jobs = Jobs::default();
-            let uniforms = uniform_buffer(&self.gpu);
-            let mut planner = Planner { gpu: &self.gpu, jobs: &mut jobs, uniforms: &uniforms, plan: Plan::default() };
             let cursors = &buffers.walk_cursors;
             let context = Context { cursors, ..self.solving(buffers) };
-            self.plan_aim(&mut planner, buffers, walk::AT, step, 1);
-            self.plan_keep(&mut planner, buffers, context, true);
-            let plan = planner.take();
-            self.gpu.queue.write_buffer(&uniforms, 0, jobs.bytes());
+            let plan = Planner::record(&self.gpu, |planner| {
+                self.plan_aim(planner, buffers, walk::AT, step, 1);
+                self.plan_keep(planner, buffers, context, true);
+                planner.take()
+            });
             let mut encoder = self.encoder();
             plan.encode(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));
             self.gpu.queue.submit([encoder.finish()]);

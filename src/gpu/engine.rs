@@ -859,13 +859,3 @@ pub(crate) fn penalised_rows(rows: usize, fraction: f64) -> usize {
     let penalised = ((fraction * tiles as f64).ceil() as usize).clamp(1, tiles.max(1));
     (penalised * TILE).min(rows)
 }
-
-/// A uniform buffer for a set of plans.
-pub(crate) fn uniform_buffer(gpu: &Gpu) -> wgpu::Buffer {
-    gpu.device.create_buffer(&wgpu::BufferDescriptor {
-        label: Some("jobs"),
-        size: super::plan::MAX_JOBS * Job::SIZE,
-        usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
-        mapped_at_creation: false,
-    })
-}

@@ -1,12 +1,12 @@
 //! What a solve records: its start, an attempt, its end, and the stages that all of them are made of.
 
 use super::buffers::Buffers;
-use super::engine::{Engine, activation, first_stop, penalised_rows, uniform_buffer, word};
+use super::engine::{Engine, activation, first_stop, penalised_rows, word};
 use super::fused;
 use super::job::{Job, flag};
 use super::kernel;
 use super::noise::Network;
-use super::plan::{Jobs, Plan, Planner, flat};
+use super::plan::{Plan, Planner, flat};
 use crate::error::Result;
 use crate::math::Real;
 use crate::method::{InitialStep, PenaltyAt, StepControl};
@@ -149,29 +149,22 @@ impl Engine {
 
     fn record_solve(&self, backward: bool) -> Result<SolvePlans> {
         let buffers = self.held()?;
-        let mut jobs = Jobs::default();
-        let uniforms = uniform_buffer(&self.gpu);
-        let mut planner = Planner { gpu: &self.gpu, jobs: &mut jobs, uniforms: &uniforms, plan: Plan::default() };
-        let plans = if self.problem.stands_still() {
-            self.plan_begin(&mut planner, buffers, backward);
-            SolvePlans {
-                start: planner.take(),
-                finish: self.plan_finish(&mut planner, buffers, backward),
-                ..SolvePlans::default()
+        Ok(Planner::record(&self.gpu, |planner| {
+            if self.problem.stands_still() {
+                self.plan_begin(planner, buffers, backward);
+                SolvePlans {
+                    start: planner.take(),
+                    finish: self.plan_finish(planner, buffers, backward),
+                    ..SolvePlans::default()
+                }
+            } else if self.solves_whole(self.batch) {
+                let [start, attempt] = [0, 1].map(|mode| self.plan_whole(planner, buffers, mode, backward));
+                let finish = self.plan_finish(planner, buffers, backward);
+                SolvePlans { start, attempt, resume: Plan::default(), finish }
+            } else {
+                self.record_products(planner, buffers, backward)
             }
-        } else if self.solves_whole(self.batch) {
-            let [start, attempt] = [0, 1].map(|mode| self.plan_whole(&mut planner, buffers, mode, backward));
-            SolvePlans {
-                start,
-                attempt,
-                resume: Plan::default(),
-                finish: self.plan_finish(&mut planner, buffers, backward),
-            }
-        } else {
-            self.record_products(&mut planner, buffers, backward)
-        };
-        self.gpu.queue.write_buffer(&uniforms, 0, jobs.bytes());
-        Ok(plans)
+        }))
     }
 
     /// Trajectories that are solved whole: one dispatch starts them and makes as many attempts as may be in one, another

@@ -38,7 +38,7 @@ pub use solver::GpuSolver;
 
 pub(crate) use backward::{LayerVjp, WalkPlans, layer_job};
 pub(crate) use buffers::{Owner, create};
-pub(crate) use engine::{Engine, Outcome, Purpose, status, uniform_buffer, word};
+pub(crate) use engine::{Engine, Outcome, Purpose, status, word};
 pub(crate) use forward::SolvePlans;
 pub(crate) use iterations::{CLASSES, PATHS};
 pub(crate) use job::{Job, flag};
@@ -47,7 +47,7 @@ pub(crate) use kernel::{
 };
 pub(crate) use learnt::learn;
 pub(crate) use penalty::{Params, check_penalty};
-pub(crate) use plan::{Jobs, Plan, Planner, flat};
+pub(crate) use plan::{Plan, Planner, flat};
 pub(crate) use readback::Readback;
 pub(crate) use recording::{check, check_counts, copy_in, settle};
 pub(crate) use submission::Submissions;

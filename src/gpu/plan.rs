@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use super::Gpu;
-use super::engine::uniform_buffer;
 use super::job::Job;
 use super::kernel::Compiled;
 
@@ -58,61 +57,58 @@ impl Plan {
     }
 }
 
-/// Jobs of all plans of a batch size, collected on the host and uploaded together. Equal ones are one.
-#[derive(Debug, Default)]
-pub(crate) struct Jobs {
-    list: Vec<Job>,
-    places: HashMap<[u8; size_of::<Job>()], usize>,
-    /// Where those are that the first buffer has no room for.
-    more: Vec<wgpu::Buffer>,
-}
-
-impl Jobs {
-    /// The buffer, of which `first` is the first one, and the offset of a job.
-    fn place(&mut self, gpu: &Gpu, first: &wgpu::Buffer, job: Job) -> (wgpu::Buffer, u32) {
-        const ROOM: usize = MAX_JOBS as usize;
-        let new = self.list.len();
-        let place = *self.places.entry(bytemuck::cast(job)).or_insert(new);
-        if place == new {
-            self.list.push(job);
-        }
-        let offset = place % ROOM * size_of::<Job>();
-        let buffer = if let Some(later) = (place / ROOM).checked_sub(1) {
-            if self.more.len() == later {
-                self.more.push(uniform_buffer(gpu));
-            }
-            if place == new {
-                gpu.queue.write_buffer(&self.more[later], offset as u64, bytemuck::bytes_of(&job));
-            }
-            &self.more[later]
-        } else {
-            first
-        };
-        (buffer.clone(), u32::try_from(offset).unwrap_or(u32::MAX))
-    }
-
-    /// What goes to the first buffer; jobs beyond its room are in theirs already.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        bytemuck::cast_slice(&self.list[..self.list.len().min(MAX_JOBS as usize)])
-    }
-}
-
 /// Jobs that one uniform buffer has room for.
-pub(crate) const MAX_JOBS: u64 = 1024;
+const MAX_JOBS: usize = 1024;
 
-/// Collects a plan.
+/// Collects plans. Their jobs lie in uniform buffers, equal ones once; they are uploaded together in the end.
 #[derive(Debug)]
 pub(crate) struct Planner<'a> {
-    pub(crate) gpu: &'a Gpu,
-    pub(crate) jobs: &'a mut Jobs,
-    pub(crate) uniforms: &'a wgpu::Buffer,
-    pub(crate) plan: Plan,
+    gpu: &'a Gpu,
+    jobs: Vec<Job>,
+    places: HashMap<[u8; size_of::<Job>()], usize>,
+    uniforms: Vec<wgpu::Buffer>,
+    plan: Plan,
 }
 
 impl Planner<'_> {
+    /// Has `work` collect plans, and uploads what their dispatches have to do.
+    pub(crate) fn record<T>(gpu: &Gpu, work: impl FnOnce(&mut Planner<'_>) -> T) -> T {
+        let mut planner =
+            Planner { gpu, jobs: Vec::new(), places: HashMap::new(), uniforms: Vec::new(), plan: Plan::default() };
+        let plans = work(&mut planner);
+        planner.finish();
+        plans
+    }
+
+    fn finish(self) {
+        for (buffer, jobs) in self.uniforms.iter().zip(self.jobs.chunks(MAX_JOBS)) {
+            self.gpu.queue.write_buffer(buffer, 0, bytemuck::cast_slice(jobs));
+        }
+    }
+
+    /// The buffer of a job, and its offset there.
+    fn place(&mut self, job: Job) -> (wgpu::Buffer, u32) {
+        let new = self.jobs.len();
+        let place = *self.places.entry(bytemuck::cast(job)).or_insert(new);
+        if place == new {
+            self.jobs.push(job);
+        }
+        if self.uniforms.len() == place / MAX_JOBS {
+            self.uniforms.push(self.gpu.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("jobs"),
+                size: MAX_JOBS as u64 * Job::SIZE,
+                usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            }));
+        }
+        let offset = place % MAX_JOBS * size_of::<Job>();
+        // Below 2^18.
+        (self.uniforms[place / MAX_JOBS].clone(), u32::try_from(offset).unwrap_or(u32::MAX))
+    }
+
     /// Adds a dispatch that binds `buffers` in the kernel's order.
     pub(crate) fn add(&mut self, kernel: &Compiled, buffers: &[&wgpu::Buffer], job: Job, grid: [u32; 3]) {
-        let (uniforms, job) = self.jobs.place(self.gpu, self.uniforms, job);
+        let (uniforms, job) = self.place(job);
         let uniform = wgpu::BufferBinding { buffer: &uniforms, offset: 0, size: wgpu::BufferSize::new(Job::SIZE) };
         let mut entries = vec![wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(uniform) }];
         for (binding, buffer) in (1..).zip(buffers) {

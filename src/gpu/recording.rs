@@ -4,10 +4,10 @@
 //! submission, no map, and no write to the queue, which would run before all of the encoder, whoever recorded it.
 
 use super::buffers::Owner;
-use super::engine::{Engine, Purpose, status, uniform_buffer, word};
+use super::engine::{Engine, Purpose, status, word};
 use super::forward::SolvePlans;
 use super::kernel;
-use super::plan::{Jobs, Plan, Planner, flat};
+use super::plan::{Plan, Planner, flat};
 use super::solver::GpuSolver;
 use crate::error::{Error, Result, Status};
 use crate::problem::Paths;
@@ -125,18 +125,16 @@ pub(crate) fn check_counts(batch: usize, attempts: usize) -> Result<()> {
 /// NaN for what trajectories that failed should have saved after they did.
 fn record_settle(engine: &Engine) -> Result<Plan> {
     let buffers = engine.held()?;
-    let (mut jobs, uniforms) = (Jobs::default(), uniform_buffer(&engine.gpu));
-    let mut planner = Planner { gpu: &engine.gpu, jobs: &mut jobs, uniforms: &uniforms, plan: Plan::default() };
     let points = engine.user_points().len();
     let mut job = engine.job(engine.batch);
     job.points = word(points);
     (job.mode, job.extra) = (settle::AFTER_FAILURE, f32::NAN);
     let settle = engine.kernels.get(&kernel::SETTLE, &[]);
     let size = points * engine.batch * engine.dim();
-    planner.add(&settle, &[&buffers.row_status, &buffers.saves, &buffers.points], job, flat(size.div_ceil(64)));
-    let plan = planner.take();
-    engine.gpu.queue.write_buffer(&uniforms, 0, jobs.bytes());
-    Ok(plan)
+    Ok(Planner::record(&engine.gpu, |planner| {
+        planner.add(&settle, &[&buffers.row_status, &buffers.saves, &buffers.points], job, flat(size.div_ceil(64)));
+        planner.take()
+    }))
 }
 
 /// Modes of the kernel `settle`.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::GpuTrainer;
 use crate::error::{Cure, Error, Result};
-use crate::gpu::{GATHER, Jobs, Plan, Planner, Purpose, create, flat, uniform_buffer, word};
+use crate::gpu::{GATHER, Plan, Planner, Purpose, create, flat, word};
 
 /// A data set on the device, from which training steps take their samples without a copy from the host.
 #[derive(Debug)]
@@ -112,23 +112,20 @@ impl GpuTrainer {
     }
 
     fn record_gather(&self, data: &GpuData, indices: &wgpu::Buffer, count: usize) -> Result<Plan> {
-        let gpu = &self.engine.gpu;
-        let (mut jobs, uniforms) = (Jobs::default(), uniform_buffer(gpu));
-        let mut planner = Planner { gpu, jobs: &mut jobs, uniforms: &uniforms, plan: Plan::default() };
         let kernel = self.engine.kernels.get(&GATHER, &[]);
         let batch = self.batch()?;
         let labels = self.config.loss == Loss::CrossEntropy;
         let (times, width) = if labels { (1, 1) } else { (self.parts.times, self.parts.outputs) };
-        for (from, to, times, width) in
-            [(&data.inputs, &batch.inputs, 1, self.parts.inputs), (&data.targets, &batch.targets, times, width)]
-        {
-            let mut job = self.engine.job(count);
-            job.points = word(times);
-            job.inputs = word(width);
-            planner.add(&kernel, &[indices, from, to], job, flat((times * count * width).div_ceil(64)));
-        }
-        let plan = planner.take();
-        gpu.queue.write_buffer(&uniforms, 0, jobs.bytes());
-        Ok(plan)
+        Ok(Planner::record(&self.engine.gpu, |planner| {
+            for (from, to, times, width) in
+                [(&data.inputs, &batch.inputs, 1, self.parts.inputs), (&data.targets, &batch.targets, times, width)]
+            {
+                let mut job = self.engine.job(count);
+                job.points = word(times);
+                job.inputs = word(width);
+                planner.add(&kernel, &[indices, from, to], job, flat((times * count * width).div_ceil(64)));
+            }
+            planner.take()
+        }))
     }
 }

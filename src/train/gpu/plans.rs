@@ -3,9 +3,9 @@
 use super::super::{FailurePolicy, TrainerConfig};
 use crate::error::{Cure, Result};
 use crate::gpu::{
-    DENSE, DENSE_VJP_INPUT, Engine, GRADIENT_NORM, Gpu, Job, Jobs, LOSS, LOSS_SUM, LayerVjp, MOMENTS, NEXT_STEP,
-    Params, Plan, Planner, SETTLE, SolvePlans, UPDATE, WalkPlans, create, flag, flat, layer_job, learn, product_grid,
-    settle, uniform_buffer, word,
+    DENSE, DENSE_VJP_INPUT, Engine, GRADIENT_NORM, Gpu, Job, LOSS, LOSS_SUM, LayerVjp, MOMENTS, NEXT_STEP, Params,
+    Plan, Planner, SETTLE, SolvePlans, UPDATE, WalkPlans, create, flag, flat, layer_job, learn, product_grid, settle,
+    word,
 };
 use crate::memory::{Size, largest};
 use crate::method::Loss;
@@ -125,10 +125,47 @@ pub(super) struct Recorder<'a> {
 
 impl Recorder<'_> {
     pub(super) fn training(&self, solve: SolvePlans) -> Result<TrainPlans> {
+        Planner::record(&self.engine.gpu, |planner| {
+            self.next_step(planner)?;
+            self.encoder(planner)?;
+            let prologue = planner.take();
+            self.outputs(planner)?;
+            self.loss(planner, true)?;
+            self.head_vjp(planner)?;
+            let buffers = self.engine.held()?;
+            if let Some(penalty) = self.engine.purpose.penalty {
+                self.engine.plan_penalty(planner, buffers, penalty);
+            }
+            self.engine.plan_learn(planner, learn::NOTE);
+            let loss = planner.take();
+            let walk = self.engine.plan_walk(planner, buffers);
+            let [update, gradient] = [true, false].map(|update| {
+                self.gradient_norm(planner, self.engine.batch, update);
+                if update {
+                    self.update(planner);
+                    self.engine.plan_learn(planner, learn::LEARN);
+                }
+                planner.take()
+            });
+            let walk = self.with_encoder_vjp(planner, walk)?;
+            Ok(TrainPlans { prologue, solve, loss, walk, update, gradient })
+        })
+    }
+
+    pub(super) fn evaluation(&self, solve: SolvePlans) -> Result<EvaluationPlans> {
+        Planner::record(&self.engine.gpu, |planner| {
+            self.encoder(planner)?;
+            let prologue = planner.take();
+            self.outputs(planner)?;
+            let outputs = planner.take();
+            self.loss(planner, false)?;
+            Ok(EvaluationPlans { prologue, solve, outputs, loss: planner.take() })
+        })
+    }
+
+    /// Takes the schedule's entry of the step at hand.
+    fn next_step(&self, planner: &mut Planner<'_>) -> Result<()> {
         let buffers = self.engine.held()?;
-        let gpu = &self.engine.gpu;
-        let (mut jobs, uniforms) = (Jobs::default(), uniform_buffer(gpu));
-        let mut planner = Planner { gpu, jobs: &mut jobs, uniforms: &uniforms, plan: Plan::default() };
         let penalty = self.engine.purpose.penalty;
         let points = self.engine.user_points().len();
         let next = self.engine.kernels.get(&NEXT_STEP, &[]);
@@ -138,42 +175,7 @@ impl Recorder<'_> {
         let bound =
             [&self.schedule.buffer, &self.engine.outcome, &self.engine.params, &buffers.points, &self.engine.learnt];
         planner.add(&next, &bound, job, [1, 1, 1]);
-        self.encoder(&mut planner)?;
-        let prologue = planner.take();
-        self.outputs(&mut planner)?;
-        self.loss(&mut planner, true)?;
-        self.head_vjp(&mut planner)?;
-        if let Some(penalty) = penalty {
-            self.engine.plan_penalty(&mut planner, buffers, penalty);
-        }
-        self.engine.plan_learn(&mut planner, learn::NOTE);
-        let loss = planner.take();
-        let walk = self.engine.plan_walk(&mut planner, buffers);
-        let [update, gradient] = [true, false].map(|update| {
-            self.gradient_norm(&mut planner, self.engine.batch, update);
-            if update {
-                self.update(&mut planner);
-                self.engine.plan_learn(&mut planner, learn::LEARN);
-            }
-            planner.take()
-        });
-        let walk = self.with_encoder_vjp(&mut planner, walk)?;
-        gpu.queue.write_buffer(&uniforms, 0, jobs.bytes());
-        Ok(TrainPlans { prologue, solve, loss, walk, update, gradient })
-    }
-
-    pub(super) fn evaluation(&self, solve: SolvePlans) -> Result<EvaluationPlans> {
-        let gpu = &self.engine.gpu;
-        let (mut jobs, uniforms) = (Jobs::default(), uniform_buffer(gpu));
-        let mut planner = Planner { gpu, jobs: &mut jobs, uniforms: &uniforms, plan: Plan::default() };
-        self.encoder(&mut planner)?;
-        let prologue = planner.take();
-        self.outputs(&mut planner)?;
-        let outputs = planner.take();
-        self.loss(&mut planner, false)?;
-        let loss = planner.take();
-        gpu.queue.write_buffer(&uniforms, 0, jobs.bytes());
-        Ok(EvaluationPlans { prologue, solve, outputs, loss })
+        Ok(())
     }
 
     /// A job outside the solve: no cursor decides about it.
@@ -318,15 +320,12 @@ impl Recorder<'_> {
 
     /// The update along the gradient that is there, whoever wrote it.
     pub(super) fn apply(&self) -> Plan {
-        let (mut jobs, uniforms) = (Jobs::default(), uniform_buffer(&self.engine.gpu));
-        let mut planner =
-            Planner { gpu: &self.engine.gpu, jobs: &mut jobs, uniforms: &uniforms, plan: Plan::default() };
-        self.gradient_norm(&mut planner, 0, true);
-        self.update(&mut planner);
-        self.engine.plan_learn(&mut planner, learn::LEARN);
-        let plan = planner.take();
-        self.engine.gpu.queue.write_buffer(&uniforms, 0, jobs.bytes());
-        plan
+        Planner::record(&self.engine.gpu, |planner| {
+            self.gradient_norm(planner, 0, true);
+            self.update(planner);
+            self.engine.plan_learn(planner, learn::LEARN);
+            planner.take()
+        })
     }
 
     /// The gradient's norm, after a walk of `rows` trajectories.
