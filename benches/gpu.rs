@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use fewsteps::{
-    Batch, Cpu, Device, Gpu, GpuSolver, GpuTrainer, InputMap, Layout, Loss, Mlp, NeuralDe, Optimizer, Pick, Problem,
-    Purpose, Random, SaveAt, SolverOptions, StepControl, Target, TimeInput, Tolerances, Trainer, TrainerConfig,
+    Batch, Cpu, Device, Gpu, GpuSolver, GpuTrainer, Layout, Loss, Mlp, NeuralDe, Optimizer, Pick, Problem, Purpose,
+    Random, SaveAt, SolverOptions, StepControl, Target, TimeInput, Tolerances, Trainer, TrainerConfig, models,
 };
 use serde_json::{Value, json};
 
@@ -29,13 +29,11 @@ fn config(model: NeuralDe, loss: Loss) -> TrainerConfig {
 }
 
 fn workloads() -> Vec<Workload> {
-    let spiral = || Mlp::new([2, 50, 2]).input_map(InputMap::Cube);
     let options = |tolerance| SolverOptions::default().tolerances(Tolerances::both(tolerance));
     let times = (0..10).map(|i| 1.5 * f64::from(i) / 9.0).collect();
-    let w1 = NeuralDe::new(Problem::ode(spiral(), 0.0, 1.5), options(1e-6).save_at(SaveAt::Times(times)));
-    let field = Mlp::new([784, 100, 784]).time_input(TimeInput::Every);
-    let w2b = NeuralDe::new(Problem::ode(field, 0.0, 1.0), options(1e-4)).head(10);
-    let w5 = NeuralDe::new(Problem::ode(spiral(), 0.0, 1.5), options(1e-5).layout(Layout::Ensemble));
+    let w1 = models::spiral(options(1e-6).save_at(SaveAt::Times(times)));
+    let w2b = models::images(784, 100, 10, options(1e-4));
+    let w5 = models::spiral(options(1e-5).layout(Layout::Ensemble));
     vec![
         Workload { name: "W1", config: config(w1, Loss::Mae), rows: 128 },
         Workload { name: "W2b", config: config(w2b, Loss::CrossEntropy), rows: 512 },

@@ -3,8 +3,8 @@
 
 use divan::{Bencher, main as divan_main};
 use fewsteps::{
-    Batch, Brownian, Cpu, Diffusion, InputMap, Local, Loss, Method, Mlp, NeuralDe, Optimizer, Paths, Problem,
-    Regularizer, SaveAt, SolverOptions, StepControl, Target, Tolerances, Trainer, TrainerConfig,
+    Batch, Brownian, Cpu, Local, Loss, Method, Optimizer, Paths, Regularizer, SaveAt, SolverOptions, StepControl,
+    Target, Tolerances, Trainer, TrainerConfig, models,
 };
 
 fn main() {
@@ -19,10 +19,6 @@ fn options(method: Method, steps: usize) -> SolverOptions {
     }
 }
 
-fn noise(method: Method, network: Mlp) -> Diffusion {
-    Diffusion { network, calculus: method.tableau().noise.map(|noise| noise.calculus).unwrap_or_default() }
-}
-
 fn regularizer(name: &str) -> Regularizer {
     match name {
         "unbiased" => Local::unbiased().into(),
@@ -33,10 +29,8 @@ fn regularizer(name: &str) -> Regularizer {
 
 /// W3: drift 2-50-2 of the cube, diffusion 2-2, 100 paths, 30 save times.
 fn spiral(method: Method, steps: usize, regularizer: Regularizer) -> Trainer<f32> {
-    let drift = Mlp::new([2, 50, 2]).input_map(InputMap::Cube);
     let times = (0..30).map(|i| f64::from(i) / 29.0).collect();
-    let problem = Problem::sde(drift, noise(method, Mlp::new([2, 2])), 0.0, 1.0);
-    let model = NeuralDe::new(problem, options(method, steps).save_at(SaveAt::Times(times)));
+    let model = models::spiral_sde(options(method, steps).save_at(SaveAt::Times(times)));
     let config = TrainerConfig::new(model, Loss::Moments).optimizer(Optimizer::adam(1e-6)).regularizer(regularizer);
     let mut trainer = Trainer::new(&Cpu::new().expect("threads start"), config).expect("a valid model");
     // Noise of the data's size, so that paths stay where they are in training.
@@ -49,8 +43,7 @@ fn spiral(method: Method, steps: usize, regularizer: Regularizer) -> Trainer<f32
 
 /// W4: encoder 784-32, drift 32-64-32, diffusion 32-32, head 32-10, 512 images.
 fn mnist(method: Method, steps: usize, regularizer: Regularizer) -> Trainer<f32> {
-    let problem = Problem::sde(Mlp::new([32, 64, 32]), noise(method, Mlp::new([32, 32])), 0.0, 1.0);
-    let model = NeuralDe::new(problem, options(method, steps)).encoder(784).head(10);
+    let model = models::mnist_sde(10, options(method, steps));
     let config =
         TrainerConfig::new(model, Loss::CrossEntropy).optimizer(Optimizer::adam(1e-6)).regularizer(regularizer);
     let mut trainer = Trainer::new(&Cpu::new().expect("threads start"), config).expect("a valid model");

@@ -105,7 +105,7 @@ pub use solution::{DenseSolution, Gradients, SavedTimes, Solution, Stats, Worksp
 pub use train::{
     Batch, Batches, CheckpointInfo, Clip, Deployed, Evaluation, FailurePolicy, GpuData, GpuTrainer, NeuralDe,
     Optimizer, OptimizerState, Rule, SliceReport, StepGradients, StepReport, TensorLayout, TrainIo, Trainer,
-    TrainerConfig, Update, remove_temporaries, write_whole,
+    TrainerConfig, Update, models, remove_temporaries, write_whole,
 };
 
 /// The graphics interface of the wgpu engine, in the version that [`Gpu::from_wgpu`] takes devices of.

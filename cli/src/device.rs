@@ -5,8 +5,8 @@ use std::str::FromStr;
 use anyhow::{Context, bail};
 use fewsteps::{Cpu, Device, NeuralDe, Pick};
 
+use crate::choice::Precision;
 use crate::machine::Machine;
-use crate::settings::Precision;
 
 /// The value of `--device`.
 #[derive(Clone, Debug, PartialEq, Eq)]

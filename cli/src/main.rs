@@ -1,37 +1,25 @@
 //! `fewsteps`: benchmark, train and evaluate neural ODEs by their number of function evaluations.
 
-mod accuracy;
 mod args;
-mod bench;
+mod choice;
+mod command;
 mod data;
-mod deploy;
 mod device;
-mod devices;
-mod eval;
 mod files;
-mod identity;
 mod interrupt;
 mod learner;
 mod logging;
 mod machine;
 mod measure;
-mod metrics;
 mod numbers;
-mod outdir;
 mod output;
-mod plot;
-mod progress;
 mod record;
+mod regularizer;
 mod report;
 mod run;
-mod session;
 mod settings;
-mod stats;
-mod summary;
-mod table;
+mod solvers;
 mod task;
-mod train;
-mod workload;
 
 use std::process::ExitCode;
 
@@ -39,7 +27,7 @@ use clap::{CommandFactory, Parser};
 
 use args::{Cli, Command};
 use interrupt::Interrupted;
-use session::Ending;
+use run::Ending;
 
 fn main() -> ExitCode {
     #[cfg(target_os = "linux")]
@@ -76,12 +64,12 @@ fn dispatch(cli: Cli) -> anyhow::Result<Ending> {
         return dispatch(Cli::parse_from(["fewsteps", "bench"]));
     };
     match command {
-        Command::Bench(args) => bench::bench(&args),
-        Command::Train(args) => train::train(&args),
-        Command::Eval(args) => eval::eval(&args).map(|()| Ending::Finished),
-        Command::Deploy(args) => deploy::deploy(&args).map(|()| Ending::Finished),
-        Command::BenchWorkload(args) => workload::run(&args).map(|()| Ending::Finished),
-        Command::Devices(args) => devices::devices(&args).map(|()| Ending::Finished),
+        Command::Bench(args) => command::bench(&args),
+        Command::Train(args) => command::train(&args),
+        Command::Eval(args) => command::eval(&args).map(|()| Ending::Finished),
+        Command::Deploy(args) => command::deploy(&args).map(|()| Ending::Finished),
+        Command::BenchWorkload(args) => command::bench_workload(&args).map(|()| Ending::Finished),
+        Command::Devices(args) => command::devices(&args).map(|()| Ending::Finished),
         Command::Completions { shell } => completions(shell).map(|()| Ending::Finished),
     }
 }

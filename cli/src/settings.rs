@@ -1,143 +1,21 @@
 //! [`Settings`]: everything that determines a run, resolved from the command line.
 
 use anyhow::{Context, ensure};
-use clap::ValueEnum;
-use fewsteps::{
-    Budget, FailurePolicy, Layout, Local, PenaltyAt, Regularizer, Scalar, Schedule, Tolerances, TrainerConfig,
-};
+use fewsteps::{Budget, FailurePolicy, Regularizer, Scalar, Tolerances, TrainerConfig};
 use serde::{Deserialize, Serialize};
 
-use crate::args::{RegularizerArgs, StepArgs, TrainingArgs};
-use crate::data::{Data, Samples};
-use crate::identity::DataIdentity;
-use crate::task::{Defaults, TaskName};
+use crate::args::{StepArgs, TrainingArgs};
+use crate::choice::{LAYOUTS, Precision, Training, name_of};
+use crate::data::{Data, DataIdentity, Samples};
+use crate::regularizer;
+use crate::task::TaskName;
 
 /// Paths of a training batch: one start serves them all, so there is no end to them.
 const MOST_PATHS: usize = 1 << 20;
 
-/// A training method.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Training {
-    /// No regularizer, and the published solver whatever --controller and --first-step say: where the papers begin
-    Baseline,
-    /// No regularizer
-    Vanilla,
-    /// One step at a uniform time; step-count measure unless options say otherwise
-    LocalUnbiased,
-    /// The same at the start of a step the solver took
-    LocalBiased,
-    /// The paper's code at a uniform time: error measure, fresh initial step, k1 constant; with noise k1 too is
-    /// differentiated. Its solver is --controller published
-    PublishedUnbiased,
-    /// The paper's code at the start of a step the solver took
-    PublishedBiased,
-}
-
-impl Training {
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Baseline => "baseline",
-            Self::Vanilla => "vanilla",
-            Self::LocalUnbiased => "local-unbiased",
-            Self::LocalBiased => "local-biased",
-            Self::PublishedUnbiased => "published-unbiased",
-            Self::PublishedBiased => "published-biased",
-        }
-    }
-
-    const fn takes_options(self) -> bool {
-        matches!(self, Self::LocalUnbiased | Self::LocalBiased)
-    }
-
-    fn regularizer(self, args: &RegularizerArgs, task: TaskName, steps: u64) -> Regularizer {
-        let defaults = task.defaults();
-        match self {
-            Self::Baseline | Self::Vanilla => Regularizer::None,
-            Self::LocalUnbiased => with_options(Local::unbiased(), args, &defaults, steps).into(),
-            Self::LocalBiased => with_options(Local::biased(), args, &defaults, steps).into(),
-            Self::PublishedUnbiased => task.published(false, steps).into(),
-            Self::PublishedBiased => task.published(true, steps).into(),
-        }
-    }
-}
-
-impl std::fmt::Display for Training {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-fn with_options(local: Local, args: &RegularizerArgs, defaults: &Defaults, steps: u64) -> Local {
-    let own = defaults.coefficients.map(|[unbiased, biased]| match local.at {
-        PenaltyAt::Unbiased => unbiased,
-        PenaltyAt::Biased => biased,
-    });
-    let coefficient = match (args.coefficient.or(own), args.coefficient_to) {
-        (None, None) => local.coefficient,
-        (Some(from), None) => Schedule::Constant(from),
-        (from, Some(to)) => Schedule::exponential(from.unwrap_or_else(|| local.coefficient.value(0)), to, steps),
-    };
-    let local = Local { coefficient, ..local };
-    let budget = args.target_nfe.map(|nfe| Budget::nfe(nfe).for_steps(steps));
-    let local = match budget {
-        // A coefficient that is asked for is the one to begin with.
-        Some(_) if args.coefficient.is_some() => Local { budget, ..local },
-        Some(budget) => local.budget(budget),
-        None => local,
-    };
-    let local = args.measure.map_or(local.clone(), |measure| local.measure(measure.into()));
-    Local {
-        step: args.penalty_step.map_or(local.step, Into::into),
-        gradient: args.gradient.map_or(local.gradient, Into::into),
-        noise: args.noise.map_or(local.noise, Into::into),
-        times: args.times.unwrap_or(local.times),
-        fraction: args.fraction.unwrap_or(local.fraction),
-        ..local
-    }
-}
-
-impl RegularizerArgs {
-    /// Refuses options that no method would take: a comparison without them is not what was asked for.
-    pub(crate) fn ensure_used(&self, task: TaskName, methods: &[Training]) -> anyhow::Result<()> {
-        let given = [
-            ("--measure", self.measure.is_some()),
-            ("--penalty-step", self.penalty_step.is_some()),
-            ("--noise", self.noise.is_some()),
-            ("--gradient", self.gradient.is_some()),
-            ("--coefficient", self.coefficient.is_some()),
-            ("--coefficient-to", self.coefficient_to.is_some()),
-            ("--target-nfe", self.target_nfe.is_some()),
-            ("--times", self.times.is_some()),
-            ("--fraction", self.fraction.is_some()),
-        ];
-        if let Some((option, _)) = given.into_iter().find(|(_, given)| *given) {
-            let used = methods.iter().any(|method| method.takes_options());
-            ensure!(used, "{option} applies to local-unbiased and local-biased: add one of them, or leave it out");
-        }
-        ensure!(
-            self.noise.is_none() || task.stochastic(),
-            "--noise: {} has no noise; leave it out, or take spiral-sde or mnist-sde",
-            task.name()
-        );
-        Ok(())
-    }
-}
-
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
 const fn is_zero(count: &usize) -> bool {
     *count == 0
-}
-
-/// The scalar type a model is trained in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Precision {
-    /// Single precision: the fast path
-    #[default]
-    F32,
-    /// Double precision
-    F64,
 }
 
 /// A run's settings. Two runs with equal settings differ in nothing but their times.
@@ -173,7 +51,7 @@ impl Settings {
         let steps = args.steps.map_or(defaults.steps, usize::from) as u64;
         let learning_rate = args.lr.unwrap_or(defaults.learning_rate);
         let tolerance = args.solver.tol.unwrap_or(defaults.tolerance);
-        let mut options = task.options(Tolerances::both(tolerance)).layout(args.solver.layout.into());
+        let mut options = task.options(Tolerances::both(tolerance)).layout(args.solver.layout);
         if let Some(method) = args.solver.method {
             task.check_method(method)?;
             options = options.method(method);
@@ -185,7 +63,7 @@ impl Settings {
         // One batch that blows up should cost that batch, not the other methods' runs; the record counts them.
         let config = TrainerConfig::new(task.model(options, data.classes()), task.loss())
             .optimizer(task.optimizer(learning_rate))
-            .regularizer(training.regularizer(&args.regularizer, task, steps))
+            .regularizer(regularizer::of(training, &args.regularizer, task, steps))
             .seed(seed)
             .failure(FailurePolicy::Skip);
         let settings = Self {
@@ -267,16 +145,10 @@ impl Settings {
     }
 
     pub(crate) const fn precision_name(&self) -> &'static str {
-        match self.precision {
-            Precision::F32 => "f32",
-            Precision::F64 => "f64",
-        }
+        self.precision.name()
     }
 
-    pub(crate) const fn layout_name(&self) -> &'static str {
-        match self.config.model.options.layout {
-            Layout::Lockstep => "lockstep",
-            Layout::Ensemble => "ensemble",
-        }
+    pub(crate) fn layout_name(&self) -> &'static str {
+        name_of(&LAYOUTS, self.config.model.options.layout)
     }
 }

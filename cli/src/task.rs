@@ -5,8 +5,7 @@ use std::path::Path;
 use anyhow::ensure;
 use clap::ValueEnum;
 use fewsteps::{
-    Calculus, Diffusion, InputMap, Local, Loss, Method, Mlp, NeuralDe, Optimizer, Problem, SaveAt, Schedule,
-    SolverOptions, StepControl, TimeInput, Tolerances,
+    Local, Loss, Method, NeuralDe, Optimizer, SaveAt, Schedule, SolverOptions, StepControl, Tolerances, models,
 };
 use serde::{Deserialize, Serialize};
 
@@ -129,32 +128,16 @@ impl TaskName {
     /// The model, solved with `options`, of which it determines the save times. A classifier tells `classes` apart.
     /// Noise is meant as the method means it.
     pub(crate) fn model(self, options: SolverOptions, classes: usize) -> NeuralDe {
-        let images = |width: usize, hidden: usize, options| {
-            let field = Mlp::new([width, hidden, width]).time_input(TimeInput::Every);
-            NeuralDe::new(Problem::ode(field, 0.0, 1.0), options).head(classes)
-        };
-        let noise = |width: usize, options: &SolverOptions| Diffusion {
-            network: Mlp::new([width, width]),
-            calculus: options.method.tableau().noise.map_or(Calculus::Ito, |noise| noise.calculus),
-        };
         match self {
-            Self::Digits => images(64, 64, options),
-            Self::Mnist | Self::Fashion => images(784, 100, options),
+            Self::Digits => models::images(64, 64, classes, options),
+            Self::Mnist | Self::Fashion => models::images(784, 100, classes, options),
             Self::Spiral => {
-                let field = Mlp::new([2, 50, 2]).input_map(InputMap::Cube);
                 let interval = (data::SPIRAL_TIMES - 1) as f64;
                 let times = (0..data::SPIRAL_TIMES).map(|i| data::SPIRAL_END * i as f64 / interval).collect();
-                NeuralDe::new(Problem::ode(field, 0.0, data::SPIRAL_END), options.save_at(SaveAt::Times(times)))
+                models::spiral(options.save_at(SaveAt::Times(times)))
             }
-            Self::SpiralSde => {
-                let drift = Mlp::new([2, 50, 2]).input_map(InputMap::Cube);
-                let problem = Problem::sde(drift, noise(2, &options), 0.0, 1.0);
-                NeuralDe::new(problem, options.save_at(SaveAt::Times(data::spiral_sde_times())))
-            }
-            Self::MnistSde => {
-                let problem = Problem::sde(Mlp::new([32, 64, 32]), noise(32, &options), 0.0, 1.0);
-                NeuralDe::new(problem, options).encoder(784).head(classes)
-            }
+            Self::SpiralSde => models::spiral_sde(options.save_at(SaveAt::Times(data::spiral_sde_times()))),
+            Self::MnistSde => models::mnist_sde(classes, options),
         }
     }
 

@@ -880,6 +880,7 @@ fn devices_completions_and_help() {
     }
     let help = succeed(folder.path(), &["--help"]);
     assert!(help.contains("Examples:") && help.contains("NFE"), "{help}");
+    assert!(!help.contains("bench-workload"), "of no use without the peers' dumps: {help}");
     assert!(succeed(folder.path(), &["--version"]).starts_with("fewsteps "), "version");
     assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 0, "nothing is written");
 }

@@ -7,6 +7,7 @@ mod cpu;
 mod deployed;
 mod gpu;
 mod model;
+pub mod models;
 mod optimizer;
 mod report;
 

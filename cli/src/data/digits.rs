@@ -5,7 +5,8 @@ use std::io::Read;
 use anyhow::{Context, ensure};
 use fewsteps::{Purpose, Random};
 
-use super::{Data, Images, Samples, file};
+use super::file;
+use super::samples::{Data, Images, Samples};
 
 /// 1,797 lines of 64 pixels from 0 to 16 and a label; origin and licence are in `data/README.md`.
 const DIGITS: &[u8] = include_bytes!("../../data/digits.csv.gz");

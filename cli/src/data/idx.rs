@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 
-use super::{Data, Images, Samples, file};
+use super::file;
+use super::samples::{Data, Images, Samples};
 
 /// Magic numbers: unsigned bytes in three dimensions, and in one.
 const IMAGES: u32 = 0x0803;

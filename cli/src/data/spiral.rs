@@ -2,7 +2,7 @@
 
 use fewsteps::{Purpose, Random};
 
-use super::{Data, Paths, Samples};
+use super::samples::{Data, Samples, Trajectories};
 
 /// `dy/dt = (y^3) A`, with `y` a row vector and the cube taken of each element.
 const A: [[f64; 2]; 2] = [[-0.1, 2.0], [-2.0, -0.1]];
@@ -34,7 +34,7 @@ pub(crate) fn spiral() -> Data {
     Random::new(0, Purpose::Data, 0).shuffle(&mut order);
     let paths = |starts: &[usize]| {
         let states = |start: usize| (0..SAVE_TIMES).map(|i| trajectory[start + i * STRIDE]).collect();
-        Samples::Paths(Paths {
+        Samples::Trajectories(Trajectories {
             starts: starts.iter().map(|&i| trajectory[i]).collect(),
             states: starts.iter().map(|&i| states(i)).collect(),
         })
@@ -77,7 +77,7 @@ mod tests {
     fn samples_follow_the_field() {
         let Data { train, test } = spiral();
         assert_eq!((train.len(), test.len()), (TRAIN, TEST), "sizes");
-        let Samples::Paths(paths) = test else { panic!("the spiral has paths") };
+        let Samples::Trajectories(paths) = test else { panic!("the spiral has paths") };
         for (start, states) in paths.starts.iter().zip(&paths.states) {
             assert_eq!((states[0], states.len()), (*start, SAVE_TIMES), "the first save time is the start");
             let radius = |y: [f64; 2]| y[0].powi(4) + y[1].powi(4);

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, bail, ensure};
 
 use super::file::{self, Row};
-use super::{Data, Moments, Samples};
+use super::samples::{Data, PathMoments, Samples};
 
 const FILE: &str = "spiral_sde.csv";
 const HEADER: [&str; 5] = ["t", "mean_1", "mean_2", "var_1", "var_2"];
@@ -20,7 +20,7 @@ const START: [f64; 2] = [2.0, 0.0];
 /// Equally spaced times from 0 to 1, both ends included: the rows of the file.
 const TIMES: usize = 30;
 
-/// Paths of an evaluation.
+/// Trajectories of an evaluation.
 const TEST: usize = 1000;
 
 /// The times of the rows.
@@ -42,11 +42,11 @@ pub(crate) fn spiral_sde(folder: Option<&Path>) -> anyhow::Result<Data> {
         bail!("{}: not found; spiral-sde needs {FILE}: check --data", places[0].display());
     };
     let moments = read(path)?;
-    let samples = |paths: usize| Samples::Moments(Moments { paths, ..moments.clone() });
+    let samples = |paths: usize| Samples::Moments(PathMoments { paths, ..moments.clone() });
     Ok(Data { train: samples(usize::MAX), test: samples(TEST) })
 }
 
-fn read(path: &Path) -> anyhow::Result<Moments> {
+fn read(path: &Path) -> anyhow::Result<PathMoments> {
     let name = path.display();
     let mut text = String::new();
     let read = file::open(path).and_then(|file| file.take(MOST).read_to_string(&mut text));
@@ -67,7 +67,7 @@ fn read(path: &Path) -> anyhow::Result<Moments> {
         rows.len(),
         header.line
     );
-    let mut moments = Moments { start: START, paths: 0, means: Vec::new(), variances: Vec::new() };
+    let mut moments = PathMoments { start: START, paths: 0, means: Vec::new(), variances: Vec::new() };
     for (index, Row { line, fields }) in rows.iter().enumerate() {
         let [t, mean_1, mean_2, var_1, var_2] = numbers(fields).with_context(|| format!("{name}: line {line}"))?;
         let expected = time(index);

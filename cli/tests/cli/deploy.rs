@@ -116,6 +116,12 @@ fn what_cannot_be_deployed_is_refused_and_left_alone() {
     }
     refuse(folder.path(), &["deploy", "none.safetensors"], 1, &["none.safetensors"]);
     assert_eq!(read(folder.path(), CHECKPOINT), whole, "as it was");
+    // The page beside it has a name of its own, and may not take another file's place unasked.
+    let page = "o/checkpoints/local-unbiased-seed0.html";
+    fs::write(folder.path().join(page), "mine").expect("written");
+    refuse(folder.path(), &["deploy", CHECKPOINT], 1, &[page, "nothing was changed", "--out", "--overwrite"]);
+    refuse(folder.path(), &["deploy", CHECKPOINT, "--out", "x.html", "--overwrite"], 1, &["--out x.html", "another"]);
+    assert_eq!((read(folder.path(), page), read(folder.path(), CHECKPOINT)), (b"mine".to_vec(), whole.clone()));
     // Elsewhere, the checkpoint stays as it is.
     let found = parsed(folder.path(), &["deploy", CHECKPOINT, "--out", "other.safetensors", "--samples", "100"]);
     assert_eq!((&found["samples"], &found["written"]), (&100.into(), &"other.safetensors".into()));

@@ -1,0 +1,97 @@
+//! What `eval` and `deploy` take.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::Args;
+use fewsteps::Method;
+
+use super::solver::{EngineArgs, StepArgs};
+use crate::choice::{any_method, positive};
+use crate::task::TaskName;
+
+#[derive(Debug, Args)]
+pub(crate) struct EvalArgs {
+    /// A checkpoint that `bench` or `train` wrote
+    pub(crate) checkpoint: PathBuf,
+    /// The task, if another than the checkpoint was trained on
+    #[arg(long, value_enum)]
+    pub(crate) task: Option<TaskName>,
+    /// The folder of the data, for the tasks that are read from files
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Solve as in training, though `deploy` has chosen another solver
+    ///
+    /// So do the options that follow: they change the training's solver.
+    #[arg(long)]
+    pub(crate) training_solver: bool,
+    /// Tolerance of the solver, if another than in training
+    #[arg(long, value_name = "T", allow_hyphen_values = true)]
+    pub(crate) tol: Option<f64>,
+    #[command(flatten)]
+    pub(crate) steps: StepArgs,
+    /// Runge-Kutta method, if another than in training
+    ///
+    /// Any that takes the noise as the model does; euler, midpoint and rk4 estimate no error and want --fixed-steps.
+    #[arg(long, value_parser = any_method, value_name = "NAME")]
+    pub(crate) method: Option<Method>,
+    /// As many equal steps instead of those that a tolerance asks for
+    ///
+    /// Nothing says how wrong they are: compare with a tight --tol.
+    #[arg(long, value_name = "N", value_parser = positive, conflicts_with_all = ["tol", "controller", "first_step"])]
+    pub(crate) fixed_steps: Option<NonZeroUsize>,
+    /// Samples in a batch, of spiral-sde paths, if others than in training
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) batch: Option<NonZeroUsize>,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+    /// Print the result as JSON, and nothing else, to stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeployArgs {
+    /// A checkpoint that `bench` or `train` wrote
+    pub(crate) checkpoint: PathBuf,
+    /// The folder of the data, for the tasks that are read from files
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Points of accuracy that may be lost against the training's solver; per cent of the loss where nothing is classified
+    /// [default: 0.1 points, or 1 per cent]
+    ///
+    /// A bound at 95 %, from the samples on which both differ, for each solver by itself. 2,000 samples of which all are
+    /// classified alike show 0.08 points; of fewer, the least that they can show is asked for, and said.
+    #[arg(long, value_name = "X", allow_hyphen_values = true)]
+    pub(crate) max_drop: Option<f64>,
+    /// Relative error of the states before the head that is allowed, against a converged solve [default: 0.01 without noise
+    /// where the model has seen the samples, or what the training's solver has; any otherwise]
+    ///
+    /// Samples that were trained on are classified with larger margins than others: that a solver agrees on them says
+    /// little. See `fewsteps train --hold-out`.
+    #[arg(long, value_name = "E", allow_hyphen_values = true)]
+    pub(crate) max_error: Option<f64>,
+    /// Samples that are chosen on, the last of the training set [default: 2,000, or those that training was kept from]
+    ///
+    /// The more there are, the smaller a loss they can show. With noise, where a sample is classified by one path, 2,000 leave
+    /// several tenths of a point open.
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) samples: Option<NonZeroUsize>,
+    /// Train N more steps with the chosen solver, of equal steps then, and without regularizer
+    ///
+    /// The network adapts to its solver: it is a residual network of as many blocks as there are steps, and the solution
+    /// of its equation may move away from what it computes. The accuracy under the training's solver is printed too.
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) finetune: Option<NonZeroUsize>,
+    /// The file that the solver is written into [default: the checkpoint itself; with --finetune its name with `-deployed`]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Replace that file, and the page beside it, if they are there
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+    /// Print the result as JSON, and nothing else, to stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,148 @@
+//! The command line.
+
+mod checkpoint;
+mod solver;
+mod training;
+mod workload;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+pub(crate) use checkpoint::{DeployArgs, EvalArgs};
+pub(crate) use solver::{EngineArgs, StepArgs};
+pub(crate) use training::{BenchArgs, OutputArgs, RegularizerArgs, TrainArgs, TrainingArgs};
+pub(crate) use workload::{Mode, NOISE_TOLERANCE, PenaltyKind, Stepping, Workload, WorkloadArgs};
+
+const EXAMPLES: &str = "\
+Examples:
+  fewsteps                                   compare the methods on the embedded digits, in minutes
+  fewsteps bench --seeds 5 --tol 1e-6        the same with more seeds and a tighter tolerance
+  fewsteps bench --task mnist --data DIR     the papers' MNIST model; DIR holds the four IDX files
+  fewsteps bench --task spiral-sde --data DIR  paths with noise; DIR holds spiral_sde.csv
+  fewsteps bench --resume                    go on where an interrupted benchmark stopped
+  fewsteps train --regularization vanilla    one run, which leaves a checkpoint
+  fewsteps eval fewsteps-out/checkpoints/vanilla-seed0.safetensors --tol 1e-4
+  fewsteps deploy fewsteps-out/checkpoints/vanilla-seed0.safetensors
+  fewsteps train --device gpu                on an adapter; `fewsteps devices` lists them
+  fewsteps completions bash > fewsteps.bash  shell completions
+
+Exit codes:
+  0    done
+  1    an error; what it is, and what helps, stands on stderr
+  2    the command line cannot be understood
+  3    trained, but a run has nothing to show: it diverged, or none of its test trajectories can be solved
+  130  interrupted; what was reached is kept for --resume";
+
+/// Train neural ODEs that need few solver steps, and measure what that costs.
+///
+/// NFE, the number of function evaluations, says how often the solver evaluates the network during one forward pass. A
+/// regularizer that prices the solver's own error estimate at a random time lowers NFE, and with it the time of a
+/// prediction. Without a subcommand, `fewsteps` runs `bench` on the embedded digits.
+#[derive(Debug, Parser)]
+#[command(name = "fewsteps", version, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    /// Say nothing but warnings and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    #[arg(
+        short,
+        long,
+        global = true,
+        action = ArgAction::Count,
+        help = "Say more; -vv and -vvv say more still. Without either, RUST_LOG says how much"
+    )]
+    pub(crate) verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Compare training methods: accuracy, NFE, training and prediction time, over several seeds
+    Bench(BenchArgs),
+    /// Train one model with one method and one seed, and keep its checkpoint
+    Train(TrainArgs),
+    /// Measure a checkpoint on its test set: accuracy, NFE, time per batch
+    Eval(EvalArgs),
+    /// Choose the cheapest solver that a checkpoint's model predicts well enough with, and write it into the checkpoint
+    ///
+    /// A trained model does not need the steps that its training's tolerance asks for. This tries every method with few
+    /// equal steps, and adaptive ones with looser tolerances, on samples of the training set: never on the test set, whose
+    /// figures are told at the end. It takes the cheapest whose predictions are as good, and writes it into the checkpoint
+    /// beside the training's solver: `fewsteps eval` takes it from there, and so do `Trainer::deployed` and
+    /// `GpuTrainer::deployed` of the library. A page beside the checkpoint has every solver.
+    Deploy(DeployArgs),
+    /// Time one workload of the peer comparison and print its JSON line
+    #[command(hide = true)]
+    BenchWorkload(WorkloadArgs),
+    /// List what this machine computes with: the native engine and every adapter, each with a check of its results
+    Devices(DevicesArgs),
+    /// Print a shell's completion script
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DevicesArgs {
+    /// Print the list as JSON, and nothing else, to stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The command lines of a Markdown text: lines of shell blocks, and code within a sentence.
+    fn commands(text: &str) -> Vec<String> {
+        let code = text.split('`').skip(1).step_by(2);
+        let lines = code.flat_map(|code| match code.strip_prefix("sh\n") {
+            Some(block) => block.lines().map(str::to_owned).collect(),
+            // Two words name a subcommand.
+            None if code.split_whitespace().count() < 3 => Vec::new(),
+            None => vec![code.split_whitespace().collect::<Vec<_>>().join(" ")],
+        });
+        let plain = |line: String| line.split(['#', '>']).next().unwrap_or_default().trim().to_owned();
+        lines.map(plain).filter(|line| line == "fewsteps" || line.starts_with("fewsteps ")).collect()
+    }
+
+    /// A word of a command line, or what stands for it.
+    fn word(word: &str) -> &str {
+        match word {
+            "METHOD" => "vanilla",
+            "C" => "0.5",
+            word => word,
+        }
+    }
+
+    fn understood(line: &str, place: &str) {
+        if let Err(error) = Cli::try_parse_from(line.split_whitespace().map(word)) {
+            assert!(!error.use_stderr(), "{place}: {line}\n{error}");
+        }
+    }
+
+    /// The number of commands that a text prints, each of which is understood.
+    fn understood_commands(file: &std::path::Path) -> usize {
+        let text = std::fs::read_to_string(file).expect("a text");
+        let commands = commands(&text);
+        commands.iter().for_each(|line| understood(line, &file.display().to_string()));
+        commands.len()
+    }
+
+    #[test]
+    fn printed_commands_are_commands() {
+        let crate_root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        // A package has its README beside the manifest, and nothing of the guide and the benches.
+        let own = crate_root.join("README.md");
+        if own.exists() {
+            assert!(understood_commands(&own) >= 10, "the README has commands");
+            return;
+        }
+        let root = crate_root.join("..");
+        let chapters = std::fs::read_dir(root.join("docs")).expect("the guide is there");
+        let guide: usize = chapters.map(|chapter| understood_commands(&chapter.expect("a chapter").path())).sum();
+        let [readme, benches] = ["README.md", "benches/README.md"].map(|name| understood_commands(&root.join(name)));
+        assert!(readme >= 10 && benches >= 4 && guide >= 20, "{readme}, {benches} and {guide} commands");
+    }
+}

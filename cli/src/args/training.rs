@@ -1,0 +1,153 @@
+//! What `bench` and `train` take.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::Args;
+use fewsteps::{Measure, PenaltyGradient, PenaltyNoise, PenaltyStep};
+
+use super::solver::SolverArgs;
+use crate::choice::{GRADIENTS, MEASURES, NOISES, PENALTY_STEPS, Training, named, positive};
+use crate::task::TaskName;
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// Training methods to compare, separated by commas; ratios are to the baseline, or to vanilla where there is none
+    #[arg(long, value_enum, value_delimiter = ',')]
+    #[arg(default_values_t = [Training::Baseline, Training::Vanilla, Training::LocalUnbiased, Training::LocalBiased])]
+    pub(crate) methods: Vec<Training>,
+    /// How many seeds: 0, 1, ..., N - 1 [default: the task's]
+    #[arg(long, value_name = "N", value_parser = seeds)]
+    pub(crate) seeds: Option<NonZeroUsize>,
+    #[command(flatten)]
+    pub(crate) training: TrainingArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TrainArgs {
+    /// The training method
+    #[arg(long, value_enum, default_value_t = Training::LocalUnbiased, value_name = "METHOD")]
+    pub(crate) regularization: Training,
+    /// Fixes the initial weights, the order of the samples and the regularization times
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Begin with the weights of this checkpoint, and with a new optimizer, instead of random ones
+    #[arg(long, value_name = "CHECKPOINT")]
+    pub(crate) from: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) training: TrainingArgs,
+}
+
+/// What `bench` and `train` share.
+#[derive(Debug, Args)]
+pub(crate) struct TrainingArgs {
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// Training steps, each on one batch [default: the task's]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) steps: Option<NonZeroUsize>,
+    /// Samples in a batch; of spiral-sde, paths [default: the task's]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) batch: Option<NonZeroUsize>,
+    /// Learning rate [default: the task's]
+    #[arg(long, value_name = "X")]
+    pub(crate) lr: Option<f64>,
+    /// Keep the last N samples of the training set out of training, for `deploy` to choose a solver on
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) hold_out: Option<NonZeroUsize>,
+    /// Evaluate on the test set every N steps, and at the end [default: a tenth of the steps]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) eval_every: Option<NonZeroUsize>,
+    #[command(flatten, next_help_heading = "Solver")]
+    pub(crate) solver: SolverArgs,
+    #[command(flatten, next_help_heading = "Regularizer of the local-* methods")]
+    pub(crate) regularizer: RegularizerArgs,
+    #[command(flatten, next_help_heading = "Output")]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DataArgs {
+    /// What is learnt
+    ///
+    /// Tasks whose names end in -sde have noise: NFE counts evaluations of the drift, and those of the diffusion are
+    /// counted beside.
+    #[arg(long, value_enum, default_value_t = TaskName::Digits)]
+    pub(crate) task: TaskName,
+    /// The folder of the data: the IDX files for mnist, fashion and mnist-sde, a CSV file of moments for spiral-sde
+    ///
+    /// Files may be gzipped or not. Where a folder holds several sets of IDX files, the folder and what the names of
+    /// one begin with: emnist/emnist-letters. The number of classes is that of the labels.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RegularizerArgs {
+    /// What is measured of the penalised step [default: step-count]
+    #[arg(long, value_parser = named(&MEASURES))]
+    pub(crate) measure: Option<Measure>,
+    /// Size of the penalised step [default: ideal; of other measures than step-count, taken]
+    #[arg(long, value_parser = named(&PENALTY_STEPS))]
+    pub(crate) penalty_step: Option<PenaltyStep>,
+    /// Noise of the penalised step, in tasks with noise [default: fresh]
+    #[arg(long, value_parser = named(&NOISES))]
+    pub(crate) noise: Option<PenaltyNoise>,
+    /// What the penalty is differentiated through [default: step]
+    #[arg(long, value_parser = named(&GRADIENTS))]
+    pub(crate) gradient: Option<PenaltyGradient>,
+    /// Weight of the penalty in the loss [default: the task's]
+    #[arg(long, value_name = "X", allow_hyphen_values = true)]
+    pub(crate) coefficient: Option<f64>,
+    /// Weight at the end of training, which is approached by equal factors
+    #[arg(long, value_name = "X", allow_hyphen_values = true)]
+    pub(crate) coefficient_to: Option<f64>,
+    /// A target for NFE in training, which the weight then follows; --coefficient is the one that it begins with
+    ///
+    /// As a mean over steps. Where training cannot reach it, the weight goes back to where it last helped, and the run says
+    /// so.
+    #[arg(long, value_name = "N", conflicts_with = "coefficient_to", allow_hyphen_values = true)]
+    pub(crate) target_nfe: Option<f64>,
+    /// Penalised steps per batch [default: 1]
+    #[arg(long, value_name = "K")]
+    pub(crate) times: Option<usize>,
+    /// Share of the batch on which the penalised step is taken [default: 0.125]
+    #[arg(long, value_name = "F", allow_hyphen_values = true)]
+    pub(crate) fraction: Option<f64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OutputArgs {
+    /// Folder of the report, the results, the finished runs and the checkpoints [default: fewsteps-out]
+    ///
+    /// A folder that holds such a run already is refused, with the ways to go on. Where none is named, the first is
+    /// taken of fewsteps-out, fewsteps-out-2, fewsteps-out-3, ... that does not; --resume and --overwrite take the last
+    /// that does.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Print the results as JSON, and nothing else, to stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Go on with unfinished runs from their checkpoints, and keep finished ones
+    ///
+    /// Options and data must be those that the runs were made with; --out, --eval-every, --checkpoint-every, --device,
+    /// --threads and the output may change. More --steps than before go on from the last one, except where a
+    /// coefficient falls over the steps: --coefficient-to, and the published-* methods on tasks without noise. Results
+    /// of other methods or seeds are not replaced.
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Make runs anew that are there already; the old ones stay until the new ones are whole
+    ///
+    /// With --resume only those that cannot be gone on with.
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    /// Write a checkpoint every so many seconds; 0 means after every step
+    #[arg(long, default_value_t = 30, value_name = "SECONDS")]
+    pub(crate) checkpoint_every: u64,
+}
+
+/// Seeds, of which nobody waits for more than some.
+fn seeds(text: &str) -> Result<NonZeroUsize, String> {
+    let most = 10_000;
+    positive(text).ok().filter(|n| n.get() <= most).ok_or_else(|| format!("give at least 1 and at most {most}"))
+}

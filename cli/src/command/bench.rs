@@ -1,0 +1,87 @@
+//! `fewsteps bench`: methods against each other, over several seeds.
+
+use anyhow::bail;
+
+use crate::args::BenchArgs;
+use crate::choice::Training;
+use crate::files;
+use crate::interrupt::{self, Interrupted};
+use crate::machine::Machine;
+use crate::output;
+use crate::record::{Failure, Results, RunRecord};
+use crate::report::page;
+use crate::report::summary;
+use crate::report::table;
+use crate::run::{Ending, Session};
+use crate::settings::Settings;
+
+pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<Ending> {
+    interrupt::catch()?;
+    let methods = distinct(&args.methods);
+    let seeds = args.seeds.map_or(args.training.data.task.defaults().seeds, usize::from) as u64;
+    let data = args.training.data.task.load(args.training.data.data.as_deref())?;
+    let runs: Vec<Settings> = (0..seeds)
+        .flat_map(|seed| methods.iter().map(move |&method| (method, seed)))
+        .map(|(method, seed)| Settings::resolve(&args.training, method, seed, &data))
+        .collect::<anyhow::Result<_>>()?;
+    args.training.regularizer.ensure_used(args.training.data.task, &methods)?;
+
+    let session = Session::open(&args.training, data, runs, true)?;
+    let (records, failures, ending) = run_all(&session)?;
+    if records.is_empty() {
+        output::note("fewsteps: error: no run came to its end; there are no results");
+        return Ok(ending);
+    }
+    publish(args, &session, &summary::summarize(Machine::of(&session.device), &methods, records, failures))?;
+    Ok(ending)
+}
+
+/// Makes all runs, and says how they ended. One that fails is told, and costs none of the others; what they would all
+/// meet ends the benchmark, before each of them has trained in vain.
+fn run_all(session: &Session<'_>) -> anyhow::Result<(Vec<RunRecord>, Vec<Failure>, Ending)> {
+    let (mut records, mut failures, mut ending) = (Vec::new(), Vec::new(), Ending::Finished);
+    for settings in &session.runs {
+        let error = match session.run(settings) {
+            Ok(record) => {
+                ending = ending.max(if record.defect().is_some() { Ending::NothingToShow } else { Ending::Finished });
+                records.push(record);
+                continue;
+            }
+            Err(error) if error.is::<Interrupted>() => return Err(error),
+            Err(error) => error,
+        };
+        let name = settings.run_name();
+        let Some(of_run) = Ending::of(&error) else {
+            let way = interrupt::resume_command(session.out.root());
+            bail!("{name}: {error:#}; the benchmark ends here. When that is mended, go on:\n  {way}");
+        };
+        ending = ending.max(of_run);
+        let error = format!("{error:#}");
+        output::note(&format!("fewsteps: error: {name}: {error}"));
+        failures.push(Failure { training: settings.training, seed: settings.seed, error });
+    }
+    Ok((records, failures, ending))
+}
+
+/// Writes the results and the report, and prints the table or the JSON.
+fn publish(args: &BenchArgs, session: &Session<'_>, results: &Results) -> anyhow::Result<()> {
+    files::write_json(&session.out.results(), results)?;
+    files::write(&session.out.report(), page::html(results)?.as_bytes())?;
+    if args.training.output.json {
+        return output::print(&(serde_json::to_string_pretty(results)? + "\n"));
+    }
+    let (report, results_path) = (session.out.report(), session.out.results());
+    let where_to = format!("report: {}\nresults: {}\n", report.display(), results_path.display());
+    output::print(&(table::render(results) + &where_to))
+}
+
+/// The methods in their order, each once.
+fn distinct(methods: &[Training]) -> Vec<Training> {
+    let mut distinct = Vec::new();
+    for &method in methods {
+        if !distinct.contains(&method) {
+            distinct.push(method);
+        }
+    }
+    distinct
+}

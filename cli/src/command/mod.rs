@@ -1,0 +1,15 @@
+//! The subcommands.
+
+mod bench;
+mod deploy;
+mod devices;
+mod eval;
+mod train;
+mod workload;
+
+pub(crate) use bench::bench;
+pub(crate) use deploy::deploy;
+pub(crate) use devices::devices;
+pub(crate) use eval::eval;
+pub(crate) use train::train;
+pub(crate) use workload::bench_workload;

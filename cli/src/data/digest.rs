@@ -1,0 +1,95 @@
+//! [`DataIdentity`]: by what samples are known again.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::samples::{Data, Samples};
+
+/// Samples as they were read, however their files were packed: how many, and a digest of them all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DataIdentity {
+    /// Samples to train on; of moments, their times.
+    pub(crate) train: usize,
+    pub(crate) test: usize,
+    pub(crate) sha256: String,
+}
+
+impl DataIdentity {
+    pub(crate) fn of(data: &Data) -> Self {
+        let mut hash = Sha256::new();
+        let [train, test] = [&data.train, &data.test].map(|samples| absorb(&mut hash, samples));
+        let sha256 = hex(hash.finalize().as_slice());
+        Self { train, test, sha256 }
+    }
+}
+
+/// The digest of a file's bytes.
+pub(crate) fn digest(bytes: &[u8]) -> String {
+    hex(Sha256::digest(bytes).as_slice())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Adds samples to the digest, each list after its length; how many there are.
+fn absorb(hash: &mut Sha256, samples: &Samples) -> usize {
+    let numbers = |hash: &mut Sha256, numbers: &mut dyn Iterator<Item = f64>| {
+        numbers.for_each(|x| hash.update(x.to_le_bytes()));
+    };
+    match samples {
+        Samples::Images(images) => {
+            hash.update([0, images.white]);
+            hash.update([images.width, images.labels.len()].map(|n| (n as u64).to_le_bytes()).concat());
+            hash.update(&images.pixels);
+            hash.update(&images.labels);
+            images.labels.len()
+        }
+        Samples::Trajectories(paths) => {
+            let times = paths.states.first().map_or(0, Vec::len);
+            hash.update([1]);
+            hash.update([paths.starts.len(), times].map(|n| (n as u64).to_le_bytes()).concat());
+            numbers(hash, &mut paths.starts.iter().flatten().copied());
+            numbers(hash, &mut paths.states.iter().flatten().flatten().copied());
+            paths.starts.len()
+        }
+        Samples::Moments(moments) => {
+            hash.update([2]);
+            hash.update((moments.means.len() as u64).to_le_bytes());
+            let states = moments.means.iter().chain(&moments.variances).flatten();
+            numbers(hash, &mut moments.start.iter().chain(states).copied());
+            moments.means.len()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::digits;
+    use super::super::samples::Images;
+    use super::*;
+
+    #[test]
+    fn digests_are_those_of_the_standard() {
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(digest(b"abc"), abc, "FIPS 180-4, example of one block");
+    }
+
+    #[test]
+    fn the_digest_is_of_every_byte() {
+        let digest = |change: &dyn Fn(&mut Images)| {
+            let mut data = digits().expect("embedded");
+            let Samples::Images(images) = &mut data.test else { panic!("images") };
+            change(images);
+            DataIdentity::of(&data).sha256
+        };
+        let changes: [&dyn Fn(&mut Images); 4] =
+            [&|_| {}, &|images| images.pixels[17] ^= 1, &|images| images.labels[359] ^= 1, &|images| {
+                images.labels.truncate(359);
+            }];
+        let digests = changes.map(digest);
+        for (i, a) in digests.iter().enumerate() {
+            assert_eq!(digests.iter().position(|b| a == b), Some(i), "change {i} is seen");
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! [`Samples`]: a data set, and the batches that are gathered from it.
+
+use fewsteps::{Batch, Scalar, Target};
+
+/// A task's samples, divided into what is trained on and what is tested on.
+#[derive(Debug)]
+pub(crate) struct Data {
+    pub(crate) train: Samples,
+    pub(crate) test: Samples,
+}
+
+impl Data {
+    /// How many classes the labels tell apart; 0 where nothing is classified.
+    pub(crate) fn classes(&self) -> usize {
+        self.train.classes().max(self.test.classes())
+    }
+}
+
+/// Inputs with what the model should make of them.
+#[derive(Debug)]
+pub(crate) enum Samples {
+    /// Images with a label each.
+    Images(Images),
+    /// Initial states with their solutions.
+    Trajectories(Trajectories),
+    /// What many paths from one start should have in common.
+    Moments(PathMoments),
+}
+
+/// Grey images of equal size. Pixels stay bytes until a batch needs them: MNIST is 188 MB as `f32`, 47 MB so.
+#[derive(Debug)]
+pub(crate) struct Images {
+    /// `[image][pixel]`.
+    pub(crate) pixels: Vec<u8>,
+    /// Pixels in an image.
+    pub(crate) width: usize,
+    /// What a white pixel counts; inputs are pixels divided by it.
+    pub(crate) white: u8,
+    /// One an image, counted from 0.
+    pub(crate) labels: Vec<u8>,
+}
+
+/// Trajectories in the plane, sampled at the same times.
+#[derive(Debug)]
+pub(crate) struct Trajectories {
+    /// `[path]`.
+    pub(crate) starts: Vec<[f64; 2]>,
+    /// `[path][time]`.
+    pub(crate) states: Vec<Vec<[f64; 2]>>,
+}
+
+/// Trajectories in the plane that begin alike and then follow their own noise: no path is given, only what they should be
+/// on average.
+#[derive(Clone, Debug)]
+pub(crate) struct PathMoments {
+    /// Where every path begins.
+    pub(crate) start: [f64; 2],
+    /// How many there are; each is as good as another.
+    pub(crate) paths: usize,
+    /// `[time]`.
+    pub(crate) means: Vec<[f64; 2]>,
+    /// `[time]`.
+    pub(crate) variances: Vec<[f64; 2]>,
+}
+
+impl Samples {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Images(images) => images.labels.len(),
+            Self::Trajectories(paths) => paths.starts.len(),
+            Self::Moments(moments) => moments.paths,
+        }
+    }
+
+    /// Where the solves begin, a feature after the other, if each feature has a size of its own. Pixels have one in
+    /// common.
+    pub(crate) fn starts(&self) -> Option<&[[f64; 2]]> {
+        match self {
+            Self::Images(_) => None,
+            Self::Trajectories(paths) => Some(&paths.starts),
+            Self::Moments(moments) => Some(std::slice::from_ref(&moments.start)),
+        }
+    }
+
+    fn classes(&self) -> usize {
+        let Self::Images(images) = self else { return 0 };
+        images.labels.iter().max().map_or(0, |&label| usize::from(label) + 1)
+    }
+
+    /// How many samples training on batches of `batch` draws from: all, or a batch of paths, of which there are always
+    /// more.
+    pub(crate) fn pool(&self, batch: usize) -> usize {
+        if matches!(self, Self::Moments(_)) { batch } else { self.len() }
+    }
+
+    /// How many samples an evaluation takes at once: moments are of all paths together.
+    pub(crate) fn at_once(&self, batch: usize) -> usize {
+        if matches!(self, Self::Moments(_)) { self.len() } else { batch }
+    }
+}
+
+impl Images {
+    /// The images of these indices, in their order.
+    pub(super) fn select(&self, indices: &[usize]) -> Self {
+        let pixels = indices.iter().flat_map(|&i| self.image(i)).copied().collect();
+        let labels = indices.iter().map(|&i| self.labels[i]).collect();
+        Self { pixels, labels, ..*self }
+    }
+
+    fn image(&self, i: usize) -> &[u8] {
+        &self.pixels[i * self.width..(i + 1) * self.width]
+    }
+}
+
+/// A batch's numbers; its vectors are used again for the next batch.
+#[derive(Debug, Default)]
+pub(crate) struct BatchBuffer<R> {
+    inputs: Vec<R>,
+    labels: Vec<u32>,
+    states: Vec<R>,
+    variances: Vec<R>,
+}
+
+impl<R: Scalar> BatchBuffer<R> {
+    /// Gathers the samples of these indices.
+    pub(crate) fn gather(&mut self, samples: &Samples, indices: &[usize]) -> Batch<'_, R> {
+        self.inputs.clear();
+        match samples {
+            Samples::Images(images) => {
+                let white = f64::from(images.white);
+                let pixels = indices.iter().flat_map(|&i| images.image(i));
+                self.inputs.extend(pixels.map(|&pixel| R::from_f64(f64::from(pixel) / white)));
+                self.labels.clear();
+                self.labels.extend(indices.iter().map(|&i| u32::from(images.labels[i])));
+                Batch { inputs: &self.inputs, target: Target::Labels(&self.labels) }
+            }
+            Samples::Trajectories(paths) => {
+                self.inputs.extend(indices.iter().flat_map(|&i| paths.starts[i]).map(R::from_f64));
+                self.states.clear();
+                let times = indices.first().map_or(0, |&i| paths.states[i].len());
+                let states = (0..times).flat_map(|time| indices.iter().flat_map(move |&i| paths.states[i][time]));
+                self.states.extend(states.map(R::from_f64));
+                Batch { inputs: &self.inputs, target: Target::States(&self.states) }
+            }
+            Samples::Moments(moments) => {
+                self.inputs.extend(indices.iter().flat_map(|_| moments.start).map(R::from_f64));
+                for (numbers, given) in [(&mut self.states, &moments.means), (&mut self.variances, &moments.variances)]
+                {
+                    numbers.clear();
+                    numbers.extend(given.iter().flatten().copied().map(R::from_f64));
+                }
+                Batch {
+                    inputs: &self.inputs,
+                    target: Target::Moments { means: &self.states, variances: &self.variances },
+                }
+            }
+        }
+    }
+
+    /// Gathers all samples, one after the other: states are `[N][times][D]`, as a device holds a data set.
+    pub(crate) fn gather_all(&mut self, samples: &Samples) -> Batch<'_, R> {
+        let Samples::Trajectories(paths) = samples else {
+            let every: Vec<usize> = (0..samples.pool(1)).collect();
+            return self.gather(samples, &every);
+        };
+        self.inputs.clear();
+        self.inputs.extend(paths.starts.iter().flatten().copied().map(R::from_f64));
+        self.states.clear();
+        self.states.extend(paths.states.iter().flatten().flatten().copied().map(R::from_f64));
+        Batch { inputs: &self.inputs, target: Target::States(&self.states) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_are_scaled_and_labelled() {
+        let samples =
+            Samples::Images(Images { pixels: vec![0, 16, 8, 4, 16, 16], width: 2, white: 16, labels: vec![7, 1, 9] });
+        let mut buffer = BatchBuffer::<f32>::default();
+        let batch = buffer.gather(&samples, &[2, 1]);
+        assert_eq!(batch.inputs, [1.0, 1.0, 0.5, 0.25], "pixels of images 2 and 1");
+        assert!(matches!(batch.target, Target::Labels([9, 1])), "their labels");
+    }
+
+    #[test]
+    fn paths_begin_alike() {
+        let moments = PathMoments {
+            start: [2.0, 0.5],
+            paths: 9,
+            means: vec![[1.0, 2.0], [3.0, 4.0]],
+            variances: vec![[0.0; 2]; 2],
+        };
+        let samples = Samples::Moments(moments);
+        let mut buffer = BatchBuffer::<f32>::default();
+        let batch = buffer.gather(&samples, &[7, 0]);
+        assert_eq!(batch.inputs, [2.0, 0.5, 2.0, 0.5], "a start a path");
+        let Target::Moments { means, variances } = batch.target else { panic!("moments") };
+        assert_eq!((means, variances), (&[1.0, 2.0, 3.0, 4.0][..], &[0.0; 4][..]), "[times][D]");
+        assert_eq!((samples.pool(5), samples.at_once(5)), (5, 9), "trained on batches, tested on all");
+    }
+
+    #[test]
+    fn states_are_ordered_by_time() {
+        let path = |x: f64| vec![[x, 0.0], [x, 1.0]];
+        let samples = Samples::Trajectories(Trajectories {
+            starts: vec![[1.0, 0.0], [2.0, 0.0]],
+            states: vec![path(1.0), path(2.0)],
+        });
+        let mut buffer = BatchBuffer::<f64>::default();
+        let batch = buffer.gather(&samples, &[1, 0]);
+        assert_eq!(batch.inputs, [2.0, 0.0, 1.0, 0.0], "starts");
+        let Target::States(states) = batch.target else { panic!("paths have states") };
+        assert_eq!(states, [2.0, 0.0, 1.0, 0.0, 2.0, 1.0, 1.0, 1.0], "[times][B][D]");
+        let Target::States(states) = buffer.gather_all(&samples).target else { panic!("paths have states") };
+        assert_eq!(states, [1.0, 0.0, 1.0, 1.0, 2.0, 0.0, 2.0, 1.0], "[N][times][D]");
+    }
+}

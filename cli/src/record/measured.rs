@@ -1,0 +1,104 @@
+//! What is measured of a model on a test set.
+
+use serde::{Deserialize, Serialize};
+
+use crate::numbers;
+
+/// An evaluation of the whole test set. Counts of the solver are means over its batches.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Measured {
+    /// Training steps made before it.
+    pub(crate) step: u64,
+    #[serde(with = "numbers")]
+    pub(crate) loss: f64,
+    /// Share of the samples that are classified correctly; failed ones are not.
+    #[serde(with = "numbers", default)]
+    pub(crate) accuracy: Option<f64>,
+    /// Evaluations of the field, which with noise is the drift.
+    #[serde(with = "numbers")]
+    pub(crate) nfe: f64,
+    /// Evaluations of the diffusion; 0 without noise.
+    #[serde(with = "numbers", default)]
+    pub(crate) nfe_diffusion: f64,
+    #[serde(with = "numbers")]
+    pub(crate) accepted: f64,
+    #[serde(with = "numbers")]
+    pub(crate) rejected: f64,
+    /// Relative error of the saved states against a converged solve of the first samples; with noise along the same
+    /// paths, the strong error.
+    #[serde(with = "numbers", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<f64>,
+    /// With noise: that of mean and variance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) weak_error: Option<WeakError>,
+    /// Steps of an ideal controller; with fixed steps none.
+    #[serde(with = "numbers", default)]
+    pub(crate) ideal_steps: Option<f64>,
+    /// NFE of the same model under the published solver, within the same tolerances, where its own is another.
+    #[serde(with = "numbers", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) nfe_published: Option<f64>,
+    /// Trajectories that failed.
+    pub(crate) failed: usize,
+    /// With noise: the same after another number of paths, if that was tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) other_paths: Option<OtherPaths>,
+}
+
+/// The whole test set under a solver that need not be the training's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Tested {
+    /// The solver in few words.
+    pub(crate) solver: String,
+    pub(crate) test: Measured,
+    /// Median over test batches of one forward pass with its loss.
+    #[serde(with = "numbers")]
+    pub(crate) prediction_milliseconds: f64,
+    /// Samples in those batches.
+    pub(crate) prediction_batch: usize,
+}
+
+/// Relative errors of the mean and of the variance of saved states over trajectories.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct WeakError {
+    #[serde(with = "numbers")]
+    pub(crate) mean: f64,
+    #[serde(with = "numbers")]
+    pub(crate) variance: f64,
+}
+
+/// What an evaluation finds with another number of paths.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct OtherPaths {
+    /// Of classifiers, the paths of each sample whose mean output counts, where one path counts otherwise. Of moments,
+    /// the paths that they are taken of: a training batch, as published, where the whole test set is otherwise.
+    pub(crate) paths: usize,
+    #[serde(with = "numbers")]
+    pub(crate) loss: f64,
+    #[serde(with = "numbers", default)]
+    pub(crate) accuracy: Option<f64>,
+    /// Trajectories that failed.
+    #[serde(default)]
+    pub(crate) failed: usize,
+}
+
+/// Means and variances over paths, learnt and given.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LearntMoments {
+    /// Paths that were taken.
+    pub(crate) paths: usize,
+    #[serde(with = "numbers")]
+    pub(crate) times: Vec<f64>,
+    /// `[time]`.
+    pub(crate) learnt: Vec<Moment>,
+    /// `[time]`.
+    pub(crate) given: Vec<Moment>,
+}
+
+/// Mean and variance of each dimension at one time.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Moment {
+    #[serde(with = "numbers")]
+    pub(crate) mean: [f64; 2],
+    #[serde(with = "numbers")]
+    pub(crate) variance: [f64; 2],
+}

@@ -1,0 +1,77 @@
+//! From options of the command line to a [`Regularizer`].
+
+use anyhow::ensure;
+use fewsteps::{Budget, Local, PenaltyAt, Regularizer, Schedule};
+
+use crate::args::RegularizerArgs;
+use crate::choice::Training;
+use crate::task::{Defaults, TaskName};
+
+/// What a method adds to the loss of a task that is trained for `steps` steps.
+pub(crate) fn of(training: Training, args: &RegularizerArgs, task: TaskName, steps: u64) -> Regularizer {
+    let defaults = task.defaults();
+    match training {
+        Training::Baseline | Training::Vanilla => Regularizer::None,
+        Training::LocalUnbiased => with_options(Local::unbiased(), args, &defaults, steps).into(),
+        Training::LocalBiased => with_options(Local::biased(), args, &defaults, steps).into(),
+        Training::PublishedUnbiased => task.published(false, steps).into(),
+        Training::PublishedBiased => task.published(true, steps).into(),
+    }
+}
+
+/// Local regularization with what the command line asks for.
+fn with_options(local: Local, args: &RegularizerArgs, defaults: &Defaults, steps: u64) -> Local {
+    let own = defaults.coefficients.map(|[unbiased, biased]| match local.at {
+        PenaltyAt::Unbiased => unbiased,
+        PenaltyAt::Biased => biased,
+    });
+    let coefficient = match (args.coefficient.or(own), args.coefficient_to) {
+        (None, None) => local.coefficient,
+        (Some(from), None) => Schedule::Constant(from),
+        (from, Some(to)) => Schedule::exponential(from.unwrap_or_else(|| local.coefficient.value(0)), to, steps),
+    };
+    let local = Local { coefficient, ..local };
+    let budget = args.target_nfe.map(|nfe| Budget::nfe(nfe).for_steps(steps));
+    let local = match budget {
+        // A coefficient that is asked for is the one to begin with.
+        Some(_) if args.coefficient.is_some() => Local { budget, ..local },
+        Some(budget) => local.budget(budget),
+        None => local,
+    };
+    let local = args.measure.map_or(local.clone(), |measure| local.measure(measure));
+    Local {
+        step: args.penalty_step.unwrap_or(local.step),
+        gradient: args.gradient.unwrap_or(local.gradient),
+        noise: args.noise.unwrap_or(local.noise),
+        times: args.times.unwrap_or(local.times),
+        fraction: args.fraction.unwrap_or(local.fraction),
+        ..local
+    }
+}
+
+impl RegularizerArgs {
+    /// Refuses options that no method would take: a comparison without them is not what was asked for.
+    pub(crate) fn ensure_used(&self, task: TaskName, methods: &[Training]) -> anyhow::Result<()> {
+        let given = [
+            ("--measure", self.measure.is_some()),
+            ("--penalty-step", self.penalty_step.is_some()),
+            ("--noise", self.noise.is_some()),
+            ("--gradient", self.gradient.is_some()),
+            ("--coefficient", self.coefficient.is_some()),
+            ("--coefficient-to", self.coefficient_to.is_some()),
+            ("--target-nfe", self.target_nfe.is_some()),
+            ("--times", self.times.is_some()),
+            ("--fraction", self.fraction.is_some()),
+        ];
+        if let Some((option, _)) = given.into_iter().find(|(_, given)| *given) {
+            let used = methods.iter().any(|method| method.takes_options());
+            ensure!(used, "{option} applies to local-unbiased and local-biased: add one of them, or leave it out");
+        }
+        ensure!(
+            self.noise.is_none() || task.stochastic(),
+            "--noise: {} has no noise; leave it out, or take spiral-sde or mnist-sde",
+            task.name()
+        );
+        Ok(())
+    }
+}

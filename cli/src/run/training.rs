@@ -1,0 +1,266 @@
+//! One training run: a method, a seed, and what comes of them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use fewsteps::{Batches, StepReport};
+
+use super::checkpoint;
+use super::metrics::Metrics;
+use super::progress::Ticker;
+use crate::data::{BatchBuffer, Data};
+use crate::interrupt::{self, Interrupted};
+use crate::learner::Learner;
+use crate::machine::{self, Machine};
+use crate::measure;
+use crate::measure::accuracy;
+use crate::measure::stats;
+use crate::record::{BudgetOutcome, Measured, Progress, RunRecord, Tested, Times};
+use crate::settings::Settings;
+use crate::solvers;
+
+/// What a run needs besides its data.
+#[derive(Debug)]
+pub(crate) struct RunOrder {
+    pub(crate) settings: Settings,
+    /// The folder of all files, and whether it holds anything to go on with.
+    pub(crate) out: PathBuf,
+    pub(crate) kept: bool,
+    /// Where checkpoints are written.
+    pub(crate) checkpoint: PathBuf,
+    /// The file of the steps' figures.
+    pub(crate) metrics: PathBuf,
+    pub(crate) checkpoint_every: Duration,
+    /// The checkpoint to go on from, if the run is under way.
+    pub(crate) resume: Option<PathBuf>,
+    /// The checkpoint with whose weights a new run begins, if not with random ones.
+    pub(crate) weights: Option<PathBuf>,
+}
+
+/// A run under way.
+pub(crate) struct TrainingRun<'a, L: Learner> {
+    order: &'a RunOrder,
+    data: &'a Data,
+    engine: &'a L::Engine,
+    learner: L,
+    batches: Batches,
+    progress: Progress,
+    metrics: Metrics,
+    buffer: BatchBuffer<L::Scalar>,
+}
+
+impl<'a, L: Learner> TrainingRun<'a, L> {
+    /// Begins the run, or goes on with it from its checkpoint.
+    pub(crate) fn open(engine: &'a L::Engine, order: &'a RunOrder, data: &'a Data) -> anyhow::Result<Self> {
+        let start = Instant::now();
+        let (mut learner, mut progress) = match &order.resume {
+            Some(path) => resume::<L>(engine, order, path)?,
+            None => (begin::<L>(engine, order)?, Progress::default()),
+        };
+        if L::OWN_MEMORY {
+            learner.hold(&BatchBuffer::default().gather_all(&data.train))?;
+        }
+        if progress.curve.loss.is_empty() {
+            progress.setup_seconds = start.elapsed().as_secs_f64();
+        }
+        let batches = Batches::new(
+            data.train.pool(order.settings.batch) - order.settings.hold_out,
+            order.settings.batch,
+            order.settings.seed,
+        )?;
+        let metrics = Metrics::open(&order.metrics, &order.settings.run_name(), learner.steps())?;
+        Ok(Self { order, data, engine, learner, batches, progress, metrics, buffer: BatchBuffer::default() })
+    }
+
+    /// Trains to the last step, and writes the checkpoint; when interrupted before, that of the step that was reached.
+    pub(crate) fn finish(mut self, machine: Machine, ticker: &mut Ticker) -> anyhow::Result<RunRecord> {
+        let (settings, first) = (&self.order.settings, self.learner.steps());
+        ticker.begin(first);
+        let mut last_checkpoint = Instant::now();
+        while self.learner.steps() < settings.steps {
+            if interrupt::requested() {
+                let RunOrder { out, kept, checkpoint, .. } = self.order;
+                if self.learner.steps() == first {
+                    return Err(Interrupted::between_steps(out, *kept).into());
+                }
+                self.save()?;
+                return Err(Interrupted::after_writing(checkpoint, out).into());
+            }
+            let report = self.step()?;
+            ticker.tick(&report);
+            if report.step < settings.steps && report.step.is_multiple_of(settings.eval_every) {
+                let found = self.evaluate()?;
+                self.progress.evaluations.push(found);
+            }
+            if last_checkpoint.elapsed() >= self.order.checkpoint_every {
+                self.save()?;
+                last_checkpoint = Instant::now();
+            }
+        }
+        let test = self.conclude()?;
+        self.save()?;
+        self.record(machine, test)
+    }
+
+    fn step(&mut self) -> anyhow::Result<StepReport> {
+        let indices = self.batches.at(self.learner.steps());
+        let mut start = Instant::now();
+        let report = match self.learner.step_on_held(indices)? {
+            Some(report) => report,
+            None => {
+                let batch = self.buffer.gather(&self.data.train, indices);
+                start = Instant::now();
+                self.learner.step(&batch)?
+            }
+        };
+        let elapsed = start.elapsed();
+        self.progress.push(&report, elapsed);
+        self.metrics.push(&report, elapsed)?;
+        Ok(report)
+    }
+
+    /// Evaluates on the test set.
+    fn evaluate(&mut self) -> anyhow::Result<Measured> {
+        let Self { order, data, learner, buffer, .. } = self;
+        measure::measure(learner, &data.test, order.settings.batch, buffer)
+    }
+
+    /// The evaluation after the last step, which tries other numbers of paths too, and finds the error of the solves. Of a run that was to make more
+    /// steps, and is asked for those that it has made, there is none of the last step yet, or one that was made on the
+    /// way.
+    fn conclude(&mut self) -> anyhow::Result<Measured> {
+        let steps = self.learner.steps();
+        self.progress.evaluations.pop_if(|found| found.step == steps);
+        let found = self.evaluate()?;
+        let (engine, Self { order, data, learner, buffer, progress, .. }) = (self.engine, self);
+        let found = accuracy::with_error(engine, learner, &data.test, found)?;
+        let other_paths = measure::other_paths(learner, &data.test, order.settings.batch, buffer)?;
+        let batch = order.settings.batch;
+        let nfe_published = measure::nfe_published(learner, &data.test, batch, buffer)?;
+        let found = Measured { other_paths, nfe_published, ..found };
+        progress.evaluations.push(found);
+        Ok(found)
+    }
+
+    /// Writes weights and curves as one file, so that neither can be of another step than the other. Weights that are
+    /// no numbers are refused by the library, and what was there stays.
+    fn save(&mut self) -> anyhow::Result<()> {
+        self.metrics.flush()?;
+        let metadata = BTreeMap::from([
+            (checkpoint::SETTINGS.to_owned(), serde_json::to_string(&self.order.settings)?),
+            (checkpoint::PROGRESS.to_owned(), serde_json::to_string(&self.progress)?),
+        ]);
+        self.learner.save(&self.order.checkpoint, &metadata).context("the checkpoint cannot be written")
+    }
+
+    /// What came of a target for NFE, if there is one.
+    fn budget(&mut self) -> anyhow::Result<Option<BudgetOutcome>> {
+        let Some(budget) = self.order.settings.budget() else { return Ok(None) };
+        let state = self.learner.learnt()?.budget;
+        let last = &self.progress.curve.nfe[self.progress.curve.nfe.len().saturating_sub(200)..];
+        Ok(Some(BudgetOutcome {
+            target: budget.nfe,
+            nfe: last.iter().sum::<usize>() as f64 / last.len() as f64,
+            best: state.best_nfe(&budget),
+            coefficient: state.coefficient,
+            unreachable: state.unreachable,
+        }))
+    }
+
+    fn record(mut self, machine: Machine, test: Measured) -> anyhow::Result<RunRecord> {
+        let (settings, engine, data) = (&self.order.settings, self.engine, self.data);
+        let (batch, samples) = (settings.batch, &data.test);
+        // How long it takes to fail is of no use to anybody, and may be long.
+        let (prediction, prediction_batch) = if test.loss.is_finite() {
+            measure::time_prediction(&mut self.learner, samples, batch, &mut self.buffer)?
+        } else {
+            (f64::NAN, batch)
+        };
+        let solver = solvers::name(&self.learner.config().model.options);
+        let trained = Tested { solver, test, prediction_milliseconds: 1e3 * prediction, prediction_batch };
+        let deployed = if test.loss.is_finite() {
+            Some(solvers::of_run(engine, &mut self.learner, data, settings, &trained)?)
+        } else {
+            None
+        };
+        let moments = measure::moments(&mut self.learner, samples, &mut self.buffer)?;
+        let seconds = &self.progress.curve.seconds;
+        let first = seconds.first().copied().context("a run has at least one step")?;
+        let times = Times {
+            cold_step_seconds: self.progress.setup_seconds + first,
+            warm_step_seconds: stats::median(seconds.iter().skip(1).copied()).unwrap_or(first),
+            training_seconds: seconds.iter().sum(),
+            prediction_milliseconds: 1e3 * prediction,
+            prediction_batch,
+        };
+        Ok(RunRecord {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            settings: self.order.settings.clone(),
+            machine,
+            parameters: self.learner.config().model.parameter_count(),
+            test,
+            times,
+            deployed,
+            moments,
+            budget: self.budget()?,
+            peak_memory_bytes: machine::peak_memory(),
+            progress: self.progress,
+        })
+    }
+}
+
+/// A run's model before its first step.
+fn begin<L: Learner>(engine: &L::Engine, order: &RunOrder) -> anyhow::Result<L> {
+    let mut learner = L::new(engine, order.settings.config.clone())?;
+    if let Some(path) = &order.weights {
+        let (mut other, _) = L::resume(engine, path).context("--from")?;
+        let layouts = [&other, &learner].map(|learner| learner.config().model.layout());
+        ensure!(
+            layouts[0] == layouts[1],
+            "--from {}: its weights are of another model than {}'s; give the --task that it was trained on",
+            path.display(),
+            order.settings.task.name()
+        );
+        learner.set_parameters(&other.parameters()?)?;
+    }
+    Ok(learner)
+}
+
+/// Reads a checkpoint, and checks that it is of this run and of one step throughout.
+fn resume<L: Learner>(engine: &L::Engine, order: &RunOrder, path: &Path) -> anyhow::Result<(L, Progress)> {
+    let (learner, metadata) = L::resume(engine, path)?;
+    checkpoint::ensure_goes_on(&order.settings, &checkpoint::settings_of(&metadata, path)?, learner.steps(), path)?;
+    let progress = metadata.get(checkpoint::PROGRESS).and_then(|text| serde_json::from_str::<Progress>(text).ok());
+    let remedy = "add --overwrite to train anew";
+    let progress = progress.with_context(|| format!("{}: its curves cannot be read; {remedy}", path.display()))?;
+    let (curves, steps) = (progress.curve.steps(), learner.steps());
+    ensure!(
+        curves == Some(steps as usize),
+        "{}: its curves are of {}, its weights of {steps} steps; {remedy}",
+        path.display(),
+        curves.map_or_else(|| "different lengths".to_owned(), |curves| format!("{curves} steps"))
+    );
+    Ok((learner, progress))
+}
+
+impl Progress {
+    fn push(&mut self, report: &StepReport, elapsed: Duration) {
+        let curve = &mut self.curve;
+        curve.loss.push(report.loss);
+        curve.penalty.push(report.penalty);
+        curve.coefficient.push(report.coefficient);
+        curve.nfe.push(report.nfe);
+        curve.nfe_diffusion.push(report.nfe_diffusion);
+        curve.ideal_steps.extend(report.ideal_steps);
+        curve.nfe_penalty.push(report.nfe_penalty);
+        curve.products.push(report.products);
+        curve.seconds.push(elapsed.as_secs_f64());
+        self.failed += report.failed;
+        self.skipped += usize::from(report.skipped);
+        if report.skipped {
+            self.first_skipped.get_or_insert(report.step);
+        }
+    }
+}

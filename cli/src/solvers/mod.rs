@@ -1,0 +1,10 @@
+//! The solvers that a model may be deployed with, and which of them is the cheapest that is good enough.
+
+mod candidates;
+mod cheapest;
+mod judge;
+mod paired;
+
+pub(crate) use candidates::{adaptive, equal_steps, name, with_steps};
+pub(crate) use cheapest::{Limits, cheapest, front, of_run, tested};
+pub(crate) use judge::{Judge, Score, held_out};
