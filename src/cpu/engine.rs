@@ -3,15 +3,18 @@
 use crate::solution::Stats;
 use std::sync::Arc;
 
-use super::backward::{Backward, Steps};
-use super::dense::LANES;
-use super::ensemble::Ensemble;
-use super::lockstep::{Attendee, Lockstep, Meeting, Run};
-use super::penalty::Penalty;
-use super::step::Stepper;
-use super::stochastic::brownian_of;
-use super::tile::{BackwardRoom, Crew, MAX_SHARDS, Recording, Room, SavePoint, Shard, Tile};
-use super::{Cpu, DenseLayer, Scalar, Workers};
+use crate::cpu::adjoint::walk::{Backward, Steps};
+use crate::cpu::crew::cpu::Cpu;
+use crate::cpu::crew::workers::Workers;
+use crate::cpu::field::layer::DenseLayer;
+use crate::cpu::kernel::dense::LANES;
+use crate::cpu::kernel::scalar::Scalar;
+use crate::cpu::regularize::local::Penalty;
+use crate::cpu::solve::ensemble::Ensemble;
+use crate::cpu::solve::lockstep::{Attendee, Lockstep, Meeting, Run};
+use crate::cpu::step::runge_kutta::Stepper;
+use crate::cpu::step::stochastic::brownian_of;
+use crate::cpu::tile::{BackwardRoom, Crew, MAX_SHARDS, Recording, Room, SavePoint, Shard, Tile};
 use crate::error::{Error, Result, Status};
 use crate::memory::{self, Size};
 use crate::method::ToleranceWarning;
@@ -161,7 +164,7 @@ impl<R: Scalar> Engine<R> {
 
     /// The threads that it computes on.
     pub(crate) fn cpu(&self) -> Cpu {
-        Cpu { workers: Arc::clone(&self.workers) }
+        Cpu::on(Arc::clone(&self.workers))
     }
 
     /// Makes room for a solve of `batch` trajectories, with a tape and penalties if there are any. Room that is there
@@ -503,7 +506,7 @@ impl<R: Scalar> Engine<R> {
             out.fill(R::ZERO);
             for s in 0..shards {
                 let shard = &crews[s % crews.len()].shards[s / crews.len()];
-                super::lanes::add(out, &shard.theta_bar[*from..*from + out.len()]);
+                crate::cpu::kernel::lanes::add(out, &shard.theta_bar[*from..*from + out.len()]);
             }
         });
     }

@@ -3,11 +3,11 @@
 //! [`Brownian`] says what the increments are; here the same walk goes down the tree in all lanes at once, each at its
 //! own node where their steps differ.
 
-use super::Scalar;
-use super::dense::LANES;
-use super::dispatch::multiversion;
-use super::lanes::Lanes;
-use super::step::Interval;
+use crate::cpu::kernel::dense::LANES;
+use crate::cpu::kernel::dispatch::multiversion;
+use crate::cpu::kernel::lanes::Lanes;
+use crate::cpu::kernel::scalar::Scalar;
+use crate::cpu::step::runge_kutta::Interval;
 use crate::math::Real;
 use crate::math::philox::{MULTIPLIER as PHILOX_MULTIPLIER, WEYL as PHILOX_WEYL};
 use crate::method::NoiseScale;

@@ -1,10 +1,10 @@
 //! From tiles to a [`Solution`].
 
-use super::Scalar;
-use super::dense::LANES;
-use super::engine::Engine;
-use super::lanes::scatter;
-use super::tile::Tile;
+use crate::cpu::engine::Engine;
+use crate::cpu::kernel::dense::LANES;
+use crate::cpu::kernel::lanes::scatter;
+use crate::cpu::kernel::scalar::Scalar;
+use crate::cpu::tile::Tile;
 use crate::error::Status;
 use crate::method::{Layout, SaveAt};
 use crate::solution::{DenseSolution, SavedTimes, Solution, Stats};
@@ -61,7 +61,7 @@ impl Times {
         let t0 = engine.problem.t0;
         if engine.options.layout == Layout::Lockstep {
             let run = engine.run();
-            let stats = run.map(super::lockstep::Run::stats).unwrap_or_default();
+            let stats = run.map(crate::cpu::solve::lockstep::Run::stats).unwrap_or_default();
             return Self {
                 t0,
                 shared: true,

@@ -1,11 +1,12 @@
 //! [`Solver`]: solves a problem on the native engine, and differentiates the solution.
 
-use super::dense::LANES;
-use super::engine::{Engine, Owner, TaskRoom, TaskWork};
-use super::lanes::{gather, scatter};
-use super::solution::assemble;
-use super::tile::Tile;
-use super::{Cpu, Scalar};
+use crate::cpu::crew::cpu::Cpu;
+use crate::cpu::engine::{Engine, Owner, TaskRoom, TaskWork};
+use crate::cpu::kernel::dense::LANES;
+use crate::cpu::kernel::lanes::{gather, scatter};
+use crate::cpu::kernel::scalar::Scalar;
+use crate::cpu::solution::assemble;
+use crate::cpu::tile::Tile;
 use crate::error::{Error, Result, Status};
 use crate::math::check_finite;
 use crate::memory::Size;
@@ -263,7 +264,7 @@ impl<R: Scalar> TaskWork<R> for SaveSeeds<'_, R> {
             }
         }
         let counts: [bool; LANES] = std::array::from_fn(|l| tile.alive[l] && tile.status[l] == Status::Done);
-        super::lanes::rest_unless(&mut tile.saves_bar, &counts);
+        crate::cpu::kernel::lanes::rest_unless(&mut tile.saves_bar, &counts);
     }
 
     fn finish(&self, _: &mut Tile<R>, _: &mut TaskRoom<R>, _: &mut [R]) {}

@@ -280,7 +280,7 @@ impl Engine {
     }
 
     /// The vector-Jacobian product of the context's kept step: adds to the partial gradients and replaces the cotangent
-    /// of the step's end in `bar` by that of its start, as `cpu::step::Stepper::step_vjp` does.
+    /// of the step's end in `bar` by that of its start, as `cpu::step` does.
     pub(crate) fn plan_step_vjp(
         &self,
         planner: &mut Planner<'_>,

@@ -403,7 +403,7 @@ impl<'a> Printer<'a> {
         line!(self, "}}\n");
     }
 
-    /// From the cotangent of a step's end to that of its start, as `cpu::step::Stepper::step_vjp` does.
+    /// From the cotangent of a step's end to that of its start, as `cpu::step` does.
     fn step_vjp(&mut self, interior: bool) {
         let Tableau { a, b, c, .. } = self.tableau;
         let (stages, fsal, dim) = (self.tableau.stages(), self.tableau.fsal(), self.dim);

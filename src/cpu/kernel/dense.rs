@@ -7,7 +7,7 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::Scalar;
+use crate::cpu::kernel::scalar::Scalar;
 
 /// Trajectories of a tile.
 pub(crate) const LANES: usize = 32;

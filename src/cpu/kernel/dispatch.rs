@@ -33,7 +33,7 @@ macro_rules! multiversion {
     };
 }
 
-pub(super) use multiversion;
+pub(crate) use multiversion;
 
 /// Name of the instruction set in use, for tables and metadata.
 #[must_use]

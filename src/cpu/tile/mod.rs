@@ -1,12 +1,12 @@
 //! [`Tile`]: up to `LANES` trajectories and all that is kept of them; shards and crews, which hold tiles.
 
-use super::Scalar;
-use super::dense::LANES;
-use super::engine::TaskRoom;
-use super::lanes::{Lanes, gather, rest_unless};
-use super::noise::Cuts;
-use super::penalty::Probe;
-use super::step::{AttemptRoom, KeptStep, Stages, Stepper, VjpRoom};
+use crate::cpu::engine::TaskRoom;
+use crate::cpu::kernel::dense::LANES;
+use crate::cpu::kernel::lanes::{Lanes, gather, rest_unless};
+use crate::cpu::kernel::scalar::Scalar;
+use crate::cpu::noise::Cuts;
+use crate::cpu::regularize::local::Probe;
+use crate::cpu::step::runge_kutta::{AttemptRoom, KeptStep, Stages, Stepper, VjpRoom};
 use crate::error::Status;
 use crate::memory;
 use crate::method::MAX_STAGES;
@@ -375,7 +375,7 @@ pub(crate) const MAX_SHARDS: usize = 32;
 pub(crate) struct Crew<R> {
     pub(crate) shards: Vec<Shard<R>>,
     pub(crate) room: Room<R>,
-    pub(crate) run: super::lockstep::Run,
+    pub(crate) run: crate::cpu::solve::lockstep::Run,
 }
 
 impl<R> Crew<R> {

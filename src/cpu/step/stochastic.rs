@@ -1,12 +1,14 @@
 //! One step of one tile with noise, in the notation of [`NoiseTableau`].
 
-use super::Scalar;
-use super::dense::LANES;
-use super::field::{Field, Stage};
-use super::lanes::{Lanes, add, add_weighted, combine, multiply, select};
-use super::noise::{Increments, add_noise, add_noise_vjp, add_terms};
-use super::step::{AttemptRoom, FirstStage, Interval, KeptNoise, KeptStep, NoiseRoom, Seeds, Stepper, VjpRoom};
-use super::tile::Tile;
+use crate::cpu::field::mlp::{Field, Stage};
+use crate::cpu::kernel::dense::LANES;
+use crate::cpu::kernel::lanes::{Lanes, add, add_weighted, combine, multiply, select};
+use crate::cpu::kernel::scalar::Scalar;
+use crate::cpu::noise::{Increments, add_noise, add_noise_vjp, add_terms};
+use crate::cpu::step::runge_kutta::{
+    AttemptRoom, FirstStage, Interval, KeptNoise, KeptStep, NoiseRoom, Seeds, Stepper, VjpRoom,
+};
+use crate::cpu::tile::Tile;
 use crate::method::{NoiseScale, NoiseTableau, SolverOptions, Tableau};
 use crate::problem::{Brownian, Paths, Problem};
 

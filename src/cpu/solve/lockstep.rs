@@ -6,13 +6,13 @@
 use crate::solution::Stats;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use super::Scalar;
-use super::dense::LANES;
-use super::lanes::{Lanes, combine, scaled_squares};
-use super::noise::speed;
-use super::step::{AttemptRoom, Interval, Stepper};
-use super::tile::{Crew, Recording, SavePoint, Tile};
-use super::workers::Barrier;
+use crate::cpu::crew::workers::Barrier;
+use crate::cpu::kernel::dense::LANES;
+use crate::cpu::kernel::lanes::{Lanes, combine, scaled_squares};
+use crate::cpu::kernel::scalar::Scalar;
+use crate::cpu::noise::speed;
+use crate::cpu::step::runge_kutta::{AttemptRoom, Interval, Stepper};
+use crate::cpu::tile::{Crew, Recording, SavePoint, Tile};
 use crate::error::Status;
 use crate::method::{Attempt, Controller, IdealSteps, InitialStep, SolverOptions, StepControl, wish};
 use crate::problem::{Problem, shortest_step, within};

@@ -5,12 +5,12 @@
 //! A lane that took fewer steps than its neighbours joins when the walk reaches its last one; until then its step has
 //! no length and its cotangent passes through.
 
-use super::Scalar;
-use super::dense::LANES;
-use super::ensemble::{chord_weights, interior_weights};
-use super::lanes::{Lanes, add, add_weighted, rest_unless, select};
-use super::step::{FirstStage, Interval, Seeds, Stepper};
-use super::tile::{BackwardRoom, SavePoint, Tile};
+use crate::cpu::kernel::dense::LANES;
+use crate::cpu::kernel::lanes::{Lanes, add, add_weighted, rest_unless, select};
+use crate::cpu::kernel::scalar::Scalar;
+use crate::cpu::solve::ensemble::{chord_weights, interior_weights};
+use crate::cpu::step::runge_kutta::{FirstStage, Interval, Seeds, Stepper};
+use crate::cpu::tile::{BackwardRoom, SavePoint, Tile};
 use crate::method::Adjoint;
 use crate::problem::within;
 

@@ -1,11 +1,11 @@
 //! [`Task`]: a batch's loss, encoder and head on tiles, with their gradients.
 
-use super::Scalar;
-use super::dense::LANES;
-use super::engine::{Engine, TaskRoom, TaskWork};
-use super::field::DenseLayer;
-use super::lanes::{gather, rest_unless, scatter};
-use super::tile::Tile;
+use crate::cpu::engine::{Engine, TaskRoom, TaskWork};
+use crate::cpu::field::layer::DenseLayer;
+use crate::cpu::kernel::dense::LANES;
+use crate::cpu::kernel::lanes::{gather, rest_unless, scatter};
+use crate::cpu::kernel::scalar::Scalar;
+use crate::cpu::tile::Tile;
 use crate::error::Status;
 use crate::method::{Loss, Target};
 

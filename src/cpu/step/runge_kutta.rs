@@ -1,13 +1,13 @@
-//! One step of one tile: a Runge-Kutta step, or, in [`stochastic`](super::stochastic), one with noise.
+//! One step of one tile: a Runge-Kutta step, or, in [`stochastic`](crate::cpu::step::stochastic), one with noise.
 
-use super::Scalar;
-use super::dense::LANES;
-use super::field::{Cotangents, Field, Stage};
-use super::lanes::{Lanes, add, add_weighted, combine, combine_differences, scaled_squares};
-use super::lockstep::end_of_step;
-use super::noise::{Increments, speed_change};
-use super::stochastic::Diffusion;
-use super::tile::Tile;
+use crate::cpu::field::mlp::{Cotangents, Field, Stage};
+use crate::cpu::kernel::dense::LANES;
+use crate::cpu::kernel::lanes::{Lanes, add, add_weighted, combine, combine_differences, scaled_squares};
+use crate::cpu::kernel::scalar::Scalar;
+use crate::cpu::noise::{Increments, speed_change};
+use crate::cpu::solve::lockstep::end_of_step;
+use crate::cpu::step::stochastic::Diffusion;
+use crate::cpu::tile::Tile;
 use crate::method::{MAX_STAGES, PenaltyNoise, SolverOptions, StepControl, Tableau, Tolerances};
 use crate::problem::Problem;
 

@@ -3,14 +3,14 @@
 //! A lane is a trajectory. Every operation on a tile works lane by lane with the same instructions, so a trajectory's
 //! result depends neither on its lane nor on its neighbours.
 
-use super::Scalar;
-use super::dense::LANES;
-use super::dispatch::multiversion;
-use super::lanes::{Lanes, add_weighted, combine, scaled_squares, select};
-use super::lockstep::{InitialStepRule, finite_lanes, step_too_small};
-use super::noise::speed;
-use super::step::{AttemptRoom, Interval, Stepper};
-use super::tile::{Clock, Crew, Recording, Room, SavePoint, Tile, copy_lane};
+use crate::cpu::kernel::dense::LANES;
+use crate::cpu::kernel::dispatch::multiversion;
+use crate::cpu::kernel::lanes::{Lanes, add_weighted, combine, scaled_squares, select};
+use crate::cpu::kernel::scalar::Scalar;
+use crate::cpu::noise::speed;
+use crate::cpu::solve::lockstep::{InitialStepRule, finite_lanes, step_too_small};
+use crate::cpu::step::runge_kutta::{AttemptRoom, Interval, Stepper};
+use crate::cpu::tile::{Clock, Crew, Recording, Room, SavePoint, Tile, copy_lane};
 use crate::error::Status;
 use crate::method::{
     Attempt, Controller, ControllerMemory, InitialStep, LONGEST_WISH, MOST_GROWTH, RESOLVED_ERROR, SolverOptions,

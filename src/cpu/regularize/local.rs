@@ -1,15 +1,15 @@
 //! Local regularization: probes, single steps whose error or stiffness is measured and differentiated.
 
-use super::Scalar;
-use super::backward::Backward;
-use super::dense::LANES;
-use super::ensemble::Ensemble;
-use super::lanes::{
+use crate::cpu::adjoint::walk::Backward;
+use crate::cpu::kernel::dense::LANES;
+use crate::cpu::kernel::lanes::{
     Lanes, add, add_weighted, scaled_norm_vjp, scaled_squares, squared_difference, weighted_difference,
 };
-use super::lockstep::{Attendee, Lockstep};
-use super::step::{FirstStage, Interval, KeptStep, Seeds, StiffnessSeed};
-use super::tile::{BackwardRoom, Crew, Tile};
+use crate::cpu::kernel::scalar::Scalar;
+use crate::cpu::solve::ensemble::Ensemble;
+use crate::cpu::solve::lockstep::{Attendee, Lockstep};
+use crate::cpu::step::runge_kutta::{FirstStage, Interval, KeptStep, Seeds, StiffnessSeed};
+use crate::cpu::tile::{BackwardRoom, Crew, Tile};
 use crate::method::{Draws, Measure, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, StepControl, StepPenalty};
 use crate::problem::within;
 
@@ -292,7 +292,7 @@ impl<R: Scalar> Penalty<'_, R> {
             for l in (0..LANES).filter(|&l| !tile.alive[l]) {
                 probe.interval.h[l] = R::ZERO;
             }
-            super::lanes::rest_unless(&mut probe.y, &tile.alive);
+            crate::cpu::kernel::lanes::rest_unless(&mut probe.y, &tile.alive);
             self.draw(n, &tile.trajectories, probe);
             stepper.keep(&probe.interval, &probe.y, &mut probe.kept, true);
             stepper.end(&probe.interval, &probe.y, &probe.kept, &mut probe.y1);
@@ -302,7 +302,7 @@ impl<R: Scalar> Penalty<'_, R> {
                 let states = [stages[last].state(), stages[last - 1].state()];
                 probe.norms = stage_differences([&k[last], &k[last - 1]], states);
             } else {
-                let mut stages: super::step::Stages<'_, R> = [&[]; crate::method::MAX_STAGES];
+                let mut stages: crate::cpu::step::runge_kutta::Stages<'_, R> = [&[]; crate::method::MAX_STAGES];
                 for (slot, k) in stages.iter_mut().zip(&probe.kept.k) {
                     *slot = k;
                 }
@@ -412,11 +412,11 @@ impl<R: Scalar> Penalty<'_, R> {
         stepper.step_vjp(&interval.h, kept, &seeds, first, &mut room.vjp, theta_bar, y1_bar);
         if gradient == PenaltyGradient::Full {
             add(bar, y1_bar);
-            super::lanes::rest_unless(bar, &tile.alive);
+            crate::cpu::kernel::lanes::rest_unless(bar, &tile.alive);
             if self.draws.penalty.at == PenaltyAt::Unbiased {
                 let mut bar = std::mem::take(&mut tile.probes[n].bar);
                 let features = tile.features();
-                super::backward::fold_second(&mut bar, features);
+                crate::cpu::adjoint::walk::fold_second(&mut bar, features);
                 tile.save_bar_mut(self.first_slot + n).copy_from_slice(&bar[..features]);
                 tile.probes[n].bar = bar;
             }

@@ -1,0 +1,3 @@
+//! The backward pass.
+
+pub(crate) mod walk;

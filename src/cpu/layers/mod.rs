@@ -1,0 +1,3 @@
+//! What is computed before and after a solve.
+
+pub(crate) mod loss;

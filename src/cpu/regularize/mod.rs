@@ -1,0 +1,3 @@
+//! What regularizers add to a backward pass.
+
+pub(crate) mod local;

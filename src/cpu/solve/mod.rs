@@ -1,0 +1,4 @@
+//! The two layouts of a solve.
+
+pub(crate) mod ensemble;
+pub(crate) mod lockstep;
