@@ -60,4 +60,6 @@ chapters! {
         "[`Device::suits_gpu`](crate::Device::suits_gpu), [`Gpu::profiled`](crate::Gpu::profiled).";
     faq = "faq.md",
         "[`Error`](crate::Error), [`Status`](crate::Status), [`Status::remedy`](crate::Status::remedy).";
+    architecture = "ARCHITECTURE.md",
+        "the modules [`cpu`](crate::cpu), [`gpu`](crate::gpu) and [`train`](crate::train).";
 }
