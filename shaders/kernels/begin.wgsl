@@ -4,7 +4,7 @@
 @group(0) @binding(2) var<storage, read_write> cursors: array<Cursor>;
 @group(0) @binding(3) var<storage, read_write> row_status: array<u32>;
 @group(0) @binding(4) var<storage, read_write> outcome: Outcome;
-@group(0) @binding(5) var<storage, read> learnt: Learnt;
+@group(0) @binding(5) var<storage, read> learnt: LearntState;
 
 @compute @workgroup_size(64)
 fn main(

@@ -11,6 +11,8 @@ const BEGIN = 0u;
 const CHANGE = 1u;
 const ATTEMPT = 2u;
 const RESUME = 3u;
+// In an ensemble, trajectories solved whole aim for themselves.
+const AIM = 4u;
 
 @compute @workgroup_size(64)
 fn main(

@@ -11,6 +11,7 @@
 @group(0) @binding(7) var<storage, read_write> saves: array<f32>;
 
 const START = 0u;
+const GO_ON = 1u;
 
 // The first step's length: `control_ensemble` and the kernels before it in one.
 fn start(clock: ptr<function, Clock>, y: State) {

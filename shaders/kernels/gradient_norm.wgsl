@@ -6,14 +6,6 @@
 
 const WIDE = 256u;
 
-// Values of `outcome.skipped`.
-const UPDATED = 0u;
-const SKIPPED = 1u;
-const ABORTED = 2u;
-const INCOMPLETE = 3u;
-const NOT_WANTED = 4u;
-const CUT = 5u;
-
 var<workgroup> sh_sums: array<f32, 256>;
 // Steps that a walk of whole trajectories has to go, at most; rows of which an adapter stopped the loops.
 var<workgroup> sh_walks: array<vec2<u32>, 256>;

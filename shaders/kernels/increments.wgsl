@@ -5,10 +5,11 @@
 @group(0) @binding(3) var<storage, read_write> increments: array<vec2<f32>>;
 
 const FOLLOW = 0u;
+const FRESH = 1u;
 
 // Follows the path, or draws number u.x of those apart from it.
 fn drawn(cursor: Cursor, pair: Pair) -> Increment {
-    if job.mode != FOLLOW {
+    if job.mode == FRESH {
         return brownian_draw(pair, 0u, APART + job.u.x, cursor.h);
     }
     if has(FIXED) {

@@ -2,14 +2,10 @@
 // to learn, and when the update is made, it is learnt.
 
 @group(0) @binding(1) var<storage, read> outcome: Outcome;
-@group(0) @binding(2) var<storage, read_write> learnt: Learnt;
+@group(0) @binding(2) var<storage, read_write> learnt: LearntState;
 
 const NOTE = 0u;
-
-// Values of `outcome.skipped`, as `gradient_norm` has them.
-const UPDATED = 0u;
-const INCOMPLETE = 3u;
-const NOT_WANTED = 4u;
+const LEARN = 1u;
 
 // Shares of the old means in the new ones.
 const FIRST_KEPT = 0.7;

@@ -13,6 +13,7 @@
 const WIDE = 256u;
 
 const START = 0u;
+const GO_ON = 1u;
 
 // What is decided about: a solve's begin, its trial step, or an attempt.
 const BEGIN = 0u;

@@ -11,6 +11,7 @@
 
 const CROSS_ENTROPY = 0u;
 const MSE = 1u;
+const MAE = 2u;
 const MOMENTS = 3u;
 
 const LN_2 = 0.6931471805599453;

@@ -5,7 +5,7 @@
 @group(0) @binding(2) var<storage, read_write> outcome: Outcome;
 @group(0) @binding(3) var<storage, read_write> params: Params;
 @group(0) @binding(4) var<storage, read_write> points: array<vec2<u32>>;
-@group(0) @binding(5) var<storage, read> learnt: Learnt;
+@group(0) @binding(5) var<storage, read> learnt: LearntState;
 
 @compute @workgroup_size(1)
 fn main() {

@@ -10,6 +10,8 @@
 const STATE_AND_SLOPE = 0u;
 const CHANGE_OF_SLOPE = 1u;
 const ERROR = 2u;
+const NOT_FINITE = 3u;
+const STIFFNESS = 4u;
 
 fn rests(cursor: Cursor) -> bool {
     return cursor.moving != 1u;

@@ -13,6 +13,12 @@
 @group(0) @binding(6) var<storage, read_write> stage_bar: array<f32>;
 
 const DRIFT = 0u;
+const DIFFUSION = 1u;
+
+// Which of a step's integrals a scale is; the root of the length is none of the four.
+const SCALE_INCREMENT = 0u;
+const SCALE_MEAN = 2u;
+const SCALE_ROOT = 4u;
 
 // What a diffusion stage was multiplied by on its way to the end, into the states of either network, and to the error.
 struct Factors {
@@ -23,10 +29,10 @@ struct Factors {
 }
 
 fn scale(which: u32, integrals: vec4<f32>, h: f32) -> f32 {
-    if which < 4u {
-        return integrals[which];
+    if which == SCALE_ROOT {
+        return sqrt(h);
     }
-    return sqrt(h);
+    return integrals[which];
 }
 
 fn factors(at: u32, h: f32) -> Factors {

@@ -8,7 +8,9 @@
 @group(0) @binding(6) var<storage, read_write> bar: array<f32>;
 @group(0) @binding(7) var<storage, read_write> state_bars: array<f32>;
 
+const ERROR = 0u;
 const STIFFNESS = 1u;
+const STEP_COUNT = 2u;
 
 @compute @workgroup_size(64)
 fn main(

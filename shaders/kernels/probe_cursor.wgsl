@@ -12,7 +12,6 @@ const UNBIASED = 0u;
 const BIASED = 1u;
 // Takes the u.y-th step after the checkpoint again, from one of the probe's tape slots to the other.
 const AGAIN = 2u;
-const BIASED_AGAIN = 3u;
 
 const REGULARIZATION_TIME = 2u;
 

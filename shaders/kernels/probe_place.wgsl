@@ -7,6 +7,8 @@
 @group(0) @binding(5) var<storage, read_write> probe_tape: array<f32>;
 
 const UNBIASED = 0u;
+const BIASED = 1u;
+const AGAIN = 2u;
 
 @compute @workgroup_size(64)
 fn main(

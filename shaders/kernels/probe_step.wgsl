@@ -7,6 +7,7 @@
 
 const WIDE = 256u;
 const TRIAL = 0u;
+const STEP = 1u;
 
 var<workgroup> sh_sums: array<vec3<f32>, 256>;
 

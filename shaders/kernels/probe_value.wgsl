@@ -11,6 +11,7 @@ const WIDE = 256u;
 
 const ERROR = 0u;
 const STIFFNESS = 1u;
+const STEP_COUNT = 2u;
 
 // Keeps the stiffness measure finite when two stage states coincide.
 const STIFFNESS_EPSILON = 1e-12;

@@ -8,6 +8,7 @@
 @group(0) @binding(5) var<storage, read_write> saves: array<f32>;
 @group(0) @binding(6) var<storage, read_write> outcome: Outcome;
 
+const WITHIN_STEP = 0u;
 const AT_START = 1u;
 
 @compute @workgroup_size(64)

@@ -10,9 +10,6 @@ const STEP = 1u;
 // The step starts with both states the same.
 const FIRST_STEP = 2u;
 
-// Slots of the cotangents: two stages' states of the drift, two of the diffusion, and after two others the second state.
-const SECOND_SLOT = 6u;
-
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -24,7 +21,8 @@ fn main(
     if i >= size {
         return;
     }
-    let at = SECOND_SLOT * size + i;
+    // The first slots are those of two stages' states of the drift, and two of the diffusion.
+    let at = job.target_ + i;
     if job.mode == CLEAR {
         state_bars[at] = 0.0;
         return;

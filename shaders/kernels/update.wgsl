@@ -17,12 +17,12 @@ const ADAMAX = 5u;
 const ADABELIEF = 6u;
 const RMSPROP = 7u;
 
-// Values of `outcome.skipped`, as `gradient_norm` has them.
-const SKIPPED = 1u;
-const ABORTED = 2u;
-
+const CLIP_NONE = 0u;
 const CLIP_NORM = 1u;
 const CLIP_VALUE = 2u;
+
+const MAKE = 0u;
+const LOOK = 1u;
 
 fn clipped(g: f32) -> f32 {
     let bound = job.v.y;
@@ -90,8 +90,8 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let i = flat_group(group, groups) * GROUP + lane;
-    // x.y: 1 only looks whether all numbers would be finite.
-    let look = job.x.y == 1u;
+    // x.y: LOOK only sees whether all numbers would be finite.
+    let look = job.x.y == LOOK;
     if !look && atomicLoad(&overflow) != 0u {
         if i == 0u {
             refuse();

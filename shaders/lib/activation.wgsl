@@ -1,4 +1,12 @@
-// Activations with their derivatives; the kinds are numbered as in `problem::Activation`.
+// Activations with their derivatives.
+
+const IDENTITY = 0u;
+const TANH = 1u;
+const RELU = 2u;
+const SOFTPLUS = 3u;
+const SIGMOID = 4u;
+const SILU = 5u;
+const GELU = 6u;
 
 // 1 / (1 + e^-x), from e^-|x|, so that nothing overflows on either side.
 fn sigmoid_pair(x: f32) -> vec2<f32> {
@@ -10,26 +18,26 @@ fn sigmoid_pair(x: f32) -> vec2<f32> {
 // The value and the derivative.
 fn activate(kind: u32, x: f32) -> vec2<f32> {
     switch kind {
-        case 1u: {
+        case TANH: {
             let a = own_tanh(x);
             return vec2<f32>(a, fma(-a, a, 1.0));
         }
-        case 2u: {
+        case RELU: {
             return select(select(vec2<f32>(0.0, 0.0), vec2<f32>(x, 1.0), x > 0.0), vec2<f32>(x, 0.0), is_nan(x));
         }
-        case 3u: {
+        case SOFTPLUS: {
             return vec2<f32>(select(0.0, x, x > 0.0) + own_ln_1p_unit(own_exp(-abs(x))), sigmoid_pair(x).x);
         }
-        case 4u: {
+        case SIGMOID: {
             return sigmoid_pair(x);
         }
-        case 5u: {
+        case SILU: {
             let s = sigmoid_pair(x);
             // On the far left the sigmoid stays at the smallest normal number; the clamp keeps its product as small.
             let inside = select(max(x, -104.0), x, is_nan(x));
             return vec2<f32>(inside * s.x, fma(inside, s.y, s.x));
         }
-        case 6u: {
+        case GELU: {
             let c = 1.5957691216057308;
             let inside = select(clamp(x, -20.0, 20.0), x, is_nan(x));
             let square = inside * inside;

@@ -1,7 +1,7 @@
 // What solves have taught those that follow; the twin of `method::Learnt`, and what the last training step's solve has to teach
 // until its update is made.
 
-struct Learnt {
+struct LearntState {
     known: u32,         // FIRST_LENGTH, IDEAL_STEPS: which of the next two there are.
     first: f32,
     ideal: f32,

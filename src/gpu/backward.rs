@@ -3,15 +3,18 @@
 //! Step sizes are constants, so rows do not depend on each other; each walks back from its own last step.
 
 use super::buffers::Buffers;
-use super::engine::{Engine, Outcome, activation, word};
+use super::engine::Engine;
 use super::forward::Context;
 use super::fused;
 use super::iterations::DEPTH;
-use super::job::{Job, flag};
 use super::kernel;
-use super::noise::{Network, second};
+use super::noise::Network;
 use super::plan::{Plan, Planner, flat};
 use super::submission::Submissions;
+use super::wire::job::Job;
+use super::wire::modes::{Activation, BarUpdate, SecondBar, Walk, flag};
+use super::wire::records::Outcome;
+use super::wire::word;
 use crate::error::Result;
 use crate::method::{NoiseTableau, PenaltyAt, PenaltyGradient, StepPenalty};
 use crate::problem::Layer;
@@ -57,22 +60,6 @@ impl WalkPlans {
     pub(crate) fn segments_ahead(&self) -> usize {
         usize::from(self.whole)
     }
-}
-
-/// Modes of the kernel `walk`.
-pub(crate) mod walk {
-    pub(crate) const BEGIN: u32 = 0;
-    pub(crate) const BACK: u32 = 1;
-    pub(crate) const AGAIN: u32 = 2;
-    pub(crate) const AT: u32 = 3;
-}
-
-/// Modes of the kernel `bar_update`.
-pub(crate) mod update {
-    pub(crate) const CLEAR: u32 = 0;
-    pub(crate) const BEFORE: u32 = 1;
-    pub(crate) const JOIN: u32 = 2;
-    pub(crate) const AFTER: u32 = 3;
 }
 
 impl Engine {
@@ -130,21 +117,21 @@ impl Engine {
         if self.walks_whole(self.purpose.penalty) {
             return self.plan_whole_walk(planner, buffers);
         }
-        self.plan_aim(planner, buffers, walk::BEGIN, 0, stride);
-        self.plan_bar(planner, buffers, walking, update::CLEAR, &[]);
+        self.plan_aim(planner, buffers, Walk::Begin, 0, stride);
+        self.plan_bar(planner, buffers, walking, BarUpdate::Clear, &[]);
         if self.noise().is_some_and(|noise| noise.reversible) {
-            self.plan_second_bar(planner, buffers, walking, second::CLEAR);
+            self.plan_second_bar(planner, buffers, walking, SecondBar::Clear);
         }
         let begin = planner.take();
         let again = Context { keep: false, ..walking };
         for i in 0..stride - 1 {
-            self.plan_aim(planner, buffers, walk::AGAIN, i, stride);
+            self.plan_aim(planner, buffers, Walk::Again, i, stride);
             self.plan_increments(planner, buffers, again, None);
             self.plan_retake(planner, buffers, again);
         }
         for i in 0..stride {
-            self.plan_aim(planner, buffers, walk::BACK, i, stride);
-            self.plan_bar(planner, buffers, walking, update::BEFORE, &[]);
+            self.plan_aim(planner, buffers, Walk::Back, i, stride);
+            self.plan_bar(planner, buffers, walking, BarUpdate::Before, &[]);
             self.plan_increments(planner, buffers, walking, None);
             let interior = self.interior();
             self.plan_keep(planner, buffers, walking, interior);
@@ -162,8 +149,8 @@ impl Engine {
     fn plan_no_walk(&self, planner: &mut Planner<'_>, buffers: &Buffers) -> WalkPlans {
         let points = if self.every_step() { 0 } else { self.user_points().len() };
         let standing = Context { points, ..self.solving(buffers) };
-        self.plan_bar(planner, buffers, standing, update::CLEAR, &[]);
-        self.plan_bar(planner, buffers, standing, update::AFTER, &[]);
+        self.plan_bar(planner, buffers, standing, BarUpdate::Clear, &[]);
+        self.plan_bar(planner, buffers, standing, BarUpdate::After, &[]);
         let begin = planner.take();
         self.plan_sum(planner, buffers);
         WalkPlans { begin, segment: Plan::default(), end: planner.take(), stride: usize::MAX, whole: true }
@@ -214,10 +201,10 @@ impl Engine {
         WalkPlans { begin, segment, end: planner.take(), stride: steps, whole: true }
     }
 
-    fn plan_aim(&self, planner: &mut Planner<'_>, buffers: &Buffers, mode: u32, position: usize, stride: usize) {
+    fn plan_aim(&self, planner: &mut Planner<'_>, buffers: &Buffers, mode: Walk, position: usize, stride: usize) {
         let aim = self.kernels.get(&kernel::WALK, &[]);
         let mut job = self.job(self.batch);
-        job.mode = mode;
+        job.mode = mode.into();
         job.stride = word(stride);
         job.u = [word(position), word(3 + buffers.sizes.steps.div_ceil(stride)), 0, 0];
         let bound = [&buffers.clocks, &buffers.steps, &self.outcome, &buffers.walk_cursors];
@@ -257,12 +244,12 @@ impl Engine {
         planner: &mut Planner<'_>,
         buffers: &Buffers,
         context: Context<'_>,
-        mode: u32,
+        mode: BarUpdate,
         weights: &[(usize, f64)],
     ) {
         let kernel = self.kernels.get(&kernel::BAR_UPDATE, &[]);
         let mut job = self.job(context.rows);
-        job.mode = mode;
+        job.mode = mode.into();
         job.points = word(context.points);
         job.stages += word(self.noise().map_or(0, NoiseTableau::stages));
         job.a = slots(weights);
@@ -326,7 +313,7 @@ impl Engine {
             if is_end {
                 let join: &[(usize, f64)] =
                     if seed == Seed::Stiffness { &[(i, 1.0), (stages + 1, 1.0)] } else { &[(i, 1.0)] };
-                self.plan_bar(planner, buffers, context, update::JOIN, join);
+                self.plan_bar(planner, buffers, context, BarUpdate::Join, join);
             }
         }
         if first == FirstStage::Everything {
@@ -336,7 +323,7 @@ impl Engine {
                 Seed::Error => weights.push((stages + 1, 1.0)),
                 Seed::Stiffness => weights.push((stages + 1, -1.0)),
             }
-            self.plan_bar(planner, buffers, context, update::AFTER, &weights);
+            self.plan_bar(planner, buffers, context, BarUpdate::After, &weights);
         }
     }
 
@@ -511,7 +498,7 @@ impl Engine {
             let cursors = &buffers.walk_cursors;
             let context = Context { cursors, ..self.solving(buffers) };
             let plan = Planner::record(&self.gpu, |planner| {
-                self.plan_aim(planner, buffers, walk::AT, step, 1);
+                self.plan_aim(planner, buffers, Walk::At, step, 1);
                 self.plan_keep(planner, buffers, context, true);
                 planner.take()
             });
@@ -550,7 +537,7 @@ pub(crate) fn layer_job(mut job: Job, layer: &Layer) -> Job {
     job.inputs = word(layer.inputs);
     job.outputs = word(layer.outputs);
     job.theta = word(layer.offset);
-    job.activation = activation(layer.activation);
+    job.activation = Activation::from(layer.activation).into();
     job.flags |= if layer.time { flag::TIME } else { 0 };
     job
 }

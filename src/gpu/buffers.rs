@@ -1,6 +1,7 @@
 //! [`Buffers`]: everything that a batch keeps on the device.
 
 use super::Gpu;
+use super::wire::records::{Clock, Cursor, Outcome};
 use crate::error::{Cure, Error, Result};
 use crate::memory::{Size, largest};
 
@@ -58,9 +59,9 @@ pub(crate) struct BackwardSizes {
 }
 
 /// Bytes of a clock, a cursor, and what the host reads of a step.
-pub(crate) const CLOCK: usize = 80;
-pub(crate) const CURSOR: usize = 48;
-pub(crate) const OUTCOME: usize = 96;
+const CLOCK: usize = size_of::<Clock>();
+const CURSOR: usize = size_of::<Cursor>();
+pub(crate) const OUTCOME: usize = size_of::<Outcome>();
 
 macro_rules! buffers {
     ($($(#[$doc:meta])* $name:ident: |$s:ident, $b:ident| $numbers:expr;)*) => {

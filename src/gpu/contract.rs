@@ -2,32 +2,24 @@
 //! test, which records on one that computes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::mem::offset_of;
 
 use wgpu::naga::{
     AddressSpace, Block, Expression, Function, Handle, Literal, Module, ShaderStage, Statement, StorageAccess, Type,
     TypeInner, proc::Layouter, valid,
 };
 
-use super::backward::{update, walk};
-use super::buffers::{CLOCK, CURSOR, OUTCOME};
-use super::engine::Clock;
-use super::forward::{control, norm};
+use super::Gpu;
 use super::fused::Printer;
 use super::iterations::SAVES;
 use super::kernel::{
     ALL, Access, Kernel, MAX_STORAGE_BUFFERS, MODULES, Storage, absolute_tolerances, prelude, product_grid,
 };
-use super::learnt::{COSTS, FIRST_LENGTH, IDEAL_STEPS, LearntState as Learnt, learn};
-use super::noise::{increments, second, stage_bar};
-use super::penalty::aim;
-use super::recording::settle;
-use super::{Gpu, Job, Outcome, Params, flag, status};
+use super::wire::modes::{BITS, MODES, RowStatus, status};
+use super::wire::{Layout as Twin, job, records};
 use crate::cpu::{PATIENCE, RESOLVED, STIFFNESS_EPSILON, largest_square_root};
 use crate::error::Status;
 use crate::method::{BUDGET_NUMBERS, BUDGET_WARMUP as WARMUP, BUDGET_WINDOW as WINDOW, LEARNT_NUMBERS, Method};
-use crate::problem::{InputMap, Layer, Mlp, TimeInput};
-use crate::train::{ABORTED, INCOMPLETE, SKIPPED};
+use crate::problem::{Activation, InputMap, Layer, Mlp, TimeInput};
 
 /// Every kernel under every method's prelude, parsed; those that measure errors with one absolute tolerance and with
 /// several.
@@ -252,29 +244,16 @@ fn layout_of(module: &Module, name: &str) -> Option<Layout> {
     Some(members.chain([("its size".to_owned(), *span as usize)]).collect())
 }
 
-macro_rules! layout {
-    ($name:ident: $($member:ident)*) => {
-        (stringify!($name), vec![
-            $((stringify!($member).to_owned(), offset_of!($name, $member)),)*
-            ("its size".to_owned(), size_of::<$name>()),
-        ])
-    };
+/// As reflection has it.
+fn layout(twin: &Twin) -> Layout {
+    let members = twin.members.iter().map(|(name, offset)| ((*name).to_owned(), *offset));
+    members.chain([("its size".to_owned(), twin.size)]).collect()
 }
 
 #[test]
 fn structs_lie_in_memory_as_their_twins_do() {
-    let twins: Vec<(&str, Layout)> = vec![
-        layout!(Job: rows dim per_row mode stage stages points stride inputs outputs theta flags source target target2
-            activation t0 span node atol rtol scale extra power a b u v w x),
-        layout!(Outcome: unfinished paused solved penalised failed first_failed first_status nfe accepted rejected
-            most_accepted remaining loss correct penalty gradient_norm skipped updates steps cut ideal wish coefficient
-            unreachable),
-        layout!(Clock: t log_errors h last_good accepted rejected nfe status failures was_rejected saved
-            pending cut first ideal rate waiting wish),
-        layout!(Params: step seed update coefficient share pad paths rates draws),
-        layout!(Learnt: known first ideal steps coefficient mean_nfe offset unreachable best mark seen wish measure nfe
-            evaluations pad0 pad1 pad2),
-    ];
+    let twins: Vec<(&str, Layout)> =
+        records::LAYOUTS.iter().chain(job::LAYOUTS).map(|twin| (twin.name, layout(twin))).collect();
     let (mut failures, mut seen) = (BTreeSet::new(), BTreeSet::new());
     for (kernel, _, module) in shaders() {
         for (name, wanted) in &twins {
@@ -284,14 +263,8 @@ fn structs_lie_in_memory_as_their_twins_do() {
                 failures.insert(format!("{} in {}: {found:?}\nthe host: {wanted:?}", name, kernel.name));
             }
         }
-        if let Some(cursor) = layout_of(&module, "Cursor")
-            && cursor.last().map(|m| m.1) != Some(CURSOR)
-        {
-            failures.insert(format!("Cursor in {}: {cursor:?}", kernel.name));
-        }
     }
     assert_eq!(seen.len(), twins.len(), "every twin was met: {seen:?}");
-    assert_eq!((size_of::<Clock>(), size_of::<Outcome>()), (CLOCK, OUTCOME), "what buffers are sized by");
     none(&failures.into_iter().collect::<Vec<_>>());
 }
 
@@ -306,57 +279,45 @@ fn constants(module: &Module) -> BTreeMap<String, f64> {
     module.constants.iter().filter_map(|(_, c)| Some((c.name.clone()?, number(c)?))).collect()
 }
 
-macro_rules! numbers {
-    ($module:ident: $($name:ident)*) => {
-        vec![$((stringify!($name), $module::$name)),*]
-    };
-}
+/// Numbers of the shaders' own: sizes of workgroups and tiles, what one invocation decides, and a code that no mode has.
+const OWN: &[&str] = &[
+    "ANY",
+    "DEPTH",
+    "GIVE_UP_LARGE",
+    "GIVE_UP_NON_FINITE",
+    "GROUP",
+    "NOTHING",
+    "REST",
+    "RESTS",
+    "STRIDE",
+    "TILE",
+    "WIDE",
+];
+
+/// A number of the host's that is no mode.
+type Number = (&'static str, u32);
 
 #[test]
 fn numbers_that_both_sides_use_are_the_same() {
-    let everywhere = [
-        numbers!(flag: KEEP END STATE CUBE FIRST FSAL TIME STAGE_OUT RECORD FIXED LINEAR ALWAYS NOISE SECOND),
-        vec![
-            ("DONE", Status::Done as u32),
-            ("RUNNING", Status::Running as u32),
-            ("MAX_STEPS", Status::MaxSteps as u32),
-            ("STEP_TOO_SMALL", Status::StepTooSmall as u32),
-            ("NON_FINITE", Status::NonFinite as u32),
-            ("PATIENCE", PATIENCE),
-            ("REGULARIZATION_TIME", crate::math::Purpose::RegularizationTime as u32),
-            ("CELL", crate::problem::brownian::CELL),
-            ("LEVELS", crate::problem::brownian::LEVELS),
-            ("APART", crate::problem::brownian::APART),
-            ("FIRST_LENGTH", FIRST_LENGTH),
-            ("IDEAL_STEPS", IDEAL_STEPS),
-            ("COSTS", COSTS),
-            ("NOISE_PURPOSE", crate::math::Purpose::Noise as u32),
-        ],
-    ]
-    .concat();
-    let by_kernel: Vec<(&str, Vec<(&str, u32)>)> = vec![
-        ("control_lockstep", numbers!(control: BEGIN CHANGE ATTEMPT RESUME)),
-        ("control_ensemble", numbers!(control: BEGIN CHANGE ATTEMPT RESUME)),
-        ("learn", numbers!(learn: NOTE)),
-        ("learn", vec![("INCOMPLETE", INCOMPLETE), ("WARMUP", WARMUP), ("WINDOW", WINDOW)]),
-        ("noisy_norm", numbers!(norm: STATE_AND_SLOPE CHANGE_OF_SLOPE ERROR)),
-        ("row_norm", numbers!(norm: STATE_AND_SLOPE CHANGE_OF_SLOPE ERROR NOT_FINITE STIFFNESS)),
-        ("increments", numbers!(increments: FOLLOW)),
-        ("noisy_stage_bar", numbers!(stage_bar: DRIFT)),
-        ("second_bar", numbers!(second: CLEAR STEP FIRST_STEP)),
-        ("walk", numbers!(walk: BEGIN BACK AGAIN AT)),
-        ("bar_update", numbers!(update: CLEAR BEFORE JOIN AFTER)),
-        ("probe_cursor", numbers!(aim: UNBIASED BIASED AGAIN)),
-        ("settle", numbers!(settle: ZERO AFTER_FAILURE)),
-        ("ensemble_solve", vec![("SAVES", SAVES as u32)]),
-        ("lockstep_solve", vec![("SAVES", SAVES as u32)]),
-        ("gradient_norm", vec![("SKIPPED", SKIPPED), ("ABORTED", ABORTED), ("INCOMPLETE", INCOMPLETE)]),
-        ("update", vec![("SKIPPED", SKIPPED), ("ABORTED", ABORTED)]),
+    let everywhere: Vec<Number> = vec![
+        ("PATIENCE", PATIENCE),
+        ("REGULARIZATION_TIME", crate::math::Purpose::RegularizationTime as u32),
+        ("CELL", crate::problem::brownian::CELL),
+        ("LEVELS", crate::problem::brownian::LEVELS),
+        ("APART", crate::problem::brownian::APART),
+        ("NOISE_PURPOSE", crate::math::Purpose::Noise as u32),
+        ("SAVES", SAVES as u32),
+        ("WARMUP", WARMUP),
+        ("WINDOW", WINDOW),
     ];
+    // Bits that are named after no kernel belong to jobs, which all have.
+    let bits = BITS.iter().filter(|bits| bits.shaders.is_empty()).flat_map(|bits| bits.numbers).copied();
+    let everywhere: Vec<Number> = everywhere.into_iter().chain(bits).collect();
     let (mut failures, mut met) = (BTreeSet::new(), BTreeSet::new());
     for (kernel, method, module) in shaders() {
         let found = constants(&module);
-        let own = by_kernel.iter().filter(|(name, _)| *name == kernel.name).flat_map(|(_, list)| list);
+        let modes = MODES.iter().chain(BITS).filter(|modes| modes.shaders.contains(&kernel.name));
+        let own = modes.flat_map(|modes| modes.numbers);
         for (name, wanted) in own.clone() {
             if !found.contains_key(*name) {
                 failures.insert(format!("{} has no {name} = {wanted}", kernel.name));
@@ -399,12 +360,46 @@ fn numbers_that_both_sides_use_are_the_same() {
             failures.insert(format!("no kernel has {name}"));
         }
     }
-    for code in [Status::Done, Status::Running, Status::MaxSteps, Status::StepTooSmall, Status::NonFinite] {
-        if status(code as u32) != code {
-            failures.insert(format!("{code} is read as {}", status(code as u32)));
+    none(&failures.into_iter().collect::<Vec<_>>());
+}
+
+/// A number that a shader names is a mode, a bit, or one of its own.
+#[test]
+fn every_number_of_the_shaders_is_watched_or_their_own() {
+    let modes: BTreeSet<&str> = MODES.iter().chain(BITS).flat_map(|modes| modes.numbers).map(|n| n.0).collect();
+    let others =
+        ["PATIENCE", "REGULARIZATION_TIME", "CELL", "LEVELS", "APART", "NOISE_PURPOSE", "SAVES", "WARMUP", "WINDOW"];
+    let mut failures = Vec::new();
+    let files = ALL.iter().map(|k| (k.name, k.source)).chain(MODULES.iter().map(|m| (m.name, m.source)));
+    for (file, source) in files {
+        for line in source.lines().filter_map(|line| line.strip_prefix("const ")) {
+            let Some((name, value)) = line.split_once(" = ") else { continue };
+            let number = value.split(';').next().is_some_and(|v| v.ends_with('u'));
+            if number && !modes.contains(name) && !others.contains(&name) && !OWN.contains(&name) {
+                failures.push(format!("{file}: {name} = {value}"));
+            }
         }
     }
-    none(&failures.into_iter().collect::<Vec<_>>());
+    none(&failures);
+}
+
+#[test]
+fn statuses_and_activations_are_those_of_the_host() {
+    for code in [Status::Done, Status::Running, Status::MaxSteps, Status::StepTooSmall, Status::NonFinite] {
+        assert_eq!(status(code as u32), code);
+    }
+    let named = [
+        (RowStatus::Done, Status::Done),
+        (RowStatus::Running, Status::Running),
+        (RowStatus::MaxSteps, Status::MaxSteps),
+        (RowStatus::StepTooSmall, Status::StepTooSmall),
+        (RowStatus::NonFinite, Status::NonFinite),
+    ];
+    assert!(named.iter().all(|(device, host)| *device as u32 == *host as u32));
+    assert_eq!(status(RowStatus::Paused.into()), Status::Running);
+    for (number, activation) in Activation::ALL.into_iter().enumerate() {
+        assert_eq!(crate::gpu::wire::modes::Activation::from(activation) as usize, number);
+    }
 }
 
 #[test]
@@ -439,7 +434,7 @@ mod recording {
         Layout, Local, Loss, Measure, PenaltyAt, PenaltyGradient, PenaltyStep, Regularizer, SaveAt, SolverOptions,
         StepControl, Target, Tolerances,
     };
-    use crate::problem::{Activation, Diffusion, Problem};
+    use crate::problem::{Diffusion, Problem};
     use crate::train::Optimizer;
     use crate::train::{Batch, GpuTrainer, NeuralDe, TrainerConfig};
 

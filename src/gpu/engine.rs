@@ -3,23 +3,24 @@
 use std::collections::HashMap;
 
 use super::Gpu;
-use super::buffers::{BackwardSizes, Buffers, CLOCK, NoiseSizes, OUTCOME, Owner, Sizes, create};
+use super::buffers::{BackwardSizes, Buffers, NoiseSizes, OUTCOME, Owner, Sizes, create};
 use super::forward::SolvePlans;
 use super::fused;
 use super::iterations;
-use super::job::{Job, flag};
 use super::kernel::{self, ATOL_ROW, Kernels, Storage};
-use super::learnt::LearntState;
-use super::penalty::Params;
 use super::plan::{Planner, flat};
 use super::readback::Readback;
-use crate::error::{Cure, Error, Result, Status};
+use super::wire::job::Job;
+use super::wire::modes::flag;
+use super::wire::records::{LearntState, Outcome, Params, path_words, share, ticks};
+use super::wire::word;
+use crate::error::{Cure, Error, Result};
 use crate::math::Real;
 use crate::memory::Size;
 use crate::method::ToleranceWarning;
 use crate::method::{Layout, NoiseTableau, SaveAt, SolverOptions, StepControl, StepPenalty, Tableau};
 use crate::problem::brownian::ADAPTIVE_CELLS;
-use crate::problem::{Activation, InputMap, Layer, Mlp, Paths, Problem};
+use crate::problem::{InputMap, Layer, Mlp, Paths, Problem};
 
 /// Accepted steps that a tape has room for at first; it grows as needed.
 const FIRST_STEPS: usize = 32;
@@ -49,120 +50,6 @@ impl Purpose {
         let apart = |p: Self| p.penalty.map(|penalty| StepPenalty { coefficient: 0.0, length: None, ..penalty });
         self.backward == other.backward && apart(self) == apart(other)
     }
-}
-
-/// The twin of `shaders/lib/outcome.wgsl`.
-#[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(C)]
-pub(crate) struct Outcome {
-    pub(crate) unfinished: u32,
-    pub(crate) paused: u32,
-    pub(crate) solved: u32,
-    pub(crate) penalised: u32,
-    pub(crate) failed: u32,
-    pub(crate) first_failed: u32,
-    pub(crate) first_status: u32,
-    pub(crate) nfe: u32,
-    pub(crate) accepted: u32,
-    pub(crate) rejected: u32,
-    pub(crate) most_accepted: u32,
-    pub(crate) remaining: u32,
-    pub(crate) loss: f32,
-    pub(crate) correct: u32,
-    pub(crate) penalty: f32,
-    pub(crate) gradient_norm: f32,
-    pub(crate) skipped: u32,
-    pub(crate) updates: u32,
-    pub(crate) steps: u32,
-    pub(crate) cut: u32,
-    pub(crate) ideal: f32,
-    pub(crate) wish: f32,
-    pub(crate) coefficient: f32,
-    pub(crate) unreachable: u32,
-}
-
-impl Outcome {
-    /// What it means that steps remain which were recorded.
-    pub(crate) fn unwalked(&self) -> Error {
-        iterations::cut(self.remaining)
-    }
-
-    /// An error where a dispatch left something undone.
-    pub(crate) fn check(&self) -> Result<()> {
-        if self.cut == 0 { Ok(()) } else { Err(iterations::cut(self.cut)) }
-    }
-}
-
-/// The twin of `Clock` in `shaders/lib/clock.wgsl`.
-#[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(C)]
-pub(crate) struct Clock {
-    pub(crate) t: [u32; 2],
-    pub(crate) log_errors: [f32; 2],
-    pub(crate) h: f32,
-    pub(crate) last_good: f32,
-    pub(crate) accepted: u32,
-    pub(crate) rejected: u32,
-    pub(crate) nfe: u32,
-    pub(crate) status: u32,
-    pub(crate) failures: u32,
-    pub(crate) was_rejected: u32,
-    pub(crate) saved: u32,
-    pub(crate) pending: u32,
-    pub(crate) cut: u32,
-    pub(crate) first: u32,
-    pub(crate) ideal: f32,
-    pub(crate) rate: f32,
-    pub(crate) waiting: f32,
-    pub(crate) wish: f32,
-}
-
-impl Clock {
-    /// Steps of an ideal controller with such a safety factor.
-    pub(crate) fn ideal_steps(&self, safety: f64) -> f64 {
-        f64::from(self.ideal + self.waiting) / safety
-    }
-}
-
-const _: () = assert!(size_of::<Clock>() == CLOCK && size_of::<Outcome>() == OUTCOME, "buffers are sized by these");
-
-/// A status as the device writes it.
-pub(crate) fn status(code: u32) -> Status {
-    match code {
-        0 => Status::Done,
-        2 => Status::MaxSteps,
-        3 => Status::StepTooSmall,
-        4 => Status::NonFinite,
-        _ => Status::Running,
-    }
-}
-
-/// Ticks of an interval, `2^63`; see `shaders/lib/time.wgsl`.
-pub(crate) const TICKS: f64 = 9_223_372_036_854_775_808.0;
-
-/// A share of the interval in `[0, 1]` as ticks, high word first.
-pub(crate) fn ticks(share: f64) -> [u32; 2] {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share in [0, 1] has at most 2^63")]
-    let ticks = (share * TICKS) as u64;
-    #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
-    [(ticks >> 32) as u32, ticks as u32]
-}
-
-/// What the device knows of its paths: the seed, low word first, and the first trajectory's number.
-pub(crate) const fn path_words(paths: Paths) -> [u32; 4] {
-    let [low, high] = halves(paths.seed);
-    [low, high, paths.first, 0]
-}
-
-/// The low word and the high one.
-#[expect(clippy::cast_possible_truncation, reason = "the two halves")]
-pub(crate) const fn halves(n: u64) -> [u32; 2] {
-    [n as u32, (n >> 32) as u32]
-}
-
-/// The share of the interval that ticks are.
-pub(crate) fn share([high, low]: [u32; 2]) -> f64 {
-    ((u64::from(high) << 32) | u64::from(low)) as f64 / TICKS
 }
 
 /// A problem on the device.
@@ -212,10 +99,6 @@ pub(crate) struct Engine {
     pub(crate) params: wgpu::Buffer,
     /// What solves have taught; see `learnt.rs`.
     pub(crate) learnt: wgpu::Buffer,
-}
-
-pub(crate) fn word(n: usize) -> u32 {
-    u32::try_from(n).unwrap_or(u32::MAX)
 }
 
 impl Engine {
@@ -844,11 +727,6 @@ fn within_reach(options: &SolverOptions) -> Result<SolverOptions> {
     // A segment is recorded as a whole. Beyond the root of the steps a longer one holds more states, not fewer.
     let longest = options.most_attempts().isqrt().clamp(64, 1024);
     Ok(SolverOptions { adjoint: options.adjoint.with_stride_up_to(longest), ..options.clone() })
-}
-
-/// The number of an activation in the shaders.
-pub(crate) fn activation(activation: Activation) -> u32 {
-    word(Activation::ALL.iter().position(|a| *a == activation).unwrap_or(0))
 }
 
 /// Rows with a penalty: as the native engine has it, whole tiles of 32.

@@ -1,12 +1,15 @@
 //! What a solve records: its start, an attempt, its end, and the stages that all of them are made of.
 
 use super::buffers::Buffers;
-use super::engine::{Engine, activation, first_stop, penalised_rows, word};
+use super::engine::{Engine, first_stop, penalised_rows};
 use super::fused;
-use super::job::{Job, flag};
 use super::kernel;
 use super::noise::Network;
 use super::plan::{Plan, Planner, flat};
+use super::wire::job::Job;
+use super::wire::modes::{Activation, Control, Norm, Save, SolveWhole, flag};
+use super::wire::records::halves;
+use super::wire::word;
 use crate::error::Result;
 use crate::math::Real;
 use crate::method::{InitialStep, PenaltyAt, StepControl};
@@ -111,9 +114,7 @@ impl Engine {
     /// Tells a job how many ticks a fixed step has. The last one takes what the division leaves, a few ticks.
     pub(crate) fn set_fixed_ticks(&self, job: &mut Job) {
         if let StepControl::Fixed { steps } = self.options.step_control {
-            #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
-            let halves = |n: u64| [(n >> 32) as u32, n as u32];
-            [job.u[2], job.u[3]] = halves((1 << 63) / steps as u64);
+            [job.u[3], job.u[2]] = halves((1 << 63) / steps as u64);
         }
     }
 
@@ -158,7 +159,8 @@ impl Engine {
                     ..SolvePlans::default()
                 }
             } else if self.solves_whole(self.batch) {
-                let [start, attempt] = [0, 1].map(|mode| self.plan_whole(planner, buffers, mode, backward));
+                let modes = [SolveWhole::Start, SolveWhole::GoOn];
+                let [start, attempt] = modes.map(|mode| self.plan_whole(planner, buffers, mode, backward));
                 let finish = self.plan_finish(planner, buffers, backward);
                 SolvePlans { start, attempt, resume: Plan::default(), finish }
             } else {
@@ -169,9 +171,9 @@ impl Engine {
 
     /// Trajectories that are solved whole: one dispatch starts them and makes as many attempts as may be in one, another
     /// one goes on.
-    fn plan_whole(&self, planner: &mut Planner<'_>, buffers: &Buffers, mode: u32, backward: bool) -> Plan {
-        let mut job = self.control_job(buffers, mode, backward);
-        if mode == 0 {
+    fn plan_whole(&self, planner: &mut Planner<'_>, buffers: &Buffers, mode: SolveWhole, backward: bool) -> Plan {
+        let mut job = self.control_job(buffers, mode.into(), backward);
+        if mode == SolveWhole::Start {
             self.plan_weights(planner);
             let begin = self.kernels.get(&kernel::BEGIN, &[]);
             let bound = [&buffers.clocks, &buffers.cursors, &buffers.row_status, &self.outcome, &self.learnt];
@@ -209,7 +211,7 @@ impl Engine {
             ];
             planner.add(&solve, &bound, job, [1, 1, 1]);
             // The kernels after it find the state by the cursor.
-            self.plan_control(planner, buffers, control::AIM, backward);
+            self.plan_control(planner, buffers, Control::Aim, backward);
         }
         planner.take()
     }
@@ -229,7 +231,7 @@ impl Engine {
             start: self.plan_start(planner, buffers, backward),
             attempt: self.plan_attempt(planner, buffers, backward),
             resume: {
-                self.plan_control(planner, buffers, control::RESUME, backward);
+                self.plan_control(planner, buffers, Control::Resume, backward);
                 planner.take()
             },
             finish: self.plan_finish(planner, buffers, backward),
@@ -239,10 +241,10 @@ impl Engine {
     /// Clocks at the start, and the states saved there.
     fn plan_begin(&self, planner: &mut Planner<'_>, buffers: &Buffers, backward: bool) {
         let begin = self.kernels.get(&kernel::BEGIN, &[]);
-        let job = self.control_job(buffers, control::BEGIN, backward);
+        let job = self.control_job(buffers, 0, backward);
         let bound = [&buffers.clocks, &buffers.cursors, &buffers.row_status, &self.outcome, &self.learnt];
         planner.add(&begin, &bound, job, flat(self.batch.div_ceil(64)));
-        self.plan_save(planner, buffers, 1, backward);
+        self.plan_save(planner, buffers, Save::AtStart, backward);
     }
 
     fn plan_start(&self, planner: &mut Planner<'_>, buffers: &Buffers, backward: bool) -> Plan {
@@ -250,8 +252,8 @@ impl Engine {
         self.plan_weights(planner);
         self.plan_begin(planner, buffers, backward);
         self.plan_stage(planner, buffers, context, 0, flag::FIRST);
-        self.plan_norm(planner, buffers, context, norm::STATE_AND_SLOPE, [&[], &[]]);
-        self.plan_control(planner, buffers, control::BEGIN, backward);
+        self.plan_norm(planner, buffers, context, Norm::StateAndSlope, [&[], &[]]);
+        self.plan_control(planner, buffers, Control::Begin, backward);
         // A first step that is carried on is found so in the first solve; in others the trial has nothing to do.
         let trial = matches!(
             self.options.step_control,
@@ -259,8 +261,8 @@ impl Engine {
         );
         if trial {
             self.plan_trial(planner, buffers, context);
-            self.plan_norm(planner, buffers, context, norm::CHANGE_OF_SLOPE, [&[], &[]]);
-            self.plan_control(planner, buffers, control::CHANGE, backward);
+            self.plan_norm(planner, buffers, context, Norm::ChangeOfSlope, [&[], &[]]);
+            self.plan_control(planner, buffers, Control::Change, backward);
         }
         planner.take()
     }
@@ -281,16 +283,16 @@ impl Engine {
             self.plan_end(planner, buffers, context);
         }
         if let Some(weights) = self.tableau.b_error {
-            self.plan_norm(planner, buffers, context, norm::ERROR, [weights, &[]]);
+            self.plan_norm(planner, buffers, context, Norm::Error, [weights, &[]]);
         }
-        self.plan_save(planner, buffers, 0, backward);
-        self.plan_control(planner, buffers, control::ATTEMPT, backward);
+        self.plan_save(planner, buffers, Save::WithinStep, backward);
+        self.plan_control(planner, buffers, Control::Attempt, backward);
         planner.take()
     }
 
     fn plan_finish(&self, planner: &mut Planner<'_>, buffers: &Buffers, backward: bool) -> Plan {
         let context = self.solving(buffers);
-        self.plan_norm(planner, buffers, context, norm::NOT_FINITE, [&[], &[]]);
+        self.plan_norm(planner, buffers, context, Norm::NotFinite, [&[], &[]]);
         let finish = self.kernels.get(&kernel::FINISH, &[]);
         let mut job = self.job(self.batch);
         job.x[2] = self.purpose.penalty.map_or(0, |p| word(penalised_rows(self.batch, p.fraction)));
@@ -304,8 +306,8 @@ impl Engine {
         planner.take()
     }
 
-    fn plan_control(&self, planner: &mut Planner<'_>, buffers: &Buffers, mode: u32, backward: bool) {
-        let job = self.control_job(buffers, mode, backward);
+    fn plan_control(&self, planner: &mut Planner<'_>, buffers: &Buffers, mode: Control, backward: bool) {
+        let job = self.control_job(buffers, mode.into(), backward);
         let bound =
             [&buffers.clocks, &buffers.cursors, &buffers.row_status, &buffers.norms, &buffers.steps, &buffers.points];
         if self.per_row() {
@@ -317,14 +319,14 @@ impl Engine {
         }
     }
 
-    fn plan_save(&self, planner: &mut Planner<'_>, buffers: &Buffers, mode: u32, backward: bool) {
+    fn plan_save(&self, planner: &mut Planner<'_>, buffers: &Buffers, mode: Save, backward: bool) {
         let points = self.points_saved(backward);
         if points == 0 {
             return;
         }
         let save = self.kernels.get(&kernel::SAVE, &[]);
         let mut job = self.job(self.batch);
-        job.mode = mode;
+        job.mode = mode.into();
         job.points = word(points);
         job.x[2] = word(self.user_points().len());
         let shares = self.shares_of_points(points);
@@ -344,18 +346,18 @@ impl Engine {
         planner: &mut Planner<'_>,
         buffers: &Buffers,
         context: Context<'_>,
-        mode: u32,
+        mode: Norm,
         weights: [&[f64]; 2],
     ) {
         if let Some(noise) = self.noise()
-            && mode != norm::NOT_FINITE
+            && mode != Norm::NotFinite
         {
             return self.plan_noisy_norm(planner, buffers, context, noise, mode);
         }
         let lanes = self.lanes_of_a_norm();
         let kernel = self.kernels.get(&kernel::ROW_NORM, &[("LANES", f64::from(lanes))]);
         let mut job = self.job(context.rows);
-        job.mode = mode;
+        job.mode = mode.into();
         job.a = Job::coefficients(weights[0].iter().copied());
         job.b = Job::coefficients(weights[1].iter().copied());
         let bound = [context.cursors, context.tape, &buffers.k, &buffers.norms];
@@ -444,7 +446,7 @@ impl Engine {
             job.inputs = word(layer.inputs);
             job.outputs = word(layer.outputs);
             job.theta = word(layer.offset);
-            job.activation = activation(layer.activation);
+            job.activation = Activation::from(layer.activation).into();
             job.source = word(slot * context.rows * layer.inputs);
             let last = l + 1 == network.layers.len();
             let (output, derivative) = if last {
@@ -461,22 +463,4 @@ impl Engine {
             planner.add(&self.kernels.product(&kernel::DENSE, grid), &bound, job, grid);
         }
     }
-}
-
-/// Modes of the control kernels.
-pub(crate) mod control {
-    pub(crate) const BEGIN: u32 = 0;
-    pub(crate) const CHANGE: u32 = 1;
-    pub(crate) const ATTEMPT: u32 = 2;
-    pub(crate) const RESUME: u32 = 3;
-    pub(crate) const AIM: u32 = 4;
-}
-
-/// Modes of the kernel `row_norm`.
-pub(crate) mod norm {
-    pub(crate) const STATE_AND_SLOPE: u32 = 0;
-    pub(crate) const CHANGE_OF_SLOPE: u32 = 1;
-    pub(crate) const ERROR: u32 = 2;
-    pub(crate) const NOT_FINITE: u32 = 3;
-    pub(crate) const STIFFNESS: u32 = 4;
 }

@@ -4,8 +4,9 @@ use wgpu::util::DeviceExt;
 
 use super::Gpu;
 use super::adapter::gpu;
-use super::engine::activation;
 use super::kernel::MODULES;
+use super::wire::modes;
+use super::wire::records::TICKS;
 use crate::math::{Real, philox4x32};
 use crate::problem::brownian::counter;
 use crate::problem::{Activation, Brownian, Paths};
@@ -242,7 +243,7 @@ fn activations_and_derivatives_are_right_everywhere() {
     let body = "let p = activate(x[0], bitcast<f32>(x[1])); y[0] = bitcast<u32>(p.x); y[1] = bitcast<u32>(p.y);";
     let mut failures = Vec::new();
     for kind in Activation::ALL {
-        let number = activation(kind);
+        let number = modes::Activation::from(kind) as u32;
         let input: Vec<[u32; 2]> =
             points.iter().map(|x| [number, x.to_bits()]).chain(NANS.map(|x| [number, x])).collect();
         let found = apply::<2, 2>(&gpu, &["elementary", "activation"], body, &input);
@@ -280,7 +281,7 @@ fn activations_at_infinity_have_their_limits() {
     let mut failures = Vec::new();
     for kind in Activation::ALL {
         for x in [f32::INFINITY, f32::NEG_INFINITY] {
-            let input = [[activation(kind), x.to_bits()]];
+            let input = [[modes::Activation::from(kind) as u32, x.to_bits()]];
             let [[y]] = apply::<2, 1>(&gpu, &["elementary", "activation"], body, &input)[..] else { unreachable!() };
             let y = f32::from_bits(y);
             let right = x > 0.0;
@@ -377,7 +378,7 @@ fn shares_of_the_interval_are_ticks_and_back() {
         y = array<u32, 3>(t.x, t.y, bitcast<u32>(ticks_to_share(t)));";
     let input: Vec<[u32; 1]> = shares.iter().map(|x| [x.to_bits()]).collect();
     for (share, [high, low, back]) in shares.iter().zip(apply::<1, 3>(&gpu, &["time"], body, &input)) {
-        let ticks = (f64::from(*share) * super::engine::TICKS) as u64;
+        let ticks = (f64::from(*share) * TICKS) as u64;
         assert_eq!(whole([high, low]), ticks, "{share:e} as ticks");
         assert_eq!(f32::from_bits(back), *share, "{share:e} from ticks");
     }
@@ -386,7 +387,7 @@ fn shares_of_the_interval_are_ticks_and_back() {
     let input: Vec<[u32; 2]> = all.as_chunks().0.to_vec();
     let body = "y[0] = bitcast<u32>(ticks_to_share(vec2<u32>(x[0], x[1])));";
     for (x, [y]) in input.iter().zip(apply::<2, 1>(&gpu, &["time"], body, &input)) {
-        let (found, share) = (f64::from(f32::from_bits(y)), whole(*x) as f64 / super::engine::TICKS);
+        let (found, share) = (f64::from(f32::from_bits(y)), whole(*x) as f64 / TICKS);
         assert!((found - share).abs() <= 1.2e-7 * share, "{x:x?} is {share:e}, not {found:e}");
     }
 }

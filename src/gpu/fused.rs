@@ -6,8 +6,8 @@
 
 use std::fmt::Write;
 
-use super::engine::activation;
 use super::kernel::{Module, WHOLE_NOISY, WHOLE_PLAIN, literal};
+use super::wire::modes::Activation;
 use crate::method::{NoiseScale, NoiseTableau, Tableau};
 use crate::problem::{InputMap, Layer};
 
@@ -182,7 +182,7 @@ impl<'a> Printer<'a> {
                 }
                 self.hidden_loop();
                 self.unit("        ", "z", hidden, "j");
-                line!(self, "        let a = activate({}u, z).x;", activation(hidden.activation));
+                line!(self, "        let a = activate({}u, z).x;", Activation::from(hidden.activation) as u32);
                 let (offset, outputs) = (last.offset, last.outputs);
                 for o in 0..outputs {
                     line!(self, "        z{o} = fma(a, weight({}u + j * {outputs}u), z{o});", offset + o);
@@ -228,7 +228,7 @@ impl<'a> Printer<'a> {
                 }
                 self.hidden_loop();
                 self.unit("        ", "z", hidden, "j");
-                line!(self, "        let a = activate({}u, z);", activation(hidden.activation));
+                line!(self, "        let a = activate({}u, z);", Activation::from(hidden.activation) as u32);
                 line!(self, "        var a_bar = 0.0;");
                 for o in 0..outputs {
                     line!(

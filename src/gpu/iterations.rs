@@ -6,6 +6,7 @@
 
 use super::engine::{Engine, Purpose};
 use super::fused::hidden_units;
+use super::wire::records::Outcome;
 use crate::error::{Error, Result};
 use crate::method::{NoiseTableau, StepControl};
 use crate::problem::Layer;
@@ -158,6 +159,18 @@ impl Engine {
             return Err(Error::argument("width", widest, remedy));
         }
         Ok(())
+    }
+}
+
+impl Outcome {
+    /// What it means that steps remain which were recorded.
+    pub(crate) fn unwalked(&self) -> Error {
+        cut(self.remaining)
+    }
+
+    /// An error where a dispatch left something undone.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.cut == 0 { Ok(()) } else { Err(cut(self.cut)) }
     }
 }
 

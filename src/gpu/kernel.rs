@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::fmt::Write;
 
 use super::Gpu;
-use super::engine::word;
 use super::plan::{LONGEST, flat};
+use super::wire::word;
 use crate::method::Tableau;
 
 /// The most storage buffers that a kernel binds; WebGPU's default limit is one more.
@@ -77,6 +77,7 @@ modules! {
     SCALED_ERROR "scaled_error";
     STAGES "stages";
     TIME "time";
+    VERDICT "verdict";
     WEIGHTS "weights";
     WHOLE "whole";
 }
@@ -115,10 +116,10 @@ kernels! {
         [Write Write Read Write Write Read Write];
     FINISH "finish" [CLOCK OUTCOME ELEMENTARY LOOPS] [Read Write Read Write];
     GATHER "gather" [GRID] [Read Read Write];
-    GRADIENT_NORM "gradient_norm" [OUTCOME ELEMENTARY LOOPS] [Read Write Read];
+    GRADIENT_NORM "gradient_norm" [OUTCOME VERDICT ELEMENTARY LOOPS] [Read Write Read];
     INCREMENTS "increments" [CLOCK TIME PARAMS ELEMENTARY PHILOX BROWNIAN PATH GRID] [Read Read Write];
     INJECT "inject" [CLOCK GRID] [Read Read Read Write];
-    LEARN "learn" [OUTCOME LEARNT ELEMENTARY] [Read Write];
+    LEARN "learn" [OUTCOME VERDICT LEARNT ELEMENTARY] [Read Write];
     LOCKSTEP_SOLVE "lockstep_solve" [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY SCALED_ERROR ACTIVATION LOCKSTEP INTERPOLANT
         WEIGHTS POINTS LOOPS WHOLE]
         [Write Write Read Write Write Read Write];
@@ -146,7 +147,7 @@ kernels! {
     SECOND_BAR "second_bar" [CLOCK TIME GRID] [Read Read Write Write];
     SETTLE "settle" [CLOCK TIME ELEMENTARY GRID] [Read Write Read];
     STAGE_BAR "stage_bar" [CLOCK TIME INTERPOLANT POINTS GRID] [Read Read Read Read Read Read Write];
-    UPDATE "update" [OUTCOME PARAMS ELEMENTARY GRID] [Write Read Read Write Write Write Write];
+    UPDATE "update" [OUTCOME VERDICT PARAMS ELEMENTARY GRID] [Write Read Read Write Write Write Write];
     WALK "walk" [CLOCK TIME OUTCOME GRID] [Read Read Read Write];
     WALK_COUNTS "walk_counts" [CLOCK OUTCOME GRID] [Read Read Read Write];
     WHOLE_ADJOINT "whole_adjoint" [CLOCK TIME ELEMENTARY ACTIVATION INTERPOLANT WEIGHTS POINTS LOOPS GRID]

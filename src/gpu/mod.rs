@@ -18,7 +18,6 @@ mod forward;
 mod functions;
 mod fused;
 mod iterations;
-mod job;
 mod kernel;
 mod learnt;
 mod noise;
@@ -29,6 +28,7 @@ mod readback;
 mod recording;
 mod solver;
 mod submission;
+mod wire;
 
 pub use context::{AdapterSummary, Gpu, Pick};
 pub use profile::{KernelTime, Profile};
@@ -38,16 +38,18 @@ pub use solver::GpuSolver;
 
 pub(crate) use backward::{LayerVjp, WalkPlans, layer_job};
 pub(crate) use buffers::{Owner, create};
-pub(crate) use engine::{Engine, Outcome, Purpose, status, word};
+pub(crate) use engine::{Engine, Purpose};
 pub(crate) use forward::SolvePlans;
 pub(crate) use iterations::{CLASSES, PATHS};
-pub(crate) use job::{Job, flag};
 pub(crate) use kernel::{
     DENSE, DENSE_VJP_INPUT, GATHER, GRADIENT_NORM, LOSS, LOSS_SUM, MOMENTS, NEXT_STEP, SETTLE, UPDATE, product_grid,
 };
-pub(crate) use learnt::learn;
-pub(crate) use penalty::{Params, check_penalty};
+pub(crate) use penalty::check_penalty;
 pub(crate) use plan::{Plan, Planner, flat};
 pub(crate) use readback::Readback;
-pub(crate) use recording::{check, check_counts, copy_in, settle};
+pub(crate) use recording::{check, check_counts, copy_in};
 pub(crate) use submission::Submissions;
+pub(crate) use wire::job::Job;
+pub(crate) use wire::modes;
+pub(crate) use wire::records::{Outcome, Params};
+pub(crate) use wire::word;

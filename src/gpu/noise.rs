@@ -1,12 +1,14 @@
 //! Stochastic steps on the device: increments of the paths, stages of drift and diffusion, and their sums.
 
-use super::backward::{FirstStage, Seed, slots, update};
+use super::backward::{FirstStage, Seed, slots};
 use super::buffers::Buffers;
-use super::engine::{Engine, word};
-use super::forward::{Context, norm};
-use super::job::{Job, flag};
+use super::engine::Engine;
+use super::forward::Context;
 use super::kernel;
 use super::plan::{Planner, flat};
+use super::wire::job::Job;
+use super::wire::modes::{BarUpdate, Increments, Norm, Scale, SecondBar, StageBar, flag};
+use super::wire::word;
 use crate::method::{NoiseScale, NoiseTableau, PenaltyAt};
 use crate::problem::{InputMap, Layer};
 
@@ -48,7 +50,7 @@ impl<'a> Weights<'a> {
     /// Those of a stage's state.
     fn of_stage(drift: &'a [f64], noise: &'a [f64], scale: NoiseScale) -> Self {
         let mut all = Self { drift, ..Self::default() };
-        all.noise[place(scale)] = noise;
+        all.noise[Scale::from(scale) as usize] = noise;
         all
     }
 
@@ -66,15 +68,6 @@ impl<'a> Weights<'a> {
         }
         let noise = self.noise.iter().map(|weights| weights.len()).max();
         [job.u[0], job.u[1]] = [self.drift.len(), noise.unwrap_or(0)].map(word);
-    }
-}
-
-/// Which of the five a scale is.
-pub(crate) const fn place(scale: NoiseScale) -> usize {
-    match scale {
-        NoiseScale::Increment => 0,
-        NoiseScale::Mean => 2,
-        NoiseScale::Root => 4,
     }
 }
 
@@ -144,7 +137,7 @@ impl Engine {
         let kernel = self.kernels.get(&kernel::INCREMENTS, &[]);
         let mut job = self.job(context.rows);
         self.set_fixed_ticks(&mut job);
-        job.mode = apart.map_or(increments::FOLLOW, |_| increments::APART);
+        job.mode = apart.map_or(Increments::Follow, |_| Increments::Fresh).into();
         job.u[0] = word(apart.unwrap_or(0));
         let pairs = context.rows * self.dim().div_ceil(2);
         planner.add(&kernel, &[context.cursors, &self.params, &buffers.increments], job, flat(pairs.div_ceil(64)));
@@ -240,13 +233,13 @@ impl Engine {
         buffers: &Buffers,
         context: Context<'_>,
         noise: &'static NoiseTableau,
-        mode: u32,
+        mode: Norm,
     ) {
         let lanes = self.lanes_of_a_norm();
         let kernel = self.kernels.get(&kernel::NOISY_NORM, &[("LANES", f64::from(lanes))]);
         let mut job = self.noisy_job(context);
-        job.mode = mode;
-        if mode == norm::ERROR {
+        job.mode = mode.into();
+        if mode == Norm::Error {
             Weights::of_step(self.tableau.b_error.unwrap_or(&[]), noise.error).fill(&mut job);
         }
         let bound = [context.cursors, context.tape, &buffers.k, &buffers.increments, &buffers.norms];
@@ -282,7 +275,7 @@ impl Engine {
         let mut weights: Vec<(usize, f64)> = Vec::new();
         if noise.reversible {
             let between = seed == Seed::Error && self.probes_between_steps();
-            let mode = if between { second::FIRST_STEP } else { second::STEP };
+            let mode = if between { SecondBar::FirstStep } else { SecondBar::Step };
             self.plan_second_bar(planner, buffers, context, mode);
         } else {
             weights.extend((0..states).map(|slot| (slot, 1.0)));
@@ -290,7 +283,7 @@ impl Engine {
         if seed == Seed::Error {
             weights.push((states + 1, 1.0));
         }
-        self.plan_bar(planner, buffers, context, update::AFTER, &weights);
+        self.plan_bar(planner, buffers, context, BarUpdate::After, &weights);
     }
 
     /// Weights of the states that stage `i` goes into, by slot: those of the drift's rows, then of the diffusion's.
@@ -367,7 +360,7 @@ impl Engine {
             weights.push((self.error_bar_slot(), error[i]));
         }
         let mut job = self.job(context.rows);
-        job.mode = stage_bar::DRIFT;
+        job.mode = StageBar::Drift.into();
         job.scale = Job::coefficients([self.tableau.b[i]])[0];
         self.plan_noisy_stage_bar(planner, buffers, context, noise, job, &weights);
     }
@@ -387,9 +380,9 @@ impl Engine {
         }
         let entry = |row: &&[f64]| row.get(i).copied().unwrap_or(0.0);
         let mut job = self.job(context.rows);
-        job.mode = stage_bar::DIFFUSION;
+        job.mode = StageBar::Diffusion.into();
         job.b = Job::coefficients(noise.weights.iter().chain(&noise.error).map(entry));
-        [job.x[2], job.x[3]] = [noise.drift_scale, noise.scale].map(|scale| word(place(scale)));
+        [job.x[2], job.x[3]] = [noise.drift_scale, noise.scale].map(|scale| Scale::from(scale).into());
         self.plan_noisy_stage_bar(planner, buffers, context, noise, job, &weights);
     }
 
@@ -422,31 +415,13 @@ impl Engine {
         planner: &mut Planner<'_>,
         buffers: &Buffers,
         context: Context<'_>,
-        mode: u32,
+        mode: SecondBar,
     ) {
         let kernel = self.kernels.get(&kernel::SECOND_BAR, &[]);
         let mut job = self.job(context.rows);
-        job.mode = mode;
+        job.mode = mode.into();
+        job.target = word(self.second_bar_slot() * context.rows * self.dim());
         let bound = [context.cursors, &buffers.row_status, &buffers.state_bars, &buffers.bar];
         planner.add(&kernel, &bound, job, flat((context.rows * self.dim()).div_ceil(64)));
     }
-}
-
-/// Modes of the kernel `noisy_stage_bar`.
-pub(crate) mod stage_bar {
-    pub(crate) const DRIFT: u32 = 0;
-    pub(crate) const DIFFUSION: u32 = 1;
-}
-
-/// Modes of the kernel `second_bar`.
-pub(crate) mod second {
-    pub(crate) const CLEAR: u32 = 0;
-    pub(crate) const STEP: u32 = 1;
-    pub(crate) const FIRST_STEP: u32 = 2;
-}
-
-/// Modes of the kernel `increments`.
-pub(crate) mod increments {
-    pub(crate) const FOLLOW: u32 = 0;
-    pub(crate) const APART: u32 = 1;
 }

@@ -1,15 +1,15 @@
 //! Local regularization on the device: probes, single steps whose error or stiffness is measured and differentiated.
 
-use bytemuck::Zeroable;
-
 use super::backward::{FirstStage, Seed};
 use super::buffers::Buffers;
-use super::engine::{Engine, first_stop, halves, path_words, penalised_rows, ticks, word};
-use super::forward::{Context, norm};
-use super::job::{Job, flag};
+use super::engine::{Engine, first_stop, penalised_rows};
+use super::forward::Context;
 use super::kernel;
-use super::noise::second;
 use super::plan::{Planner, flat};
+use super::wire::job::Job;
+use super::wire::modes::{Norm, ProbeAt, ProbeMeasure, ProbeStep, SecondBar, flag};
+use super::wire::records::{Params, ticks};
+use super::wire::word;
 use crate::error::{Error, Result};
 use crate::math::Real;
 use crate::method::{
@@ -17,28 +17,6 @@ use crate::method::{
     StepPenalty,
 };
 use crate::problem::{Paths, Problem};
-
-/// What changes from one training step to the next; the twin of `shaders/lib/params.wgsl`.
-#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(C)]
-pub(crate) struct Params {
-    pub(crate) step: [u32; 2],
-    pub(crate) seed: [u32; 2],
-    pub(crate) update: u32,
-    pub(crate) coefficient: f32,
-    pub(crate) share: f32,
-    pub(crate) pad: u32,
-    pub(crate) paths: [u32; 4],
-    pub(crate) rates: [f32; 4],
-    pub(crate) draws: [[u32; 2]; 64],
-}
-
-impl Params {
-    /// Those of a training step without penalty or update.
-    pub(crate) fn new(seed: u64, step: u64, paths: Paths) -> Self {
-        Self { step: halves(step), seed: halves(seed), paths: path_words(paths), ..Self::zeroed() }
-    }
-}
 
 /// Refuses penalised steps on the path where a device does not find their increments yet: with fixed steps its path has
 /// increments of whole steps alone.
@@ -52,13 +30,6 @@ pub(crate) fn check_penalty(problem: &Problem, options: &SolverOptions, regulari
         return Err(Error::argument("Local::noise", "Path", remedy));
     }
     Ok(())
-}
-
-/// Modes of the kernel `probe_cursor`.
-pub(crate) mod aim {
-    pub(crate) const UNBIASED: u32 = 0;
-    pub(crate) const BIASED: u32 = 1;
-    pub(crate) const AGAIN: u32 = 2;
 }
 
 impl Engine {
@@ -94,11 +65,11 @@ impl Engine {
     ) {
         let stride = self.options.adjoint.stride();
         let unbiased = penalty.at == PenaltyAt::Unbiased;
-        let mode = if unbiased { aim::UNBIASED } else { aim::BIASED };
-        let aim = |planner: &mut Planner<'_>, mode: u32, taken: usize| {
+        let mode = if unbiased { ProbeAt::Unbiased } else { ProbeAt::Biased };
+        let aim = |planner: &mut Planner<'_>, mode: ProbeAt, taken: usize| {
             let kernel = self.kernels.get(&kernel::PROBE_CURSOR, &[]);
             let mut job = self.job(probe.rows);
-            job.mode = mode;
+            job.mode = mode.into();
             job.stride = word(stride);
             job.u = [word(n), word(taken), word(penalty.times), 0];
             job.x[1] = word(self.batch);
@@ -119,7 +90,7 @@ impl Engine {
         aim(planner, mode, 0);
         let place = self.kernels.get(&kernel::PROBE_PLACE, &[]);
         let mut job = self.job(probe.rows);
-        job.mode = mode;
+        job.mode = mode.into();
         job.stride = word(stride);
         job.u[1] = word(self.user_points().len() + n);
         job.x[1] = word(self.batch);
@@ -128,31 +99,31 @@ impl Engine {
         planner.add(&place, &bound, job, flat((probe.rows * self.dim()).div_ceil(64)));
         if !unbiased && stride > 1 {
             for taken in 0..stride - 1 {
-                aim(planner, aim::AGAIN, taken);
+                aim(planner, ProbeAt::Again, taken);
                 self.plan_increments(planner, buffers, probe, None);
                 self.plan_retake(planner, buffers, probe);
             }
-            aim(planner, aim::BIASED, 0);
+            aim(planner, ProbeAt::Biased, 0);
         }
     }
 
     /// Gives the probe the automatic initial step at its state.
     fn plan_fresh_step(&self, planner: &mut Planner<'_>, buffers: &Buffers, probe: Context<'_>, penalty: StepPenalty) {
-        let size = |planner: &mut Planner<'_>, mode: u32| {
+        let size = |planner: &mut Planner<'_>, mode: ProbeStep| {
             let kernel = self.kernels.get(&kernel::PROBE_STEP, &[]);
             let mut job = self.job(probe.rows);
-            job.mode = mode;
+            job.mode = mode.into();
             job.power = self.initial_power();
             job.x[2] = u32::from(self.follows_path(penalty));
             let bound = [&buffers.row_status, &buffers.norms, &buffers.probe_cursors, &buffers.probe_weights];
             planner.add(&kernel, &bound, job, [1, 1, 1]);
         };
         self.plan_stage(planner, buffers, probe, 0, 0);
-        self.plan_norm(planner, buffers, probe, norm::STATE_AND_SLOPE, [&[], &[]]);
-        size(planner, 0);
+        self.plan_norm(planner, buffers, probe, Norm::StateAndSlope, [&[], &[]]);
+        size(planner, ProbeStep::Trial);
         self.plan_trial(planner, buffers, probe);
-        self.plan_norm(planner, buffers, probe, norm::CHANGE_OF_SLOPE, [&[], &[]]);
-        size(planner, 1);
+        self.plan_norm(planner, buffers, probe, Norm::ChangeOfSlope, [&[], &[]]);
+        size(planner, ProbeStep::Step);
     }
 
     /// Takes the probe's step, measures it, and differentiates the measure.
@@ -177,13 +148,13 @@ impl Engine {
         let stiffness = penalty.measure == Measure::Stiffness;
         let (slopes, states) =
             if stiffness { last_differences(tableau.a) } else { (tableau.b_error.unwrap_or(&[]).to_vec(), Vec::new()) };
-        let mode = if stiffness { norm::STIFFNESS } else { norm::ERROR };
+        let mode = if stiffness { Norm::Stiffness } else { Norm::Error };
         self.plan_norm(planner, buffers, probe, mode, [&slopes, &states]);
         self.plan_value(planner, buffers, probe, penalty);
         if let Some(noise) = self.noise() {
             self.plan_noisy_probe_bar(planner, buffers, probe, noise);
             if noise.reversible {
-                self.plan_second_bar(planner, buffers, probe, second::CLEAR);
+                self.plan_second_bar(planner, buffers, probe, SecondBar::Clear);
             }
         } else {
             self.plan_probe_bar(planner, buffers, probe, stiffness, [&slopes, &states]);
@@ -274,11 +245,7 @@ impl Engine {
     fn plan_value(&self, planner: &mut Planner<'_>, buffers: &Buffers, probe: Context<'_>, penalty: StepPenalty) {
         let kernel = self.kernels.get(&kernel::PROBE_VALUE, &[]);
         let mut job = self.job(probe.rows);
-        job.mode = match penalty.measure {
-            Measure::Error => 0,
-            Measure::Stiffness => 1,
-            Measure::StepCount => 2,
-        };
+        job.mode = ProbeMeasure::from(penalty.measure).into();
         let numbers = Job::coefficients([self.tableau.stability_size.unwrap_or(1.0), 1.0 / penalty.times as f64]);
         job.v = [numbers[0], numbers[1], 0.0, 0.0];
         let bound = [
@@ -302,7 +269,8 @@ impl Engine {
     ) {
         let kernel = self.kernels.get(&kernel::PROBE_BAR, &[]);
         let mut job = self.job(probe.rows);
-        job.mode = u32::from(stiffness);
+        let measure = if stiffness { ProbeMeasure::Stiffness } else { ProbeMeasure::Error };
+        job.mode = measure.into();
         job.a = Job::coefficients(weights[0].iter().copied());
         job.b = Job::coefficients(weights[1].iter().copied());
         let bound = [

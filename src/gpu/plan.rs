@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::Gpu;
-use super::job::Job;
 use super::kernel::Compiled;
+use super::wire::job::Job;
 
 /// One dispatch, ready to be encoded.
 #[derive(Clone, Debug)]

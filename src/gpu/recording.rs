@@ -4,11 +4,13 @@
 //! submission, no map, and no write to the queue, which would run before all of the encoder, whoever recorded it.
 
 use super::buffers::Owner;
-use super::engine::{Engine, Purpose, status, word};
+use super::engine::{Engine, Purpose};
 use super::forward::SolvePlans;
 use super::kernel;
 use super::plan::{Plan, Planner, flat};
 use super::solver::GpuSolver;
+use super::wire::modes::{Settle, status};
+use super::wire::word;
 use crate::error::{Error, Result, Status};
 use crate::problem::Paths;
 
@@ -128,19 +130,13 @@ fn record_settle(engine: &Engine) -> Result<Plan> {
     let points = engine.user_points().len();
     let mut job = engine.job(engine.batch);
     job.points = word(points);
-    (job.mode, job.extra) = (settle::AFTER_FAILURE, f32::NAN);
+    (job.mode, job.extra) = (Settle::AfterFailure.into(), f32::NAN);
     let settle = engine.kernels.get(&kernel::SETTLE, &[]);
     let size = points * engine.batch * engine.dim();
     Ok(Planner::record(&engine.gpu, |planner| {
         planner.add(&settle, &[&buffers.row_status, &buffers.saves, &buffers.points], job, flat(size.div_ceil(64)));
         planner.take()
     }))
-}
-
-/// Modes of the kernel `settle`.
-pub(crate) mod settle {
-    pub(crate) const ZERO: u32 = 0;
-    pub(crate) const AFTER_FAILURE: u32 = 1;
 }
 
 impl SolveRecording {

@@ -2,9 +2,12 @@
 
 use super::Gpu;
 use super::buffers::Owner;
-use super::engine::{Clock, Engine, Outcome, Purpose, status, ticks, word};
+use super::engine::{Engine, Purpose};
 use super::iterations;
 use super::penalty::check_penalty;
+use super::wire::modes::status;
+use super::wire::records::{Clock, Outcome, ticks};
+use super::wire::word;
 use crate::error::{Error, Result, Status};
 use crate::math::check_finite;
 use crate::method::{Draws, Learnt, PenaltyStep, Regularizer, SaveAt, SolverOptions};

@@ -16,8 +16,6 @@ pub use checkpoint::{CheckpointInfo, remove_temporaries, write_whole};
 pub use config::{FailurePolicy, TrainerConfig};
 pub use cpu::Trainer;
 pub use deployed::Deployed;
-#[cfg(test)]
-pub(crate) use gpu::{ABORTED, INCOMPLETE, SKIPPED};
 pub use gpu::{GpuData, GpuTrainer, SliceReport, TrainIo};
 pub use model::{NeuralDe, TensorLayout};
 pub(crate) use optimizer::norm;

@@ -1,7 +1,8 @@
 //! Updates along a gradient of the caller's.
 
-use super::{GpuTrainer, SKIPPED, low};
+use super::{GpuTrainer, low};
 use crate::error::{Error, Result};
+use crate::gpu::modes::Verdict;
 use crate::gpu::{Outcome, Plan, word};
 use crate::train::Update;
 
@@ -42,7 +43,7 @@ impl GpuTrainer {
         self.take_entries(1);
         let outcome = self.engine.submit_for_outcome(encoder).await?;
         self.settle(&outcome, self.engine.batch).await?;
-        Ok(Update { norm: f64::from(outcome.gradient_norm), made: outcome.skipped != SKIPPED })
+        Ok(Update { norm: f64::from(outcome.gradient_norm), made: outcome.skipped != Verdict::Skipped })
     }
 
     async fn apply_plan(&mut self) -> Result<Plan> {

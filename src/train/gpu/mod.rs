@@ -14,8 +14,9 @@ use super::checkpoint::Loaded;
 use super::cpu::diverged;
 use super::{Batch, Evaluation, FailurePolicy, NeuralDe, StepGradients, StepReport, TrainerConfig, checkpoint};
 use crate::error::{Error, Result, Status};
+use crate::gpu::modes::{Verdict, status};
 use crate::gpu::{
-    CLASSES, Engine, Gpu, Outcome, Owner, PATHS, Params, Plan, Purpose, Submissions, check_penalty, create, status,
+    CLASSES, Engine, Gpu, Outcome, Owner, PATHS, Params, Plan, Purpose, Submissions, check_penalty, create,
 };
 use crate::memory::Size;
 use crate::method::{Draws, Learnt, Loss, PenaltyStep, StepPenalty, Target, score};
@@ -26,11 +27,6 @@ pub use data::GpuData;
 use plans::{BatchBuffers, EvaluationPlans, Parts, Recorder, Schedule, TrainPlans};
 use recording::Slice;
 pub use recording::{SliceReport, TrainIo};
-
-/// Values of `Outcome::skipped`, as `shaders/kernels/gradient_norm.wgsl` has them.
-pub(crate) const SKIPPED: u32 = 1;
-pub(crate) const ABORTED: u32 = 2;
-pub(crate) const INCOMPLETE: u32 = 3;
 
 /// Nothing is kept for gradients.
 const EVALUATION: Purpose = Purpose { backward: false, penalty: None };
@@ -647,7 +643,7 @@ impl GpuTrainer {
         outcome.check()?;
         let mut recorded = expected[1];
         // A solve that is longer than the one before it by more than was foreseen goes on.
-        while outcome.skipped == INCOMPLETE {
+        while outcome.skipped == Verdict::Incomplete {
             if outcome.paused > 0 {
                 self.engine.make_room(true).await?;
                 plans = self.training_plans(count).await?;
@@ -693,7 +689,7 @@ impl GpuTrainer {
         }
         judged?;
         self.steps += 1;
-        self.updates += u64::from(outcome.skipped != SKIPPED);
+        self.updates += u64::from(outcome.skipped != Verdict::Skipped);
         Ok(())
     }
 
@@ -715,7 +711,7 @@ impl GpuTrainer {
                 status: status(outcome.first_status),
             });
         }
-        if outcome.skipped == ABORTED {
+        if outcome.skipped == Verdict::Aborted {
             let gradient = self.read_gradient().await?;
             return Err(diverged(&self.config, self.steps, self.updates, &gradient));
         }
@@ -737,7 +733,7 @@ impl GpuTrainer {
             rejected: outcome.rejected as usize,
             products: outcome.most_accepted as usize * self.engine.products_per_step(),
             failed: outcome.failed as usize,
-            skipped: outcome.skipped == SKIPPED,
+            skipped: outcome.skipped == Verdict::Skipped,
             ideal_steps: self.engine.safety().map(|_| f64::from(outcome.ideal)),
             budget_unreachable: outcome.unreachable != 0,
             ..StepReport::default()

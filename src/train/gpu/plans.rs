@@ -4,8 +4,7 @@ use super::super::{FailurePolicy, TrainerConfig};
 use crate::error::{Cure, Result};
 use crate::gpu::{
     DENSE, DENSE_VJP_INPUT, Engine, GRADIENT_NORM, Gpu, Job, LOSS, LOSS_SUM, LayerVjp, MOMENTS, NEXT_STEP, Params,
-    Plan, Planner, SETTLE, SolvePlans, UPDATE, WalkPlans, create, flag, flat, layer_job, learn, product_grid, settle,
-    word,
+    Plan, Planner, SETTLE, SolvePlans, UPDATE, WalkPlans, create, flat, layer_job, modes, product_grid, word,
 };
 use crate::memory::{Size, largest};
 use crate::method::Loss;
@@ -136,14 +135,14 @@ impl Recorder<'_> {
             if let Some(penalty) = self.engine.purpose.penalty {
                 self.engine.plan_penalty(planner, buffers, penalty);
             }
-            self.engine.plan_learn(planner, learn::NOTE);
+            self.engine.plan_learn(planner, modes::Learn::Note);
             let loss = planner.take();
             let walk = self.engine.plan_walk(planner, buffers);
             let [update, gradient] = [true, false].map(|update| {
                 self.gradient_norm(planner, self.engine.batch, update);
                 if update {
                     self.update(planner);
-                    self.engine.plan_learn(planner, learn::LEARN);
+                    self.engine.plan_learn(planner, modes::Learn::Learn);
                 }
                 planner.take()
             });
@@ -182,7 +181,7 @@ impl Recorder<'_> {
     fn outer_job(&self, rows: usize) -> Job {
         let mut job = self.engine.job(rows);
         job.per_row = 0;
-        job.flags = flag::ALWAYS | flag::LINEAR;
+        job.flags = modes::flag::ALWAYS | modes::flag::LINEAR;
         job
     }
 
@@ -208,7 +207,7 @@ impl Recorder<'_> {
         let rows = self.engine.batch;
         let settle = self.engine.kernels.get(&SETTLE, &[]);
         let mut job = self.engine.job(rows);
-        (job.mode, job.points) = (settle::ZERO, word(self.parts.times));
+        (job.mode, job.points) = (modes::Settle::Zero.into(), word(self.parts.times));
         let size = self.parts.times * rows * self.engine.dim();
         planner.add(&settle, &[&buffers.row_status, &buffers.saves, &buffers.points], job, flat(size.div_ceil(64)));
         let Some(layer) = &self.parts.head else { return Ok(()) };
@@ -227,12 +226,7 @@ impl Recorder<'_> {
         let rows = self.engine.batch;
         let loss = self.engine.kernels.get(&LOSS, &[]);
         let mut job = self.engine.job(rows);
-        job.mode = match self.config.loss {
-            Loss::CrossEntropy => 0,
-            Loss::Mse => 1,
-            Loss::Mae => 2,
-            Loss::Moments => 3,
-        };
+        job.mode = modes::Loss::from(self.config.loss).into();
         job.points = word(self.parts.times);
         job.outputs = word(self.parts.outputs);
         job.u[0] = word(self.config.loss.least());
@@ -323,7 +317,7 @@ impl Recorder<'_> {
         Planner::record(&self.engine.gpu, |planner| {
             self.gradient_norm(planner, 0, true);
             self.update(planner);
-            self.engine.plan_learn(planner, learn::LEARN);
+            self.engine.plan_learn(planner, modes::Learn::Learn);
             planner.take()
         })
     }
@@ -348,25 +342,25 @@ impl Recorder<'_> {
         let mut job = self.engine.job(self.engine.batch);
         job.u[1] = word(self.engine.parameters);
         let (mode, beta1, beta2, epsilon) = match self.config.optimizer.rule {
-            Rule::Sgd { momentum: 0.0, .. } => (0, 0.0, 0.0, 0.0),
-            Rule::Sgd { momentum, nesterov: false } => (1, momentum, 0.0, 0.0),
-            Rule::Sgd { momentum, nesterov: true } => (2, momentum, 0.0, 0.0),
-            Rule::Adam { beta1, beta2, epsilon } => (3, beta1, beta2, epsilon),
-            Rule::AdamW { beta1, beta2, epsilon, .. } => (4, beta1, beta2, epsilon),
-            Rule::AdaMax { beta1, beta2, epsilon } => (5, beta1, beta2, epsilon),
-            Rule::AdaBelief { beta1, beta2, epsilon } => (6, beta1, beta2, epsilon),
-            Rule::RmsProp { decay, epsilon } => (7, 0.0, decay, epsilon),
+            Rule::Sgd { momentum: 0.0, .. } => (modes::Rule::Sgd, 0.0, 0.0, 0.0),
+            Rule::Sgd { momentum, nesterov: false } => (modes::Rule::Momentum, momentum, 0.0, 0.0),
+            Rule::Sgd { momentum, nesterov: true } => (modes::Rule::Nesterov, momentum, 0.0, 0.0),
+            Rule::Adam { beta1, beta2, epsilon } => (modes::Rule::Adam, beta1, beta2, epsilon),
+            Rule::AdamW { beta1, beta2, epsilon, .. } => (modes::Rule::AdamW, beta1, beta2, epsilon),
+            Rule::AdaMax { beta1, beta2, epsilon } => (modes::Rule::AdaMax, beta1, beta2, epsilon),
+            Rule::AdaBelief { beta1, beta2, epsilon } => (modes::Rule::AdaBelief, beta1, beta2, epsilon),
+            Rule::RmsProp { decay, epsilon } => (modes::Rule::RmsProp, 0.0, decay, epsilon),
         };
         let (clip, bound) = match self.config.optimizer.clip {
-            None => (0, 0.0),
-            Some(Clip::Norm(bound)) => (1, bound),
-            Some(Clip::Value(bound)) => (2, bound),
+            None => (modes::Clip::None, 0.0),
+            Some(Clip::Norm(bound)) => (modes::Clip::Norm, bound),
+            Some(Clip::Value(bound)) => (modes::Clip::Value, bound),
         };
-        job.mode = mode;
+        job.mode = mode.into();
         let numbers = Job::coefficients([beta1, 1.0 - beta1, beta2, 1.0 - beta2, epsilon, bound]);
         job.w = [numbers[0], numbers[1], numbers[2], numbers[3]];
         job.v = [numbers[4], numbers[5], 0.0, 0.0];
-        job.x[0] = clip;
+        job.x[0] = clip.into();
         let bound = [
             &self.engine.outcome,
             &self.engine.params,
@@ -378,8 +372,8 @@ impl Recorder<'_> {
         ];
         job.u[2] = u32::from(self.config.failure == FailurePolicy::Abort);
         // First to see whether all of it would be finite, then to do it.
-        for look in [1, 0] {
-            job.x[1] = look;
+        for update in [modes::Update::Look, modes::Update::Make] {
+            job.x[1] = update.into();
             planner.add(&kernel, &bound, job, flat(self.engine.parameters.div_ceil(64)));
         }
     }

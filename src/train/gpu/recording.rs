@@ -5,8 +5,9 @@
 
 use super::super::StepReport;
 use super::plans::{Schedule, TrainPlans};
-use super::{GpuTrainer, INCOMPLETE, low};
+use super::{GpuTrainer, low};
 use crate::error::{Cure, Error, Result};
+use crate::gpu::modes::Verdict;
 use crate::gpu::{Outcome, Params, Submissions, check, check_counts, copy_in};
 use crate::memory::Size;
 use crate::method::Loss;
@@ -138,7 +139,7 @@ impl GpuTrainer {
         outcome.check()?;
         let before = self.steps;
         let made = self.count(&outcome);
-        let unfinished = outcome.skipped == INCOMPLETE;
+        let unfinished = outcome.skipped == Verdict::Incomplete;
         if !unfinished {
             self.judge(&outcome, self.engine.batch).await?;
         }
