@@ -10,7 +10,7 @@ mod engine;
 mod field;
 mod kernel;
 mod layers;
-mod noise;
+mod path;
 mod regularize;
 mod solution;
 mod solve;

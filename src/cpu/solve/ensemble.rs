@@ -7,7 +7,7 @@ use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::dispatch::multiversion;
 use crate::cpu::kernel::lanes::{Lanes, add_weighted, combine, scaled_squares, select};
 use crate::cpu::kernel::scalar::Scalar;
-use crate::cpu::noise::speed;
+use crate::cpu::path::speed;
 use crate::cpu::solve::lockstep::{InitialStepRule, finite_lanes, step_too_small};
 use crate::cpu::step::runge_kutta::{AttemptRoom, Interval, Stepper};
 use crate::cpu::tile::{Clock, Crew, Recording, Room, SavePoint, Tile, copy_lane};

@@ -10,7 +10,7 @@ use crate::cpu::crew::workers::Barrier;
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::lanes::{Lanes, combine, scaled_squares};
 use crate::cpu::kernel::scalar::Scalar;
-use crate::cpu::noise::speed;
+use crate::cpu::path::speed;
 use crate::cpu::step::runge_kutta::{AttemptRoom, Interval, Stepper};
 use crate::cpu::tile::{Crew, Recording, SavePoint, Tile};
 use crate::error::Status;

@@ -4,7 +4,7 @@ use crate::cpu::field::mlp::{Cotangents, Field, Stage};
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::lanes::{Lanes, add, add_weighted, combine, combine_differences, scaled_squares};
 use crate::cpu::kernel::scalar::Scalar;
-use crate::cpu::noise::{Increments, speed_change};
+use crate::cpu::path::{Increments, speed_change};
 use crate::cpu::solve::lockstep::end_of_step;
 use crate::cpu::step::stochastic::Diffusion;
 use crate::cpu::tile::Tile;

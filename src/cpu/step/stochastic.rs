@@ -4,7 +4,7 @@ use crate::cpu::field::mlp::{Field, Stage};
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::lanes::{Lanes, add, add_weighted, combine, multiply, select};
 use crate::cpu::kernel::scalar::Scalar;
-use crate::cpu::noise::{Increments, add_noise, add_noise_vjp, add_terms};
+use crate::cpu::path::{Increments, add_noise, add_noise_vjp, add_terms};
 use crate::cpu::step::runge_kutta::{
     AttemptRoom, FirstStage, Interval, KeptNoise, KeptStep, NoiseRoom, Seeds, Stepper, VjpRoom,
 };

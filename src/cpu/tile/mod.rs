@@ -4,7 +4,7 @@ use crate::cpu::engine::TaskRoom;
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::lanes::{Lanes, gather, rest_unless};
 use crate::cpu::kernel::scalar::Scalar;
-use crate::cpu::noise::Cuts;
+use crate::cpu::path::Cuts;
 use crate::cpu::regularize::local::Probe;
 use crate::cpu::step::runge_kutta::{AttemptRoom, KeptStep, Stages, Stepper, VjpRoom};
 use crate::error::Status;

@@ -16,10 +16,18 @@
 //! `phi = 2 pi b / 2^32` (Box and Muller 1958): magnitudes under 6.77. At `f32` both are within 4e-7 of `r` times the
 //! true value, which a test measures.
 
-use std::cell::Cell;
+mod increment;
+mod paths;
+mod query;
+mod tree;
+
+pub use increment::Increment;
+pub use paths::Paths;
+pub(crate) use tree::{Tree, across};
 
 use crate::error::{Error, Result};
-use crate::math::{Purpose, Random, Real, philox4x32};
+use crate::math::{Purpose, Real};
+use query::Query;
 
 /// Levels of the tree in a cell.
 pub(crate) const LEVELS: u32 = 24;
@@ -35,92 +43,6 @@ pub(crate) const MAX_CELLS: usize = 1 << 24;
 
 /// Nodes from here on are draws apart from the path.
 pub(crate) const APART: u32 = 1 << 31;
-
-/// Which paths a batch follows: trajectory `i` of it that of number `first + i` under `seed`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Paths {
-    /// Selects the noise. Any number will do.
-    pub seed: u64,
-    /// Number of the batch's first trajectory, so that a part of a batch can be solved alone.
-    pub first: u32,
-}
-
-impl Paths {
-    /// The paths of trajectory 0 onwards.
-    #[must_use]
-    pub const fn new(seed: u64) -> Self {
-        Self { seed, first: 0 }
-    }
-
-    /// The paths that training with `seed` takes at a step; every step has its own.
-    #[must_use]
-    pub const fn of_step(seed: u64, step: u64) -> Self {
-        Self::new(Random::new(seed, Purpose::Paths, step).next_u64())
-    }
-
-    /// The `sample`-th paths that an evaluation of a model trained with `seed` takes, always the same.
-    #[must_use]
-    pub const fn of_evaluation(seed: u64, sample: u64) -> Self {
-        Self::of_step(seed, u64::MAX - sample)
-    }
-
-    /// Checks that a batch's trajectories have numbers.
-    pub(crate) fn validate(self, batch: usize) -> Result<()> {
-        let last = u64::from(self.first) + batch as u64;
-        if last > 1 << 32 {
-            let remedy = format!("a batch of {batch} would pass trajectory 2^32: begin with a smaller one");
-            return Err(Error::argument("Paths::first", self.first, remedy));
-        }
-        Ok(())
-    }
-}
-
-/// What a path does over an interval of length `h`.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-#[non_exhaustive]
-pub struct Increment<R> {
-    /// `W(t) - W(s)`, normal with variance `h`.
-    pub w: R,
-    /// Space-time Lévy area `1/h` times the integral of `W(u) - W(s) - (u - s)/h w`, normal with variance `h/12` and
-    /// independent of `w`. The `dZ` of stochastic Runge-Kutta methods is `2 sqrt 3` times it.
-    pub levy: R,
-}
-
-impl<R: Real> Increment<R> {
-    /// The increment over two intervals of lengths `first` and `second`, one after the other (K.-T. Chen's relation).
-    #[inline(always)]
-    #[must_use]
-    pub fn join(self, first: R, other: Self, second: R) -> Self {
-        let half = R::from_f64(0.5);
-        let areas = first * self.levy + second * other.levy;
-        let lever = half * (second * self.w - first * other.w);
-        Self { w: self.w + other.w, levy: (areas + lever) / (first + second) }
-    }
-
-    /// The increments over the halves of an interval of length `h`, from two standard normal numbers.
-    ///
-    /// `w1 = w/2 + 3/2 levy + z`, `levy1 = levy/4 - z/2 + n/2`, `levy2 = levy/4 - z/2 - n/2` with `z ~ N(0, h/16)` and
-    /// `n ~ N(0, h/12)` (Foster 2020, theorem 6.1.6).
-    #[inline(always)]
-    #[must_use]
-    pub fn split(self, h: R, normals: [R; 2]) -> [Self; 2] {
-        let [half, quarter] = [0.5, 0.25].map(R::from_f64);
-        let root = h.sqrt();
-        let z = quarter * root * normals[0];
-        let n = R::from_f64(0.5 / 12f64.sqrt()) * root * normals[1];
-        let w = half * self.w + R::from_f64(1.5) * self.levy + z;
-        let levy = quarter * self.levy - half * z;
-        [Self { w, levy: levy + n }, Self { w: self.w - w, levy: levy - n }]
-    }
-
-    /// The increment over an interval of length `h`, from two standard normal numbers.
-    #[inline(always)]
-    #[must_use]
-    pub fn draw(h: R, normals: [R; 2]) -> Self {
-        let root = h.sqrt();
-        Self { w: root * normals[0], levy: R::from_f64(1.0 / 12f64.sqrt()) * root * normals[1] }
-    }
-}
 
 /// Brownian motion on an interval.
 ///
@@ -215,15 +137,13 @@ impl Brownian {
     /// interval of length 1, as its ends lie on multiples of `h/32` or more.
     #[must_use]
     pub fn increment_with_cost<R: Real>(&self, trajectory: u32, channel: u32, s: f64, t: f64) -> (Increment<R>, usize) {
-        let blocks = Cell::new(0);
-        let trajectory = self.paths.first.wrapping_add(trajectory);
-        let query = Query { brownian: self, trajectory, channel, blocks: &blocks };
-        (query.between(self.tick(s), self.tick(t)), blocks.get())
+        let query = Query::new(self, self.paths.first.wrapping_add(trajectory), channel);
+        (query.between(self.tick(s), self.tick(t)), query.blocks())
     }
 
-    /// Length of a cell.
-    pub(crate) fn cell_length(&self) -> f64 {
-        (self.t1 - self.t0) / f64::from(self.cells)
+    /// Length of a tick.
+    pub(crate) fn tick_length(&self) -> f64 {
+        (self.t1 - self.t0) / f64::from(self.cells) / f64::from(CELL)
     }
 
     pub(crate) const fn paths(&self) -> Paths {
@@ -249,122 +169,4 @@ pub(crate) const fn counter(cell: u32, node: u32, trajectory: u32, pair: u32) ->
 /// Philox's key for a seed.
 pub(crate) const fn key(seed: u64) -> [u32; 2] {
     [low(seed), low(seed >> 32)]
-}
-
-/// One channel of one trajectory.
-struct Query<'a> {
-    brownian: &'a Brownian,
-    trajectory: u32,
-    channel: u32,
-    blocks: &'a Cell<usize>,
-}
-
-impl Query<'_> {
-    fn between<R: Real>(&self, from: u64, to: u64) -> Increment<R> {
-        let mut sum = Increment::default();
-        let (mut length, mut at) = (R::ZERO, from);
-        while at < to {
-            let cell = at / u64::from(CELL);
-            let end = to.min((cell + 1) * u64::from(CELL));
-            let piece = Piece { query: self, cell: low(cell) };
-            let part = piece.between(low(at - cell * u64::from(CELL)), low(end - cell * u64::from(CELL)));
-            let part_length = piece.length(low(end - at));
-            sum = sum.join(length, part, part_length);
-            (length, at) = (length + part_length, end);
-        }
-        sum
-    }
-}
-
-/// A query in one cell.
-struct Piece<'a> {
-    query: &'a Query<'a>,
-    cell: u32,
-}
-
-/// A node of a cell's tree.
-#[derive(Clone, Copy)]
-struct Node<R> {
-    index: u32,
-    /// The ticks it covers, from and to.
-    from: u32,
-    to: u32,
-    increment: Increment<R>,
-}
-
-impl Piece<'_> {
-    fn length<R: Real>(&self, ticks: u32) -> R {
-        R::from_f64(self.query.brownian.cell_length() * (f64::from(ticks) / f64::from(CELL)))
-    }
-
-    /// Two standard normal numbers of the channel.
-    fn normals<R: Real>(&self, node: u32) -> [R; 2] {
-        let Query { brownian, trajectory, channel, blocks } = self.query;
-        blocks.set(blocks.get() + 1);
-        let words = philox4x32(counter(self.cell, node, *trajectory, channel / 2), key(brownian.paths.seed));
-        let first = 2 * (*channel as usize % 2);
-        R::normal_pair(words[first], words[first + 1])
-    }
-
-    fn halves<R: Real>(&self, node: Node<R>) -> [Node<R>; 2] {
-        let Node { index, from, to, increment } = node;
-        let middle = from + (to - from) / 2;
-        let [first, second] = increment.split(self.length(to - from), self.normals(index));
-        [
-            Node { index: 2 * index, from, to: middle, increment: first },
-            Node { index: 2 * index + 1, from: middle, to, increment: second },
-        ]
-    }
-
-    /// From tick `a` of the cell to its tick `b`.
-    fn between<R: Real>(&self, a: u32, b: u32) -> Increment<R> {
-        let increment = Increment::draw(self.length(CELL), self.normals(0));
-        let mut node = Node { index: 1, from: 0, to: CELL, increment };
-        loop {
-            if (node.from, node.to) == (a, b) {
-                return node.increment;
-            }
-            let [first, second] = self.halves(node);
-            if b <= first.to {
-                node = first;
-            } else if a >= second.from {
-                node = second;
-            } else {
-                let (left, right) = (self.suffix(first, a), self.prefix(second, b));
-                return left.join(self.length(first.to - a), right, self.length(b - second.from));
-            }
-        }
-    }
-
-    /// From tick `a` to the node's end.
-    fn suffix<R: Real>(&self, mut node: Node<R>, a: u32) -> Increment<R> {
-        let (mut sum, mut length) = (Increment::default(), R::ZERO);
-        while node.from != a {
-            let [first, second] = self.halves(node);
-            if a >= second.from {
-                node = second;
-            } else {
-                let whole = self.length(second.to - second.from);
-                (sum, length) = (second.increment.join(whole, sum, length), length + whole);
-                node = first;
-            }
-        }
-        node.increment.join(self.length(node.to - node.from), sum, length)
-    }
-
-    /// From the node's start to tick `b`.
-    fn prefix<R: Real>(&self, mut node: Node<R>, b: u32) -> Increment<R> {
-        let (mut sum, mut length) = (Increment::default(), R::ZERO);
-        while node.to != b {
-            let [first, second] = self.halves(node);
-            if b <= first.to {
-                node = first;
-            } else {
-                let whole = self.length(first.to - first.from);
-                (sum, length) = (sum.join(length, first.increment, whole), length + whole);
-                node = second;
-            }
-        }
-        sum.join(length, node.increment, self.length(node.to - node.from))
-    }
 }
