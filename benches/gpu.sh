@@ -12,11 +12,11 @@
 #   PYTHON=python3       with numpy for the workloads, with torch or jax for the peers
 #   ALLOW_SOFTWARE=1     accept a software adapter
 #   QUICK=1              W1 and small crossover sizes only
-# Environment of `build`: TESTS=0 leaves the test executables out, which take longest; PYTHON as above, for the dump.
+# Environment of `build`: TESTS=0 leaves the tests out, which take longest; PYTHON as above, for the dump.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# Shortest and most telling first.
-tests=(gpu_check gpu_solve gpu_gradients gpu_training gpu_noise gpu_layers gpu_failures)
+# Modules of tests/it/gpu, shortest and most telling first.
+tests=(check solve gradients training noise layers failures)
 
 usage() {
     sed -n '2,16s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
@@ -45,9 +45,7 @@ build() {
     cargo build "${cargo[@]}" --bin fewsteps | collect "$folder"
     cargo build "${cargo[@]}" -p fewsteps --bench gpu | collect "$folder"
     if [ "${TESTS:-1}" = 1 ]; then
-        local chosen=()
-        for name in "${tests[@]}"; do chosen+=(--test "$name"); done
-        cargo test "${cargo[@]}" -p fewsteps --no-run "${chosen[@]}" | collect "$folder"
+        cargo test "${cargo[@]}" -p fewsteps --no-run --test it | collect "$folder"
     fi
     cp benches/peers/*.py benches/peers/requirements.txt "$folder/peers/"
     cp benches/gpu.sh "$folder/"
@@ -124,15 +122,15 @@ find_driver() {
 
 suite() {
     local name begun passed
+    if [ ! -x "$here/it" ]; then
+        echo "SKIPPED the suite: not built (TESTS=0)" | tee -a "$out/failed.txt"
+        return
+    fi
     for name in "${tests[@]}"; do
-        if [ ! -x "$here/$name" ]; then
-            echo "SKIPPED $name: not built (TESTS=0)" | tee -a "$out/failed.txt"
-            continue
-        fi
         begun=$SECONDS
         passed=true
-        GPU_TESTS=require part 60 "$name" "$here/$name" >"$out/$name.txt" || passed=false
-        grep -E '^test result|FAILED|panicked' "$out/$name.txt" | sed "s/^/$name: /" || true
+        GPU_TESTS=require part 60 "$name" "$here/it" "gpu::$name::" >"$out/gpu_$name.txt" || passed=false
+        grep -E '^test result|FAILED|panicked' "$out/gpu_$name.txt" | sed "s/^/$name: /" || true
         echo "{\"test\":\"$name\",\"passed\":$passed,\"seconds\":$((SECONDS - begun))}" >>"$out/tests.json"
     done
 }

@@ -67,10 +67,6 @@
 //! [`GpuTrainer`]) at `f32` on any [`Gpu`]; [`Device::best`] chooses. Their checkpoints are the same, and the
 //! specification, what is solved and how, knows no device.
 
-// Unit tests open the device as the integration tests do.
-#[cfg(test)]
-extern crate self as fewsteps;
-
 pub mod cpu;
 mod device;
 pub mod error;

@@ -5,7 +5,6 @@
 //! ticks to the interval, so that no step drifts and the end is met exactly.
 
 #[cfg(test)]
-#[path = "../../tests/common/gpu.rs"]
 mod adapter;
 mod backward;
 mod buffers;

@@ -1,5 +1,5 @@
 //! Stochastic Runge-Kutta methods for diagonal noise: what they do with the noise, and the drift's tableau of each.
-//! `tests/noise_tableau.rs` proves the coefficients by Rößler's conditions.
+//! `tests/it/sde/tableau.rs` proves the coefficients by Rößler's conditions.
 
 use super::tableau::Tableau;
 use crate::error::{Error, Result};
@@ -178,7 +178,7 @@ static HEUN_NOISE: NoiseTableau = NoiseTableau {
 
 // P. Kidger, J. Foster, X. Li, T. Lyons, NeurIPS 2021: with a second state z, z0 = y0,
 // z+ = 2 y - z + f(z) h + g(z) dW and y+ = y + (f(z) + f(z+)) h / 2 + (g(z) + g(z+)) dW / 2. They prove strong order
-// 1/2 for noise in general; for diagonal noise the regressions of tests/sde_order.rs find 1.
+// 1/2 for noise in general; for diagonal noise the regressions of tests/it/sde/order.rs find 1.
 pub(super) static REVERSIBLE_HEUN: Tableau =
     drift("reversible-heun", 2, &[0.0, 1.0], &[&[], &[1.0]], &[0.5, 0.5], Some(&[-0.5, 0.5]), &REVERSIBLE_HEUN_NOISE);
 

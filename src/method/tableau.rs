@@ -1,7 +1,7 @@
 //! Explicit Runge-Kutta methods: Butcher tableaus with embedded error weights and interpolants. What a stochastic method
 //! does with the noise is in [`noise_tableau`](super::NoiseTableau).
 //!
-//! Each coefficient stands here once, as `f64`. `tests/tableau.rs` proves them: rooted-tree order conditions of
+//! Each coefficient stands here once, as `f64`. `tests/it/ode/tableau.rs` proves them: rooted-tree order conditions of
 //! `b`, of the embedded weights and of the interpolant at every θ.
 
 use serde::{Deserialize, Serialize};

@@ -1,0 +1,5 @@
+//! Problems with noise on the device.
+
+mod gradients;
+mod solve;
+mod training;

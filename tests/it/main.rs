@@ -1,0 +1,8 @@
+//! The library from outside, as one crate: the oracle, and what is tested against it by subject.
+
+mod docs;
+mod gpu;
+mod ode;
+mod oracle;
+mod sde;
+mod train;
