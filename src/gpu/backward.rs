@@ -67,7 +67,7 @@ impl Engine {
     pub(crate) fn splits(&self, rows: usize, penalty: Option<StepPenalty>) -> usize {
         if self.walks_whole(penalty) {
             // One for each workgroup of the walk, which takes several rows an invocation in a large batch.
-            self.walk_groups(rows)
+            self.walk_groups(rows, penalty)
         } else {
             rows.div_ceil(128).clamp(1, 16).max(rows.div_ceil(DEPTH))
         }
@@ -81,7 +81,7 @@ impl Engine {
             && self.options.adjoint.stride() == 1
             && !self.every_step()
             && !injected
-            && self.fits_into_walks()
+            && self.fits_into_walks(penalty)
     }
 
     fn clocks(&self) -> usize {
@@ -89,32 +89,31 @@ impl Engine {
     }
 
     /// Points whose cotangents the walk takes up: the caller's, and the probes' if the gradient goes on into the state.
-    fn walk_points(&self) -> usize {
-        let probes =
-            self.purpose.penalty.filter(|p| p.at == PenaltyAt::Unbiased && p.gradient == PenaltyGradient::Full);
+    fn walk_points(&self, penalty: Option<StepPenalty>) -> usize {
+        let probes = penalty.filter(|p| p.at == PenaltyAt::Unbiased && p.gradient == PenaltyGradient::Full);
         self.user_points().len() + probes.map_or(0, |p| p.times)
     }
 
     /// Whether states are saved within steps, so that the last stage has a cotangent of its own.
-    fn interior(&self) -> bool {
-        self.walk_points() > self.user_points().len() || self.user_points().iter().any(|&p| p > 0.0 && p < 1.0)
+    fn interior(&self, penalty: Option<StepPenalty>) -> bool {
+        self.walk_points(penalty) > self.user_points().len() || self.user_points().iter().any(|&p| p > 0.0 && p < 1.0)
     }
 
     /// Vector-Jacobian products of the field for each step of the walk.
-    pub(crate) fn products_per_step(&self) -> usize {
-        self.tableau.stages() - usize::from(self.tableau.fsal() && !self.interior())
+    pub(crate) fn products_per_step(&self, penalty: Option<StepPenalty>) -> usize {
+        self.tableau.stages() - usize::from(self.tableau.fsal() && !self.interior(penalty))
     }
 
     /// Records the walk.
     pub(crate) fn plan_walk(&self, planner: &mut Planner<'_>, buffers: &Buffers) -> WalkPlans {
         let stride = if self.every_step() { 1 } else { self.options.adjoint.stride() };
         let cursors = &buffers.walk_cursors;
-        let points = if self.every_step() { 0 } else { self.walk_points() };
+        let points = if self.every_step() { 0 } else { self.walk_points(buffers.penalty()) };
         let walking = Context { cursors, keep: true, points, ..self.solving(buffers) };
         if self.problem.stands_still() {
             return self.plan_no_walk(planner, buffers);
         }
-        if self.walks_whole(self.purpose.penalty) {
+        if self.walks_whole(buffers.penalty()) {
             return self.plan_whole_walk(planner, buffers);
         }
         self.plan_aim(planner, buffers, Walk::Begin, 0, stride);
@@ -133,7 +132,7 @@ impl Engine {
             self.plan_aim(planner, buffers, Walk::Back, i, stride);
             self.plan_bar(planner, buffers, walking, BarUpdate::Before, &[]);
             self.plan_increments(planner, buffers, walking, None);
-            let interior = self.interior();
+            let interior = self.interior(buffers.penalty());
             self.plan_keep(planner, buffers, walking, interior);
             self.plan_step_vjp(planner, buffers, walking, Seed::None, FirstStage::Everything, interior);
             self.plan_injection(planner, buffers);
@@ -160,7 +159,7 @@ impl Engine {
     fn plan_sum(&self, planner: &mut Planner<'_>, buffers: &Buffers) {
         let reduce = self.kernels.get(&kernel::REDUCE, &[]);
         let mut job = self.job(self.batch);
-        job.u = [word(self.splits(self.batch, self.purpose.penalty)), word(self.parameters), 0, 0];
+        job.u = [word(self.splits(self.batch, buffers.penalty())), word(self.parameters), 0, 0];
         planner.add(&reduce, &[&buffers.partial, &buffers.gradient], job, flat(self.parameters.div_ceil(64)));
     }
 
@@ -171,11 +170,11 @@ impl Engine {
         let bound = [&buffers.clocks, &buffers.row_status, &self.outcome, &buffers.norms];
         planner.add(&counts, &bound, self.job(self.batch), flat(self.batch.div_ceil(64)));
         let begin = planner.take();
-        let text = self.printer().adjoint(self.interior());
+        let text = self.printer().adjoint(self.interior(buffers.penalty()));
         let adjoint = self.kernels.printed(&kernel::WHOLE_ADJOINT, &text, &[]);
         let mut job = self.job(self.batch);
-        job.points = word(self.walk_points());
-        let steps = self.steps_per_walk();
+        job.points = word(self.walk_points(buffers.penalty()));
+        let steps = self.steps_per_walk(buffers.penalty());
         let bars = buffers.sizes.backward.as_ref().map_or(0, |b| b.saves);
         job.x = [buffers.sizes.points, steps, self.user_points().len(), bars].map(word);
         [job.inputs, job.outputs] = [&self.layers, &self.noise_layers].map(|layers| word(fused::hidden_units(layers)));
@@ -190,7 +189,7 @@ impl Engine {
             &buffers.saves_bar,
             &buffers.partial,
         ];
-        planner.add(&adjoint, &bound, job, [word(self.splits(self.batch, self.purpose.penalty)), 1, 1]);
+        planner.add(&adjoint, &bound, job, [word(self.splits(self.batch, buffers.penalty())), 1, 1]);
         let store = self.kernels.get(&kernel::PROBE_STORE, &[]);
         let mut job = self.job(self.batch);
         job.source = word(bars * self.batch * self.dim());
@@ -410,7 +409,7 @@ impl Engine {
     pub(crate) fn plan_layer_vjp(&self, planner: &mut Planner<'_>, buffers: &Buffers, vjp: LayerVjp<'_>) {
         let LayerVjp { layer, cursors, job, input, source, z_bar, z_bar_offset } = vjp;
         let mut job = layer_job(job, layer);
-        let splits = self.splits(self.batch, self.purpose.penalty);
+        let splits = self.splits(self.batch, buffers.penalty());
         job.u[1] = word(self.parameters);
         // A head has a row for each trajectory and time; what the parts cannot sum at once they sum in turns.
         let (rows, most) = (job.rows as usize, splits * DEPTH);
@@ -428,7 +427,7 @@ impl Engine {
     }
 
     fn plan_injection(&self, planner: &mut Planner<'_>, buffers: &Buffers) {
-        let Some(penalty) = self.purpose.penalty else { return };
+        let Some(penalty) = buffers.penalty() else { return };
         if penalty.at != PenaltyAt::Biased || penalty.gradient != PenaltyGradient::Full {
             return;
         }
@@ -450,17 +449,17 @@ impl Engine {
 
     /// Measures the penalised steps, if there are any, and walks back from the loaded cotangents of the saved states: the
     /// gradient is in its buffer then, the cotangent of the initial states in `bar`, and the penalty in the outcome.
-    pub(crate) async fn walk_back(&mut self, accepted: usize) -> Result<()> {
-        let (penalty, plans) = self.gpu.scoped(|| self.record_walk()).await??;
+    pub(crate) async fn walk_back(&self, buffers: &Buffers, accepted: usize) -> Result<()> {
+        let (penalty, plans) = self.gpu.scoped(|| self.record_walk(buffers)).await?;
         // One segment at least: it also leaves the initial states' cotangents where they are looked for.
         let segments = accepted.div_ceil(plans.stride).max(1);
         let mut encoder = self.encoder();
-        self.clear_gradient(&mut encoder)?;
+        self.clear_gradient(buffers, &mut encoder);
         encoder.clear_buffer(&self.outcome, std::mem::offset_of!(Outcome, penalty) as u64, Some(4));
         // A step and its vector-Jacobian product cost what four attempts do.
         let step = 4.0 * self.attempt_work();
         let mut to = Submissions::new(self, &mut encoder);
-        to.record(&penalty, 1, step * self.purpose.penalty.map_or(0, |p| p.times) as f64);
+        to.record(&penalty, 1, step * buffers.penalty().map_or(0, |p| p.times) as f64);
         to.record(&plans.begin, 1, 0.0);
         to.record(&plans.segment, segments, step * plans.stride.min(accepted) as f64);
         to.record(&plans.end, 1, 0.0);
@@ -470,46 +469,39 @@ impl Engine {
     }
 
     /// Empties the parts of the gradient, and the cotangents of the probes' states, which nobody else does.
-    pub(crate) fn clear_gradient(&self, encoder: &mut wgpu::CommandEncoder) -> Result<()> {
-        let buffers = self.held()?;
+    pub(crate) fn clear_gradient(&self, buffers: &Buffers, encoder: &mut wgpu::CommandEncoder) {
         encoder.clear_buffer(&buffers.partial, 0, None);
-        if let Some(penalty) = self.purpose.penalty {
+        if let Some(penalty) = buffers.penalty() {
             let slot = 4 * (self.batch * self.dim()) as u64;
             let first = self.user_points().len() as u64 * slot;
             encoder.clear_buffer(&buffers.saves_bar, first, Some(penalty.times as u64 * slot));
         }
-        Ok(())
     }
 
-    fn record_walk(&self) -> Result<(Plan, WalkPlans)> {
-        let buffers = self.held()?;
-        Ok(Planner::record(&self.gpu, |planner| {
-            if let Some(penalty) = self.purpose.penalty {
+    fn record_walk(&self, buffers: &Buffers) -> (Plan, WalkPlans) {
+        Planner::record(&self.gpu, |planner| {
+            if let Some(penalty) = buffers.penalty() {
                 self.plan_penalty(planner, buffers, penalty);
             }
             (planner.take(), self.plan_walk(planner, buffers))
-        }))
+        })
     }
 
     /// The stages of accepted step `step`, `[stage][B][D]`, for dense output.
-    pub(crate) async fn stages_of_step(&mut self, step: usize) -> Result<Vec<f32>> {
-        let k = {
-            let buffers = self.held()?;
-            let cursors = &buffers.walk_cursors;
-            let context = Context { cursors, ..self.solving(buffers) };
-            let plan = Planner::record(&self.gpu, |planner| {
-                self.plan_aim(planner, buffers, Walk::At, step, 1);
-                self.plan_keep(planner, buffers, context, true);
-                planner.take()
-            });
-            let mut encoder = self.encoder();
-            plan.encode(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));
-            self.gpu.queue.submit([encoder.finish()]);
-            buffers.k.clone()
-        };
+    pub(crate) async fn stages_of_step(&mut self, buffers: &Buffers, step: usize) -> Result<Vec<f32>> {
+        let cursors = &buffers.walk_cursors;
+        let context = Context { cursors, ..self.solving(buffers) };
+        let plan = Planner::record(&self.gpu, |planner| {
+            self.plan_aim(planner, buffers, Walk::At, step, 1);
+            self.plan_keep(planner, buffers, context, true);
+            planner.take()
+        });
+        let mut encoder = self.encoder();
+        plan.encode(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));
+        self.gpu.queue.submit([encoder.finish()]);
         let size = self.batch * self.dim();
         let stages = self.tableau.stages();
-        let slots = self.read::<f32>(&[(&k, 0, (stages + 1) * size)]).await?.swap_remove(0);
+        let slots = self.read::<f32>(&[(&buffers.k, 0, (stages + 1) * size)]).await?.swap_remove(0);
         // As `stage_slot` has it: the first stage, the last one of an FSAL method, then the others.
         let slot = |stage: usize| match stage {
             0 => 0,

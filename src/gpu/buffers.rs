@@ -4,10 +4,32 @@ use super::Gpu;
 use super::wire::records::{Clock, Cursor, Outcome};
 use crate::error::{Cure, Error, Result};
 use crate::memory::{Size, largest};
+use crate::method::StepPenalty;
+
+/// What a solve is for; buffers and plans differ.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Purpose {
+    /// Whether a backward pass follows.
+    pub(crate) backward: bool,
+    /// Steps that are penalised in it.
+    pub(crate) penalty: Option<StepPenalty>,
+}
+
+impl Purpose {
+    /// Nothing is kept for gradients.
+    pub(crate) const FORWARD: Self = Self { backward: false, penalty: None };
+
+    /// Whether what is recorded for one serves the other: coefficients are read when it runs.
+    fn is_as(self, other: Self) -> bool {
+        let apart = |p: Self| p.penalty.map(|penalty| StepPenalty { coefficient: 0.0, length: None, ..penalty });
+        self.backward == other.backward && apart(self) == apart(other)
+    }
+}
 
 /// What the buffers' sizes depend on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Sizes {
+    pub(crate) purpose: Purpose,
     /// Trajectories.
     pub(crate) rows: usize,
     pub(crate) dim: usize,
@@ -200,6 +222,12 @@ buffers! {
     probe_weights: |_s, b| 2 * WORD * b.penalised * b.times.min(1);
 }
 
+impl AsRef<Self> for Buffers {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 /// What fresh memory holds in debug builds, so that nobody leans on zeros.
 const POISON: f32 = -12_345.0;
 
@@ -250,6 +278,18 @@ impl Owner {
 }
 
 impl Buffers {
+    /// Whether a batch has room in them, of that many accepted steps too. A solve without a backward pass does with what
+    /// there is for one with it.
+    pub(crate) fn serve(&self, batch: usize, purpose: Purpose, steps: usize) -> bool {
+        let serve_purpose = !purpose.backward || purpose.is_as(self.sizes.purpose);
+        serve_purpose && self.sizes.rows >= batch && self.sizes.steps >= steps
+    }
+
+    /// The steps that are penalised where a backward pass follows.
+    pub(crate) const fn penalty(&self) -> Option<StepPenalty> {
+        self.sizes.purpose.penalty
+    }
+
     /// Checks that each buffer fits into a binding and all into the caller's limit; `smaller` are the sizes of a batch
     /// with fewer rows.
     ///

@@ -1,11 +1,12 @@
 //! [`Engine`]: a problem on the device, from loaded states to a solution. The solver and the trainer drive it.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::Gpu;
-use super::buffers::{BackwardSizes, Buffers, NoiseSizes, OUTCOME, Owner, Sizes, create};
+use super::buffers::{Buffers, OUTCOME, Owner, Purpose, create};
 use super::forward::SolvePlans;
 use super::fused;
+use super::held::{Held, Solves};
 use super::iterations;
 use super::kernel::{self, ATOL_ROW, Kernels, Storage};
 use super::plan::{Planner, flat};
@@ -16,14 +17,10 @@ use super::wire::records::{LearntState, Outcome, Params, path_words, share, tick
 use super::wire::word;
 use crate::error::{Cure, Error, Result};
 use crate::math::Real;
-use crate::memory::Size;
 use crate::method::ToleranceWarning;
-use crate::method::{Layout, NoiseTableau, SaveAt, SolverOptions, StepControl, StepPenalty, Tableau};
+use crate::method::{Layout, NoiseTableau, SaveAt, SolverOptions, StepControl, Tableau};
 use crate::problem::brownian::ADAPTIVE_CELLS;
 use crate::problem::{InputMap, Layer, Mlp, Paths, Problem};
-
-/// Accepted steps that a tape has room for at first; it grows as needed.
-const FIRST_STEPS: usize = 32;
 
 /// Attempts that are recorded for the first solve; later ones know from the one before.
 const FIRST_ATTEMPTS: usize = 8;
@@ -34,23 +31,6 @@ const WORKGROUP: usize = 256;
 /// Multiply-adds that a submission may hold, so that no driver takes it for a hang: some 50 ms.
 const BUDGET: f64 = 2e11;
 const SOFTWARE_BUDGET: f64 = 2e10;
-
-/// What a solve is for; plans and buffers differ.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Purpose {
-    /// Whether a backward pass follows.
-    pub(crate) backward: bool,
-    /// Steps that are penalised in it.
-    pub(crate) penalty: Option<StepPenalty>,
-}
-
-impl Purpose {
-    /// Whether what is recorded for one serves the other: coefficients are read when it runs.
-    fn is_as(self, other: Self) -> bool {
-        let apart = |p: Self| p.penalty.map(|penalty| StepPenalty { coefficient: 0.0, length: None, ..penalty });
-        self.backward == other.backward && apart(self) == apart(other)
-    }
-}
 
 /// A problem on the device.
 #[derive(Debug)]
@@ -69,10 +49,8 @@ pub(crate) struct Engine {
     pub(crate) parameters: usize,
     /// The widest row of a layer outside the field.
     pub(crate) widest: usize,
-    owner: Owner,
+    pub(super) owner: Owner,
     warning: ToleranceWarning,
-    pub(crate) buffers: Option<Buffers>,
-    pub(super) plans: HashMap<(usize, bool), SolvePlans>,
     /// Whether the field is small enough for trajectories to be solved whole, and that is wanted.
     pub(crate) whole: bool,
     /// The most attempts in one dispatch of whole trajectories, where an application says so.
@@ -83,9 +61,6 @@ pub(crate) struct Engine {
     pub(crate) iterations: usize,
     /// How much a submission of a training step may hold, as a share of what is usual.
     pub(crate) submission: f64,
-    /// Counts how often the buffers were made anew, and with them every plan became stale.
-    pub(crate) generation: u64,
-    pub(crate) purpose: Purpose,
     pub(crate) batch: usize,
     /// Attempts that the last solve took, and accepted steps.
     pub(crate) attempts: usize,
@@ -161,13 +136,9 @@ impl Engine {
             widest,
             owner,
             warning: ToleranceWarning::new(),
-            buffers: None,
-            plans: HashMap::new(),
             bound: None,
             iterations: iterations::MOST,
             submission: 1.0,
-            generation: 0,
-            purpose: Purpose { backward: false, penalty: None },
             batch: 0,
             attempts: FIRST_ATTEMPTS,
             accepted: FIRST_ATTEMPTS,
@@ -272,8 +243,8 @@ impl Engine {
     }
 
     /// Multiply-adds of the plan of an attempt, which where trajectories are solved whole makes many.
-    pub(crate) fn work_of_a_plan(&self) -> f64 {
-        let attempts = if self.solves_whole(self.batch) { self.turns().min(self.attempts + 1) } else { 1 };
+    pub(crate) fn work_of_a_plan(&self, purpose: Purpose) -> f64 {
+        let attempts = if self.solves_whole(self.batch) { self.turns(purpose).min(self.attempts + 1) } else { 1 };
         attempts as f64 * self.attempt_work()
     }
 
@@ -288,8 +259,12 @@ impl Engine {
 
     /// Attempts to record after a solve's start, from what the last one took; one more, so that a slightly longer solve
     /// needs no second submission.
-    pub(crate) fn expected_attempts(&self) -> usize {
-        if self.solves_whole(self.batch) { self.dispatches_after_start(self.attempts) } else { self.attempts + 1 }
+    pub(crate) fn expected_attempts(&self, purpose: Purpose) -> usize {
+        if self.solves_whole(self.batch) {
+            self.dispatches_after_start(purpose, self.attempts)
+        } else {
+            self.attempts + 1
+        }
     }
 
     /// Attempts to record where those were not enough.
@@ -306,9 +281,9 @@ impl Engine {
     }
 
     /// Recorded attempts that fit into one submission; where trajectories are solved whole, each is a dispatch of many.
-    pub(crate) fn plans_per_submission(&self) -> usize {
+    pub(crate) fn plans_per_submission(&self, purpose: Purpose) -> usize {
         let fitting = self.attempts_per_submission();
-        if self.solves_whole(self.batch) { (fitting / self.turns()).max(1) } else { fitting }
+        if self.solves_whole(self.batch) { (fitting / self.turns(purpose)).max(1) } else { fitting }
     }
 
     /// Steps back of whole trajectories that a dispatch may take, so that no driver takes it for a hang: each costs what
@@ -325,163 +300,13 @@ impl Engine {
         if self.gpu.adapter().software { SOFTWARE_BUDGET } else { BUDGET }
     }
 
-    /// Rows that are worked on layer by layer.
-    fn layered_rows(&self, rows: usize, purpose: Purpose) -> usize {
-        let solved_whole = self.solves_whole(rows) && self.options.save_at != SaveAt::Dense;
-        if !solved_whole || (purpose.backward && !self.walks_whole(purpose.penalty)) {
-            return rows;
-        }
-        purpose.penalty.filter(|_| purpose.backward).map_or(0, |p| penalised_rows(rows, p.fraction))
-    }
-
     /// Whether each trajectory is solved whole in one invocation. In lockstep one workgroup has to hold the batch.
     pub(crate) fn solves_whole(&self, rows: usize) -> bool {
         self.whole && (self.per_row() || rows <= WORKGROUP)
     }
 
-    /// What the buffers have to hold for a batch.
-    pub(crate) fn sizes(&self, rows: usize, steps: usize, purpose: Purpose) -> Sizes {
-        let stride = self.stride(purpose.backward);
-        let points = self.user_points().len();
-        let probes = purpose.penalty.map_or(0, |p| p.times);
-        let recorded = purpose.backward || self.every_step();
-        let segment = if stride > 1 && purpose.backward { stride.min(steps) } else { 0 };
-        let networks = || self.layers.iter().chain(&self.noise_layers);
-        let widths: Vec<usize> = networks().map(|l| l.inputs).collect();
-        let field_widest = networks().map(|l| l.inputs.max(l.outputs)).max().unwrap_or(0);
-        Sizes {
-            rows,
-            dim: self.dim(),
-            widest: field_widest.max(self.widest),
-            widths,
-            stages: self.tableau.stages(),
-            noise: self.noise().map(|noise| NoiseSizes {
-                stages: noise.stages(),
-                layers: self.noise_layers.len(),
-                reversible: noise.reversible,
-            }),
-            parameters: self.parameters,
-            per_row: self.per_row(),
-            layered: self.layered_rows(rows, purpose),
-            steps: if recorded { steps } else { 1 },
-            slots: if recorded { (Size(3) + steps.div_ceil(stride) + segment).0 } else { 3 },
-            points: points + probes,
-            stops: self.stops.len(),
-            backward: purpose.backward.then(|| BackwardSizes {
-                splits: self.splits(rows, purpose.penalty),
-                penalised: purpose.penalty.map_or(0, |p| penalised_rows(rows, p.fraction)),
-                times: probes,
-                saves: if self.every_step() { steps.saturating_add(1) } else { points + probes },
-            }),
-        }
-    }
-
-    /// Makes room for a batch; room that is there already is kept.
-    pub(crate) async fn reserve(&mut self, batch: usize, purpose: Purpose) -> Result<()> {
-        self.batch = batch;
-        // A solve without a backward pass does with what there is for one with it.
-        let serves = !purpose.backward || purpose.is_as(self.purpose);
-        let enough = self.buffers.as_ref().is_some_and(|b| b.sizes.rows >= batch && serves);
-        if !enough {
-            // Room for a larger batch is kept if it fits for this purpose too.
-            let held = self.buffers.as_ref().map_or(batch, |b| b.sizes.rows.max(batch));
-            let steps = FIRST_STEPS.min(self.options.most_attempts());
-            match self.allocate(held, steps, purpose).await {
-                Err(Error::Memory { .. } | Error::Limit { .. }) if held > batch => {
-                    self.allocate(batch, steps, purpose).await?;
-                }
-                other => other?,
-            }
-        }
-        Ok(())
-    }
-
-    /// As [`Engine::reserve`], with room for that many accepted steps.
-    pub(crate) async fn reserve_steps(&mut self, batch: usize, purpose: Purpose, steps: usize) -> Result<()> {
-        self.reserve(batch, purpose).await?;
-        let steps = steps.min(self.options.most_attempts());
-        let Sizes { rows, steps: held, .. } = self.held()?.sizes;
-        if held < steps { self.allocate(rows, steps, self.purpose).await } else { Ok(()) }
-    }
-
-    /// What the buffers have to hold, if the device and the caller allow it.
-    fn checked_sizes(&self, rows: usize, steps: usize) -> Result<Sizes> {
-        let sizes = self.sizes(rows, steps, self.purpose);
-        let smaller = |rows| self.sizes(rows, steps, self.purpose);
-        Buffers::check(&self.gpu, &sizes, self.options.memory_limit, self.held_besides(), smaller)?;
-        self.check_sizes(rows, self.purpose)?;
-        Ok(sizes)
-    }
-
-    /// Bytes besides a batch's own buffers.
-    fn held_besides(&self) -> Owner {
-        let weights = 4 * Size(self.parameters) + self.half.as_ref().map_or(0, |_| 2 * self.parameters);
-        Owner { bytes: self.owner.bytes + weights, ..self.owner }
-    }
-
-    /// Bytes on the device for a batch of such sizes, those of the engine's owner included.
-    pub(crate) fn needed(&self, sizes: &Sizes) -> u64 {
-        self.held_besides().total(sizes)
-    }
-
-    async fn allocate(&mut self, rows: usize, steps: usize, purpose: Purpose) -> Result<()> {
-        let before = std::mem::replace(&mut self.purpose, purpose);
-        let sizes = self.checked_sizes(rows, steps);
-        if sizes.is_err() {
-            // The buffers are as they were, and so is what they are for.
-            self.purpose = before;
-        }
-        let sizes = sizes?;
-        // The old buffers go first, so that the device never holds both.
-        self.buffers = None;
-        self.plans.clear();
-        self.generation += 1;
-        let buffers = Buffers::new(&self.gpu, &sizes).await?;
-        let points: Vec<[u32; 2]> = self.user_points().into_iter().map(ticks).collect();
-        self.gpu.queue.write_buffer(&buffers.points, 0, bytemuck::cast_slice(&points));
-        let stops: Vec<[u32; 2]> = self.stops.iter().map(|stop| stop.0).collect();
-        self.gpu.queue.write_buffer(&buffers.points, 8 * first_stop(&buffers) as u64, bytemuck::cast_slice(&stops));
-        self.buffers = Some(buffers);
-        Ok(())
-    }
-
-    /// Gives a solve that paused room for twice as many steps, and keeps all it has.
-    async fn grow(&mut self) -> Result<()> {
-        let Some(old) = &self.buffers else { return Ok(()) };
-        let steps = old.sizes.steps.saturating_mul(2).min(self.options.most_attempts());
-        let sizes = self.checked_sizes(old.sizes.rows, steps)?;
-        let new = Buffers::new(&self.gpu, &sizes).await?;
-        let mut encoder = self.encoder();
-        for (from, to) in [
-            (&old.clocks, &new.clocks),
-            (&old.cursors, &new.cursors),
-            (&old.row_status, &new.row_status),
-            (&old.tape, &new.tape),
-            (&old.steps, &new.steps),
-            (&old.k, &new.k),
-            (&old.points, &new.points),
-            (&old.saves, &new.saves),
-        ] {
-            encoder.copy_buffer_to_buffer(from, 0, to, 0, from.size());
-        }
-        let [from, to] = [old, &new].map(|b| 4 * b.sizes.second_state() as u64);
-        if from > 0 {
-            encoder.copy_buffer_to_buffer(&old.tape, from, &new.tape, to, from);
-        }
-        self.gpu.queue.submit([encoder.finish()]);
-        self.plans.clear();
-        self.generation += 1;
-        self.buffers = Some(new);
-        Ok(())
-    }
-
     pub(crate) fn encoder(&self) -> wgpu::CommandEncoder {
         self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("fewsteps") })
-    }
-
-    /// The buffers; there are some after [`Engine::reserve`].
-    pub(crate) fn held(&self) -> Result<&Buffers> {
-        self.buffers.as_ref().ok_or_else(|| Error::argument("gradients", "before solve", "call solve first"))
     }
 
     /// What every job of this problem says.
@@ -516,28 +341,27 @@ impl Engine {
         }
     }
 
-    /// Says which paths the next solves follow, with the buffers that there are.
-    pub(crate) fn use_paths(&self, paths: Paths) {
+    /// Says which paths the next solves in such buffers follow.
+    pub(crate) fn use_paths(&self, paths: Paths, buffers: &Buffers) {
         let words = path_words(paths);
         let at = std::mem::offset_of!(Params, paths) as u64;
         self.gpu.queue.write_buffer(&self.params, at, bytemuck::bytes_of(&words));
-        if let Some(buffers) = &self.buffers {
-            // A solve of whole trajectories has no binding left for parameters.
-            let at = 8 * buffers.sizes.points as u64;
-            self.gpu.queue.write_buffer(&buffers.points, at, bytemuck::bytes_of(&words));
-        }
+        // A solve of whole trajectories has no binding left for parameters.
+        let at = 8 * buffers.sizes.points as u64;
+        self.gpu.queue.write_buffer(&buffers.points, at, bytemuck::bytes_of(&words));
     }
 
     /// Solves the states in the tape's first kept slot.
     ///
     /// # Errors
     /// [`Error::Memory`] when the tape outgrows a binding or the memory limit, [`Error::DeviceLost`].
-    pub(crate) async fn solve(&mut self, backward: bool) -> Result<Outcome> {
-        let mut plans = self.solve_plans(backward).await?;
-        let mut left = self.expected_attempts();
+    pub(crate) async fn solve(&mut self, held: &mut Solves, backward: bool) -> Result<Outcome> {
+        let purpose = held.buffers().sizes.purpose;
+        let mut plans = self.solve_plans(held, backward).await?;
+        let mut left = self.expected_attempts(purpose);
         let mut begun = false;
         loop {
-            let attempts = left.min(self.plans_per_submission());
+            let attempts = left.min(self.plans_per_submission(purpose));
             let mut encoder = self.encoder();
             {
                 let mut pass = encoder
@@ -560,19 +384,29 @@ impl Engine {
             }
             left = left.saturating_sub(attempts).max(self.more_attempts());
             if outcome.paused > 0 {
-                plans = self.make_room(backward).await?;
+                *held = Held::new(self.grown(held.buffers()).await?);
+                plans = self.solve_plans(held, backward).await?;
+                self.resume(&plans);
             }
         }
     }
 
-    /// Grows the tape of a paused solve and lets it go on.
-    pub(crate) async fn make_room(&mut self, backward: bool) -> Result<SolvePlans> {
-        self.grow().await?;
-        let plans = self.solve_plans(backward).await?;
+    /// The plans of a batch's solve, recorded the first time.
+    async fn solve_plans(&self, held: &mut Solves, backward: bool) -> Result<Arc<SolvePlans>> {
+        let key = (self.batch, backward);
+        if let Some(plans) = held.plans.get(&key) {
+            return Ok(Arc::clone(plans));
+        }
+        let plans = Arc::new(self.record_solve(held.buffers(), backward).await?);
+        held.plans.insert(key, Arc::clone(&plans));
+        Ok(plans)
+    }
+
+    /// Lets a paused solve go on, in the buffers that it has room in now.
+    pub(crate) fn resume(&self, plans: &SolvePlans) {
         let mut encoder = self.encoder();
         plans.resume.encode(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));
         self.gpu.queue.submit([encoder.finish()]);
-        Ok(plans)
     }
 
     /// Submits, and waits for what it leaves.
@@ -643,12 +477,6 @@ impl Engine {
     /// Where the first kept state of the tape begins, in bytes: after the two that are overwritten in turn.
     pub(crate) fn start_of_tape(&self) -> u64 {
         (2 * 4 * self.batch * self.dim()) as u64
-    }
-
-    /// Bytes that the engine and its owner hold on the device.
-    pub(crate) fn bytes(&self) -> usize {
-        let bytes = self.buffers.as_ref().map_or(self.held_besides().bytes.0 as u64, |b| self.needed(&b.sizes));
-        usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 }
 

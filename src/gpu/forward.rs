@@ -132,25 +132,17 @@ impl Engine {
     }
 
     /// Points that a solve saves: the caller's, and the times of unbiased probes, which a training step draws.
-    fn points_saved(&self, backward: bool) -> usize {
-        let probes = self.purpose.penalty.filter(|p| backward && p.at == PenaltyAt::Unbiased);
+    fn points_saved(&self, buffers: &Buffers, backward: bool) -> usize {
+        let probes = buffers.penalty().filter(|p| backward && p.at == PenaltyAt::Unbiased);
         self.user_points().len() + probes.map_or(0, |p| p.times)
     }
 
-    /// The recorded parts of a solve of `batch` rows.
-    pub(crate) async fn solve_plans(&mut self, backward: bool) -> Result<SolvePlans> {
-        let key = (self.batch, backward);
-        if let Some(plans) = self.plans.get(&key) {
-            return Ok(plans.clone());
-        }
-        let plans = self.gpu.scoped(|| self.record_solve(backward)).await??;
-        self.plans.insert(key, plans.clone());
-        Ok(plans)
-    }
-
-    fn record_solve(&self, backward: bool) -> Result<SolvePlans> {
-        let buffers = self.held()?;
-        Ok(Planner::record(&self.gpu, |planner| {
+    /// The recorded parts of a solve of the batch.
+    ///
+    /// # Errors
+    /// [`Error::Device`](crate::Error::Device) where the device refuses one.
+    pub(crate) async fn record_solve(&self, buffers: &Buffers, backward: bool) -> Result<SolvePlans> {
+        let record = |planner: &mut Planner<'_>| {
             if self.problem.stands_still() {
                 self.plan_begin(planner, buffers, backward);
                 SolvePlans {
@@ -166,7 +158,8 @@ impl Engine {
             } else {
                 self.record_products(planner, buffers, backward)
             }
-        }))
+        };
+        self.gpu.scoped(|| Planner::record(&self.gpu, record)).await
     }
 
     /// Trajectories that are solved whole: one dispatch starts them and makes as many attempts as may be in one, another
@@ -180,11 +173,11 @@ impl Engine {
             planner.add(&begin, &bound, job, flat(self.batch.div_ceil(64)));
         }
         let text = self.printer().solve();
-        job.points = word(self.points_saved(backward));
+        job.points = word(self.points_saved(buffers, backward));
         // After all points are the paths.
         job.x[0] = word(buffers.sizes.points);
         job.x[2] = word(self.user_points().len());
-        job.x[3] = word(self.turns());
+        job.x[3] = word(self.turns(buffers.sizes.purpose));
         [job.inputs, job.outputs] = [&self.layers, &self.noise_layers].map(|layers| word(fused::hidden_units(layers)));
         if self.per_row() {
             let solve = self.kernels.printed(&kernel::ENSEMBLE_SOLVE, &text, &[]);
@@ -295,10 +288,10 @@ impl Engine {
         self.plan_norm(planner, buffers, context, Norm::NotFinite, [&[], &[]]);
         let finish = self.kernels.get(&kernel::FINISH, &[]);
         let mut job = self.job(self.batch);
-        job.x[2] = self.purpose.penalty.map_or(0, |p| word(penalised_rows(self.batch, p.fraction)));
+        job.x[2] = buffers.penalty().map_or(0, |p| word(penalised_rows(self.batch, p.fraction)));
         // Layer by layer the kernel that saves says itself what it left undone.
         let whole = self.solves_whole(self.batch) && !self.problem.stands_still();
-        job.u[0] = if whole { word(self.points_saved(backward)) } else { u32::MAX };
+        job.u[0] = if whole { word(self.points_saved(buffers, backward)) } else { u32::MAX };
         job.x[3] = u32::from(self.carries());
         job.extra = f32::from_f64(self.safety().unwrap_or(1.0));
         let bound = [&buffers.clocks, &buffers.row_status, &buffers.norms, &self.outcome];
@@ -320,7 +313,7 @@ impl Engine {
     }
 
     fn plan_save(&self, planner: &mut Planner<'_>, buffers: &Buffers, mode: Save, backward: bool) {
-        let points = self.points_saved(backward);
+        let points = self.points_saved(buffers, backward);
         if points == 0 {
             return;
         }

@@ -4,11 +4,12 @@
 //! after 65,535, counted over all loops, without a word. So the work of an invocation is bounded by its sizes before it is
 //! recorded: a dispatch is cut into several, or what cannot be cut is refused. A dispatch also tells what it finished.
 
-use super::engine::{Engine, Purpose};
+use super::buffers::Purpose;
+use super::engine::Engine;
 use super::fused::hidden_units;
 use super::wire::records::Outcome;
 use crate::error::{Error, Result};
-use crate::method::{NoiseTableau, StepControl};
+use crate::method::{NoiseTableau, StepControl, StepPenalty};
 use crate::problem::Layer;
 
 /// Iterations of all loops of one invocation of a dispatch.
@@ -66,32 +67,33 @@ impl Engine {
     }
 
     /// Turns that one dispatch of a solve of whole trajectories takes: attempts, or some of an attempt's points.
-    pub(crate) fn turns(&self) -> usize {
-        let [points, at_start] = self.point_counts(self.purpose);
+    pub(crate) fn turns(&self, purpose: Purpose) -> usize {
+        let [points, at_start] = self.point_counts(purpose);
         let dim = self.dim();
         // In lockstep a decision adds 256 rows three times.
         let decision = if self.per_row() { 0 } else { 3 * 8 + 2 };
         let start = self.stage_units() + 8 * dim + at_start * (1 + dim) + 3 * decision + 32;
         let turn =
             self.step_overhead(points) + self.stage_units() + 2 * dim + decision + points.min(SAVES) * (1 + 2 * dim);
-        let most = self.slice.map_or_else(|| self.attempts_per_submission(), |attempts| self.turns_of(attempts));
+        let most =
+            self.slice.map_or_else(|| self.attempts_per_submission(), |attempts| self.turns_of(purpose, attempts));
         (self.iterations.saturating_sub(start) / turn).clamp(1, most.max(1))
     }
 
     /// Turns that so many attempts take at most.
-    fn turns_of(&self, attempts: usize) -> usize {
-        let [points, _] = self.point_counts(self.purpose);
+    fn turns_of(&self, purpose: Purpose, attempts: usize) -> usize {
+        let [points, _] = self.point_counts(purpose);
         attempts + if points > SAVES { points / SAVES } else { 0 }
     }
 
     /// Dispatches of a solve of whole trajectories that so many attempts take, after the one of its start.
-    pub(crate) fn dispatches_after_start(&self, attempts: usize) -> usize {
-        self.turns_of(attempts).div_ceil(self.turns()).saturating_sub(1)
+    pub(crate) fn dispatches_after_start(&self, purpose: Purpose, attempts: usize) -> usize {
+        self.turns_of(purpose, attempts).div_ceil(self.turns(purpose)).saturating_sub(1)
     }
 
     /// Iterations that a walk of whole trajectories spends on its gradient, on a row, on a row's step, and on its points.
-    fn walk_costs(&self) -> [usize; 4] {
-        let [points, at_start] = self.point_counts(self.purpose);
+    fn walk_costs(&self, penalty: Option<StepPenalty>) -> [usize; 4] {
+        let [points, at_start] = self.point_counts(Purpose { backward: true, penalty });
         let dim = self.dim();
         let parameters: usize = self.layers.iter().chain(&self.noise_layers).map(Layer::parameter_count).sum();
         let point = 1 + 3 * dim;
@@ -105,22 +107,22 @@ impl Engine {
     }
 
     /// Whether one invocation can walk a row back by a step at a time, at least.
-    pub(crate) fn fits_into_walks(&self) -> bool {
-        let [fixed, row, step, _] = self.walk_costs();
+    pub(crate) fn fits_into_walks(&self, penalty: Option<StepPenalty>) -> bool {
+        let [fixed, row, step, _] = self.walk_costs(penalty);
         fixed + row + step <= MOST / 4
     }
 
     /// Workgroups of a walk of whole trajectories: no more than make sense, unless there are too many rows for them.
-    pub(crate) fn walk_groups(&self, rows: usize) -> usize {
-        let [fixed, row, step, _] = self.walk_costs();
+    pub(crate) fn walk_groups(&self, rows: usize, penalty: Option<StepPenalty>) -> usize {
+        let [fixed, row, step, _] = self.walk_costs(penalty);
         let rows_each = (self.iterations.saturating_sub(fixed) / (row + step)).max(1);
         rows.div_ceil(64).clamp(1, 256).max(rows.div_ceil(64 * rows_each))
     }
 
     /// Steps back that one dispatch of such a walk takes of each row.
-    pub(crate) fn steps_per_walk(&self) -> usize {
-        let [fixed, row, step, _] = self.walk_costs();
-        let rows_each = self.batch.div_ceil(64 * self.walk_groups(self.batch)).max(1);
+    pub(crate) fn steps_per_walk(&self, penalty: Option<StepPenalty>) -> usize {
+        let [fixed, row, step, _] = self.walk_costs(penalty);
+        let rows_each = self.batch.div_ceil(64 * self.walk_groups(self.batch, penalty)).max(1);
         let of_a_row = (self.iterations.saturating_sub(fixed) / rows_each).saturating_sub(row);
         (of_a_row / step).min(self.walk_steps_in_budget()).max(1)
     }

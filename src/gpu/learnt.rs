@@ -27,8 +27,7 @@ impl Engine {
     }
 
     /// Notes what a training step's solve has to teach, or learns it, if there is anything.
-    pub(crate) fn plan_learn(&self, planner: &mut Planner<'_>, mode: Learn) {
-        let penalty = self.purpose.penalty;
+    pub(crate) fn plan_learn(&self, planner: &mut Planner<'_>, penalty: Option<StepPenalty>, mode: Learn) {
         let learns = self.learns(penalty);
         if learns == 0 {
             return;

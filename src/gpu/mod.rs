@@ -16,6 +16,7 @@ mod forward;
 #[cfg(test)]
 mod functions;
 mod fused;
+mod held;
 mod iterations;
 mod kernel;
 mod learnt;
@@ -36,9 +37,10 @@ pub use recording::{OUTCOME_WGSL, SolveIo, SolveOutcome, SolveRecording};
 pub use solver::GpuSolver;
 
 pub(crate) use backward::{LayerVjp, WalkPlans, layer_job};
-pub(crate) use buffers::{Owner, create};
-pub(crate) use engine::{Engine, Purpose};
+pub(crate) use buffers::{Buffers, Owner, Purpose, create};
+pub(crate) use engine::Engine;
 pub(crate) use forward::SolvePlans;
+pub(crate) use held::{Held, Room};
 pub(crate) use iterations::{CLASSES, PATHS};
 pub(crate) use kernel::{
     DENSE, DENSE_VJP_INPUT, GATHER, GRADIENT_NORM, LOSS, LOSS_SUM, MOMENTS, NEXT_STEP, SETTLE, UPDATE, product_grid,

@@ -274,7 +274,9 @@ impl Engine {
         }
         let mut weights: Vec<(usize, f64)> = Vec::new();
         if noise.reversible {
-            let between = seed == Seed::Error && self.probes_between_steps();
+            // Penalised steps may start where the solve has no step's end.
+            let between =
+                seed == Seed::Error && buffers.penalty().is_some_and(|penalty| penalty.at == PenaltyAt::Unbiased);
             let mode = if between { SecondBar::FirstStep } else { SecondBar::Step };
             self.plan_second_bar(planner, buffers, context, mode);
         } else {
@@ -309,11 +311,6 @@ impl Engine {
     /// Slot of the cotangent of a second state.
     pub(crate) fn second_bar_slot(&self) -> usize {
         self.error_bar_slot() + 2
-    }
-
-    /// Whether penalised steps start where the solve has no step's end.
-    fn probes_between_steps(&self) -> bool {
-        self.purpose.penalty.is_some_and(|penalty| penalty.at == PenaltyAt::Unbiased)
     }
 
     /// Cotangents of a probe's error, its start and its end from the weights of its norm.

@@ -215,16 +215,14 @@ impl Engine {
         }
     }
 
-    /// Says where the next solve's penalised steps lie, with the buffers that there are: as `next_step.wgsl` does in a
-    /// training step.
-    pub(crate) fn use_draws(&self, draws: &Draws, paths: Paths) -> Result<()> {
+    /// Says where the penalised steps of the next solve in such buffers lie: as `next_step.wgsl` does in a training step.
+    pub(crate) fn use_draws(&self, draws: &Draws, paths: Paths, buffers: &Buffers) {
         let mut params = Params::new(draws.seed, draws.step, paths);
         self.set_draws(&mut params, draws);
         self.gpu.queue.write_buffer(&self.params, 0, bytemuck::bytes_of(&params));
         let first = 8 * self.user_points().len() as u64;
         let probes = &params.draws[..draws.penalty.times];
-        self.gpu.queue.write_buffer(&self.held()?.points, first, bytemuck::cast_slice(probes));
-        Ok(())
+        self.gpu.queue.write_buffer(&buffers.points, first, bytemuck::cast_slice(probes));
     }
 
     /// Where in the interval an unbiased probe lies; on the path, it is at one of its coarser ticks.

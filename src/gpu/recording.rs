@@ -3,8 +3,8 @@
 //! Everything is allocated, compiled and uploaded by [`GpuSolver::prepare`]. A recording is commands alone: no
 //! submission, no map, and no write to the queue, which would run before all of the encoder, whoever recorded it.
 
-use super::buffers::Owner;
-use super::engine::{Engine, Purpose};
+use super::buffers::{Buffers, Owner, Purpose};
+use super::engine::Engine;
 use super::forward::SolvePlans;
 use super::kernel;
 use super::plan::{Plan, Planner, flat};
@@ -70,6 +70,7 @@ pub const OUTCOME_WGSL: &str = include_str!("../../shaders/lib/outcome.wgsl");
 #[derive(Debug)]
 pub struct SolveRecording {
     engine: Engine,
+    buffers: Buffers,
     plans: SolvePlans,
     settle: Plan,
     attempts: usize,
@@ -97,13 +98,13 @@ impl GpuSolver {
         let mut engine =
             Engine::new(&solver.gpu, &solver.problem, &solver.options, solver.parameters, 0, 0, Owner::default())?;
         engine.slice = Some(attempts);
-        engine.reserve(batch, Purpose { backward: false, penalty: None }).await?;
+        let buffers = engine.buffers(batch, Purpose::FORWARD).await?;
         self.paths.validate(batch)?;
-        engine.use_paths(self.paths);
+        engine.use_paths(self.paths, &buffers);
         engine.write_learnt(self.learnt());
-        let plans = engine.solve_plans(false).await?;
-        let settle = engine.gpu.scoped(|| record_settle(&engine)).await??;
-        Ok(SolveRecording { engine, plans, settle, attempts })
+        let plans = engine.record_solve(&buffers, false).await?;
+        let settle = engine.gpu.scoped(|| record_settle(&engine, &buffers)).await?;
+        Ok(SolveRecording { engine, buffers, plans, settle, attempts })
     }
 }
 
@@ -125,18 +126,17 @@ pub(crate) fn check_counts(batch: usize, attempts: usize) -> Result<()> {
 }
 
 /// NaN for what trajectories that failed should have saved after they did.
-fn record_settle(engine: &Engine) -> Result<Plan> {
-    let buffers = engine.held()?;
+fn record_settle(engine: &Engine, buffers: &Buffers) -> Plan {
     let points = engine.user_points().len();
     let mut job = engine.job(engine.batch);
     job.points = word(points);
     (job.mode, job.extra) = (Settle::AfterFailure.into(), f32::NAN);
     let settle = engine.kernels.get(&kernel::SETTLE, &[]);
     let size = points * engine.batch * engine.dim();
-    Ok(Planner::record(&engine.gpu, |planner| {
+    Planner::record(&engine.gpu, |planner| {
         planner.add(&settle, &[&buffers.row_status, &buffers.saves, &buffers.points], job, flat(size.div_ceil(64)));
         planner.take()
-    }))
+    })
 }
 
 impl SolveRecording {
@@ -152,14 +152,14 @@ impl SolveRecording {
         check("SolveIo::theta", &io.theta, self.theta_bytes(), wgpu::BufferUsages::COPY_SRC)?;
         check("SolveIo::y0", &io.y0, self.y0_bytes(), wgpu::BufferUsages::COPY_SRC)?;
         check("SolveIo::ys", &io.ys, self.ys_bytes(), wgpu::BufferUsages::COPY_DST)?;
-        let buffers = self.engine.held()?;
         let states = self.y0_bytes();
         copy_in(encoder, &io.theta, &self.engine.theta, 0, self.theta_bytes());
-        copy_in(encoder, &io.y0, &buffers.tape, self.engine.start_of_tape(), states);
+        copy_in(encoder, &io.y0, &self.buffers.tape, self.engine.start_of_tape(), states);
         for at in (0..self.ys_bytes()).step_by(usize::try_from(states).unwrap_or(usize::MAX)) {
-            copy_in(encoder, &io.y0, &buffers.saves, at, states);
+            copy_in(encoder, &io.y0, &self.buffers.saves, at, states);
         }
-        self.encode(encoder, true, &io.ys)
+        self.encode(encoder, true, &io.ys);
+        Ok(())
     }
 
     /// Records as many attempts more of the solve that was recorded last, and copies the saved states to `ys` again.
@@ -169,10 +169,11 @@ impl SolveRecording {
     /// As [`SolveRecording::record`].
     pub fn record_more(&self, encoder: &mut wgpu::CommandEncoder, ys: wgpu::BufferSlice<'_>) -> Result<()> {
         check("ys", &ys, self.ys_bytes(), wgpu::BufferUsages::COPY_DST)?;
-        self.encode(encoder, false, &ys)
+        self.encode(encoder, false, &ys);
+        Ok(())
     }
 
-    fn encode(&self, encoder: &mut wgpu::CommandEncoder, begin: bool, ys: &wgpu::BufferSlice<'_>) -> Result<()> {
+    fn encode(&self, encoder: &mut wgpu::CommandEncoder, begin: bool, ys: &wgpu::BufferSlice<'_>) {
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
                 label: Some("recorded solve"),
@@ -184,7 +185,7 @@ impl SolveRecording {
             // Where trajectories are solved whole, a dispatch makes as many attempts as it can, and that of the start too.
             let whole = self.engine.solves_whole(self.engine.batch);
             let dispatches = if whole {
-                self.engine.dispatches_after_start(self.attempts) + usize::from(!begin)
+                self.engine.dispatches_after_start(Purpose::FORWARD, self.attempts) + usize::from(!begin)
             } else {
                 self.attempts
             };
@@ -194,9 +195,7 @@ impl SolveRecording {
             self.plans.finish.encode(&mut pass);
             self.settle.encode(&mut pass);
         }
-        let saves = &self.engine.held()?.saves;
-        encoder.copy_buffer_to_buffer(saves, 0, ys.buffer(), ys.offset(), self.ys_bytes());
-        Ok(())
+        encoder.copy_buffer_to_buffer(&self.buffers.saves, 0, ys.buffer(), ys.offset(), self.ys_bytes());
     }
 
     /// Says which paths the recorded solves that are submitted from now on follow, where the problem has noise: at first
@@ -206,7 +205,7 @@ impl SolveRecording {
     /// [`Error::Argument`] for paths beyond the last trajectory number.
     pub fn set_paths(&mut self, paths: Paths) -> Result<()> {
         paths.validate(self.engine.batch)?;
-        self.engine.use_paths(paths);
+        self.engine.use_paths(paths, &self.buffers);
         Ok(())
     }
 
@@ -243,7 +242,7 @@ impl SolveRecording {
     /// Bytes that the recording holds on the device.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.engine.bytes()
+        self.engine.bytes(Some(&self.buffers))
     }
 
     /// Where the last recorded solve is, for the application's own shaders and copies: [`OUTCOME_WGSL`] declares its

@@ -1,8 +1,9 @@
 //! [`GpuSolver`]: solves a problem on the device, and differentiates the solution.
 
 use super::Gpu;
-use super::buffers::Owner;
-use super::engine::{Engine, Purpose};
+use super::buffers::{Buffers, Owner, Purpose};
+use super::engine::Engine;
+use super::held::{Held, Solves};
 use super::iterations;
 use super::penalty::check_penalty;
 use super::wire::modes::status;
@@ -34,6 +35,7 @@ use crate::solution::{DenseSolution, Gradients, SavedTimes, Solution, Stats};
 #[derive(Debug)]
 pub struct GpuSolver {
     pub(crate) engine: Engine,
+    held: Option<Solves>,
     solved: Option<Outcome>,
     pub(super) paths: Paths,
     /// The penalty of the solves to come.
@@ -54,6 +56,7 @@ impl GpuSolver {
         let engine = Engine::new(gpu, problem, options, parameters, 0, 0, Owner::default())?;
         Ok(Self {
             engine,
+            held: None,
             solved: None,
             paths: Paths::default(),
             draws: None,
@@ -133,7 +136,7 @@ impl GpuSolver {
     #[must_use]
     pub fn layer_by_layer(mut self) -> Self {
         self.engine.whole = false;
-        self
+        self.forget()
     }
 
     /// Stores the weights that the field computes with at 16 bits, where the device has such numbers; arithmetic stays at
@@ -143,7 +146,7 @@ impl GpuSolver {
     /// [`Error::Argument`] where the device lacks the feature `SHADER_F16`.
     pub fn half_weights(mut self) -> Result<Self> {
         self.engine.use_half_weights()?;
-        Ok(self)
+        Ok(self.forget())
     }
 
     /// Makes at most that many attempts in a submission; the host hears of each before the next one is sent. One is the
@@ -156,13 +159,18 @@ impl GpuSolver {
             return Err(Error::argument("attempts", 0, "allow at least one attempt in a submission"));
         }
         self.engine.bound = Some(attempts);
-        Ok(self)
+        Ok(self.forget())
+    }
+
+    /// Without what was recorded for the engine as it was.
+    fn forget(self) -> Self {
+        Self { held: None, solved: None, ..self }
     }
 
     /// Bytes that the solver holds on the device now.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.engine.bytes()
+        self.engine.bytes(self.held.as_ref().map(Held::buffers))
     }
 
     /// Bytes on the device that solving and, with `backward`, differentiating a batch needs when `steps` steps are
@@ -208,24 +216,22 @@ impl GpuSolver {
         }
         engine.warn_at(y0);
         self.paths.validate(y0.len() / dim)?;
-        engine.reserve(y0.len() / dim, purpose).await?;
+        let held = engine.reserve(&mut self.held, y0.len() / dim, purpose).await?;
         if let Some(draws) = self.draws.as_ref().filter(|_| backward) {
-            engine.use_draws(draws, self.paths)?;
+            engine.use_draws(draws, self.paths, held.buffers());
         }
-        engine.use_paths(self.paths);
+        engine.use_paths(self.paths, held.buffers());
         if engine.carries() {
             engine.write_learnt(self.learnt);
         }
-        let start = engine.start_of_tape();
-        let buffers = engine.held()?;
         engine.gpu.queue.write_buffer(&engine.theta, 0, bytemuck::cast_slice(theta));
-        engine.gpu.queue.write_buffer(&buffers.tape, start, bytemuck::cast_slice(y0));
-        let outcome = engine.solve(backward).await?;
+        engine.gpu.queue.write_buffer(&held.buffers().tape, engine.start_of_tape(), bytemuck::cast_slice(y0));
+        let outcome = engine.solve(held, backward).await?;
         if engine.carries() && outcome.wish > 0.0 {
             self.learnt.note_first(f64::from(outcome.wish));
         }
         (self.solved, self.taught) = (backward.then_some(outcome), false);
-        self.assemble(outcome).await
+        assemble(engine, held.buffers(), outcome).await
     }
 
     /// Gradients of a loss with cotangents `ys_bar` of the last solve's saved states, in their order. Trajectories that
@@ -237,25 +243,26 @@ impl GpuSolver {
     /// [`Error::Argument`] when nothing was solved before, [`Error::Shape`] for a slice of the wrong length,
     /// [`Error::DeviceLost`].
     pub async fn gradients(&mut self, ys_bar: &[f32]) -> Result<Gradients<f32>> {
-        let Some(outcome) = self.solved else {
+        let (Some(outcome), Some(held)) = (self.solved, &self.held) else {
             return Err(Error::argument("gradients", "before solve", "call solve first; predict keeps no tape"));
         };
+        let (engine, buffers) = (&mut self.engine, held.buffers());
         let most = outcome.most_accepted as usize;
-        let seeds = self.seeds(ys_bar, most).await?;
-        let engine = &mut self.engine;
-        let (saves_bar, gradient, bar) = {
-            let buffers = engine.held()?;
-            (buffers.saves_bar.clone(), buffers.gradient.clone(), buffers.bar.clone())
-        };
-        engine.gpu.queue.write_buffer(&saves_bar, 0, bytemuck::cast_slice(&seeds));
-        engine.walk_back(most).await?;
+        let seeds = seeds(engine, buffers, ys_bar, most).await?;
+        engine.gpu.queue.write_buffer(&buffers.saves_bar, 0, bytemuck::cast_slice(&seeds));
+        engine.walk_back(buffers, most).await?;
         let (parameters, states) = (engine.parameters, engine.batch * engine.dim());
-        let (counts, measured) = (engine.held()?.norms.clone(), engine.outcome.clone());
+        let measured = engine.outcome.clone();
         // Where no time passes there is nothing to walk.
-        let walks = engine.walks_whole(engine.purpose.penalty) && !engine.problem.stands_still();
+        let walks = engine.walks_whole(buffers.penalty()) && !engine.problem.stands_still();
         let walked = if walks { 2 * engine.batch } else { 0 };
         let value = std::mem::offset_of!(Outcome, penalty) as u64;
-        let read = [(&gradient, 0, parameters), (&bar, 0, states), (&measured, value, 1), (&counts, 0, walked)];
+        let read = [
+            (&buffers.gradient, 0, parameters),
+            (&buffers.bar, 0, states),
+            (&measured, value, 1),
+            (&buffers.norms, 0, walked),
+        ];
         let mut parts = engine.read(&read).await?;
         let counts: Vec<f32> = parts.pop().unwrap_or_default();
         let unwalked = counts.chunks_exact(2).filter(|count| count[0] != count[1]).count();
@@ -263,161 +270,155 @@ impl GpuSolver {
             return Err(iterations::cut(word(unwalked)));
         }
         let penalty = parts.pop().and_then(|value| value.first().copied()).unwrap_or_default();
-        let ideal = engine.purpose.penalty.is_some_and(|penalty| penalty.step == PenaltyStep::Ideal);
+        let ideal = buffers.penalty().is_some_and(|penalty| penalty.step == PenaltyStep::Ideal);
         if ideal && !std::mem::replace(&mut self.taught, true) {
             self.learnt.note_ideal(f64::from(penalty));
         }
         let y0 = parts.pop().unwrap_or_default();
         let theta = parts.pop().unwrap_or_default();
-        Ok(Gradients { theta, y0, products: most * engine.products_per_step(), penalty: f64::from(penalty) })
+        let products = most * engine.products_per_step(buffers.penalty());
+        Ok(Gradients { theta, y0, products, penalty: f64::from(penalty) })
     }
+}
 
-    /// Cotangents in the device's order, `[save][B][D]`.
-    async fn seeds(&mut self, ys_bar: &[f32], most: usize) -> Result<Vec<f32>> {
-        let engine = &mut self.engine;
-        let (batch, dim) = (engine.batch, engine.dim());
-        let count = |accepted: usize| accepted + 1;
-        let shape = || "the last solution's ys".into();
-        if !(engine.every_step() && engine.per_row()) {
-            let slots = if engine.every_step() { count(most) } else { engine.user_points().len() };
-            Error::check_len("ys_bar", ys_bar.len(), slots * batch * dim, shape)?;
-            return Ok(ys_bar.to_vec());
-        }
-        let clocks = engine.held()?.clocks.clone();
-        let clocks: Vec<Clock> = engine.read(&[(&clocks, 0, batch)]).await?.swap_remove(0);
-        let counts: Vec<usize> = clocks.iter().map(|c| count(c.accepted as usize)).collect();
-        Error::check_len("ys_bar", ys_bar.len(), counts.iter().sum::<usize>() * dim, shape)?;
-        let mut seeds = vec![0.0; (most + 1) * batch * dim];
-        let mut rest = ys_bar;
-        for (row, count) in counts.iter().enumerate() {
-            for n in 0..*count {
-                let (state, after) = rest.split_at(dim);
-                seeds[(n * batch + row) * dim..][..dim].copy_from_slice(state);
-                rest = after;
-            }
-        }
-        Ok(seeds)
+/// Cotangents in the device's order, `[save][B][D]`.
+async fn seeds(engine: &mut Engine, buffers: &Buffers, ys_bar: &[f32], most: usize) -> Result<Vec<f32>> {
+    let (batch, dim) = (engine.batch, engine.dim());
+    let count = |accepted: usize| accepted + 1;
+    let shape = || "the last solution's ys".into();
+    if !(engine.every_step() && engine.per_row()) {
+        let slots = if engine.every_step() { count(most) } else { engine.user_points().len() };
+        Error::check_len("ys_bar", ys_bar.len(), slots * batch * dim, shape)?;
+        return Ok(ys_bar.to_vec());
     }
+    let clocks: Vec<Clock> = engine.read(&[(&buffers.clocks, 0, batch)]).await?.swap_remove(0);
+    let counts: Vec<usize> = clocks.iter().map(|c| count(c.accepted as usize)).collect();
+    Error::check_len("ys_bar", ys_bar.len(), counts.iter().sum::<usize>() * dim, shape)?;
+    let mut seeds = vec![0.0; (most + 1) * batch * dim];
+    let mut rest = ys_bar;
+    for (row, count) in counts.iter().enumerate() {
+        for n in 0..*count {
+            let (state, after) = rest.split_at(dim);
+            seeds[(n * batch + row) * dim..][..dim].copy_from_slice(state);
+            rest = after;
+        }
+    }
+    Ok(seeds)
+}
 
-    /// Reads the solution back.
-    async fn assemble(&mut self, outcome: Outcome) -> Result<Solution<f32>> {
-        let engine = &mut self.engine;
-        let (batch, dim) = (engine.batch, engine.dim());
-        let t0 = engine.problem.t0;
-        let clocks_count = if engine.per_row() { batch } else { 1 };
-        let buffers = engine.held()?;
-        let (clocks, rows) = (buffers.clocks.clone(), buffers.row_status.clone());
-        let (tape, steps, saves) = (buffers.tape.clone(), buffers.steps.clone(), buffers.saves.clone());
-        let clocks: Vec<Clock> = engine.read(&[(&clocks, 0, clocks_count)]).await?.swap_remove(0);
-        let mut rows: Vec<u32> = engine.read(&[(&rows, 0, 3 * batch)]).await?.swap_remove(0);
-        // The times that the rows reached, as ticks.
-        let reached: Vec<[u32; 2]> = rows.split_off(batch).as_chunks().0.to_vec();
-        let status: Vec<Status> = rows.into_iter().map(status).collect();
-        let stats = clocks
+/// Reads the solution back.
+async fn assemble(engine: &mut Engine, buffers: &Buffers, outcome: Outcome) -> Result<Solution<f32>> {
+    let (batch, dim) = (engine.batch, engine.dim());
+    let t0 = engine.problem.t0;
+    let clocks_count = if engine.per_row() { batch } else { 1 };
+    let clocks: Vec<Clock> = engine.read(&[(&buffers.clocks, 0, clocks_count)]).await?.swap_remove(0);
+    let mut rows: Vec<u32> = engine.read(&[(&buffers.row_status, 0, 3 * batch)]).await?.swap_remove(0);
+    // The times that the rows reached, as ticks.
+    let reached: Vec<[u32; 2]> = rows.split_off(batch).as_chunks().0.to_vec();
+    let status: Vec<Status> = rows.into_iter().map(status).collect();
+    let stats = clocks
+        .iter()
+        .map(|c| Stats {
+            nfe: c.nfe as usize,
+            nfe_diffusion: engine.nfe_diffusion(c.nfe as usize, c.accepted as usize + c.rejected as usize),
+            accepted: c.accepted as usize,
+            rejected: c.rejected as usize,
+        })
+        .collect();
+    let safety = engine.safety();
+    let ideal_steps = clocks.iter().filter_map(|clock| safety.map(|safety| clock.ideal_steps(safety))).collect();
+    let (ts, ys, dense) = if engine.every_step() {
+        let most = outcome.most_accepted as usize;
+        let states: Vec<f32> =
+            engine.read(&[(&buffers.tape, engine.start_of_tape(), (most + 1) * batch * dim)]).await?.swap_remove(0);
+        let table: Vec<[u32; 4]> = engine.read(&[(&buffers.steps, 0, most * clocks_count)]).await?.swap_remove(0);
+        let at = |at: [u32; 2]| engine.time_of(at);
+        let ends = |[t_high, t_low, d_high, d_low]: [u32; 4]| {
+            let (t, d) = ((u64::from(t_high) << 32) | u64::from(t_low), (u64::from(d_high) << 32) | u64::from(d_low));
+            #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
+            let end = [((t + d) >> 32) as u32, (t + d) as u32];
+            [at([t_high, t_low]), at(end)]
+        };
+        let taken: Vec<Vec<[f64; 2]>> = clocks
             .iter()
-            .map(|c| Stats {
-                nfe: c.nfe as usize,
-                nfe_diffusion: engine.nfe_diffusion(c.nfe as usize, c.accepted as usize + c.rejected as usize),
-                accepted: c.accepted as usize,
-                rejected: c.rejected as usize,
+            .enumerate()
+            .map(|(c, clock)| (0..clock.accepted as usize).map(|n| ends(table[n * clocks_count + c])).collect())
+            .collect();
+        // How many states of a trajectory that failed are its own: in lockstep it is carried along.
+        let survivals: Vec<usize> = status
+            .iter()
+            .zip(&reached)
+            .enumerate()
+            .map(|(row, (status, reached))| {
+                if *status == Status::Done {
+                    return usize::MAX;
+                }
+                if engine.per_row() {
+                    return 1 + taken[row].len();
+                }
+                let whole = |[high, low]: [u32; 2]| (u64::from(high) << 32) | u64::from(low);
+                let before = |[a, b, c, d]: &&[u32; 4]| whole([*a, *b]) + whole([*c, *d]) <= whole(*reached);
+                1 + table.iter().take_while(before).count()
             })
             .collect();
-        let safety = engine.safety();
-        let ideal_steps = clocks.iter().filter_map(|clock| safety.map(|safety| clock.ideal_steps(safety))).collect();
-        let (ts, ys, dense) = if engine.every_step() {
-            let most = outcome.most_accepted as usize;
-            let states: Vec<f32> =
-                engine.read(&[(&tape, engine.start_of_tape(), (most + 1) * batch * dim)]).await?.swap_remove(0);
-            let table: Vec<[u32; 4]> = engine.read(&[(&steps, 0, most * clocks_count)]).await?.swap_remove(0);
-            let at = |at: [u32; 2]| engine.time_of(at);
-            let ends = |[t_high, t_low, d_high, d_low]: [u32; 4]| {
-                let (t, d) =
-                    ((u64::from(t_high) << 32) | u64::from(t_low), (u64::from(d_high) << 32) | u64::from(d_low));
-                #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
-                let end = [((t + d) >> 32) as u32, (t + d) as u32];
-                [at([t_high, t_low]), at(end)]
-            };
-            let taken: Vec<Vec<[f64; 2]>> = clocks
-                .iter()
-                .enumerate()
-                .map(|(c, clock)| (0..clock.accepted as usize).map(|n| ends(table[n * clocks_count + c])).collect())
-                .collect();
-            // How many states of a trajectory that failed are its own: in lockstep it is carried along.
-            let survivals: Vec<usize> = status
-                .iter()
-                .zip(&reached)
-                .enumerate()
-                .map(|(row, (status, reached))| {
-                    if *status == Status::Done {
-                        return usize::MAX;
-                    }
-                    if engine.per_row() {
-                        return 1 + taken[row].len();
-                    }
-                    let whole = |[high, low]: [u32; 2]| (u64::from(high) << 32) | u64::from(low);
-                    let before = |[a, b, c, d]: &&[u32; 4]| whole([*a, *b]) + whole([*c, *d]) <= whole(*reached);
-                    1 + table.iter().take_while(before).count()
-                })
-                .collect();
-            let ts = SavedTimes::of_steps(t0, !engine.per_row(), &taken);
-            let ys = step_states(&states, &taken, engine.per_row(), batch, dim, &survivals);
-            let dense = if engine.options.save_at == SaveAt::Dense {
-                Some(self.dense(&states, taken, most, &survivals).await?)
-            } else {
-                None
-            };
-            (ts, ys, dense)
+        let ts = SavedTimes::of_steps(t0, !engine.per_row(), &taken);
+        let ys = step_states(&states, &taken, engine.per_row(), batch, dim, &survivals);
+        let dense = if engine.options.save_at == SaveAt::Dense {
+            Some(dense(engine, buffers, &states, taken, most, &survivals).await?)
         } else {
-            let points = engine.user_points().len();
-            let mut ys: Vec<f32> = engine.read(&[(&saves, 0, points * batch * dim)]).await?.swap_remove(0);
-            for (slot, point) in ys.chunks_exact_mut(batch * dim).zip(engine.user_points()) {
-                let rows = slot.chunks_exact_mut(dim).zip(status.iter().zip(&reached));
-                for (row, (_, reached)) in rows.filter(|(_, (status, _))| **status != Status::Done) {
-                    if *reached < ticks(point) || row.iter().any(|x| !x.is_finite()) {
-                        row.fill(f32::NAN);
-                    }
-                }
-            }
-            let ts = match &engine.options.save_at {
-                SaveAt::Times(times) => times.clone(),
-                _ => vec![engine.problem.t1],
-            };
-            (SavedTimes::Shared(ts), ys, None)
+            None
         };
-        Ok(Solution { ts, ys, stats, ideal_steps, status, dense })
-    }
-
-    /// Stages of every accepted step, for dense output; `survivals` says how many states are a trajectory's own.
-    async fn dense(
-        &mut self,
-        states: &[f32],
-        steps: Vec<Vec<[f64; 2]>>,
-        most: usize,
-        survivals: &[usize],
-    ) -> Result<DenseSolution<f32>> {
-        let engine = &mut self.engine;
-        let (batch, dim, stages) = (engine.batch, engine.dim(), engine.tableau.stages());
-        let per_row = engine.per_row();
-        let mut nodes: Vec<Vec<f32>> = vec![Vec::new(); batch];
-        for step in 0..most {
-            let k = engine.stages_of_step(step).await?;
-            for (row, nodes) in nodes.iter_mut().enumerate() {
-                let taken = if per_row { steps[row].len() } else { steps[0].len() };
-                if step + 1 >= survivals[row].min(taken + 1) {
-                    continue;
-                }
-                nodes.extend_from_slice(&states[(step * batch + row) * dim..][..dim]);
-                for stage in 0..stages {
-                    nodes.extend_from_slice(&k[(stage * batch + row) * dim..][..dim]);
+        (ts, ys, dense)
+    } else {
+        let points = engine.user_points().len();
+        let mut ys: Vec<f32> = engine.read(&[(&buffers.saves, 0, points * batch * dim)]).await?.swap_remove(0);
+        for (slot, point) in ys.chunks_exact_mut(batch * dim).zip(engine.user_points()) {
+            let rows = slot.chunks_exact_mut(dim).zip(status.iter().zip(&reached));
+            for (row, (_, reached)) in rows.filter(|(_, (status, _))| **status != Status::Done) {
+                if *reached < ticks(point) || row.iter().any(|x| !x.is_finite()) {
+                    row.fill(f32::NAN);
                 }
             }
         }
+        let ts = match &engine.options.save_at {
+            SaveAt::Times(times) => times.clone(),
+            _ => vec![engine.problem.t1],
+        };
+        (SavedTimes::Shared(ts), ys, None)
+    };
+    Ok(Solution { ts, ys, stats, ideal_steps, status, dense })
+}
+
+/// Stages of every accepted step, for dense output; `survivals` says how many states are a trajectory's own.
+async fn dense(
+    engine: &mut Engine,
+    buffers: &Buffers,
+    states: &[f32],
+    steps: Vec<Vec<[f64; 2]>>,
+    most: usize,
+    survivals: &[usize],
+) -> Result<DenseSolution<f32>> {
+    let (batch, dim, stages) = (engine.batch, engine.dim(), engine.tableau.stages());
+    let per_row = engine.per_row();
+    let mut nodes: Vec<Vec<f32>> = vec![Vec::new(); batch];
+    for step in 0..most {
+        let k = engine.stages_of_step(buffers, step).await?;
         for (row, nodes) in nodes.iter_mut().enumerate() {
-            let taken = nodes.len() / ((1 + stages) * dim);
-            nodes.extend_from_slice(&states[(taken * batch + row) * dim..][..dim]);
+            let taken = if per_row { steps[row].len() } else { steps[0].len() };
+            if step + 1 >= survivals[row].min(taken + 1) {
+                continue;
+            }
+            nodes.extend_from_slice(&states[(step * batch + row) * dim..][..dim]);
+            for stage in 0..stages {
+                nodes.extend_from_slice(&k[(stage * batch + row) * dim..][..dim]);
+            }
         }
-        Ok(DenseSolution::from_parts(dim, engine.problem.t0, !per_row, steps, nodes, engine.options.method))
     }
+    for (row, nodes) in nodes.iter_mut().enumerate() {
+        let taken = nodes.len() / ((1 + stages) * dim);
+        nodes.extend_from_slice(&states[(taken * batch + row) * dim..][..dim]);
+    }
+    Ok(DenseSolution::from_parts(dim, engine.problem.t0, !per_row, steps, nodes, engine.options.method))
 }
 
 /// The accepted states, in the order of [`SavedTimes`].

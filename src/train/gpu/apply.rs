@@ -17,7 +17,7 @@ impl GpuTrainer {
         Error::check_len("gradient", gradient.len(), parameters, || "the model's parameter_count()".into())?;
         self.note_recorded().await?;
         // The gradient's buffer is one of a batch's, of any size.
-        self.reserve(1, self.purpose()).await?;
+        self.reserve(1, self.purpose(), 0).await?;
         let plan = self.apply_plan().await?;
         let outcome = Outcome {
             // There is no loss; as many as one takes, so that the update is made.
@@ -28,7 +28,7 @@ impl GpuTrainer {
             ..Outcome::default()
         };
         let queue = &self.engine.gpu.queue;
-        queue.write_buffer(&self.engine.held()?.gradient, 0, bytemuck::cast_slice(gradient));
+        queue.write_buffer(&self.rooms()?.engine.gradient, 0, bytemuck::cast_slice(gradient));
         queue.write_buffer(&self.engine.outcome, 0, bytemuck::bytes_of(&outcome));
         queue.write_buffer(&self.engine.params, 0, bytemuck::cast_slice(&self.params(1)));
         let mut encoder = self.engine.encoder();
@@ -47,17 +47,14 @@ impl GpuTrainer {
     }
 
     async fn apply_plan(&mut self) -> Result<Plan> {
-        if self.engine.generation != self.generation {
-            self.forget_plans();
-        }
-        if let Some(plan) = &self.apply {
+        if let Some(plan) = self.held.as_ref().and_then(|held| held.plans.apply.as_ref()) {
             return Ok(plan.clone());
         }
-        let plan = {
-            let recorder = self.recorder(&self.parts.schedule)?;
-            self.engine.gpu.scoped(|| recorder.apply()).await?
-        };
-        self.apply = Some(plan.clone());
+        let recorder = self.recorder(&self.parts.schedule)?;
+        let plan = self.engine.gpu.scoped(|| recorder.apply()).await?;
+        if let Some(held) = &mut self.held {
+            held.plans.apply = Some(plan.clone());
+        }
         Ok(plan)
     }
 }

@@ -4,6 +4,7 @@ use crate::method::{Loss, Target};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::GpuTrainer;
+use super::plans::BatchBuffers;
 use crate::error::{Cure, Error, Result};
 use crate::gpu::{GATHER, Plan, Planner, Purpose, create, flat, word};
 
@@ -17,6 +18,13 @@ pub struct GpuData {
     widths: [usize; 2],
     /// Which data set it is, for the plans of those who gather from it.
     pub(super) id: u64,
+}
+
+/// How a batch is gathered: its samples' numbers, and the plan that binds them.
+#[derive(Clone, Debug)]
+pub(super) struct Gather {
+    samples: wgpu::Buffer,
+    plan: Plan,
 }
 
 impl GpuData {
@@ -85,47 +93,46 @@ impl GpuTrainer {
             return Err(Error::argument("data", format!("{:?} numbers", data.widths), remedy));
         }
         let count = samples.len();
-        self.reserve(count, purpose).await?;
-        if self.engine.generation != self.generation {
-            self.forget_plans();
-        }
-        let gpu = self.engine.gpu.clone();
-        let bytes = 4 * count as u64;
-        if self.indices.as_ref().is_none_or(|b| b.size() < bytes) {
-            gpu.check_binding(|| "the samples of a batch".into(), bytes, || Cure::Other("use a smaller batch"))?;
-            self.indices = Some(gpu.scoped(|| create(&gpu, "indices", bytes, false)).await?);
-            self.gathers.clear();
-        }
-        let Some(indices) = &self.indices else { return Ok(()) };
-        gpu.queue.write_buffer(indices, 0, bytemuck::cast_slice(samples));
-        let key = (data.id, count);
-        if !self.gathers.contains_key(&key) {
-            let plan = gpu.scoped(|| self.record_gather(data, indices, count)).await??;
-            self.gathers.insert(key, plan);
-        }
+        self.reserve(count, purpose, 0).await?;
+        let gather = self.gather_of(data, count).await?;
+        let queue = &self.engine.gpu.queue;
+        queue.write_buffer(&gather.samples, 0, bytemuck::cast_slice(samples));
         let mut encoder = self.engine.encoder();
-        if let Some(plan) = self.gathers.get(&key) {
-            plan.encode(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));
-        }
-        gpu.queue.submit([encoder.finish()]);
+        gather.plan.encode(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));
+        queue.submit([encoder.finish()]);
         Ok(())
     }
 
-    fn record_gather(&self, data: &GpuData, indices: &wgpu::Buffer, count: usize) -> Result<Plan> {
+    /// How so many samples of a data set are gathered, recorded the first time.
+    async fn gather_of(&mut self, data: &GpuData, count: usize) -> Result<Gather> {
+        let key = (data.id, count);
+        if let Some(gather) = self.held.as_ref().and_then(|held| held.plans.gathers.get(&key)) {
+            return Ok(gather.clone());
+        }
+        let batch = &self.rooms()?.batch;
+        let gather = self.engine.gpu.scoped(|| self.record_gather(data, batch, count)).await?;
+        if let Some(held) = &mut self.held {
+            held.plans.gathers.insert(key, gather.clone());
+        }
+        Ok(gather)
+    }
+
+    fn record_gather(&self, data: &GpuData, batch: &BatchBuffers, count: usize) -> Gather {
+        let samples = create(&self.engine.gpu, "samples", 4 * count as u64, false);
         let kernel = self.engine.kernels.get(&GATHER, &[]);
-        let batch = self.batch()?;
         let labels = self.config.loss == Loss::CrossEntropy;
         let (times, width) = if labels { (1, 1) } else { (self.parts.times, self.parts.outputs) };
-        Ok(Planner::record(&self.engine.gpu, |planner| {
+        let plan = Planner::record(&self.engine.gpu, |planner| {
             for (from, to, times, width) in
                 [(&data.inputs, &batch.inputs, 1, self.parts.inputs), (&data.targets, &batch.targets, times, width)]
             {
                 let mut job = self.engine.job(count);
                 job.points = word(times);
                 job.inputs = word(width);
-                planner.add(&kernel, &[indices, from, to], job, flat((times * count * width).div_ceil(64)));
+                planner.add(&kernel, &[&samples, from, to], job, flat((times * count * width).div_ceil(64)));
             }
             planner.take()
-        }))
+        });
+        Gather { samples, plan }
     }
 }

@@ -2,12 +2,13 @@
 
 mod apply;
 mod data;
+mod held;
 mod plans;
 mod reconfigure;
 mod recording;
 
 use crate::math::check_finite;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::checkpoint::Loaded;
@@ -15,21 +16,16 @@ use super::cpu::diverged;
 use super::{Batch, Evaluation, FailurePolicy, NeuralDe, StepGradients, StepReport, TrainerConfig, checkpoint};
 use crate::error::{Error, Result, Status};
 use crate::gpu::modes::{Verdict, status};
-use crate::gpu::{
-    CLASSES, Engine, Gpu, Outcome, Owner, PATHS, Params, Plan, Purpose, Submissions, check_penalty, create,
-};
+use crate::gpu::{CLASSES, Engine, Gpu, Held, Outcome, Owner, Params, Purpose, Submissions, check_penalty, create};
 use crate::memory::Size;
 use crate::method::{Draws, Learnt, Loss, PenaltyStep, StepPenalty, Target, score};
 use crate::problem::Paths;
 use crate::train::{OptimizerState, Rule};
 
 pub use data::GpuData;
-use plans::{BatchBuffers, EvaluationPlans, Parts, Recorder, Schedule, TrainPlans};
-use recording::Slice;
+use held::{Plans, Rooms};
+use plans::{Parts, Schedule, TrainPlans};
 pub use recording::{SliceReport, TrainIo};
-
-/// Nothing is kept for gradients.
-const EVALUATION: Purpose = Purpose { backward: false, penalty: None };
 
 /// Trains a model on a device, at `f32`: the twin of [`Trainer`](crate::Trainer). The checkpoints are the same.
 ///
@@ -57,20 +53,11 @@ pub struct GpuTrainer {
     config: TrainerConfig,
     engine: Engine,
     parts: Parts,
-    batch: Option<BatchBuffers>,
-    training: HashMap<usize, TrainPlans>,
-    evaluation: HashMap<usize, EvaluationPlans>,
-    /// The engine's buffers that the plans were recorded for.
-    generation: u64,
+    /// What it has for its batches, since the first one was loaded.
+    held: Option<Held<Rooms, Plans>>,
     steps: u64,
     updates: u64,
-    indices: Option<wgpu::Buffer>,
-    /// How batches are gathered, by data set and batch size.
-    gathers: HashMap<(u64, usize), Plan>,
-    /// The update along a gradient of the caller's.
-    apply: Option<Plan>,
-    /// Steps prepared for an application's encoder, and whether some were recorded, so that the device is ahead.
-    slice: Option<Slice>,
+    /// Whether steps were recorded into an application's encoder, so that the device is ahead.
     embedded: bool,
     /// Whether a step was submitted of which the host has not heard yet: its future was dropped, if no call is under way.
     unheard: bool,
@@ -109,23 +96,8 @@ impl GpuTrainer {
             overflow: gpu.scoped_now(|| create(gpu, "overflow", 4, false))?,
             schedule: gpu.scoped_now(|| Schedule::new(gpu, 2))?,
         };
-        let mut trainer = Self {
-            engine,
-            parts,
-            batch: None,
-            training: HashMap::new(),
-            evaluation: HashMap::new(),
-            generation: 0,
-            steps: 0,
-            updates: 0,
-            indices: None,
-            gathers: HashMap::new(),
-            apply: None,
-            slice: None,
-            embedded: false,
-            unheard: false,
-            config,
-        };
+        let mut trainer =
+            Self { engine, parts, held: None, steps: 0, updates: 0, embedded: false, unheard: false, config };
         gpu.check_alive()?;
         let theta: Vec<f32> = trainer.config.model.initialize(trainer.config.seed);
         trainer.write_state(&theta, &OptimizerState::new(&trainer.config.optimizer.rule, parameters), 0);
@@ -139,7 +111,7 @@ impl GpuTrainer {
     /// [`Error::Argument`] where the device lacks the feature `SHADER_F16`.
     pub fn half_weights(mut self) -> Result<Self> {
         self.engine.use_half_weights()?;
-        Ok(self)
+        Ok(Self { held: None, ..self })
     }
 
     /// The configuration.
@@ -182,7 +154,7 @@ impl GpuTrainer {
     /// Bytes that training holds on the device now.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.engine.bytes()
+        self.engine.bytes(self.held.as_ref().map(AsRef::as_ref))
     }
 
     /// Bytes on the device that a training step on `batch` trajectories needs when `steps` steps are accepted.
@@ -250,7 +222,7 @@ impl GpuTrainer {
     /// # Errors
     /// As [`GpuTrainer::step`], but failed trajectories are counted, not an error.
     pub async fn evaluate(&mut self, batch: &Batch<'_, f32>) -> Result<Evaluation> {
-        let count = self.load(batch, EVALUATION).await?;
+        let count = self.load(batch, Purpose::FORWARD).await?;
         let outcome = self.solve_and_measure(count, self.evaluation_paths(0), true).await?;
         Ok(evaluation(&self.engine, &outcome, count))
     }
@@ -260,7 +232,7 @@ impl GpuTrainer {
     /// # Errors
     /// As [`GpuTrainer::step_on`].
     pub async fn evaluate_on(&mut self, data: &GpuData, samples: &[u32]) -> Result<Evaluation> {
-        self.gather(data, samples, EVALUATION).await?;
+        self.gather(data, samples, Purpose::FORWARD).await?;
         let outcome = self.solve_and_measure(samples.len(), self.evaluation_paths(0), true).await?;
         Ok(evaluation(&self.engine, &outcome, samples.len()))
     }
@@ -276,7 +248,7 @@ impl GpuTrainer {
             let remedy = "take at least one path; moments are of single paths: use evaluate";
             return Err(Error::argument("samples", samples, remedy));
         }
-        let count = self.load(batch, EVALUATION).await?;
+        let count = self.load(batch, Purpose::FORWARD).await?;
         let (mut mean, mut solved) = (Vec::new(), vec![true; count]);
         let mut evaluated = Evaluation::default();
         for sample in 0..samples {
@@ -314,9 +286,8 @@ impl GpuTrainer {
         let count = self.config.model.check_inputs(inputs)?;
         paths.validate(count)?;
         self.warn_at(inputs);
-        self.reserve(count, EVALUATION).await?;
-        let batch = self.batch()?;
-        self.engine.gpu.queue.write_buffer(&batch.inputs, 0, bytemuck::cast_slice(inputs));
+        self.reserve(count, Purpose::FORWARD, 0).await?;
+        self.engine.gpu.queue.write_buffer(&self.rooms()?.batch.inputs, 0, bytemuck::cast_slice(inputs));
         self.solve_and_measure(count, paths, false).await?;
         Ok(self.read_outputs(count).await?.0)
     }
@@ -324,8 +295,9 @@ impl GpuTrainer {
     /// The solved batch's outputs, NaN for trajectories that failed, and which ones did not.
     async fn read_outputs(&mut self, count: usize) -> Result<(Vec<f32>, Vec<bool>)> {
         let size = count * self.parts.outputs;
-        let outputs = self.batch()?.outputs(&self.engine, &self.parts)?.clone();
-        let rows = self.engine.held()?.row_status.clone();
+        let rooms = self.rooms()?;
+        let (outputs, rows) =
+            (rooms.batch.outputs(&rooms.engine, &self.parts).clone(), rooms.engine.row_status.clone());
         let mut outputs: Vec<f32> = self.engine.read(&[(&outputs, 0, self.parts.times * size)]).await?.swap_remove(0);
         let rows: Vec<u32> = self.engine.read(&[(&rows, 0, count)]).await?.swap_remove(0);
         let solved: Vec<bool> = rows.into_iter().map(|code| status(code) == Status::Done).collect();
@@ -394,8 +366,9 @@ impl GpuTrainer {
     /// Dispatches of the last recorded training step of `batch` trajectories, by its parts, if there was one.
     #[must_use]
     pub fn dispatches(&self, batch: usize) -> Option<usize> {
-        let plans = self.training.get(&batch)?;
-        let [attempts, segments] = self.expected(plans);
+        let held = self.held.as_ref()?;
+        let plans = held.plans.training.get(&batch)?;
+        let [attempts, segments] = self.expected(held.buffers(), plans);
         let fixed = plans.prologue.len() + plans.solve.start.len() + plans.solve.finish.len() + plans.loss.len();
         let walk = plans.walk.begin.len() + segments * plans.walk.segment.len() + plans.walk.end.len();
         Some(fixed + attempts * plans.solve.attempt.len() + walk + plans.update.len())
@@ -446,42 +419,15 @@ impl GpuTrainer {
         Purpose { backward: true, penalty: self.penalty_at(self.steps) }
     }
 
-    fn batch(&self) -> Result<&BatchBuffers> {
-        self.batch.as_ref().ok_or_else(|| Error::argument("batch", "none", "load a batch first"))
-    }
-
-    async fn reserve(&mut self, count: usize, purpose: Purpose) -> Result<()> {
-        BatchBuffers::check(&self.engine.gpu, &self.parts, count)?;
-        if self.config.loss == Loss::Moments && count > PATHS {
-            let remedy = format!("a device compares the moments of at most {PATHS} paths: split the batch");
-            return Err(Error::argument("batch", count, remedy));
-        }
-        self.engine.reserve(count, purpose).await?;
-        if self.batch.as_ref().is_none_or(|b| b.rows < count) {
-            self.batch = Some(BatchBuffers::new(&self.engine, &self.parts, count).await?);
-            self.forget_plans();
-        }
-        Ok(())
-    }
-
-    fn forget_plans(&mut self) {
-        self.training.clear();
-        self.evaluation.clear();
-        self.gathers.clear();
-        self.apply = None;
-        self.slice = None;
-        self.generation = self.engine.generation;
-    }
-
     /// Checks a batch and sends it; the number of its trajectories.
     async fn load(&mut self, batch: &Batch<'_, f32>, purpose: Purpose) -> Result<usize> {
         let model = &self.config.model;
         let count = model.check_inputs(batch.inputs)?;
         batch.target.check(self.config.loss, count, model.output_times(), model.output_width())?;
         self.warn_at(batch.inputs);
-        self.reserve(count, purpose).await?;
+        self.reserve(count, purpose, 0).await?;
         let queue = &self.engine.gpu.queue;
-        let buffers = self.batch()?;
+        let buffers = &self.rooms()?.batch;
         queue.write_buffer(&buffers.inputs, 0, bytemuck::cast_slice(batch.inputs));
         match batch.target {
             Target::Labels(labels) => queue.write_buffer(&buffers.targets, 0, bytemuck::cast_slice(labels)),
@@ -502,45 +448,12 @@ impl GpuTrainer {
         }
     }
 
-    fn recorder<'a>(&'a self, schedule: &'a Schedule) -> Result<Recorder<'a>> {
-        Ok(Recorder { config: &self.config, engine: &self.engine, parts: &self.parts, batch: self.batch()?, schedule })
-    }
-
-    async fn training_plans(&mut self, count: usize) -> Result<TrainPlans> {
-        let solve = self.engine.solve_plans(true).await?;
-        if self.engine.generation != self.generation {
-            self.forget_plans();
-        }
-        if let Some(plans) = self.training.get(&count) {
-            return Ok(plans.clone());
-        }
-        let plans = {
-            let recorder = self.recorder(&self.parts.schedule)?;
-            self.engine.gpu.scoped(|| recorder.training(solve)).await??
-        };
-        self.training.insert(count, plans.clone());
-        Ok(plans)
-    }
-
-    async fn evaluation_plans(&mut self, count: usize) -> Result<EvaluationPlans> {
-        let solve = self.engine.solve_plans(false).await?;
-        if self.engine.generation != self.generation {
-            self.forget_plans();
-        }
-        if let Some(plans) = self.evaluation.get(&count) {
-            return Ok(plans.clone());
-        }
-        let plans = {
-            let recorder = self.recorder(&self.parts.schedule)?;
-            self.engine.gpu.scoped(|| recorder.evaluation(solve)).await??
-        };
-        self.evaluation.insert(count, plans.clone());
-        Ok(plans)
-    }
-
     /// Attempts and walk segments to record, from what the last step took.
-    fn expected(&self, plans: &TrainPlans) -> [usize; 2] {
-        [self.engine.expected_attempts(), (self.engine.accepted + 1).div_ceil(plans.walk.stride)]
+    fn expected(&self, rooms: &Rooms, plans: &TrainPlans) -> [usize; 2] {
+        [
+            self.engine.expected_attempts(rooms.engine.sizes.purpose),
+            (self.engine.accepted + 1).div_ceil(plans.walk.stride),
+        ]
     }
 
     /// The parameters of the next steps and updates, for the device to take.
@@ -582,35 +495,35 @@ impl GpuTrainer {
     fn record_step(
         &self,
         to: &mut Submissions<'_>,
+        rooms: &Rooms,
         plans: &TrainPlans,
         [attempts, segments]: [usize; 2],
         update: bool,
-    ) -> Result<()> {
-        self.encode_inputs(to.encoder())?;
+    ) {
+        self.encode_inputs(rooms, to.encoder());
         to.record(&plans.prologue, 1, 0.0);
-        let work = self.engine.work_of_a_plan();
+        let work = self.engine.work_of_a_plan(rooms.engine.sizes.purpose);
         to.record(&plans.solve.start, 1, work);
         to.record(&plans.solve.attempt, attempts, work);
-        self.record_tail(to, plans, segments, update)
+        self.record_tail(to, rooms, plans, segments, update);
     }
 
     /// Inputs that are initial states go to the tape.
-    fn encode_inputs(&self, encoder: &mut wgpu::CommandEncoder) -> Result<()> {
+    fn encode_inputs(&self, rooms: &Rooms, encoder: &mut wgpu::CommandEncoder) {
         if self.parts.encoder.is_none() {
             let bytes = 4 * (self.engine.batch * self.engine.dim()) as u64;
-            let (inputs, tape) = (&self.batch()?.inputs, &self.engine.held()?.tape);
+            let (inputs, tape) = (&rooms.batch.inputs, &rooms.engine.tape);
             encoder.copy_buffer_to_buffer(inputs, 0, tape, self.engine.start_of_tape(), bytes);
         }
-        Ok(())
     }
 
     /// What follows the solve: loss, penalty, walk and update.
-    fn record_tail(&self, to: &mut Submissions<'_>, plans: &TrainPlans, segments: usize, update: bool) -> Result<()> {
-        self.engine.clear_gradient(to.encoder())?;
+    fn record_tail(&self, to: &mut Submissions<'_>, rooms: &Rooms, plans: &TrainPlans, segments: usize, update: bool) {
+        self.engine.clear_gradient(&rooms.engine, to.encoder());
         to.encoder().clear_buffer(&self.parts.overflow, 0, None);
         // A step and its vector-Jacobian product cost what four attempts do.
         let step = 4.0 * self.engine.attempt_work();
-        let probes = self.engine.purpose.penalty.map_or(0, |p| p.times);
+        let probes = rooms.engine.penalty().map_or(0, |p| p.times);
         let steps = plans.walk.stride.min(self.engine.accepted.max(1));
         to.record(&plans.solve.finish, 1, 0.0);
         to.record(&plans.loss, 1, step * probes as f64);
@@ -620,7 +533,6 @@ impl GpuTrainer {
         to.record(if update { &plans.update } else { &plans.gradient }, 1, 0.0);
         // Whoever goes on with the encoder begins a pass of its own.
         to.encoder();
-        Ok(())
     }
 
     /// A training step on the loaded batch.
@@ -632,8 +544,10 @@ impl GpuTrainer {
             bytemuck::cast_slice(&self.params(self.parts.schedule.entries)),
         );
         let mut encoder = self.engine.encoder();
-        let expected = self.expected(&plans);
-        self.record_step(&mut Submissions::new(&self.engine, &mut encoder), &plans, expected, update)?;
+        let rooms = self.rooms()?;
+        let purpose = rooms.engine.sizes.purpose;
+        let expected = self.expected(rooms, &plans);
+        self.record_step(&mut Submissions::new(&self.engine, &mut encoder), rooms, &plans, expected, update);
         // From here on the device may make the step, whether or not this future is there to hear of it.
         if update {
             self.unheard = true;
@@ -645,8 +559,9 @@ impl GpuTrainer {
         // A solve that is longer than the one before it by more than was foreseen goes on.
         while outcome.skipped == Verdict::Incomplete {
             if outcome.paused > 0 {
-                self.engine.make_room(true).await?;
+                self.grow().await?;
                 plans = self.training_plans(count).await?;
+                self.engine.resume(&plans.solve);
             }
             let taken = (outcome.most_accepted as usize).div_ceil(plans.walk.stride);
             if outcome.unfinished == 0 && recorded >= taken {
@@ -656,9 +571,9 @@ impl GpuTrainer {
             let mut encoder = self.engine.encoder();
             let mut to = Submissions::new(&self.engine, &mut encoder);
             if outcome.unfinished > 0 {
-                to.record(&plans.solve.attempt, self.engine.more_attempts(), self.engine.work_of_a_plan());
+                to.record(&plans.solve.attempt, self.engine.more_attempts(), self.engine.work_of_a_plan(purpose));
             }
-            self.record_tail(&mut to, &plans, segments, update)?;
+            self.record_tail(&mut to, self.rooms()?, &plans, segments, update);
             drop(to);
             recorded = if outcome.unfinished > 0 { 0 } else { segments };
             outcome = self.engine.submit_for_outcome(encoder).await?;
@@ -695,7 +610,7 @@ impl GpuTrainer {
 
     /// Takes entries of the prepared schedule, or gives them back.
     fn take_entries(&mut self, count: isize) {
-        if let Some(slice) = &mut self.slice {
+        if let Some(slice) = self.held.as_mut().and_then(|held| held.plans.slice.as_mut()) {
             slice.taken = slice.taken.saturating_add_signed(count);
         }
     }
@@ -731,7 +646,7 @@ impl GpuTrainer {
                 .nfe_diffusion(outcome.nfe as usize, outcome.accepted as usize + outcome.rejected as usize),
             accepted: outcome.accepted as usize,
             rejected: outcome.rejected as usize,
-            products: outcome.most_accepted as usize * self.engine.products_per_step(),
+            products: outcome.most_accepted as usize * self.engine.products_per_step(self.penalty_at(before)),
             failed: outcome.failed as usize,
             skipped: outcome.skipped == Verdict::Skipped,
             ideal_steps: self.engine.safety().map(|_| f64::from(outcome.ideal)),
@@ -750,19 +665,21 @@ impl GpuTrainer {
     }
 
     async fn read_gradient(&mut self) -> Result<Vec<f32>> {
-        let gradient = self.engine.held()?.gradient.clone();
+        let gradient = self.rooms()?.engine.gradient.clone();
         let count = self.engine.parameters;
         Ok(self.engine.read(&[(&gradient, 0, count)]).await?.swap_remove(0))
     }
 
     /// Solves the loaded batch along `paths`, and measures the loss if that is asked for.
     async fn solve_and_measure(&mut self, count: usize, paths: Paths, loss: bool) -> Result<Outcome> {
-        self.engine.use_paths(paths);
         let plans = self.evaluation_plans(count).await?;
+        let rooms = self.rooms()?;
+        let purpose = rooms.engine.sizes.purpose;
+        self.engine.use_paths(paths, &rooms.engine);
         let mut encoder = self.engine.encoder();
-        self.encode_inputs(&mut encoder)?;
+        self.encode_inputs(rooms, &mut encoder);
         let mut begun = false;
-        let mut attempts = self.engine.expected_attempts();
+        let mut attempts = self.engine.expected_attempts(purpose);
         loop {
             {
                 let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
@@ -773,7 +690,7 @@ impl GpuTrainer {
                     plans.prologue.encode(&mut pass);
                     plans.solve.start.encode(&mut pass);
                 }
-                for _ in 0..attempts.min(self.engine.plans_per_submission()) {
+                for _ in 0..attempts.min(self.engine.plans_per_submission(purpose)) {
                     plans.solve.attempt.encode(&mut pass);
                 }
                 plans.solve.finish.encode(&mut pass);

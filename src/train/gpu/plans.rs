@@ -3,8 +3,8 @@
 use super::super::{FailurePolicy, TrainerConfig};
 use crate::error::{Cure, Result};
 use crate::gpu::{
-    DENSE, DENSE_VJP_INPUT, Engine, GRADIENT_NORM, Gpu, Job, LOSS, LOSS_SUM, LayerVjp, MOMENTS, NEXT_STEP, Params,
-    Plan, Planner, SETTLE, SolvePlans, UPDATE, WalkPlans, create, flat, layer_job, modes, product_grid, word,
+    Buffers, DENSE, DENSE_VJP_INPUT, Engine, GRADIENT_NORM, Gpu, Job, LOSS, LOSS_SUM, LayerVjp, MOMENTS, NEXT_STEP,
+    Params, Plan, Planner, SETTLE, SolvePlans, UPDATE, WalkPlans, create, flat, layer_job, modes, product_grid, word,
 };
 use crate::memory::{Size, largest};
 use crate::method::Loss;
@@ -84,8 +84,8 @@ impl BatchBuffers {
     }
 
     /// The model's outputs: the head's, or the saved states themselves.
-    pub(super) fn outputs<'a>(&'a self, engine: &'a Engine, parts: &Parts) -> Result<&'a wgpu::Buffer> {
-        Ok(if parts.head.is_some() { &self.outputs } else { &engine.held()?.saves })
+    pub(super) const fn outputs<'a>(&'a self, buffers: &'a Buffers, parts: &Parts) -> &'a wgpu::Buffer {
+        if parts.head.is_some() { &self.outputs } else { &buffers.saves }
     }
 }
 
@@ -118,54 +118,55 @@ pub(super) struct Recorder<'a> {
     pub(super) config: &'a TrainerConfig,
     pub(super) engine: &'a Engine,
     pub(super) parts: &'a Parts,
+    pub(super) buffers: &'a Buffers,
     pub(super) batch: &'a BatchBuffers,
     pub(super) schedule: &'a Schedule,
 }
 
 impl Recorder<'_> {
-    pub(super) fn training(&self, solve: SolvePlans) -> Result<TrainPlans> {
+    pub(super) fn training(&self, solve: SolvePlans) -> TrainPlans {
         Planner::record(&self.engine.gpu, |planner| {
-            self.next_step(planner)?;
-            self.encoder(planner)?;
+            self.next_step(planner);
+            self.encoder(planner);
             let prologue = planner.take();
-            self.outputs(planner)?;
-            self.loss(planner, true)?;
-            self.head_vjp(planner)?;
-            let buffers = self.engine.held()?;
-            if let Some(penalty) = self.engine.purpose.penalty {
+            self.outputs(planner);
+            self.loss(planner, true);
+            self.head_vjp(planner);
+            let buffers = self.buffers;
+            if let Some(penalty) = buffers.penalty() {
                 self.engine.plan_penalty(planner, buffers, penalty);
             }
-            self.engine.plan_learn(planner, modes::Learn::Note);
+            self.engine.plan_learn(planner, buffers.penalty(), modes::Learn::Note);
             let loss = planner.take();
             let walk = self.engine.plan_walk(planner, buffers);
             let [update, gradient] = [true, false].map(|update| {
                 self.gradient_norm(planner, self.engine.batch, update);
                 if update {
                     self.update(planner);
-                    self.engine.plan_learn(planner, modes::Learn::Learn);
+                    self.engine.plan_learn(planner, buffers.penalty(), modes::Learn::Learn);
                 }
                 planner.take()
             });
-            let walk = self.with_encoder_vjp(planner, walk)?;
-            Ok(TrainPlans { prologue, solve, loss, walk, update, gradient })
+            let walk = self.with_encoder_vjp(planner, walk);
+            TrainPlans { prologue, solve, loss, walk, update, gradient }
         })
     }
 
-    pub(super) fn evaluation(&self, solve: SolvePlans) -> Result<EvaluationPlans> {
+    pub(super) fn evaluation(&self, solve: SolvePlans) -> EvaluationPlans {
         Planner::record(&self.engine.gpu, |planner| {
-            self.encoder(planner)?;
+            self.encoder(planner);
             let prologue = planner.take();
-            self.outputs(planner)?;
+            self.outputs(planner);
             let outputs = planner.take();
-            self.loss(planner, false)?;
-            Ok(EvaluationPlans { prologue, solve, outputs, loss: planner.take() })
+            self.loss(planner, false);
+            EvaluationPlans { prologue, solve, outputs, loss: planner.take() }
         })
     }
 
     /// Takes the schedule's entry of the step at hand.
-    fn next_step(&self, planner: &mut Planner<'_>) -> Result<()> {
-        let buffers = self.engine.held()?;
-        let penalty = self.engine.purpose.penalty;
+    fn next_step(&self, planner: &mut Planner<'_>) {
+        let buffers = self.buffers;
+        let penalty = buffers.penalty();
         let points = self.engine.user_points().len();
         let next = self.engine.kernels.get(&NEXT_STEP, &[]);
         let mut job = self.engine.job(self.engine.batch);
@@ -174,7 +175,6 @@ impl Recorder<'_> {
         let bound =
             [&self.schedule.buffer, &self.engine.outcome, &self.engine.params, &buffers.points, &self.engine.learnt];
         planner.add(&next, &bound, job, [1, 1, 1]);
-        Ok(())
     }
 
     /// A job outside the solve: no cursor decides about it.
@@ -186,10 +186,10 @@ impl Recorder<'_> {
     }
 
     /// From inputs to initial states, where a layer does that.
-    fn encoder(&self, planner: &mut Planner<'_>) -> Result<()> {
-        let Some(layer) = &self.parts.encoder else { return Ok(()) };
+    fn encoder(&self, planner: &mut Planner<'_>) {
+        let Some(layer) = &self.parts.encoder else { return };
         self.engine.plan_weights(planner);
-        let buffers = self.engine.held()?;
+        let buffers = self.buffers;
         let rows = self.engine.batch;
         let mut job = layer_job(self.outer_job(rows), layer);
         job.target = word(2 * rows * self.engine.dim());
@@ -198,31 +198,29 @@ impl Recorder<'_> {
         let bound =
             [&buffers.cursors, self.engine.weights(), &self.batch.inputs, &buffers.tape, &self.batch.row_losses];
         planner.add(&dense, &bound, job, grid);
-        Ok(())
     }
 
     /// From saved states to outputs.
-    fn outputs(&self, planner: &mut Planner<'_>) -> Result<()> {
-        let buffers = self.engine.held()?;
+    fn outputs(&self, planner: &mut Planner<'_>) {
+        let buffers = self.buffers;
         let rows = self.engine.batch;
         let settle = self.engine.kernels.get(&SETTLE, &[]);
         let mut job = self.engine.job(rows);
         (job.mode, job.points) = (modes::Settle::Zero.into(), word(self.parts.times));
         let size = self.parts.times * rows * self.engine.dim();
         planner.add(&settle, &[&buffers.row_status, &buffers.saves, &buffers.points], job, flat(size.div_ceil(64)));
-        let Some(layer) = &self.parts.head else { return Ok(()) };
+        let Some(layer) = &self.parts.head else { return };
         let job = layer_job(self.outer_job(self.parts.times * rows), layer);
         let grid = product_grid(self.parts.times * rows, layer.outputs, 1);
         let dense = self.engine.kernels.product(&DENSE, grid);
         let bound =
             [&buffers.cursors, self.engine.weights(), &buffers.saves, &self.batch.outputs, &self.batch.row_losses];
         planner.add(&dense, &bound, job, grid);
-        Ok(())
     }
 
     /// The loss and the outputs' cotangents, which without a head are those of the saved states in `training`.
-    fn loss(&self, planner: &mut Planner<'_>, training: bool) -> Result<()> {
-        let buffers = self.engine.held()?;
+    fn loss(&self, planner: &mut Planner<'_>, training: bool) {
+        let buffers = self.buffers;
         let rows = self.engine.batch;
         let loss = self.engine.kernels.get(&LOSS, &[]);
         let mut job = self.engine.job(rows);
@@ -234,7 +232,7 @@ impl Recorder<'_> {
         let outputs_bar = if own { &self.batch.outputs_bar } else { &buffers.saves_bar };
         let bound = [
             &buffers.row_status,
-            self.batch.outputs(self.engine, self.parts)?,
+            self.batch.outputs(buffers, self.parts),
             &self.batch.targets,
             &self.engine.outcome,
             outputs_bar,
@@ -254,13 +252,12 @@ impl Recorder<'_> {
         }
         let sum = self.engine.kernels.get(&LOSS_SUM, &[]);
         planner.add(&sum, &[&self.batch.row_losses, &self.engine.outcome], job, [1, 1, 1]);
-        Ok(())
     }
 
     /// The head's gradient, and the cotangents of the saved states.
-    fn head_vjp(&self, planner: &mut Planner<'_>) -> Result<()> {
-        let Some(layer) = &self.parts.head else { return Ok(()) };
-        let buffers = self.engine.held()?;
+    fn head_vjp(&self, planner: &mut Planner<'_>) {
+        let Some(layer) = &self.parts.head else { return };
+        let buffers = self.buffers;
         let rows = self.parts.times * self.engine.batch;
         self.engine.plan_layer_vjp(
             planner,
@@ -286,13 +283,12 @@ impl Recorder<'_> {
             &buffers.saves_bar,
         ];
         planner.add(&kernel, &bound, job, grid);
-        Ok(())
     }
 
     /// The walk, with the encoder's gradient before its end.
-    fn with_encoder_vjp(&self, planner: &mut Planner<'_>, mut walk: WalkPlans) -> Result<WalkPlans> {
-        let Some(layer) = &self.parts.encoder else { return Ok(walk) };
-        let buffers = self.engine.held()?;
+    fn with_encoder_vjp(&self, planner: &mut Planner<'_>, mut walk: WalkPlans) -> WalkPlans {
+        let Some(layer) = &self.parts.encoder else { return walk };
+        let buffers = self.buffers;
         self.engine.plan_layer_vjp(
             planner,
             buffers,
@@ -309,7 +305,7 @@ impl Recorder<'_> {
         let mut end = planner.take();
         end.append(&walk.end);
         walk.end = end;
-        Ok(walk)
+        walk
     }
 
     /// The update along the gradient that is there, whoever wrote it.
@@ -317,27 +313,26 @@ impl Recorder<'_> {
         Planner::record(&self.engine.gpu, |planner| {
             self.gradient_norm(planner, 0, true);
             self.update(planner);
-            self.engine.plan_learn(planner, modes::Learn::Learn);
+            self.engine.plan_learn(planner, self.buffers.penalty(), modes::Learn::Learn);
             planner.take()
         })
     }
 
     /// The gradient's norm, after a walk of `rows` trajectories.
     fn gradient_norm(&self, planner: &mut Planner<'_>, rows: usize, update: bool) {
-        let Ok(buffers) = self.engine.held() else { return };
+        let buffers = self.buffers;
         let kernel = self.engine.kernels.get(&GRADIENT_NORM, &[]);
         let mut job = self.engine.job(rows);
         let abort = self.config.failure == FailurePolicy::Abort;
         let least = word(self.config.loss.least());
         job.u = [least, word(self.engine.parameters), u32::from(abort), u32::from(!update)];
-        let walks =
-            rows > 0 && !self.engine.problem.stands_still() && self.engine.walks_whole(self.engine.purpose.penalty);
+        let walks = rows > 0 && !self.engine.problem.stands_still() && self.engine.walks_whole(buffers.penalty());
         job.x[0] = u32::from(walks);
         planner.add(&kernel, &[&buffers.gradient, &self.engine.outcome, &buffers.norms], job, [1, 1, 1]);
     }
 
     fn update(&self, planner: &mut Planner<'_>) {
-        let Ok(buffers) = self.engine.held() else { return };
+        let buffers = self.buffers;
         let kernel = self.engine.kernels.get(&UPDATE, &[]);
         let mut job = self.engine.job(self.engine.batch);
         job.u[1] = word(self.engine.parameters);

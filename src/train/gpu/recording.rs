@@ -4,6 +4,7 @@
 //! schedule, from which the device takes the entry of the step that it is at.
 
 use super::super::StepReport;
+use super::held::Rooms;
 use super::plans::{Schedule, TrainPlans};
 use super::{GpuTrainer, low};
 use crate::error::{Cure, Error, Result};
@@ -65,17 +66,14 @@ impl GpuTrainer {
         self.engine.gpu.check_binding(|| "the schedule of so many steps".into(), schedule_bytes, cure)?;
         self.note_recorded().await?;
         let purpose = self.purpose();
-        self.engine.reserve_steps(batch, purpose, attempts).await?;
-        self.reserve(batch, purpose).await?;
-        let solve = self.engine.solve_plans(true).await?;
-        if self.engine.generation != self.generation {
-            self.forget_plans();
-        }
+        self.reserve(batch, purpose, attempts).await?;
         let gpu = self.engine.gpu.clone();
         let schedule = gpu.scoped(|| Schedule::new(&gpu, steps)).await?;
-        let plans = gpu.scoped(|| self.recorder(&schedule)?.training(solve)).await??;
+        let plans = self.record_training(&schedule).await?;
         gpu.queue.write_buffer(&schedule.buffer, 0, bytemuck::cast_slice(&self.params(steps)));
-        self.slice = Some(Slice { plans, schedule, batch, attempts, taken: 0 });
+        if let Some(held) = &mut self.held {
+            held.plans.slice = Some(Slice { plans, schedule, batch, attempts, taken: 0 });
+        }
         Ok(())
     }
 
@@ -90,33 +88,33 @@ impl GpuTrainer {
     /// was trained or evaluated since: call [`GpuTrainer::prepare`]; and for slices that are too small, not aligned, or
     /// of a buffer without the usage it needs.
     pub fn record(&mut self, encoder: &mut wgpu::CommandEncoder, io: &TrainIo<'_>) -> Result<()> {
-        if self.engine.generation != self.generation {
-            self.forget_plans();
-        }
-        let Some(slice) = &self.slice else {
-            return Err(Error::argument("record", "before prepare", "call prepare; larger batches undo it"));
-        };
+        let (_, slice) = self.prepared()?;
         if slice.taken == slice.schedule.entries {
             return Err(Error::argument("steps", slice.taken, "all of them are recorded: prepare more"));
         }
         self.engine.batch = slice.batch;
+        let (rooms, slice) = self.prepared()?;
         let [inputs, targets] = self.batch_bytes(slice.batch);
         check("TrainIo::inputs", &io.inputs, inputs, wgpu::BufferUsages::COPY_SRC)?;
         check("TrainIo::targets", &io.targets, targets, wgpu::BufferUsages::COPY_SRC)?;
-        let buffers = self.batch()?;
-        copy_in(encoder, &io.inputs, &buffers.inputs, 0, inputs);
-        copy_in(encoder, &io.targets, &buffers.targets, 0, targets);
+        copy_in(encoder, &io.inputs, &rooms.batch.inputs, 0, inputs);
+        copy_in(encoder, &io.targets, &rooms.batch.targets, 0, targets);
         let whole = self.engine.solves_whole(slice.batch);
-        let attempts = if whole { self.engine.dispatches_after_start(slice.attempts) } else { slice.attempts };
+        let purpose = rooms.engine.sizes.purpose;
+        let attempts = if whole { self.engine.dispatches_after_start(purpose, slice.attempts) } else { slice.attempts };
         let segments = slice.attempts.div_ceil(slice.plans.walk.stride);
         let mut to = Submissions::uncut(&self.engine, encoder);
-        self.record_step(&mut to, &slice.plans, [attempts, segments], true)?;
+        self.record_step(&mut to, rooms, &slice.plans, [attempts, segments], true);
         drop(to);
-        if let Some(slice) = &mut self.slice {
-            slice.taken += 1;
-        }
+        self.take_entries(1);
         self.embedded = true;
         Ok(())
+    }
+
+    /// The steps that are prepared, and the buffers that they are recorded for.
+    fn prepared(&self) -> Result<(&Rooms, &Slice)> {
+        let prepared = self.held.as_ref().and_then(|held| Some((held.buffers(), held.plans.slice.as_ref()?)));
+        prepared.ok_or_else(|| Error::argument("record", "before prepare", "call prepare; larger batches undo it"))
     }
 
     /// Bytes of a batch's inputs and targets.
