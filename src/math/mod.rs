@@ -6,5 +6,6 @@ pub(crate) mod philox;
 mod real;
 
 pub(crate) use check::check_finite;
+pub(crate) use philox::low;
 pub use philox::{Purpose, Random, philox4x32};
 pub use real::Real;

@@ -26,7 +26,12 @@ pub const fn philox4x32(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
 
 /// The low and the high word of `x`.
 const fn halves(x: u64) -> [u32; 2] {
-    [x as u32, (x >> 32) as u32]
+    [low(x), low(x >> 32)]
+}
+
+/// The low word of `x`.
+pub(crate) const fn low(x: u64) -> u32 {
+    x as u32
 }
 
 /// What a stream of random numbers is for. The numbers of a purpose stay as they are when another one draws more.

@@ -2,14 +2,13 @@
 //!
 //! [`Tree`](crate::problem::brownian::Tree) goes down for all lanes alike. Here every decision of it is a mask.
 
-use super::low;
 use super::pair::{Pair, draw, normals};
 use super::walk::Walk;
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::dispatch::multiversion;
 use crate::cpu::kernel::lanes::Lanes;
 use crate::cpu::kernel::scalar::Scalar;
-use crate::math::Real;
+use crate::math::{Real, low};
 use crate::problem::Increment;
 use crate::problem::brownian::CELL;
 

@@ -1,11 +1,10 @@
 //! [`Pair`]: increments of two channels in the lanes of a tile, as they are drawn, halved and joined.
 
-use super::low;
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::dispatch::multiversion;
 use crate::cpu::kernel::lanes::Lanes;
-use crate::math::Real;
 use crate::math::philox::{MULTIPLIER as PHILOX_MULTIPLIER, WEYL as PHILOX_WEYL};
+use crate::math::{Real, low};
 use crate::problem::Increment;
 use crate::problem::brownian::counter;
 

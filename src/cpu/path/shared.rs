@@ -2,12 +2,11 @@
 
 use std::marker::PhantomData;
 
-use super::low;
 use super::pair::{Pair, draw, join_shared, split_shared};
 use super::walk::Walk;
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::scalar::Scalar;
-use crate::math::Real;
+use crate::math::{Real, low};
 use crate::problem::brownian::{CELL, Tree, across};
 
 /// The two ends of the last steps, each with the increments from the start of its cell to it and from it to the cell's end,

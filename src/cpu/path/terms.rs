@@ -1,6 +1,6 @@
 //! Elementwise kernels that increments enter.
 
-use super::Increments;
+use super::increments::Increments;
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::dispatch::multiversion;
 use crate::cpu::kernel::lanes::Lanes;

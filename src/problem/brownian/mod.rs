@@ -26,7 +26,7 @@ pub use paths::Paths;
 pub(crate) use tree::{Tree, across};
 
 use crate::error::{Error, Result};
-use crate::math::{Purpose, Real};
+use crate::math::{Purpose, Real, low};
 use query::Query;
 
 /// Levels of the tree in a cell.
@@ -154,10 +154,6 @@ impl Brownian {
 /// Ticks that the ends of a step of so many ticks are rounded to: the largest power of two that fits 16 times.
 const fn grain(ticks: u64) -> u64 {
     if ticks < 32 { 1 } else { 1 << (ticks.ilog2() - 4) }
-}
-
-const fn low(x: u64) -> u32 {
-    x as u32
 }
 
 /// The counter of a draw.

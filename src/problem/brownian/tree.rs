@@ -1,6 +1,7 @@
 //! [`Tree`]: the way down a cell's tree of midpoints, for one channel or for many at once.
 
 use super::CELL;
+use crate::math::low;
 
 /// A cell's tree. Whoever says how increments are drawn, halved and joined is told those over any ticks of the cell.
 ///
@@ -158,8 +159,4 @@ fn prefix<T: Tree + ?Sized>(tree: &T, mut node: Node<T::Increments>, b: u32) -> 
         }
     }
     append(tree, sum, node.part())
-}
-
-const fn low(x: u64) -> u32 {
-    x as u32
 }
