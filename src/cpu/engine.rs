@@ -17,9 +17,9 @@ use crate::cpu::step::stochastic::brownian_of;
 use crate::cpu::tile::{BackwardRoom, Crew, MAX_SHARDS, Recording, Room, SavePoint, Shard, Tile};
 use crate::error::{Error, Result, Status};
 use crate::memory::{self, Size};
-use crate::method::ToleranceWarning;
 use crate::method::{
-    Draws, InitialStep, Layout, Learnt, PenaltyAt, SaveAt, SolverOptions, StepControl, quantile_of_wishes,
+    Draws, InitialStep, Layout, Learnt, PenaltyAt, SaveAt, SolverOptions, StepControl, ToleranceWarning,
+    penalised_tiles, quantile_of_wishes,
 };
 use crate::problem::{Paths, Problem};
 
@@ -489,8 +489,7 @@ impl<R: Scalar> Engine<R> {
     /// Number of tiles with probes, and of solved trajectories in them.
     fn penalised(&self, draws: &Draws) -> (usize, usize) {
         let used = self.batch.div_ceil(LANES);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a small number")]
-        let tiles = ((draws.penalty.fraction * used as f64).ceil() as usize).clamp(1, used.max(1));
+        let tiles = penalised_tiles(used, draws.penalty.fraction);
         let solved = |t: &Tile<R>| (0..LANES).filter(|&l| t.alive[l] && t.status[l] == Status::Done).count();
         (tiles, self.tiles().filter(|t| t.index < tiles).map(solved).sum())
     }

@@ -18,6 +18,7 @@ use super::wire::word;
 use crate::error::{Cure, Error, Result};
 use crate::math::Real;
 use crate::method::ToleranceWarning;
+pub(crate) use crate::method::penalised_rows;
 use crate::method::{Layout, NoiseTableau, SaveAt, SolverOptions, StepControl, Tableau};
 use crate::problem::brownian::ADAPTIVE_CELLS;
 use crate::problem::{InputMap, Layer, Mlp, Paths, Problem};
@@ -555,13 +556,4 @@ fn within_reach(options: &SolverOptions) -> Result<SolverOptions> {
     // A segment is recorded as a whole. Beyond the root of the steps a longer one holds more states, not fewer.
     let longest = options.most_attempts().isqrt().clamp(64, 1024);
     Ok(SolverOptions { adjoint: options.adjoint.with_stride_up_to(longest), ..options.clone() })
-}
-
-/// Rows with a penalty: as the native engine has it, whole tiles of 32.
-pub(crate) fn penalised_rows(rows: usize, fraction: f64) -> usize {
-    const TILE: usize = crate::cpu::LANES;
-    let tiles = rows.div_ceil(TILE);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a small number")]
-    let penalised = ((fraction * tiles as f64).ceil() as usize).clamp(1, tiles.max(1));
-    (penalised * TILE).min(rows)
 }

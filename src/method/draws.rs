@@ -31,3 +31,17 @@ impl Draws {
         (n as f64 + uniform) / self.uniform.len() as f64
     }
 }
+
+/// Trajectories that have a penalty together or not at all: the native engine's tiles.
+pub(crate) const PENALTY_TILE: usize = 32;
+
+/// How many of a batch's tiles have a penalty.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a small number")]
+pub(crate) fn penalised_tiles(tiles: usize, fraction: f64) -> usize {
+    ((fraction * tiles as f64).ceil() as usize).clamp(1, tiles.max(1))
+}
+
+/// How many of a batch's trajectories have a penalty: whole tiles.
+pub(crate) fn penalised_rows(batch: usize, fraction: f64) -> usize {
+    (penalised_tiles(batch.div_ceil(PENALTY_TILE), fraction) * PENALTY_TILE).min(batch)
+}

@@ -8,9 +8,11 @@
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::cpu::kernel::scalar::Scalar;
+use crate::method::PENALTY_TILE;
 
 /// Trajectories of a tile.
 pub(crate) const LANES: usize = 32;
+const _: () = assert!(LANES == PENALTY_TILE);
 
 /// A matrix of `outputs x inputs`, cut into blocks of outputs and stored `[block][input][output in block]`.
 #[derive(Debug, Clone)]
