@@ -20,6 +20,16 @@ pub enum Error {
         /// What to do instead.
         remedy: String,
     },
+    /// A call that needs another one before it.
+    #[error("{call} before {needs}: {remedy}")]
+    Order {
+        /// The call.
+        call: &'static str,
+        /// What has to come first.
+        needs: &'static str,
+        /// What to do instead.
+        remedy: &'static str,
+    },
     /// A slice has another length than the shapes of the problem ask for.
     #[error("{argument} holds {found} numbers, expected {expected} ({shape}): pass a slice of that shape")]
     Shape {
@@ -173,6 +183,20 @@ impl Error {
     ) -> Result<()> {
         if found == expected { Ok(()) } else { Err(Self::Shape { argument, found, expected, shape: shape() }) }
     }
+
+    /// The rows of a batch of `found` numbers, `[B][width]`, of which there is one at least.
+    pub(crate) fn check_rows(argument: &'static str, found: usize, width: usize) -> Result<usize> {
+        if found > 0 && found.is_multiple_of(width) {
+            return Ok(found / width);
+        }
+        let expected = found.div_ceil(width).max(1) * width;
+        Err(Self::Shape { argument, found, expected, shape: format!("[B][{width}], B > 0") })
+    }
+
+    /// Gradients before a solve, on either engine.
+    pub(crate) const fn unsolved() -> Self {
+        Self::Order { call: "gradients", needs: "solve", remedy: "call solve first; predict keeps no tape" }
+    }
 }
 
 /// What helps where memory is short.
@@ -182,7 +206,6 @@ fn memory_remedy(steps: usize, largest_batch: usize) -> String {
     format!("{batch}{checkpoints}or allow more")
 }
 
-/// What else helps beyond a limit of a device.
 /// What helps where a limit of the device is in the way.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Cure {

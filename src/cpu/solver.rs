@@ -149,19 +149,11 @@ impl<R: Scalar> Solver<R> {
         Error::check_len("theta", theta.len(), self.parameters, || "the problem's parameter_count()".into())?;
         check_finite("theta", theta)?;
         let dim = self.engine.dim();
-        if y0.is_empty() || !y0.len().is_multiple_of(dim) {
-            let expected = y0.len().div_ceil(dim).max(1) * dim;
-            return Err(Error::Shape {
-                argument: "y0",
-                found: y0.len(),
-                expected,
-                shape: format!("[B][{dim}], B > 0"),
-            });
-        }
+        let batch = Error::check_rows("y0", y0.len(), dim)?;
         self.engine.warn_at(y0);
-        self.engine.paths().validate(y0.len() / dim)?;
+        self.engine.paths().validate(batch)?;
         let draws = self.draws.as_ref().filter(|_| tape);
-        self.engine.reserve(y0.len() / dim, tape, draws)?;
+        self.engine.reserve(batch, tape, draws)?;
         self.engine.set_parameters(theta, tape);
         self.engine.load(y0);
         self.engine.solve(tape, draws)?;
@@ -178,10 +170,10 @@ impl<R: Scalar> Solver<R> {
     /// With [`SaveAt::Dense`] the saved states are those of [`SaveAt::Steps`].
     ///
     /// # Errors
-    /// [`Error::Argument`] when nothing was solved before, [`Error::Shape`] for a slice of the wrong length.
+    /// [`Error::Order`] when nothing was solved before, [`Error::Shape`] for a slice of the wrong length.
     pub fn gradients(&mut self, ys_bar: &[R]) -> Result<Gradients<R>> {
         if !self.solved {
-            return Err(Error::argument("gradients", "before solve", "call solve first; predict keeps no tape"));
+            return Err(Error::unsolved());
         }
         let mut gradients = Gradients {
             theta: vec![R::ZERO; self.parameters],

@@ -159,10 +159,10 @@ impl GpuSolver {
             return Err(Error::argument("attempts", 0, "allow at least one attempt in a submission"));
         }
         self.engine.bound = Some(attempts);
-        Ok(self.forget())
+        Ok(self)
     }
 
-    /// Without what was recorded for the engine as it was.
+    /// Without what was solved, and recorded, with other kernels.
     fn forget(self) -> Self {
         Self { held: None, solved: None, ..self }
     }
@@ -209,14 +209,10 @@ impl GpuSolver {
         Error::check_len("theta", theta.len(), engine.parameters, || "the problem's parameter_count()".into())?;
         check_finite("theta", theta)?;
         let dim = engine.dim();
-        if y0.is_empty() || !y0.len().is_multiple_of(dim) {
-            let expected = y0.len().div_ceil(dim).max(1) * dim;
-            let shape = format!("[B][{dim}], B > 0");
-            return Err(Error::Shape { argument: "y0", found: y0.len(), expected, shape });
-        }
+        let batch = Error::check_rows("y0", y0.len(), dim)?;
         engine.warn_at(y0);
-        self.paths.validate(y0.len() / dim)?;
-        let held = engine.reserve(&mut self.held, y0.len() / dim, purpose).await?;
+        self.paths.validate(batch)?;
+        let held = engine.reserve(&mut self.held, batch, purpose).await?;
         if let Some(draws) = self.draws.as_ref().filter(|_| backward) {
             engine.use_draws(draws, self.paths, held.buffers());
         }
@@ -240,11 +236,11 @@ impl GpuSolver {
     /// With [`SaveAt::Dense`] the saved states are those of [`SaveAt::Steps`].
     ///
     /// # Errors
-    /// [`Error::Argument`] when nothing was solved before, [`Error::Shape`] for a slice of the wrong length,
+    /// [`Error::Order`] when nothing was solved before, [`Error::Shape`] for a slice of the wrong length,
     /// [`Error::DeviceLost`].
     pub async fn gradients(&mut self, ys_bar: &[f32]) -> Result<Gradients<f32>> {
         let (Some(outcome), Some(held)) = (self.solved, &self.held) else {
-            return Err(Error::argument("gradients", "before solve", "call solve first; predict keeps no tape"));
+            return Err(Error::unsolved());
         };
         let (engine, buffers) = (&mut self.engine, held.buffers());
         let most = outcome.most_accepted as usize;

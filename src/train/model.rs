@@ -193,15 +193,9 @@ impl NeuralDe {
 
     /// Checks a batch of inputs `[B][inputs]`; the number of its trajectories.
     pub(crate) fn check_inputs<R: crate::cpu::Scalar>(&self, inputs: &[R]) -> Result<usize> {
-        let width = self.input_width();
-        let found = inputs.len();
-        if found == 0 || !found.is_multiple_of(width) {
-            let expected = found.div_ceil(width).max(1) * width;
-            let shape = format!("[B][{width}], B > 0");
-            return Err(Error::Shape { argument: "Batch::inputs", found, expected, shape });
-        }
+        let batch = Error::check_rows("Batch::inputs", inputs.len(), self.input_width())?;
         crate::math::check_finite("Batch::inputs", inputs)?;
-        Ok(found / width)
+        Ok(batch)
     }
 
     /// Checks the model against the scalar type it is trained in.

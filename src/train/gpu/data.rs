@@ -2,6 +2,7 @@
 
 use crate::method::{Loss, Target};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use super::GpuTrainer;
 use super::plans::BatchBuffers;
@@ -16,13 +17,14 @@ pub struct GpuData {
     samples: usize,
     /// Numbers in an input, and in a target.
     widths: [usize; 2],
-    /// Which data set it is, for the plans of those who gather from it.
-    pub(super) id: u64,
+    /// Which data set it is, for the plans of those who gather from it, as long as it is there.
+    id: Arc<u64>,
 }
 
-/// How a batch is gathered: its samples' numbers, and the plan that binds them.
+/// How a batch is gathered: its samples' numbers, and the plan that binds them and the data set.
 #[derive(Clone, Debug)]
 pub(super) struct Gather {
+    from: Weak<u64>,
     samples: wgpu::Buffer,
     plan: Plan,
 }
@@ -66,7 +68,7 @@ impl GpuTrainer {
                 targets: create(gpu, "data targets", targets_bytes, false),
                 samples,
                 widths: self.widths(),
-                id: NEXT.fetch_add(1, Ordering::Relaxed),
+                id: Arc::new(NEXT.fetch_add(1, Ordering::Relaxed)),
             })
             .await?;
         gpu.queue.write_buffer(&data.inputs, 0, bytemuck::cast_slice(inputs));
@@ -105,13 +107,15 @@ impl GpuTrainer {
 
     /// How so many samples of a data set are gathered, recorded the first time.
     async fn gather_of(&mut self, data: &GpuData, count: usize) -> Result<Gather> {
-        let key = (data.id, count);
+        let key = (*data.id, count);
         if let Some(gather) = self.held.as_ref().and_then(|held| held.plans.gathers.get(&key)) {
             return Ok(gather.clone());
         }
         let batch = &self.rooms()?.batch;
         let gather = self.engine.gpu.scoped(|| self.record_gather(data, batch, count)).await?;
         if let Some(held) = &mut self.held {
+            // Data sets that are gone would stay on the device for the plans that bind them.
+            held.plans.gathers.retain(|_, gather| gather.from.strong_count() > 0);
             held.plans.gathers.insert(key, gather.clone());
         }
         Ok(gather)
@@ -133,6 +137,6 @@ impl GpuTrainer {
             }
             planner.take()
         });
-        Gather { samples, plan }
+        Gather { from: Arc::downgrade(&data.id), samples, plan }
     }
 }

@@ -41,7 +41,7 @@ impl GpuTrainer {
     /// The buffers of the loaded batch.
     pub(super) fn rooms(&self) -> Result<&Rooms> {
         let held = self.held.as_ref().map(Held::buffers);
-        held.ok_or_else(|| Error::argument("batch", "none", "load a batch first"))
+        held.ok_or(Error::Order { call: "a training step", needs: "its batch", remedy: "load a batch first" })
     }
 
     /// Makes room for a batch, of so many accepted steps at least; room that is there already is kept.

@@ -84,8 +84,8 @@ impl GpuTrainer {
     /// The batch is not looked at: trajectories that start from numbers that are not finite fail, and count as failed.
     ///
     /// # Errors
-    /// [`Error::Argument`] when nothing is prepared, or as many steps were recorded as were prepared, or a larger batch
-    /// was trained or evaluated since: call [`GpuTrainer::prepare`]; and for slices that are too small, not aligned, or
+    /// [`Error::Order`] when nothing is prepared, or a larger batch was trained or evaluated since: call
+    /// [`GpuTrainer::prepare`]; [`Error::Argument`] when as many steps were recorded as were prepared, and for slices that are too small, not aligned, or
     /// of a buffer without the usage it needs.
     pub fn record(&mut self, encoder: &mut wgpu::CommandEncoder, io: &TrainIo<'_>) -> Result<()> {
         let (_, slice) = self.prepared()?;
@@ -114,7 +114,11 @@ impl GpuTrainer {
     /// The steps that are prepared, and the buffers that they are recorded for.
     fn prepared(&self) -> Result<(&Rooms, &Slice)> {
         let prepared = self.held.as_ref().and_then(|held| Some((held.buffers(), held.plans.slice.as_ref()?)));
-        prepared.ok_or_else(|| Error::argument("record", "before prepare", "call prepare; larger batches undo it"))
+        prepared.ok_or(Error::Order {
+            call: "record",
+            needs: "prepare",
+            remedy: "call prepare; larger batches undo it",
+        })
     }
 
     /// Bytes of a batch's inputs and targets.

@@ -6,6 +6,7 @@ mod failures;
 mod gradients;
 mod layers;
 mod lost;
+mod memory;
 mod noise;
 mod solve;
 mod tolerances;

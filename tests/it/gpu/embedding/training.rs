@@ -3,7 +3,7 @@
 use super::{App, BATCH, DIM, batch, fields, initial_states, noisy_problem, options, problem, refused, training};
 use crate::oracle::{LAYOUTS, bits, cast, numbers};
 use fewsteps::{
-    Batch, GpuSolver, GpuTrainer, Layout, Local, Loss, Mlp, NeuralDe, Optimizer, SaveAt, SolveIo, SolverOptions,
+    Batch, Error, GpuSolver, GpuTrainer, Layout, Local, Loss, Mlp, NeuralDe, Optimizer, SaveAt, SolveIo, SolverOptions,
     Target, Tolerances, TrainIo, TrainerConfig,
 };
 use wgpu::BufferUsages as Usage;
@@ -164,7 +164,8 @@ fn buffers_that_do_not_fit_are_refused_before_anything_is_recorded() {
     let config = training(Mlp::new([DIM, 9, DIM]), Layout::Lockstep, Local::unbiased());
     let mut trainer = GpuTrainer::new(&gpu, config).expect("valid");
     let io = TrainIo { inputs: y.slice(..), targets: y.slice(..) };
-    refused(trainer.record(&mut encoder, &io), "record", "call prepare");
+    let error = trainer.record(&mut encoder, &io).expect_err("nothing is prepared");
+    assert!(matches!(error, Error::Order { call: "record", needs: "prepare", .. }), "{error:?}");
     gpu.block_on(trainer.prepare(BATCH, 2, 4)).expect("room for a small batch");
     refused(
         trainer.record(&mut encoder, &TrainIo { inputs: y.slice(..8), ..io }),
