@@ -62,4 +62,6 @@ chapters! {
         "[`Error`](crate::Error), [`Status`](crate::Status), [`Status::remedy`](crate::Status::remedy).";
     architecture = "ARCHITECTURE.md",
         "the modules [`cpu`](crate::cpu), [`gpu`](crate::gpu) and [`train`](crate::train).";
+    contributing = "CONTRIBUTING.md",
+        "[`Tableau`](crate::Tableau), [`NoiseTableau`](crate::NoiseTableau), [`Hooks`](crate::Hooks).";
 }
