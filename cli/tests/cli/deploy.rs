@@ -215,7 +215,7 @@ fn trajectories_and_paths_are_deployed_too() {
         let train = ["train", "--threads", "1", "--steps", "3", "--tol", "0.1", "--out", "o", "--overwrite", "--batch"];
         succeed(folder.path(), &[&train[..], &[batch], task].concat());
         let data = if task.len() > 2 { &task[2..] } else { &[] };
-        let found = parsed(folder.path(), &[&["deploy", CHECKPOINT, "--max-drop", "50"], data].concat());
+        let found = parsed(folder.path(), &[&["deploy", CHECKPOINT, "--max-drop", "50", "--overwrite"], data].concat());
         let scores = found["scores"].as_array().expect("scores");
         assert!(scores.iter().all(|score| score["accuracy"].is_null()), "nothing is classified");
         let chosen = &scores[found["chosen"].as_u64().expect("a position") as usize];
