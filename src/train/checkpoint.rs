@@ -8,6 +8,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::model::TensorLayout;
+use super::state::TrainingState;
 use super::{Deployed, TrainerConfig};
 use crate::cpu::Scalar;
 use crate::error::{Error, Result};
@@ -60,19 +61,19 @@ fn dtype<R: Scalar>() -> Dtype {
 /// Writes a checkpoint; without a `state`, of the weights alone.
 pub(super) fn save<R: Scalar>(
     path: &Path,
-    config: &TrainerConfig,
-    steps: u64,
+    training: &TrainingState,
     learnt: Learnt,
     theta: &[R],
     state: Option<&OptimizerState<R>>,
     metadata: &BTreeMap<String, String>,
 ) -> Result<()> {
+    let TrainingState { config, steps } = training;
     let failed = |reason: String| Error::Checkpoint { path: path.into(), reason };
     let header = Header {
         format: FORMAT,
         version: env!("CARGO_PKG_VERSION").into(),
         scalar: R::NAME.into(),
-        steps,
+        steps: *steps,
         optimizer_steps: state.map_or(0, |state| state.step),
         config: config.clone(),
         learnt,
@@ -89,7 +90,7 @@ pub(super) fn save<R: Scalar>(
             if let Some((index, x)) = numbers[tensor.range()].iter().enumerate().find(|(_, x)| !x.is_finite()) {
                 let what = format!("{prefix}{}[{index}] = {x}", tensor.name);
                 let learning_rate = config.optimizer.learning_rate.value(state.map_or(0, |state| state.step));
-                return Err(Error::Diverged { step: steps, what, learning_rate });
+                return Err(Error::Diverged { step: *steps, what, learning_rate });
             }
             // safetensors is little-endian, as is every machine that this library is built for.
             let bytes = bytemuck::cast_slice(&numbers[tensor.range()]);

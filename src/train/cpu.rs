@@ -1,17 +1,18 @@
 //! [`Trainer`]: one call a training step, on the native engine.
 
-use crate::math::check_finite;
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::checkpoint::{self, Loaded};
-use super::{Batch, Evaluation, FailurePolicy, NeuralDe, StepGradients, StepReport, TrainerConfig};
+use super::report::Costs;
+use super::state::TrainingState;
+use super::{Batch, Evaluation, NeuralDe, OptimizerState, StepGradients, StepReport, TrainerConfig, Update, norm};
 use crate::cpu::{Cpu, DenseLayer, Engine, LANES, Owner, Scalar, Task};
 use crate::error::{Error, Result, Status};
+use crate::math::check_finite;
 use crate::memory::{self, Size};
-use crate::method::{Draws, Learnt, Loss, PenaltyStep, Regularizer, Target, score};
+use crate::method::{Draws, Learnt, PenaltyStep, Regularizer, Target};
 use crate::problem::Paths;
-use crate::train::{OptimizerState, Update, norm};
 
 /// Trains a model on the native engine.
 ///
@@ -31,14 +32,13 @@ use crate::train::{OptimizerState, Update, norm};
 /// ```
 #[derive(Debug)]
 pub struct Trainer<R: Scalar> {
-    config: TrainerConfig,
+    state: TrainingState,
     engine: Engine<R>,
     encoder: Option<DenseLayer<R>>,
     head: Option<DenseLayer<R>>,
     theta: Vec<R>,
     gradient: Vec<R>,
-    state: OptimizerState<R>,
-    steps: u64,
+    moments: OptimizerState<R>,
     /// What the last gradient's solve has to teach, until the update that it is for.
     seen: Seen,
 }
@@ -58,10 +58,8 @@ impl<R: Scalar> Trainer<R> {
     /// # Errors
     /// [`Error::Argument`] naming what does not fit in the configuration.
     pub fn new(cpu: &Cpu, config: TrainerConfig) -> Result<Self> {
-        let model = &config.model;
-        model.validate::<R>()?;
-        config.optimizer.validate()?;
-        config.regularizer.validate(&model.options)?;
+        let state = TrainingState::new::<R>(config)?;
+        let TrainerConfig { model, optimizer, seed, .. } = &state.config;
         let parameters = model.parameter_count();
         let owner = owned::<R>(model);
         let (problem, options) = (&model.problem, &model.options);
@@ -69,25 +67,24 @@ impl<R: Scalar> Trainer<R> {
             engine: Engine::new(cpu.workers(), problem, options, parameters, model.field_offset(), owner)?,
             encoder: model.encoder_layer().map(DenseLayer::new),
             head: model.head_layer().map(DenseLayer::new),
-            theta: model.initialize(config.seed),
+            theta: model.initialize(*seed),
             gradient: memory::zeros("the gradient", parameters)?,
-            state: OptimizerState::new(&config.optimizer.rule, parameters),
-            steps: 0,
+            moments: OptimizerState::new(&optimizer.rule, parameters),
             seen: Seen::default(),
-            config,
+            state,
         })
     }
 
     /// The configuration.
     #[must_use]
     pub const fn config(&self) -> &TrainerConfig {
-        &self.config
+        &self.state.config
     }
 
     /// Updates made or skipped so far.
     #[must_use]
     pub const fn steps(&self) -> u64 {
-        self.steps
+        self.state.steps
     }
 
     /// The model's parameters.
@@ -132,7 +129,7 @@ impl<R: Scalar> Trainer<R> {
     /// Bytes that a training step on `batch` trajectories holds when `steps` steps are accepted.
     #[must_use]
     pub fn workspace(&self, batch: usize, steps: usize) -> crate::solution::Workspace {
-        let penalised = match &self.config.regularizer {
+        let penalised = match &self.state.config.regularizer {
             Regularizer::None => 0.0,
             Regularizer::Local(local) => local.fraction * local.times as f64,
         };
@@ -150,8 +147,8 @@ impl<R: Scalar> Trainer<R> {
     /// is not finite, or a parameter or moment would not be; parameters and optimizer state are as before then.
     pub fn step(&mut self, batch: &Batch<'_, R>) -> Result<StepReport> {
         let mut report = self.differentiate(batch)?;
-        let solved = batch.inputs.len() / self.config.model.input_width() - report.failed;
-        let update = self.update(solved >= self.config.loss.least())?;
+        let solved = batch.inputs.len() / self.state.config.model.input_width() - report.failed;
+        let update = self.update(solved >= self.state.config.loss.least())?;
         (report.gradient_norm, report.skipped) = (update.norm, !update.made);
         Ok(report)
     }
@@ -159,19 +156,19 @@ impl<R: Scalar> Trainer<R> {
     /// Updates the parameters along the gradient if it is `wanted`, and counts the step.
     fn update(&mut self, wanted: bool) -> Result<Update> {
         let seen = std::mem::take(&mut self.seen);
-        let Self { config, state, theta, gradient, .. } = self;
+        let Self { state, moments, theta, gradient, .. } = self;
         let update = if wanted {
-            config.optimizer.update(state, theta, gradient)
+            state.config.optimizer.update(moments, theta, gradient)
         } else {
             Update { norm: norm(gradient), made: false }
         };
-        if !update.made && self.config.failure == FailurePolicy::Abort {
-            return Err(diverged(&self.config, self.steps, self.state.step, &self.gradient));
+        if !update.made && self.state.aborts() {
+            return Err(self.state.diverged(self.moments.step, &self.gradient));
         }
         if update.made {
             self.learn(seen);
         }
-        self.steps += 1;
+        self.state.steps += 1;
         Ok(update)
     }
 
@@ -184,9 +181,9 @@ impl<R: Scalar> Trainer<R> {
         if let Some(ideal) = seen.ideal {
             learnt.note_ideal(ideal);
         }
-        let penalty = self.config.regularizer.lower(self.steps).penalty;
+        let penalty = self.state.penalty_at(self.state.steps);
         if let (Some((nfe, ideal)), Some((penalty, budget))) = (seen.cost, penalty.and_then(|p| Some((p, p.budget?)))) {
-            let stages = self.config.model.options.method.tableau().stages() as f64;
+            let stages = self.state.config.model.options.method.tableau().stages() as f64;
             learnt.budget.follow(&budget, penalty.coefficient, nfe as f64, stages * ideal);
         }
         *learnt = learnt.at::<R>();
@@ -252,14 +249,13 @@ impl<R: Scalar> Trainer<R> {
     /// As [`Trainer::new`], and [`Error::Argument`] naming the first tensor of [`NeuralDe::layout`] that would not be the
     /// same; the trainer is as before then.
     pub fn reconfigure(&mut self, config: TrainerConfig) -> Result<()> {
-        config.model.validate::<R>()?;
-        self.config.model.check_tensors(&config.model)?;
+        self.state.check_change::<R>(&config)?;
         let mut new = Self::new(&self.engine.cpu(), config)?;
-        if new.config.optimizer.rule.shares_moments(&self.config.optimizer.rule) {
-            std::mem::swap(&mut new.state, &mut self.state);
+        if new.state.shares_moments(&self.state) {
+            std::mem::swap(&mut new.moments, &mut self.moments);
         }
         std::mem::swap(&mut new.theta, &mut self.theta);
-        new.steps = self.steps;
+        new.state.steps = self.state.steps;
         new.engine.learnt = self.engine.learnt;
         *self = new;
         Ok(())
@@ -277,28 +273,20 @@ impl<R: Scalar> Trainer<R> {
 
     fn differentiate(&mut self, batch: &Batch<'_, R>) -> Result<StepReport> {
         self.seen = Seen::default();
-        let moves = !self.engine.problem.stands_still();
-        let penalty = self.config.regularizer.lower(self.steps).penalty.filter(|_| moves);
-        let penalty = penalty.map(|penalty| self.engine.learnt.prepare(penalty));
-        let draws = penalty.map(|penalty| Draws::new(penalty, self.config.seed, self.steps));
-        self.engine.set_paths(Paths::of_step(self.config.seed, self.steps));
+        let step = self.state.steps;
+        let penalty = self.state.penalty_at(step).map(|penalty| self.engine.learnt.prepare(penalty));
+        let draws = penalty.map(|penalty| Draws::new(penalty, self.state.config.seed, step));
+        self.engine.set_paths(self.state.step_paths(step));
         let count = self.forward(batch, true, draws.as_ref())?;
         let failed = self.failures(count)?;
         let wish = self.engine.wish();
-        let Self { config, engine, encoder, head, gradient, .. } = self;
-        let mut task = task(config, encoder.as_ref(), head.as_ref(), batch, count - failed);
+        let Self { state, engine, encoder, head, gradient, .. } = self;
+        let mut task = task(&state.config, encoder.as_ref(), head.as_ref(), batch, count - failed);
         task.measure(engine);
-        let mut report = report(engine);
+        let mut report = state.report(step, costs(engine), penalty.as_ref());
         (report.penalty, report.products) = engine.backward(draws.as_ref(), &task, gradient);
         report.loss = task.total(engine).0;
-        report.step = self.steps + 1;
         report.failed = failed;
-        if let Some(penalty) = penalty {
-            let stages = config.model.options.method.tableau().stages();
-            let fresh = 2 * usize::from(penalty.step == PenaltyStep::FreshInitial);
-            report.coefficient = penalty.coefficient;
-            report.nfe_penalty = penalty.times * (stages + fresh);
-        }
         let ideal = penalty.is_some_and(|penalty| penalty.step == PenaltyStep::Ideal);
         self.seen =
             Seen { wish, ideal: ideal.then_some(report.penalty), cost: report.ideal_steps.map(|n| (report.nfe, n)) };
@@ -308,13 +296,11 @@ impl<R: Scalar> Trainer<R> {
 
     /// Number of trajectories that failed; an error if that is to abort.
     fn failures(&self, count: usize) -> Result<usize> {
-        let failed = self.engine.statuses().filter(|&s| s != Status::Done).count();
-        match self.engine.statuses().enumerate().find(|(_, s)| *s != Status::Done) {
-            Some((index, status)) if self.config.failure == FailurePolicy::Abort => {
-                Err(Error::Trajectory { failed, batch: count, index, status })
-            }
-            _ => Ok(failed),
-        }
+        let mut failures = self.engine.statuses().enumerate().filter(|(_, s)| *s != Status::Done);
+        let first = failures.next();
+        let failed = usize::from(first.is_some()) + failures.count();
+        self.state.allow(failed, count, first)?;
+        Ok(failed)
     }
 
     /// Evaluates the model on a batch. Never regularizes.
@@ -322,30 +308,19 @@ impl<R: Scalar> Trainer<R> {
     /// # Errors
     /// [`Error::Shape`], [`Error::NonFinite`] and [`Error::Argument`] for a batch that does not fit the model.
     pub fn evaluate(&mut self, batch: &Batch<'_, R>) -> Result<Evaluation> {
-        self.engine.set_paths(Paths::of_evaluation(self.config.seed, 0));
+        self.engine.set_paths(self.state.evaluation_paths(0));
         let count = self.forward(batch, false, None)?;
         let failed = self.engine.statuses().filter(|&s| s != Status::Done).count();
-        let Self { config, engine, encoder, head, .. } = self;
-        let mut task = task(config, encoder.as_ref(), head.as_ref(), batch, count - failed);
+        let Self { state, engine, encoder, head, .. } = self;
+        let mut task = task(&state.config, encoder.as_ref(), head.as_ref(), batch, count - failed);
         task.measure(engine);
         engine.for_each_tile(|tile, room| {
             if tile.used > 0 {
                 task.evaluate(tile, room, None);
             }
         });
-        let report = report(engine);
         let (loss, correct) = task.total(engine);
-        Ok(Evaluation {
-            loss,
-            correct,
-            count,
-            nfe: report.nfe,
-            nfe_diffusion: report.nfe_diffusion,
-            accepted: report.accepted,
-            rejected: report.rejected,
-            ideal_steps: report.ideal_steps,
-            failed,
-        })
+        Ok(costs(engine).evaluation(count, failed, loss, correct))
     }
 
     /// As [`Trainer::evaluate`], of the mean output over `samples` paths of each trajectory; costs are the first path's.
@@ -354,33 +329,16 @@ impl<R: Scalar> Trainer<R> {
     /// # Errors
     /// As [`Trainer::evaluate`], and [`Error::Argument`] for no samples, or [`Loss::Moments`], which is of single paths.
     pub fn evaluate_mean(&mut self, batch: &Batch<'_, R>, samples: usize) -> Result<Evaluation> {
-        if samples == 0 || self.config.loss == Loss::Moments {
-            let remedy = "take at least one path; moments are of single paths: use evaluate";
-            return Err(Error::argument("samples", samples, remedy));
-        }
-        let (mut mean, mut solved) = (Vec::new(), Vec::new());
-        let mut evaluation = Evaluation::default();
+        let mut outputs = self.state.mean_outputs(samples)?;
+        let mut first = None;
         for sample in 0..samples {
-            self.engine.set_paths(Paths::of_evaluation(self.config.seed, sample as u64));
+            self.engine.set_paths(self.state.evaluation_paths(sample));
             let count = self.forward(batch, false, None)?;
-            let outputs = self.outputs(batch, count);
-            mean.resize(outputs.len(), 0.0);
-            for (mean, x) in mean.iter_mut().zip(outputs) {
-                *mean += x.to_f64() / samples as f64;
-            }
-            solved.resize(count, true);
-            for (solved, status) in solved.iter_mut().zip(self.engine.statuses()) {
-                *solved &= status == Status::Done;
-            }
-            if sample == 0 {
-                let StepReport { nfe, nfe_diffusion, accepted, rejected, ideal_steps, .. } = report(&self.engine);
-                evaluation = Evaluation { count, nfe, nfe_diffusion, accepted, rejected, ideal_steps, ..evaluation };
-            }
+            first.get_or_insert_with(|| costs(&self.engine));
+            let solved = self.engine.statuses().map(|status| status == Status::Done);
+            outputs.add(&self.outputs(batch, count), solved);
         }
-        let width = self.config.model.output_width();
-        (evaluation.loss, evaluation.correct) = score(self.config.loss, &batch.target, &mean, width, &solved);
-        evaluation.failed = solved.iter().filter(|solved| !**solved).count();
-        Ok(evaluation)
+        Ok(self.state.evaluate_mean(&outputs, &batch.target, first.unwrap_or_default()))
     }
 
     /// The model's outputs for a batch of inputs `[B][inputs]`: `[times][B][outputs]`, NaN for trajectories that fail.
@@ -389,7 +347,7 @@ impl<R: Scalar> Trainer<R> {
     /// # Errors
     /// [`Error::Shape`] and [`Error::NonFinite`] for inputs that do not fit the model.
     pub fn predict(&mut self, inputs: &[R]) -> Result<Vec<R>> {
-        self.predict_along(inputs, Paths::of_evaluation(self.config.seed, 0))
+        self.predict_along(inputs, self.state.evaluation_paths(0))
     }
 
     /// As [`Trainer::predict`], along the given paths.
@@ -397,7 +355,7 @@ impl<R: Scalar> Trainer<R> {
     /// # Errors
     /// As [`Trainer::predict`], and [`Error::Argument`] for paths beyond the last trajectory number.
     pub fn predict_along(&mut self, inputs: &[R], paths: Paths) -> Result<Vec<R>> {
-        let count = self.config.model.check_inputs(inputs)?;
+        let count = self.state.config.model.check_inputs(inputs)?;
         let batch = Batch { inputs, target: Target::Labels(&[]) };
         self.engine.set_paths(paths);
         self.solve(&batch, count, false, None)?;
@@ -406,21 +364,19 @@ impl<R: Scalar> Trainer<R> {
 
     /// The solved batch's outputs.
     fn outputs(&self, batch: &Batch<'_, R>, count: usize) -> Vec<R> {
-        task(&self.config, self.encoder.as_ref(), self.head.as_ref(), batch, count).outputs(&self.engine)
+        task(&self.state.config, self.encoder.as_ref(), self.head.as_ref(), batch, count).outputs(&self.engine)
     }
 
     /// Checks and loads the batch, and solves it; the number of its trajectories.
     fn forward(&mut self, batch: &Batch<'_, R>, tape: bool, draws: Option<&Draws>) -> Result<usize> {
-        let count = self.config.model.check_inputs(batch.inputs)?;
-        let model = &self.config.model;
-        batch.target.check(self.config.loss, count, model.output_times(), model.output_width())?;
+        let count = self.state.check(batch)?;
         self.solve(batch, count, tape, draws)?;
         Ok(count)
     }
 
     /// Loads a checked batch and solves it.
     fn solve(&mut self, batch: &Batch<'_, R>, count: usize, tape: bool, draws: Option<&Draws>) -> Result<()> {
-        let Self { config, engine, encoder, head, theta, .. } = self;
+        let Self { state, engine, encoder, head, theta, .. } = self;
         if encoder.is_none() {
             engine.warn_at(batch.inputs);
         }
@@ -430,7 +386,7 @@ impl<R: Scalar> Trainer<R> {
         for layer in encoder.iter_mut().chain(head) {
             layer.pack(theta, tape);
         }
-        let task = task(config, encoder.as_ref(), self.head.as_ref(), batch, count);
+        let task = task(&state.config, encoder.as_ref(), self.head.as_ref(), batch, count);
         engine.for_each_tile(|tile, room| task.load(tile, room));
         engine.solve(tape, draws)
     }
@@ -443,7 +399,7 @@ impl<R: Scalar> Trainer<R> {
     /// [`Error::Argument`] for metadata beyond the 100 MB of a safetensors header; an older file of that name is still
     /// there then.
     pub fn save(&self, path: &Path, metadata: &BTreeMap<String, String>) -> Result<()> {
-        checkpoint::save(path, &self.config, self.steps, self.learnt(), &self.theta, Some(&self.state), metadata)
+        checkpoint::save(path, &self.state, self.learnt(), &self.theta, Some(&self.moments), metadata)
     }
 
     /// As [`Trainer::save`], without the optimizer's moments: a third of the size with Adam, for evaluation and
@@ -452,7 +408,7 @@ impl<R: Scalar> Trainer<R> {
     /// # Errors
     /// As [`Trainer::save`].
     pub fn save_weights(&self, path: &Path, metadata: &BTreeMap<String, String>) -> Result<()> {
-        checkpoint::save(path, &self.config, self.steps, self.learnt(), &self.theta, None, metadata)
+        checkpoint::save(path, &self.state, self.learnt(), &self.theta, None, metadata)
     }
 
     /// Goes on from a checkpoint, bit for bit as if training had not stopped; also returns the caller's metadata. From
@@ -477,7 +433,7 @@ impl<R: Scalar> Trainer<R> {
 
     fn of_loaded(cpu: &Cpu, loaded: Loaded<R>) -> Result<(Self, BTreeMap<String, String>)> {
         let mut trainer = Self::new(cpu, loaded.config)?;
-        (trainer.theta, trainer.state, trainer.steps) = (loaded.theta, loaded.state, loaded.steps);
+        (trainer.theta, trainer.moments, trainer.state.steps) = (loaded.theta, loaded.state, loaded.steps);
         trainer.engine.learnt = loaded.learnt;
         Ok((trainer, loaded.metadata))
     }
@@ -515,24 +471,14 @@ fn task<'a, R: Scalar>(
     }
 }
 
-/// Why the step after `steps` others, of which `updates` moved the parameters, did not.
-pub(super) fn diverged<R: Scalar>(config: &TrainerConfig, steps: u64, updates: u64, gradient: &[R]) -> Error {
-    let what = match gradient.iter().enumerate().find(|(_, g)| !g.is_finite()) {
-        Some((index, g)) => format!("gradient[{index}] = {g}"),
-        None => format!("the gradient or what it would make of a parameter is beyond {}", R::NAME),
-    };
-    Error::Diverged { step: steps + 1, what, learning_rate: config.optimizer.learning_rate.value(updates) }
-}
-
 /// Costs of the last solve.
-fn report<R: Scalar>(engine: &Engine<R>) -> StepReport {
+fn costs<R: Scalar>(engine: &Engine<R>) -> Costs {
     let (stats, ideal_steps) = engine.costliest();
-    StepReport {
-        ideal_steps,
+    Costs {
         nfe: stats.nfe,
         nfe_diffusion: stats.nfe_diffusion,
         accepted: stats.accepted,
         rejected: stats.rejected,
-        ..StepReport::default()
+        ideal_steps,
     }
 }

@@ -10,6 +10,7 @@ mod model;
 pub mod models;
 mod optimizer;
 mod report;
+mod state;
 
 pub use batches::{Batch, Batches};
 pub use checkpoint::{CheckpointInfo, remove_temporaries, write_whole};

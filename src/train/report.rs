@@ -84,6 +84,24 @@ pub struct Evaluation {
     pub failed: usize,
 }
 
+/// What a solve took: the batch's in lockstep, the costliest trajectory's in an ensemble.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Costs {
+    pub(super) nfe: usize,
+    pub(super) nfe_diffusion: usize,
+    pub(super) accepted: usize,
+    pub(super) rejected: usize,
+    pub(super) ideal_steps: Option<f64>,
+}
+
+impl Costs {
+    /// The evaluation of `count` trajectories at these costs.
+    pub(super) const fn evaluation(self, count: usize, failed: usize, loss: f64, correct: usize) -> Evaluation {
+        let Self { nfe, nfe_diffusion, accepted, rejected, ideal_steps } = self;
+        Evaluation { loss, correct, count, nfe, nfe_diffusion, accepted, rejected, ideal_steps, failed }
+    }
+}
+
 /// A number that may be NaN or infinite: as text, where JSON knows neither, it is `"NaN"`, `"inf"` or `"-inf"`. Where earlier
 /// versions wrote `null` for all of these, it is read as NaN.
 mod number {

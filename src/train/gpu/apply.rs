@@ -21,10 +21,10 @@ impl GpuTrainer {
         let plan = self.apply_plan().await?;
         let outcome = Outcome {
             // There is no loss; as many as one takes, so that the update is made.
-            solved: word(self.config.loss.least()),
+            solved: word(self.state.config.loss.least()),
             loss: f32::NAN,
             updates: low(self.updates),
-            steps: low(self.steps),
+            steps: low(self.state.steps),
             ..Outcome::default()
         };
         let queue = &self.engine.gpu.queue;

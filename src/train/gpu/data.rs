@@ -44,9 +44,9 @@ impl GpuTrainer {
     /// [`Error::Shape`] and [`Error::NonFinite`] for data that do not fit the model, [`Error::Limit`] when they do not
     /// fit into a binding of the device: stream batches with [`GpuTrainer::step`] then.
     pub async fn upload(&self, inputs: &[f32], target: Target<'_, f32>) -> Result<GpuData> {
-        let model = &self.config.model;
+        let model = &self.state.config.model;
         let samples = model.check_inputs(inputs)?;
-        target.check(self.config.loss, samples, model.output_times(), model.output_width())?;
+        target.check(self.state.config.loss, samples, model.output_times(), model.output_width())?;
         let targets: &[u8] = match target {
             Target::Labels(labels) => bytemuck::cast_slice(labels),
             Target::States(states) => bytemuck::cast_slice(states),
@@ -78,7 +78,7 @@ impl GpuTrainer {
 
     /// Numbers in an input, and in a target.
     fn widths(&self) -> [usize; 2] {
-        let labels = self.config.loss == Loss::CrossEntropy;
+        let labels = self.state.config.loss == Loss::CrossEntropy;
         [self.parts.inputs, if labels { 1 } else { self.parts.times * self.parts.outputs }]
     }
 
@@ -124,7 +124,7 @@ impl GpuTrainer {
     fn record_gather(&self, data: &GpuData, batch: &BatchBuffers, count: usize) -> Gather {
         let samples = create(&self.engine.gpu, "samples", 4 * count as u64, false);
         let kernel = self.engine.kernels.get(&GATHER, &[]);
-        let labels = self.config.loss == Loss::CrossEntropy;
+        let labels = self.state.config.loss == Loss::CrossEntropy;
         let (times, width) = if labels { (1, 1) } else { (self.parts.times, self.parts.outputs) };
         let plan = Planner::record(&self.engine.gpu, |planner| {
             for (from, to, times, width) in

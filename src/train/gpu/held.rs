@@ -47,7 +47,7 @@ impl GpuTrainer {
     /// Makes room for a batch, of so many accepted steps at least; room that is there already is kept.
     pub(super) async fn reserve(&mut self, count: usize, purpose: Purpose, steps: usize) -> Result<()> {
         BatchBuffers::check(&self.engine.gpu, &self.parts, count)?;
-        if self.config.loss == Loss::Moments && count > PATHS {
+        if self.state.config.loss == Loss::Moments && count > PATHS {
             let remedy = format!("a device compares the moments of at most {PATHS} paths: split the batch");
             return Err(Error::argument("batch", count, remedy));
         }
@@ -79,7 +79,7 @@ impl GpuTrainer {
 
     pub(super) fn recorder<'a>(&'a self, schedule: &'a Schedule) -> Result<Recorder<'a>> {
         let Rooms { engine: buffers, batch } = self.rooms()?;
-        Ok(Recorder { config: &self.config, engine: &self.engine, parts: &self.parts, buffers, batch, schedule })
+        Ok(Recorder { config: &self.state.config, engine: &self.engine, parts: &self.parts, buffers, batch, schedule })
     }
 
     /// The plans of a training step, recorded the first time.

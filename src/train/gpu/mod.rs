@@ -7,20 +7,20 @@ mod plans;
 mod reconfigure;
 mod recording;
 
-use crate::math::check_finite;
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::checkpoint::Loaded;
-use super::cpu::diverged;
-use super::{Batch, Evaluation, FailurePolicy, NeuralDe, StepGradients, StepReport, TrainerConfig, checkpoint};
+use super::report::Costs;
+use super::state::TrainingState;
+use super::{Batch, Evaluation, NeuralDe, OptimizerState, Rule, StepGradients, StepReport, TrainerConfig, checkpoint};
 use crate::error::{Error, Result, Status};
 use crate::gpu::modes::{Verdict, status};
 use crate::gpu::{CLASSES, Engine, Gpu, Held, Outcome, Owner, Params, Purpose, Submissions, check_penalty, create};
+use crate::math::check_finite;
 use crate::memory::Size;
-use crate::method::{Draws, Learnt, Loss, PenaltyStep, StepPenalty, Target, score};
+use crate::method::{Draws, Learnt, Loss, StepPenalty, Target};
 use crate::problem::Paths;
-use crate::train::{OptimizerState, Rule};
 
 pub use data::GpuData;
 use held::{Plans, Rooms};
@@ -50,12 +50,12 @@ pub use recording::{SliceReport, TrainIo};
 /// ```
 #[derive(Debug)]
 pub struct GpuTrainer {
-    config: TrainerConfig,
+    state: TrainingState,
     engine: Engine,
     parts: Parts,
     /// What it has for its batches, since the first one was loaded.
     held: Option<Held<Rooms, Plans>>,
-    steps: u64,
+    /// Updates made with the optimizer's present moments.
     updates: u64,
     /// Whether steps were recorded into an application's encoder, so that the device is ahead.
     embedded: bool,
@@ -70,10 +70,8 @@ impl GpuTrainer {
     /// [`Error::Argument`] naming what does not fit in the configuration, [`Error::Limit`] for more parameters than the
     /// device binds.
     pub fn new(gpu: &Gpu, config: TrainerConfig) -> Result<Self> {
-        let model = &config.model;
-        model.validate::<f32>()?;
-        config.optimizer.validate()?;
-        config.regularizer.validate(&model.options)?;
+        let state = TrainingState::new::<f32>(config)?;
+        let (config, model) = (&state.config, &state.config.model);
         check_penalty(&model.problem, &model.options, &config.regularizer)?;
         let (encoder, head) = (model.encoder_layer(), model.head_layer());
         let widest = encoder.iter().chain(&head).map(|l| l.inputs.max(l.outputs)).max().unwrap_or(0);
@@ -96,11 +94,11 @@ impl GpuTrainer {
             overflow: gpu.scoped_now(|| create(gpu, "overflow", 4, false))?,
             schedule: gpu.scoped_now(|| Schedule::new(gpu, 2))?,
         };
-        let mut trainer =
-            Self { engine, parts, held: None, steps: 0, updates: 0, embedded: false, unheard: false, config };
+        let mut trainer = Self { engine, parts, held: None, updates: 0, embedded: false, unheard: false, state };
         gpu.check_alive()?;
-        let theta: Vec<f32> = trainer.config.model.initialize(trainer.config.seed);
-        trainer.write_state(&theta, &OptimizerState::new(&trainer.config.optimizer.rule, parameters), 0);
+        let config = &trainer.state.config;
+        let theta: Vec<f32> = config.model.initialize(config.seed);
+        trainer.write_state(&theta, &OptimizerState::new(&config.optimizer.rule, parameters), 0);
         Ok(trainer)
     }
 
@@ -117,7 +115,7 @@ impl GpuTrainer {
     /// The configuration.
     #[must_use]
     pub const fn config(&self) -> &TrainerConfig {
-        &self.config
+        &self.state.config
     }
 
     /// The device.
@@ -130,7 +128,7 @@ impl GpuTrainer {
     /// [`GpuTrainer::sync`] or the next step.
     #[must_use]
     pub const fn steps(&self) -> u64 {
-        self.steps
+        self.state.steps
     }
 
     /// What the training steps have taught the solves that follow, evaluations too. Checkpoints keep it.
@@ -223,7 +221,7 @@ impl GpuTrainer {
     /// As [`GpuTrainer::step`], but failed trajectories are counted, not an error.
     pub async fn evaluate(&mut self, batch: &Batch<'_, f32>) -> Result<Evaluation> {
         let count = self.load(batch, Purpose::FORWARD).await?;
-        let outcome = self.solve_and_measure(count, self.evaluation_paths(0), true).await?;
+        let outcome = self.solve_and_measure(count, self.state.evaluation_paths(0), true).await?;
         Ok(evaluation(&self.engine, &outcome, count))
     }
 
@@ -233,7 +231,7 @@ impl GpuTrainer {
     /// As [`GpuTrainer::step_on`].
     pub async fn evaluate_on(&mut self, data: &GpuData, samples: &[u32]) -> Result<Evaluation> {
         self.gather(data, samples, Purpose::FORWARD).await?;
-        let outcome = self.solve_and_measure(samples.len(), self.evaluation_paths(0), true).await?;
+        let outcome = self.solve_and_measure(samples.len(), self.state.evaluation_paths(0), true).await?;
         Ok(evaluation(&self.engine, &outcome, samples.len()))
     }
 
@@ -244,29 +242,16 @@ impl GpuTrainer {
     /// As [`GpuTrainer::evaluate`], and [`Error::Argument`] for no samples, or [`Loss::Moments`], which is of single
     /// paths.
     pub async fn evaluate_mean(&mut self, batch: &Batch<'_, f32>, samples: usize) -> Result<Evaluation> {
-        if samples == 0 || self.config.loss == Loss::Moments {
-            let remedy = "take at least one path; moments are of single paths: use evaluate";
-            return Err(Error::argument("samples", samples, remedy));
-        }
+        let mut outputs = self.state.mean_outputs(samples)?;
         let count = self.load(batch, Purpose::FORWARD).await?;
-        let (mut mean, mut solved) = (Vec::new(), vec![true; count]);
-        let mut evaluated = Evaluation::default();
+        let mut first = None;
         for sample in 0..samples {
-            let outcome = self.solve_and_measure(count, self.evaluation_paths(sample), false).await?;
-            if sample == 0 {
-                evaluated = evaluation(&self.engine, &outcome, count);
-            }
-            let (outputs, done) = self.read_outputs(count).await?;
-            solved.iter_mut().zip(done).for_each(|(solved, done)| *solved &= done);
-            mean.resize(outputs.len(), 0.0);
-            for (mean, x) in mean.iter_mut().zip(outputs) {
-                *mean += f64::from(x) / samples as f64;
-            }
+            let outcome = self.solve_and_measure(count, self.state.evaluation_paths(sample), false).await?;
+            first.get_or_insert_with(|| costs(&self.engine, &outcome));
+            let (of_sample, solved) = self.read_outputs(count).await?;
+            outputs.add(&of_sample, solved.into_iter());
         }
-        let width = self.parts.outputs;
-        (evaluated.loss, evaluated.correct) = score(self.config.loss, &batch.target, &mean, width, &solved);
-        evaluated.failed = solved.iter().filter(|solved| !**solved).count();
-        Ok(evaluated)
+        Ok(self.state.evaluate_mean(&outputs, &batch.target, first.unwrap_or_default()))
     }
 
     /// The model's outputs for a batch of inputs `[B][inputs]`: `[times][B][outputs]`, NaN for trajectories that fail.
@@ -275,7 +260,7 @@ impl GpuTrainer {
     /// # Errors
     /// [`Error::Shape`] and [`Error::NonFinite`] for inputs that do not fit the model; [`Error::DeviceLost`].
     pub async fn predict(&mut self, inputs: &[f32]) -> Result<Vec<f32>> {
-        self.predict_along(inputs, self.evaluation_paths(0)).await
+        self.predict_along(inputs, self.state.evaluation_paths(0)).await
     }
 
     /// As [`GpuTrainer::predict`], along the given paths.
@@ -283,7 +268,7 @@ impl GpuTrainer {
     /// # Errors
     /// As [`GpuTrainer::predict`], and [`Error::Argument`] for paths beyond the last trajectory number.
     pub async fn predict_along(&mut self, inputs: &[f32], paths: Paths) -> Result<Vec<f32>> {
-        let count = self.config.model.check_inputs(inputs)?;
+        let count = self.state.config.model.check_inputs(inputs)?;
         paths.validate(count)?;
         self.warn_at(inputs);
         self.reserve(count, Purpose::FORWARD, 0).await?;
@@ -310,11 +295,6 @@ impl GpuTrainer {
         Ok((outputs, solved))
     }
 
-    /// The paths of an evaluation's `sample`-th sample.
-    const fn evaluation_paths(&self, sample: usize) -> Paths {
-        Paths::of_evaluation(self.config.seed, sample as u64)
-    }
-
     /// Writes a checkpoint, as [`Trainer::save`](crate::Trainer::save) does: either engine goes on from it.
     ///
     /// # Errors
@@ -323,7 +303,7 @@ impl GpuTrainer {
         self.note_recorded().await?;
         let (theta, state) = self.read_state().await?;
         let learnt = self.engine.read_learnt().await?;
-        checkpoint::save(path, &self.config, self.steps, learnt, &theta, Some(&state), metadata)
+        checkpoint::save(path, &self.state, learnt, &theta, Some(&state), metadata)
     }
 
     /// As [`GpuTrainer::save`], without the optimizer's moments.
@@ -334,7 +314,7 @@ impl GpuTrainer {
         self.note_recorded().await?;
         let theta = self.parameters().await?;
         let learnt = self.engine.read_learnt().await?;
-        checkpoint::save(path, &self.config, self.steps, learnt, &theta, None, metadata)
+        checkpoint::save(path, &self.state, learnt, &theta, None, metadata)
     }
 
     /// Goes on from a checkpoint of either engine at `f32`, as [`Trainer::resume`](crate::Trainer::resume) does; also
@@ -376,7 +356,7 @@ impl GpuTrainer {
 
     /// Reads the parameters and the optimizer's state back.
     async fn read_state(&mut self) -> Result<(Vec<f32>, OptimizerState<f32>)> {
-        let empty = OptimizerState::<f32>::new(&self.config.optimizer.rule, self.engine.parameters);
+        let empty = OptimizerState::<f32>::new(&self.state.config.optimizer.rule, self.engine.parameters);
         let counts = [self.engine.parameters, empty.moments[0].len(), empty.moments[1].len()];
         let [first, second] = self.parts.moments.clone();
         let theta = self.engine.theta.clone();
@@ -405,25 +385,18 @@ impl GpuTrainer {
         for (buffer, moment) in self.parts.moments.iter().zip(&state.moments) {
             queue.write_buffer(buffer, 0, bytemuck::cast_slice(moment));
         }
-        (self.steps, self.updates) = (steps, state.step);
+        (self.state.steps, self.updates) = (steps, state.step);
         let outcome = Outcome { updates: low(state.step), steps: low(steps), ..Outcome::default() };
         queue.write_buffer(&self.engine.outcome, 0, bytemuck::bytes_of(&outcome));
     }
 
-    /// The penalty of a training step; there is none where no time passes.
-    fn penalty_at(&self, step: u64) -> Option<StepPenalty> {
-        self.config.regularizer.lower(step).penalty.filter(|_| !self.engine.problem.stands_still())
-    }
-
     fn purpose(&self) -> Purpose {
-        Purpose { backward: true, penalty: self.penalty_at(self.steps) }
+        Purpose { backward: true, penalty: self.state.penalty_at(self.state.steps) }
     }
 
     /// Checks a batch and sends it; the number of its trajectories.
     async fn load(&mut self, batch: &Batch<'_, f32>, purpose: Purpose) -> Result<usize> {
-        let model = &self.config.model;
-        let count = model.check_inputs(batch.inputs)?;
-        batch.target.check(self.config.loss, count, model.output_times(), model.output_width())?;
+        let count = self.state.check(batch)?;
         self.warn_at(batch.inputs);
         self.reserve(count, purpose, 0).await?;
         let queue = &self.engine.gpu.queue;
@@ -459,14 +432,14 @@ impl GpuTrainer {
     /// The parameters of the next steps and updates, for the device to take.
     fn params(&self, entries: usize) -> Vec<Params> {
         let entry = |ahead: u64| {
-            let step = self.steps + ahead;
-            let seed = self.config.seed;
+            let step = self.state.steps + ahead;
+            let seed = self.state.config.seed;
             let mut params = Params {
                 update: low(self.updates + ahead),
                 rates: self.rates(self.updates + ahead),
-                ..Params::new(seed, step, Paths::of_step(seed, step))
+                ..Params::new(seed, step, self.state.step_paths(step))
             };
-            if let Some(penalty) = self.penalty_at(step) {
+            if let Some(penalty) = self.state.penalty_at(step) {
                 self.engine.set_draws(&mut params, &Draws::new(penalty, seed, step));
             }
             params
@@ -476,7 +449,7 @@ impl GpuTrainer {
 
     /// Learning rate over `1 - beta1^t`, `1 / sqrt(1 - beta2^t)` and what weight decay leaves, at one update.
     fn rates(&self, update: u64) -> [f32; 4] {
-        let optimizer = &self.config.optimizer;
+        let optimizer = &self.state.config.optimizer;
         let rate = optimizer.learning_rate.value(update);
         let t = (update + 1) as f64;
         let (first, second, kept) = match optimizer.rule {
@@ -586,7 +559,7 @@ impl GpuTrainer {
     async fn conclude(&mut self, outcome: Outcome, count: usize, update: bool) -> Result<StepReport> {
         self.engine.attempts = (outcome.accepted + outcome.rejected) as usize;
         self.engine.accepted = outcome.most_accepted as usize;
-        let before = self.steps;
+        let before = self.state.steps;
         if update {
             self.settle(&outcome, count).await?;
         } else {
@@ -603,7 +576,7 @@ impl GpuTrainer {
             self.take_entries(-1);
         }
         judged?;
-        self.steps += 1;
+        self.state.steps += 1;
         self.updates += u64::from(outcome.skipped != Verdict::Skipped);
         Ok(())
     }
@@ -617,51 +590,32 @@ impl GpuTrainer {
 
     /// An error where the failure policy says so.
     async fn judge(&mut self, outcome: &Outcome, count: usize) -> Result<()> {
-        let abort = self.config.failure == FailurePolicy::Abort;
-        if abort && outcome.failed > 0 {
-            return Err(Error::Trajectory {
-                failed: outcome.failed as usize,
-                batch: count,
-                index: outcome.first_failed as usize,
-                status: status(outcome.first_status),
-            });
-        }
+        let first = || (outcome.first_failed as usize, status(outcome.first_status));
+        self.state.allow(outcome.failed as usize, count, (outcome.failed > 0).then(first))?;
         if outcome.skipped == Verdict::Aborted {
             let gradient = self.read_gradient().await?;
-            return Err(diverged(&self.config, self.steps, self.updates, &gradient));
+            return Err(self.state.diverged(self.updates, &gradient));
         }
         Ok(())
     }
 
     /// The report of the step after `before` others.
     fn report(&self, outcome: &Outcome, before: u64) -> StepReport {
-        let mut report = StepReport {
-            step: before + 1,
+        // A coefficient that follows a budget is known to the device alone.
+        let penalty = self.state.penalty_at(before).map(|penalty| match penalty.budget {
+            Some(_) => StepPenalty { coefficient: f64::from(outcome.coefficient), ..penalty },
+            None => penalty,
+        });
+        StepReport {
             loss: f64::from(outcome.loss),
             penalty: f64::from(outcome.penalty),
             gradient_norm: f64::from(outcome.gradient_norm),
-            nfe: outcome.nfe as usize,
-            nfe_diffusion: self
-                .engine
-                .nfe_diffusion(outcome.nfe as usize, outcome.accepted as usize + outcome.rejected as usize),
-            accepted: outcome.accepted as usize,
-            rejected: outcome.rejected as usize,
-            products: outcome.most_accepted as usize * self.engine.products_per_step(self.penalty_at(before)),
+            products: outcome.most_accepted as usize * self.engine.products_per_step(self.state.penalty_at(before)),
             failed: outcome.failed as usize,
             skipped: outcome.skipped == Verdict::Skipped,
-            ideal_steps: self.engine.safety().map(|_| f64::from(outcome.ideal)),
             budget_unreachable: outcome.unreachable != 0,
-            ..StepReport::default()
-        };
-        if let Some(penalty) = self.penalty_at(before) {
-            let fresh = 2 * usize::from(penalty.step == PenaltyStep::FreshInitial);
-            report.coefficient = match penalty.budget {
-                Some(_) => f64::from(outcome.coefficient),
-                None => penalty.coefficient,
-            };
-            report.nfe_penalty = penalty.times * (self.engine.tableau.stages() + fresh);
+            ..self.state.report(before, costs(&self.engine, outcome), penalty.as_ref())
         }
-        report
     }
 
     async fn read_gradient(&mut self) -> Result<Vec<f32>> {
@@ -723,19 +677,21 @@ fn owned(model: &NeuralDe) -> Owner {
     }
 }
 
-fn evaluation(engine: &Engine, outcome: &Outcome, count: usize) -> Evaluation {
-    Evaluation {
-        loss: f64::from(outcome.loss),
-        correct: outcome.correct as usize,
-        count,
-        nfe: outcome.nfe as usize,
-        nfe_diffusion: engine
-            .nfe_diffusion(outcome.nfe as usize, outcome.accepted as usize + outcome.rejected as usize),
-        accepted: outcome.accepted as usize,
-        rejected: outcome.rejected as usize,
+/// Costs of a finished solve.
+fn costs(engine: &Engine, outcome: &Outcome) -> Costs {
+    let [nfe, accepted, rejected] = [outcome.nfe, outcome.accepted, outcome.rejected].map(|n| n as usize);
+    Costs {
+        nfe,
+        nfe_diffusion: engine.nfe_diffusion(nfe, accepted + rejected),
+        accepted,
+        rejected,
         ideal_steps: engine.safety().map(|_| f64::from(outcome.ideal)),
-        failed: outcome.failed as usize,
     }
+}
+
+fn evaluation(engine: &Engine, outcome: &Outcome, count: usize) -> Evaluation {
+    let (loss, correct) = (f64::from(outcome.loss), outcome.correct as usize);
+    costs(engine, outcome).evaluation(count, outcome.failed as usize, loss, correct)
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the device computes at f32")]

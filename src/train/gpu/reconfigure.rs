@@ -13,24 +13,23 @@ impl GpuTrainer {
     /// # Errors
     /// As [`Trainer::reconfigure`](crate::Trainer::reconfigure) and [`GpuTrainer::new`]; the trainer is as before then.
     pub async fn reconfigure(&mut self, config: TrainerConfig) -> Result<()> {
-        config.model.validate::<f32>()?;
-        self.config.model.check_tensors(&config.model)?;
+        self.state.check_change::<f32>(&config)?;
         let mut new = Self::new(&self.engine.gpu, config)?;
         if self.engine.has_half_weights() {
             new.engine.use_half_weights()?;
         }
         self.note_recorded().await?;
-        if new.config.optimizer.rule.shares_moments(&self.config.optimizer.rule) {
+        if new.state.shares_moments(&self.state) {
             new.parts.moments = self.parts.moments.clone();
             new.updates = self.updates;
         }
-        new.steps = self.steps;
+        new.state.steps = self.state.steps;
         new.engine.theta = self.engine.theta.clone();
         new.engine.outcome = self.engine.outcome.clone();
         new.engine.learnt = self.engine.learnt.clone();
         // What was recorded may still be submitted.
         new.embedded = self.embedded;
-        let outcome = Outcome { updates: low(new.updates), steps: low(new.steps), ..Outcome::default() };
+        let outcome = Outcome { updates: low(new.updates), steps: low(new.state.steps), ..Outcome::default() };
         new.engine.gpu.queue.write_buffer(&new.engine.outcome, 0, bytemuck::bytes_of(&outcome));
         *self = new;
         Ok(())

@@ -57,7 +57,7 @@ impl GpuTrainer {
     pub async fn prepare(&mut self, batch: usize, steps: usize, attempts: usize) -> Result<()> {
         check_counts(batch, attempts)?;
         // A solve makes no more.
-        let attempts = attempts.min(self.config.model.options.most_attempts());
+        let attempts = attempts.min(self.state.config.model.options.most_attempts());
         if steps == 0 {
             return Err(Error::argument("steps", 0, "ask for at least one"));
         }
@@ -123,7 +123,7 @@ impl GpuTrainer {
 
     /// Bytes of a batch's inputs and targets.
     fn batch_bytes(&self, batch: usize) -> [u64; 2] {
-        let target = match self.config.loss {
+        let target = match self.state.config.loss {
             Loss::CrossEntropy => batch,
             Loss::Mse | Loss::Mae => batch * self.parts.times * self.parts.outputs,
             Loss::Moments => 2 * self.parts.times * self.parts.outputs,
@@ -139,7 +139,7 @@ impl GpuTrainer {
     pub async fn sync(&mut self) -> Result<SliceReport> {
         let outcome = self.engine.read_outcome().await?;
         outcome.check()?;
-        let before = self.steps;
+        let before = self.state.steps;
         let made = self.count(&outcome);
         let unfinished = outcome.skipped == Verdict::Incomplete;
         if !unfinished {
@@ -152,9 +152,9 @@ impl GpuTrainer {
     /// Takes over the device's counts; how many steps are new.
     fn count(&mut self, outcome: &Outcome) -> u64 {
         // The device counts in 32 bits.
-        let made = u64::from(outcome.steps.wrapping_sub(low(self.steps)));
+        let made = u64::from(outcome.steps.wrapping_sub(low(self.state.steps)));
         self.updates += u64::from(outcome.updates.wrapping_sub(low(self.updates)));
-        self.steps += made;
+        self.state.steps += made;
         self.unheard = false;
         made
     }

@@ -1,0 +1,151 @@
+//! [`TrainingState`]: what a trainer of either engine is at, besides its numbers, and what both make of it.
+
+use super::report::Costs;
+use super::{Batch, Evaluation, FailurePolicy, StepReport, TrainerConfig};
+use crate::cpu::Scalar;
+use crate::error::{Error, Result, Status};
+use crate::method::{Loss, PenaltyStep, StepPenalty, Target, score};
+use crate::problem::Paths;
+
+/// A configuration, and how far training has come with it.
+#[derive(Clone, Debug)]
+pub(super) struct TrainingState {
+    pub(super) config: TrainerConfig,
+    /// Steps made or skipped.
+    pub(super) steps: u64,
+}
+
+impl TrainingState {
+    /// Before the first step.
+    pub(super) fn new<R: Scalar>(config: TrainerConfig) -> Result<Self> {
+        config.model.validate::<R>()?;
+        config.optimizer.validate()?;
+        config.regularizer.validate(&config.model.options)?;
+        Ok(Self { config, steps: 0 })
+    }
+
+    /// Refuses to go on with another configuration of other tensors.
+    pub(super) fn check_change<R: Scalar>(&self, config: &TrainerConfig) -> Result<()> {
+        config.model.validate::<R>()?;
+        self.config.model.check_tensors(&config.model)
+    }
+
+    /// Whether another configuration goes on with the optimizer's moments.
+    pub(super) fn shares_moments(&self, other: &Self) -> bool {
+        self.config.optimizer.rule.shares_moments(&other.config.optimizer.rule)
+    }
+
+    /// Checks a batch; the number of its trajectories.
+    pub(super) fn check<R: Scalar>(&self, batch: &Batch<'_, R>) -> Result<usize> {
+        let model = &self.config.model;
+        let count = model.check_inputs(batch.inputs)?;
+        batch.target.check(self.config.loss, count, model.output_times(), model.output_width())?;
+        Ok(count)
+    }
+
+    /// The paths of the training step after `step` others.
+    pub(super) const fn step_paths(&self, step: u64) -> Paths {
+        Paths::of_step(self.config.seed, step)
+    }
+
+    /// The paths of an evaluation's `sample`-th sample.
+    pub(super) const fn evaluation_paths(&self, sample: usize) -> Paths {
+        Paths::of_evaluation(self.config.seed, sample as u64)
+    }
+
+    /// The penalty of the training step after `step` others; there is none where no time passes.
+    pub(super) fn penalty_at(&self, step: u64) -> Option<StepPenalty> {
+        self.config.regularizer.lower(step).penalty.filter(|_| !self.config.model.problem.stands_still())
+    }
+
+    /// The report of the step after `before` others, as far as both engines tell it in the same way.
+    pub(super) fn report(&self, before: u64, costs: Costs, penalty: Option<&StepPenalty>) -> StepReport {
+        let Costs { nfe, nfe_diffusion, accepted, rejected, ideal_steps } = costs;
+        let mut report = StepReport {
+            step: before + 1,
+            nfe,
+            nfe_diffusion,
+            accepted,
+            rejected,
+            ideal_steps,
+            ..StepReport::default()
+        };
+        if let Some(penalty) = penalty {
+            let stages = self.config.model.options.method.tableau().stages();
+            let fresh = 2 * usize::from(penalty.step == PenaltyStep::FreshInitial);
+            report.coefficient = penalty.coefficient;
+            report.nfe_penalty = penalty.times * (stages + fresh);
+        }
+        report
+    }
+
+    /// Whether a step that cannot be made is an error.
+    pub(super) const fn aborts(&self) -> bool {
+        matches!(self.config.failure, FailurePolicy::Abort)
+    }
+
+    /// An error if trajectories failed and that is to abort; `first` of them, with its status.
+    pub(super) fn allow(&self, failed: usize, batch: usize, first: Option<(usize, Status)>) -> Result<()> {
+        match first {
+            Some((index, status)) if self.aborts() => Err(Error::Trajectory { failed, batch, index, status }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Why the next step, after as many updates of the parameters, could not be made.
+    pub(super) fn diverged<R: Scalar>(&self, updates: u64, gradient: &[R]) -> Error {
+        let what = match gradient.iter().enumerate().find(|(_, g)| !g.is_finite()) {
+            Some((index, g)) => format!("gradient[{index}] = {g}"),
+            None => format!("the gradient or what it would make of a parameter is beyond {}", R::NAME),
+        };
+        let learning_rate = self.config.optimizer.learning_rate.value(updates);
+        Error::Diverged { step: self.steps + 1, what, learning_rate }
+    }
+
+    /// Begins to sum the outputs of as many paths of each trajectory.
+    pub(super) fn mean_outputs(&self, paths: usize) -> Result<MeanOutputs> {
+        if paths == 0 || self.config.loss == Loss::Moments {
+            let remedy = "take at least one path; moments are of single paths: use evaluate";
+            return Err(Error::argument("samples", paths, remedy));
+        }
+        Ok(MeanOutputs { paths, mean: Vec::new(), solved: Vec::new() })
+    }
+
+    /// The evaluation of a mean output, with the costs of a single path.
+    pub(super) fn evaluate_mean<R: Scalar>(
+        &self,
+        outputs: &MeanOutputs,
+        target: &Target<'_, R>,
+        costs: Costs,
+    ) -> Evaluation {
+        let MeanOutputs { mean, solved, .. } = outputs;
+        let (loss, correct) = score(self.config.loss, target, mean, self.config.model.output_width(), solved);
+        let failed = solved.iter().filter(|solved| !**solved).count();
+        costs.evaluation(solved.len(), failed, loss, correct)
+    }
+}
+
+/// The mean of outputs over several paths of each trajectory.
+#[derive(Debug)]
+pub(super) struct MeanOutputs {
+    paths: usize,
+    /// `[times][B][outputs]`.
+    mean: Vec<f64>,
+    /// Whether all paths of a trajectory were solved.
+    solved: Vec<bool>,
+}
+
+impl MeanOutputs {
+    /// Adds the outputs of a path of each trajectory, and whether it was solved.
+    pub(super) fn add<R: Scalar>(&mut self, outputs: &[R], solved: impl Iterator<Item = bool>) {
+        self.mean.resize(outputs.len(), 0.0);
+        for (mean, x) in self.mean.iter_mut().zip(outputs) {
+            *mean += x.to_f64() / self.paths as f64;
+        }
+        if self.solved.is_empty() {
+            self.solved.extend(solved);
+        } else {
+            self.solved.iter_mut().zip(solved).for_each(|(all, solved)| *all &= solved);
+        }
+    }
+}
