@@ -98,9 +98,11 @@ pub use problem::{
 };
 pub use self_check::SelfCheck;
 pub use solution::{DenseSolution, Gradients, SavedTimes, Solution, Stats, Workspace};
+#[cfg(not(target_arch = "wasm32"))]
+pub use train::Blocking;
 pub use train::{
-    Batch, Batches, CheckpointInfo, Clip, Deployed, Evaluation, FailurePolicy, GpuData, GpuTrainer, NeuralDe,
-    Optimizer, OptimizerState, Rule, SliceReport, StepGradients, StepReport, TensorLayout, TrainIo, Trainer,
+    Backend, Batch, Batches, CheckpointInfo, Clip, Deployed, Evaluation, FailurePolicy, GpuData, GpuTrainer, Learner,
+    NeuralDe, Optimizer, OptimizerState, Rule, SliceReport, StepGradients, StepReport, TensorLayout, TrainIo, Trainer,
     TrainerConfig, Update, models, remove_temporaries, write_whole,
 };
 

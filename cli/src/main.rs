@@ -7,7 +7,6 @@ mod data;
 mod device;
 mod files;
 mod interrupt;
-mod learner;
 mod logging;
 mod machine;
 mod measure;

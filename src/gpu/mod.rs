@@ -48,6 +48,8 @@ pub(crate) use kernel::{
 pub(crate) use penalty::check_penalty;
 pub(crate) use plan::{Plan, Planner, flat};
 pub(crate) use readback::Readback;
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use readback::wait;
 pub(crate) use recording::{check, check_counts, copy_in};
 pub(crate) use submission::Submissions;
 pub(crate) use wire::job::Job;

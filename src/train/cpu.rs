@@ -81,6 +81,11 @@ impl<R: Scalar> Trainer<R> {
         &self.state.config
     }
 
+    /// The engine.
+    pub(super) fn cpu(&self) -> Cpu {
+        self.engine.cpu()
+    }
+
     /// Updates made or skipped so far.
     #[must_use]
     pub const fn steps(&self) -> u64 {
@@ -250,7 +255,7 @@ impl<R: Scalar> Trainer<R> {
     /// same; the trainer is as before then.
     pub fn reconfigure(&mut self, config: TrainerConfig) -> Result<()> {
         self.state.check_change::<R>(&config)?;
-        let mut new = Self::new(&self.engine.cpu(), config)?;
+        let mut new = Self::new(&self.cpu(), config)?;
         if new.state.shares_moments(&self.state) {
             std::mem::swap(&mut new.moments, &mut self.moments);
         }

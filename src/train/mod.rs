@@ -1,11 +1,14 @@
 //! Training: a linear encoder and head around the equation, losses, regularizers, optimizers and checkpoints.
 
 mod batches;
+#[cfg(not(target_arch = "wasm32"))]
+mod blocking;
 mod checkpoint;
 mod config;
 mod cpu;
 mod deployed;
 mod gpu;
+mod learner;
 mod model;
 pub mod models;
 mod optimizer;
@@ -13,11 +16,14 @@ mod report;
 mod state;
 
 pub use batches::{Batch, Batches};
+#[cfg(not(target_arch = "wasm32"))]
+pub use blocking::Blocking;
 pub use checkpoint::{CheckpointInfo, remove_temporaries, write_whole};
 pub use config::{FailurePolicy, TrainerConfig};
 pub use cpu::Trainer;
 pub use deployed::Deployed;
 pub use gpu::{GpuData, GpuTrainer, SliceReport, TrainIo};
+pub use learner::{Backend, Learner};
 pub use model::{NeuralDe, TensorLayout};
 pub(crate) use optimizer::norm;
 pub use optimizer::{Clip, Optimizer, OptimizerState, Rule, Update};

@@ -1,13 +1,14 @@
 //! `fewsteps eval`: a checkpoint on its test set.
 
 use anyhow::{Context, ensure};
-use fewsteps::{CheckpointInfo, Device, NeuralDe, SolverOptions, StepControl, Tolerances, Trainer};
+use fewsteps::{
+    Blocking, CheckpointInfo, Device, GpuTrainer, Learner, NeuralDe, SolverOptions, StepControl, Tolerances, Trainer,
+};
 use serde::Serialize;
 
 use crate::args::{EvalArgs, StepArgs};
 use crate::choice::Precision;
 use crate::data::{BatchBuffer, Data, Samples};
-use crate::learner::{Learner, OnDevice};
 use crate::machine::Machine;
 use crate::measure;
 use crate::measure::accuracy;
@@ -51,7 +52,7 @@ pub(crate) fn eval(args: &EvalArgs) -> anyhow::Result<()> {
     let record = match (&device, precision) {
         (Device::Cpu(cpu), Precision::F32) => evaluate::<Trainer<f32>>(args, cpu, &info, settings, machine)?,
         (Device::Cpu(cpu), Precision::F64) => evaluate::<Trainer<f64>>(args, cpu, &info, settings, machine)?,
-        (Device::Gpu(gpu), _) => evaluate::<OnDevice>(args, gpu, &info, settings, machine)?,
+        (Device::Gpu(gpu), _) => evaluate::<GpuTrainer>(args, gpu, &info, settings, machine)?,
     };
     if args.json {
         return output::print(&(serde_json::to_string_pretty(&record)? + "\n"));
@@ -77,7 +78,7 @@ fn evaluate<L: Learner>(
     ];
     let given: Vec<&str> = given.into_iter().filter_map(|(name, given)| given.then_some(name)).collect();
     let deployed = info.deployed.is_some() && given.is_empty() && !args.training_solver;
-    let load = if deployed { L::deployed } else { L::resume };
+    let load = if deployed { Blocking::<L>::deployed } else { Blocking::<L>::resume };
     let (mut learner, _) = load(engine, &args.checkpoint)?;
     let step = learner.steps();
     if !given.is_empty() {
@@ -112,7 +113,7 @@ fn evaluate<L: Learner>(
 }
 
 /// Solves the same model within another tolerance, by other steps or another method.
-fn solve_otherwise<L: Learner>(args: &EvalArgs, learner: &mut L) -> fewsteps::Result<()> {
+fn solve_otherwise<L: Learner>(args: &EvalArgs, learner: &mut Blocking<L>) -> fewsteps::Result<()> {
     let mut options = learner.config().model.options.clone();
     if let (Some(tolerance), StepControl::Adaptive { tolerances, .. }) = (args.tol, &mut options.step_control) {
         *tolerances = Tolerances::both(tolerance);

@@ -7,12 +7,11 @@
 //! well above that is not told.
 
 use fewsteps::{
-    Calculus, Controller, Cpu, InitialStep, Loss, Method, NeuralDe, Paths, Result, Scalar, SolverOptions, StepControl,
-    Tolerances, Trainer, TrainerConfig,
+    Backend, Blocking, Calculus, Controller, Cpu, InitialStep, Learner, Loss, Method, NeuralDe, Paths, Result, Scalar,
+    SolverOptions, StepControl, Tolerances, Trainer, TrainerConfig,
 };
 
 use crate::data::{BatchBuffer, Samples};
-use crate::learner::Learner;
 use crate::record::{Measured, WeakError};
 
 /// Trajectories that are compared, at most and at least.
@@ -88,15 +87,15 @@ impl<R: Scalar> Reference<R> {
     pub(crate) fn error<L: Learner<Scalar = R>>(
         &self,
         engine: &L::Engine,
-        learner: &mut L,
+        learner: &mut Blocking<L>,
     ) -> Result<Option<Achieved>> {
         let (theta, config) = (learner.parameters()?, learner.config());
-        let mut headless = L::new(engine, states_of(config, config.model.options.clone()))?;
+        let mut headless = Blocking::<L>::new(engine, states_of(config, config.model.options.clone()))?;
         let used = headless.config().model.parameter_count();
         headless.set_parameters(&theta[..used])?;
         headless.set_learnt(learner.learnt()?)?;
         let model = &learner.config().model;
-        let states = headless.predict(&self.inputs, Paths::of_evaluation(headless.config().seed, 0))?;
+        let states = headless.predict_along(&self.inputs, Paths::of_evaluation(headless.config().seed, 0))?;
         let states: Vec<f64> = states.iter().map(|x| x.to_f64()).collect();
         Ok(self.compare(model, &states).filter(|found| found.relative >= 2.0 * self.own))
     }
@@ -109,7 +108,7 @@ impl<R: Scalar> Reference<R> {
 /// The error of the learner's model as it solves itself, of the first of `samples`, added to what was measured.
 pub(crate) fn with_error<L: Learner>(
     engine: &L::Engine,
-    learner: &mut L,
+    learner: &mut Blocking<L>,
     samples: &Samples,
     measured: Measured,
 ) -> anyhow::Result<Measured> {
@@ -118,7 +117,7 @@ pub(crate) fn with_error<L: Learner>(
     }
     let (config, theta) = (learner.config().clone(), learner.parameters()?);
     let first: Vec<usize> = (0..samples.len().min(MOST)).collect();
-    let reference = Reference::new(&L::native(engine)?, &config, &theta, samples, &first)?;
+    let reference = Reference::new(&engine.native()?, &config, &theta, samples, &first)?;
     let found = reference.error(engine, learner)?;
     Ok(Measured {
         error: found.map(|found| found.relative),
@@ -245,7 +244,7 @@ mod tests {
         assert!(reference.is_of(&config.model).expect("good options"), "its own paths");
         let mut trainer = Trainer::<f64>::new(&cpu, config).expect("a valid model");
         trainer.set_parameters(&theta).expect("its parameters");
-        reference.error(&cpu, &mut trainer).expect("solved")
+        reference.error(&cpu, &mut Blocking(trainer)).expect("solved")
     }
 
     #[test]

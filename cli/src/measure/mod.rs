@@ -6,11 +6,10 @@ pub(crate) mod stats;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use fewsteps::{Evaluation, InitialStep, Paths, SaveAt, Scalar, StepControl};
+use fewsteps::{Blocking, Evaluation, InitialStep, Learner, Paths, SaveAt, Scalar, StepControl};
 
 use crate::choice::ControllerName;
 use crate::data::{BatchBuffer, Samples};
-use crate::learner::Learner;
 use crate::record::{LearntMoments, Measured, Moment, OtherPaths};
 
 /// Passes over the test set whose batches are timed, at least ...
@@ -27,7 +26,7 @@ const MEAN_OF: usize = 10;
 
 /// Evaluates all samples, in batches of their order; the last one may be smaller. Moments are of all paths together.
 pub(crate) fn measure<L: Learner>(
-    learner: &mut L,
+    learner: &mut Blocking<L>,
     samples: &Samples,
     batch: usize,
     buffer: &mut BatchBuffer<L::Scalar>,
@@ -61,7 +60,7 @@ pub(crate) fn measure<L: Learner>(
 /// NFE of the learner's model under the published solver, within its tolerances, where its own is another adaptive one. The
 /// learner has its own again afterwards.
 pub(crate) fn nfe_published<L: Learner>(
-    learner: &mut L,
+    learner: &mut Blocking<L>,
     samples: &Samples,
     batch: usize,
     buffer: &mut BatchBuffer<L::Scalar>,
@@ -89,7 +88,7 @@ fn ideal_steps(batches: &[Evaluation]) -> Option<f64> {
 /// With noise, evaluates all samples with another number of paths: classifiers by the mean output of [`MEAN_OF`],
 /// moments over a training batch.
 pub(crate) fn other_paths<L: Learner>(
-    learner: &mut L,
+    learner: &mut Blocking<L>,
     samples: &Samples,
     batch: usize,
     buffer: &mut BatchBuffer<L::Scalar>,
@@ -119,7 +118,7 @@ pub(crate) fn other_paths<L: Learner>(
 
 /// Where moments are learnt: what the test set's paths have, beside what they should have.
 pub(crate) fn moments<L: Learner>(
-    learner: &mut L,
+    learner: &mut Blocking<L>,
     samples: &Samples,
     buffer: &mut BatchBuffer<L::Scalar>,
 ) -> anyhow::Result<Option<LearntMoments>> {
@@ -127,7 +126,7 @@ pub(crate) fn moments<L: Learner>(
     let SaveAt::Times(times) = learner.config().model.options.save_at.clone() else { return Ok(None) };
     let order: Vec<usize> = (0..given.paths).collect();
     let paths = Paths::of_evaluation(learner.config().seed, 0);
-    let states = learner.predict(buffer.gather(samples, &order).inputs, paths)?;
+    let states = learner.predict_along(buffer.gather(samples, &order).inputs, paths)?;
     Ok(Some(LearntMoments {
         paths: given.paths,
         learnt: states.chunks_exact(2 * given.paths).map(moment).collect(),
@@ -150,7 +149,7 @@ fn moment<R: Scalar>(states: &[R]) -> Moment {
 
 /// Median seconds of a forward pass with its loss, and the samples in a batch. Only batches of full size are timed.
 pub(crate) fn time_prediction<L: Learner>(
-    learner: &mut L,
+    learner: &mut Blocking<L>,
     samples: &Samples,
     batch: usize,
     buffer: &mut BatchBuffer<L::Scalar>,

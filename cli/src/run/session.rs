@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use fewsteps::{CheckpointInfo, Device, Error, Trainer};
+use fewsteps::{CheckpointInfo, Device, Error, GpuTrainer, Learner, Trainer};
 
 use super::checkpoint;
 use super::outdir::{OutDir, RunFiles};
@@ -17,7 +17,6 @@ use crate::data::Data;
 use crate::data::DataIdentity;
 use crate::files;
 use crate::interrupt::{self, Interrupted};
-use crate::learner::{Learner, OnDevice};
 use crate::machine::Machine;
 use crate::record::{OtherPaths, RunRecord};
 use crate::report::table;
@@ -153,7 +152,7 @@ impl<'a> Session<'a> {
         let record = match (&self.device, settings.precision) {
             (Device::Cpu(cpu), Precision::F32) => self.execute::<Trainer<f32>>(cpu, &order, &mut ticker),
             (Device::Cpu(cpu), Precision::F64) => self.execute::<Trainer<f64>>(cpu, &order, &mut ticker),
-            (Device::Gpu(gpu), _) => self.execute::<OnDevice>(gpu, &order, &mut ticker),
+            (Device::Gpu(gpu), _) => self.execute::<GpuTrainer>(gpu, &order, &mut ticker),
         };
         drop(ticker);
         let record = record?;

@@ -5,14 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use fewsteps::{Batches, StepReport};
+use fewsteps::{Backend, Batches, Blocking, Learner, StepReport};
 
 use super::checkpoint;
 use super::metrics::Metrics;
 use super::progress::Ticker;
 use crate::data::{BatchBuffer, Data};
 use crate::interrupt::{self, Interrupted};
-use crate::learner::Learner;
 use crate::machine::{self, Machine};
 use crate::measure;
 use crate::measure::accuracy;
@@ -44,7 +43,11 @@ pub(crate) struct TrainingRun<'a, L: Learner> {
     order: &'a RunOrder,
     data: &'a Data,
     engine: &'a L::Engine,
-    learner: L,
+    learner: Blocking<L>,
+    /// The training set, where the engine holds it.
+    held: Option<L::Data>,
+    /// A batch of it.
+    samples: Vec<u32>,
     batches: Batches,
     progress: Progress,
     metrics: Metrics,
@@ -59,9 +62,8 @@ impl<'a, L: Learner> TrainingRun<'a, L> {
             Some(path) => resume::<L>(engine, order, path)?,
             None => (begin::<L>(engine, order)?, Progress::default()),
         };
-        if L::OWN_MEMORY {
-            learner.hold(&BatchBuffer::default().gather_all(&data.train))?;
-        }
+        let held =
+            if L::Engine::OWN_MEMORY { learner.hold(&BatchBuffer::default().gather_all(&data.train))? } else { None };
         if progress.curve.loss.is_empty() {
             progress.setup_seconds = start.elapsed().as_secs_f64();
         }
@@ -71,7 +73,8 @@ impl<'a, L: Learner> TrainingRun<'a, L> {
             order.settings.seed,
         )?;
         let metrics = Metrics::open(&order.metrics, &order.settings.run_name(), learner.steps())?;
-        Ok(Self { order, data, engine, learner, batches, progress, metrics, buffer: BatchBuffer::default() })
+        let (samples, buffer) = (Vec::new(), BatchBuffer::default());
+        Ok(Self { order, data, engine, learner, held, samples, batches, progress, metrics, buffer })
     }
 
     /// Trains to the last step, and writes the checkpoint; when interrupted before, that of the step that was reached.
@@ -107,8 +110,13 @@ impl<'a, L: Learner> TrainingRun<'a, L> {
     fn step(&mut self) -> anyhow::Result<StepReport> {
         let indices = self.batches.at(self.learner.steps());
         let mut start = Instant::now();
-        let report = match self.learner.step_on_held(indices)? {
-            Some(report) => report,
+        let report = match &self.held {
+            Some(held) => {
+                self.samples.clear();
+                // An index beyond u32 is beyond any data set that a binding takes: it is refused as such.
+                self.samples.extend(indices.iter().map(|&i| u32::try_from(i).unwrap_or(u32::MAX)));
+                self.learner.step_on(held, &self.samples)?
+            }
             None => {
                 let batch = self.buffer.gather(&self.data.train, indices);
                 start = Instant::now();
@@ -212,10 +220,10 @@ impl<'a, L: Learner> TrainingRun<'a, L> {
 }
 
 /// A run's model before its first step.
-fn begin<L: Learner>(engine: &L::Engine, order: &RunOrder) -> anyhow::Result<L> {
-    let mut learner = L::new(engine, order.settings.config.clone())?;
+fn begin<L: Learner>(engine: &L::Engine, order: &RunOrder) -> anyhow::Result<Blocking<L>> {
+    let mut learner = Blocking::<L>::new(engine, order.settings.config.clone())?;
     if let Some(path) = &order.weights {
-        let (mut other, _) = L::resume(engine, path).context("--from")?;
+        let (mut other, _) = Blocking::<L>::resume(engine, path).context("--from")?;
         let layouts = [&other, &learner].map(|learner| learner.config().model.layout());
         ensure!(
             layouts[0] == layouts[1],
@@ -229,8 +237,8 @@ fn begin<L: Learner>(engine: &L::Engine, order: &RunOrder) -> anyhow::Result<L> 
 }
 
 /// Reads a checkpoint, and checks that it is of this run and of one step throughout.
-fn resume<L: Learner>(engine: &L::Engine, order: &RunOrder, path: &Path) -> anyhow::Result<(L, Progress)> {
-    let (learner, metadata) = L::resume(engine, path)?;
+fn resume<L: Learner>(engine: &L::Engine, order: &RunOrder, path: &Path) -> anyhow::Result<(Blocking<L>, Progress)> {
+    let (learner, metadata) = Blocking::<L>::resume(engine, path)?;
     checkpoint::ensure_goes_on(&order.settings, &checkpoint::settings_of(&metadata, path)?, learner.steps(), path)?;
     let progress = metadata.get(checkpoint::PROGRESS).and_then(|text| serde_json::from_str::<Progress>(text).ok());
     let remedy = "add --overwrite to train anew";

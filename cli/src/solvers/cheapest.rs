@@ -1,9 +1,10 @@
 //! The cheapest solver that is good enough.
 
+use fewsteps::{Blocking, Learner};
+
 use super::judge::{Judge, Score, held_out};
 use super::{candidates, paired};
 use crate::data::{BatchBuffer, Data, Samples};
-use crate::learner::Learner;
 use crate::measure::{self, accuracy};
 use crate::record::Tested;
 use crate::settings::Settings;
@@ -78,7 +79,7 @@ pub(crate) fn front(scores: &[Score]) -> Vec<usize> {
 /// afterwards.
 fn choose<L: Learner>(
     engine: &L::Engine,
-    learner: &mut L,
+    learner: &mut Blocking<L>,
     samples: &Samples,
     kept: usize,
     batch: usize,
@@ -108,7 +109,7 @@ fn choose<L: Learner>(
 /// that solver's own where it is the cheapest. The learner has its own solver again afterwards.
 pub(crate) fn of_run<L: Learner>(
     engine: &L::Engine,
-    learner: &mut L,
+    learner: &mut Blocking<L>,
     data: &Data,
     settings: &Settings,
     trained: &Tested,
@@ -128,7 +129,7 @@ pub(crate) fn of_run<L: Learner>(
 /// The test set under the learner's solver.
 pub(crate) fn tested<L: Learner>(
     engine: &L::Engine,
-    learner: &mut L,
+    learner: &mut Blocking<L>,
     samples: &Samples,
     batch: usize,
 ) -> anyhow::Result<Tested> {

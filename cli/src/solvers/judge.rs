@@ -3,12 +3,13 @@
 use std::ops::Range;
 use std::time::Instant;
 
-use fewsteps::{Batch, Evaluation, Loss, NeuralDe, Paths, Scalar, SolverOptions, Target, TrainerConfig};
+use fewsteps::{
+    Backend, Batch, Blocking, Evaluation, Learner, Loss, NeuralDe, Paths, Scalar, SolverOptions, Target, TrainerConfig,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{candidates, paired};
 use crate::data::{BatchBuffer, Samples};
-use crate::learner::Learner;
 use crate::measure::accuracy::Reference;
 use crate::measure::stats;
 use crate::numbers;
@@ -80,7 +81,7 @@ impl Prediction {
 /// The samples, and what the training's solver makes of them.
 pub(crate) struct Judge<'a, L: Learner> {
     engine: &'a L::Engine,
-    learner: &'a mut L,
+    learner: &'a mut Blocking<L>,
     config: TrainerConfig,
     samples: &'a Samples,
     held_out: Vec<usize>,
@@ -94,13 +95,13 @@ impl<'a, L: Learner> Judge<'a, L> {
     /// A judge of the learner's model on some samples of the training set, in batches of `batch`.
     pub(crate) fn new(
         engine: &'a L::Engine,
-        learner: &'a mut L,
+        learner: &'a mut Blocking<L>,
         samples: &'a Samples,
         held_out: Range<usize>,
         batch: usize,
     ) -> anyhow::Result<Self> {
         let (config, held_out) = (learner.config().clone(), Vec::from_iter(held_out));
-        let cpu = L::native(engine)?;
+        let cpu = engine.native()?;
         let reference = Reference::new(&cpu, &config, &learner.parameters()?, samples, &held_out)?;
         let buffer = BatchBuffer::default();
         Ok(Self { engine, learner, config, samples, held_out, batch, reference, before: Vec::new(), buffer })
@@ -133,7 +134,7 @@ impl<'a, L: Learner> Judge<'a, L> {
         let trained = &self.config.model;
         let cells = trained.options.path(&trained.problem, Paths::default())?.ticks() >> 24;
         let alike = match trained.problem.diffusion {
-            Some(_) if !L::OWN_MEMORY => options.clone().path_cells(usize::try_from(cells)?),
+            Some(_) if !L::Engine::OWN_MEMORY => options.clone().path_cells(usize::try_from(cells)?),
             _ => options.clone(),
         };
         self.solve_by(&alike)?;
@@ -219,14 +220,14 @@ impl<'a, L: Learner> Judge<'a, L> {
                 let gathered = buffer.gather(samples, &indices);
                 // Paths that neither training nor the test has seen.
                 let paths = Paths::of_evaluation(config.seed, 1 + group as u64);
-                let outputs = learner.predict(gathered.inputs, paths)?;
+                let outputs = learner.predict_along(gathered.inputs, paths)?;
                 outcomes.push(Prediction { loss: loss_of_moments(&outputs, &gathered, width), class: None });
             }
             return Ok(outcomes);
         }
         for indices in held_out.chunks(*batch) {
             let gathered = buffer.gather(samples, indices);
-            let outputs = learner.predict(gathered.inputs, paths)?;
+            let outputs = learner.predict_along(gathered.inputs, paths)?;
             outcomes
                 .extend((0..indices.len()).map(|i| outcome(loss, &outputs, &gathered.target, width, i, indices.len())));
         }

@@ -7,14 +7,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use fewsteps::{Batches, CheckpointInfo, Deployed, Device, SolverOptions, StepControl, Trainer};
+use fewsteps::{
+    Batches, Blocking, CheckpointInfo, Deployed, Device, GpuTrainer, Learner, SolverOptions, StepControl, Trainer,
+};
 
 use self::record::{DeployRecord, Finetuned};
 use crate::args::DeployArgs;
 use crate::choice::Precision;
 use crate::data::{BatchBuffer, Data, DataIdentity};
 use crate::files;
-use crate::learner::{Learner, OnDevice};
 use crate::machine::Machine;
 use crate::output;
 use crate::record::Tested;
@@ -50,7 +51,7 @@ pub(crate) fn deploy(args: &DeployArgs) -> anyhow::Result<()> {
     let record = match (&device, precision) {
         (Device::Cpu(cpu), Precision::F32) => deployment.carry_out::<Trainer<f32>>(cpu, machine)?,
         (Device::Cpu(cpu), Precision::F64) => deployment.carry_out::<Trainer<f64>>(cpu, machine)?,
-        (Device::Gpu(gpu), _) => deployment.carry_out::<OnDevice>(gpu, machine)?,
+        (Device::Gpu(gpu), _) => deployment.carry_out::<GpuTrainer>(gpu, machine)?,
     };
     files::write(&report, page::html(&record)?.as_bytes())?;
     if args.json {
@@ -103,7 +104,7 @@ struct Deployment<'a> {
 impl Deployment<'_> {
     fn carry_out<L: Learner>(self, engine: &L::Engine, machine: Machine) -> anyhow::Result<DeployRecord> {
         let Self { args, settings, data, limits, .. } = &self;
-        let (mut learner, metadata) = L::resume(engine, &args.checkpoint)?;
+        let (mut learner, metadata) = Blocking::<L>::resume(engine, &args.checkpoint)?;
         let (batch, kept) = (settings.batch, settings.hold_out);
         let held_out = solvers::held_out(&data.train, kept, batch, args.samples.map(usize::from));
         let mut judge = Judge::new(engine, &mut learner, &data.train, held_out, batch)?;
@@ -164,7 +165,7 @@ impl Deployment<'_> {
     fn test<L: Learner>(
         &self,
         engine: &L::Engine,
-        learner: &mut L,
+        learner: &mut Blocking<L>,
         options: &SolverOptions,
     ) -> anyhow::Result<[Tested; 2]> {
         let trained = learner.config().clone();
@@ -179,7 +180,7 @@ impl Deployment<'_> {
     fn finetune<L: Learner>(
         &self,
         engine: &L::Engine,
-        learner: &mut L,
+        learner: &mut Blocking<L>,
         options: &SolverOptions,
         steps: usize,
     ) -> anyhow::Result<Finetuned> {
@@ -199,7 +200,7 @@ impl Deployment<'_> {
     /// Writes the choice into its file.
     fn write<L: Learner>(
         &self,
-        learner: &mut L,
+        learner: &mut Blocking<L>,
         metadata: &BTreeMap<String, String>,
         chosen: &Score,
         samples: usize,

@@ -9,14 +9,13 @@ mod timed;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use fewsteps::{Device, Paths, Trainer};
+use fewsteps::{Device, GpuTrainer, Learner, Paths, Trainer};
 
 use self::line::{Footprint, Line, Timing, Traffic};
 use self::problem::{Answer, Prepared};
 use self::timed::Timed;
 use crate::args::{Mode, WorkloadArgs};
 use crate::choice::Precision;
-use crate::learner::{Learner, OnDevice};
 use crate::output;
 
 /// Runs the workload and prints its JSON line.
@@ -28,7 +27,7 @@ pub(crate) fn bench_workload(args: &WorkloadArgs) -> Result<()> {
         Device::Cpu(_) if args.profile => bail!("--profile times a device's kernels: choose one with --device gpu"),
         Device::Gpu(gpu) if args.profile => serde_json::to_string(&profile::profile(args, gpu, prepared)?)?,
         Device::Cpu(cpu) => serde_json::to_string(&time::<Trainer<f32>>(args, cpu, &device, prepared)?)?,
-        Device::Gpu(gpu) => serde_json::to_string(&time::<OnDevice>(args, gpu, &device, prepared)?)?,
+        Device::Gpu(gpu) => serde_json::to_string(&time::<GpuTrainer>(args, gpu, &device, prepared)?)?,
     };
     output::print(&format!("{line}\n"))
 }
@@ -67,7 +66,7 @@ fn time<L: Learner<Scalar = f32>>(
         learner.set_parameters(&prepared.theta)?;
         let seed = prepared.config.seed;
         let paths = if args.mode == Mode::Train { Paths::of_step(seed, 0) } else { Paths::of_evaluation(seed, 0) };
-        let states = learner.predict(&prepared.inputs, paths)?;
+        let states = learner.predict_along(&prepared.inputs, paths)?;
         first.value = sum_of_squares(&states, count, means, variances);
         first.grad_norm = first.grad_norm.map(|norm| norm * means.len() as f64);
     }

@@ -4,13 +4,12 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use fewsteps::{
-    Batch, Controller, InitialStep, Layout, Local, Loss, NeuralDe, Optimizer, Regularizer, SaveAt, SolverOptions,
-    StepControl, Target, Tolerances, TrainerConfig, models,
+    Batch, Blocking, Controller, InitialStep, Layout, Learner, Local, Loss, NeuralDe, Optimizer, Regularizer, SaveAt,
+    SolverOptions, StepControl, Target, Tolerances, TrainerConfig, models,
 };
 
 use crate::args::{NOISE_TOLERANCE, PenaltyKind, Stepping, Workload, WorkloadArgs};
 use crate::files;
-use crate::learner::Learner;
 
 /// What a workload is made of.
 struct Recipe {
@@ -179,7 +178,10 @@ impl Prepared {
     }
 
     /// Has the batch held by the learner, sample by sample: `[times][B][D]` states become `[B][times][D]`.
-    pub(super) fn hold(&self, learner: &mut impl Learner<Scalar = f32>) -> fewsteps::Result<()> {
+    pub(super) fn hold<L: Learner<Scalar = f32>>(
+        &self,
+        learner: &mut Blocking<L>,
+    ) -> fewsteps::Result<Option<L::Data>> {
         let Answer::States(states) = &self.target else { return learner.hold(&self.as_batch()) };
         let (batch, width) = (self.batch(), self.config.model.output_width());
         let times = states.len() / (batch * width).max(1);

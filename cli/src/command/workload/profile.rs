@@ -3,13 +3,12 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use fewsteps::Gpu;
+use fewsteps::{Gpu, GpuTrainer};
 use serde::Serialize;
 
 use super::problem::Prepared;
 use super::timed::Timed;
 use crate::args::WorkloadArgs;
-use crate::learner::OnDevice;
 
 /// The time of a call by kernels.
 #[derive(Serialize)]
@@ -39,7 +38,7 @@ struct KernelLine {
 pub(super) fn profile(args: &WorkloadArgs, gpu: &Gpu, prepared: Prepared) -> Result<ProfileLine> {
     let gpu = gpu.clone().profiled()?;
     let method = prepared.config.model.options.method;
-    let mut timed = Timed::<OnDevice>::new(args, &gpu, prepared)?;
+    let mut timed = Timed::<GpuTrainer>::new(args, &gpu, prepared)?;
     for _ in 0..3 {
         timed.call()?;
         gpu.block_on(gpu.take_profile())?;
