@@ -122,19 +122,45 @@ fn write<'a>(
     write_whole(path, &bytes).map_err(|reason| Error::Io { path: path.into(), reason })
 }
 
-/// Puts a solver for predictions into a checkpoint, of which nothing else changes.
-pub(super) fn write_deployed(path: &Path, deployed: &Deployed) -> Result<()> {
-    let failed = |reason: String| Error::Checkpoint { path: path.into(), reason };
-    let bytes = read(path)?;
-    let mut header = header(path, &bytes)?;
-    match header.scalar.as_str() {
-        "f64" => deployed.check::<f64>(&header.config.model)?,
-        _ => deployed.check::<f32>(&header.config.model)?,
+impl Deployed {
+    /// Writes it into a checkpoint, in place of one that is there; nothing else of the file changes, and it is written
+    /// whole or not at all.
+    ///
+    /// ```
+    /// # use std::collections::BTreeMap;
+    /// use fewsteps::{Cpu, Deployed, Loss, Method, Mlp, NeuralDe, Problem, SolverOptions, StepControl, Trainer, TrainerConfig};
+    /// # fn main() -> fewsteps::Result<()> {
+    /// # let folder = tempfile::tempdir().expect("a folder");
+    /// # let path = folder.path().join("model.safetensors");
+    /// let model = NeuralDe::new(Problem::ode(Mlp::new([2, 16, 2]), 0.0, 1.0), SolverOptions::default());
+    /// let trainer = Trainer::<f32>::new(&Cpu::new()?, TrainerConfig::new(model, Loss::Mse))?;
+    /// trainer.save(&path, &BTreeMap::new())?;
+    /// // Predictions by one step of the classical method: four evaluations.
+    /// let options = SolverOptions::default().method(Method::Rk4).step_control(StepControl::Fixed { steps: 1 });
+    /// Deployed::new(options).write(&path)?;
+    /// let (mut model, _) = Trainer::<f32>::deployed(&Cpu::new()?, &path)?;
+    /// let outputs = model.predict(&[1.0, 0.0])?;
+    /// # assert_eq!(outputs.len(), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be read or written, [`Error::Checkpoint`] when it is not a checkpoint,
+    /// [`Error::Argument`] for options that do not fit its model; the old file is still there then.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let failed = |reason: String| Error::Checkpoint { path: path.into(), reason };
+        let bytes = read(path)?;
+        let mut header = header(path, &bytes)?;
+        match header.scalar.as_str() {
+            "f64" => self.check::<f64>(&header.config.model)?,
+            _ => self.check::<f32>(&header.config.model)?,
+        }
+        header.deployed = Some(self.clone());
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| failed(e.to_string()))?;
+        let tensors = SafeTensors::deserialize(&bytes).map_err(|e| failed(format!("truncated or damaged: {e}")))?;
+        write(path, tensors.tensors(), metadata.metadata().clone().unwrap_or_default(), &header)
     }
-    header.deployed = Some(deployed.clone());
-    let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| failed(e.to_string()))?;
-    let tensors = SafeTensors::deserialize(&bytes).map_err(|e| failed(format!("truncated or damaged: {e}")))?;
-    write(path, tensors.tensors(), metadata.metadata().clone().unwrap_or_default(), &header)
 }
 
 /// Writes a file so that whoever opens it, even after a crash, finds the old content or the new, never a part: into a

@@ -1,10 +1,8 @@
 //! [`Deployed`]: the solver that a model predicts with, chosen after training.
 
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 
-use super::{NeuralDe, checkpoint};
+use super::NeuralDe;
 use crate::cpu::Scalar;
 use crate::error::{Error, Result};
 use crate::method::SolverOptions;
@@ -48,35 +46,6 @@ impl Deployed {
     #[must_use]
     pub const fn new(options: SolverOptions) -> Self {
         Self { options, samples: 0, nfe: None, loss: None, accuracy: None, drop: None, error: None, finetuned: 0 }
-    }
-
-    /// Writes it into a checkpoint, in place of one that is there; nothing else of the file changes, and it is written
-    /// whole or not at all.
-    ///
-    /// ```
-    /// # use std::collections::BTreeMap;
-    /// use fewsteps::{Cpu, Deployed, Loss, Method, Mlp, NeuralDe, Problem, SolverOptions, StepControl, Trainer, TrainerConfig};
-    /// # fn main() -> fewsteps::Result<()> {
-    /// # let folder = tempfile::tempdir().expect("a folder");
-    /// # let path = folder.path().join("model.safetensors");
-    /// let model = NeuralDe::new(Problem::ode(Mlp::new([2, 16, 2]), 0.0, 1.0), SolverOptions::default());
-    /// let trainer = Trainer::<f32>::new(&Cpu::new()?, TrainerConfig::new(model, Loss::Mse))?;
-    /// trainer.save(&path, &BTreeMap::new())?;
-    /// // Predictions by one step of the classical method: four evaluations.
-    /// let options = SolverOptions::default().method(Method::Rk4).step_control(StepControl::Fixed { steps: 1 });
-    /// Deployed::new(options).write(&path)?;
-    /// let (mut model, _) = Trainer::<f32>::deployed(&Cpu::new()?, &path)?;
-    /// let outputs = model.predict(&[1.0, 0.0])?;
-    /// # assert_eq!(outputs.len(), 2);
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    /// [`Error::Io`] when the file cannot be read or written, [`Error::Checkpoint`] when it is not a checkpoint,
-    /// [`Error::Argument`] for options that do not fit its model; the old file is still there then.
-    pub fn write(&self, path: &Path) -> Result<()> {
-        checkpoint::write_deployed(path, self)
     }
 
     /// Checks that the model can be solved so, and gives what it gave in training.
