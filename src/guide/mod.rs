@@ -44,7 +44,8 @@ chapters! {
          [`Brownian`](crate::Brownian), [`Paths`](crate::Paths), [`Loss::Moments`](crate::Loss::Moments).";
     devices = "devices.md",
         "[`Device`](crate::Device), [`Cpu`](crate::Cpu), [`Gpu`](crate::Gpu), [`Pick`](crate::Pick), \
-         [`GpuSolver`](crate::GpuSolver), [`GpuTrainer`](crate::GpuTrainer), [`Learner`](crate::Learner), [`SelfCheck`](crate::SelfCheck).";
+         [`GpuSolver`](crate::GpuSolver), [`GpuTrainer`](crate::GpuTrainer), [`Learner`](crate::Learner), \
+         [`SelfCheck`](crate::SelfCheck).";
     embedding = "embedding.md",
         "[`Gpu::from_wgpu`](crate::Gpu::from_wgpu), [`SolveRecording`](crate::SolveRecording), [`SolveIo`](crate::SolveIo), \
          [`SolveOutcome`](crate::SolveOutcome), [`OUTCOME_WGSL`](crate::OUTCOME_WGSL), \

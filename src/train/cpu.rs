@@ -150,6 +150,8 @@ impl<R: Scalar> Trainer<R> {
     /// [`Error::Shape`], [`Error::NonFinite`] and [`Error::Argument`] for a batch that does not fit the model. Under
     /// [`FailurePolicy::Abort`], [`Error::Trajectory`] when trajectories failed and [`Error::Diverged`] when the gradient
     /// is not finite, or a parameter or moment would not be; parameters and optimizer state are as before then.
+    ///
+    /// [`FailurePolicy::Abort`]: super::FailurePolicy::Abort
     pub fn step(&mut self, batch: &Batch<'_, R>) -> Result<StepReport> {
         let mut report = self.differentiate(batch)?;
         let solved = batch.inputs.len() / self.state.config.model.input_width() - report.failed;
@@ -224,6 +226,9 @@ impl<R: Scalar> Trainer<R> {
     /// [`Error::Shape`] for a gradient of another length. Under [`FailurePolicy::Abort`], [`Error::Diverged`] when it is
     /// not finite, or a parameter or moment would not be; nothing has changed then. Under [`FailurePolicy::Skip`] the
     /// update is left out, which [`Update::made`] tells, and the step counts.
+    ///
+    /// [`FailurePolicy::Abort`]: super::FailurePolicy::Abort
+    /// [`FailurePolicy::Skip`]: super::FailurePolicy::Skip
     pub fn apply(&mut self, gradient: &[R]) -> Result<Update> {
         Error::check_len("gradient", gradient.len(), self.theta.len(), || "the model's parameter_count()".into())?;
         self.gradient.copy_from_slice(gradient);
@@ -333,6 +338,8 @@ impl<R: Scalar> Trainer<R> {
     ///
     /// # Errors
     /// As [`Trainer::evaluate`], and [`Error::Argument`] for no samples, or [`Loss::Moments`], which is of single paths.
+    ///
+    /// [`Loss::Moments`]: crate::Loss::Moments
     pub fn evaluate_mean(&mut self, batch: &Batch<'_, R>, samples: usize) -> Result<Evaluation> {
         let mut outputs = self.state.mean_outputs(samples)?;
         let mut first = None;
