@@ -30,22 +30,7 @@ impl Optimizer {
         let r = R::from_f64;
         let moments = &mut state.moments;
         match self.rule {
-            Rule::Sgd { momentum, nesterov } => {
-                let (a, mu) = (r(-rate), r(momentum));
-                if momentum == 0.0 {
-                    advance(theta, gradient, |x, g| a.mul_add(g, x))
-                } else if nesterov {
-                    advance_with(theta, &mut moments[0], gradient, |[x, m], g| {
-                        let m = mu.mul_add(m, g);
-                        [a.mul_add(mu.mul_add(m, g), x), m]
-                    })
-                } else {
-                    advance_with(theta, &mut moments[0], gradient, |[x, m], g| {
-                        let m = mu.mul_add(m, g);
-                        [a.mul_add(m, x), m]
-                    })
-                }
-            }
+            Rule::Sgd { momentum, nesterov } => descend([rate, momentum], nesterov, theta, &mut moments[0], gradient),
             Rule::Adam { beta1, beta2, epsilon } => {
                 let adam = Adam::new(rate, beta1, beta2, epsilon, t);
                 advance_both(theta, moments, gradient, |[x, m, v], g| {
@@ -99,6 +84,24 @@ impl Optimizer {
             }
             Some(Clip::Norm(_)) | None => {}
         }
+    }
+}
+
+/// Gradient descent, at a rate and with a momentum.
+fn descend<R: Real>([rate, momentum]: [f64; 2], nesterov: bool, theta: &mut [R], m: &mut [R], gradient: &[R]) -> bool {
+    let (a, mu) = (R::from_f64(-rate), R::from_f64(momentum));
+    if momentum == 0.0 {
+        advance(theta, gradient, |x, g| a.mul_add(g, x))
+    } else if nesterov {
+        advance_with(theta, m, gradient, |[x, m], g| {
+            let m = mu.mul_add(m, g);
+            [a.mul_add(mu.mul_add(m, g), x), m]
+        })
+    } else {
+        advance_with(theta, m, gradient, |[x, m], g| {
+            let m = mu.mul_add(m, g);
+            [a.mul_add(m, x), m]
+        })
     }
 }
 
