@@ -19,21 +19,21 @@ fn check(name: &str, problem: &Problem, options: &SolverOptions, batch: usize, t
     let mut walker = GpuSolver::new(&gpu, problem, &options.clone().save_at(SaveAt::Steps)).expect("a valid problem");
     let walked = gpu.block_on(walker.solve(&theta, &y0)).and_then(Solution::check).expect("a valid solve");
     let steps: Vec<Vec<f64>> = (0..batch).map(|row| step_times(&walked, row)).collect();
+    let replay = Replay { problem, options, steps: &steps, batch };
+    let ys = replay.states(&widen(&theta), &widen(&y0));
+    let ys_bar = cast::<f32>(&numbers(5, ys.len()));
+    let point: Vec<f64> = widen(&theta).into_iter().chain(widen(&y0)).collect();
+    let expected = gradient(&point, |x| {
+        let ys = replay.states(&x[..theta.len()], &x[theta.len()..]);
+        ys.iter().zip(&ys_bar).fold(Dual::new(0.0), |sum, (&y, &w)| sum + y * Dual::new(f64::from(w)))
+    });
+    let (theta_bar, y0_bar) = expected.split_at(theta.len());
     let mut device = GpuSolver::new(&gpu, problem, options).expect("a valid problem");
     for round in 0..2 {
         let found = gpu.block_on(device.solve(&theta, &y0)).expect("a valid solve");
         assert_eq!(found.stats, walked.stats, "{name}: the same steps, however they are saved");
-        let ys_bar = cast::<f32>(&numbers(5, found.ys.len()));
         let gradients = gpu.block_on(device.gradients(&ys_bar)).expect("a solved problem");
-        let replay = Replay { problem, options, steps: &steps, batch };
-        let ys = replay.states(&widen(&theta), &widen(&y0));
         close(&format!("{name}: states"), &widen(&found.ys), &ys, tolerance);
-        let point: Vec<f64> = widen(&theta).into_iter().chain(widen(&y0)).collect();
-        let expected = gradient(&point, |x| {
-            let ys = replay.states(&x[..theta.len()], &x[theta.len()..]);
-            ys.iter().zip(&ys_bar).fold(Dual::new(0.0), |sum, (&y, &w)| sum + y * Dual::new(f64::from(w)))
-        });
-        let (theta_bar, y0_bar) = expected.split_at(theta.len());
         close(&format!("{name}: theta, round {round}"), &widen(&gradients.theta), theta_bar, tolerance);
         close(&format!("{name}: y0, round {round}"), &widen(&gradients.y0), y0_bar, tolerance);
     }

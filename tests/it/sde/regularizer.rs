@@ -1,7 +1,7 @@
 //! Local regularization of problems with noise: value and gradient against dual numbers that hold constant exactly what
 //! each option says, with fresh noise and with the path's.
 
-use crate::oracle::{Draws, Dual, LAYOUTS, Number, Stochastic, close, cpu, draws, gradient, numbers};
+use crate::oracle::{Draws, LAYOUTS, Number, Stochastic, close, cpu, draws, gradient, numbers};
 use fewsteps::{
     Activation, Batch, Brownian, Calculus, Controller, Diffusion, InitialStep, Layout, Learnt, Local, Loss, Measure,
     Method, Mlp, NeuralDe, Paths, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, Problem, Purpose, Random,
@@ -20,6 +20,12 @@ const IDEAL: f64 = 4.2;
 struct Case {
     model: NeuralDe,
     local: Local,
+}
+
+/// A trajectory's accepted steps: their ends, and the path's increments over each.
+struct Walk {
+    ends: Vec<f64>,
+    draws: Vec<Draws>,
 }
 
 /// A probe: where a trajectory's penalised step lies, and its noise.
@@ -75,14 +81,20 @@ impl Case {
         Stochastic { problem: &self.model.problem, method: self.model.options.method }
     }
 
-    fn ends(&self) -> Vec<Vec<f64>> {
+    fn walks(&self) -> Vec<Walk> {
         let options = self.model.options.clone().save_at(SaveAt::Steps);
         let mut solver = Solver::<f64>::new(&cpu(1), &self.model.problem, &options).expect("a valid problem");
         solver.set_paths(Self::paths());
-        match solver.solve(&self.theta(), &self.y0()).expect("solved").check().expect("done").ts {
+        let rows = match solver.solve(&self.theta(), &self.y0()).expect("solved").check().expect("done").ts {
             SavedTimes::Shared(ts) => vec![ts; BATCH],
             SavedTimes::PerTrajectory(ts) => ts,
-        }
+        };
+        let path = self.path();
+        let walk = |(row, ends): (u32, Vec<f64>)| {
+            let draws = ends.windows(2).map(|t| draws(&path, row, DIM, t[0], t[1])).collect();
+            Walk { ends, draws }
+        };
+        (0..).zip(rows).map(walk).collect()
     }
 
     /// The draw of where the step lies, in `[0, 1)`.
@@ -147,13 +159,12 @@ impl Case {
     }
 
     /// State and second state where a probe starts.
-    fn start<S: Number>(&self, theta: &[S], row: usize, ends: &[f64], probe: &Probe) -> [Vec<S>; 2] {
+    fn start<S: Number>(&self, theta: &[S], row: usize, walk: &Walk, probe: &Probe) -> [Vec<S>; 2] {
         let y0: Vec<S> = self.y0()[row * DIM..(row + 1) * DIM].iter().map(|&y| S::new(y)).collect();
-        let (oracle, path) = (self.oracle(), self.path());
         let (mut y, mut z) = (y0.clone(), y0);
         for i in 0..=probe.step {
-            let (t0, t1) = (ends[i], ends[i + 1]);
-            let step = oracle.step(theta, (t0, t1), &y, &z, &draws(&path, row as u32, DIM, t0, t1), None);
+            let ends = (walk.ends[i], walk.ends[i + 1]);
+            let step = self.oracle().step(theta, ends, &y, &z, &walk.draws[i], None);
             if i == probe.step {
                 if self.local.at == PenaltyAt::Biased {
                     return [y, z];
@@ -212,32 +223,47 @@ impl Case {
         }
     }
 
-    fn penalty<S: Number>(&self, theta: &[S], ends: &[Vec<f64>]) -> S {
-        let fixed: Vec<S> = self.theta().into_iter().map(S::new).collect();
+    /// The length of the fresh initial step that trajectories share, from where their probes start.
+    fn fresh_length(&self, group: &[usize], walks: &[Walk]) -> f64 {
+        let theta = self.theta();
+        let probe = |row: usize| self.probe(row, &walks[row].ends, None);
+        let start = |&row: &usize| {
+            let [y, z] = self.start(&theta, row, &walks[row], &probe(row));
+            if self.model.options.method == Method::ReversibleHeun { z } else { y }
+        };
+        self.fresh_step(&group.iter().map(start).collect::<Vec<_>>(), probe(group[0]).t0)
+    }
+
+    /// Each trajectory's probe, and state and second state where it starts.
+    fn probes(&self, walks: &[Walk]) -> Vec<(Probe, [Vec<f64>; 2])> {
+        let probes = self.groups().into_iter().flat_map(|group| {
+            let fresh = (self.local.step == PenaltyStep::FreshInitial).then(|| self.fresh_length(&group, walks));
+            group.into_iter().map(move |row| {
+                let probe = self.probe(row, &walks[row].ends, fresh);
+                let start = self.start(&self.theta(), row, &walks[row], &probe);
+                (probe, start)
+            })
+        });
+        probes.collect()
+    }
+
+    fn penalty<S: Number>(&self, theta: &[S], walks: &[Walk], probes: &[(Probe, [Vec<f64>; 2])]) -> S {
+        let constants = |x: &[f64]| x.iter().map(|&x| S::new(x)).collect::<Vec<S>>();
+        let fixed = constants(&self.theta());
         let mut total = S::new(0.0);
         let groups = self.groups();
         for group in &groups {
-            let fresh = (self.local.step == PenaltyStep::FreshInitial).then(|| {
-                let starts: Vec<Vec<f64>> = group
-                    .iter()
-                    .map(|&row| {
-                        let probe = self.probe(row, &ends[row], None);
-                        let [y, z] = self.start(&fixed, row, &ends[row], &probe);
-                        let point = if self.model.options.method == Method::ReversibleHeun { z } else { y };
-                        point.iter().map(|y| y.value()).collect()
-                    })
-                    .collect();
-                self.fresh_step(&starts, self.probe(group[0], &ends[group[0]], None).t0)
-            });
             let (mut sum, mut h) = (S::new(0.0), 0.0);
             for &row in group {
-                let probe = self.probe(row, &ends[row], fresh);
+                let (probe, start) = &probes[row];
                 h = probe.t1 - probe.t0;
-                let full = self.local.gradient == PenaltyGradient::Full;
-                let [y, z] = self.start(if full { theta } else { &fixed }, row, &ends[row], &probe);
-                let constants = (self.local.gradient == PenaltyGradient::Published)
+                let [y, z] = match self.local.gradient {
+                    PenaltyGradient::Full => self.start(theta, row, &walks[row], probe),
+                    _ => start.each_ref().map(|x| constants(x)),
+                };
+                let first = (self.local.gradient == PenaltyGradient::Published)
                     .then(|| self.oracle().fields(&fixed, probe.t0, &z));
-                let step = self.oracle().step(theta, (probe.t0, probe.t1), &y, &z, &probe.draws, constants.as_ref());
+                let step = self.oracle().step(theta, (probe.t0, probe.t1), &y, &z, &probe.draws, first.as_ref());
                 for d in 0..DIM {
                     let r = step.error[d] / Self::scale(y[d], step.end[d]);
                     sum = sum + r * r;
@@ -256,17 +282,13 @@ impl Case {
 
     fn check(&self, name: &str) {
         let (with, without) = (self.run(self.local.clone().into()), self.run(Regularizer::None));
-        let ends = self.ends();
+        let walks = self.walks();
+        let probes = self.probes(&walks);
         let theta = self.theta();
-        let value = self.penalty::<Dual>(&theta.iter().map(|&x| Dual::new(x)).collect::<Vec<_>>(), &ends);
-        assert!(
-            (with.report.penalty / value.value() - 1.0).abs() < 1e-9,
-            "{name}: {} not {}",
-            with.report.penalty,
-            value.value()
-        );
+        let value: f64 = self.penalty(&theta, &walks, &probes);
+        assert!((with.report.penalty / value - 1.0).abs() < 1e-9, "{name}: {} not {}", with.report.penalty, value);
         let found: Vec<f64> = with.gradient.iter().zip(&without.gradient).map(|(a, b)| (a - b) / 0.7).collect();
-        let expected = gradient(&theta, |theta| self.penalty(theta, &ends));
+        let expected = gradient(&theta, |theta| self.penalty(theta, &walks, &probes));
         close(name, &found, &expected, 1e-8);
     }
 }

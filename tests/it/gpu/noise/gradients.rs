@@ -28,22 +28,22 @@ fn check(name: &str, problem: &Problem, options: &SolverOptions, batch: usize, t
         StepControl::Fixed { steps } => Brownian::with_cells(PATHS, steps, problem.t0, problem.t1).expect("cells"),
         _ => Brownian::adaptive(PATHS, problem.t0, problem.t1),
     };
+    let ys = replay(problem, options, &path, &steps, &widen(&theta), &widen(&y0));
+    let ys_bar = cast::<f32>(&numbers(5, ys.len()));
+    let point: Vec<f64> = widen(&theta).into_iter().chain(widen(&y0)).collect();
+    let expected = gradient(&point, |x| {
+        let ys = replay(problem, options, &path, &steps, &x[..theta.len()], &x[theta.len()..]);
+        ys.iter().zip(&ys_bar).fold(Dual::new(0.0), |sum, (&y, &w)| sum + y * Dual::new(f64::from(w)))
+    });
+    let (theta_bar, y0_bar) = expected.split_at(theta.len());
+    let (drift, diffusion) = theta_bar.split_at(problem.field.parameter_count());
+    assert!(largest(diffusion) > 1e-2 * largest(drift), "{name}: the noise has a gradient");
     let mut device = open(options);
     for round in 0..2 {
         let found = gpu.block_on(device.solve(&theta, &y0)).expect("a valid solve");
         assert_eq!(found.stats, walked.stats, "{name}: the same steps, however they are saved");
-        let ys_bar = cast::<f32>(&numbers(5, found.ys.len()));
         let gradients = gpu.block_on(device.gradients(&ys_bar)).expect("a solved problem");
-        let ys = replay(problem, options, &path, &steps, &widen(&theta), &widen(&y0));
         close(&format!("{name}: states"), &widen(&found.ys), &ys, tolerance);
-        let point: Vec<f64> = widen(&theta).into_iter().chain(widen(&y0)).collect();
-        let expected = gradient(&point, |x| {
-            let ys = replay(problem, options, &path, &steps, &x[..theta.len()], &x[theta.len()..]);
-            ys.iter().zip(&ys_bar).fold(Dual::new(0.0), |sum, (&y, &w)| sum + y * Dual::new(f64::from(w)))
-        });
-        let (theta_bar, y0_bar) = expected.split_at(theta.len());
-        let (drift, diffusion) = theta_bar.split_at(problem.field.parameter_count());
-        assert!(largest(diffusion) > 1e-2 * largest(drift), "{name}: the noise has a gradient");
         close(&format!("{name}: theta, round {round}"), &widen(&gradients.theta), theta_bar, tolerance);
         let found = widen(&gradients.theta[drift.len()..]);
         close(&format!("{name}: diffusion, round {round}"), &found, diffusion, tolerance);
