@@ -8,7 +8,6 @@ mod adapter;
 use std::sync::Mutex;
 
 use adapter::gpu;
-use fewsteps::gpu::traffic;
 use fewsteps::{
     Batch, Gpu, GpuTrainer, Layout, Local, Loss, Method, Mlp, NeuralDe, Optimizer, Problem, SolverOptions, StepControl,
     Target, TrainerConfig,
@@ -105,18 +104,18 @@ fn a_training_step_waits_once_and_reads_96_bytes() {
             gpu.block_on(trainer.step(&batch)).expect("a step");
         }
         for step in 0..30 {
-            let (waits, bytes) = traffic();
+            let (waits, bytes) = gpu.traffic();
             gpu.block_on(trainer.step(&batch)).expect("a step");
-            let (waits_after, bytes_after) = traffic();
+            let (waits_after, bytes_after) = gpu.traffic();
             assert_eq!((waits_after - waits, bytes_after - bytes), (1, 96), "{layout:?}, step {step}");
         }
         // From a data set on the device too.
         let data = gpu.block_on(trainer.upload(&inputs, Target::Labels(&labels))).expect("a data set");
         gpu.block_on(trainer.step_on(&data, &[3, 1, 39, 7])).expect("a step");
         for step in 0..10 {
-            let (waits, bytes) = traffic();
+            let (waits, bytes) = gpu.traffic();
             gpu.block_on(trainer.step_on(&data, &[3, 1, 39, step])).expect("a step");
-            let (waits_after, bytes_after) = traffic();
+            let (waits_after, bytes_after) = gpu.traffic();
             assert_eq!((waits_after - waits, bytes_after - bytes), (1, 96), "{layout:?}, gathered step {step}");
         }
     }

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use super::Gpu;
 use super::buffers::{Buffers, OUTCOME, Owner, Purpose, create};
+use super::device::staging::Staging;
 use super::forward::SolvePlans;
 use super::fused;
 use super::held::{Held, Solves};
 use super::iterations;
 use super::kernel::{self, ATOL_ROW, Kernels, Storage};
 use super::plan::{Planner, flat};
-use super::readback::Readback;
 use super::wire::job::Job;
 use super::wire::modes::flag;
 use super::wire::records::{LearntState, Outcome, Params, path_words, share, ticks};
@@ -66,7 +66,7 @@ pub(crate) struct Engine {
     /// Attempts that the last solve took, and accepted steps.
     pub(crate) attempts: usize,
     pub(crate) accepted: usize,
-    staging: Option<wgpu::Buffer>,
+    staging: Staging,
     /// The model's parameters, what a step leaves, and what the training step at hand draws.
     pub(crate) theta: wgpu::Buffer,
     /// The parameters rounded to 16 bits, if the field computes with those.
@@ -143,7 +143,7 @@ impl Engine {
             batch: 0,
             attempts: FIRST_ATTEMPTS,
             accepted: FIRST_ATTEMPTS,
-            staging: None,
+            staging: Staging::default(),
             half: None,
             theta,
             outcome,
@@ -411,14 +411,9 @@ impl Engine {
     }
 
     /// Submits, and waits for what it leaves.
-    pub(crate) async fn submit_for_outcome(&mut self, mut encoder: wgpu::CommandEncoder) -> Result<Outcome> {
-        let staging = self.staging(OUTCOME as u64)?;
-        encoder.copy_buffer_to_buffer(&self.outcome, 0, &staging, 0, OUTCOME as u64);
-        self.gpu.queue.submit([encoder.finish()]);
-        let readback = Readback::new(&self.gpu, staging, OUTCOME as u64);
-        let (outcome, staging) = readback.read(&self.gpu, bytemuck::pod_read_unaligned).await?;
-        self.staging = Some(staging);
-        Ok(outcome)
+    pub(crate) async fn submit_for_outcome(&mut self, encoder: wgpu::CommandEncoder) -> Result<Outcome> {
+        let part = [(&self.outcome, 0, OUTCOME as u64)];
+        self.staging.read(&self.gpu, encoder, &part, bytemuck::pod_read_unaligned).await
     }
 
     /// Waits for what the last submission left.
@@ -427,40 +422,14 @@ impl Engine {
         self.submit_for_outcome(encoder).await
     }
 
-    /// A buffer to read back through, of at least that size: the one that was kept, which the caller puts back, or a new one.
-    fn staging(&mut self, bytes: u64) -> Result<wgpu::Buffer> {
-        if let Some(buffer) = self.staging.take().filter(|b| b.size() >= bytes) {
-            return Ok(buffer);
-        }
-        let descriptor = wgpu::BufferDescriptor {
-            label: Some("staging"),
-            size: bytes,
-            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        };
-        self.gpu.scoped_now(|| self.gpu.device.create_buffer(&descriptor))
-    }
-
-    /// Reads the first numbers of buffers back, one after the other.
+    /// Reads numbers of buffers back: of each so many, from a byte on.
     pub(crate) async fn read<T: bytemuck::Pod>(
         &mut self,
         parts: &[(&wgpu::Buffer, u64, usize)],
     ) -> Result<Vec<Vec<T>>> {
+        let encoder = self.encoder();
         let size = |count: usize| (count * size_of::<T>()) as u64;
-        let total = parts.iter().map(|p| size(p.2)).sum::<u64>();
-        if total == 0 {
-            return Ok(parts.iter().map(|_| Vec::new()).collect());
-        }
-        let staging = self.staging(total.next_multiple_of(4))?;
-        let mut encoder = self.encoder();
-        let mut at = 0;
-        for (buffer, offset, count) in parts {
-            if *count > 0 {
-                encoder.copy_buffer_to_buffer(buffer, *offset, &staging, at, size(*count));
-                at += size(*count);
-            }
-        }
-        self.gpu.queue.submit([encoder.finish()]);
+        let ranges: Vec<_> = parts.iter().map(|&(buffer, offset, count)| (buffer, offset, size(count))).collect();
         let take = |bytes: &[u8]| {
             let mut rest = bytes;
             let part = |&(_, _, count): &(_, _, usize)| {
@@ -470,9 +439,10 @@ impl Engine {
             };
             parts.iter().map(part).collect()
         };
-        let (read, staging) = Readback::new(&self.gpu, staging, total).read(&self.gpu, take).await?;
-        self.staging = Some(staging);
-        Ok(read)
+        if ranges.iter().all(|range| range.2 == 0) {
+            return Ok(take(&[]));
+        }
+        self.staging.read(&self.gpu, encoder, &ranges, take).await
     }
 
     /// Where the first kept state of the tape begins, in bytes: after the two that are overwritten in turn.

@@ -83,7 +83,7 @@ fn run<const IN: usize, const OUT: usize>(
     encoder.copy_buffer_to_buffer(&to, 0, &host, 0, to.size());
     gpu.queue.submit([encoder.finish()]);
     let bytes = host.size();
-    let readback = super::Readback::new(gpu, host, bytes);
+    let readback = super::device::readback::Readback::new(gpu, host, bytes);
     let (words, _): (Vec<u32>, _) = gpu.block_on(readback.read(gpu, bytemuck::pod_collect_to_vec)).expect("a device");
     words.as_chunks().0.to_vec()
 }

@@ -3,16 +3,14 @@
 //! WGSL's module scope has no order, so a kernel is the concatenation of a generated prelude, the library files it names
 //! and its own file. `GPU_DUMP=DIR` writes each one as it is compiled.
 
-use std::collections::HashMap;
 use std::fmt::Write;
 
-use super::Gpu;
-use super::plan::{LONGEST, flat};
+use super::device::Gpu;
+use super::device::compiled::Compiled;
+use super::device::context::{LONGEST, MAX_STORAGE_BUFFERS};
+use super::plan::flat;
 use super::wire::word;
 use crate::method::Tableau;
-
-/// The most storage buffers that a kernel binds; WebGPU's default limit is one more.
-pub(crate) const MAX_STORAGE_BUFFERS: u32 = 7;
 
 /// A library file.
 #[derive(Clone, Copy, Debug)]
@@ -235,19 +233,6 @@ impl Kernel {
             .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(self.name), entries: &entries })
     }
 }
-
-/// A compiled kernel.
-#[derive(Clone, Debug)]
-pub(crate) struct Compiled {
-    pub(crate) name: &'static str,
-    pub(crate) pipeline: wgpu::ComputePipeline,
-    pub(crate) layout: wgpu::BindGroupLayout,
-    /// What it binds besides the plan's buffers, and where.
-    pub(crate) atol: Option<(u32, wgpu::Buffer)>,
-}
-
-/// Kernels that a device has compiled, by name, prelude and constants.
-pub(crate) type Cache = HashMap<(&'static str, String, String), Compiled>;
 
 /// The kernels of one problem. Those of one device are compiled once, whoever asks for them.
 #[derive(Debug)]

@@ -8,9 +8,10 @@
 mod adapter;
 mod backward;
 mod buffers;
-mod context;
 #[cfg(test)]
 mod contract;
+mod device;
+mod embed;
 mod engine;
 mod forward;
 #[cfg(test)]
@@ -23,21 +24,19 @@ mod learnt;
 mod noise;
 mod penalty;
 mod plan;
-mod profile;
-mod readback;
-mod recording;
 mod solver;
 mod submission;
 mod wire;
 
-pub use context::{AdapterSummary, Gpu, Pick};
-pub use profile::{KernelTime, Profile};
-pub use readback::traffic;
-pub use recording::{OUTCOME_WGSL, SolveIo, SolveOutcome, SolveRecording};
+pub use device::{AdapterSummary, Gpu, KernelTime, Pick, Profile};
+pub use embed::{OUTCOME_WGSL, SolveIo, SolveOutcome, SolveRecording};
 pub use solver::GpuSolver;
 
 pub(crate) use backward::{LayerVjp, WalkPlans, layer_job};
 pub(crate) use buffers::{Buffers, Owner, Purpose, create};
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use device::readback::wait;
+pub(crate) use embed::{check, check_counts, copy_in};
 pub(crate) use engine::Engine;
 pub(crate) use forward::SolvePlans;
 pub(crate) use held::{Held, Room};
@@ -47,10 +46,6 @@ pub(crate) use kernel::{
 };
 pub(crate) use penalty::check_penalty;
 pub(crate) use plan::{Plan, Planner, flat};
-pub(crate) use readback::Readback;
-#[cfg(not(target_arch = "wasm32"))]
-pub(crate) use readback::wait;
-pub(crate) use recording::{check, check_counts, copy_in};
 pub(crate) use submission::Submissions;
 pub(crate) use wire::job::Job;
 pub(crate) use wire::modes;

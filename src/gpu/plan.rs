@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::Gpu;
-use super::kernel::Compiled;
+use super::device::Gpu;
+use super::device::compiled::Compiled;
+use super::device::context::LONGEST;
 use super::wire::job::Job;
 
 /// One dispatch, ready to be encoded.
@@ -52,7 +53,7 @@ impl Plan {
         if let Some(gpu) = &self.timed_by
             && let Some(profiler) = &gpu.profiler
         {
-            profiler.mark(gpu, pass, ended);
+            profiler.mark(&gpu.device, pass, ended);
         }
     }
 }
@@ -132,9 +133,6 @@ impl Planner<'_> {
         Plan { timed_by, ..std::mem::take(&mut self.plan) }
     }
 }
-
-/// The longest dimension of a grid: WebGPU's default `max_compute_workgroups_per_dimension`.
-pub(crate) const LONGEST: u32 = 65_535;
 
 /// A grid of `groups` workgroups, folded into two dimensions where one would be too long.
 pub(crate) fn flat(groups: usize) -> [u32; 3] {

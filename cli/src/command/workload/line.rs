@@ -66,8 +66,16 @@ pub(super) struct Traffic {
 }
 
 impl Traffic {
-    pub(super) fn since((waits, bytes): (u64, u64), calls: usize) -> Self {
-        let (waits_now, bytes_now) = fewsteps::gpu::traffic();
+    /// Waits and bytes so far; the native engine has none.
+    pub(super) fn of(device: &Device) -> (u64, u64) {
+        match device {
+            Device::Cpu(_) => (0, 0),
+            Device::Gpu(gpu) => gpu.traffic(),
+        }
+    }
+
+    pub(super) fn since(device: &Device, (waits, bytes): (u64, u64), calls: usize) -> Self {
+        let (waits_now, bytes_now) = Self::of(device);
         let mean = |now: u64, then: u64| (now - then) as f64 / calls as f64;
         Self { waits: mean(waits_now, waits), bytes: mean(bytes_now, bytes) }
     }

@@ -44,7 +44,7 @@ fn time<L: Learner<Scalar = f32>>(
     let mut first = timed.call()?;
     let first_call_ms = 1e3 * begun.elapsed().as_secs_f64();
     timed.call()?;
-    let traffic = fewsteps::gpu::traffic();
+    let traffic = Traffic::of(device);
     let mut ms = Vec::new();
     let begun = Instant::now();
     while ms.len() < args.steps || begun.elapsed().as_secs_f64() < args.min_seconds {
@@ -52,7 +52,7 @@ fn time<L: Learner<Scalar = f32>>(
         timed.call()?;
         ms.push(1e3 * t.elapsed().as_secs_f64());
     }
-    let traffic = Traffic::since(traffic, ms.len());
+    let traffic = Traffic::since(device, traffic, ms.len());
     let Timed { mut learner, prepared, order, .. } = timed;
     let count = order.len();
     let footprint = Footprint {

@@ -6,27 +6,19 @@
 #[cfg(not(target_arch = "wasm32"))]
 use std::cell::RefCell;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 #[cfg(not(target_arch = "wasm32"))]
-use std::sync::{Arc, atomic::AtomicBool};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 use std::task::{Context, Poll};
 #[cfg(not(target_arch = "wasm32"))]
 use std::time::Duration;
 
 use futures::channel::oneshot;
 
-use super::Gpu;
+use super::context::Gpu;
 use crate::error::Result;
-
-/// Host waits and bytes read back since the program started, for reports of what a training step costs.
-static WAITS: AtomicU64 = AtomicU64::new(0);
-static BYTES: AtomicU64 = AtomicU64::new(0);
-
-/// Times that this process waited for a device, and bytes that it read back.
-#[must_use]
-pub fn traffic() -> (u64, u64) {
-    (WAITS.load(Ordering::Relaxed), BYTES.load(Ordering::Relaxed))
-}
 
 /// A mapped buffer on its way. It owns the buffer, and [`read`](Self::read) gives it back unmapped. Where it is dropped
 /// before it has come, the buffer goes with it: unmapping a buffer that another thread's poll is just mapping may be
@@ -65,7 +57,7 @@ impl Readback {
 
     /// Waits, hands the bytes to `take`, and gives the buffer back for the next time.
     pub(crate) async fn read<T>(mut self, gpu: &Gpu, take: impl FnOnce(&[u8]) -> T) -> Result<(T, wgpu::Buffer)> {
-        WAITS.fetch_add(1, Ordering::Relaxed);
+        gpu.counters().wait();
         let mapped = std::future::poll_fn(|context| self.poll_mapped(context)).await;
         gpu.check_lost()?;
         let failed = |reason: String| gpu.refusal(reason);
@@ -74,7 +66,7 @@ impl Readback {
             .map_err(|e| failed(format!("a buffer could not be mapped: {e}")))?;
         let view = self.buffer.get_mapped_range(0..self.bytes);
         let view = view.map_err(|e| failed(format!("a mapped buffer could not be read: {e}")))?;
-        BYTES.fetch_add(self.bytes, Ordering::Relaxed);
+        gpu.counters().read(self.bytes);
         let taken = take(&view);
         drop(view);
         self.buffer.unmap();

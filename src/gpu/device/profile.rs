@@ -2,20 +2,10 @@
 //!
 //! Dispatches depend on each other, so that the time between two timestamps is a kernel's own and that of its launch.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use super::{Gpu, Readback};
+use super::context::Gpu;
+use super::profiler::{FEATURES, Marks, Profiler, SET};
+use super::readback::Readback;
 use crate::error::{Error, Result};
-
-/// What a profile needs of a device. Not every one can write a timestamp between two dispatches of a pass.
-pub(crate) const FEATURES: wgpu::Features =
-    wgpu::Features::TIMESTAMP_QUERY.union(wgpu::Features::TIMESTAMP_QUERY_INSIDE_PASSES);
-
-/// Timestamps of a query set.
-const SET: u32 = wgpu::QUERY_SET_MAX_QUERIES;
-
-/// Query sets at most: dispatches beyond some 60,000 are counted, not timed.
-const SETS: usize = 16;
 
 /// How long the device was at each kernel.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
@@ -57,50 +47,6 @@ impl Profile {
     }
 }
 
-/// Where timestamps are written.
-#[derive(Debug)]
-pub(crate) struct Profiler {
-    marks: Mutex<Marks>,
-}
-
-#[derive(Debug, Default)]
-struct Marks {
-    sets: Vec<wgpu::QuerySet>,
-    /// What ended at each timestamp; nothing, where a plan began.
-    ended: Vec<Option<&'static str>>,
-    untimed: usize,
-}
-
-impl Profiler {
-    fn new() -> Self {
-        Self { marks: Mutex::default() }
-    }
-
-    fn marks(&self) -> MutexGuard<'_, Marks> {
-        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Writes a timestamp: what `ended` names is over then; `None` begins.
-    pub(crate) fn mark(&self, gpu: &Gpu, pass: &mut wgpu::ComputePass<'_>, ended: Option<&'static str>) {
-        let mut marks = self.marks();
-        let (set, at) = (marks.ended.len() / SET as usize, marks.ended.len() % SET as usize);
-        if set == SETS {
-            marks.untimed += usize::from(ended.is_some());
-            return;
-        }
-        if set == marks.sets.len() {
-            marks.sets.push(gpu.device.create_query_set(&wgpu::QuerySetDescriptor {
-                label: Some("profile"),
-                ty: wgpu::QueryType::Timestamp,
-                count: SET,
-            }));
-        }
-        // Below 4,096.
-        pass.write_timestamp(&marks.sets[set], u32::try_from(at).unwrap_or(SET));
-        marks.ended.push(ended);
-    }
-}
-
 impl Gpu {
     /// Has every kernel timed, of engines that are made from what this returns; see [`Gpu::take_profile`]. The timestamps
     /// themselves cost about a microsecond a dispatch.
@@ -124,7 +70,7 @@ impl Gpu {
     /// [`Error::DeviceLost`], [`Error::Memory`].
     pub async fn take_profile(&self) -> Result<Profile> {
         let Some(profiler) = &self.profiler else { return Ok(Profile::default()) };
-        let marks = std::mem::take(&mut *profiler.marks());
+        let marks = profiler.take();
         if marks.ended.is_empty() {
             return Ok(Profile::default());
         }
@@ -173,7 +119,7 @@ impl Gpu {
 
 #[cfg(test)]
 mod tests {
-    use super::super::adapter::gpu;
+    use super::super::super::adapter::gpu;
     use super::*;
     use crate::{GpuSolver, Mlp, Problem, SolverOptions, StepControl};
 

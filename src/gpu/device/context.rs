@@ -2,73 +2,18 @@
 
 use std::sync::{Arc, Mutex};
 
+use super::adapter::{AdapterSummary, Pick, choose, instance};
+use super::compiled::Cache;
+use super::profiler::{self, Profiler};
+use super::scopes::Scopes;
+use super::traffic::Traffic;
 use crate::error::{Cure, Error, Result};
 
-/// What an adapter is.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[non_exhaustive]
-pub struct AdapterSummary {
-    /// The adapter's name.
-    pub name: String,
-    /// The driver and its version.
-    pub driver: String,
-    /// The graphics interface, such as `vulkan`.
-    pub backend: String,
-    /// Discrete, integrated, virtual, software or other.
-    pub kind: String,
-    /// Whether it is a processor that plays a graphics card.
-    pub software: bool,
-    /// Whether shaders can compute with and store 16-bit numbers.
-    pub f16: bool,
-    /// Whether shaders can use subgroups.
-    pub subgroups: bool,
-    /// Bytes that one binding may have.
-    pub max_binding: u64,
-}
+/// Storage buffers that a kernel may bind: fewer than WebGPU's default maximum, 8.
+pub(crate) const MAX_STORAGE_BUFFERS: u32 = 7;
 
-impl AdapterSummary {
-    fn of(info: &wgpu::AdapterInfo, features: wgpu::Features, limits: &wgpu::Limits) -> Self {
-        Self {
-            name: info.name.clone(),
-            driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
-            backend: info.backend.to_string(),
-            kind: match info.device_type {
-                wgpu::DeviceType::DiscreteGpu => "discrete",
-                wgpu::DeviceType::IntegratedGpu => "integrated",
-                wgpu::DeviceType::VirtualGpu => "virtual",
-                wgpu::DeviceType::Cpu => "software",
-                wgpu::DeviceType::Other => "other",
-            }
-            .to_owned(),
-            software: info.device_type == wgpu::DeviceType::Cpu,
-            f16: features.contains(wgpu::Features::SHADER_F16),
-            subgroups: features.contains(wgpu::Features::SUBGROUP),
-            max_binding: limits.max_storage_buffer_binding_size,
-        }
-    }
-}
-
-impl std::fmt::Display for AdapterSummary {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { name, driver, backend, kind, .. } = self;
-        write!(f, "{name} ({kind}, {backend}, {driver})")
-    }
-}
-
-/// Which adapter to take.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Pick {
-    /// The one that `WGPU_ADAPTER_NAME` names, else the fastest that is no software.
-    #[default]
-    Fastest,
-    /// As [`Pick::Fastest`], software too if there is nothing else.
-    Any,
-    /// The n-th of [`Gpu::list`].
-    Index(usize),
-    /// The first whose name contains this, whatever the case.
-    Name(String),
-}
+/// The longest dimension of a grid: WebGPU's default `max_compute_workgroups_per_dimension`.
+pub(crate) const LONGEST: u32 = 65_535;
 
 /// A device with its queue. Cheap to clone; clones share it.
 ///
@@ -86,18 +31,9 @@ pub struct Gpu {
     adapter: Arc<AdapterSummary>,
     lost: Arc<Mutex<Option<String>>>,
     checked: bool,
-    pub(crate) cache: Arc<Mutex<super::kernel::Cache>>,
-    pub(crate) profiler: Option<Arc<super::profile::Profiler>>,
-}
-
-fn instance() -> wgpu::Instance {
-    // OpenGL would list every card a second time; it is there for whoever asks for it by WGPU_BACKEND, which is honoured
-    // like wgpu's other variables.
-    let descriptor = wgpu::InstanceDescriptor {
-        backends: wgpu::Backends::PRIMARY,
-        ..wgpu::InstanceDescriptor::new_without_display_handle()
-    };
-    wgpu::Instance::new(descriptor.with_env())
+    pub(crate) cache: Arc<Mutex<Cache>>,
+    pub(crate) profiler: Option<Arc<Profiler>>,
+    traffic: Arc<Traffic>,
 }
 
 impl Gpu {
@@ -105,7 +41,7 @@ impl Gpu {
     /// application can ask before it creates its device.
     #[must_use]
     pub fn wanted_features(available: wgpu::Features) -> wgpu::Features {
-        available & (wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP | super::profile::FEATURES)
+        available & (wgpu::Features::SHADER_F16 | profiler::FEATURES)
     }
 
     /// The limits that the engine asks for: WebGPU's defaults, with buffers and bindings as large as the adapter has
@@ -163,11 +99,7 @@ impl Gpu {
         let limits = device.limits();
         let needed = wgpu::Limits::default();
         for (name, has, needs) in [
-            (
-                "max_storage_buffers_per_shader_stage",
-                limits.max_storage_buffers_per_shader_stage,
-                super::kernel::MAX_STORAGE_BUFFERS,
-            ),
+            ("max_storage_buffers_per_shader_stage", limits.max_storage_buffers_per_shader_stage, MAX_STORAGE_BUFFERS),
             (
                 "max_compute_invocations_per_workgroup",
                 limits.max_compute_invocations_per_workgroup,
@@ -178,7 +110,7 @@ impl Gpu {
                 limits.max_compute_workgroup_storage_size,
                 needed.max_compute_workgroup_storage_size,
             ),
-            ("max_compute_workgroups_per_dimension", limits.max_compute_workgroups_per_dimension, super::plan::LONGEST),
+            ("max_compute_workgroups_per_dimension", limits.max_compute_workgroups_per_dimension, LONGEST),
         ] {
             if has < needs {
                 let reason = format!("{name} is {has}, the engine needs {needs}: ask for WebGPU's default limits");
@@ -193,6 +125,7 @@ impl Gpu {
             checked: cfg!(debug_assertions),
             cache: Arc::default(),
             profiler: None,
+            traffic: Arc::default(),
         })
     }
 
@@ -245,6 +178,17 @@ impl Gpu {
 
     pub(crate) const fn runtime_checks(&self) -> bool {
         self.checked
+    }
+
+    /// Times that the host has waited for the device, and bytes that it has read back, since the device was opened.
+    #[must_use]
+    pub fn traffic(&self) -> (u64, u64) {
+        self.traffic.counts()
+    }
+
+    /// What counts waits and bytes.
+    pub(super) fn counters(&self) -> &Traffic {
+        &self.traffic
     }
 
     /// An error if the device is lost.
@@ -325,98 +269,8 @@ impl Gpu {
     }
 }
 
-/// Error scopes of every kind. Whoever drops them closes them too.
-struct Scopes {
-    // Closed in this order, the reverse of their opening.
-    validation: wgpu::ErrorScopeGuard,
-    memory: wgpu::ErrorScopeGuard,
-    internal: wgpu::ErrorScopeGuard,
-}
-
-impl Scopes {
-    fn open(device: &wgpu::Device) -> Self {
-        let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
-        let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-        let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
-        Self { validation, memory, internal }
-    }
-
-    /// Closes them at once; the future says the first error.
-    fn close(self) -> impl Future<Output = Option<wgpu::Error>> {
-        let (validation, memory, internal) = (self.validation.pop(), self.memory.pop(), self.internal.pop());
-        async { validation.await.or(memory.await).or(internal.await) }
-    }
-}
-
 fn note(lost: &Mutex<Option<String>>, reason: String) {
     if let Ok(mut lost) = lost.lock() {
         *lost = Some(reason);
-    }
-}
-
-async fn choose(instance: &wgpu::Instance, pick: &Pick) -> Result<(wgpu::Adapter, String)> {
-    let mut adapters = instance.enumerate_adapters(wgpu::Backends::all()).await;
-    let infos: Vec<wgpu::AdapterInfo> = adapters.iter().map(wgpu::Adapter::get_info).collect();
-    let named = |name: &str| infos.iter().position(|i| i.name.to_lowercase().contains(&name.to_lowercase()));
-    let names = || infos.iter().map(|i| i.name.clone()).collect::<Vec<_>>().join(", ");
-    let none = |wanted: String| Error::NoAdapter { wanted, found: names() };
-    let (index, why) = match pick {
-        Pick::Index(index) if *index < infos.len() => (*index, format!("adapter {index} was asked for")),
-        Pick::Index(index) => return Err(none(format!("adapter {index}"))),
-        Pick::Name(name) => {
-            (named(name).ok_or_else(|| none(format!("an adapter named {name}")))?, format!("{name} was asked for"))
-        }
-        Pick::Fastest | Pick::Any => {
-            if let Ok(name) = std::env::var("WGPU_ADAPTER_NAME")
-                && !name.is_empty()
-            {
-                let index = named(&name).ok_or_else(|| none(format!("WGPU_ADAPTER_NAME={name}")))?;
-                (index, "WGPU_ADAPTER_NAME names it".to_owned())
-            } else {
-                let best = (0..infos.len())
-                    .filter(|&i| *pick == Pick::Any || infos[i].device_type != wgpu::DeviceType::Cpu)
-                    .min_by_key(|&i| (rank(infos[i].device_type), infos[i].backend == wgpu::Backend::Gl, i));
-                (best.ok_or_else(|| none("a graphics card".into()))?, "the fastest there is".to_owned())
-            }
-        }
-    };
-    Ok((adapters.swap_remove(index), why))
-}
-
-/// The faster kinds first, as a high-performance power preference has it.
-const fn rank(kind: wgpu::DeviceType) -> u32 {
-    match kind {
-        wgpu::DeviceType::DiscreteGpu => 0,
-        wgpu::DeviceType::VirtualGpu => 1,
-        wgpu::DeviceType::IntegratedGpu => 2,
-        wgpu::DeviceType::Other => 3,
-        wgpu::DeviceType::Cpu => 4,
-    }
-}
-
-/// Blocking forms, for native programs.
-#[cfg(not(target_arch = "wasm32"))]
-impl Gpu {
-    /// As [`Gpu::request`], and waits.
-    ///
-    /// # Errors
-    /// As [`Gpu::request`].
-    pub fn open(pick: &Pick) -> Result<Self> {
-        super::readback::wait(Self::request(pick))
-    }
-
-    /// As [`Gpu::list`], and waits.
-    #[must_use]
-    pub fn list_all() -> Vec<AdapterSummary> {
-        super::readback::wait(Self::list())
-    }
-
-    /// Waits for a future of this device, polling the device between polls of the future.
-    ///
-    /// Other executors do as well (pollster, tokio, a loop that looks once a frame): while a future waits under one of
-    /// them, a thread polls the device. A future may be dropped at any time; what it had submitted is still done by the
-    /// device, and the next call goes on from there.
-    pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
-        super::readback::block_on(self, future)
     }
 }
