@@ -9,14 +9,14 @@ use super::fused;
 use super::iterations::DEPTH;
 use super::kernel;
 use super::noise::Network;
-use super::plan::{Plan, Planner, flat};
+use super::plan::{Plan, Planner, WalkPlans, flat};
 use super::submission::Submissions;
 use super::wire::job::Job;
 use super::wire::modes::{Activation, BarUpdate, SecondBar, Walk, flag};
 use super::wire::records::Outcome;
 use super::wire::word;
 use crate::error::Result;
-use crate::method::{NoiseTableau, PenaltyAt, PenaltyGradient, StepPenalty};
+use crate::method::{NoiseTableau, PenaltyAt, PenaltyGradient, StepPenalty, penalised_rows};
 use crate::problem::Layer;
 
 /// What the first stage passes on.
@@ -39,27 +39,6 @@ pub(crate) enum Seed {
     Error,
     /// The differences of the last two stages, and of their states, in the same slots.
     Stiffness,
-}
-
-/// The recorded parts of a backward pass.
-#[derive(Clone, Debug)]
-pub(crate) struct WalkPlans {
-    pub(crate) begin: Plan,
-    /// From one checkpoint to the one before it: `stride` steps.
-    pub(crate) segment: Plan,
-    pub(crate) end: Plan,
-    /// Steps of a segment.
-    pub(crate) stride: usize,
-    /// Whether trajectories are walked back whole.
-    whole: bool,
-}
-
-impl WalkPlans {
-    /// Segments to record after a solve that was not through when it was last looked at; the walk says afterwards how many
-    /// steps remain. Of whole trajectories one is enough for most.
-    pub(crate) fn segments_ahead(&self) -> usize {
-        usize::from(self.whole)
-    }
 }
 
 impl Engine {
@@ -432,7 +411,7 @@ impl Engine {
             return;
         }
         let inject = self.kernels.get(&kernel::INJECT, &[]);
-        let rows = super::engine::penalised_rows(self.batch, penalty.fraction);
+        let rows = penalised_rows(self.batch, penalty.fraction);
         let mut job = self.job(rows);
         job.u[0] = word(penalty.times);
         let mut add = |job: Job, bar: &wgpu::Buffer| {

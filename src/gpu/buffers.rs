@@ -169,6 +169,11 @@ impl Sizes {
         if self.is_reversible() { self.slots * self.rows * self.dim } else { 0 }
     }
 
+    /// Where the stops begin among the points: after the save points and the two entries of the paths.
+    pub(crate) const fn first_stop(&self) -> usize {
+        self.points + 2
+    }
+
     /// States that each trajectory has: two under a reversible method.
     fn states(&self) -> usize {
         1 + usize::from(self.is_reversible())

@@ -9,11 +9,10 @@ use wgpu::naga::{
 };
 
 use super::Gpu;
+use super::device::limits::MAX_STORAGE_BUFFERS;
 use super::fused::Printer;
 use super::iterations::SAVES;
-use super::kernel::{
-    ALL, Access, Kernel, MAX_STORAGE_BUFFERS, MODULES, Storage, absolute_tolerances, prelude, product_grid,
-};
+use super::kernel::{ALL, Access, Kernel, MODULES, Storage, absolute_tolerances, prelude, product_grid};
 use super::wire::modes::{BITS, MODES, RowStatus, status};
 use super::wire::{Layout as Twin, job, records};
 use crate::cpu::{PATIENCE, RESOLVED, STIFFNESS_EPSILON, largest_square_root};

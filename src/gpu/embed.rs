@@ -5,9 +5,8 @@
 
 use super::buffers::{Buffers, Owner, Purpose};
 use super::engine::Engine;
-use super::forward::SolvePlans;
 use super::kernel;
-use super::plan::{Plan, Planner, flat};
+use super::plan::{Plan, Planner, SolvePlans, flat};
 use super::solver::GpuSolver;
 use super::wire::modes::{Settle, status};
 use super::wire::word;

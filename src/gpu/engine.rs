@@ -1,16 +1,13 @@
 //! [`Engine`]: a problem on the device, from loaded states to a solution. The solver and the trainer drive it.
 
-use std::sync::Arc;
-
-use super::Gpu;
-use super::buffers::{Buffers, OUTCOME, Owner, Purpose, create};
+use super::buffers::{Buffers, OUTCOME, Owner, create};
+use super::device::Gpu;
+use super::device::limits::{ITERATIONS, WORKGROUP};
 use super::device::staging::Staging;
-use super::forward::SolvePlans;
 use super::fused;
-use super::held::{Held, Solves};
-use super::iterations;
-use super::kernel::{self, ATOL_ROW, Kernels, Storage};
+use super::kernel::{self, Kernels, Storage};
 use super::plan::{Planner, flat};
+use super::reach::{atol_per_feature, check_noise, within_reach};
 use super::wire::job::Job;
 use super::wire::modes::flag;
 use super::wire::records::{LearntState, Outcome, Params, path_words, share, ticks};
@@ -18,20 +15,11 @@ use super::wire::word;
 use crate::error::{Cure, Error, Result};
 use crate::math::Real;
 use crate::method::ToleranceWarning;
-pub(crate) use crate::method::penalised_rows;
-use crate::method::{Layout, NoiseTableau, SaveAt, SolverOptions, StepControl, Tableau};
-use crate::problem::brownian::ADAPTIVE_CELLS;
+use crate::method::{Layout, SaveAt, SolverOptions, StepControl, Tableau};
 use crate::problem::{InputMap, Layer, Mlp, Paths, Problem};
 
 /// Attempts that are recorded for the first solve; later ones know from the one before.
 const FIRST_ATTEMPTS: usize = 8;
-
-/// Invocations of the largest workgroup that every device has.
-const WORKGROUP: usize = 256;
-
-/// Multiply-adds that a submission may hold, so that no driver takes it for a hang: some 50 ms.
-const BUDGET: f64 = 2e11;
-const SOFTWARE_BUDGET: f64 = 2e10;
 
 /// A problem on the device.
 #[derive(Debug)]
@@ -138,7 +126,7 @@ impl Engine {
             owner,
             warning: ToleranceWarning::new(),
             bound: None,
-            iterations: iterations::MOST,
+            iterations: ITERATIONS,
             submission: 1.0,
             batch: 0,
             attempts: FIRST_ATTEMPTS,
@@ -243,64 +231,6 @@ impl Engine {
         (nfe + attempts * noise.stages()).saturating_sub(attempts * self.tableau.stages())
     }
 
-    /// Multiply-adds of the plan of an attempt, which where trajectories are solved whole makes many.
-    pub(crate) fn work_of_a_plan(&self, purpose: Purpose) -> f64 {
-        let attempts = if self.solves_whole(self.batch) { self.turns(purpose).min(self.attempts + 1) } else { 1 };
-        attempts as f64 * self.attempt_work()
-    }
-
-    /// Multiply-adds of one attempt on the batch.
-    pub(crate) fn attempt_work(&self) -> f64 {
-        let parameters = |layers: &[Layer]| -> usize { layers.iter().map(Layer::parameter_count).sum() };
-        let noise = self.noise().map_or(0, NoiseTableau::stages) * parameters(&self.noise_layers);
-        // A query of a path is some 40 random blocks for two channels.
-        let queries = if self.noise().is_some() { 2000 * self.dim() } else { 0 };
-        ((self.tableau.stages() * parameters(&self.layers) + noise + queries) * self.batch) as f64
-    }
-
-    /// Attempts to record after a solve's start, from what the last one took; one more, so that a slightly longer solve
-    /// needs no second submission.
-    pub(crate) fn expected_attempts(&self, purpose: Purpose) -> usize {
-        if self.solves_whole(self.batch) {
-            self.dispatches_after_start(purpose, self.attempts)
-        } else {
-            self.attempts + 1
-        }
-    }
-
-    /// Attempts to record where those were not enough.
-    pub(crate) fn more_attempts(&self) -> usize {
-        if self.solves_whole(self.batch) { 1 } else { 8 }
-    }
-
-    /// Attempts, or steps of a walk, that fit into one submission.
-    pub(crate) fn attempts_per_submission(&self) -> usize {
-        let budget = self.budget();
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and 256")]
-        let fitting = (budget / self.attempt_work().max(1.0)).clamp(1.0, 256.0) as usize;
-        self.bound.map_or(fitting, |bound| bound.min(fitting))
-    }
-
-    /// Recorded attempts that fit into one submission; where trajectories are solved whole, each is a dispatch of many.
-    pub(crate) fn plans_per_submission(&self, purpose: Purpose) -> usize {
-        let fitting = self.attempts_per_submission();
-        if self.solves_whole(self.batch) { (fitting / self.turns(purpose)).max(1) } else { fitting }
-    }
-
-    /// Steps back of whole trajectories that a dispatch may take, so that no driver takes it for a hang: each costs what
-    /// four attempts do.
-    pub(crate) fn walk_steps_in_budget(&self) -> usize {
-        let steps = self.budget() / (4.0 * self.attempt_work()).max(1.0);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and 2^20")]
-        let steps = steps.clamp(1.0, 1_048_576.0) as usize;
-        steps
-    }
-
-    /// Multiply-adds that a submission may hold.
-    pub(crate) fn budget(&self) -> f64 {
-        if self.gpu.adapter().software { SOFTWARE_BUDGET } else { BUDGET }
-    }
-
     /// Whether each trajectory is solved whole in one invocation. In lockstep one workgroup has to hold the batch.
     pub(crate) fn solves_whole(&self, rows: usize) -> bool {
         self.whole && (self.per_row() || rows <= WORKGROUP)
@@ -350,64 +280,6 @@ impl Engine {
         // A solve of whole trajectories has no binding left for parameters.
         let at = 8 * buffers.sizes.points as u64;
         self.gpu.queue.write_buffer(&buffers.points, at, bytemuck::bytes_of(&words));
-    }
-
-    /// Solves the states in the tape's first kept slot.
-    ///
-    /// # Errors
-    /// [`Error::Memory`] when the tape outgrows a binding or the memory limit, [`Error::DeviceLost`].
-    pub(crate) async fn solve(&mut self, held: &mut Solves, backward: bool) -> Result<Outcome> {
-        let purpose = held.buffers().sizes.purpose;
-        let mut plans = self.solve_plans(held, backward).await?;
-        let mut left = self.expected_attempts(purpose);
-        let mut begun = false;
-        loop {
-            let attempts = left.min(self.plans_per_submission(purpose));
-            let mut encoder = self.encoder();
-            {
-                let mut pass = encoder
-                    .begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some("solve"), timestamp_writes: None });
-                if !begun {
-                    plans.start.encode(&mut pass);
-                }
-                for _ in 0..attempts {
-                    plans.attempt.encode(&mut pass);
-                }
-                plans.finish.encode(&mut pass);
-            }
-            begun = true;
-            let outcome = self.submit_for_outcome(encoder).await?;
-            outcome.check()?;
-            if outcome.unfinished == 0 {
-                self.attempts = (outcome.accepted + outcome.rejected) as usize;
-                self.accepted = outcome.most_accepted as usize;
-                return Ok(outcome);
-            }
-            left = left.saturating_sub(attempts).max(self.more_attempts());
-            if outcome.paused > 0 {
-                *held = Held::new(self.grown(held.buffers()).await?);
-                plans = self.solve_plans(held, backward).await?;
-                self.resume(&plans);
-            }
-        }
-    }
-
-    /// The plans of a batch's solve, recorded the first time.
-    async fn solve_plans(&self, held: &mut Solves, backward: bool) -> Result<Arc<SolvePlans>> {
-        let key = (self.batch, backward);
-        if let Some(plans) = held.plans.get(&key) {
-            return Ok(Arc::clone(plans));
-        }
-        let plans = Arc::new(self.record_solve(held.buffers(), backward).await?);
-        held.plans.insert(key, Arc::clone(&plans));
-        Ok(plans)
-    }
-
-    /// Lets a paused solve go on, in the buffers that it has room in now.
-    pub(crate) fn resume(&self, plans: &SolvePlans) {
-        let mut encoder = self.encoder();
-        plans.resume.encode(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));
-        self.gpu.queue.submit([encoder.finish()]);
     }
 
     /// Submits, and waits for what it leaves.
@@ -462,68 +334,7 @@ fn stops(problem: &Problem, options: &SolverOptions) -> Vec<([u32; 2], f64)> {
     options.stops(problem).into_iter().map(|t| (at(t), t)).collect()
 }
 
-/// Where the stops begin in a batch's buffer of points: after the save points and the two entries of the paths.
-pub(crate) const fn first_stop(buffers: &Buffers) -> usize {
-    buffers.sizes.points + 2
-}
-
 /// Whether trajectories with such noise can be solved whole.
 fn solves_paths_whole(tableau: &Tableau, noise_layers: &[Layer]) -> bool {
     fused::is_small(noise_layers) && tableau.noise.is_some_and(|noise| !noise.reversible)
-}
-
-/// The features' own absolute tolerances on the device, if there are any.
-fn atol_per_feature(gpu: &Gpu, options: &SolverOptions) -> Result<Option<wgpu::Buffer>> {
-    let Some(atol) = &options.atol_per_feature else { return Ok(None) };
-    let most = gpu.device.limits().max_uniform_buffer_binding_size / 4;
-    if atol.len() as u64 > most {
-        let remedy = format!("a device has room for {most}: use Solver or Trainer, or one tolerance for all features");
-        return Err(Error::argument("SolverOptions::atol_per_feature", format!("{} numbers", atol.len()), remedy));
-    }
-    let mut rows = vec![0f32; atol.len().next_multiple_of(ATOL_ROW)];
-    for (entry, atol) in rows.iter_mut().zip(atol) {
-        *entry = f32::from_f64(*atol);
-    }
-    let descriptor = wgpu::BufferDescriptor {
-        label: Some("atol_per_feature"),
-        size: size_of_val(rows.as_slice()) as u64,
-        usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
-        mapped_at_creation: false,
-    };
-    let buffer = gpu.scoped_now(|| gpu.device.create_buffer(&descriptor))?;
-    gpu.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(&rows));
-    Ok(Some(buffer))
-}
-
-/// Refuses what the native engine does with noise and a device does not yet.
-fn check_noise(problem: &Problem, options: &SolverOptions) -> Result<()> {
-    if problem.diffusion.is_none() {
-        return Ok(());
-    }
-    let usual = match options.step_control {
-        StepControl::Fixed { steps } => steps,
-        StepControl::Adaptive { .. } => ADAPTIVE_CELLS as usize,
-    };
-    if let Some(cells) = options.path_cells.filter(|&cells| cells != usual) {
-        let remedy = format!("on a device a path has {usual} cells with such steps: leave it out, or use Solver");
-        return Err(Error::argument("SolverOptions::path_cells", cells, remedy));
-    }
-    if options.adjoint.stride() == 0 {
-        let remedy = "not on a device yet: use Adjoint::Discrete, with checkpoints to keep fewer states";
-        return Err(Error::argument("SolverOptions::adjoint", format!("{:?}", options.adjoint), remedy));
-    }
-    Ok(())
-}
-
-/// The options with what sizes plans and buffers bounded by what a solve needs.
-fn within_reach(options: &SolverOptions) -> Result<SolverOptions> {
-    if let StepControl::Fixed { steps } = options.step_control
-        && u32::try_from(steps).is_err()
-    {
-        let remedy = "a device counts steps in 32 bits: take fewer, or use Solver";
-        return Err(Error::argument("StepControl::Fixed::steps", steps, remedy));
-    }
-    // A segment is recorded as a whole. Beyond the root of the steps a longer one holds more states, not fewer.
-    let longest = options.most_attempts().isqrt().clamp(64, 1024);
-    Ok(SolverOptions { adjoint: options.adjoint.with_stride_up_to(longest), ..options.clone() })
 }

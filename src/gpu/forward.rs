@@ -1,28 +1,19 @@
 //! What a solve records: its start, an attempt, its end, and the stages that all of them are made of.
 
 use super::buffers::Buffers;
-use super::engine::{Engine, first_stop, penalised_rows};
+use super::engine::Engine;
 use super::fused;
 use super::kernel;
 use super::noise::Network;
-use super::plan::{Plan, Planner, flat};
+use super::plan::{Plan, Planner, SolvePlans, flat};
 use super::wire::job::Job;
 use super::wire::modes::{Activation, Control, Norm, Save, SolveWhole, flag};
 use super::wire::records::halves;
 use super::wire::word;
 use crate::error::Result;
 use crate::math::Real;
-use crate::method::{InitialStep, PenaltyAt, StepControl};
+use crate::method::{InitialStep, PenaltyAt, StepControl, penalised_rows};
 use crate::problem::shortest_step;
-
-/// The recorded parts of a solve.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct SolvePlans {
-    pub(crate) start: Plan,
-    pub(crate) attempt: Plan,
-    pub(crate) resume: Plan,
-    pub(crate) finish: Plan,
-}
 
 /// Which step the stage kernels work on: its cursors and its tape.
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +54,7 @@ impl Engine {
         if recorded {
             job.flags |= flag::RECORD;
         }
-        [job.source, job.target] = [word(first_stop(buffers)), word(self.stops.len())];
+        [job.source, job.target] = [word(buffers.sizes.first_stop()), word(self.stops.len())];
         job.u = [word(self.options.most_attempts()), if recorded { word(limit) } else { u32::MAX }, 0, 0];
         match self.options.step_control {
             StepControl::Fixed { steps } => {

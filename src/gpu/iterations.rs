@@ -5,15 +5,13 @@
 //! recorded: a dispatch is cut into several, or what cannot be cut is refused. A dispatch also tells what it finished.
 
 use super::buffers::Purpose;
+use super::device::limits::ITERATIONS;
 use super::engine::Engine;
 use super::fused::hidden_units;
 use super::wire::records::Outcome;
 use crate::error::{Error, Result};
 use crate::method::{NoiseTableau, StepControl, StepPenalty};
 use crate::problem::Layer;
-
-/// Iterations of all loops of one invocation of a dispatch.
-pub(crate) const MOST: usize = 60_000;
 
 /// Save points that a solve of whole trajectories writes in one turn, as `shaders/lib/whole.wgsl` has it.
 pub(crate) const SAVES: usize = 32;
@@ -109,7 +107,7 @@ impl Engine {
     /// Whether one invocation can walk a row back by a step at a time, at least.
     pub(crate) fn fits_into_walks(&self, penalty: Option<StepPenalty>) -> bool {
         let [fixed, row, step, _] = self.walk_costs(penalty);
-        fixed + row + step <= MOST / 4
+        fixed + row + step <= ITERATIONS / 4
     }
 
     /// Workgroups of a walk of whole trajectories: no more than make sense, unless there are too many rows for them.
@@ -140,8 +138,8 @@ impl Engine {
             return Err(Error::argument("batch", batch, remedy));
         }
         let [points, at_start] = self.point_counts(purpose);
-        if at_start > MOST / 16 {
-            let remedy = format!("at most {} save times can be the start: leave out equal ones", MOST / 16);
+        if at_start > ITERATIONS / 16 {
+            let remedy = format!("at most {} save times can be the start: leave out equal ones", ITERATIONS / 16);
             return Err(Error::argument("SaveAt::Times", format!("{at_start} times at the start"), remedy));
         }
         if purpose.backward && points > POINTS_BACK {
@@ -179,7 +177,7 @@ impl Outcome {
 /// An adapter that does not finish its loops cannot be computed with.
 pub(crate) fn cut(rows: u32) -> Error {
     let reason = format!(
-        "a dispatch left {rows} of its trajectories or sums unfinished: the adapter stops loops of {MOST} iterations"
+        "a dispatch left {rows} of its trajectories or sums unfinished: the adapter stops loops of {ITERATIONS} iterations"
     );
     Error::Device { reason }
 }
@@ -315,7 +313,7 @@ mod tests {
     #[test]
     fn as_many_points_as_are_taken_are_differentiated() {
         let (problem, _) = oscillator();
-        let at_start = MOST / 16;
+        let at_start = ITERATIONS / 16;
         let times = (0..POINTS_BACK).map(|i| (i.saturating_sub(at_start - 1)) as f64 / 2500.0).collect();
         let options = fixed(1, Layout::Lockstep).save_at(SaveAt::Times(times));
         compare("50,000 points", &problem, &options, 1);
@@ -425,9 +423,9 @@ mod tests {
         refused("batch = 1600001", PATHS, gpu.block_on(moments.evaluate(&batch)).map(drop));
 
         let at = |times: Vec<f64>| solver(&small, &euler.clone().save_at(SaveAt::Times(times))).expect("a problem");
-        let mut at_start = at(vec![0.0; MOST / 16 + 1]);
+        let mut at_start = at(vec![0.0; ITERATIONS / 16 + 1]);
         let found = gpu.block_on(at_start.predict(&[0.0, 0.0], &[1.0])).map(drop);
-        refused("SaveAt::Times = 3751 times at the start", MOST / 16, found);
+        refused("SaveAt::Times = 3751 times at the start", ITERATIONS / 16, found);
         let mut points = at((0..=POINTS_BACK).map(|i| i as f64 / POINTS_BACK as f64).collect());
         let found = gpu.block_on(points.solve(&[0.0, 0.0], &[1.0])).map(drop);
         refused("SaveAt::Times = 50001 times", POINTS_BACK, found);
@@ -445,7 +443,7 @@ mod tests {
             Err(error) => assert!(error.to_string().contains("stops loops"), "{name}: {error}"),
             Ok(found) => {
                 assert!(!stops, "{name}: nobody tells of the loops that were stopped");
-                assert_eq!(found, run(MOST).expect("within the bound"), "{name}");
+                assert_eq!(found, run(ITERATIONS).expect("within the bound"), "{name}");
             }
         };
         let problem = Problem::ode(Mlp::new([2, 200, 2]), 0.0, 1.0);
@@ -498,7 +496,7 @@ mod tests {
                     let found = gpu.block_on(solver.solve(&theta, &starts(10))).expect("a solve");
                     (found.ys.iter().map(|y| y.to_bits()).collect::<Vec<_>>(), found.stats)
                 };
-                assert!(solve(MOST) == solve(3000), "{method} {layout:?}");
+                assert!(solve(ITERATIONS) == solve(3000), "{method} {layout:?}");
             }
         }
     }
@@ -512,7 +510,7 @@ mod tests {
             let found = gpu.block_on(solver.solve(theta, y0)).expect("a solve");
             (found.ys.iter().map(|y| y.to_bits()).collect::<Vec<_>>(), found.status, found.stats)
         };
-        let (whole, cut) = (solve(MOST), solve(1));
+        let (whole, cut) = (solve(ITERATIONS), solve(1));
         assert_eq!(cut, whole, "{name}");
     }
 

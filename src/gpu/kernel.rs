@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use super::device::Gpu;
 use super::device::compiled::Compiled;
-use super::device::context::{LONGEST, MAX_STORAGE_BUFFERS};
+use super::device::limits::{LONGEST, MAX_STORAGE_BUFFERS};
 use super::plan::flat;
 use super::wire::word;
 use crate::method::Tableau;

@@ -22,8 +22,12 @@ mod iterations;
 mod kernel;
 mod learnt;
 mod noise;
+mod pace;
 mod penalty;
 mod plan;
+mod reach;
+mod room;
+mod solve;
 mod solver;
 mod submission;
 mod wire;
@@ -32,20 +36,20 @@ pub use device::{AdapterSummary, Gpu, KernelTime, Pick, Profile};
 pub use embed::{OUTCOME_WGSL, SolveIo, SolveOutcome, SolveRecording};
 pub use solver::GpuSolver;
 
-pub(crate) use backward::{LayerVjp, WalkPlans, layer_job};
+pub(crate) use backward::{LayerVjp, layer_job};
 pub(crate) use buffers::{Buffers, Owner, Purpose, create};
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use device::readback::wait;
 pub(crate) use embed::{check, check_counts, copy_in};
 pub(crate) use engine::Engine;
-pub(crate) use forward::SolvePlans;
-pub(crate) use held::{Held, Room};
+pub(crate) use held::Held;
 pub(crate) use iterations::{CLASSES, PATHS};
 pub(crate) use kernel::{
     DENSE, DENSE_VJP_INPUT, GATHER, GRADIENT_NORM, LOSS, LOSS_SUM, MOMENTS, NEXT_STEP, SETTLE, UPDATE, product_grid,
 };
 pub(crate) use penalty::check_penalty;
-pub(crate) use plan::{Plan, Planner, flat};
+pub(crate) use plan::{Plan, Planner, SolvePlans, WalkPlans, flat};
+pub(crate) use room::Room;
 pub(crate) use submission::Submissions;
 pub(crate) use wire::job::Job;
 pub(crate) use wire::modes;

@@ -2,7 +2,7 @@
 
 use super::backward::{FirstStage, Seed};
 use super::buffers::Buffers;
-use super::engine::{Engine, first_stop, penalised_rows};
+use super::engine::Engine;
 use super::forward::Context;
 use super::kernel;
 use super::plan::{Planner, flat};
@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::math::Real;
 use crate::method::{
     Draws, Measure, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, Regularizer, SolverOptions, StepControl,
-    StepPenalty,
+    StepPenalty, penalised_rows,
 };
 use crate::problem::{Paths, Problem};
 
@@ -74,7 +74,7 @@ impl Engine {
             job.u = [word(n), word(taken), word(penalty.times), 0];
             job.x[1] = word(self.batch);
             job.x[2] = u32::from(self.follows_path(penalty));
-            [job.source, job.target] = [word(first_stop(buffers)), word(self.stops.len())];
+            [job.source, job.target] = [word(buffers.sizes.first_stop()), word(self.stops.len())];
             let bound = [
                 &buffers.clocks,
                 &buffers.steps,

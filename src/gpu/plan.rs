@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::device::Gpu;
 use super::device::compiled::Compiled;
-use super::device::context::LONGEST;
+use super::device::limits::LONGEST;
 use super::wire::job::Job;
 
 /// One dispatch, ready to be encoded.
@@ -55,6 +55,36 @@ impl Plan {
         {
             profiler.mark(&gpu.device, pass, ended);
         }
+    }
+}
+
+/// The recorded parts of a solve.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SolvePlans {
+    pub(crate) start: Plan,
+    pub(crate) attempt: Plan,
+    pub(crate) resume: Plan,
+    pub(crate) finish: Plan,
+}
+
+/// The recorded parts of a backward pass.
+#[derive(Clone, Debug)]
+pub(crate) struct WalkPlans {
+    pub(crate) begin: Plan,
+    /// From one checkpoint to the one before it: `stride` steps.
+    pub(crate) segment: Plan,
+    pub(crate) end: Plan,
+    /// Steps of a segment.
+    pub(crate) stride: usize,
+    /// Whether trajectories are walked back whole.
+    pub(crate) whole: bool,
+}
+
+impl WalkPlans {
+    /// Segments to record after a solve that was not through when it was last looked at; the walk says afterwards how many
+    /// steps remain. Of whole trajectories one is enough for most.
+    pub(crate) fn segments_ahead(&self) -> usize {
+        usize::from(self.whole)
     }
 }
 

@@ -4,16 +4,11 @@ use std::sync::{Arc, Mutex};
 
 use super::adapter::{AdapterSummary, Pick, choose, instance};
 use super::compiled::Cache;
+use super::limits::{LONGEST, MAX_STORAGE_BUFFERS};
 use super::profiler::{self, Profiler};
 use super::scopes::Scopes;
 use super::traffic::Traffic;
 use crate::error::{Cure, Error, Result};
-
-/// Storage buffers that a kernel may bind: fewer than WebGPU's default maximum, 8.
-pub(crate) const MAX_STORAGE_BUFFERS: u32 = 7;
-
-/// The longest dimension of a grid: WebGPU's default `max_compute_workgroups_per_dimension`.
-pub(crate) const LONGEST: u32 = 65_535;
 
 /// A device with its queue. Cheap to clone; clones share it.
 ///

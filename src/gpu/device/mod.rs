@@ -5,6 +5,7 @@ mod adapter;
 mod blocking;
 pub(super) mod compiled;
 pub(super) mod context;
+pub(super) mod limits;
 mod profile;
 mod profiler;
 pub(super) mod readback;

@@ -1,0 +1,70 @@
+//! How much is recorded ahead, and how much a submission may hold.
+
+use super::buffers::Purpose;
+use super::engine::Engine;
+use crate::method::NoiseTableau;
+use crate::problem::Layer;
+
+/// Multiply-adds that a submission may hold, so that no driver takes it for a hang: some 50 ms.
+const BUDGET: f64 = 2e11;
+const SOFTWARE_BUDGET: f64 = 2e10;
+
+impl Engine {
+    /// Multiply-adds of the plan of an attempt, which where trajectories are solved whole makes many.
+    pub(crate) fn work_of_a_plan(&self, purpose: Purpose) -> f64 {
+        let attempts = if self.solves_whole(self.batch) { self.turns(purpose).min(self.attempts + 1) } else { 1 };
+        attempts as f64 * self.attempt_work()
+    }
+
+    /// Multiply-adds of one attempt on the batch.
+    pub(crate) fn attempt_work(&self) -> f64 {
+        let parameters = |layers: &[Layer]| -> usize { layers.iter().map(Layer::parameter_count).sum() };
+        let noise = self.noise().map_or(0, NoiseTableau::stages) * parameters(&self.noise_layers);
+        // A query of a path is some 40 random blocks for two channels.
+        let queries = if self.noise().is_some() { 2000 * self.dim() } else { 0 };
+        ((self.tableau.stages() * parameters(&self.layers) + noise + queries) * self.batch) as f64
+    }
+
+    /// Attempts to record after a solve's start, from what the last one took; one more, so that a slightly longer solve
+    /// needs no second submission.
+    pub(crate) fn expected_attempts(&self, purpose: Purpose) -> usize {
+        if self.solves_whole(self.batch) {
+            self.dispatches_after_start(purpose, self.attempts)
+        } else {
+            self.attempts + 1
+        }
+    }
+
+    /// Attempts to record where those were not enough.
+    pub(crate) fn more_attempts(&self) -> usize {
+        if self.solves_whole(self.batch) { 1 } else { 8 }
+    }
+
+    /// Attempts, or steps of a walk, that fit into one submission.
+    pub(crate) fn attempts_per_submission(&self) -> usize {
+        let budget = self.budget();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and 256")]
+        let fitting = (budget / self.attempt_work().max(1.0)).clamp(1.0, 256.0) as usize;
+        self.bound.map_or(fitting, |bound| bound.min(fitting))
+    }
+
+    /// Recorded attempts that fit into one submission; where trajectories are solved whole, each is a dispatch of many.
+    pub(crate) fn plans_per_submission(&self, purpose: Purpose) -> usize {
+        let fitting = self.attempts_per_submission();
+        if self.solves_whole(self.batch) { (fitting / self.turns(purpose)).max(1) } else { fitting }
+    }
+
+    /// Steps back of whole trajectories that a dispatch may take, so that no driver takes it for a hang: each costs what
+    /// four attempts do.
+    pub(crate) fn walk_steps_in_budget(&self) -> usize {
+        let steps = self.budget() / (4.0 * self.attempt_work()).max(1.0);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and 2^20")]
+        let steps = steps.clamp(1.0, 1_048_576.0) as usize;
+        steps
+    }
+
+    /// Multiply-adds that a submission may hold.
+    pub(crate) fn budget(&self) -> f64 {
+        if self.gpu.adapter().software { SOFTWARE_BUDGET } else { BUDGET }
+    }
+}

@@ -1,0 +1,65 @@
+//! What a device takes of a solve's options.
+
+use super::device::Gpu;
+use super::kernel::ATOL_ROW;
+use crate::error::{Error, Result};
+use crate::math::Real;
+use crate::method::{SolverOptions, StepControl};
+use crate::problem::Problem;
+use crate::problem::brownian::ADAPTIVE_CELLS;
+
+/// The features' own absolute tolerances on the device, if there are any.
+pub(super) fn atol_per_feature(gpu: &Gpu, options: &SolverOptions) -> Result<Option<wgpu::Buffer>> {
+    let Some(atol) = &options.atol_per_feature else { return Ok(None) };
+    let most = gpu.device.limits().max_uniform_buffer_binding_size / 4;
+    if atol.len() as u64 > most {
+        let remedy = format!("a device has room for {most}: use Solver or Trainer, or one tolerance for all features");
+        return Err(Error::argument("SolverOptions::atol_per_feature", format!("{} numbers", atol.len()), remedy));
+    }
+    let mut rows = vec![0f32; atol.len().next_multiple_of(ATOL_ROW)];
+    for (entry, atol) in rows.iter_mut().zip(atol) {
+        *entry = f32::from_f64(*atol);
+    }
+    let descriptor = wgpu::BufferDescriptor {
+        label: Some("atol_per_feature"),
+        size: size_of_val(rows.as_slice()) as u64,
+        usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    };
+    let buffer = gpu.scoped_now(|| gpu.device.create_buffer(&descriptor))?;
+    gpu.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(&rows));
+    Ok(Some(buffer))
+}
+
+/// Refuses what the native engine does with noise and a device does not yet.
+pub(super) fn check_noise(problem: &Problem, options: &SolverOptions) -> Result<()> {
+    if problem.diffusion.is_none() {
+        return Ok(());
+    }
+    let usual = match options.step_control {
+        StepControl::Fixed { steps } => steps,
+        StepControl::Adaptive { .. } => ADAPTIVE_CELLS as usize,
+    };
+    if let Some(cells) = options.path_cells.filter(|&cells| cells != usual) {
+        let remedy = format!("on a device a path has {usual} cells with such steps: leave it out, or use Solver");
+        return Err(Error::argument("SolverOptions::path_cells", cells, remedy));
+    }
+    if options.adjoint.stride() == 0 {
+        let remedy = "not on a device yet: use Adjoint::Discrete, with checkpoints to keep fewer states";
+        return Err(Error::argument("SolverOptions::adjoint", format!("{:?}", options.adjoint), remedy));
+    }
+    Ok(())
+}
+
+/// The options with what sizes plans and buffers bounded by what a solve needs.
+pub(super) fn within_reach(options: &SolverOptions) -> Result<SolverOptions> {
+    if let StepControl::Fixed { steps } = options.step_control
+        && u32::try_from(steps).is_err()
+    {
+        let remedy = "a device counts steps in 32 bits: take fewer, or use Solver";
+        return Err(Error::argument("StepControl::Fixed::steps", steps, remedy));
+    }
+    // A segment is recorded as a whole. Beyond the root of the steps a longer one holds more states, not fewer.
+    let longest = options.most_attempts().isqrt().clamp(64, 1024);
+    Ok(SolverOptions { adjoint: options.adjoint.with_stride_up_to(longest), ..options.clone() })
+}

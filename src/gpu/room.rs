@@ -1,0 +1,182 @@
+//! [`Room`]: how a batch gets room on the device.
+
+use super::buffers::{BackwardSizes, Buffers, NoiseSizes, Owner, Purpose, Sizes};
+use super::engine::Engine;
+use super::wire::records::ticks;
+use crate::error::{Error, Result};
+use crate::memory::Size;
+use crate::method::{SaveAt, penalised_rows};
+
+/// Accepted steps that a tape has room for at first; it grows as needed.
+const FIRST_STEPS: usize = 32;
+
+/// What the next batch is to be solved in.
+#[derive(Debug)]
+pub(crate) enum Room<H> {
+    /// What there was serves.
+    Held(H),
+    /// Buffers of these sizes, which the device and the caller allow.
+    New(Sizes),
+}
+
+impl Engine {
+    /// What a batch is to be solved in, with room for `steps` accepted steps at least: what is there, which is taken then, or
+    /// new buffers. Where they are refused, what is there stays.
+    ///
+    /// # Errors
+    /// [`Error::Memory`], [`Error::Limit`], [`Error::Argument`] for a batch that has no room.
+    pub(crate) fn room<H: AsRef<Buffers>>(
+        &mut self,
+        there: &mut Option<H>,
+        batch: usize,
+        purpose: Purpose,
+        steps: usize,
+    ) -> Result<Room<H>> {
+        let steps = steps.min(self.options.most_attempts());
+        let room = match there.take_if(|held| held.as_ref().serve(batch, purpose, steps)) {
+            Some(held) => Room::Held(held),
+            None => Room::New(self.new_sizes(there.as_ref().map(AsRef::as_ref), batch, purpose, steps)?),
+        };
+        self.batch = batch;
+        Ok(room)
+    }
+
+    fn new_sizes(&self, there: Option<&Buffers>, batch: usize, purpose: Purpose, steps: usize) -> Result<Sizes> {
+        let rows = there.map_or(batch, |buffers| buffers.sizes.rows.max(batch));
+        let steps = steps.max(FIRST_STEPS.min(self.options.most_attempts()));
+        match self.checked_sizes(rows, steps, purpose) {
+            // Room for a larger batch is kept if it fits for this purpose too.
+            Err(Error::Memory { .. } | Error::Limit { .. }) if rows > batch => {
+                self.checked_sizes(batch, steps, purpose)
+            }
+            sizes => sizes,
+        }
+    }
+
+    /// Buffers for a batch, where there are none.
+    pub(crate) async fn buffers(&mut self, batch: usize, purpose: Purpose) -> Result<Buffers> {
+        match self.room(&mut None::<Buffers>, batch, purpose, 0)? {
+            Room::Held(buffers) => Ok(buffers),
+            Room::New(sizes) => self.make(&sizes).await,
+        }
+    }
+
+    /// Makes buffers. Those they replace have to be gone before, so that the device never holds both.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when the device has no room.
+    pub(crate) async fn make(&self, sizes: &Sizes) -> Result<Buffers> {
+        let buffers = Buffers::new(&self.gpu, sizes).await?;
+        let points: Vec<[u32; 2]> = self.user_points().into_iter().map(ticks).collect();
+        self.gpu.queue.write_buffer(&buffers.points, 0, bytemuck::cast_slice(&points));
+        let stops: Vec<[u32; 2]> = self.stops.iter().map(|stop| stop.0).collect();
+        self.gpu.queue.write_buffer(
+            &buffers.points,
+            8 * buffers.sizes.first_stop() as u64,
+            bytemuck::cast_slice(&stops),
+        );
+        Ok(buffers)
+    }
+
+    /// Buffers with room for twice as many steps, and all that a paused solve has.
+    ///
+    /// # Errors
+    /// As [`Engine::room`] and [`Engine::make`].
+    pub(crate) async fn grown(&self, old: &Buffers) -> Result<Buffers> {
+        let steps = old.sizes.steps.saturating_mul(2).min(self.options.most_attempts());
+        let sizes = self.checked_sizes(old.sizes.rows, steps, old.sizes.purpose)?;
+        let new = Buffers::new(&self.gpu, &sizes).await?;
+        let mut encoder = self.encoder();
+        for (from, to) in [
+            (&old.clocks, &new.clocks),
+            (&old.cursors, &new.cursors),
+            (&old.row_status, &new.row_status),
+            (&old.tape, &new.tape),
+            (&old.steps, &new.steps),
+            (&old.k, &new.k),
+            (&old.points, &new.points),
+            (&old.saves, &new.saves),
+        ] {
+            encoder.copy_buffer_to_buffer(from, 0, to, 0, from.size());
+        }
+        let [from, to] = [old, &new].map(|b| 4 * b.sizes.second_state() as u64);
+        if from > 0 {
+            encoder.copy_buffer_to_buffer(&old.tape, from, &new.tape, to, from);
+        }
+        self.gpu.queue.submit([encoder.finish()]);
+        Ok(new)
+    }
+
+    /// Rows that are worked on layer by layer.
+    fn layered_rows(&self, rows: usize, purpose: Purpose) -> usize {
+        let solved_whole = self.solves_whole(rows) && self.options.save_at != SaveAt::Dense;
+        if !solved_whole || (purpose.backward && !self.walks_whole(purpose.penalty)) {
+            return rows;
+        }
+        purpose.penalty.filter(|_| purpose.backward).map_or(0, |p| penalised_rows(rows, p.fraction))
+    }
+
+    /// What the buffers have to hold for a batch.
+    pub(crate) fn sizes(&self, rows: usize, steps: usize, purpose: Purpose) -> Sizes {
+        let stride = self.stride(purpose.backward);
+        let points = self.user_points().len();
+        let probes = purpose.penalty.map_or(0, |p| p.times);
+        let recorded = purpose.backward || self.every_step();
+        let segment = if stride > 1 && purpose.backward { stride.min(steps) } else { 0 };
+        let networks = || self.layers.iter().chain(&self.noise_layers);
+        let widths: Vec<usize> = networks().map(|l| l.inputs).collect();
+        let field_widest = networks().map(|l| l.inputs.max(l.outputs)).max().unwrap_or(0);
+        Sizes {
+            purpose,
+            rows,
+            dim: self.dim(),
+            widest: field_widest.max(self.widest),
+            widths,
+            stages: self.tableau.stages(),
+            noise: self.noise().map(|noise| NoiseSizes {
+                stages: noise.stages(),
+                layers: self.noise_layers.len(),
+                reversible: noise.reversible,
+            }),
+            parameters: self.parameters,
+            per_row: self.per_row(),
+            layered: self.layered_rows(rows, purpose),
+            steps: if recorded { steps } else { 1 },
+            slots: if recorded { (Size(3) + steps.div_ceil(stride) + segment).0 } else { 3 },
+            points: points + probes,
+            stops: self.stops.len(),
+            backward: purpose.backward.then(|| BackwardSizes {
+                splits: self.splits(rows, purpose.penalty),
+                penalised: purpose.penalty.map_or(0, |p| penalised_rows(rows, p.fraction)),
+                times: probes,
+                saves: if self.every_step() { steps.saturating_add(1) } else { points + probes },
+            }),
+        }
+    }
+
+    /// What the buffers have to hold, if the device and the caller allow it.
+    fn checked_sizes(&self, rows: usize, steps: usize, purpose: Purpose) -> Result<Sizes> {
+        let sizes = self.sizes(rows, steps, purpose);
+        let smaller = |rows| self.sizes(rows, steps, purpose);
+        Buffers::check(&self.gpu, &sizes, self.options.memory_limit, self.held_besides(), smaller)?;
+        self.check_sizes(rows, purpose)?;
+        Ok(sizes)
+    }
+
+    /// Bytes besides a batch's own buffers.
+    fn held_besides(&self) -> Owner {
+        let weights = 4 * Size(self.parameters) + if self.has_half_weights() { 2 * self.parameters } else { 0 };
+        Owner { bytes: self.owner.bytes + weights, ..self.owner }
+    }
+
+    /// Bytes on the device for a batch of such sizes, those of the engine's owner included.
+    pub(crate) fn needed(&self, sizes: &Sizes) -> u64 {
+        self.held_besides().total(sizes)
+    }
+
+    /// Bytes that the engine and its owner hold on the device, with such buffers.
+    pub(crate) fn bytes(&self, held: Option<&Buffers>) -> usize {
+        let bytes = held.map_or(self.held_besides().bytes.0 as u64, |b| self.needed(&b.sizes));
+        usize::try_from(bytes).unwrap_or(usize::MAX)
+    }
+}

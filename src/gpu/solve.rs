@@ -1,0 +1,88 @@
+//! A solver's solves: the host supervises, records attempts ahead and hears of them late.
+
+use std::sync::Arc;
+
+use super::buffers::Purpose;
+use super::engine::Engine;
+use super::held::{Held, Solves};
+use super::plan::SolvePlans;
+use super::room::Room;
+use super::wire::records::Outcome;
+use crate::error::Result;
+
+impl Engine {
+    /// Makes room for a batch of a solver; room that is there already is kept.
+    pub(crate) async fn reserve<'h>(
+        &mut self,
+        held: &'h mut Option<Solves>,
+        batch: usize,
+        purpose: Purpose,
+    ) -> Result<&'h mut Solves> {
+        let found = match self.room(held, batch, purpose, 0)? {
+            Room::Held(found) => found,
+            Room::New(sizes) => {
+                *held = None;
+                Held::new(self.make(&sizes).await?)
+            }
+        };
+        Ok(held.insert(found))
+    }
+
+    /// Solves the states in the tape's first kept slot.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] when the tape outgrows a binding or the memory limit, [`Error::DeviceLost`].
+    pub(crate) async fn solve(&mut self, held: &mut Solves, backward: bool) -> Result<Outcome> {
+        let purpose = held.buffers().sizes.purpose;
+        let mut plans = self.solve_plans(held, backward).await?;
+        let mut left = self.expected_attempts(purpose);
+        let mut begun = false;
+        loop {
+            let attempts = left.min(self.plans_per_submission(purpose));
+            let mut encoder = self.encoder();
+            {
+                let mut pass = encoder
+                    .begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some("solve"), timestamp_writes: None });
+                if !begun {
+                    plans.start.encode(&mut pass);
+                }
+                for _ in 0..attempts {
+                    plans.attempt.encode(&mut pass);
+                }
+                plans.finish.encode(&mut pass);
+            }
+            begun = true;
+            let outcome = self.submit_for_outcome(encoder).await?;
+            outcome.check()?;
+            if outcome.unfinished == 0 {
+                self.attempts = (outcome.accepted + outcome.rejected) as usize;
+                self.accepted = outcome.most_accepted as usize;
+                return Ok(outcome);
+            }
+            left = left.saturating_sub(attempts).max(self.more_attempts());
+            if outcome.paused > 0 {
+                *held = Held::new(self.grown(held.buffers()).await?);
+                plans = self.solve_plans(held, backward).await?;
+                self.resume(&plans);
+            }
+        }
+    }
+
+    /// The plans of a batch's solve, recorded the first time.
+    async fn solve_plans(&self, held: &mut Solves, backward: bool) -> Result<Arc<SolvePlans>> {
+        let key = (self.batch, backward);
+        if let Some(plans) = held.plans.get(&key) {
+            return Ok(Arc::clone(plans));
+        }
+        let plans = Arc::new(self.record_solve(held.buffers(), backward).await?);
+        held.plans.insert(key, Arc::clone(&plans));
+        Ok(plans)
+    }
+
+    /// Lets a paused solve go on, in the buffers that it has room in now.
+    pub(crate) fn resume(&self, plans: &SolvePlans) {
+        let mut encoder = self.encoder();
+        plans.resume.encode(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));
+        self.gpu.queue.submit([encoder.finish()]);
+    }
+}
