@@ -7,19 +7,29 @@ use crate::cpu::kernel::scalar::Scalar;
 use crate::cpu::tile::Tile;
 use crate::error::Status;
 use crate::method::{Layout, SaveAt};
-use crate::solution::{DenseSolution, SavedTimes, Solution, Stats};
+use crate::solution::{SavedTimes, Solution, Stats, Steps};
 
 /// What the last solve of the engine returns.
 pub(super) fn assemble<R: Scalar>(engine: &Engine<R>) -> Solution<R> {
     let status: Vec<Status> = engine.statuses().collect();
-    let times = Times::of(engine);
+    let steps = steps(engine);
     let (ts, ys) = match &engine.options.save_at {
         SaveAt::End => (SavedTimes::Shared(vec![engine.problem.t1]), slots(engine, 1)),
         SaveAt::Times(times) => (SavedTimes::Shared(times.clone()), slots(engine, times.len())),
-        SaveAt::Steps | SaveAt::Dense => (times.saved(), times.states(engine)),
+        SaveAt::Steps | SaveAt::Dense => {
+            let trajectories: Vec<_> = lanes(engine).collect();
+            let state = |ys: &mut Vec<R>, row: usize, n: usize| {
+                let (tile, lane) = trajectories[row];
+                ys.extend(tile.accepted_state(n, lane));
+            };
+            (steps.times(), steps.states(state))
+        }
     };
-    let dense = (engine.options.save_at == SaveAt::Dense).then(|| times.dense(engine));
-    Solution { ts, ys, stats: times.stats, ideal_steps: engine.ideal_steps(), status, dense }
+    let dense = (engine.options.save_at == SaveAt::Dense).then(|| {
+        let nodes = nodes(engine, &steps);
+        steps.dense(engine.dim(), engine.options.method, nodes)
+    });
+    Solution { ts, ys, stats: stats(engine), ideal_steps: engine.ideal_steps(), status, dense }
 }
 
 /// States of the save slots, `[slots][B][D]`, NaN where a trajectory did not come to their times.
@@ -47,74 +57,42 @@ fn keep_if<R: Scalar>(reached: bool, row: &mut [R]) {
     }
 }
 
-/// Accepted steps of each trajectory.
-struct Times {
-    t0: f64,
-    shared: bool,
-    /// Ends of the steps: one list for a lockstep batch, one a trajectory for an ensemble.
-    steps: Vec<Vec<[f64; 2]>>,
-    stats: Vec<Stats>,
+/// What the solve cost, for the batch in lockstep, for each trajectory of an ensemble.
+fn stats<R: Scalar>(engine: &Engine<R>) -> Vec<Stats> {
+    match engine.options.layout {
+        Layout::Lockstep => vec![engine.run().map(crate::cpu::solve::lockstep::Run::stats).unwrap_or_default()],
+        Layout::Ensemble => lanes(engine).map(|(tile, lane)| tile.stats(lane)).collect(),
+    }
 }
 
-impl Times {
-    fn of<R: Scalar>(engine: &Engine<R>) -> Self {
-        let t0 = engine.problem.t0;
-        if engine.options.layout == Layout::Lockstep {
-            let run = engine.run();
-            let stats = run.map(crate::cpu::solve::lockstep::Run::stats).unwrap_or_default();
-            return Self {
-                t0,
-                shared: true,
-                steps: run.map(|r| r.steps.clone()).into_iter().collect(),
-                stats: vec![stats],
-            };
-        }
-        let lanes = || engine.tiles().flat_map(|t| (0..t.used).map(move |l| (t, l)));
-        let stats = lanes().map(|(t, l)| t.stats(l)).collect();
-        let steps = lanes()
-            .map(|(t, l)| {
-                t.steps.iter().take(t.clock.accepted[l] as usize).map(|ends| [ends[0][l], ends[1][l]]).collect()
-            })
-            .collect();
-        Self { t0, shared: false, steps, stats }
-    }
+/// The lanes of all tiles that are trajectories.
+fn lanes<R: Scalar>(engine: &Engine<R>) -> impl Iterator<Item = (&Tile<R>, usize)> {
+    engine.tiles().flat_map(|tile| (0..tile.used).map(move |lane| (tile, lane)))
+}
 
-    fn saved(&self) -> SavedTimes {
-        SavedTimes::of_steps(self.t0, self.shared, &self.steps)
-    }
-
-    fn states<R: Scalar>(&self, engine: &Engine<R>) -> Vec<R> {
-        let dim = engine.dim();
-        let lanes = || engine.tiles().flat_map(|t| (0..t.used).map(move |l| (t, l)));
-        let mut ys = Vec::new();
-        let mut push = |tile: &Tile<R>, lane: usize, n: usize| {
-            ys.extend(tile.accepted_state(n, lane));
-            let at = ys.len() - dim;
-            keep_if(n <= tile.clock.accepted[lane] as usize, &mut ys[at..]);
+/// The accepted steps of each trajectory.
+fn steps<R: Scalar>(engine: &Engine<R>) -> Steps {
+    let own: Vec<usize> = lanes(engine).map(|(tile, lane)| tile.clock.accepted[lane] as usize + 1).collect();
+    let shared = engine.options.layout == Layout::Lockstep;
+    let ends = if shared {
+        engine.run().map(|run| run.steps.clone()).into_iter().collect()
+    } else {
+        let own = |(tile, lane): (&Tile<R>, usize)| {
+            let taken = tile.steps.iter().take(tile.clock.accepted[lane] as usize);
+            taken.map(|ends| [ends[0][lane], ends[1][lane]]).collect()
         };
-        if self.shared {
-            for n in 0..=self.steps.first().map_or(0, Vec::len) {
-                lanes().for_each(|(tile, lane)| push(tile, lane, n));
-            }
-        } else {
-            for (tile, lane) in lanes() {
-                (0..=tile.clock.accepted[lane] as usize).for_each(|n| push(tile, lane, n));
-            }
-        }
-        ys
-    }
+        lanes(engine).map(own).collect()
+    };
+    Steps::new(engine.problem.t0, shared, ends, own)
+}
 
-    fn dense<R: Scalar>(&self, engine: &Engine<R>) -> DenseSolution<R> {
-        let lanes = engine.tiles().flat_map(|t| (0..t.used).map(move |l| (t, l)));
-        let nodes = lanes
-            .map(|(tile, lane)| {
-                // In lockstep a trajectory that was given up is carried along through steps that are not its own.
-                let count = tile.clock.accepted[lane] as usize;
-                let stages = |n: usize| tile.stage_tape[n][lane..].iter().step_by(LANES).copied();
-                let node = |n: usize| tile.accepted_state(n, lane).chain(stages(n));
-                (0..count).flat_map(node).chain(tile.accepted_state(count, lane)).collect()
-            })
-            .collect();
-        DenseSolution::from_parts(engine.dim(), self.t0, self.shared, self.steps.clone(), nodes, engine.options.method)
-    }
+/// Each trajectory's own states and stages.
+fn nodes<R: Scalar>(engine: &Engine<R>, steps: &Steps) -> Vec<Vec<R>> {
+    let nodes = |(row, (tile, lane)): (usize, (&Tile<R>, usize))| {
+        let count = steps.own_steps(row);
+        let stages = |n: usize| tile.stage_tape[n][lane..].iter().step_by(LANES).copied();
+        let node = |n: usize| tile.accepted_state(n, lane).chain(stages(n));
+        (0..count).flat_map(node).chain(tile.accepted_state(count, lane)).collect()
+    };
+    lanes(engine).enumerate().map(nodes).collect()
 }

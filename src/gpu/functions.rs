@@ -217,25 +217,6 @@ fn numbers_that_are_not_finite_are_found_by_their_bits() {
     }
 }
 
-/// Value and derivative from the definitions.
-fn truth(activation: Activation, x: f64) -> (f64, f64) {
-    let sigmoid = |x: f64| if x < 0.0 { x.exp() / (1.0 + x.exp()) } else { 1.0 / (1.0 + (-x).exp()) };
-    match activation {
-        Activation::Identity => (x, 1.0),
-        Activation::Tanh => (x.tanh(), x.cosh().powi(-2)),
-        Activation::Relu => (x.max(0.0), f64::from(u8::from(x > 0.0))),
-        Activation::Softplus => (x.max(0.0) + (-x.abs()).exp().ln_1p(), sigmoid(x)),
-        Activation::Sigmoid => (sigmoid(x), sigmoid(x) * sigmoid(-x)),
-        Activation::Silu => (x * sigmoid(x), sigmoid(x) + x * sigmoid(x) * sigmoid(-x)),
-        Activation::Gelu => {
-            let c = 2.0 * (2.0 / std::f64::consts::PI).sqrt();
-            let u = (c * (x + 0.044_715 * x.powi(3))).clamp(-1e4, 1e4);
-            let du = if x.abs() > 1e3 { 0.0 } else { c * (1.0 + 3.0 * 0.044_715 * x * x) };
-            (x * sigmoid(u), sigmoid(u) + x * sigmoid(u) * sigmoid(-u) * du)
-        }
-    }
-}
-
 #[test]
 fn activations_and_derivatives_are_right_everywhere() {
     let Some(gpu) = gpu() else { return };
@@ -251,7 +232,7 @@ fn activations_and_derivatives_are_right_everywhere() {
         for (&x, pair) in points.iter().zip(&found) {
             let [y, dy] = pair.map(|bits| f64::from(f32::from_bits(bits)));
             let x = f64::from(x);
-            let (f, df) = truth(kind, x);
+            let (f, df) = kind.truth(x);
             // The native engine's bounds.
             let scale = f.abs() + (x * df).abs();
             let (error, d_error) = ((y - f).abs(), (dy - df).abs());

@@ -27,6 +27,7 @@ mod penalty;
 mod plan;
 mod reach;
 mod room;
+mod solution;
 mod solve;
 mod solver;
 mod submission;

@@ -6,14 +6,14 @@ use super::engine::Engine;
 use super::held::{Held, Solves};
 use super::iterations;
 use super::penalty::check_penalty;
-use super::wire::modes::status;
-use super::wire::records::{Clock, Outcome, ticks};
+use super::solution::assemble;
+use super::wire::records::{Clock, Outcome};
 use super::wire::word;
-use crate::error::{Error, Result, Status};
+use crate::error::{Error, Result};
 use crate::math::check_finite;
-use crate::method::{Draws, Learnt, PenaltyStep, Regularizer, SaveAt, SolverOptions};
+use crate::method::{Draws, Learnt, PenaltyStep, Regularizer, SolverOptions};
 use crate::problem::{Paths, Problem};
-use crate::solution::{DenseSolution, Gradients, SavedTimes, Solution, Stats};
+use crate::solution::{Gradients, Solution};
 
 /// Solves a problem on a device, at `f32`: the twin of [`Solver`](crate::Solver).
 ///
@@ -300,155 +300,4 @@ async fn seeds(engine: &mut Engine, buffers: &Buffers, ys_bar: &[f32], most: usi
         }
     }
     Ok(seeds)
-}
-
-/// Reads the solution back.
-async fn assemble(engine: &mut Engine, buffers: &Buffers, outcome: Outcome) -> Result<Solution<f32>> {
-    let (batch, dim) = (engine.batch, engine.dim());
-    let t0 = engine.problem.t0;
-    let clocks_count = if engine.per_row() { batch } else { 1 };
-    let clocks: Vec<Clock> = engine.read(&[(&buffers.clocks, 0, clocks_count)]).await?.swap_remove(0);
-    let mut rows: Vec<u32> = engine.read(&[(&buffers.row_status, 0, 3 * batch)]).await?.swap_remove(0);
-    // The times that the rows reached, as ticks.
-    let reached: Vec<[u32; 2]> = rows.split_off(batch).as_chunks().0.to_vec();
-    let status: Vec<Status> = rows.into_iter().map(status).collect();
-    let stats = clocks
-        .iter()
-        .map(|c| Stats {
-            nfe: c.nfe as usize,
-            nfe_diffusion: engine.nfe_diffusion(c.nfe as usize, c.accepted as usize + c.rejected as usize),
-            accepted: c.accepted as usize,
-            rejected: c.rejected as usize,
-        })
-        .collect();
-    let safety = engine.safety();
-    let ideal_steps = clocks.iter().filter_map(|clock| safety.map(|safety| clock.ideal_steps(safety))).collect();
-    let (ts, ys, dense) = if engine.every_step() {
-        let most = outcome.most_accepted as usize;
-        let states: Vec<f32> =
-            engine.read(&[(&buffers.tape, engine.start_of_tape(), (most + 1) * batch * dim)]).await?.swap_remove(0);
-        let table: Vec<[u32; 4]> = engine.read(&[(&buffers.steps, 0, most * clocks_count)]).await?.swap_remove(0);
-        let at = |at: [u32; 2]| engine.time_of(at);
-        let ends = |[t_high, t_low, d_high, d_low]: [u32; 4]| {
-            let (t, d) = ((u64::from(t_high) << 32) | u64::from(t_low), (u64::from(d_high) << 32) | u64::from(d_low));
-            #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
-            let end = [((t + d) >> 32) as u32, (t + d) as u32];
-            [at([t_high, t_low]), at(end)]
-        };
-        let taken: Vec<Vec<[f64; 2]>> = clocks
-            .iter()
-            .enumerate()
-            .map(|(c, clock)| (0..clock.accepted as usize).map(|n| ends(table[n * clocks_count + c])).collect())
-            .collect();
-        // How many states of a trajectory that failed are its own: in lockstep it is carried along.
-        let survivals: Vec<usize> = status
-            .iter()
-            .zip(&reached)
-            .enumerate()
-            .map(|(row, (status, reached))| {
-                if *status == Status::Done {
-                    return usize::MAX;
-                }
-                if engine.per_row() {
-                    return 1 + taken[row].len();
-                }
-                let whole = |[high, low]: [u32; 2]| (u64::from(high) << 32) | u64::from(low);
-                let before = |[a, b, c, d]: &&[u32; 4]| whole([*a, *b]) + whole([*c, *d]) <= whole(*reached);
-                1 + table.iter().take_while(before).count()
-            })
-            .collect();
-        let ts = SavedTimes::of_steps(t0, !engine.per_row(), &taken);
-        let ys = step_states(&states, &taken, engine.per_row(), batch, dim, &survivals);
-        let dense = if engine.options.save_at == SaveAt::Dense {
-            Some(dense(engine, buffers, &states, taken, most, &survivals).await?)
-        } else {
-            None
-        };
-        (ts, ys, dense)
-    } else {
-        let points = engine.user_points().len();
-        let mut ys: Vec<f32> = engine.read(&[(&buffers.saves, 0, points * batch * dim)]).await?.swap_remove(0);
-        for (slot, point) in ys.chunks_exact_mut(batch * dim).zip(engine.user_points()) {
-            let rows = slot.chunks_exact_mut(dim).zip(status.iter().zip(&reached));
-            for (row, (_, reached)) in rows.filter(|(_, (status, _))| **status != Status::Done) {
-                if *reached < ticks(point) || row.iter().any(|x| !x.is_finite()) {
-                    row.fill(f32::NAN);
-                }
-            }
-        }
-        let ts = match &engine.options.save_at {
-            SaveAt::Times(times) => times.clone(),
-            _ => vec![engine.problem.t1],
-        };
-        (SavedTimes::Shared(ts), ys, None)
-    };
-    Ok(Solution { ts, ys, stats, ideal_steps, status, dense })
-}
-
-/// Stages of every accepted step, for dense output; `survivals` says how many states are a trajectory's own.
-async fn dense(
-    engine: &mut Engine,
-    buffers: &Buffers,
-    states: &[f32],
-    steps: Vec<Vec<[f64; 2]>>,
-    most: usize,
-    survivals: &[usize],
-) -> Result<DenseSolution<f32>> {
-    let (batch, dim, stages) = (engine.batch, engine.dim(), engine.tableau.stages());
-    let per_row = engine.per_row();
-    let mut nodes: Vec<Vec<f32>> = vec![Vec::new(); batch];
-    for step in 0..most {
-        let k = engine.stages_of_step(buffers, step).await?;
-        for (row, nodes) in nodes.iter_mut().enumerate() {
-            let taken = if per_row { steps[row].len() } else { steps[0].len() };
-            if step + 1 >= survivals[row].min(taken + 1) {
-                continue;
-            }
-            nodes.extend_from_slice(&states[(step * batch + row) * dim..][..dim]);
-            for stage in 0..stages {
-                nodes.extend_from_slice(&k[(stage * batch + row) * dim..][..dim]);
-            }
-        }
-    }
-    for (row, nodes) in nodes.iter_mut().enumerate() {
-        let taken = nodes.len() / ((1 + stages) * dim);
-        nodes.extend_from_slice(&states[(taken * batch + row) * dim..][..dim]);
-    }
-    Ok(DenseSolution::from_parts(dim, engine.problem.t0, !per_row, steps, nodes, engine.options.method))
-}
-
-/// The accepted states, in the order of [`SavedTimes`].
-fn step_states(
-    states: &[f32],
-    taken: &[Vec<[f64; 2]>],
-    per_row: bool,
-    batch: usize,
-    dim: usize,
-    survivals: &[usize],
-) -> Vec<f32> {
-    let count = |steps: &Vec<[f64; 2]>| steps.len() + 1;
-    let is_lost = |n: usize, survives: usize, state: &[f32]| {
-        n >= survives || (survives < usize::MAX && state.iter().any(|x| !x.is_finite()))
-    };
-    if per_row {
-        let mut ys = Vec::new();
-        for (row, steps) in taken.iter().enumerate() {
-            for n in 0..count(steps) {
-                let state = &states[(n * batch + row) * dim..][..dim];
-                let lost = is_lost(n, survivals[row], state);
-                ys.extend(state.iter().map(|x| if lost { f32::NAN } else { *x }));
-            }
-        }
-        return ys;
-    }
-    let count = taken.first().map_or(1, count);
-    let mut ys = states[..count * batch * dim].to_vec();
-    for (n, slot) in ys.chunks_exact_mut(batch * dim).enumerate() {
-        for (row, survives) in slot.chunks_exact_mut(dim).zip(survivals) {
-            if is_lost(n, *survives, row) {
-                row.fill(f32::NAN);
-            }
-        }
-    }
-    ys
 }

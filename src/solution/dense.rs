@@ -21,7 +21,7 @@ pub struct DenseSolution<R> {
 
 impl<R: Real> DenseSolution<R> {
     /// From the ends of the accepted steps, and each trajectory's states and stages.
-    pub(crate) const fn from_parts(
+    pub(super) const fn from_parts(
         dim: usize,
         t0: f64,
         shared: bool,

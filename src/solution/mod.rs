@@ -4,12 +4,14 @@ mod dense;
 mod gradients;
 mod saved_times;
 mod stats;
+mod steps;
 mod workspace;
 
 pub use dense::DenseSolution;
 pub use gradients::Gradients;
 pub use saved_times::SavedTimes;
 pub use stats::Stats;
+pub(crate) use steps::Steps;
 pub use workspace::Workspace;
 
 use crate::error::{Error, Result, Status};

@@ -117,25 +117,6 @@ activation_loops! {
 mod tests {
     use super::*;
 
-    /// Value and derivative at `f64`, from the definitions.
-    fn truth(activation: Activation, x: f64) -> (f64, f64) {
-        let sigmoid = |x: f64| if x < 0.0 { x.exp() / (1.0 + x.exp()) } else { 1.0 / (1.0 + (-x).exp()) };
-        match activation {
-            Activation::Identity => (x, 1.0),
-            Activation::Tanh => (x.tanh(), x.cosh().powi(-2)),
-            Activation::Relu => (x.max(0.0), f64::from(u8::from(x > 0.0))),
-            Activation::Softplus => (x.max(0.0) + (-x.abs()).exp().ln_1p(), sigmoid(x)),
-            Activation::Sigmoid => (sigmoid(x), sigmoid(x) * sigmoid(-x)),
-            Activation::Silu => (x * sigmoid(x), sigmoid(x) + x * sigmoid(x) * sigmoid(-x)),
-            Activation::Gelu => {
-                let c = 2.0 * (2.0 / std::f64::consts::PI).sqrt();
-                let u = (c * (x + 0.044715 * x.powi(3))).clamp(-1e4, 1e4);
-                let du = if x.abs() > 1e3 { 0.0 } else { c * (1.0 + 3.0 * 0.044715 * x * x) };
-                (x * sigmoid(u), sigmoid(u) + x * sigmoid(u) * sigmoid(-u) * du)
-            }
-        }
-    }
-
     #[test]
     fn activations_are_right_from_one_end_of_the_reals_to_the_other() {
         let grid: Vec<f64> = (-300..=300).map(|i| 10f64.powf(f64::from(i) / 10.0)).flat_map(|x| [x, -x]).collect();
@@ -151,11 +132,11 @@ mod tests {
             activate_with_derivative(activation, &mut wide, &mut d_wide);
             for i in 0..points.len() {
                 let x = points[i];
-                let (f, df) = truth(activation, x);
+                let (f, df) = activation.truth(x);
                 assert!((wide[i] - f).abs() <= 1e-13 * (f.abs() + 1e-30), "{activation:?}({x}) = {} at f64", wide[i]);
                 assert!((d_wide[i] - df).abs() <= 1e-12, "{activation:?}'({x}) = {} at f64", d_wide[i]);
                 // At f32 the argument's own rounding moves the value by up to eps |x f'|.
-                let (f, df) = truth(activation, f64::from(x as f32));
+                let (f, df) = activation.truth(f64::from(x as f32));
                 let bound = 1e-6 * (f.abs() + (f64::from(x as f32) * df).abs()) + 2e-36;
                 let error = (f64::from(narrow[i]) - f).abs();
                 assert!(error <= bound, "{activation:?}({x}) = {}, off by {error:e}", narrow[i]);

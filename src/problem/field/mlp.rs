@@ -35,6 +35,26 @@ impl Activation {
     /// Every activation.
     pub const ALL: [Self; 7] =
         [Self::Identity, Self::Tanh, Self::Relu, Self::Softplus, Self::Sigmoid, Self::Silu, Self::Gelu];
+
+    /// Value and derivative from the definitions, which either engine's are compared with.
+    #[cfg(test)]
+    pub(crate) fn truth(self, x: f64) -> (f64, f64) {
+        let sigmoid = |x: f64| if x < 0.0 { x.exp() / (1.0 + x.exp()) } else { 1.0 / (1.0 + (-x).exp()) };
+        match self {
+            Self::Identity => (x, 1.0),
+            Self::Tanh => (x.tanh(), x.cosh().powi(-2)),
+            Self::Relu => (x.max(0.0), f64::from(u8::from(x > 0.0))),
+            Self::Softplus => (x.max(0.0) + (-x.abs()).exp().ln_1p(), sigmoid(x)),
+            Self::Sigmoid => (sigmoid(x), sigmoid(x) * sigmoid(-x)),
+            Self::Silu => (x * sigmoid(x), sigmoid(x) + x * sigmoid(x) * sigmoid(-x)),
+            Self::Gelu => {
+                let c = 2.0 * (2.0 / std::f64::consts::PI).sqrt();
+                let u = (c * (x + 0.044_715 * x.powi(3))).clamp(-1e4, 1e4);
+                let du = if x.abs() > 1e3 { 0.0 } else { c * (1.0 + 3.0 * 0.044_715 * x * x) };
+                (x * sigmoid(u), sigmoid(u) + x * sigmoid(u) * sigmoid(-u) * du)
+            }
+        }
+    }
 }
 
 /// Where the network sees the time.
