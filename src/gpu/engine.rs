@@ -191,15 +191,9 @@ impl Engine {
         matches!(self.options.save_at, SaveAt::Steps | SaveAt::Dense)
     }
 
-    /// Accepted steps from one kept state to the next; a solve without a backward pass keeps none.
-    pub(crate) fn stride(&self, backward: bool) -> usize {
-        if self.every_step() {
-            1
-        } else if backward {
-            self.options.adjoint.stride()
-        } else {
-            1 << 30
-        }
+    /// Accepted steps from one kept state to the next, if any are kept: a solve without a backward pass does with its last.
+    pub(crate) fn stride(&self, backward: bool) -> Option<usize> {
+        if self.every_step() { Some(1) } else { backward.then(|| self.options.adjoint.stride()) }
     }
 
     /// Shares of the interval at which the caller wants states.

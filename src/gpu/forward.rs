@@ -9,7 +9,7 @@ use super::plan::{Plan, Planner, SolvePlans, flat};
 use super::wire::job::Job;
 use super::wire::modes::{Activation, Control, Norm, Save, SolveWhole, flag};
 use super::wire::records::halves;
-use super::wire::word;
+use super::wire::{capped, word};
 use crate::error::Result;
 use crate::math::Real;
 use crate::method::{InitialStep, PenaltyAt, StepControl, penalised_rows};
@@ -48,14 +48,15 @@ impl Engine {
         let mut job = self.job(rows);
         let (t0, t1) = (self.problem.t0, self.problem.t1);
         job.mode = mode;
-        job.stride = word(self.stride(backward));
-        let recorded = backward || self.every_step();
-        let limit = buffers.sizes.steps;
-        if recorded {
+        // Where nothing is kept, no step is so late that it would be.
+        let stride = self.stride(backward);
+        job.stride = stride.map_or(u32::MAX, word);
+        if stride.is_some() {
             job.flags |= flag::RECORD;
         }
         [job.source, job.target] = [word(buffers.sizes.first_stop()), word(self.stops.len())];
-        job.u = [word(self.options.most_attempts()), if recorded { word(limit) } else { u32::MAX }, 0, 0];
+        let room = stride.map_or(u32::MAX, |_| word(buffers.sizes.steps));
+        job.u = [capped(self.options.most_attempts()), room, 0, 0];
         match self.options.step_control {
             StepControl::Fixed { steps } => {
                 self.set_fixed_ticks(&mut job);

@@ -121,8 +121,7 @@ impl Engine {
         let stride = self.stride(purpose.backward);
         let points = self.user_points().len();
         let probes = purpose.penalty.map_or(0, |p| p.times);
-        let recorded = purpose.backward || self.every_step();
-        let segment = if stride > 1 && purpose.backward { stride.min(steps) } else { 0 };
+        let segment = |stride: usize| if stride > 1 && purpose.backward { stride.min(steps) } else { 0 };
         let networks = || self.layers.iter().chain(&self.noise_layers);
         let widths: Vec<usize> = networks().map(|l| l.inputs).collect();
         let field_widest = networks().map(|l| l.inputs.max(l.outputs)).max().unwrap_or(0);
@@ -141,8 +140,8 @@ impl Engine {
             parameters: self.parameters,
             per_row: self.per_row(),
             layered: self.layered_rows(rows, purpose),
-            steps: if recorded { steps } else { 1 },
-            slots: if recorded { (Size(3) + steps.div_ceil(stride) + segment).0 } else { 3 },
+            steps: stride.map_or(1, |_| steps),
+            slots: stride.map_or(3, |stride| (Size(3) + steps.div_ceil(stride) + segment(stride)).0),
             points: points + probes,
             stops: self.stops.len(),
             backward: purpose.backward.then(|| BackwardSizes {

@@ -5,8 +5,15 @@ pub(crate) mod job;
 pub(crate) mod modes;
 pub(crate) mod records;
 
-/// A number of the host's as a word of the device's.
+/// A number of the host's as a word of the device's. Sizes and places in buffers fit: whoever asks for more numbers than 32
+/// bits address is refused before anything is recorded.
 pub(crate) fn word(n: usize) -> u32 {
+    debug_assert!(u32::try_from(n).is_ok(), "{n} is more than a word holds");
+    capped(n)
+}
+
+/// A bound on what the device counts in words: beyond them it is never reached.
+pub(crate) fn capped(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::GpuTrainer;
 use super::data::Gather;
+use super::embed::Slice;
 use super::plans::{BatchBuffers, EvaluationPlans, Recorder, Schedule, TrainPlans};
-use super::recording::Slice;
 use crate::error::{Error, Result};
 use crate::gpu::{Buffers, Held, PATHS, Plan, Purpose, Room};
 use crate::method::Loss;

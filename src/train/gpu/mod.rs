@@ -2,10 +2,10 @@
 
 mod apply;
 mod data;
+mod embed;
 mod held;
 mod plans;
 mod reconfigure;
-mod recording;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,9 +23,9 @@ use crate::method::{Draws, Learnt, Loss, StepPenalty, Target};
 use crate::problem::Paths;
 
 pub use data::GpuData;
+pub use embed::{SliceReport, TrainIo};
 use held::{Plans, Rooms};
 use plans::{Parts, Schedule, TrainPlans};
-pub use recording::{SliceReport, TrainIo};
 
 /// Trains a model on a device, at `f32`: the twin of [`Trainer`](crate::Trainer). The checkpoints are the same.
 ///
