@@ -275,6 +275,18 @@ pub(crate) struct Owner {
     pub(crate) row: Size,
 }
 
+/// The model around a problem.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Around {
+    /// The length of its parameter vector, in which the field's begin at `offset`.
+    pub(crate) parameters: usize,
+    pub(crate) offset: usize,
+    /// The widest row of a layer outside the field.
+    pub(crate) widest: usize,
+    /// What its owner holds on the device besides.
+    pub(crate) owner: Owner,
+}
+
 impl Owner {
     /// Bytes in all for a batch of such sizes.
     pub(crate) fn total(self, sizes: &Sizes) -> u64 {

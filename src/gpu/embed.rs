@@ -3,7 +3,7 @@
 //! Everything is allocated, compiled and uploaded by [`GpuSolver::prepare`]. A recording is commands alone: no
 //! submission, no map, and no write to the queue, which would run before all of the encoder, whoever recorded it.
 
-use super::buffers::{Buffers, Owner, Purpose};
+use super::buffers::{Around, Buffers, Purpose};
 use super::engine::Engine;
 use super::kernel;
 use super::plan::{Plan, Planner, SolvePlans, flat};
@@ -94,8 +94,12 @@ impl GpuSolver {
             let remedy = "save at the end or at given times: how many steps there will be is not known ahead";
             return Err(Error::argument("SolverOptions::save_at", format!("{:?}", solver.options.save_at), remedy));
         }
-        let mut engine =
-            Engine::new(&solver.gpu, &solver.problem, &solver.options, solver.parameters, 0, 0, Owner::default())?;
+        let mut engine = Engine::new(
+            &solver.gpu,
+            &solver.problem,
+            &solver.options,
+            Around { parameters: solver.parameters, ..Around::default() },
+        )?;
         engine.slice = Some(attempts);
         let buffers = engine.buffers(batch, Purpose::FORWARD).await?;
         self.paths.validate(batch)?;

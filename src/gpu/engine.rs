@@ -1,18 +1,18 @@
 //! [`Engine`]: a problem on the device, from loaded states to a solution. The solver and the trainer drive it.
 
-use super::buffers::{Buffers, OUTCOME, Owner, create};
+use super::buffers::{Around, Buffers, OUTCOME, Owner, create};
 use super::device::Gpu;
 use super::device::limits::{ITERATIONS, WORKGROUP};
 use super::device::staging::Staging;
 use super::fused;
 use super::kernel::{self, Kernels, Storage};
 use super::plan::{Planner, flat};
-use super::reach::{atol_per_feature, check_noise, within_reach};
+use super::reach::{atol_per_feature, check_noise, check_parameters, within_reach};
 use super::wire::job::Job;
 use super::wire::modes::flag;
 use super::wire::records::{LearntState, Outcome, Params, path_words, share, ticks};
 use super::wire::word;
-use crate::error::{Cure, Error, Result};
+use crate::error::{Error, Result};
 use crate::math::Real;
 use crate::method::ToleranceWarning;
 use crate::method::{Layout, SaveAt, SolverOptions, StepControl, Tableau};
@@ -66,64 +66,41 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// `parameters` is the length of the model's parameter vector, in which the field's begin at `offset`; `widest` the
-    /// widest row of the model's other layers, `owner` what its owner holds besides.
-    pub(crate) fn new(
-        gpu: &Gpu,
-        problem: &Problem,
-        options: &SolverOptions,
-        parameters: usize,
-        offset: usize,
-        widest: usize,
-        owner: Owner,
-    ) -> Result<Self> {
+    /// # Errors
+    /// [`Error::Argument`] and [`Error::Limit`] for what a device does not take.
+    pub(crate) fn new(gpu: &Gpu, problem: &Problem, options: &SolverOptions, model: Around) -> Result<Self> {
         options.validate::<f32>(problem)?;
-        let theta_bytes = 4 * parameters as u64;
-        gpu.check_binding(
-            || "a model of so many parameters".into(),
-            theta_bytes,
-            || Cure::Other("use a smaller model"),
-        )?;
-        let own = owner.bytes.0.saturating_add(4 * parameters);
-        if let Some(limit) = options.memory_limit.filter(|&limit| limit < own) {
-            let remedy = format!("the parameters and what goes with them take {own} bytes alone: allow more");
-            return Err(Error::argument("SolverOptions::memory_limit", limit, remedy));
-        }
-        let tableau = options.method.tableau();
-        let placed = |network: &Mlp, offset: usize| -> Vec<Layer> {
-            network.layers().map(|l| Layer { offset: l.offset + offset, ..l }).collect()
-        };
-        let layers = placed(&problem.field, offset);
-        let noise_offset = offset + problem.field.parameter_count();
-        let noise_layers = problem.diffusion.as_ref().map_or(Vec::new(), |d| placed(&d.network, noise_offset));
+        check_parameters(gpu, options, &model)?;
         check_noise(problem, options)?;
-        Self::check_widths(&layers, widest)?;
+        let [layers, noise_layers] = placed_layers(problem, model.offset);
+        Self::check_widths(&layers, model.widest)?;
         Self::check_widths(&noise_layers, 0)?;
-        let options = &within_reach(options)?;
+        let options = within_reach(options)?;
+        let tableau = options.method.tableau();
         let sizes = [
-            ("theta", theta_bytes),
+            ("theta", 4 * model.parameters as u64),
             ("outcome", OUTCOME as u64),
             ("params", size_of::<Params>() as u64),
             ("learnt", size_of::<LearntState>() as u64),
         ];
         let [theta, outcome, params, learnt] =
             gpu.scoped_now(|| sizes.map(|(name, bytes)| create(gpu, name, bytes, false)))?;
-        let atol = atol_per_feature(gpu, options)?;
+        let atol = atol_per_feature(gpu, &options)?;
         Ok(Self {
             gpu: gpu.clone(),
             problem: problem.clone(),
-            options: options.clone(),
             tableau,
             whole: fused::is_small(&layers)
                 && (problem.diffusion.is_none() || solves_paths_whole(tableau, &noise_layers)),
-            stops: stops(problem, options),
+            stops: stops(problem, &options),
+            options,
             slice: None,
             layers,
             noise_layers,
             kernels: Kernels::new(gpu, tableau, atol),
-            parameters,
-            widest,
-            owner,
+            parameters: model.parameters,
+            widest: model.widest,
+            owner: model.owner,
             warning: ToleranceWarning::new(),
             bound: None,
             iterations: ITERATIONS,
@@ -326,6 +303,16 @@ fn stops(problem: &Problem, options: &SolverOptions) -> Vec<([u32; 2], f64)> {
         ticks(if problem.diffusion.is_some() { (share * grain).round() / grain } else { share })
     };
     options.stops(problem).into_iter().map(|t| (at(t), t)).collect()
+}
+
+/// The layers of the field and of the diffusion, whose parameters follow one another from there on.
+fn placed_layers(problem: &Problem, offset: usize) -> [Vec<Layer>; 2] {
+    let placed = |network: &Mlp, offset: usize| -> Vec<Layer> {
+        network.layers().map(|l| Layer { offset: l.offset + offset, ..l }).collect()
+    };
+    let noise_offset = offset + problem.field.parameter_count();
+    let noise = problem.diffusion.as_ref().map_or(Vec::new(), |d| placed(&d.network, noise_offset));
+    [placed(&problem.field, offset), noise]
 }
 
 /// Whether trajectories with such noise can be solved whole.

@@ -1,12 +1,25 @@
 //! What a device takes of a solve's options.
 
+use super::buffers::Around;
 use super::device::Gpu;
 use super::kernel::ATOL_ROW;
-use crate::error::{Error, Result};
+use crate::error::{Cure, Error, Result};
 use crate::math::Real;
 use crate::method::{SolverOptions, StepControl};
 use crate::problem::Problem;
 use crate::problem::brownian::ADAPTIVE_CELLS;
+
+/// Refuses more parameters than the device binds, or than the caller's limit has room for.
+pub(super) fn check_parameters(gpu: &Gpu, options: &SolverOptions, model: &Around) -> Result<()> {
+    let bytes = 4 * model.parameters as u64;
+    gpu.check_binding(|| "a model of so many parameters".into(), bytes, || Cure::Other("use a smaller model"))?;
+    let own = model.owner.bytes.0.saturating_add(4 * model.parameters);
+    if let Some(limit) = options.memory_limit.filter(|&limit| limit < own) {
+        let remedy = format!("the parameters and what goes with them take {own} bytes alone: allow more");
+        return Err(Error::argument("SolverOptions::memory_limit", limit, remedy));
+    }
+    Ok(())
+}
 
 /// The features' own absolute tolerances on the device, if there are any.
 pub(super) fn atol_per_feature(gpu: &Gpu, options: &SolverOptions) -> Result<Option<wgpu::Buffer>> {

@@ -1,7 +1,7 @@
 //! [`GpuSolver`]: solves a problem on the device, and differentiates the solution.
 
 use super::Gpu;
-use super::buffers::{Buffers, Owner, Purpose};
+use super::buffers::{Around, Buffers, Purpose};
 use super::engine::Engine;
 use super::held::{Held, Solves};
 use super::iterations;
@@ -52,8 +52,8 @@ impl GpuSolver {
     /// [`Error::Argument`] naming what does not fit in the problem or the options, [`Error::Limit`] for more parameters
     /// than the device binds.
     pub fn new(gpu: &Gpu, problem: &Problem, options: &SolverOptions) -> Result<Self> {
-        let parameters = problem.parameter_count();
-        let engine = Engine::new(gpu, problem, options, parameters, 0, 0, Owner::default())?;
+        let model = Around { parameters: problem.parameter_count(), ..Around::default() };
+        let engine = Engine::new(gpu, problem, options, model)?;
         Ok(Self {
             engine,
             held: None,

@@ -1,0 +1,136 @@
+//! Evaluations and predictions, which keep nothing for gradients.
+
+use super::{GpuData, GpuTrainer, costs};
+use crate::error::{Result, Status};
+use crate::gpu::modes::status;
+use crate::gpu::{Engine, Outcome, Purpose};
+use crate::problem::Paths;
+use crate::train::{Batch, Evaluation};
+
+impl GpuTrainer {
+    /// Evaluates the model on a batch. Never regularizes.
+    ///
+    /// # Errors
+    /// As [`GpuTrainer::step`], but failed trajectories are counted, not an error.
+    pub async fn evaluate(&mut self, batch: &Batch<'_, f32>) -> Result<Evaluation> {
+        let count = self.load(batch, Purpose::FORWARD).await?;
+        let outcome = self.solve_and_measure(count, self.state.evaluation_paths(0), true).await?;
+        Ok(evaluation(&self.engine, &outcome, count))
+    }
+
+    /// As [`GpuTrainer::evaluate`], on the given samples of a data set on the device.
+    ///
+    /// # Errors
+    /// As [`GpuTrainer::step_on`].
+    pub async fn evaluate_on(&mut self, data: &GpuData, samples: &[u32]) -> Result<Evaluation> {
+        self.gather(data, samples, Purpose::FORWARD).await?;
+        let outcome = self.solve_and_measure(samples.len(), self.state.evaluation_paths(0), true).await?;
+        Ok(evaluation(&self.engine, &outcome, samples.len()))
+    }
+
+    /// As [`GpuTrainer::evaluate`], of the mean output over `samples` paths of each trajectory; costs are the first path's.
+    /// A trajectory of which any path fails has failed.
+    ///
+    /// # Errors
+    /// As [`GpuTrainer::evaluate`], and [`Error::Argument`](crate::Error::Argument) for no samples, or [`Loss::Moments`], which is of single
+    /// paths.
+    pub async fn evaluate_mean(&mut self, batch: &Batch<'_, f32>, samples: usize) -> Result<Evaluation> {
+        let mut outputs = self.state.mean_outputs(samples)?;
+        let count = self.load(batch, Purpose::FORWARD).await?;
+        let mut first = None;
+        for sample in 0..samples {
+            let outcome = self.solve_and_measure(count, self.state.evaluation_paths(sample), false).await?;
+            first.get_or_insert_with(|| costs(&self.engine, &outcome));
+            let (of_sample, solved) = self.read_outputs(count).await?;
+            outputs.add(&of_sample, solved.into_iter());
+        }
+        Ok(self.state.evaluate_mean(&outputs, &batch.target, first.unwrap_or_default()))
+    }
+
+    /// The model's outputs for a batch of inputs `[B][inputs]`: `[times][B][outputs]`, NaN for trajectories that fail.
+    /// Never regularizes.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape) and [`Error::NonFinite`](crate::Error::NonFinite) for inputs that do not fit the model; [`Error::DeviceLost`](crate::Error::DeviceLost).
+    pub async fn predict(&mut self, inputs: &[f32]) -> Result<Vec<f32>> {
+        self.predict_along(inputs, self.state.evaluation_paths(0)).await
+    }
+
+    /// As [`GpuTrainer::predict`], along the given paths.
+    ///
+    /// # Errors
+    /// As [`GpuTrainer::predict`], and [`Error::Argument`](crate::Error::Argument) for paths beyond the last trajectory number.
+    pub async fn predict_along(&mut self, inputs: &[f32], paths: Paths) -> Result<Vec<f32>> {
+        let count = self.state.config.model.check_inputs(inputs)?;
+        paths.validate(count)?;
+        self.warn_at(inputs);
+        self.reserve(count, Purpose::FORWARD, 0).await?;
+        self.engine.gpu.queue.write_buffer(&self.rooms()?.batch.inputs, 0, bytemuck::cast_slice(inputs));
+        self.solve_and_measure(count, paths, false).await?;
+        Ok(self.read_outputs(count).await?.0)
+    }
+
+    /// The solved batch's outputs, NaN for trajectories that failed, and which ones did not.
+    async fn read_outputs(&mut self, count: usize) -> Result<(Vec<f32>, Vec<bool>)> {
+        let size = count * self.parts.outputs;
+        let rooms = self.rooms()?;
+        let (outputs, rows) =
+            (rooms.batch.outputs(&rooms.engine, &self.parts).clone(), rooms.engine.row_status.clone());
+        let mut outputs: Vec<f32> = self.engine.read(&[(&outputs, 0, self.parts.times * size)]).await?.swap_remove(0);
+        let rows: Vec<u32> = self.engine.read(&[(&rows, 0, count)]).await?.swap_remove(0);
+        let solved: Vec<bool> = rows.into_iter().map(|code| status(code) == Status::Done).collect();
+        for outputs in outputs.chunks_exact_mut(size) {
+            let failed = outputs.chunks_exact_mut(self.parts.outputs).zip(&solved);
+            for (row, _) in failed.filter(|(_, solved)| !**solved) {
+                row.fill(f32::NAN);
+            }
+        }
+        Ok((outputs, solved))
+    }
+
+    /// Solves the loaded batch along `paths`, and measures the loss if that is asked for.
+    async fn solve_and_measure(&mut self, count: usize, paths: Paths, loss: bool) -> Result<Outcome> {
+        let plans = self.evaluation_plans(count).await?;
+        let rooms = self.rooms()?;
+        let purpose = rooms.engine.sizes.purpose;
+        self.engine.use_paths(paths, &rooms.engine);
+        let mut encoder = self.engine.encoder();
+        self.encode_inputs(rooms, &mut encoder);
+        let mut begun = false;
+        let mut attempts = self.engine.expected_attempts(purpose);
+        loop {
+            {
+                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                    label: Some("evaluation"),
+                    timestamp_writes: None,
+                });
+                if !begun {
+                    plans.prologue.encode(&mut pass);
+                    plans.solve.start.encode(&mut pass);
+                }
+                for _ in 0..attempts.min(self.engine.plans_per_submission(purpose)) {
+                    plans.solve.attempt.encode(&mut pass);
+                }
+                plans.solve.finish.encode(&mut pass);
+                plans.outputs.encode(&mut pass);
+                if loss {
+                    plans.loss.encode(&mut pass);
+                }
+            }
+            begun = true;
+            let outcome = self.engine.submit_for_outcome(encoder).await?;
+            outcome.check()?;
+            if outcome.unfinished == 0 {
+                self.engine.attempts = (outcome.accepted + outcome.rejected) as usize;
+                return Ok(outcome);
+            }
+            attempts = self.engine.more_attempts();
+            encoder = self.engine.encoder();
+        }
+    }
+}
+
+fn evaluation(engine: &Engine, outcome: &Outcome, count: usize) -> Evaluation {
+    let (loss, correct) = (f64::from(outcome.loss), outcome.correct as usize);
+    costs(engine, outcome).evaluation(count, outcome.failed as usize, loss, correct)
+}

@@ -1,0 +1,264 @@
+//! Training steps: encoded, submitted, and judged by what they leave.
+
+use super::held::Rooms;
+use super::plans::TrainPlans;
+use super::{GpuData, GpuTrainer, costs, low};
+use crate::error::Result;
+use crate::gpu::modes::{Verdict, status};
+use crate::gpu::{Outcome, Params, Submissions};
+use crate::method::{Draws, StepPenalty};
+use crate::train::{Batch, Rule, StepGradients, StepReport};
+
+impl GpuTrainer {
+    /// One training step: solve, loss, penalty, gradient, update.
+    ///
+    /// # Errors
+    /// As [`Trainer::step`](crate::Trainer::step), and [`Error::Memory`](crate::Error::Memory), [`Error::DeviceLost`](crate::Error::DeviceLost).
+    pub async fn step(&mut self, batch: &Batch<'_, f32>) -> Result<StepReport> {
+        self.note_recorded().await?;
+        let count = self.load(batch, self.purpose()).await?;
+        self.train(count, true).await
+    }
+
+    /// As [`GpuTrainer::step`], on the given samples of a data set on the device.
+    ///
+    /// # Errors
+    /// As [`GpuTrainer::step`]; [`Error::Argument`](crate::Error::Argument) for an index beyond the data set.
+    pub async fn step_on(&mut self, data: &GpuData, samples: &[u32]) -> Result<StepReport> {
+        self.note_recorded().await?;
+        self.gather(data, samples, self.purpose()).await?;
+        self.train(samples.len(), true).await
+    }
+
+    /// Loss, penalty, gradient and costs of a batch at the current step, without an update.
+    ///
+    /// # Errors
+    /// As [`GpuTrainer::step`].
+    pub async fn gradients(&mut self, batch: &Batch<'_, f32>) -> Result<StepGradients<f32>> {
+        self.note_recorded().await?;
+        let count = self.load(batch, self.purpose()).await?;
+        let mut report = self.train(count, false).await?;
+        let gradient = self.read_gradient().await?;
+        report.gradient_norm = gradient.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
+        Ok(StepGradients { report, gradient })
+    }
+
+    /// Dispatches of the last recorded training step of `batch` trajectories, by its parts, if there was one.
+    #[must_use]
+    pub fn dispatches(&self, batch: usize) -> Option<usize> {
+        let held = self.held.as_ref()?;
+        let plans = held.plans.training.get(&batch)?;
+        let [attempts, segments] = self.expected(held.buffers(), plans);
+        let fixed = plans.prologue.len() + plans.solve.start.len() + plans.solve.finish.len() + plans.loss.len();
+        let walk = plans.walk.begin.len() + segments * plans.walk.segment.len() + plans.walk.end.len();
+        Some(fixed + attempts * plans.solve.attempt.len() + walk + plans.update.len())
+    }
+
+    /// Attempts and walk segments to record, from what the last step took.
+    fn expected(&self, rooms: &Rooms, plans: &TrainPlans) -> [usize; 2] {
+        [
+            self.engine.expected_attempts(rooms.engine.sizes.purpose),
+            (self.engine.accepted + 1).div_ceil(plans.walk.stride),
+        ]
+    }
+
+    /// The parameters of the next steps and updates, for the device to take.
+    pub(super) fn params(&self, entries: usize) -> Vec<Params> {
+        let entry = |ahead: u64| {
+            let step = self.state.steps + ahead;
+            let seed = self.state.config.seed;
+            let mut params = Params {
+                update: low(self.updates + ahead),
+                rates: self.rates(self.updates + ahead),
+                ..Params::new(seed, step, self.state.step_paths(step))
+            };
+            if let Some(penalty) = self.state.penalty_at(step) {
+                self.engine.set_draws(&mut params, &Draws::new(penalty, seed, step));
+            }
+            params
+        };
+        (0..entries as u64).map(entry).collect()
+    }
+
+    /// Learning rate over `1 - beta1^t`, `1 / sqrt(1 - beta2^t)` and what weight decay leaves, at one update.
+    fn rates(&self, update: u64) -> [f32; 4] {
+        let optimizer = &self.state.config.optimizer;
+        let rate = optimizer.learning_rate.value(update);
+        let t = (update + 1) as f64;
+        let (first, second, kept) = match optimizer.rule {
+            Rule::Sgd { .. } | Rule::RmsProp { .. } => (1.0, 1.0, 1.0),
+            Rule::AdamW { beta1, beta2, weight_decay, .. } => {
+                (1.0 - beta1.powf(t), 1.0 - beta2.powf(t), 1.0 - rate * weight_decay)
+            }
+            Rule::Adam { beta1, beta2, .. }
+            | Rule::AdaMax { beta1, beta2, .. }
+            | Rule::AdaBelief { beta1, beta2, .. } => (1.0 - beta1.powf(t), 1.0 - beta2.powf(t), 1.0),
+        };
+        [single(rate / first), single(second.sqrt().recip()), single(kept), 0.0]
+    }
+
+    /// Records a training step: from the loaded batch to the update.
+    pub(super) fn record_step(
+        &self,
+        to: &mut Submissions<'_>,
+        rooms: &Rooms,
+        plans: &TrainPlans,
+        [attempts, segments]: [usize; 2],
+        update: bool,
+    ) {
+        self.encode_inputs(rooms, to.encoder());
+        to.record(&plans.prologue, 1, 0.0);
+        let work = self.engine.work_of_a_plan(rooms.engine.sizes.purpose);
+        to.record(&plans.solve.start, 1, work);
+        to.record(&plans.solve.attempt, attempts, work);
+        self.record_tail(to, rooms, plans, segments, update);
+    }
+
+    /// Inputs that are initial states go to the tape.
+    pub(super) fn encode_inputs(&self, rooms: &Rooms, encoder: &mut wgpu::CommandEncoder) {
+        if self.parts.encoder.is_none() {
+            let bytes = 4 * (self.engine.batch * self.engine.dim()) as u64;
+            let (inputs, tape) = (&rooms.batch.inputs, &rooms.engine.tape);
+            encoder.copy_buffer_to_buffer(inputs, 0, tape, self.engine.start_of_tape(), bytes);
+        }
+    }
+
+    /// What follows the solve: loss, penalty, walk and update.
+    fn record_tail(&self, to: &mut Submissions<'_>, rooms: &Rooms, plans: &TrainPlans, segments: usize, update: bool) {
+        self.engine.clear_gradient(&rooms.engine, to.encoder());
+        to.encoder().clear_buffer(&self.parts.overflow, 0, None);
+        // A step and its vector-Jacobian product cost what four attempts do.
+        let step = 4.0 * self.engine.attempt_work();
+        let probes = rooms.engine.penalty().map_or(0, |p| p.times);
+        let steps = plans.walk.stride.min(self.engine.accepted.max(1));
+        to.record(&plans.solve.finish, 1, 0.0);
+        to.record(&plans.loss, 1, step * probes as f64);
+        to.record(&plans.walk.begin, 1, 0.0);
+        to.record(&plans.walk.segment, segments, step * steps as f64);
+        to.record(&plans.walk.end, 1, 0.0);
+        to.record(if update { &plans.update } else { &plans.gradient }, 1, 0.0);
+        // Whoever goes on with the encoder begins a pass of its own.
+        to.encoder();
+    }
+
+    /// A training step on the loaded batch.
+    async fn train(&mut self, count: usize, update: bool) -> Result<StepReport> {
+        let mut plans = self.training_plans(count).await?;
+        self.engine.gpu.queue.write_buffer(
+            &self.parts.schedule.buffer,
+            0,
+            bytemuck::cast_slice(&self.params(self.parts.schedule.entries)),
+        );
+        let mut encoder = self.engine.encoder();
+        let rooms = self.rooms()?;
+        let purpose = rooms.engine.sizes.purpose;
+        let expected = self.expected(rooms, &plans);
+        self.record_step(&mut Submissions::new(&self.engine, &mut encoder), rooms, &plans, expected, update);
+        // From here on the device may make the step, whether or not this future is there to hear of it.
+        if update {
+            self.unheard = true;
+            self.take_entries(1);
+        }
+        let mut outcome = self.engine.submit_for_outcome(encoder).await?;
+        outcome.check()?;
+        let mut recorded = expected[1];
+        // A solve that is longer than the one before it by more than was foreseen goes on.
+        while outcome.skipped == Verdict::Incomplete {
+            if outcome.paused > 0 {
+                self.grow().await?;
+                plans = self.training_plans(count).await?;
+                self.engine.resume(&plans.solve);
+            }
+            let taken = (outcome.most_accepted as usize).div_ceil(plans.walk.stride);
+            if outcome.unfinished == 0 && recorded >= taken {
+                return Err(outcome.unwalked());
+            }
+            let segments = if outcome.unfinished > 0 { plans.walk.segments_ahead() } else { taken };
+            let mut encoder = self.engine.encoder();
+            let mut to = Submissions::new(&self.engine, &mut encoder);
+            if outcome.unfinished > 0 {
+                to.record(&plans.solve.attempt, self.engine.more_attempts(), self.engine.work_of_a_plan(purpose));
+            }
+            self.record_tail(&mut to, self.rooms()?, &plans, segments, update);
+            drop(to);
+            recorded = if outcome.unfinished > 0 { 0 } else { segments };
+            outcome = self.engine.submit_for_outcome(encoder).await?;
+            outcome.check()?;
+        }
+        self.conclude(outcome, count, update).await
+    }
+
+    /// Takes note of a finished step.
+    async fn conclude(&mut self, outcome: Outcome, count: usize, update: bool) -> Result<StepReport> {
+        self.engine.attempts = (outcome.accepted + outcome.rejected) as usize;
+        self.engine.accepted = outcome.most_accepted as usize;
+        let before = self.state.steps;
+        if update {
+            self.settle(&outcome, count).await?;
+        } else {
+            self.judge(&outcome, count).await?;
+        }
+        Ok(self.report(&outcome, before))
+    }
+
+    /// Counts a step that the device made or skipped.
+    pub(super) async fn settle(&mut self, outcome: &Outcome, count: usize) -> Result<()> {
+        let judged = self.judge(outcome, count).await;
+        self.unheard = false;
+        if judged.is_err() {
+            self.take_entries(-1);
+        }
+        judged?;
+        self.state.steps += 1;
+        self.updates += u64::from(outcome.skipped != Verdict::Skipped);
+        Ok(())
+    }
+
+    /// Takes entries of the prepared schedule, or gives them back.
+    pub(super) fn take_entries(&mut self, count: isize) {
+        if let Some(slice) = self.held.as_mut().and_then(|held| held.plans.slice.as_mut()) {
+            slice.taken = slice.taken.saturating_add_signed(count);
+        }
+    }
+
+    /// An error where the failure policy says so.
+    pub(super) async fn judge(&mut self, outcome: &Outcome, count: usize) -> Result<()> {
+        let first = || (outcome.first_failed as usize, status(outcome.first_status));
+        self.state.allow(outcome.failed as usize, count, (outcome.failed > 0).then(first))?;
+        if outcome.skipped == Verdict::Aborted {
+            let gradient = self.read_gradient().await?;
+            return Err(self.state.diverged(self.updates, &gradient));
+        }
+        Ok(())
+    }
+
+    /// The report of the step after `before` others.
+    pub(super) fn report(&self, outcome: &Outcome, before: u64) -> StepReport {
+        // A coefficient that follows a budget is known to the device alone.
+        let penalty = self.state.penalty_at(before).map(|penalty| match penalty.budget {
+            Some(_) => StepPenalty { coefficient: f64::from(outcome.coefficient), ..penalty },
+            None => penalty,
+        });
+        StepReport {
+            loss: f64::from(outcome.loss),
+            penalty: f64::from(outcome.penalty),
+            gradient_norm: f64::from(outcome.gradient_norm),
+            products: outcome.most_accepted as usize * self.engine.products_per_step(self.state.penalty_at(before)),
+            failed: outcome.failed as usize,
+            skipped: outcome.skipped == Verdict::Skipped,
+            budget_unreachable: outcome.unreachable != 0,
+            ..self.state.report(before, costs(&self.engine, outcome), penalty.as_ref())
+        }
+    }
+
+    async fn read_gradient(&mut self) -> Result<Vec<f32>> {
+        let gradient = self.rooms()?.engine.gradient.clone();
+        let count = self.engine.parameters;
+        Ok(self.engine.read(&[(&gradient, 0, count)]).await?.swap_remove(0))
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the device computes at f32")]
+const fn single(x: f64) -> f32 {
+    x as f32
+}
