@@ -32,8 +32,8 @@ impl GpuTrainer {
     /// A trajectory of which any path fails has failed.
     ///
     /// # Errors
-    /// As [`GpuTrainer::evaluate`], and [`Error::Argument`](crate::Error::Argument) for no samples, or [`Loss::Moments`], which is of single
-    /// paths.
+    /// As [`GpuTrainer::evaluate`], and [`Error::Argument`](crate::Error::Argument) for no samples, or
+    /// [`Loss::Moments`](crate::Loss::Moments), which is of single paths.
     pub async fn evaluate_mean(&mut self, batch: &Batch<'_, f32>, samples: usize) -> Result<Evaluation> {
         let mut outputs = self.state.mean_outputs(samples)?;
         let count = self.load(batch, Purpose::FORWARD).await?;
@@ -51,7 +51,8 @@ impl GpuTrainer {
     /// Never regularizes.
     ///
     /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape) and [`Error::NonFinite`](crate::Error::NonFinite) for inputs that do not fit the model; [`Error::DeviceLost`](crate::Error::DeviceLost).
+    /// [`Error::Shape`](crate::Error::Shape) and [`Error::NonFinite`](crate::Error::NonFinite) for inputs that do not fit
+    /// the model; [`Error::DeviceLost`](crate::Error::DeviceLost).
     pub async fn predict(&mut self, inputs: &[f32]) -> Result<Vec<f32>> {
         self.predict_along(inputs, self.state.evaluation_paths(0)).await
     }

@@ -36,8 +36,9 @@ impl GpuTrainer {
     /// returns the caller's metadata.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) when the file cannot be read, [`Error::Checkpoint`](crate::Error::Checkpoint) when it is not a checkpoint, or its tensors do not
-    /// fit its configuration, [`Error::Argument`](crate::Error::Argument) when its numbers are not `f32`.
+    /// [`Error::Io`](crate::Error::Io) when the file cannot be read, [`Error::Checkpoint`](crate::Error::Checkpoint) when it
+    /// is not a checkpoint, or its tensors do not fit its configuration, [`Error::Argument`](crate::Error::Argument) when its
+    /// numbers are not `f32`.
     pub fn resume(gpu: &Gpu, path: &Path) -> Result<(Self, BTreeMap<String, String>)> {
         Self::of_loaded(gpu, checkpoint::load(path)?)
     }

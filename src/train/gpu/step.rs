@@ -13,7 +13,8 @@ impl GpuTrainer {
     /// One training step: solve, loss, penalty, gradient, update.
     ///
     /// # Errors
-    /// As [`Trainer::step`](crate::Trainer::step), and [`Error::Memory`](crate::Error::Memory), [`Error::DeviceLost`](crate::Error::DeviceLost).
+    /// As [`Trainer::step`](crate::Trainer::step), and [`Error::Memory`](crate::Error::Memory),
+    /// [`Error::DeviceLost`](crate::Error::DeviceLost).
     pub async fn step(&mut self, batch: &Batch<'_, f32>) -> Result<StepReport> {
         self.note_recorded().await?;
         let count = self.load(batch, self.purpose()).await?;

@@ -20,6 +20,7 @@ fn buffers_and_data_sets_that_were_given_up_leave_the_device() {
     }
     // Others would allocate on one that is shared.
     let gpu = Gpu::open(&Pick::Any).expect("a second device").checked(true);
+    assert_eq!(gpu.traffic(), (0, 0), "each device counts its own");
     let model = NeuralDe::new(Problem::ode(Mlp::new([2, 4, 2]), 0.0, 1.0), SolverOptions::default()).encoder(3);
     let mut trainer = GpuTrainer::new(&gpu, TrainerConfig::new(model, Loss::Mse)).expect("a valid model");
     for rows in [4, 400, 4000] {
@@ -31,6 +32,7 @@ fn buffers_and_data_sets_that_were_given_up_leave_the_device() {
             assert!(allocations(&gpu, name).is_none_or(|count| count == 1), "{rows} rows: {name}");
         }
     }
+    assert!(gpu.clone().traffic().0 >= 6, "a wait for each of the calls");
     for seed in 0..3 {
         let (inputs, targets) = (cast::<f32>(&numbers(seed, 50 * 3)), vec![0.0; 50 * 2]);
         let data = gpu.block_on(trainer.upload(&inputs, Target::States(&targets))).expect("a data set");
