@@ -86,7 +86,7 @@ fn a_solver_goes_on_after_a_refused_batch() {
     let first = gpu.block_on(solver.solve(&theta, &y0[..40])).expect("a small batch");
     gpu.block_on(solver.solve(&theta, &y0)).expect_err("too large");
     let refused = gpu.block_on(solver.gradients(&[0.0; 40]));
-    assert!(matches!(refused, Err(Error::Argument { .. })), "nothing was solved: {refused:?}");
+    assert!(matches!(refused, Err(Error::Order { call: "gradients", .. })), "nothing was solved: {refused:?}");
     let second = gpu.block_on(solver.solve(&theta, &y0[..40])).expect("a small batch");
     assert_eq!(bits(&first.ys), bits(&second.ys), "the small batch solves as before");
 }
