@@ -1,5 +1,6 @@
 //! From tiles to a [`Solution`].
 
+use crate::cpu::crew::run::Run;
 use crate::cpu::engine::Engine;
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::lanes::scatter;
@@ -60,8 +61,8 @@ fn keep_if<R: Scalar>(reached: bool, row: &mut [R]) {
 /// What the solve cost, for the batch in lockstep, for each trajectory of an ensemble.
 fn stats<R: Scalar>(engine: &Engine<R>) -> Vec<Stats> {
     match engine.options.layout {
-        Layout::Lockstep => vec![engine.run().map(crate::cpu::solve::lockstep::Run::stats).unwrap_or_default()],
-        Layout::Ensemble => lanes(engine).map(|(tile, lane)| tile.stats(lane)).collect(),
+        Layout::Lockstep => vec![engine.run().map(Run::stats).unwrap_or_default()],
+        Layout::Ensemble => lanes(engine).map(|(tile, lane)| tile.clock.stats(lane)).collect(),
     }
 }
 
@@ -90,7 +91,7 @@ fn steps<R: Scalar>(engine: &Engine<R>) -> Steps {
 fn nodes<R: Scalar>(engine: &Engine<R>, steps: &Steps) -> Vec<Vec<R>> {
     let nodes = |(row, (tile, lane)): (usize, (&Tile<R>, usize))| {
         let count = steps.own_steps(row);
-        let stages = |n: usize| tile.stage_tape[n][lane..].iter().step_by(LANES).copied();
+        let stages = |n: usize| tile.tape.stages[n][lane..].iter().step_by(LANES).copied();
         let node = |n: usize| tile.accepted_state(n, lane).chain(stages(n));
         (0..count).flat_map(node).chain(tile.accepted_state(count, lane)).collect()
     };

@@ -1,7 +1,8 @@
 //! [`Solver`]: solves a problem on the native engine, and differentiates the solution.
 
 use crate::cpu::crew::cpu::Cpu;
-use crate::cpu::engine::{Engine, Owner, TaskRoom, TaskWork};
+use crate::cpu::crew::task::{TaskRoom, TaskWork};
+use crate::cpu::engine::{Engine, Owner};
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::lanes::{gather, scatter};
 use crate::cpu::kernel::scalar::Scalar;
@@ -9,7 +10,6 @@ use crate::cpu::solution::assemble;
 use crate::cpu::tile::Tile;
 use crate::error::{Error, Result, Status};
 use crate::math::check_finite;
-use crate::memory::Size;
 use crate::method::{Draws, Layout, Learnt, PenaltyStep, Regularizer, SaveAt, SolverOptions};
 use crate::problem::{Paths, Problem};
 use crate::solution::{Gradients, Solution, Workspace};
@@ -183,7 +183,7 @@ impl<R: Scalar> Solver<R> {
         };
         let seeds = self.seeds(ys_bar)?;
         (gradients.penalty, gradients.products) =
-            self.engine.backward(self.draws.as_ref(), &seeds, &mut gradients.theta);
+            self.engine.backward(self.draws.as_ref(), &seeds, &mut gradients.theta)?;
         let ideal = self.draws.as_ref().is_some_and(|draws| draws.penalty.step == PenaltyStep::Ideal);
         if ideal && !std::mem::replace(&mut self.taught, true) {
             self.engine.learnt.note_ideal(gradients.penalty);
@@ -260,45 +260,4 @@ impl<R: Scalar> TaskWork<R> for SaveSeeds<'_, R> {
     }
 
     fn finish(&self, _: &mut Tile<R>, _: &mut TaskRoom<R>, _: &mut [R]) {}
-}
-
-impl<R: Scalar> Engine<R> {
-    /// Bytes of a solve with `steps` accepted steps and, with a `tape`, of its backward pass; penalties aside.
-    pub(crate) fn workspace(&self, batch: usize, steps: usize, tape: bool) -> Workspace {
-        let tiles = batch.div_ceil(LANES);
-        let array = Size(self.dim() * LANES).bytes::<R>();
-        let (state, noise) = self.noise_bytes(array.0);
-        let every_step = matches!(self.options.save_at, SaveAt::Steps | SaveAt::Dense);
-        let adjoint = self.options.adjoint.stride();
-        let kept = match adjoint {
-            _ if every_step => Size(steps),
-            0 => Size(0),
-            stride => Size(steps.div_ceil(stride) * usize::from(tape)),
-        };
-        let slots = if every_step { Size(steps) + 1 } else { Size(2 * self.user_slots()) };
-        let stages = self.options.method.tableau().stages();
-        let stages_kept = if self.options.save_at == SaveAt::Dense { (Size(steps) + 1) * stages } else { Size(0) };
-        // An ensemble keeps the ends of each lane's steps, in a list that grows by doubling.
-        let ensemble = self.options.layout == Layout::Ensemble;
-        let ends = if ensemble && (tape || every_step) {
-            let room = steps.checked_next_power_of_two().unwrap_or(usize::MAX).max(4);
-            Size(room) * (2 * LANES * size_of::<f64>())
-        } else {
-            Size(0)
-        };
-        let (threads, shards) = self.parallelism(batch);
-        // With checkpoints, the states of a segment; without a tape, an ensemble streams through one more tile.
-        let states = (slots + 5) * array + noise;
-        let segment = if tape && adjoint > 1 { adjoint.min(steps) * array } else { Size(0) };
-        let streaming = if ensemble && !tape && !every_step { states } else { Size(0) };
-        // Cotangents of a step's stages and start, which states saved within the step have.
-        let interior = if matches!(self.options.save_at, SaveAt::Times(_)) { (stages + 1) * array } else { Size(0) };
-        let gradients = if tape { shards + 1 } else { 1 };
-        Workspace {
-            states: (tiles * states).0,
-            tape: (tiles * (kept * state + stages_kept * array + ends)).0,
-            parameters: (Size(gradients) * self.parameters()).bytes::<R>().0.saturating_add(self.packed_bytes()),
-            rooms: (threads * (segment + interior + streaming + 2 * array + self.room_bytes())).0,
-        }
-    }
 }

@@ -1,5 +1,7 @@
 //! [`Adjoint`]: how gradients are obtained.
 
+use std::num::NonZero;
+
 use serde::{Deserialize, Serialize};
 
 use super::Method;
@@ -60,6 +62,11 @@ impl Adjoint {
         }
     }
 
+    /// The accepted states that a solve keeps for it.
+    pub(crate) fn keep(self) -> Keep {
+        NonZero::new(self.stride()).map_or(Keep::Nothing, Keep::Every)
+    }
+
     /// With no longer stride than that.
     pub(crate) fn with_stride_up_to(self, longest: usize) -> Self {
         match self {
@@ -93,6 +100,32 @@ impl Adjoint {
         } else {
             Err(Error::argument("SolverOptions::adjoint", format!("{self:?} with {method}"), remedy))
         }
+    }
+}
+
+/// Which accepted states a solve keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    Nothing,
+    /// Every n-th one, the initial state first.
+    Every(NonZero<usize>),
+    /// All of them, with the stages of every step.
+    Dense,
+}
+
+impl Keep {
+    /// Accepted steps from one kept state to the next, if any is kept.
+    pub(crate) const fn stride(self) -> Option<NonZero<usize>> {
+        match self {
+            Self::Nothing => None,
+            Self::Every(stride) => Some(stride),
+            Self::Dense => Some(NonZero::<usize>::MIN),
+        }
+    }
+
+    /// Whether the state before step `n` is kept.
+    pub(crate) fn takes(self, n: usize) -> bool {
+        self.stride().is_some_and(|stride| n.is_multiple_of(stride.get()))
     }
 }
 

@@ -1,6 +1,6 @@
 //! [`Draws`]: the random numbers of a regularizer, the same for either engine.
 
-use super::StepPenalty;
+use super::{PenaltyGradient, StepPenalty};
 use crate::math::{Purpose, Random};
 
 /// A penalty with its random draws, as every worker sees it.
@@ -44,4 +44,26 @@ pub(crate) fn penalised_tiles(tiles: usize, fraction: f64) -> usize {
 /// How many of a batch's trajectories have a penalty: whole tiles.
 pub(crate) fn penalised_rows(batch: usize, fraction: f64) -> usize {
     (penalised_tiles(batch.div_ceil(PENALTY_TILE), fraction) * PENALTY_TILE).min(batch)
+}
+
+/// What the first stage of a step passes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FirstStage {
+    /// Parameter and state cotangents.
+    Everything,
+    /// Parameter cotangents: the state is a constant.
+    Parameters,
+    /// Nothing: `k1` is a constant.
+    Nothing,
+}
+
+impl PenaltyGradient {
+    /// What a penalised step's first stage passes on.
+    pub(crate) const fn first_stage(self) -> FirstStage {
+        match self {
+            Self::Published => FirstStage::Nothing,
+            Self::Step => FirstStage::Parameters,
+            Self::Full => FirstStage::Everything,
+        }
+    }
 }

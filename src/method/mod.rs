@@ -20,12 +20,13 @@ mod tableau;
 mod tolerances;
 mod warning;
 
+pub(crate) use adjoint::Keep;
 pub use adjoint::{Adjoint, Checkpoints};
 #[cfg(test)]
 pub(crate) use budget::{BUDGET_NUMBERS, WARMUP as BUDGET_WARMUP, WINDOW as BUDGET_WINDOW};
 pub use budget::{Budget, BudgetState};
 pub use controller::{Attempt, Controller, ControllerMemory, Decision};
-pub(crate) use draws::{Draws, PENALTY_TILE, penalised_rows, penalised_tiles};
+pub(crate) use draws::{Draws, FirstStage, PENALTY_TILE, penalised_rows, penalised_tiles};
 #[cfg(test)]
 pub(crate) use learnt::LEARNT_NUMBERS;
 pub use learnt::Learnt;

@@ -292,10 +292,10 @@ impl<R: Scalar> Trainer<R> {
         let wish = self.engine.wish();
         let Self { state, engine, encoder, head, gradient, .. } = self;
         let mut task = task(&state.config, encoder.as_ref(), head.as_ref(), batch, count - failed);
-        task.measure(engine);
+        task.measure(engine.tiles());
         let mut report = state.report(step, costs(engine), penalty.as_ref());
-        (report.penalty, report.products) = engine.backward(draws.as_ref(), &task, gradient);
-        report.loss = task.total(engine).0;
+        (report.penalty, report.products) = engine.backward(draws.as_ref(), &task, gradient)?;
+        report.loss = task.total(engine.tiles()).0;
         report.failed = failed;
         let ideal = penalty.is_some_and(|penalty| penalty.step == PenaltyStep::Ideal);
         self.seen =
@@ -323,13 +323,13 @@ impl<R: Scalar> Trainer<R> {
         let failed = self.engine.statuses().filter(|&s| s != Status::Done).count();
         let Self { state, engine, encoder, head, .. } = self;
         let mut task = task(&state.config, encoder.as_ref(), head.as_ref(), batch, count - failed);
-        task.measure(engine);
+        task.measure(engine.tiles());
         engine.for_each_tile(|tile, room| {
             if tile.used > 0 {
                 task.evaluate(tile, room, None);
             }
         });
-        let (loss, correct) = task.total(engine);
+        let (loss, correct) = task.total(engine.tiles());
         Ok(costs(engine).evaluation(count, failed, loss, correct))
     }
 
@@ -376,7 +376,7 @@ impl<R: Scalar> Trainer<R> {
 
     /// The solved batch's outputs.
     fn outputs(&self, batch: &Batch<'_, R>, count: usize) -> Vec<R> {
-        task(&self.state.config, self.encoder.as_ref(), self.head.as_ref(), batch, count).outputs(&self.engine)
+        task(&self.state.config, self.encoder.as_ref(), self.head.as_ref(), batch, count).outputs(self.engine.tiles())
     }
 
     /// Checks and loads the batch, and solves it; the number of its trajectories.

@@ -1,4 +1,8 @@
 //! Threads, and what each of them works on.
 
 pub(crate) mod cpu;
+pub(crate) mod reduction;
+pub(crate) mod run;
+pub(crate) mod shard;
+pub(crate) mod task;
 pub(crate) mod workers;

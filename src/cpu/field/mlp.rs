@@ -17,7 +17,7 @@ pub(crate) struct Field<R> {
 
 /// What one evaluation leaves for its vector-Jacobian product.
 #[derive(Debug)]
-pub(crate) struct Stage<R> {
+pub(crate) struct Kept<R> {
     /// Input of each layer, `[rows][LANES]`; the first one is the state itself unless an input map stands between.
     inputs: Vec<Vec<R>>,
     /// Derivative of each hidden layer's activation, `[outputs][LANES]`.
@@ -27,7 +27,7 @@ pub(crate) struct Stage<R> {
     dim: usize,
 }
 
-impl<R: Scalar> Stage<R> {
+impl<R: Scalar> Kept<R> {
     /// The state that the field is evaluated at, `[D][LANES]`.
     pub(crate) fn state(&self) -> &[R] {
         let tile = self.mapped_state.as_ref().unwrap_or(&self.inputs[0]);
@@ -74,15 +74,15 @@ impl<R: Scalar> Field<R> {
         self.layers.iter().map(DenseLayer::bytes).sum()
     }
 
-    /// Bytes of a [`Stage`].
-    pub(crate) fn stage_bytes(&self) -> usize {
+    /// Bytes of a [`Kept`].
+    pub(crate) fn kept_bytes(&self) -> usize {
         let rows: usize = self.layers.iter().map(|l| l.layer.rows() + l.layer.outputs).sum();
         (rows + self.dim) * LANES * size_of::<R>()
     }
 
-    pub(crate) fn stage(&self) -> Stage<R> {
+    pub(crate) fn kept(&self) -> Kept<R> {
         let hidden = self.layers.len() - 1;
-        Stage {
+        Kept {
             inputs: self.layers.iter().map(|l| input_tile(&l.layer)).collect(),
             derivatives: self.layers[..hidden].iter().map(|l| vec![R::ZERO; l.layer.outputs * LANES]).collect(),
             mapped_state: (self.map != InputMap::Identity).then(|| vec![R::ZERO; self.dim * LANES]),
@@ -95,14 +95,14 @@ impl<R: Scalar> Field<R> {
         Cotangents { buffers: std::array::from_fn(|_| vec![R::ZERO; widest * LANES]) }
     }
 
-    /// `dydt = f(t, y)` at the stage's state; `keep` leaves what [`Field::vjp`] needs.
-    pub(crate) fn eval(&self, t: &Lanes<R>, stage: &mut Stage<R>, dydt: &mut [R], keep: bool) {
-        if let Some(state) = &stage.mapped_state {
-            cube(&mut stage.inputs[0][..self.dim * LANES], state);
+    /// `dydt = f(t, y)` at the kept state; `keep` leaves what [`Field::vjp`] needs.
+    pub(crate) fn eval(&self, t: &Lanes<R>, kept: &mut Kept<R>, dydt: &mut [R], keep: bool) {
+        if let Some(state) = &kept.mapped_state {
+            cube(&mut kept.inputs[0][..self.dim * LANES], state);
         }
         let hidden = self.layers.len() - 1;
         for (i, layer) in self.layers.iter().enumerate() {
-            let (before, after) = stage.inputs.split_at_mut(i + 1);
+            let (before, after) = kept.inputs.split_at_mut(i + 1);
             let x = &mut before[i];
             if layer.layer.time {
                 x[layer.layer.inputs * LANES..][..LANES].copy_from_slice(t);
@@ -113,7 +113,7 @@ impl<R: Scalar> Field<R> {
                 let z = &mut after[0][..layer.layer.outputs * LANES];
                 layer.apply(x, z);
                 if keep {
-                    activate_with_derivative(layer.layer.activation, z, &mut stage.derivatives[i]);
+                    activate_with_derivative(layer.layer.activation, z, &mut kept.derivatives[i]);
                 } else {
                     activate(layer.layer.activation, z);
                 }
@@ -124,7 +124,7 @@ impl<R: Scalar> Field<R> {
     /// Adds `theta_bar += dydt_bar^T df/dtheta` and writes `y_bar = dydt_bar^T df/dy`, at a kept evaluation.
     pub(crate) fn vjp(
         &self,
-        stage: &Stage<R>,
+        kept: &Kept<R>,
         cotangents: &mut Cotangents<R>,
         dydt_bar: &[R],
         mut theta_bar: Option<&mut [R]>,
@@ -134,17 +134,17 @@ impl<R: Scalar> Field<R> {
         let hidden = self.layers.len() - 1;
         for (i, layer) in self.layers.iter().enumerate().rev().take(hidden) {
             let z_bar_now: &[R] = if i == hidden { dydt_bar } else { z_bar };
-            layer.vjp(&stage.inputs[i], z_bar_now, theta_bar.as_deref_mut(), Some(x_bar));
-            multiply(&mut x_bar[..layer.layer.inputs * LANES], &stage.derivatives[i - 1]);
+            layer.vjp(&kept.inputs[i], z_bar_now, theta_bar.as_deref_mut(), Some(x_bar));
+            multiply(&mut x_bar[..layer.layer.inputs * LANES], &kept.derivatives[i - 1]);
             std::mem::swap(&mut z_bar, &mut x_bar);
         }
         let z_bar: &[R] = if hidden == 0 { dydt_bar } else { z_bar };
         match y_bar {
-            None => self.layers[0].vjp(&stage.inputs[0], z_bar, theta_bar, None),
+            None => self.layers[0].vjp(&kept.inputs[0], z_bar, theta_bar, None),
             Some(y_bar) => {
-                self.layers[0].vjp(&stage.inputs[0], z_bar, theta_bar, Some(y_bar));
-                if stage.mapped_state.is_some() {
-                    cube_vjp(y_bar, stage.state());
+                self.layers[0].vjp(&kept.inputs[0], z_bar, theta_bar, Some(y_bar));
+                if kept.mapped_state.is_some() {
+                    cube_vjp(y_bar, kept.state());
                 }
             }
         }

@@ -313,6 +313,29 @@ pub(crate) fn scatter<R: Real>(tile: &[R], rows: &mut [R], features: usize) {
     }
 }
 
+/// Copies one lane of a tile to a lane of another.
+pub(crate) fn copy_lane<R: Real>(out: &mut [R], lane: usize, tile: &[R], from_lane: usize) {
+    for (out, x) in out[lane..].iter_mut().step_by(LANES).zip(tile[from_lane..].iter().step_by(LANES)) {
+        *out = *x;
+    }
+}
+
+/// Which lanes hold finite numbers only.
+pub(crate) fn finite_lanes<R: Real>(tile: &[R]) -> [bool; LANES] {
+    let mut finite = [true; LANES];
+    for row in tile.chunks_exact(LANES) {
+        for (finite, x) in finite.iter_mut().zip(row) {
+            *finite &= x.is_finite();
+        }
+    }
+    finite
+}
+
+/// 1 where the mask holds, else 0.
+pub(crate) fn indicator<R: Real>(mask: &[bool; LANES]) -> Lanes<R> {
+    mask.map(|m| if m { R::ONE } else { R::ZERO })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,5 +3,6 @@
 pub(crate) mod activation;
 pub(crate) mod dense;
 pub(crate) mod dispatch;
+pub(crate) mod interval;
 pub(crate) mod lanes;
 pub(crate) mod scalar;

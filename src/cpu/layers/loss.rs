@@ -1,6 +1,6 @@
 //! [`Task`]: a batch's loss, encoder and head on tiles, with their gradients.
 
-use crate::cpu::engine::{Engine, TaskRoom, TaskWork};
+use crate::cpu::crew::task::{TaskRoom, TaskWork};
 use crate::cpu::field::layer::DenseLayer;
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::lanes::{gather, rest_unless, scatter};
@@ -36,7 +36,7 @@ impl<R: Scalar> Task<'_, R> {
                 tile.place(self.batch);
                 if tile.used > 0 {
                     self.gather_inputs(tile, encoder, room);
-                    encoder.apply(&room.input, &mut tile.y);
+                    encoder.apply(&room.input, &mut tile.state.y);
                 }
             }
         }
@@ -50,11 +50,11 @@ impl<R: Scalar> Task<'_, R> {
     }
 
     /// The solved batch's outputs, `[times][B][outputs]`, NaN where a trajectory failed.
-    pub(crate) fn outputs(&self, engine: &Engine<R>) -> Vec<R> {
+    pub(crate) fn outputs<'t>(&self, tiles: impl Iterator<Item = &'t Tile<R>> + Clone) -> Vec<R> {
         let mut room = TaskRoom::default();
         let mut outputs = vec![R::ZERO; self.times * self.batch * self.outputs];
         for (slot, outputs) in outputs.chunks_exact_mut(self.batch * self.outputs).enumerate() {
-            for tile in engine.tiles() {
+            for tile in tiles.clone() {
                 self.output(tile, slot, &mut room);
                 let rows = &mut outputs[tile.index * LANES * self.outputs..][..tile.used * self.outputs];
                 scatter(&room.output, rows, self.outputs);
@@ -68,7 +68,7 @@ impl<R: Scalar> Task<'_, R> {
     }
 
     /// Takes the moments of the solved batch, if the loss is of them.
-    pub(crate) fn measure(&mut self, engine: &Engine<R>) {
+    pub(crate) fn measure<'t>(&mut self, tiles: impl Iterator<Item = &'t Tile<R>> + Clone) {
         if self.loss != Loss::Moments {
             return;
         }
@@ -78,7 +78,7 @@ impl<R: Scalar> Task<'_, R> {
         for slot in 0..self.times {
             for pass in 0..2 {
                 let mut sums = vec![0.0; self.outputs];
-                for tile in engine.tiles() {
+                for tile in tiles.clone() {
                     self.output(tile, slot, &mut room);
                     let counts = self.counting(tile);
                     for (o, sum) in sums.iter_mut().enumerate() {
@@ -114,8 +114,8 @@ impl<R: Scalar> Task<'_, R> {
     }
 
     /// The batch's loss, NaN where too few trajectories are left for one, and how many were classified correctly.
-    pub(crate) fn total(&self, engine: &Engine<R>) -> (f64, usize) {
-        let (loss, correct) = engine.tiles().fold((0.0, 0), |(l, c), t| (l + t.loss, c + t.correct));
+    pub(crate) fn total<'t>(&self, tiles: impl Iterator<Item = &'t Tile<R>>) -> (f64, usize) {
+        let (loss, correct) = tiles.fold((0.0, 0), |(l, c), t| (l + t.loss, c + t.correct));
         if self.defined() { (loss, correct) } else { (f64::NAN, correct) }
     }
 

@@ -4,9 +4,9 @@ use super::pair::{Pair, draw};
 use super::shared::Cuts;
 use super::walk::Walk;
 use crate::cpu::kernel::dense::LANES;
+use crate::cpu::kernel::interval::Interval;
 use crate::cpu::kernel::lanes::Lanes;
 use crate::cpu::kernel::scalar::Scalar;
-use crate::cpu::step::runge_kutta::Interval;
 use crate::problem::Brownian;
 use crate::problem::brownian::{APART, key};
 

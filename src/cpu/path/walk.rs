@@ -1,9 +1,9 @@
 //! [`Walk`]: which ticks of the path the lanes of a tile ask for.
 
 use crate::cpu::kernel::dense::LANES;
+use crate::cpu::kernel::interval::Interval;
 use crate::cpu::kernel::lanes::Lanes;
 use crate::cpu::kernel::scalar::Scalar;
-use crate::cpu::step::runge_kutta::Interval;
 use crate::problem::Brownian;
 use crate::problem::brownian::key;
 

@@ -1,16 +1,27 @@
 //! Local regularization: probes, single steps whose error or stiffness is measured and differentiated.
 
-use crate::cpu::adjoint::walk::Backward;
+use crate::cpu::adjoint::hook::StepHook;
+use crate::cpu::adjoint::rewind::Taped;
+use crate::cpu::adjoint::walk::Walk;
+use crate::cpu::crew::reduction::Share;
+use crate::cpu::crew::shard::{Crew, WalkRoom};
 use crate::cpu::kernel::dense::LANES;
+use crate::cpu::kernel::interval::Interval;
 use crate::cpu::kernel::lanes::{
-    Lanes, add, add_weighted, scaled_norm_vjp, scaled_squares, squared_difference, weighted_difference,
+    Lanes, add, add_weighted, copy_lane, indicator, rest_unless, scaled_norm_vjp, squared_difference,
+    weighted_difference,
 };
 use crate::cpu::kernel::scalar::Scalar;
-use crate::cpu::solve::ensemble::Ensemble;
-use crate::cpu::solve::lockstep::{Attendee, Lockstep};
-use crate::cpu::step::runge_kutta::{FirstStage, Interval, KeptStep, Seeds, StiffnessSeed};
-use crate::cpu::tile::{BackwardRoom, Crew, Tile};
-use crate::method::{Draws, Measure, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, StepControl, StepPenalty};
+use crate::cpu::solve::Solve;
+use crate::cpu::solve::initial::Start;
+use crate::cpu::step::scale::ErrorScale;
+use crate::cpu::step::seeds::{Bars, Seeds, StiffnessSeed};
+use crate::cpu::step::state::{begin_second, fold_second};
+use crate::cpu::step::{NoiseOf, Scheme};
+use crate::cpu::tile::Tile;
+use crate::cpu::tile::probe::Probe;
+use crate::math::Real;
+use crate::method::{Draws, Measure, PenaltyGradient, PenaltyNoise, PenaltyStep, StepControl};
 use crate::problem::within;
 
 /// Keeps the stiffness measure finite when two stage states coincide.
@@ -21,64 +32,13 @@ pub(crate) const STIFFNESS_EPSILON: f64 = 1e-12;
 /// a factor of 2 of those at more digits, whatever the network, and up to a thousand times off below.
 pub(crate) const RESOLVED: f64 = 128.0;
 
-/// One step of one tile, taken beside the solve.
-#[derive(Debug)]
-pub(crate) struct Probe<R> {
-    kept: KeptStep<R>,
-    y: Vec<R>,
-    y1: Vec<R>,
-    /// The error estimate, then its cotangent; the stages' difference in the stiffness measure.
-    error: Vec<R>,
-    bar: Vec<R>,
-    y1_bar: Vec<R>,
-    interval: Interval<R>,
-    /// Biased and continued into the state: the accepted step it starts with, a lane.
-    starts: Option<Lanes<usize>>,
-    norms: [Lanes<R>; 2],
-}
-
-impl<R: Scalar> Probe<R> {
-    /// For states of `n` numbers, `features` of which are the first state's.
-    fn new(kept: KeptStep<R>, n: usize, features: usize) -> Self {
-        let zeros = || vec![R::ZERO; n];
-        Self {
-            kept,
-            y: zeros(),
-            y1: zeros(),
-            error: vec![R::ZERO; features],
-            bar: zeros(),
-            y1_bar: zeros(),
-            interval: Interval::shared(0.0, 0.0),
-            starts: None,
-            norms: [[R::ZERO; LANES]; 2],
-        }
-    }
-
-    /// Forgets where the probe was, so that an earlier penalty does not reach into this backward pass.
-    pub(crate) fn forget(&mut self) {
-        self.starts = None;
-    }
-
-    /// Adds the cotangent of the probe's state to that of the state before accepted step `step`.
-    pub(crate) fn inject(&self, step: usize, bar: &mut [R]) {
-        let Some(starts) = &self.starts else { return };
-        let mask = starts.map(|start| if start == step { R::ONE } else { R::ZERO });
-        if mask.iter().any(|&m| m != R::ZERO) {
-            add_weighted(bar, &mask, &self.bar);
-        }
-    }
-}
-
 /// A penalty pass as every worker sees it.
 #[derive(Debug)]
-pub(crate) struct Penalty<'a, R> {
+pub(crate) struct Penalty<'a, S: Scheme> {
     pub(crate) draws: &'a Draws,
-    pub(crate) backward: &'a Backward<'a, R>,
-    /// The solve in lockstep; `None` for an ensemble.
-    pub(crate) lockstep: Option<&'a Lockstep<'a, R>>,
-    pub(crate) ensemble: &'a Ensemble<'a, R>,
-    /// First save slot of the probes' states, if they are unbiased.
-    pub(crate) first_slot: usize,
+    pub(crate) walk: &'a Walk<'a, S>,
+    pub(crate) solve: &'a Solve<'a, S>,
+    pub(crate) origin: Origin<'a>,
     /// Tiles with a smaller index have probes.
     pub(crate) tiles: usize,
     /// Solved trajectories in those tiles.
@@ -87,147 +47,191 @@ pub(crate) struct Penalty<'a, R> {
     pub(crate) offset: usize,
 }
 
-impl<R: Scalar> Penalty<'_, R> {
-    /// Measures the crew's probes and adds `coefficient dR/dtheta` to its shards' gradients. Returns `R` in lockstep;
-    /// in an ensemble each tile's share of it is in `tile.penalty`.
-    pub(crate) fn apply(&self, crew: &mut Crew<R>, mut attendee: Option<Attendee<'_>>) -> f64 {
+/// Where probes begin.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Origin<'a> {
+    /// At any time: states that the solve saved, from this slot on.
+    Saved(usize),
+    /// At accepted steps, whose states are on the tape.
+    Steps(&'a Taped),
+}
+
+/// The probes' cotangents reach into the states that they began with.
+impl<S: Scheme> StepHook<S> for &[Probe<S>] {
+    fn state_bar(&mut self, step: usize, bar: &mut [S::Real]) {
+        for probe in *self {
+            let Some(starts) = &probe.starts else { continue };
+            let here = starts.map(|start| start == step);
+            if here.contains(&true) {
+                add_weighted(bar, &indicator(&here), &probe.bar);
+            }
+        }
+    }
+}
+
+impl<S: Scheme> Penalty<'_, S> {
+    /// Measures the crew's probes and adds `coefficient dR/dtheta` to its shards' gradients. Returns `R` in lockstep, where
+    /// the crew has a share in the batch's norms; in an ensemble each tile's share of it is in `tile.penalty`.
+    pub(crate) fn apply(&self, crew: &mut Crew<S>, room: &mut WalkRoom<S>, mut share: Option<Share<'_>>) -> f64 {
         let times = self.draws.uniform.len();
         let mut total = 0.0;
         for n in 0..times {
-            for shard in &mut crew.shards {
-                for tile in shard.tiles.iter_mut().filter(|t| t.used > 0 && t.index < self.tiles) {
-                    let Some(room) = &mut crew.room.backward else { continue };
-                    self.place(n, tile, room);
-                }
-            }
+            let own = share.is_none();
+            self.each(crew, room, |tile, probes, room, _| self.place(n, own, tile, probes, room));
             if self.draws.penalty.step == PenaltyStep::FreshInitial {
-                self.fresh_steps(n, crew, attendee.as_mut());
+                self.fresh_steps(n, crew, share.as_mut());
             }
-            for shard in &mut crew.shards {
-                for tile in &mut shard.tiles {
-                    self.measure(n, tile, attendee.as_ref(), 0);
-                }
-            }
-            let first = attendee.as_mut().map(|a| a.root_mean_square().0);
-            let mut second = None;
-            if self.draws.penalty.measure == Measure::Stiffness && attendee.is_some() {
-                for shard in &mut crew.shards {
-                    for tile in &mut shard.tiles {
-                        self.measure(n, tile, attendee.as_ref(), 1);
-                    }
-                }
-                second = attendee.as_mut().map(|a| a.root_mean_square().0);
-            }
-            let shared = first.map(|first| [first, second.unwrap_or(0.0)]);
-            for shard in &mut crew.shards {
-                for tile in shard.tiles.iter_mut().filter(|t| t.used > 0 && t.index < self.tiles) {
-                    let Some(room) = &mut crew.room.backward else { continue };
-                    let value = self.differentiate(n, tile, shared, room, &mut shard.theta_bar[self.offset..]);
-                    tile.penalty += value / times as f64;
-                }
-            }
-            total += shared.map_or(0.0, |norms| self.value_and_slopes(norms, self.span_of(crew, n)).0);
+            self.each(crew, room, |tile, probes, _, _| self.take(n, tile, &mut probes[n]));
+            let norms = share.as_mut().map(|share| self.shared_norms(n, crew, share));
+            let value =
+                |tile: &mut Tile<S::Real>, probe: &mut Probe<S>, room: &mut WalkRoom<S>, bar: &mut [S::Real]| {
+                    tile.penalty += self.differentiate(n, tile, probe, norms, room, bar) / times as f64;
+                };
+            self.each(crew, room, |tile, probes, room, theta_bar| {
+                value(tile, &mut probes[n], room, &mut theta_bar[self.offset..]);
+            });
+            total += norms.map_or(0.0, |norms| self.value_and_slopes(norms, self.span_of(crew, n)).0);
         }
         total / times as f64
     }
 
+    /// Does the work in each tile with probes.
+    fn each(
+        &self,
+        crew: &mut Crew<S>,
+        room: &mut WalkRoom<S>,
+        work: impl Fn(&mut Tile<S::Real>, &mut Vec<Probe<S>>, &mut WalkRoom<S>, &mut [S::Real]),
+    ) {
+        for shard in &mut crew.shards {
+            let (tiles, theta_bar) = shard.probed();
+            for (tile, probes) in tiles.filter(|(tile, _)| tile.index < self.tiles) {
+                work(tile, probes, room, theta_bar);
+            }
+        }
+    }
+
+    /// The norms of the n-th probe over the batch; the second one where the measure has it.
+    fn shared_norms(&self, n: usize, crew: &Crew<S>, share: &mut Share<'_>) -> [f64; 2] {
+        let mut norms = [0.0; 2];
+        let count = if self.draws.penalty.measure == Measure::Stiffness { 2 } else { 1 };
+        for (which, norm) in norms.iter_mut().enumerate().take(count) {
+            for (tile, probes) in crew.shards.iter().flat_map(|shard| shard.tiles.iter().zip(&shard.probes)) {
+                match probes.get(n).filter(|_| tile.used > 0 && tile.index < self.tiles) {
+                    Some(probe) => share.put(tile, &probe.norms[which]),
+                    None => share.absent(tile.index),
+                }
+            }
+            *norm = share.root_mean_square().0;
+        }
+        norms
+    }
+
     /// Signed length of the crew's n-th probe, in lockstep, where all have the same.
-    fn span_of(&self, crew: &Crew<R>, n: usize) -> f64 {
-        let interval = crew.tiles().find(|t| t.index < self.tiles).map(|t| &t.probes[n].interval);
-        interval.map_or(1.0, |interval| interval.t1[0] - interval.t0[0])
+    fn span_of(&self, crew: &mut Crew<S>, n: usize) -> f64 {
+        let tiles = self.tiles;
+        let first = crew.probed().0.find(|(tile, _)| tile.index < tiles);
+        first.map_or(1.0, |(_, probes)| probes[n].interval.t1[0] - probes[n].interval.t0[0])
     }
 
-    /// State, time and, if it is the solver's, size of the n-th probe.
-    fn place(&self, n: usize, tile: &mut Tile<R>, room: &mut BackwardRoom<R>) {
-        let stepper = self.backward.stepper;
-        let features = tile.features();
-        while tile.probes.len() <= n {
-            tile.probes.push(Probe::new(stepper.kept_step(), tile.y.len(), features));
+    /// State, time and, if it is the solver's, size of the n-th probe. Trajectories of an ensemble have their `own`.
+    fn place(&self, n: usize, own: bool, tile: &Tile<S::Real>, probes: &mut Vec<Probe<S>>, room: &mut WalkRoom<S>) {
+        let stepper = self.solve.stepper;
+        while probes.len() <= n {
+            probes.push(Probe::new(&stepper.scheme, &stepper.shape));
         }
-        let mut probe = std::mem::replace(
-            &mut tile.probes[n],
-            Probe::new(KeptStep { stages: vec![], k: vec![], noise: None }, 0, 0),
-        );
-        let steps = &self.backward.steps;
-        let full = self.draws.penalty.gradient == PenaltyGradient::Full;
-        let (t0, span) = (self.ensemble.problem.t0, self.ensemble.t1 - self.ensemble.problem.t0);
-        match self.draws.penalty.at {
-            PenaltyAt::Unbiased => {
-                let t = stepper.probe_time(t0 + self.draws.position(n) * span, self.draws.penalty.noise);
-                // A second state starts as the first one, as at the start of a solve.
-                for state in probe.y.chunks_exact_mut(features) {
-                    state.copy_from_slice(tile.save(self.first_slot + n));
-                }
-                let taken = match self.draws.penalty.length {
-                    Some(share) => [share * span; LANES],
-                    None => self.lanes(tile, |step, interval, l| {
-                        (t == interval.t0[l] || within(t, interval.t0[l], interval.t1[l]))
-                            .then(|| self.uncut(tile, step, interval, l))
-                    }),
-                };
-                probe.interval = Interval::new([t; LANES], taken.map(|h| self.end_of_probe(t, h)));
-                probe.starts = None;
+        let probe = &mut probes[n];
+        probe.starts = None;
+        match self.origin {
+            Origin::Saved(slot) => self.place_at_time(n, tile.save(slot + n), tile, probe),
+            // Every trajectory of the tile failed before its first step; the probe rests.
+            Origin::Steps(_) if self.walk.track.count(tile) == 0 => {
+                probe.y.fill(S::Real::ZERO);
+                probe.interval = Interval::shared(self.solve.problem.t0, self.solve.problem.t0);
             }
-            PenaltyAt::Biased if steps.count(tile) == 0 => {
-                // Every trajectory of the tile failed before its first step; the probe rests.
-                probe.y.fill(R::ZERO);
-                probe.interval = Interval::shared(t0, t0);
-                probe.starts = None;
-            }
-            PenaltyAt::Biased => {
-                let own = self.lockstep.is_none();
-                let starts: Lanes<usize> = std::array::from_fn(|l| {
-                    let count = if own { tile.clock.accepted[l] as usize } else { steps.count(tile) };
-                    let position =
-                        if own { self.draws.own_position(n, tile.index * LANES + l) } else { self.draws.position(n) };
-                    start_of(position, count)
-                });
-                self.gather_states(&starts, tile, room, &mut probe.y);
-                let mut ends = [[t0; LANES]; 2];
-                for l in 0..LANES {
-                    let start = starts[l].min(steps.count(tile).saturating_sub(1));
-                    let interval = steps.interval::<R>(tile, start);
-                    let (t, taken) = (interval.t0[l], interval.t1[l] - interval.t0[l]);
-                    let length = match self.draws.penalty.length {
-                        Some(share) => share * span,
-                        None => self.uncut(tile, start, &interval, l),
-                    };
-                    let end = if length == taken { interval.t1[l] } else { self.end_of_probe(t, length) };
-                    (ends[0][l], ends[1][l]) = (t, end);
-                }
-                probe.interval = Interval::new(ends[0], ends[1]);
-                probe.starts = full.then_some(starts);
-            }
+            Origin::Steps(tape) => self.place_at_step(n, own, tape, tile, probe, room),
         }
-        tile.probes[n] = probe;
     }
 
-    /// End of a penalised step of signed length `h` from `t`; on a path, where that knows it.
+    /// At a random time.
+    fn place_at_time(&self, n: usize, state: &[S::Real], tile: &Tile<S::Real>, probe: &mut Probe<S>) {
+        let (t0, span) = (self.solve.problem.t0, self.solve.span());
+        let t = self.solve.stepper.ends.probe_time(t0 + self.draws.position(n) * span, self.draws.penalty.noise);
+        probe.y[..state.len()].copy_from_slice(state);
+        begin_second(&mut probe.y, state.len());
+        let taken = match self.draws.penalty.length {
+            Some(share) => [share * span; LANES],
+            None => self.lanes(tile, |step, interval, l| {
+                (t == interval.t0[l] || within(t, interval.t0[l], interval.t1[l]))
+                    .then(|| self.uncut(tile, step, interval, l))
+            }),
+        };
+        probe.interval = Interval::new([t; LANES], taken.map(|h| self.end_of_probe(t, h)));
+    }
+
+    /// At a random accepted step.
+    fn place_at_step(
+        &self,
+        n: usize,
+        own: bool,
+        tape: &Taped,
+        tile: &Tile<S::Real>,
+        probe: &mut Probe<S>,
+        room: &mut WalkRoom<S>,
+    ) {
+        let track = &self.walk.track;
+        let starts: Lanes<usize> = std::array::from_fn(|l| {
+            let count = if own { tile.clock.accepted[l] as usize } else { track.count(tile) };
+            let position =
+                if own { self.draws.own_position(n, tile.index * LANES + l) } else { self.draws.position(n) };
+            start_of(position, count)
+        });
+        for l in 0..LANES {
+            if l == 0 || starts[l] != starts[l - 1] {
+                tape.restore(track, tile, starts[l], room, true);
+            }
+            copy_lane(&mut probe.y, l, &room.y, l);
+        }
+        let ends: Lanes<[f64; 2]> = std::array::from_fn(|l| {
+            let start = starts[l].min(track.count(tile).saturating_sub(1));
+            let interval = track.interval(tile, start);
+            let (t, taken) = (interval.t0[l], interval.t1[l] - interval.t0[l]);
+            let length = match self.draws.penalty.length {
+                Some(share) => share * self.solve.span(),
+                None => self.uncut(tile, start, &interval, l),
+            };
+            [t, if length == taken { interval.t1[l] } else { self.end_of_probe(t, length) }]
+        });
+        probe.interval = Interval::new(ends.map(|[t, _]| t), ends.map(|[_, end]| end));
+        probe.starts = (self.draws.penalty.gradient == PenaltyGradient::Full).then_some(starts);
+    }
+
     fn end_of_probe(&self, t: f64, h: f64) -> f64 {
-        let follows = self.draws.penalty.noise == PenaltyNoise::Path;
-        let diffusion = self.backward.stepper.diffusion.as_ref().filter(|_| follows);
-        diffusion.map_or(t + h, |diffusion| diffusion.brownian.end_of_step(t, h))
+        self.solve.stepper.ends.end_of_probe(t, h, self.draws.penalty.noise)
     }
 
     /// Signed length of an accepted step of a lane, were it not cut short by the end of the interval or by a stop: at least
     /// that of the step before. The error of a crumb is rounding.
-    fn uncut(&self, tile: &Tile<R>, step: usize, interval: &Interval<R>, lane: usize) -> f64 {
+    fn uncut(&self, tile: &Tile<S::Real>, step: usize, interval: &Interval<S::Real>, lane: usize) -> f64 {
         let (t0, taken) = (interval.t0[lane], interval.t1[lane] - interval.t0[lane]);
-        let fixed = matches!(self.ensemble.options.step_control, StepControl::Fixed { .. });
-        let stop = self.backward.stepper.next_stop(t0, self.ensemble.t1);
+        let fixed = matches!(self.solve.options.step_control, StepControl::Fixed { .. });
+        let stop = self.solve.stepper.ends.next_stop(t0, self.solve.t1);
         if fixed || step == 0 || interval.t1[lane] != stop {
             return taken;
         }
-        let before = self.backward.steps.interval::<R>(tile, step - 1);
+        let before = self.walk.track.interval(tile, step - 1);
         let before = before.t1[lane] - before.t0[lane];
         if before.abs() > taken.abs() { before } else { taken }
     }
 
     /// For each lane, what `pick` finds in the first of its steps where it finds anything.
-    fn lanes(&self, tile: &Tile<R>, pick: impl Fn(usize, &Interval<R>, usize) -> Option<f64>) -> Lanes<f64> {
+    fn lanes(
+        &self,
+        tile: &Tile<S::Real>,
+        pick: impl Fn(usize, &Interval<S::Real>, usize) -> Option<f64>,
+    ) -> Lanes<f64> {
         let mut found = [None; LANES];
-        for step in 0..self.backward.steps.count(tile) {
-            let interval = self.backward.steps.interval(tile, step);
+        for step in 0..self.walk.track.count(tile) {
+            let interval = self.walk.track.interval(tile, step);
             for (l, found) in found.iter_mut().enumerate().filter(|(_, found)| found.is_none()) {
                 *found = pick(step, &interval, l);
             }
@@ -235,110 +239,66 @@ impl<R: Scalar> Penalty<'_, R> {
         found.map(|h| h.unwrap_or(0.0))
     }
 
-    /// The states before the given accepted steps.
-    fn gather_states(&self, starts: &Lanes<usize>, tile: &Tile<R>, room: &mut BackwardRoom<R>, out: &mut [R]) {
-        for l in 0..LANES {
-            if l == 0 || starts[l] != starts[l - 1] {
-                self.backward.restore(tile, starts[l], room, true);
-            }
-            for (out, x) in out[l..].iter_mut().step_by(LANES).zip(room.y[l..].iter().step_by(LANES)) {
-                *out = *x;
-            }
-        }
-    }
-
     /// Gives the n-th probes the automatic initial step at their states.
-    fn fresh_steps(&self, n: usize, crew: &mut Crew<R>, attendee: Option<&mut Attendee<'_>>) {
-        let stepper = self.backward.stepper;
-        let direction = (self.ensemble.t1 - self.ensemble.problem.t0).signum();
-        let (tiles, room) = crew.tiles_mut();
-        for tile in tiles.filter(|t| t.index < self.tiles) {
-            let Tile { probes, k_first, k_last, g_first, g_last, y1, .. } = tile;
-            let (probe, attempt) = (&mut probes[n], &mut room.attempt);
-            let t = probe.interval.t0.map(R::from_f64);
-            let point = stepper.point(&probe.y);
-            stepper.eval(&t, point, k_first, attempt);
-            if let (Some(diffusion), Some(noise)) = (&stepper.diffusion, &mut attempt.noise) {
-                diffusion.eval(&t, point, g_first, &mut noise.stage);
-            }
-            if attendee.is_none() {
-                let t0 = probe.interval.t0;
-                let h = self.ensemble.automatic_steps(&t0, &probe.y, [k_first, g_first], y1, [k_last, g_last], attempt);
-                probe.interval = Interval::new(t0, std::array::from_fn(|l| self.end_of_probe(t0[l], direction * h[l])));
+    fn fresh_steps(&self, n: usize, crew: &mut Crew<S>, share: Option<&mut Share<'_>>) {
+        let Self { solve, tiles: limit, .. } = *self;
+        let stepper = solve.stepper;
+        let (tiles, room) = crew.probed();
+        for (tile, probes) in tiles.filter(|(tile, _)| tile.index < limit) {
+            let (probe, state) = (&mut probes[n], &mut tile.state);
+            let t0 = probe.interval.t0;
+            let t = t0.map(S::Real::from_f64);
+            stepper.scheme.slopes(&t, stepper.shape.point_of(&probe.y), &mut state.first, &mut room.attempt);
+            if share.is_none() {
+                let h = solve.automatic_steps(&t0, Start::beside(&probe.y, state), &mut room.attempt);
+                let end = |l: usize| self.end_of_probe(t0[l], h[l].copysign(solve.span()));
+                probe.interval = Interval::new(t0, std::array::from_fn(end));
             }
         }
-        let (Some(attendee), Some(lockstep)) = (attendee, self.lockstep) else { return };
-        let t = crew.tiles().find(|t| t.index < self.tiles).map_or(0.0, |t| t.probes[n].interval.t0[0]);
-        let h = lockstep.automatic_step(t, crew, attendee, |tile| {
-            (tile.index < self.tiles).then(|| (tile.probes[n].y.as_slice(), tile.k_first.as_slice()))
+        let Some(share) = share else { return };
+        let first = crew.probed().0.find(|(tile, _)| tile.index < limit);
+        let t = first.map_or(0.0, |(_, probes)| probes[n].interval.t0[0]);
+        let h = solve.automatic_step(t, crew, share, |state, probes, index| {
+            (index < limit).then(|| Start::beside(&probes[n].y, state))
         });
-        let (tiles, _) = crew.tiles_mut();
-        for tile in tiles.filter(|t| t.index < self.tiles) {
-            tile.probes[n].interval = Interval::shared(t, self.end_of_probe(t, direction * h));
+        for (_, probes) in crew.probed().0.filter(|(tile, _)| tile.index < limit) {
+            probes[n].interval = Interval::shared(t, self.end_of_probe(t, h.copysign(solve.span())));
         }
     }
 
-    /// Takes the n-th probe's step and its norms; puts down the one that is asked for.
-    fn measure(&self, n: usize, tile: &mut Tile<R>, attendee: Option<&Attendee<'_>>, which: usize) {
-        if tile.used == 0 || tile.index >= self.tiles {
-            if let Some(attendee) = attendee {
-                attendee.put_nothing(tile.index);
-            }
-            return;
+    /// Takes the n-th probe's step, and its norms.
+    fn take(&self, n: usize, tile: &Tile<S::Real>, probe: &mut Probe<S>) {
+        let stepper = self.solve.stepper;
+        let scheme = &stepper.scheme;
+        let Probe { kept, y, y1, error, interval, norms, .. } = probe;
+        for l in (0..LANES).filter(|&l| !tile.alive[l]) {
+            interval.h[l] = S::Real::ZERO;
         }
-        let stepper = self.backward.stepper;
-        let probe = &mut tile.probes[n];
-        if which == 0 {
-            for l in (0..LANES).filter(|&l| !tile.alive[l]) {
-                probe.interval.h[l] = R::ZERO;
-            }
-            crate::cpu::kernel::lanes::rest_unless(&mut probe.y, &tile.alive);
-            self.draw(n, &tile.trajectories, probe);
-            stepper.keep(&probe.interval, &probe.y, &mut probe.kept, true);
-            stepper.end(&probe.interval, &probe.y, &probe.kept, &mut probe.y1);
-            let last = probe.kept.k.len() - 1;
-            if self.draws.penalty.measure == Measure::Stiffness {
-                let KeptStep { stages, k, .. } = &probe.kept;
-                let states = [stages[last].state(), stages[last - 1].state()];
-                probe.norms = stage_differences([&k[last], &k[last - 1]], states);
-            } else {
-                let mut stages: crate::cpu::step::runge_kutta::Stages<'_, R> = [&[]; crate::method::MAX_STAGES];
-                for (slot, k) in stages.iter_mut().zip(&probe.kept.k) {
-                    *slot = k;
-                }
-                stepper.error(&mut probe.error, &probe.interval.h, stages);
-                let Probe { norms, error, y, y1, kept, .. } = probe;
-                if let (Some(diffusion), Some(noise)) = (&stepper.diffusion, &kept.noise) {
-                    diffusion.kept_error(error, noise);
-                }
-                scaled_squares(&mut norms[0], &stepper.atol, stepper.rtol, error, y, y1);
-            }
-        }
-        if let Some(attendee) = attendee {
-            attendee.put(tile, &tile.probes[n].norms[which]);
-        }
-    }
-
-    /// Gives the n-th probe its increments.
-    fn draw(&self, n: usize, trajectories: &Lanes<u32>, probe: &mut Probe<R>) {
-        let Some(diffusion) = &self.backward.stepper.diffusion else { return };
-        match (self.draws.penalty.noise, &mut probe.kept.noise) {
-            (PenaltyNoise::Fresh, Some(noise)) => {
-                noise.increments.draw_apart(&diffusion.brownian, trajectories, &probe.interval, n);
-            }
-            _ => self.backward.stepper.follow(&probe.interval, trajectories, &mut probe.kept),
+        rest_unless(y, &tile.alive);
+        let noise = match self.draws.penalty.noise {
+            PenaltyNoise::Fresh => NoiseOf::Apart(n),
+            PenaltyNoise::Path => NoiseOf::Path,
+        };
+        scheme.draw(interval, &tile.state.trajectories, noise, kept);
+        scheme.keep(interval, y, kept, true);
+        scheme.end(&interval.h, y, kept, y1);
+        if self.draws.penalty.measure == Measure::Stiffness {
+            let [slopes, states] = last_two(scheme, kept);
+            *norms = stage_differences(slopes, states);
+        } else {
+            scheme.kept_error(error, &interval.h, kept);
+            norms[0] = stepper.scale.squares(error, y, y1);
         }
     }
 
     /// `R`, and its derivatives with respect to the two norms it is made of, for a probe of signed length `h`.
     fn value_and_slopes(&self, [first, second]: [f64; 2], h: f64) -> (f64, [f64; 2]) {
-        let tableau = self.backward.stepper.tableau;
+        let tableau = self.solve.stepper.scheme.tableau();
         match self.draws.penalty.measure {
             Measure::Error => (first * h.abs(), [h.abs(), 0.0]),
             Measure::StepCount => {
                 let power = 1.0 / tableau.error_power();
-                let span = (self.ensemble.t1 - self.ensemble.problem.t0).abs();
-                let count = if h == 0.0 { 0.0 } else { span * first.powf(power) / h.abs() };
+                let count = if h == 0.0 { 0.0 } else { self.solve.span().abs() * first.powf(power) / h.abs() };
                 (count, [if first > 0.0 { power * count / first } else { 0.0 }, 0.0])
             }
             Measure::Stiffness => {
@@ -350,23 +310,13 @@ impl<R: Scalar> Penalty<'_, R> {
         }
     }
 
-    /// Adds the gradient of one tile's probe; returns the sum of its trajectories' `R` over the number of rows, in an
-    /// ensemble.
-    fn differentiate(
-        &self,
-        n: usize,
-        tile: &mut Tile<R>,
-        shared: Option<[f64; 2]>,
-        room: &mut BackwardRoom<R>,
-        theta_bar: &mut [R],
-    ) -> f64 {
-        let stepper = self.backward.stepper;
-        let StepPenalty { coefficient, gradient, measure, .. } = self.draws.penalty;
-        let scale = coefficient / self.draws.uniform.len() as f64;
-        let features = stepper.field.dim();
-        let mut weights = [[R::ZERO; LANES]; 2];
+    /// The sum of a tile's trajectories' `R` over the number of rows, and what the squares that each norm is made of are
+    /// weighted with in a lane's gradient. Norms are the batch's, or each lane's own.
+    fn weights(&self, tile: &Tile<S::Real>, probe: &Probe<S>, shared: Option<[f64; 2]>) -> (f64, [Lanes<S::Real>; 2]) {
+        let scale = self.draws.penalty.coefficient / self.draws.uniform.len() as f64;
+        let features = self.solve.stepper.shape.features;
+        let mut weights = [[S::Real::ZERO; LANES]; 2];
         let mut value = 0.0;
-        let probe = &mut tile.probes[n];
         for l in (0..LANES).filter(|&l| tile.alive[l]) {
             let h = probe.interval.t1[l] - probe.interval.t0[l];
             let (norms, count, share) = match shared {
@@ -380,49 +330,62 @@ impl<R: Scalar> Penalty<'_, R> {
             value += share * r;
             for (which, (slope, norm)) in slopes.into_iter().zip(norms).enumerate() {
                 // dE/de is proportional to 1/E; where E is zero there is nothing left to reduce.
-                if norm > 0.0 && probe.norms[which][l] > R::ZERO {
-                    weights[which][l] = R::from_f64(scale * share * slope / (count as f64 * norm));
+                if norm > 0.0 && probe.norms[which][l] > S::Real::ZERO {
+                    weights[which][l] = S::Real::from_f64(scale * share * slope / (count as f64 * norm));
                 }
             }
         }
+        (value, weights)
+    }
+
+    /// Adds the gradient of one tile's probe; returns the sum of its trajectories' `R` over the number of rows, in an
+    /// ensemble.
+    fn differentiate(
+        &self,
+        n: usize,
+        tile: &mut Tile<S::Real>,
+        probe: &mut Probe<S>,
+        shared: Option<[f64; 2]>,
+        room: &mut WalkRoom<S>,
+        theta_bar: &mut [S::Real],
+    ) -> f64 {
+        let (value, weights) = self.weights(tile, probe, shared);
+        let (stepper, gradient) = (self.solve.stepper, self.draws.penalty.gradient);
         let Probe { kept, y, y1, error, bar, y1_bar, interval, .. } = probe;
-        let last = kept.k.len() - 1;
-        let seeds = if measure == Measure::Stiffness {
-            weighted_difference(error, &weights[0], &kept.k[last], &kept.k[last - 1]);
-            weighted_difference(y1, &weights[1], kept.stages[last].state(), kept.stages[last - 1].state());
-            bar.fill(R::ZERO);
-            y1_bar.fill(R::ZERO);
-            Seeds {
-                error: None,
-                stages: None,
-                stiffness: Some(StiffnessSeed { k_difference: error, state_difference: y1 }),
-            }
+        bar.fill(S::Real::ZERO);
+        y1_bar.fill(S::Real::ZERO);
+        let seeds = if self.draws.penalty.measure == Measure::Stiffness {
+            let [slopes, states] = last_two(&stepper.scheme, kept);
+            weighted_difference(error, &weights[0], slopes[0], slopes[1]);
+            weighted_difference(y1, &weights[1], states[0], states[1]);
+            let stiffness = Some(StiffnessSeed { k_difference: error, state_difference: y1 });
+            Seeds { error: None, stages: None, stiffness }
         } else {
-            let features = error.len();
-            bar[features..].fill(R::ZERO);
-            y1_bar[features..].fill(R::ZERO);
-            scaled_norm_vjp(error, bar, y1_bar, &weights[0], &stepper.atol, stepper.rtol, y, y1);
+            let ErrorScale { atol, rtol } = &stepper.scale;
+            scaled_norm_vjp(error, bar, y1_bar, &weights[0], atol, *rtol, y, y1);
             Seeds { error: Some(error), stages: None, stiffness: None }
         };
-        let first = match gradient {
-            PenaltyGradient::Published => FirstStage::Nothing,
-            PenaltyGradient::Step => FirstStage::Parameters,
-            PenaltyGradient::Full => FirstStage::Everything,
-        };
-        stepper.step_vjp(&interval.h, kept, &seeds, first, &mut room.vjp, theta_bar, y1_bar);
+        let bars = Bars { theta: theta_bar, state: y1_bar };
+        stepper.scheme.vjp(&interval.h, kept, &seeds, gradient.first_stage(), &mut room.vjp, bars);
         if gradient == PenaltyGradient::Full {
             add(bar, y1_bar);
-            crate::cpu::kernel::lanes::rest_unless(bar, &tile.alive);
-            if self.draws.penalty.at == PenaltyAt::Unbiased {
-                let mut bar = std::mem::take(&mut tile.probes[n].bar);
+            rest_unless(bar, &tile.alive);
+            if let Origin::Saved(slot) = self.origin {
                 let features = tile.features();
-                crate::cpu::adjoint::walk::fold_second(&mut bar, features);
-                tile.save_bar_mut(self.first_slot + n).copy_from_slice(&bar[..features]);
-                tile.probes[n].bar = bar;
+                fold_second(bar, features);
+                tile.save_bar_mut(slot + n).copy_from_slice(&bar[..features]);
             }
         }
         value
     }
+}
+
+/// The last two stages of the drift, and their states.
+fn last_two<'a, S: Scheme>(scheme: &S, kept: &'a S::Kept) -> [[&'a [S::Real]; 2]; 2] {
+    let drift = scheme.drift(kept);
+    let last = drift.k.len() - 1;
+    let stages = [last, last - 1];
+    [stages.map(|i| drift.k[i].as_slice()), stages.map(|i| drift.points[i].state())]
 }
 
 /// Per lane, the squared differences of the last two slopes and of the last two states; nothing where either is rounding,

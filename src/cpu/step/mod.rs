@@ -1,4 +1,111 @@
-//! One step of one tile.
+//! One step of one tile: the [`Scheme`], and what its instances share.
 
+pub(crate) mod ends;
+pub(crate) mod interpolant;
+pub(crate) mod networks;
+pub(crate) mod reversible_heun;
 pub(crate) mod runge_kutta;
+pub(crate) mod scale;
+pub(crate) mod sde;
+pub(crate) mod seeds;
+pub(crate) mod stages;
+pub(crate) mod state;
+pub(crate) mod stepper;
 pub(crate) mod stochastic;
+
+use std::fmt::Debug;
+
+use crate::cpu::kernel::interval::Interval;
+use crate::cpu::kernel::lanes::Lanes;
+use crate::cpu::kernel::scalar::Scalar;
+use crate::method::Tableau;
+use networks::Networks;
+use seeds::{Bars, FirstStage, Seeds};
+use stages::{KeptStages, Stages};
+use state::{Shape, StepState};
+
+/// How a step is taken, kept and differentiated.
+///
+/// What a scheme needs to work in are types of its own, so that no room lacks what the scheme needs or holds what it does
+/// not. Everything above is generic over the scheme: a choice once a solver, none in a loop.
+pub(crate) trait Scheme: Debug + Send + Sync {
+    type Real: Scalar;
+    type Networks: Networks<Real = Self::Real>;
+    /// Room for an attempt that leaves nothing behind but its end.
+    type Attempt: Debug + Send + Sync;
+    /// A step with all that its vector-Jacobian product needs.
+    type Kept: Debug + Send + Sync;
+    /// Room for a step's cotangents.
+    type Vjp: Debug + Send + Sync;
+
+    fn networks(&self) -> &Self::Networks;
+    fn networks_mut(&mut self) -> &mut Self::Networks;
+    fn tableau(&self) -> &'static Tableau;
+    fn shape(&self) -> Shape;
+
+    fn attempt_room(&self) -> Self::Attempt;
+    fn kept_step(&self) -> Self::Kept;
+    fn vjp_room(&self) -> Self::Vjp;
+
+    /// The networks' values at a point `[D]`.
+    fn slopes(&self, t: &Lanes<Self::Real>, y: &[Self::Real], out: &mut [Self::Real], room: &mut Self::Attempt);
+
+    /// Attempts the step from the state with its first slopes: writes the end to `y1` and, for an FSAL method, the slopes
+    /// there to `last`.
+    fn attempt(&self, interval: &Interval<Self::Real>, state: &mut StepState<Self::Real>, room: &mut Self::Attempt);
+
+    /// The drift's stages of the last attempt made in `room`.
+    fn stages<'a>(&self, state: &'a StepState<Self::Real>, room: &'a Self::Attempt) -> Stages<'a, Self::Real>;
+
+    /// The error estimate of the last attempt made in `room`; zero for a method that has none.
+    fn error(
+        &self,
+        error: &mut [Self::Real],
+        h: &Lanes<Self::Real>,
+        state: &StepState<Self::Real>,
+        room: &Self::Attempt,
+    );
+
+    /// Gives a step that is to be kept the increments of its noise.
+    fn draw(&self, interval: &Interval<Self::Real>, trajectories: &Lanes<u32>, noise: NoiseOf, kept: &mut Self::Kept);
+
+    /// Takes the step from `y` anew, along the noise that `kept` was given, and keeps its stages; the last stage of an FSAL
+    /// method only `with_last`, though its state, the step's end, is always left there.
+    fn keep(&self, interval: &Interval<Self::Real>, y: &[Self::Real], kept: &mut Self::Kept, with_last: bool);
+
+    /// The end of a kept step.
+    fn end(&self, h: &Lanes<Self::Real>, y: &[Self::Real], kept: &Self::Kept, y1: &mut [Self::Real]);
+
+    /// The error estimate of a kept step.
+    fn kept_error(&self, error: &mut [Self::Real], h: &Lanes<Self::Real>, kept: &Self::Kept);
+
+    /// The drift's stages of a kept step.
+    fn drift<'a>(&self, kept: &'a Self::Kept) -> &'a KeptStages<Self::Real>;
+
+    /// The vector-Jacobian product of one kept step, its size constant: adds to the parameters' cotangent and replaces that
+    /// of the step's end by that of its start. Lanes at rest, `h = 0`, keep theirs.
+    fn vjp(
+        &self,
+        h: &Lanes<Self::Real>,
+        kept: &Self::Kept,
+        seeds: &Seeds<'_, Self::Real>,
+        first: FirstStage,
+        room: &mut Self::Vjp,
+        bars: Bars<'_, Self::Real>,
+    );
+
+    /// Bytes of a kept step.
+    fn kept_bytes(&self) -> usize;
+
+    /// Bytes of an attempt's room, of a kept step and of a step's cotangents.
+    fn room_bytes(&self) -> usize;
+}
+
+/// Where the noise of a kept step comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoiseOf {
+    /// The trajectory's path.
+    Path,
+    /// The `n`-th draw apart from the path.
+    Apart(usize),
+}

@@ -146,6 +146,11 @@ impl Brownian {
         (self.t1 - self.t0) / f64::from(self.cells) / f64::from(CELL)
     }
 
+    /// The same times and cells with other paths.
+    pub(crate) const fn along(self, paths: Paths) -> Self {
+        Self { paths, ..self }
+    }
+
     pub(crate) const fn paths(&self) -> Paths {
         self.paths
     }

@@ -1,0 +1,165 @@
+//! [`Rewind`]: where the state before a step comes from.
+
+use std::fmt::Debug;
+use std::num::NonZero;
+
+use super::hook::StepHook;
+use super::track::Track;
+use crate::cpu::crew::shard::WalkRoom;
+use crate::cpu::kernel::dense::LANES;
+use crate::cpu::kernel::interval::Interval;
+use crate::cpu::kernel::lanes::rest_unless;
+use crate::cpu::kernel::scalar::Scalar;
+use crate::cpu::step::reversible_heun::ReversibleHeun;
+use crate::cpu::step::seeds::{Bars, FirstStage, Seeds};
+use crate::cpu::step::{NoiseOf, Scheme};
+use crate::cpu::tile::Tile;
+use crate::math::Real;
+
+/// The step of a tile that a walk goes back over.
+#[derive(Debug)]
+pub(crate) struct At<'a, S: Scheme> {
+    pub(crate) track: &'a Track<'a, S>,
+    pub(crate) tile: &'a Tile<S::Real>,
+    pub(crate) step: usize,
+    pub(crate) interval: &'a Interval<S::Real>,
+    /// Lanes that move in it.
+    pub(crate) moving: &'a [bool; LANES],
+    /// Whether states saved within it have cotangents, in the room's `stage_bars`.
+    pub(crate) inside: bool,
+}
+
+/// Where the state before a step comes from when a walk goes back over it.
+pub(crate) trait Rewind<S: Scheme>: Debug + Send + Sync {
+    /// Puts the state that the walk begins with into `room.y`, where the state before a step follows from that after it.
+    fn begin(&self, tile: &Tile<S::Real>, room: &mut WalkRoom<S>);
+
+    /// Goes back over a step: `room.y` becomes the state at its start, `bars.state` from the cotangent at its end that at its
+    /// start, and the parameters' are added to. Returns the number of vector-Jacobian products of the drift.
+    fn back(
+        &self,
+        at: &At<'_, S>,
+        hook: &mut dyn StepHook<S>,
+        room: &mut WalkRoom<S>,
+        bars: Bars<'_, S::Real>,
+    ) -> usize;
+
+    /// The tape, if this is one: states before any step, in any order.
+    fn tape(&self) -> Option<&Taped> {
+        None
+    }
+}
+
+/// From the tape, or from the kept state before it, from which the steps between are taken again.
+#[derive(Debug)]
+pub(crate) struct Taped {
+    /// Accepted steps from one kept state to the next.
+    pub(crate) stride: NonZero<usize>,
+}
+
+/// From the state after it, of a method that can be undone.
+#[derive(Debug)]
+pub(crate) struct Undone;
+
+impl<S: Scheme> Rewind<S> for Taped {
+    fn begin(&self, _: &Tile<S::Real>, _: &mut WalkRoom<S>) {}
+
+    fn back(
+        &self,
+        at: &At<'_, S>,
+        hook: &mut dyn StepHook<S>,
+        room: &mut WalkRoom<S>,
+        bars: Bars<'_, S::Real>,
+    ) -> usize {
+        let At { track, tile, step, interval, moving, inside } = *at;
+        let next = step + 1;
+        self.restore(track, tile, step, room, next == track.count(tile) || next.is_multiple_of(self.stride.get()));
+        if moving.contains(&false) {
+            rest_unless(&mut room.y, moving);
+        }
+        let with_last = inside || hook.seeds_errors();
+        let scheme = &track.stepper.scheme;
+        scheme.draw(interval, &tile.state.trajectories, NoiseOf::Path, &mut room.kept);
+        scheme.keep(interval, &room.y, &mut room.kept, with_last);
+        differentiate(at, hook, room, bars);
+        scheme.tableau().stages() - usize::from(track.stepper.shape.fsal && !with_last)
+    }
+
+    fn tape(&self) -> Option<&Self> {
+        Some(self)
+    }
+}
+
+impl Taped {
+    /// Puts the state before `step` into `room.y`: from the tape, or from the segment since the last checkpoint, whose
+    /// steps are taken again up to this one if `refill`.
+    pub(crate) fn restore<S: Scheme>(
+        &self,
+        track: &Track<'_, S>,
+        tile: &Tile<S::Real>,
+        step: usize,
+        room: &mut WalkRoom<S>,
+        refill: bool,
+    ) {
+        let inside = step % self.stride;
+        let checkpoint = &tile.tape.states[step / self.stride];
+        if inside == 0 {
+            room.y.copy_from_slice(checkpoint);
+            return;
+        }
+        if refill {
+            let scheme = &track.stepper.scheme;
+            while room.segment.len() <= inside {
+                room.segment.push(vec![S::Real::ZERO; room.y.len()]);
+            }
+            room.segment[0].copy_from_slice(checkpoint);
+            for i in 0..inside {
+                let interval = track.interval(tile, step - inside + i);
+                let (before, after) = room.segment.split_at_mut(i + 1);
+                scheme.draw(&interval, &tile.state.trajectories, NoiseOf::Path, &mut room.kept);
+                scheme.keep(&interval, &before[i], &mut room.kept, false);
+                scheme.end(&interval.h, &before[i], &room.kept, &mut after[0]);
+            }
+        }
+        room.y.copy_from_slice(&room.segment[inside]);
+    }
+}
+
+impl<R: Scalar> Rewind<ReversibleHeun<R>> for Undone {
+    fn begin(&self, tile: &Tile<R>, room: &mut WalkRoom<ReversibleHeun<R>>) {
+        begin_at_end(tile, room);
+    }
+
+    fn back(
+        &self,
+        at: &At<'_, ReversibleHeun<R>>,
+        hook: &mut dyn StepHook<ReversibleHeun<R>>,
+        room: &mut WalkRoom<ReversibleHeun<R>>,
+        bars: Bars<'_, R>,
+    ) -> usize {
+        let scheme = &at.track.stepper.scheme;
+        scheme.draw(at.interval, &at.tile.state.trajectories, NoiseOf::Path, &mut room.kept);
+        scheme.undo(at.interval, at.moving, &mut room.y, &mut room.kept);
+        differentiate(at, hook, room, bars);
+        scheme.tableau().stages()
+    }
+}
+
+/// Puts the tile's last state into `room.y`.
+pub(super) fn begin_at_end<S: Scheme>(tile: &Tile<S::Real>, room: &mut WalkRoom<S>) {
+    room.y.copy_from_slice(&tile.state.y);
+    rest_unless(&mut room.y, &tile.alive);
+}
+
+/// The vector-Jacobian product of the step in `room.kept`, from `room.y`.
+fn differentiate<S: Scheme>(
+    at: &At<'_, S>,
+    hook: &mut dyn StepHook<S>,
+    room: &mut WalkRoom<S>,
+    bars: Bars<'_, S::Real>,
+) {
+    let WalkRoom { y, kept, vjp, stage_bars, .. } = room;
+    let stages = at.inside.then_some(&stage_bars[..]).filter(|bars| !bars.is_empty());
+    let seeds = Seeds { error: hook.error_bar(at.step, at.interval, y, kept), stages, stiffness: None };
+    at.track.stepper.scheme.vjp(&at.interval.h, kept, &seeds, FirstStage::Everything, vjp, bars);
+}

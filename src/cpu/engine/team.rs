@@ -1,0 +1,326 @@
+//! [`Team`]: the crews of a solver, whatever the scheme; [`Crews`], of one scheme.
+
+use std::fmt::Debug;
+
+use crate::cpu::adjoint::rewind::Rewind;
+use crate::cpu::adjoint::track::{Steps, Track};
+use crate::cpu::adjoint::walk::Walk;
+use crate::cpu::crew::reduction::{Reduction, Share};
+use crate::cpu::crew::run::Run;
+use crate::cpu::crew::shard::{Crew, Room, Shard, WalkRoom};
+use crate::cpu::crew::task::{TaskRoom, TaskWork};
+use crate::cpu::crew::workers::Workers;
+use crate::cpu::kernel::dense::LANES;
+use crate::cpu::kernel::lanes::add;
+use crate::cpu::kernel::scalar::Scalar;
+use crate::cpu::regularize::local::{Origin, Penalty};
+use crate::cpu::solve::Solve;
+use crate::cpu::solve::ensemble::Ensemble;
+use crate::cpu::solve::lockstep::Lockstep;
+use crate::cpu::step::Scheme;
+use crate::cpu::step::ends::Ends;
+use crate::cpu::step::networks::Networks;
+use crate::cpu::step::state::Shape;
+use crate::cpu::step::stepper::Stepper;
+use crate::cpu::tile::tape::Recording;
+use crate::cpu::tile::{SavePoint, Tile};
+use crate::error::{Error, Result, Status};
+use crate::math::Real;
+use crate::method::{Draws, Layout, PenaltyAt, SaveAt, SolverOptions};
+use crate::problem::{Paths, Problem};
+
+/// What a solve and its backward pass are asked for.
+#[derive(Debug)]
+pub(crate) struct Plan<'a> {
+    pub(crate) workers: &'a Workers,
+    pub(crate) problem: &'a Problem,
+    pub(crate) options: &'a SolverOptions,
+    pub(crate) t1: f64,
+    pub(crate) saves: &'a [SavePoint],
+    /// Save slots of the caller, and those of probes after them.
+    pub(crate) slots: [usize; 2],
+    pub(crate) recording: Recording,
+    /// Share of the interval that earlier solves taught to begin with.
+    pub(crate) carried: Option<f64>,
+    /// The first trajectory's number.
+    pub(crate) first: u32,
+}
+
+/// A penalty of a backward pass: its draws, the tiles with probes, and the solved trajectories in them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Penalised<'a> {
+    pub(crate) draws: &'a Draws,
+    pub(crate) tiles: usize,
+    pub(crate) rows: usize,
+}
+
+/// Bytes of what a scheme holds: a kept step, a thread's rooms, packed weights.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SchemeBytes {
+    pub(crate) kept: usize,
+    pub(crate) room: usize,
+    pub(crate) packed: usize,
+}
+
+/// The crews of a solver, whatever the scheme: here it is chosen, once a solve and not in any loop.
+pub(crate) trait Team<R>: Debug + Send + Sync {
+    fn shape(&self) -> Shape;
+    fn ends(&self) -> &Ends;
+    /// Multiply-adds of the networks at one point.
+    fn work(&self) -> usize;
+    fn scheme_bytes(&self) -> SchemeBytes;
+
+    /// Takes the networks' weights from the problem's parameters.
+    fn pack(&mut self, theta: &[R], backward: bool);
+    /// Chooses the noise of the solves that follow.
+    fn follow(&mut self, paths: Paths);
+
+    /// Makes room for so many tiles in shards on crews; none gives all of it back.
+    fn seat(&mut self, tiles: usize, crews: usize, shards: usize);
+    /// The tile at that place in the batch.
+    fn tile(&self, index: usize) -> &Tile<R>;
+    /// Runs `work` on every tile, used or not, on all workers.
+    fn for_each_tile(&mut self, workers: &Workers, work: &(dyn Fn(&mut Tile<R>, &mut TaskRoom<R>) + Sync));
+    /// What the lockstep solve did; the first crew's record is everyone's.
+    fn run(&self) -> Option<&Run>;
+    /// Crews that have room to work in.
+    fn seated(&self) -> usize;
+    /// Bytes that tiles and gradients hold.
+    fn bytes(&self) -> usize;
+    /// States between two checkpoints that there is no room for yet, of `segment` for each crew.
+    fn missing_states(&self, segment: usize) -> usize;
+
+    /// Solves from the loaded states.
+    fn solve(&mut self, plan: &Plan<'_>);
+
+    /// Goes back over the solve: `theta_bar` receives the whole gradient, in which the field's begins at `offset`. Returns the
+    /// penalty, and the number of vector-Jacobian products of the field.
+    fn backward(
+        &mut self,
+        plan: &Plan<'_>,
+        penalised: Option<Penalised<'_>>,
+        task: &dyn TaskWork<R>,
+        theta_bar: &mut [R],
+        offset: usize,
+    ) -> Result<(f64, usize)>;
+}
+
+/// The crews of one scheme.
+#[derive(Debug)]
+pub(crate) struct Crews<S: Scheme> {
+    stepper: Stepper<S>,
+    rewind: Box<dyn Rewind<S>>,
+    crews: Vec<Crew<S>>,
+    tiles: usize,
+}
+
+impl<S: Scheme> Crews<S> {
+    pub(crate) const fn new(stepper: Stepper<S>, rewind: Box<dyn Rewind<S>>) -> Self {
+        Self { stepper, rewind, crews: Vec::new(), tiles: 0 }
+    }
+
+    fn shards(&self) -> usize {
+        self.crews.iter().map(|crew| crew.shards.len()).sum()
+    }
+
+    /// The shard at that place among the batch's.
+    fn shard(&self, s: usize) -> &Shard<S> {
+        let crews = self.crews.len();
+        &self.crews[s % crews].shards[s / crews]
+    }
+
+    /// Adds the shards' gradients in their order, each worker a part of the parameters.
+    fn reduce(&self, workers: &Workers, theta_bar: &mut [S::Real]) {
+        let part = theta_bar.len().div_ceil(self.crews.len().max(1)).max(1);
+        let mut parts: Vec<(usize, &mut [S::Real])> =
+            theta_bar.chunks_mut(part).enumerate().map(|(i, out)| (i * part, out)).collect();
+        workers.run(&mut parts, |_, (from, out)| {
+            out.fill(S::Real::ZERO);
+            for s in 0..self.shards() {
+                add(out, &self.shard(s).theta_bar[*from..*from + out.len()]);
+            }
+        });
+    }
+}
+
+impl<S: Scheme> Team<S::Real> for Crews<S> {
+    fn shape(&self) -> Shape {
+        self.stepper.shape
+    }
+
+    fn ends(&self) -> &Ends {
+        &self.stepper.ends
+    }
+
+    fn work(&self) -> usize {
+        self.stepper.scheme.networks().work()
+    }
+
+    fn scheme_bytes(&self) -> SchemeBytes {
+        let scheme = &self.stepper.scheme;
+        SchemeBytes { kept: scheme.kept_bytes(), room: scheme.room_bytes(), packed: scheme.networks().packed_bytes() }
+    }
+
+    fn pack(&mut self, theta: &[S::Real], backward: bool) {
+        self.stepper.scheme.networks_mut().pack(theta, backward);
+    }
+
+    fn follow(&mut self, paths: Paths) {
+        self.stepper.scheme.networks_mut().follow(paths);
+    }
+
+    fn seat(&mut self, tiles: usize, crews: usize, shards: usize) {
+        // The old room goes first, so that never both are held.
+        (self.crews, self.tiles) = (Vec::new(), tiles);
+        let Stepper { scheme, shape, .. } = &self.stepper;
+        let shard = |s: usize| Shard::new((s..tiles).step_by(shards).map(|i| Tile::new(i, shape)).collect());
+        let crew = |c: usize| Crew {
+            shards: (c..shards).step_by(crews).map(shard).collect(),
+            room: Room::new(scheme, shape),
+            run: Run::default(),
+        };
+        self.crews = (0..crews).map(crew).collect();
+    }
+
+    fn tile(&self, index: usize) -> &Tile<S::Real> {
+        let shards = self.shards();
+        &self.shard(index % shards).tiles[index / shards]
+    }
+
+    fn for_each_tile(&mut self, workers: &Workers, work: &(dyn Fn(&mut Tile<S::Real>, &mut TaskRoom<S::Real>) + Sync)) {
+        workers.run(&mut self.crews, |_, crew| {
+            for tile in crew.shards.iter_mut().flat_map(|s| &mut s.tiles) {
+                work(tile, &mut crew.room.task);
+            }
+        });
+    }
+
+    fn run(&self) -> Option<&Run> {
+        self.crews.first().map(|crew| &crew.run)
+    }
+
+    fn seated(&self) -> usize {
+        self.crews.len()
+    }
+
+    fn bytes(&self) -> usize {
+        let shards = || self.crews.iter().flat_map(|crew| &crew.shards);
+        let tiles: usize = shards().flat_map(|shard| &shard.tiles).map(Tile::bytes).sum();
+        tiles + shards().map(|shard| shard.theta_bar.capacity() * size_of::<S::Real>()).sum::<usize>()
+    }
+
+    fn missing_states(&self, segment: usize) -> usize {
+        let held = |crew: &Crew<S>| crew.room.walk.as_ref().map_or(0, |room| room.segment.len());
+        self.crews.iter().map(|crew| segment.saturating_sub(held(crew))).sum()
+    }
+
+    fn solve(&mut self, plan: &Plan<'_>) {
+        let Self { stepper, crews, tiles, .. } = self;
+        let solve = solve_of(stepper, plan);
+        let slots = plan.slots.iter().sum();
+        let begin = |tile: &mut Tile<S::Real>| {
+            tile.begin(slots, plan.first.wrapping_add(u32::try_from(tile.index * LANES).unwrap_or(u32::MAX)));
+        };
+        let reduction = Reduction::new(crews.len(), *tiles);
+        plan.workers.run(crews, |_, crew| {
+            crew.tiles_mut().0.for_each(begin);
+            match plan.options.layout {
+                Layout::Lockstep => Lockstep(&solve).solve(crew, &reduction),
+                Layout::Ensemble => Ensemble(&solve).solve(crew),
+            }
+        });
+    }
+
+    fn backward(
+        &mut self,
+        plan: &Plan<'_>,
+        penalised: Option<Penalised<'_>>,
+        task: &dyn TaskWork<S::Real>,
+        theta_bar: &mut [S::Real],
+        offset: usize,
+    ) -> Result<(f64, usize)> {
+        let Self { stepper, rewind, crews, tiles } = self;
+        let stepper = &*stepper;
+        let lockstep = plan.options.layout == Layout::Lockstep;
+        let shared: Vec<[f64; 2]> = crews.first().map(|crew| crew.run.steps.clone()).unwrap_or_default();
+        let walk = Walk {
+            track: Track { stepper, steps: if lockstep { Steps::Shared(&shared) } else { Steps::PerLane } },
+            rewind: &**rewind,
+            saves: plan.saves,
+            t0: plan.problem.t0,
+            every_step: matches!(plan.options.save_at, SaveAt::Steps | SaveAt::Dense),
+        };
+        let solve = solve_of(stepper, plan);
+        let penalty = match penalised.filter(|penalised| penalised.rows > 0) {
+            None => None,
+            Some(Penalised { draws, tiles, rows }) => {
+                let origin = origin_of(&walk, draws, plan)?;
+                Some(Penalty { draws, walk: &walk, solve: &solve, origin, tiles, rows, offset })
+            }
+        };
+        let reduction = Reduction::new(crews.len(), *tiles);
+        let parameters = theta_bar.len();
+        let mut results: Vec<(&mut Crew<S>, f64, usize)> = crews.iter_mut().map(|crew| (crew, 0.0, 0)).collect();
+        plan.workers.run(&mut results, |_, (crew, value, products)| {
+            begin_backward(crew, parameters, plan.slots);
+            let mut room = crew.room.walk.take().unwrap_or_else(|| WalkRoom::new(&stepper.scheme, &stepper.shape));
+            if let Some(penalty) = &penalty {
+                *value =
+                    penalty.apply(crew, &mut room, lockstep.then(|| Share::new(&reduction, stepper.shape.features)));
+            }
+            let Crew { shards, room: Room { task: task_room, .. }, .. } = &mut **crew;
+            for shard in shards {
+                let (tiles, theta_bar) = shard.probed();
+                for (tile, probes) in tiles {
+                    task.differentiate(tile, task_room, theta_bar);
+                    let hook = &mut probes.as_slice();
+                    *products = walk.walk(tile, hook, &mut room, &mut theta_bar[offset..]).max(*products);
+                    task.finish(tile, task_room, theta_bar);
+                }
+            }
+            crew.room.walk = Some(room);
+        });
+        let value = results.first().map_or(0.0, |result| result.1);
+        let products = results.iter().map(|result| result.2).max().unwrap_or(0);
+        self.reduce(plan.workers, theta_bar);
+        Ok((value, products))
+    }
+}
+
+fn solve_of<'a, S: Scheme>(stepper: &'a Stepper<S>, plan: &Plan<'a>) -> Solve<'a, S> {
+    let Plan { problem, options, t1, saves, recording, carried, .. } = *plan;
+    Solve { stepper, problem, t1, options, saves, recording, carried }
+}
+
+/// Where a penalty's probes begin.
+///
+/// # Errors
+/// [`Error::Argument`] for accepted steps where no state of theirs is kept.
+fn origin_of<'a, S: Scheme>(walk: &Walk<'a, S>, draws: &Draws, plan: &Plan<'_>) -> Result<Origin<'a>> {
+    match (draws.penalty.at, walk.rewind.tape()) {
+        (PenaltyAt::Unbiased, _) => Ok(Origin::Saved(plan.slots[0])),
+        (PenaltyAt::Biased, Some(tape)) => Ok(Origin::Steps(tape)),
+        (PenaltyAt::Biased, None) => Err(Error::argument(
+            "Local::at",
+            format!("biased with {:?}", plan.options.adjoint),
+            "this adjoint keeps no states to start from: use Adjoint::Discrete, or the unbiased kind",
+        )),
+    }
+}
+
+/// No gradient yet, no penalty, and no cotangents of what probes begin with.
+fn begin_backward<S: Scheme>(crew: &mut Crew<S>, parameters: usize, [user, probes]: [usize; 2]) {
+    for shard in &mut crew.shards {
+        shard.theta_bar.clear();
+        shard.theta_bar.resize(parameters, S::Real::ZERO);
+        for (tile, own) in shard.probed().0 {
+            tile.begin_backward(user..user + probes);
+            own.iter_mut().for_each(|probe| probe.forget());
+        }
+    }
+}
+
+/// Number of solved trajectories in a tile.
+pub(crate) fn solved<R: Scalar>(tile: &Tile<R>) -> usize {
+    (0..LANES).filter(|&l| tile.alive[l] && tile.status[l] == Status::Done).count()
+}

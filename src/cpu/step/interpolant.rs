@@ -1,0 +1,129 @@
+//! [`Interpolant`]: states within a step.
+
+use super::stages::Stages;
+use crate::cpu::kernel::dense::LANES;
+use crate::cpu::kernel::interval::Interval;
+use crate::cpu::kernel::lanes::{Lanes, add_weighted, combine, indicator};
+use crate::cpu::kernel::scalar::Scalar;
+use crate::method::{MAX_STAGES, Tableau};
+
+/// What states within a step are made of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Interpolant {
+    /// Of its stages, `y(t + theta h) = y + h sum b_i(theta) k_i`.
+    Polynomial(&'static Tableau),
+    /// Of its ends: the chord from `y` to `y1`, for a path is not smooth.
+    Chord,
+}
+
+impl Interpolant {
+    pub(crate) fn of(tableau: &'static Tableau) -> Self {
+        if tableau.noise.is_some() { Self::Chord } else { Self::Polynomial(tableau) }
+    }
+
+    /// The state at `theta` in `[0, 1]`, the same in every lane.
+    pub(crate) fn shared<R: Scalar>(
+        self,
+        out: &mut [R],
+        theta: f64,
+        h: &Lanes<R>,
+        [y, y1]: [&[R]; 2],
+        stages: Stages<'_, R>,
+    ) {
+        match self {
+            Self::Chord => {
+                let ends = [(1.0 - theta, &y[..out.len()]), (theta, &y1[..out.len()])];
+                combine(out, None, &[R::ONE; LANES], ends);
+            }
+            Self::Polynomial(tableau) => {
+                let weights = tableau.interpolant_weights(theta);
+                combine(out, Some(y), h, weights.into_iter().take(tableau.stages()).zip(stages));
+            }
+        }
+    }
+
+    /// The states at time `t` in the lanes of `here`; numbers without meaning elsewhere.
+    pub(crate) fn lanes<R: Scalar>(
+        self,
+        out: &mut [R],
+        (t, here): (f64, &[bool; LANES]),
+        interval: &Interval<R>,
+        [y, y1]: [&[R]; 2],
+        stages: Stages<'_, R>,
+    ) {
+        match self {
+            Self::Chord => {
+                let [start, end] = chord_weights(interval, t, here);
+                out.fill(R::ZERO);
+                add_weighted(out, &start, &y[..out.len()]);
+                add_weighted(out, &end, &y1[..out.len()]);
+            }
+            Self::Polynomial(tableau) => {
+                let weights = interior_weights(tableau, interval, t, here);
+                out.copy_from_slice(y);
+                for (weight, k) in weights.iter().zip(stages).filter(|(_, k)| !k.is_empty()) {
+                    add_weighted(out, weight, k);
+                }
+            }
+        }
+    }
+
+    /// Hands the cotangent of the states at time `t` to those of the step's start, its end and its stages.
+    pub(crate) fn vjp<R: Scalar>(
+        self,
+        bar: &[R],
+        (t, here): (f64, &[bool; LANES]),
+        interval: &Interval<R>,
+        [start_bar, end_bar]: [&mut [R]; 2],
+        stage_bars: &mut [Vec<R>],
+    ) {
+        match self {
+            Self::Chord => {
+                let [start, end] = chord_weights(interval, t, here);
+                add_weighted(start_bar, &start, bar);
+                add_weighted(end_bar, &end, bar);
+            }
+            Self::Polynomial(tableau) => {
+                let weights = interior_weights(tableau, interval, t, here);
+                for (stage_bar, weight) in stage_bars.iter_mut().zip(&weights) {
+                    add_weighted(stage_bar, weight, bar);
+                }
+                add_weighted(start_bar, &indicator(here), bar);
+            }
+        }
+    }
+
+    /// Stages that states within a step are made of.
+    pub(crate) const fn stages(self) -> usize {
+        match self {
+            Self::Chord => 0,
+            Self::Polynomial(tableau) => tableau.stages(),
+        }
+    }
+}
+
+/// The interpolant's weights times `h` at time `t`, in the lanes of `here`; zero elsewhere.
+fn interior_weights<R: Scalar>(
+    tableau: &Tableau,
+    interval: &Interval<R>,
+    t: f64,
+    here: &[bool; LANES],
+) -> [Lanes<R>; MAX_STAGES] {
+    let mut weights = [[R::ZERO; LANES]; MAX_STAGES];
+    for l in (0..LANES).filter(|&l| here[l]) {
+        let h = interval.t1[l] - interval.t0[l];
+        let at = tableau.interpolant_weights((t - interval.t0[l]) / h);
+        for (weight, b) in weights.iter_mut().zip(at) {
+            weight[l] = R::from_f64(h * b);
+        }
+    }
+    weights
+}
+
+/// Shares of a step's start and end in the point of its chord at time `t`, in the lanes of `here`; zero elsewhere.
+fn chord_weights<R: Scalar>(interval: &Interval<R>, t: f64, here: &[bool; LANES]) -> [Lanes<R>; 2] {
+    let theta = |l: usize| (t - interval.t0[l]) / (interval.t1[l] - interval.t0[l]);
+    let weight =
+        |of: fn(f64) -> f64| std::array::from_fn(|l| if here[l] { R::from_f64(of(theta(l))) } else { R::ZERO });
+    [weight(|theta| 1.0 - theta), weight(|theta| theta)]
+}

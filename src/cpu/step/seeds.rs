@@ -1,0 +1,29 @@
+//! What a step's vector-Jacobian product starts from, and what it leaves.
+
+pub(crate) use crate::method::FirstStage;
+
+/// Cotangents of the last two stages and their states, which the stiffness measure has.
+#[derive(Debug)]
+pub(crate) struct StiffnessSeed<'a, R> {
+    /// Cotangent of `k_s`, and minus that of `k_(s-1)`.
+    pub(crate) k_difference: &'a [R],
+    /// Cotangent of `g_s`, and minus that of `g_(s-1)`.
+    pub(crate) state_difference: &'a [R],
+}
+
+/// Everything that a loss may depend on in a step, besides the state at its end.
+#[derive(Debug)]
+pub(crate) struct Seeds<'a, R> {
+    pub(crate) error: Option<&'a [R]>,
+    /// Cotangents of the stages themselves, which states interpolated within the step have.
+    pub(crate) stages: Option<&'a [Vec<R>]>,
+    pub(crate) stiffness: Option<StiffnessSeed<'a, R>>,
+}
+
+/// Where cotangents go: the parameters' and the state's.
+#[derive(Debug)]
+pub(crate) struct Bars<'a, R> {
+    pub(crate) theta: &'a mut [R],
+    /// Of the state at the step's end before, at its start after.
+    pub(crate) state: &'a mut [R],
+}

@@ -1,0 +1,51 @@
+//! [`Stepper`]: a scheme, what its errors are measured in, and where its steps end.
+
+use super::Scheme;
+use super::ends::Ends;
+use super::interpolant::Interpolant;
+use super::scale::ErrorScale;
+use super::state::{Shape, StepState};
+use crate::cpu::kernel::lanes::Lanes;
+use crate::error::Result;
+use crate::method::SolverOptions;
+use crate::problem::Problem;
+
+/// All that a step depends on besides its state.
+#[derive(Debug)]
+pub(crate) struct Stepper<S: Scheme> {
+    pub(crate) scheme: S,
+    pub(crate) shape: Shape,
+    pub(crate) scale: ErrorScale<S::Real>,
+    pub(crate) ends: Ends,
+    pub(crate) interpolant: Interpolant,
+}
+
+impl<S: Scheme> Stepper<S> {
+    pub(crate) fn new(scheme: S, problem: &Problem, options: &SolverOptions) -> Result<Self> {
+        Ok(Self {
+            shape: scheme.shape(),
+            scale: ErrorScale::new(problem.dim(), options),
+            ends: Ends::new(problem, options)?,
+            interpolant: Interpolant::of(scheme.tableau()),
+            scheme,
+        })
+    }
+
+    /// The first slopes of a step from the state.
+    pub(crate) fn first_slopes(&self, t: &Lanes<S::Real>, state: &mut StepState<S::Real>, room: &mut S::Attempt) {
+        let StepState { y, first, .. } = state;
+        self.scheme.slopes(t, self.shape.point_of(y), first, room);
+    }
+
+    /// Per lane, the sum over features of the squared scaled error of the last attempt, made in `room`.
+    pub(crate) fn error_squares(
+        &self,
+        h: &Lanes<S::Real>,
+        state: &StepState<S::Real>,
+        error: &mut [S::Real],
+        room: &S::Attempt,
+    ) -> Lanes<S::Real> {
+        self.scheme.error(error, h, state, room);
+        self.scale.squares(error, &state.y, &state.y1)
+    }
+}
