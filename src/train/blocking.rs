@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 
-use super::{Backend, Batch, Evaluation, Learner, StepReport, TrainerConfig};
+use super::batches::Batch;
+use super::config::TrainerConfig;
+use super::learner::{Backend, Learner};
+use super::report::{Evaluation, StepReport};
 use crate::error::Result;
 use crate::method::{Learnt, SolverOptions};
 use crate::problem::Paths;

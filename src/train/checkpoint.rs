@@ -7,13 +7,14 @@ use std::path::Path;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
+use super::config::TrainerConfig;
+use super::deployed::Deployed;
 use super::model::TensorLayout;
+use super::optimizer::OptimizerState;
 use super::state::TrainingState;
-use super::{Deployed, TrainerConfig};
 use crate::cpu::Scalar;
 use crate::error::{Error, Result};
 use crate::method::{Learnt, Regularizer};
-use crate::train::OptimizerState;
 
 /// Key of our entry in the safetensors metadata.
 const KEY: &str = "fewsteps";

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::NeuralDe;
+use super::model::NeuralDe;
+use super::optimizer::Optimizer;
 use crate::method::{Loss, Regularizer};
-use crate::train::Optimizer;
 
 /// What a training step does when trajectories fail, or the update would not be finite.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::batches::Batch;
 use super::checkpoint::{self, Loaded};
+use super::config::TrainerConfig;
+use super::model::NeuralDe;
+use super::optimizer::{OptimizerState, Update, norm};
 use super::report::Costs;
+use super::report::{Evaluation, StepGradients, StepReport};
 use super::state::TrainingState;
-use super::{Batch, Evaluation, NeuralDe, OptimizerState, StepGradients, StepReport, TrainerConfig, Update, norm};
 use crate::cpu::{Cpu, DenseLayer, Engine, LANES, Owner, Scalar, Task};
 use crate::error::{Error, Result, Status};
 use crate::math::check_finite;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::NeuralDe;
+use super::model::NeuralDe;
 use crate::cpu::Scalar;
 use crate::error::{Error, Result};
 use crate::method::SolverOptions;

@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::path::Path;
 
-use super::{Batch, Evaluation, GpuData, GpuTrainer, StepReport, Trainer, TrainerConfig};
+use super::batches::Batch;
+use super::config::TrainerConfig;
+use super::cpu::Trainer;
+use super::gpu::{GpuData, GpuTrainer};
+use super::report::{Evaluation, StepReport};
 use crate::cpu::{Cpu, Scalar};
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;

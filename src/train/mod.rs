@@ -25,6 +25,5 @@ pub use deployed::Deployed;
 pub use gpu::{GpuData, GpuTrainer, SliceReport, TrainIo};
 pub use learner::{Backend, Learner};
 pub use model::{NeuralDe, TensorLayout};
-pub(crate) use optimizer::norm;
 pub use optimizer::{Clip, Optimizer, OptimizerState, Rule, Update};
 pub use report::{Evaluation, StepGradients, StepReport};

@@ -2,7 +2,7 @@
 //!
 //! Encoder, head and noise are one linear layer each; the field's hidden layer is tanh.
 
-use super::NeuralDe;
+use super::model::NeuralDe;
 use crate::method::SolverOptions;
 use crate::problem::{Calculus, Diffusion, InputMap, Mlp, Problem, TimeInput};
 

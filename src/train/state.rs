@@ -1,7 +1,9 @@
 //! [`TrainingState`]: what a trainer of either engine is at, besides its numbers, and what both make of it.
 
+use super::batches::Batch;
+use super::config::{FailurePolicy, TrainerConfig};
 use super::report::Costs;
-use super::{Batch, Evaluation, FailurePolicy, StepReport, TrainerConfig};
+use super::report::{Evaluation, StepReport};
 use crate::cpu::Scalar;
 use crate::error::{Error, Result, Status};
 use crate::method::{Loss, PenaltyStep, StepPenalty, Target, score};

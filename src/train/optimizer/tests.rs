@@ -1,6 +1,8 @@
 //! Rules against `torch.optim`, against their recurrences and at the ends of their ranges.
 
 use super::*;
+use crate::math::Real;
+use crate::method::Schedule;
 
 const START: [f64; 3] = [1.0, -2.0, 0.5];
 

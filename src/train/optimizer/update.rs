@@ -1,6 +1,6 @@
 //! One update: the recurrences of [`Rule`], in the machine's widest registers, all or nothing.
 
-use super::{Clip, Optimizer, OptimizerState, Rule, Update};
+use super::rule::{Clip, Optimizer, OptimizerState, Rule, Update};
 use crate::math::Real;
 
 impl Optimizer {
