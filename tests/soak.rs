@@ -1,28 +1,15 @@
-//! Long trainings on the device: memory stays flat, and a step costs one wait and one small read.
+//! Long trainings on the device: memory stays flat.
 //!
-//! A crate of its own: the system tells memory of a process, and waits and bytes are counted for it.
+//! A crate of its own: the system tells memory of a process.
 
 #[path = "it/oracle/adapter.rs"]
 mod adapter;
 
-use std::sync::Mutex;
-
-use adapter::gpu;
+use adapter::own_gpu;
 use fewsteps::{
-    Batch, Gpu, GpuTrainer, Layout, Local, Loss, Method, Mlp, NeuralDe, Optimizer, Problem, SolverOptions, StepControl,
-    Target, TrainerConfig,
+    Batch, Gpu, GpuTrainer, Local, Loss, Method, Mlp, NeuralDe, Problem, SolverOptions, StepControl, Target,
+    TrainerConfig,
 };
-
-/// Waits and bytes are counted for the process, and so is its memory: one test at a time.
-static ALONE: Mutex<()> = Mutex::new(());
-
-fn config(layout: Layout) -> TrainerConfig {
-    let problem = Problem::ode(Mlp::new([2, 4, 2]), 0.0, 1.0);
-    let model = NeuralDe::new(problem, SolverOptions::default().layout(layout)).encoder(3).head(2);
-    TrainerConfig::new(model, Loss::CrossEntropy)
-        .optimizer(Optimizer::adam(1e-3))
-        .regularizer(Local::unbiased().coefficient(1e-3))
-}
 
 /// As few dispatches as a regularized training step can have.
 fn tiny() -> TrainerConfig {
@@ -52,8 +39,7 @@ fn resident() -> Option<u64> {
 /// `FEWSTEPS_SOAK` says how many steps.
 #[test]
 fn memory_is_flat_over_a_long_training() {
-    let _alone = ALONE.lock();
-    let Some(gpu) = gpu() else { return };
+    let Some(gpu) = own_gpu() else { return };
     let steps: usize = std::env::var("FEWSTEPS_SOAK").map_or(2000, |n| n.parse().expect("a number of steps"));
     let inputs = numbers(8 * 2);
     let labels: Vec<u32> = (0..8).map(|i| i % 2).collect();
@@ -88,35 +74,5 @@ fn memory_is_flat_over_a_long_training() {
     if let Some((before, after)) = process.zip(process_after) {
         let per_step = after.saturating_sub(before) as f64 / (steps - steps / 4) as f64;
         assert!(after < before + (8 << 20), "{before} bytes of the process became {after}: {per_step:.0} a step");
-    }
-}
-
-#[test]
-fn a_training_step_waits_once_and_reads_96_bytes() {
-    let _alone = ALONE.lock();
-    let Some(gpu) = gpu() else { return };
-    let inputs = numbers(40 * 3);
-    let labels: Vec<u32> = (0..40).map(|i| i % 2).collect();
-    let batch = Batch { inputs: &inputs, target: Target::Labels(&labels) };
-    for layout in [Layout::Lockstep, Layout::Ensemble] {
-        let mut trainer = GpuTrainer::new(&gpu, config(layout)).expect("a valid model");
-        for _ in 0..5 {
-            gpu.block_on(trainer.step(&batch)).expect("a step");
-        }
-        for step in 0..30 {
-            let (waits, bytes) = gpu.traffic();
-            gpu.block_on(trainer.step(&batch)).expect("a step");
-            let (waits_after, bytes_after) = gpu.traffic();
-            assert_eq!((waits_after - waits, bytes_after - bytes), (1, 96), "{layout:?}, step {step}");
-        }
-        // From a data set on the device too.
-        let data = gpu.block_on(trainer.upload(&inputs, Target::Labels(&labels))).expect("a data set");
-        gpu.block_on(trainer.step_on(&data, &[3, 1, 39, 7])).expect("a step");
-        for step in 0..10 {
-            let (waits, bytes) = gpu.traffic();
-            gpu.block_on(trainer.step_on(&data, &[3, 1, 39, step])).expect("a step");
-            let (waits_after, bytes_after) = gpu.traffic();
-            assert_eq!((waits_after - waits, bytes_after - bytes), (1, 96), "{layout:?}, gathered step {step}");
-        }
     }
 }

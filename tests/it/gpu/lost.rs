@@ -2,17 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::oracle::{LAYOUTS, bits, cast, close, cpu, gpu, numbers, widen};
+use crate::oracle::{LAYOUTS, bits, cast, close, cpu, gpu, numbers, own_gpu, widen};
 use fewsteps::{
-    Batch, Error, Gpu, GpuSolver, GpuTrainer, Layout, Local, Loss, Mlp, NeuralDe, Optimizer, Pick, Problem,
-    SolverOptions, Target, Trainer, TrainerConfig,
+    Batch, Error, GpuSolver, GpuTrainer, Layout, Local, Loss, Mlp, NeuralDe, Optimizer, Problem, SolverOptions, Target,
+    Trainer, TrainerConfig,
 };
-
-/// A device of one's own, to destroy; none where the tests have none.
-fn own_device() -> Option<Gpu> {
-    gpu()?;
-    Some(Gpu::open(&Pick::Any).expect("a second device").checked(true))
-}
 
 fn config(layout: Layout, coefficient: f64) -> TrainerConfig {
     let problem = Problem::ode(Mlp::new([3, 6, 3]), 0.0, 1.0);
@@ -43,7 +37,7 @@ fn training_goes_on_from_a_checkpoint_after_the_device_is_lost() {
     let folder = tempfile::tempdir().expect("a folder");
     let samples = samples();
     for layout in LAYOUTS {
-        let Some(gpu) = own_device() else { return };
+        let Some(gpu) = own_gpu() else { return };
         let mut whole = GpuTrainer::new(&gpu, config(layout, 0.05)).expect("a valid configuration");
         let whole: Vec<_> = (0..12).map(|_| gpu.block_on(whole.step(&samples.batch())).expect("a step")).collect();
 
@@ -71,7 +65,7 @@ fn training_goes_on_from_a_checkpoint_after_the_device_is_lost() {
         }
         assert!(!folder.path().join("lost").exists(), "nothing is written of a lost device");
 
-        let Some(gpu) = own_device() else { return };
+        let Some(gpu) = own_gpu() else { return };
         let (mut trainer, _) = GpuTrainer::resume(&gpu, &path).expect("the checkpoint");
         assert_eq!(trainer.steps(), 5, "{layout:?}: where it was saved");
         for report in &whole[5..] {
@@ -83,7 +77,7 @@ fn training_goes_on_from_a_checkpoint_after_the_device_is_lost() {
 
 #[test]
 fn everything_made_on_a_lost_device_says_so() {
-    let Some(gpu) = own_device() else { return };
+    let Some(gpu) = own_gpu() else { return };
     let samples = samples();
     let trainer = GpuTrainer::new(&gpu, config(Layout::Lockstep, 0.05)).expect("a valid configuration");
     let problem = Problem::ode(Mlp::new([3, 6, 3]), 0.0, 1.0);

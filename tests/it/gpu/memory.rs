@@ -1,8 +1,8 @@
 //! What a device keeps: plans bind buffers, and must not keep those alive that were given up.
 
-use crate::oracle::{LAYOUTS, adaptive, cast, gpu, numbers};
+use crate::oracle::{LAYOUTS, adaptive, cast, gpu, numbers, own_gpu};
 use fewsteps::{
-    Batch, Error, Gpu, GpuSolver, GpuTrainer, Loss, Method, Mlp, NeuralDe, Pick, Problem, SolverOptions, Target,
+    Batch, Error, Gpu, GpuSolver, GpuTrainer, Loss, Method, Mlp, NeuralDe, Problem, SolverOptions, Target,
     TrainerConfig,
 };
 
@@ -15,11 +15,7 @@ fn allocations(gpu: &Gpu, name: &str) -> Option<usize> {
 
 #[test]
 fn buffers_and_data_sets_that_were_given_up_leave_the_device() {
-    if gpu().is_none() {
-        return;
-    }
-    // Others would allocate on one that is shared.
-    let gpu = Gpu::open(&Pick::Any).expect("a second device").checked(true);
+    let Some(gpu) = own_gpu() else { return };
     assert_eq!(gpu.traffic(), (0, 0), "each device counts its own");
     let model = NeuralDe::new(Problem::ode(Mlp::new([2, 4, 2]), 0.0, 1.0), SolverOptions::default()).encoder(3);
     let mut trainer = GpuTrainer::new(&gpu, TrainerConfig::new(model, Loss::Mse)).expect("a valid model");

@@ -10,6 +10,7 @@ mod memory;
 mod noise;
 mod solve;
 mod tolerances;
+mod traffic;
 mod training;
 
 use crate::oracle::{gpu, solver};

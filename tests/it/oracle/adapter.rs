@@ -28,3 +28,9 @@ pub(crate) fn gpu() -> Option<Gpu> {
     }
     gpu.clone()
 }
+
+/// A device that no other test computes on: its memory, its traffic and its loss are the caller's own.
+pub(crate) fn own_gpu() -> Option<Gpu> {
+    gpu()?;
+    Some(Gpu::open(&Pick::Any).expect("a second device").checked(true))
+}

@@ -1,0 +1,43 @@
+//! What a training step asks of the device: one wait and one small read.
+
+use crate::oracle::{LAYOUTS, cast, numbers, own_gpu};
+use fewsteps::{
+    Batch, GpuTrainer, Layout, Local, Loss, Mlp, NeuralDe, Optimizer, Problem, SolverOptions, Target, TrainerConfig,
+};
+
+fn config(layout: Layout) -> TrainerConfig {
+    let problem = Problem::ode(Mlp::new([2, 4, 2]), 0.0, 1.0);
+    let model = NeuralDe::new(problem, SolverOptions::default().layout(layout)).encoder(3).head(2);
+    TrainerConfig::new(model, Loss::CrossEntropy)
+        .optimizer(Optimizer::adam(1e-3))
+        .regularizer(Local::unbiased().coefficient(1e-3))
+}
+
+#[test]
+fn a_training_step_waits_once_and_reads_96_bytes() {
+    let Some(gpu) = own_gpu() else { return };
+    let inputs = cast::<f32>(&numbers(1, 40 * 3));
+    let labels: Vec<u32> = (0..40).map(|i| i % 2).collect();
+    let batch = Batch { inputs: &inputs, target: Target::Labels(&labels) };
+    for layout in LAYOUTS {
+        let mut trainer = GpuTrainer::new(&gpu, config(layout)).expect("a valid model");
+        for _ in 0..5 {
+            gpu.block_on(trainer.step(&batch)).expect("a step");
+        }
+        for step in 0..30 {
+            let (waits, bytes) = gpu.traffic();
+            gpu.block_on(trainer.step(&batch)).expect("a step");
+            let (waits_after, bytes_after) = gpu.traffic();
+            assert_eq!((waits_after - waits, bytes_after - bytes), (1, 96), "{layout:?}, step {step}");
+        }
+        // From a data set on the device too.
+        let data = gpu.block_on(trainer.upload(&inputs, Target::Labels(&labels))).expect("a data set");
+        gpu.block_on(trainer.step_on(&data, &[3, 1, 39, 7])).expect("a step");
+        for step in 0..10 {
+            let (waits, bytes) = gpu.traffic();
+            gpu.block_on(trainer.step_on(&data, &[3, 1, 39, step])).expect("a step");
+            let (waits_after, bytes_after) = gpu.traffic();
+            assert_eq!((waits_after - waits, bytes_after - bytes), (1, 96), "{layout:?}, gathered step {step}");
+        }
+    }
+}
