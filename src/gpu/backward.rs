@@ -480,7 +480,7 @@ impl Engine {
         self.gpu.queue.submit([encoder.finish()]);
         let size = self.batch * self.dim();
         let stages = self.tableau.stages();
-        let slots = self.read::<f32>(&[(&buffers.k, 0, (stages + 1) * size)]).await?.swap_remove(0);
+        let [slots] = self.read::<f32, 1>([(&buffers.k, 0, (stages + 1) * size)]).await?;
         // As `stage_slot` has it: the first stage, the last one of an FSAL method, then the others.
         let slot = |stage: usize| match stage {
             0 => 0,

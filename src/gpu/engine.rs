@@ -54,7 +54,7 @@ pub(crate) struct Engine {
     /// Attempts that the last solve took, and accepted steps.
     pub(crate) attempts: usize,
     pub(crate) accepted: usize,
-    staging: Staging,
+    pub(super) staging: Staging,
     /// The model's parameters, what a step leaves, and what the training step at hand draws.
     pub(crate) theta: wgpu::Buffer,
     /// The parameters rounded to 16 bits, if the field computes with those.
@@ -266,25 +266,23 @@ impl Engine {
     }
 
     /// Reads numbers of buffers back: of each so many, from a byte on.
-    pub(crate) async fn read<T: bytemuck::Pod>(
+    pub(crate) async fn read<T: bytemuck::Pod, const N: usize>(
         &mut self,
-        parts: &[(&wgpu::Buffer, u64, usize)],
-    ) -> Result<Vec<Vec<T>>> {
-        let encoder = self.encoder();
-        let size = |count: usize| (count * size_of::<T>()) as u64;
-        let ranges: Vec<_> = parts.iter().map(|&(buffer, offset, count)| (buffer, offset, size(count))).collect();
+        parts: [(&wgpu::Buffer, u64, usize); N],
+    ) -> Result<[Vec<T>; N]> {
+        let ranges = parts.map(|(buffer, offset, count)| (buffer, offset, (count * size_of::<T>()) as u64));
         let take = |bytes: &[u8]| {
             let mut rest = bytes;
-            let part = |&(_, _, count): &(_, _, usize)| {
+            parts.map(|(_, _, count)| {
                 let (part, after) = rest.split_at(count * size_of::<T>());
                 rest = after;
                 bytemuck::pod_collect_to_vec(part)
-            };
-            parts.iter().map(part).collect()
+            })
         };
         if ranges.iter().all(|range| range.2 == 0) {
             return Ok(take(&[]));
         }
+        let encoder = self.encoder();
         self.staging.read(&self.gpu, encoder, &ranges, take).await
     }
 

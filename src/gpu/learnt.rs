@@ -51,7 +51,9 @@ impl Engine {
     /// Reads back what solves have taught.
     pub(crate) async fn read_learnt(&mut self) -> Result<Learnt> {
         let learnt = self.learnt.clone();
-        let state: Vec<LearntState> = self.read(&[(&learnt, 0, 1)]).await?.swap_remove(0);
-        Ok(state.first().copied().unwrap_or_else(LearntState::default).into())
+        let encoder = self.encoder();
+        let part = [(&learnt, 0, size_of::<LearntState>() as u64)];
+        let state: LearntState = self.staging.read(&self.gpu, encoder, &part, bytemuck::pod_read_unaligned).await?;
+        Ok(state.into())
     }
 }

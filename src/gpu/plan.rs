@@ -6,6 +6,7 @@ use super::device::Gpu;
 use super::device::compiled::Compiled;
 use super::device::limits::LONGEST;
 use super::wire::job::Job;
+use super::wire::word;
 
 /// One dispatch, ready to be encoded.
 #[derive(Clone, Debug)]
@@ -168,5 +169,5 @@ impl Planner<'_> {
 pub(crate) fn flat(groups: usize) -> [u32; 3] {
     let y = groups.div_ceil(LONGEST as usize).max(1);
     let x = groups.div_ceil(y).max(1);
-    [x, y, 1].map(|n| u32::try_from(n).unwrap_or(u32::MAX))
+    [x, y, 1].map(word)
 }

@@ -16,7 +16,7 @@ pub(crate) enum Room<H> {
     /// What there was serves.
     Held(H),
     /// Buffers of these sizes, which the device and the caller allow.
-    New(Sizes),
+    New(Box<Sizes>),
 }
 
 impl Engine {
@@ -35,7 +35,7 @@ impl Engine {
         let steps = steps.min(self.options.most_attempts());
         let room = match there.take_if(|held| held.as_ref().serve(batch, purpose, steps)) {
             Some(held) => Room::Held(held),
-            None => Room::New(self.new_sizes(there.as_ref().map(AsRef::as_ref), batch, purpose, steps)?),
+            None => Room::New(Box::new(self.new_sizes(there.as_ref().map(AsRef::as_ref), batch, purpose, steps)?)),
         };
         self.batch = batch;
         Ok(room)

@@ -20,8 +20,8 @@ struct Ends {
 pub(super) async fn assemble(engine: &mut Engine, buffers: &Buffers, outcome: Outcome) -> Result<Solution<f32>> {
     let batch = engine.batch;
     let count = if engine.per_row() { batch } else { 1 };
-    let clocks: Vec<Clock> = engine.read(&[(&buffers.clocks, 0, count)]).await?.swap_remove(0);
-    let mut rows: Vec<u32> = engine.read(&[(&buffers.row_status, 0, 3 * batch)]).await?.swap_remove(0);
+    let [clocks]: [Vec<Clock>; 1] = engine.read([(&buffers.clocks, 0, count)]).await?;
+    let [mut rows]: [Vec<u32>; 1] = engine.read([(&buffers.row_status, 0, 3 * batch)]).await?;
     let reached = rows.split_off(batch).as_chunks().0.to_vec();
     let ends = Ends { clocks, status: rows.into_iter().map(status).collect(), reached };
     let (ts, ys, dense) = if engine.every_step() {
@@ -48,7 +48,7 @@ fn stats(engine: &Engine, clock: &Clock) -> Stats {
 async fn at_points(engine: &mut Engine, buffers: &Buffers, ends: &Ends) -> Result<Vec<f32>> {
     let (batch, dim) = (engine.batch, engine.dim());
     let points = engine.user_points();
-    let mut ys: Vec<f32> = engine.read(&[(&buffers.saves, 0, points.len() * batch * dim)]).await?.swap_remove(0);
+    let [mut ys]: [Vec<f32>; 1] = engine.read([(&buffers.saves, 0, points.len() * batch * dim)]).await?;
     for (slot, point) in ys.chunks_exact_mut(batch * dim).zip(points) {
         let rows = slot.chunks_exact_mut(dim).zip(ends.status.iter().zip(&ends.reached));
         for (row, (_, reached)) in rows.filter(|(_, (status, _))| **status != Status::Done) {
@@ -69,9 +69,9 @@ async fn at_steps(
 ) -> Result<(SavedTimes, Vec<f32>, Option<DenseSolution<f32>>)> {
     let (batch, dim) = (engine.batch, engine.dim());
     let size = (most + 1) * batch * dim;
-    let states: Vec<f32> = engine.read(&[(&buffers.tape, engine.start_of_tape(), size)]).await?.swap_remove(0);
+    let [states]: [Vec<f32>; 1] = engine.read([(&buffers.tape, engine.start_of_tape(), size)]).await?;
     let count = most * ends.clocks.len();
-    let table: Vec<[u32; 4]> = engine.read(&[(&buffers.steps, 0, count)]).await?.swap_remove(0);
+    let [table]: [Vec<[u32; 4]>; 1] = engine.read([(&buffers.steps, 0, count)]).await?;
     let steps = accepted_steps(engine, ends, &table);
     let ys = steps.states(|ys, row, step| ys.extend(&states[(step * batch + row) * dim..][..dim]));
     let ts = steps.times();

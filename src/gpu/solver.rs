@@ -259,21 +259,18 @@ impl GpuSolver {
             (&measured, value, 1),
             (&buffers.norms, 0, walked),
         ];
-        let mut parts = engine.read(&read).await?;
-        let counts: Vec<f32> = parts.pop().unwrap_or_default();
+        let [theta, y0, penalty, counts]: [Vec<f32>; 4] = engine.read(read).await?;
         let unwalked = counts.chunks_exact(2).filter(|count| count[0] != count[1]).count();
         if unwalked > 0 {
             return Err(iterations::cut(word(unwalked)));
         }
-        let penalty = parts.pop().and_then(|value| value.first().copied()).unwrap_or_default();
+        let penalty = f64::from(penalty[0]);
         let ideal = buffers.penalty().is_some_and(|penalty| penalty.step == PenaltyStep::Ideal);
         if ideal && !std::mem::replace(&mut self.taught, true) {
-            self.learnt.note_ideal(f64::from(penalty));
+            self.learnt.note_ideal(penalty);
         }
-        let y0 = parts.pop().unwrap_or_default();
-        let theta = parts.pop().unwrap_or_default();
         let products = most * engine.products_per_step(buffers.penalty());
-        Ok(Gradients { theta, y0, products, penalty: f64::from(penalty) })
+        Ok(Gradients { theta, y0, products, penalty })
     }
 }
 
@@ -287,7 +284,7 @@ async fn seeds(engine: &mut Engine, buffers: &Buffers, ys_bar: &[f32], most: usi
         Error::check_len("ys_bar", ys_bar.len(), slots * batch * dim, shape)?;
         return Ok(ys_bar.to_vec());
     }
-    let clocks: Vec<Clock> = engine.read(&[(&buffers.clocks, 0, batch)]).await?.swap_remove(0);
+    let [clocks]: [Vec<Clock>; 1] = engine.read([(&buffers.clocks, 0, batch)]).await?;
     let counts: Vec<usize> = clocks.iter().map(|c| count(c.accepted as usize)).collect();
     Error::check_len("ys_bar", ys_bar.len(), counts.iter().sum::<usize>() * dim, shape)?;
     let mut seeds = vec![0.0; (most + 1) * batch * dim];

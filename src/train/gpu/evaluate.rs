@@ -77,8 +77,8 @@ impl GpuTrainer {
         let rooms = self.rooms()?;
         let (outputs, rows) =
             (rooms.batch.outputs(&rooms.engine, &self.parts).clone(), rooms.engine.row_status.clone());
-        let mut outputs: Vec<f32> = self.engine.read(&[(&outputs, 0, self.parts.times * size)]).await?.swap_remove(0);
-        let rows: Vec<u32> = self.engine.read(&[(&rows, 0, count)]).await?.swap_remove(0);
+        let [mut outputs]: [Vec<f32>; 1] = self.engine.read([(&outputs, 0, self.parts.times * size)]).await?;
+        let [rows]: [Vec<u32>; 1] = self.engine.read([(&rows, 0, count)]).await?;
         let solved: Vec<bool> = rows.into_iter().map(|code| status(code) == Status::Done).collect();
         for outputs in outputs.chunks_exact_mut(size) {
             let failed = outputs.chunks_exact_mut(self.parts.outputs).zip(&solved);

@@ -176,7 +176,8 @@ impl GpuTrainer {
     pub async fn parameters(&mut self) -> Result<Vec<f32>> {
         let theta = self.engine.theta.clone();
         let count = self.engine.parameters;
-        Ok(self.engine.read(&[(&theta, 0, count)]).await?.swap_remove(0))
+        let [theta] = self.engine.read([(&theta, 0, count)]).await?;
+        Ok(theta)
     }
 
     /// Says how many iterations the adapter's loops run.

@@ -66,10 +66,8 @@ impl GpuTrainer {
         let [first, second] = self.parts.moments.clone();
         let theta = self.engine.theta.clone();
         let read = [(&theta, 0, counts[0]), (&first, 0, counts[1]), (&second, 0, counts[2])];
-        let mut arrays = self.engine.read::<f32>(&read).await?.into_iter();
-        let mut next = || arrays.next().unwrap_or_default();
-        let theta = next();
-        Ok((theta, OptimizerState { step: self.updates, moments: [next(), next()] }))
+        let [theta, first, second] = self.engine.read(read).await?;
+        Ok((theta, OptimizerState { step: self.updates, moments: [first, second] }))
     }
 
     pub(super) fn write_state(&mut self, theta: &[f32], state: &OptimizerState<f32>, steps: u64) {

@@ -255,7 +255,8 @@ impl GpuTrainer {
     async fn read_gradient(&mut self) -> Result<Vec<f32>> {
         let gradient = self.rooms()?.engine.gradient.clone();
         let count = self.engine.parameters;
-        Ok(self.engine.read(&[(&gradient, 0, count)]).await?.swap_remove(0))
+        let [gradient] = self.engine.read([(&gradient, 0, count)]).await?;
+        Ok(gradient)
     }
 }
 
