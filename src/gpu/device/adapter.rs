@@ -62,7 +62,7 @@ pub enum Pick {
     Fastest,
     /// As [`Pick::Fastest`], software too if there is nothing else.
     Any,
-    /// The n-th of [`Gpu::list`].
+    /// The n-th of [`Gpu::list`](crate::Gpu::list).
     Index(usize),
     /// The first whose name contains this, whatever the case.
     Name(String),
