@@ -14,6 +14,7 @@ use crate::cpu::crew::task::{TaskRoom, TaskWork};
 use crate::cpu::crew::workers::Workers;
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::scalar::Scalar;
+use crate::cpu::regularize::Penalised;
 use crate::cpu::tile::tape::Recording;
 use crate::cpu::tile::{SavePoint, Tile};
 use crate::error::{Error, Result, Status};
@@ -25,7 +26,7 @@ use crate::method::{
 use crate::problem::{Paths, Problem};
 use crate::solution::Stats;
 use choose::team;
-use team::{Penalised, Plan, Team, solved};
+use team::{Plan, Team, solved};
 
 /// Bytes that the engine's owner holds besides: once, and in the room of each thread.
 #[derive(Clone, Copy, Debug, Default)]

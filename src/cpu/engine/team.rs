@@ -13,7 +13,7 @@ use crate::cpu::crew::workers::Workers;
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::lanes::add;
 use crate::cpu::kernel::scalar::Scalar;
-use crate::cpu::regularize::local::{Origin, Penalty};
+use crate::cpu::regularize::{Added, Penalised};
 use crate::cpu::solve::Solve;
 use crate::cpu::solve::ensemble::Ensemble;
 use crate::cpu::solve::lockstep::Lockstep;
@@ -24,9 +24,9 @@ use crate::cpu::step::state::Shape;
 use crate::cpu::step::stepper::Stepper;
 use crate::cpu::tile::tape::Recording;
 use crate::cpu::tile::{SavePoint, Tile};
-use crate::error::{Error, Result, Status};
+use crate::error::{Result, Status};
 use crate::math::Real;
-use crate::method::{Draws, Layout, PenaltyAt, SaveAt, SolverOptions};
+use crate::method::{Layout, SaveAt, SolverOptions};
 use crate::problem::{Paths, Problem};
 
 /// What a solve and its backward pass are asked for.
@@ -44,14 +44,6 @@ pub(crate) struct Plan<'a> {
     pub(crate) carried: Option<f64>,
     /// The first trajectory's number.
     pub(crate) first: u32,
-}
-
-/// A penalty of a backward pass: its draws, the tiles with probes, and the solved trajectories in them.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Penalised<'a> {
-    pub(crate) draws: &'a Draws,
-    pub(crate) tiles: usize,
-    pub(crate) rows: usize,
 }
 
 /// Bytes of what a scheme holds: a kept step, a thread's rooms, packed weights.
@@ -251,30 +243,21 @@ impl<S: Scheme> Team<S::Real> for Crews<S> {
             every_step: matches!(plan.options.save_at, SaveAt::Steps | SaveAt::Dense),
         };
         let solve = solve_of(stepper, plan);
-        let penalty = match penalised.filter(|penalised| penalised.rows > 0) {
-            None => None,
-            Some(Penalised { draws, tiles, rows }) => {
-                let origin = origin_of(&walk, draws, plan)?;
-                Some(Penalty { draws, walk: &walk, solve: &solve, origin, tiles, rows, offset })
-            }
-        };
+        let added = Added::new(penalised, &walk, &solve, plan.slots[0], offset)?;
         let reduction = Reduction::new(crews.len(), *tiles);
         let parameters = theta_bar.len();
         let mut results: Vec<(&mut Crew<S>, f64, usize)> = crews.iter_mut().map(|crew| (crew, 0.0, 0)).collect();
         plan.workers.run(&mut results, |_, (crew, value, products)| {
             begin_backward(crew, parameters, plan.slots);
             let mut room = crew.room.walk.take().unwrap_or_else(|| WalkRoom::new(&stepper.scheme, &stepper.shape));
-            if let Some(penalty) = &penalty {
-                *value =
-                    penalty.apply(crew, &mut room, lockstep.then(|| Share::new(&reduction, stepper.shape.features)));
-            }
+            let share = lockstep.then(|| Share::new(&reduction, stepper.shape.features));
+            *value = added.before(crew, &mut room, share);
             let Crew { shards, room: Room { task: task_room, .. }, .. } = &mut **crew;
             for shard in shards {
                 let (tiles, theta_bar) = shard.probed();
                 for (tile, probes) in tiles {
                     task.differentiate(tile, task_room, theta_bar);
-                    let hook = &mut probes.as_slice();
-                    *products = walk.walk(tile, hook, &mut room, &mut theta_bar[offset..]).max(*products);
+                    *products = added.walk(tile, probes, &mut room, &mut theta_bar[offset..]).max(*products);
                     task.finish(tile, task_room, theta_bar);
                 }
             }
@@ -290,22 +273,6 @@ impl<S: Scheme> Team<S::Real> for Crews<S> {
 fn solve_of<'a, S: Scheme>(stepper: &'a Stepper<S>, plan: &Plan<'a>) -> Solve<'a, S> {
     let Plan { problem, options, t1, saves, recording, carried, .. } = *plan;
     Solve { stepper, problem, t1, options, saves, recording, carried }
-}
-
-/// Where a penalty's probes begin.
-///
-/// # Errors
-/// [`Error::Argument`] for accepted steps where no state of theirs is kept.
-fn origin_of<'a, S: Scheme>(walk: &Walk<'a, S>, draws: &Draws, plan: &Plan<'_>) -> Result<Origin<'a>> {
-    match (draws.penalty.at, walk.rewind.tape()) {
-        (PenaltyAt::Unbiased, _) => Ok(Origin::Saved(plan.slots[0])),
-        (PenaltyAt::Biased, Some(tape)) => Ok(Origin::Steps(tape)),
-        (PenaltyAt::Biased, None) => Err(Error::argument(
-            "Local::at",
-            format!("biased with {:?}", plan.options.adjoint),
-            "this adjoint keeps no states to start from: use Adjoint::Discrete, or the unbiased kind",
-        )),
-    }
 }
 
 /// No gradient yet, no penalty, and no cotangents of what probes begin with.

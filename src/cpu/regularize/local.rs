@@ -2,7 +2,7 @@
 
 use crate::cpu::adjoint::hook::StepHook;
 use crate::cpu::adjoint::rewind::Taped;
-use crate::cpu::adjoint::walk::Walk;
+use crate::cpu::adjoint::track::Track;
 use crate::cpu::crew::reduction::Share;
 use crate::cpu::crew::shard::{Crew, WalkRoom};
 use crate::cpu::kernel::dense::LANES;
@@ -36,7 +36,7 @@ pub(crate) const RESOLVED: f64 = 128.0;
 #[derive(Debug)]
 pub(crate) struct Penalty<'a, S: Scheme> {
     pub(crate) draws: &'a Draws,
-    pub(crate) walk: &'a Walk<'a, S>,
+    pub(crate) track: &'a Track<'a, S>,
     pub(crate) solve: &'a Solve<'a, S>,
     pub(crate) origin: Origin<'a>,
     /// Tiles with a smaller index have probes.
@@ -144,7 +144,7 @@ impl<S: Scheme> Penalty<'_, S> {
         match self.origin {
             Origin::Saved(slot) => self.place_at_time(n, tile.save(slot + n), tile, probe),
             // Every trajectory of the tile failed before its first step; the probe rests.
-            Origin::Steps(_) if self.walk.track.count(tile) == 0 => {
+            Origin::Steps(_) if self.track.count(tile) == 0 => {
                 probe.y.fill(S::Real::ZERO);
                 probe.interval = Interval::shared(self.solve.problem.t0, self.solve.problem.t0);
             }
@@ -178,7 +178,7 @@ impl<S: Scheme> Penalty<'_, S> {
         probe: &mut Probe<S>,
         room: &mut WalkRoom<S>,
     ) {
-        let track = &self.walk.track;
+        let track = self.track;
         let starts: Lanes<usize> = std::array::from_fn(|l| {
             let count = if own { tile.clock.accepted[l] as usize } else { track.count(tile) };
             let position =
@@ -218,7 +218,7 @@ impl<S: Scheme> Penalty<'_, S> {
         if fixed || step == 0 || interval.t1[lane] != stop {
             return taken;
         }
-        let before = self.walk.track.interval(tile, step - 1);
+        let before = self.track.interval(tile, step - 1);
         let before = before.t1[lane] - before.t0[lane];
         if before.abs() > taken.abs() { before } else { taken }
     }
@@ -230,8 +230,8 @@ impl<S: Scheme> Penalty<'_, S> {
         pick: impl Fn(usize, &Interval<S::Real>, usize) -> Option<f64>,
     ) -> Lanes<f64> {
         let mut found = [None; LANES];
-        for step in 0..self.walk.track.count(tile) {
-            let interval = self.walk.track.interval(tile, step);
+        for step in 0..self.track.count(tile) {
+            let interval = self.track.interval(tile, step);
             for (l, found) in found.iter_mut().enumerate().filter(|(_, found)| found.is_none()) {
                 *found = pick(step, &interval, l);
             }
