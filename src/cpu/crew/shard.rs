@@ -11,6 +11,9 @@ use crate::math::Real;
 /// The most shards of a batch.
 pub(crate) const MAX_SHARDS: usize = 32;
 
+/// A tile with its probes.
+pub(crate) type Probed<'a, S> = (&'a mut Tile<<S as Scheme>::Real>, &'a mut Vec<Probe<S>>);
+
 /// Tiles whose parameter gradients are added up in one place. The shards of a batch depend on its size alone, not on
 /// the number of threads, and are added in order: any number of threads gives the same bits.
 #[derive(Debug)]
@@ -27,9 +30,7 @@ impl<S: Scheme> Shard<S> {
     }
 
     /// Tiles that hold trajectories, with their probes; and the gradient that they add to.
-    pub(crate) fn probed(
-        &mut self,
-    ) -> (impl Iterator<Item = (&mut Tile<S::Real>, &mut Vec<Probe<S>>)>, &mut [S::Real]) {
+    pub(crate) fn probed(&mut self) -> (impl Iterator<Item = Probed<'_, S>>, &mut [S::Real]) {
         let tiles = self.tiles.iter_mut().zip(&mut self.probes);
         (tiles.filter(|(tile, _)| tile.used > 0), &mut self.theta_bar)
     }
@@ -53,7 +54,7 @@ impl<S: Scheme> Crew<S> {
     }
 
     /// Tiles that hold trajectories, with their probes.
-    pub(crate) fn probed(&mut self) -> (impl Iterator<Item = (&mut Tile<S::Real>, &mut Vec<Probe<S>>)>, &mut Room<S>) {
+    pub(crate) fn probed(&mut self) -> (impl Iterator<Item = Probed<'_, S>>, &mut Room<S>) {
         (self.shards.iter_mut().flat_map(|shard| shard.probed().0), &mut self.room)
     }
 }

@@ -50,6 +50,10 @@ fn power(tableau: &Tableau) -> f64 {
     tableau.noise.map_or_else(|| tableau.error_power(), |noise| noise.strong_order + 0.5)
 }
 
+/// Squares, a lane, that are measured at a start.
+type Measured<'m, S> =
+    &'m mut dyn FnMut(Start<'_, <S as Scheme>::Real>, &mut <S as Scheme>::Attempt) -> Lanes<<S as Scheme>::Real>;
+
 /// Where a step starts, and room for a point after it.
 #[derive(Debug)]
 pub(crate) struct Start<'a, R> {
@@ -113,7 +117,7 @@ impl<S: Scheme> Solve<'_, S> {
         start: impl for<'t> Fn(&'t mut StepState<S::Real>, &'t [Probe<S>], usize) -> Option<Start<'t, S::Real>>,
     ) -> f64 {
         let rule = self.rule();
-        let mut norm = |of: &mut dyn FnMut(Start<'_, S::Real>, &mut S::Attempt) -> Lanes<S::Real>| {
+        let mut norm = |of: Measured<'_, S>| {
             let (tiles, room) = crew.probed();
             for (tile, probes) in tiles {
                 match start(&mut tile.state, probes, tile.index).map(|start| of(start, &mut room.attempt)) {

@@ -45,6 +45,9 @@ pub(crate) struct KeptStages<R> {
     pub(crate) k: Vec<Vec<R>>,
 }
 
+/// A stage's point, and its value.
+type Now<'a, R> = (&'a mut Kept<R>, &'a mut Vec<R>);
+
 impl<R: Scalar> KeptStages<R> {
     pub(crate) fn new(network: &Field<R>, count: usize) -> Self {
         Self { points: (0..count).map(|_| network.kept()).collect(), k: middle(network, count) }
@@ -65,7 +68,7 @@ impl<R: Scalar> KeptStages<R> {
     }
 
     /// Stages before the `i`-th, the state there, and it.
-    pub(crate) fn split(&mut self, i: usize) -> (&[Vec<R>], Option<(&mut Kept<R>, &mut Vec<R>)>) {
+    pub(crate) fn split(&mut self, i: usize) -> (&[Vec<R>], Option<Now<'_, R>>) {
         let count = self.k.len();
         let (done, now) = self.k.split_at_mut(i.min(count));
         (done, self.points.get_mut(i).zip(now.first_mut()))
