@@ -3,12 +3,17 @@
 use std::cell::Cell;
 use std::marker::PhantomData;
 
-use super::{Brownian, CELL, Increment, Tree, across, counter, key};
+use super::cell::{CELL, counter, key};
+use super::increment::Increment;
+use super::paths::Paths;
+use super::tree::{Tree, across};
 use crate::math::{Real, philox4x32};
 
 /// One channel of one trajectory, at one precision.
-pub(super) struct Query<'a, R> {
-    brownian: &'a Brownian,
+pub(super) struct Query<R> {
+    key: [u32; 2],
+    /// Length of a tick.
+    tick: f64,
     trajectory: u32,
     channel: u32,
     /// Philox blocks that it took so far.
@@ -16,9 +21,10 @@ pub(super) struct Query<'a, R> {
     precision: PhantomData<R>,
 }
 
-impl<'a, R: Real> Query<'a, R> {
-    pub(super) const fn new(brownian: &'a Brownian, trajectory: u32, channel: u32) -> Self {
-        Self { brownian, trajectory, channel, blocks: Cell::new(0), precision: PhantomData }
+impl<R: Real> Query<R> {
+    pub(super) const fn new(paths: Paths, tick: f64, trajectory: u32, channel: u32) -> Self {
+        let trajectory = paths.first.wrapping_add(trajectory);
+        Self { key: key(paths.seed), tick, trajectory, channel, blocks: Cell::new(0), precision: PhantomData }
     }
 
     pub(super) const fn blocks(&self) -> usize {
@@ -35,22 +41,22 @@ impl<'a, R: Real> Query<'a, R> {
     }
 
     fn length(&self, ticks: u64) -> R {
-        R::from_f64(ticks as f64 * self.brownian.tick_length())
+        R::from_f64(ticks as f64 * self.tick)
     }
 }
 
 /// A query in one cell.
 struct InCell<'a, R> {
-    query: &'a Query<'a, R>,
+    query: &'a Query<R>,
     cell: u32,
 }
 
 impl<R: Real> InCell<'_, R> {
     /// Two standard normal numbers of the channel.
     fn normals(&self, node: u32) -> [R; 2] {
-        let Query { brownian, trajectory, channel, blocks, .. } = self.query;
+        let Query { key, trajectory, channel, blocks, .. } = self.query;
         blocks.set(blocks.get() + 1);
-        let words = philox4x32(counter(self.cell, node, *trajectory, channel / 2), key(brownian.paths.seed));
+        let words = philox4x32(counter(self.cell, node, *trajectory, channel / 2), *key);
         let first = 2 * (*channel as usize % 2);
         R::normal_pair(words[first], words[first + 1])
     }

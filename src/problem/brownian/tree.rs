@@ -1,6 +1,6 @@
 //! [`Tree`]: the way down a cell's tree of midpoints, for one channel or for many at once.
 
-use super::CELL;
+use super::cell::CELL;
 use crate::math::low;
 
 /// A cell's tree. Whoever says how increments are drawn, halved and joined is told those over any ticks of the cell.
