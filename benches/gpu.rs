@@ -332,7 +332,7 @@ impl Bench {
             let theta = vec![1e-3; problem.parameter_count()];
             for rows in [128, 512, 4096, 32_768].into_iter().filter(|rows| *rows <= most) {
                 let states = vec![0.5; rows * width];
-                let mut profile = fewsteps::gpu::Profile::default();
+                let mut profile = fewsteps::Profile::default();
                 for _ in 0..3 {
                     gpu.block_on(solver.solve(&theta, &states))?;
                     gpu.block_on(solver.gradients(&states))?;

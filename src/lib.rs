@@ -67,10 +67,10 @@
 //! [`GpuTrainer`]) at `f32` on any [`Gpu`]; [`Device::best`] chooses. Their checkpoints are the same, and the
 //! specification, what is solved and how, knows no device.
 
-pub mod cpu;
+mod cpu;
 mod device;
-pub mod error;
-pub mod gpu;
+mod error;
+mod gpu;
 #[cfg(doc)]
 pub mod guide;
 mod math;
@@ -79,12 +79,14 @@ mod method;
 mod problem;
 mod self_check;
 mod solution;
-pub mod train;
+mod train;
 
-pub use cpu::{Cpu, Scalar, Solver};
+pub use cpu::{Cpu, Scalar, Solver, instruction_set};
 pub use device::Device;
 pub use error::{Error, Result, Status};
-pub use gpu::{AdapterSummary, Gpu, GpuSolver, OUTCOME_WGSL, Pick, SolveIo, SolveOutcome, SolveRecording};
+pub use gpu::{
+    AdapterSummary, Gpu, GpuSolver, KernelTime, OUTCOME_WGSL, Pick, Profile, SolveIo, SolveOutcome, SolveRecording,
+};
 pub use math::{Purpose, Random, Real, philox4x32};
 pub use method::{
     Adjoint, Attempt, Budget, BudgetState, Checkpoints, Controller, ControllerMemory, Decision, Hooks, InitialStep,

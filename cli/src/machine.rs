@@ -68,7 +68,7 @@ impl Engine {
     fn of(device: &Device) -> Self {
         match device {
             Device::Cpu(cpu) => {
-                Self::Cpu { threads: cpu.threads(), instruction_set: fewsteps::cpu::instruction_set().to_owned() }
+                Self::Cpu { threads: cpu.threads(), instruction_set: fewsteps::instruction_set().to_owned() }
             }
             Device::Gpu(gpu) => Self::Gpu { adapter: gpu.adapter().clone() },
         }

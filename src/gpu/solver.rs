@@ -95,8 +95,8 @@ impl GpuSolver {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Argument`] naming what does not fit in the regularizer, that [`SaveAt::Steps`] and [`SaveAt::Dense`]
-    /// take none, or that a device does not penalise such steps on the path.
+    /// [`Error::Argument`] naming what does not fit in the regularizer, that [`SaveAt::Steps`](crate::SaveAt::Steps) and
+    /// [`SaveAt::Dense`](crate::SaveAt::Dense) take none, or that a device does not penalise such steps on the path.
     pub fn regularize(&mut self, regularizer: &Regularizer, seed: u64, step: u64) -> Result<()> {
         let Engine { problem, options, .. } = &self.engine;
         regularizer.validate(options)?;
@@ -183,7 +183,7 @@ impl GpuSolver {
     /// Solves from the initial states `y0`, `[B][D]`, with the field's parameters `theta`, and keeps what
     /// [`GpuSolver::gradients`] needs.
     ///
-    /// A trajectory that fails has its own [`Status`] and does not take the batch along.
+    /// A trajectory that fails has its own [`Status`](crate::Status) and does not take the batch along.
     ///
     /// # Errors
     /// [`Error::Shape`] for an empty batch or slices of the wrong length; [`Error::NonFinite`] for parameters that are
@@ -233,7 +233,7 @@ impl GpuSolver {
     /// Gradients of a loss with cotangents `ys_bar` of the last solve's saved states, in their order. Trajectories that
     /// failed contribute nothing.
     ///
-    /// With [`SaveAt::Dense`] the saved states are those of [`SaveAt::Steps`].
+    /// With [`SaveAt::Dense`](crate::SaveAt::Dense) the saved states are those of [`SaveAt::Steps`](crate::SaveAt::Steps).
     ///
     /// # Errors
     /// [`Error::Order`] when nothing was solved before, [`Error::Shape`] for a slice of the wrong length,

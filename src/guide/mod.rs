@@ -62,7 +62,7 @@ chapters! {
     faq = "faq.md",
         "[`Error`](crate::Error), [`Status`](crate::Status), [`Status::remedy`](crate::Status::remedy).";
     architecture = "ARCHITECTURE.md",
-        "the modules [`cpu`](crate::cpu), [`gpu`](crate::gpu) and [`train`](crate::train).";
+        "[`Solver`](crate::Solver), [`GpuSolver`](crate::GpuSolver), [`Trainer`](crate::Trainer), [`GpuTrainer`](crate::GpuTrainer).";
     contributing = "CONTRIBUTING.md",
         "[`Tableau`](crate::Tableau), [`NoiseTableau`](crate::NoiseTableau), [`Hooks`](crate::Hooks).";
 }

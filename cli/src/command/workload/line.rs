@@ -136,7 +136,7 @@ impl Line {
             driver: adapter.map(|a| a.driver.clone()),
             backend: adapter.map(|a| a.backend.clone()),
             threads,
-            instruction_set: fewsteps::cpu::instruction_set(),
+            instruction_set: fewsteps::instruction_set(),
             steps: ms.len(),
             ms_median: ms[ms.len() / 2],
             ms_min: ms[0],
