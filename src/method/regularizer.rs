@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Budget, SaveAt, Schedule, SolverOptions, StepControl};
+use super::{Budget, Keep, SaveAt, Schedule, SolverOptions, StepControl};
 use crate::error::{Error, Result};
 
 /// Where a penalised step starts.
@@ -352,7 +352,7 @@ impl Regularizer {
             return Err(Error::argument("Local::step", format!("Ideal with {:?}", local.measure), remedy));
         }
         let tableau = options.method.tableau();
-        if options.adjoint.stride() == 0 && local.at == PenaltyAt::Biased {
+        if options.adjoint.keep() == Keep::Nothing && local.at == PenaltyAt::Biased {
             let remedy = "this adjoint keeps no states to start from: use Adjoint::Discrete, or the unbiased kind";
             return Err(Error::argument("Local::at", format!("biased with {:?}", options.adjoint), remedy));
         }

@@ -109,3 +109,98 @@ impl<S: Scheme> Walk<'_, S> {
 fn tile_slot<R: Scalar>(tile: &Tile<R>, slot: usize) -> &[R] {
     &tile.saves_bar[slot * tile.features()..][..tile.features()]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::adjoint::rewind::Taped;
+    use crate::cpu::adjoint::track::Steps;
+    use crate::cpu::step::runge_kutta::RungeKutta;
+    use crate::cpu::step::stepper::Stepper;
+    use crate::method::{Method, SolverOptions};
+    use crate::problem::{Mlp, Problem};
+
+    const STEPS: [[f64; 2]; 3] = [[0.0, 0.3], [0.3, 0.7], [0.7, 1.0]];
+    const ROWS: usize = 3;
+
+    /// Half the sum of squares of all steps' error estimates, as a regularizer of the whole solve would have it.
+    struct Errors<'a>(&'a RungeKutta<f64>, Vec<f64>);
+
+    impl StepHook<RungeKutta<f64>> for Errors<'_> {
+        fn seeds_errors(&self) -> bool {
+            true
+        }
+
+        fn error_bar(
+            &mut self,
+            _: usize,
+            interval: &Interval<f64>,
+            _: &[f64],
+            kept: &<RungeKutta<f64> as Scheme>::Kept,
+        ) -> Option<&[f64]> {
+            self.0.kept_error(&mut self.1, &interval.h, kept);
+            Some(&self.1)
+        }
+
+        fn state_bar(&mut self, _: usize, _: &mut [f64]) {}
+    }
+
+    /// The sum's value, and the states before each step.
+    fn forward(stepper: &Stepper<RungeKutta<f64>>, y0: &[f64]) -> (f64, Vec<Vec<f64>>) {
+        let scheme = &stepper.scheme;
+        let (mut kept, mut error) = (scheme.kept_step(), stepper.shape.array());
+        let (mut states, mut value) = (vec![y0.to_vec()], 0.0);
+        for (n, [t0, t1]) in STEPS.into_iter().enumerate() {
+            let interval = Interval::shared(t0, t1);
+            let mut end = stepper.shape.states();
+            scheme.keep(&interval, &states[n], &mut kept, true);
+            scheme.end(&interval.h, &states[n], &kept, &mut end);
+            scheme.kept_error(&mut error, &interval.h, &kept);
+            value += error.chunks(LANES).flat_map(|row| &row[..ROWS]).map(|e| 0.5 * e * e).sum::<f64>();
+            states.push(end);
+        }
+        (value, states)
+    }
+
+    #[test]
+    fn a_hook_seeds_the_errors_of_all_steps() {
+        let problem = Problem::ode(Mlp::new([2, 5, 2]), 0.0, 1.0);
+        // With an FSAL stage that the error needs, and without.
+        for method in [Method::Bosh3, Method::Heun] {
+            let scheme = RungeKutta::<f64>::new(&problem, method.tableau());
+            let mut stepper = Stepper::new(scheme, &problem, &SolverOptions::default()).expect("options fit");
+            let mut theta = problem.initialize::<f64>(4);
+            stepper.scheme.networks_mut().pack(&theta, true);
+            let mut tile = Tile::new(0, &stepper.shape);
+            tile.load(&[1.0, -0.5, 0.3, 0.8, -1.2, 0.1], 2);
+            tile.begin(0, 0);
+            let y0 = tile.state.y.clone();
+            tile.tape.states = forward(&stepper, &y0).1;
+            let mut gradient = vec![0.0; theta.len()];
+            {
+                let walk = Walk {
+                    track: Track { stepper: &stepper, steps: Steps::Shared(&STEPS) },
+                    rewind: &Taped { stride: std::num::NonZero::<usize>::MIN },
+                    saves: &[],
+                    t0: 0.0,
+                    every_step: false,
+                };
+                let mut room = WalkRoom::new(&stepper.scheme, &stepper.shape);
+                let mut hook = Errors(&stepper.scheme, stepper.shape.array());
+                let products = walk.walk(&mut tile, &mut hook, &mut room, &mut gradient);
+                assert_eq!(products, STEPS.len() * method.tableau().stages(), "every stage, the last one too");
+            }
+            for i in 0..theta.len() {
+                let mut at = |shift: f64| {
+                    let before = theta[i];
+                    theta[i] = before + shift;
+                    stepper.scheme.networks_mut().pack(&theta, false);
+                    theta[i] = before;
+                    forward(&stepper, &y0).0
+                };
+                let slope = (at(1e-5) - at(-1e-5)) / 2e-5;
+                assert!((gradient[i] - slope).abs() < 1e-9, "{method}, parameter {i}: {} not {slope}", gradient[i]);
+            }
+        }
+    }
+}

@@ -1,10 +1,7 @@
-//! Which scheme solves a problem, and where its backward pass has states from.
-
-use std::num::NonZero;
+//! Which scheme solves a problem.
 
 use super::team::{Crews, Team};
-use crate::cpu::adjoint::backsolve::Backsolved;
-use crate::cpu::adjoint::rewind::{Rewind, Taped, Undone};
+use crate::cpu::adjoint::{Back, of_reversible_heun, of_runge_kutta, of_stochastic};
 use crate::cpu::kernel::scalar::Scalar;
 use crate::cpu::step::Scheme;
 use crate::cpu::step::reversible_heun::ReversibleHeun;
@@ -13,7 +10,7 @@ use crate::cpu::step::sde::Sde;
 use crate::cpu::step::stepper::Stepper;
 use crate::cpu::step::stochastic::Stochastic;
 use crate::error::{Error, Result};
-use crate::method::{Adjoint, SaveAt, SolverOptions};
+use crate::method::SolverOptions;
 use crate::problem::{Paths, Problem};
 
 /// The crews that solve a problem under options that fit it.
@@ -22,56 +19,32 @@ use crate::problem::{Paths, Problem};
 /// [`Error::Argument`] for a method and an adjoint that do not fit.
 pub(crate) fn team<R: Scalar>(problem: &Problem, options: &SolverOptions) -> Result<Box<dyn Team<R>>> {
     let tableau = options.method.tableau();
-    let crews = Choice { problem, options };
-    let taped = match options.adjoint {
-        Adjoint::Discrete { checkpoints } => NonZero::new(match options.save_at {
-            // Every state is kept anyway.
-            SaveAt::Steps | SaveAt::Dense => 1,
-            _ => checkpoints.stride(),
-        }),
-        _ => None,
-    };
-    let taped = taped.map(|stride| Taped { stride });
     match (&problem.diffusion, tableau.noise) {
+        (None, None) => crews(RungeKutta::new(problem, tableau), of_runge_kutta(options), problem, options),
         (Some(diffusion), Some(noise)) => {
             let path = options.path(problem, Paths::default())?;
             let sde = Sde::new(problem, diffusion, (tableau, noise), path);
-            match (options.adjoint, taped) {
-                (_, Some(taped)) if noise.reversible => crews.of(ReversibleHeun::new(sde), taped),
-                (_, Some(taped)) => crews.of(Stochastic::new(sde), taped),
-                (Adjoint::Reversible, None) if noise.reversible => crews.of(ReversibleHeun::new(sde), Undone),
-                // Two stages, as the adjoint equation's own step has.
-                (Adjoint::Backsolve, None) if !noise.reversible && sde.stages() == [2, 2] => {
-                    crews.of(Stochastic::new(sde), Backsolved)
-                }
-                _ => crews.refused(),
+            if noise.reversible {
+                crews(ReversibleHeun::new(sde), of_reversible_heun(options), problem, options)
+            } else {
+                crews(Stochastic::new(sde), of_stochastic(options), problem, options)
             }
         }
-        (None, None) => match taped {
-            Some(taped) => crews.of(RungeKutta::new(problem, tableau), taped),
-            None => crews.refused(),
-        },
-        _ => crews.refused(),
+        _ => Err(refused(options)),
     }
 }
 
-#[derive(Clone, Copy)]
-struct Choice<'a> {
-    problem: &'a Problem,
-    options: &'a SolverOptions,
+fn crews<S: Scheme + 'static>(
+    scheme: S,
+    back: Option<Back<S>>,
+    problem: &Problem,
+    options: &SolverOptions,
+) -> Result<Box<dyn Team<S::Real>>> {
+    let back = back.ok_or_else(|| refused(options))?;
+    Ok(Box::new(Crews::new(Stepper::new(scheme, problem, options)?, back)))
 }
 
-impl Choice<'_> {
-    fn of<S: Scheme + 'static>(self, scheme: S, rewind: impl Rewind<S> + 'static) -> Result<Box<dyn Team<S::Real>>> {
-        Ok(Box::new(Crews::new(Stepper::new(scheme, self.problem, self.options)?, Box::new(rewind))))
-    }
-
-    fn refused<R>(self) -> Result<Box<dyn Team<R>>> {
-        let value = format!("{:?} with {}", self.options.adjoint, self.options.method);
-        Err(Error::argument(
-            "SolverOptions::adjoint",
-            value,
-            "choose Adjoint::Discrete, and a method that fits the problem",
-        ))
-    }
+fn refused(options: &SolverOptions) -> Error {
+    let value = format!("{:?} with {}", options.adjoint, options.method);
+    Error::argument("SolverOptions::adjoint", value, "choose Adjoint::Discrete, and a method that fits the problem")
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use crate::cpu::adjoint::rewind::Rewind;
+use crate::cpu::adjoint::Back;
 use crate::cpu::adjoint::track::{Steps, Track};
 use crate::cpu::adjoint::walk::Walk;
 use crate::cpu::crew::reduction::{Reduction, Share};
@@ -101,14 +101,14 @@ pub(crate) trait Team<R>: Debug + Send + Sync {
 #[derive(Debug)]
 pub(crate) struct Crews<S: Scheme> {
     stepper: Stepper<S>,
-    rewind: Box<dyn Rewind<S>>,
+    back: Back<S>,
     crews: Vec<Crew<S>>,
     tiles: usize,
 }
 
 impl<S: Scheme> Crews<S> {
-    pub(crate) const fn new(stepper: Stepper<S>, rewind: Box<dyn Rewind<S>>) -> Self {
-        Self { stepper, rewind, crews: Vec::new(), tiles: 0 }
+    pub(crate) const fn new(stepper: Stepper<S>, back: Back<S>) -> Self {
+        Self { stepper, back, crews: Vec::new(), tiles: 0 }
     }
 
     fn shards(&self) -> usize {
@@ -231,13 +231,13 @@ impl<S: Scheme> Team<S::Real> for Crews<S> {
         theta_bar: &mut [S::Real],
         offset: usize,
     ) -> Result<(f64, usize)> {
-        let Self { stepper, rewind, crews, tiles } = self;
+        let Self { stepper, back, crews, tiles } = self;
         let stepper = &*stepper;
         let lockstep = plan.options.layout == Layout::Lockstep;
         let shared: Vec<[f64; 2]> = crews.first().map(|crew| crew.run.steps.clone()).unwrap_or_default();
         let walk = Walk {
             track: Track { stepper, steps: if lockstep { Steps::Shared(&shared) } else { Steps::PerLane } },
-            rewind: &**rewind,
+            rewind: &**back,
             saves: plan.saves,
             t0: plan.problem.t0,
             every_step: matches!(plan.options.save_at, SaveAt::Steps | SaveAt::Dense),

@@ -5,16 +5,20 @@
 macro_rules! multiversion {
     ($(#[$meta:meta])* $vis:vis fn $name:ident<$r:ident $(, const $n:ident: usize)*>($($arg:ident: $ty:ty),* $(,)?) $body:block) => {
         $(#[$meta])*
+        #[allow(clippy::too_many_arguments, reason = "kernels take their arrays one by one")]
         $vis fn $name<$r: $crate::math::Real $(, const $n: usize)*>($($arg: $ty),*) {
+            #[allow(clippy::too_many_arguments, reason = "as above")]
             #[inline(always)]
             fn body<$r: $crate::math::Real $(, const $n: usize)*>($($arg: $ty),*) $body
 
             #[cfg(target_arch = "x86_64")]
             {
+                #[allow(clippy::too_many_arguments, reason = "as above")]
                 #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
                 fn v4<$r: $crate::math::Real $(, const $n: usize)*>($($arg: $ty),*) {
                     body::<$r $(, $n)*>($($arg),*);
                 }
+                #[allow(clippy::too_many_arguments, reason = "as above")]
                 #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
                 fn v3<$r: $crate::math::Real $(, const $n: usize)*>($($arg: $ty),*) {
                     body::<$r $(, $n)*>($($arg),*);
