@@ -1,6 +1,16 @@
 // Adds to the cotangent of the state at hand: stage states' cotangents, and those of the states saved at the step's end,
 // within it, or at the very start.
 
+struct BarUpdateArgs {
+    weights: array<vec4<f32>, 3>,   // Of the slots of `state_bars`,
+    slots: u32,                     // of which there are so many.
+    points: u32,
+    user_points: u32,
+    every_step: u32,                // 1 where every accepted state is saved, the initial one first.
+}
+
+alias Args = BarUpdateArgs;
+
 @group(0) @binding(1) var<storage, read> cursors: array<Cursor>;
 @group(0) @binding(2) var<storage, read> row_status: array<u32>;
 @group(0) @binding(3) var<storage, read> state_bars: array<f32>;
@@ -34,8 +44,8 @@ fn main(
         return;
     }
     var sum = bar[i];
-    for (var j = 0u; j < job.stages + 2u; j++) {
-        let weight = job.a[j / 4u][j % 4u];
+    for (var j = 0u; j < job.args.slots; j++) {
+        let weight = job.args.weights[j / 4u][j % 4u];
         if weight != 0.0 {
             sum = fma(weight, state_bars[j * size + i], sum);
         }
@@ -67,8 +77,7 @@ fn saved(cursor: Cursor, i: u32, size: u32) -> f32 {
             sum += saves_bar[p * size + i];
         }
     }
-    // u.x: every accepted state is saved, the initial one first.
-    if job.u.x == 1u {
+    if job.args.every_step == 1u {
         if job.mode == BEFORE {
             sum += saves_bar[(cursor.step + 1u) * size + i];
         } else if cursor.step == 0u {

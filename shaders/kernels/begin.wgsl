@@ -1,5 +1,11 @@
 // Puts clocks, cursors and rows at the start of a solve.
 
+struct ControlArgs {
+    control: Controller,
+}
+
+alias Args = ControlArgs;
+
 @group(0) @binding(1) var<storage, read_write> clocks: array<Clock>;
 @group(0) @binding(2) var<storage, read_write> cursors: array<Cursor>;
 @group(0) @binding(3) var<storage, read_write> row_status: array<u32>;
@@ -21,10 +27,10 @@ fn main(
         outcome.cut = 0u;
     }
     if row == 0u || job.per_row == 1u {
-        let memory = vec2<f32>(job.a[2].y, job.a[2].y);
+        let memory = vec2<f32>(job.args.control.log_initial_error, job.args.control.log_initial_error);
         // The first step's length where one is given, or known from earlier solves; 0 where it is found from the slope.
-        var h = max(job.a[2].z, 0.0);
-        if job.a[2].z < 0.0 && (learnt.known & FIRST_LENGTH) != 0u {
+        var h = max(job.args.control.first_length, 0.0);
+        if job.args.control.first_length < 0.0 && (learnt.known & FIRST_LENGTH) != 0u {
             h = min(CAUTION * own_exp2(learnt.first), 1.0);
         }
         var clock =

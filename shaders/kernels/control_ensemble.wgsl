@@ -1,5 +1,11 @@
 // Judges each trajectory's own attempt and aims at its next one: `cpu::ensemble` on the device.
 
+struct ControlArgs {
+    control: Controller,
+}
+
+alias Args = ControlArgs;
+
 @group(0) @binding(1) var<storage, read_write> clocks: array<Clock>;
 @group(0) @binding(2) var<storage, read_write> cursors: array<Cursor>;
 @group(0) @binding(3) var<storage, read_write> row_status: array<u32>;
@@ -59,7 +65,7 @@ fn ensemble_begin(clock: ptr<function, Clock>, norm: vec2<f32>, row: u32) {
     if has(FIXED) || (*clock).h > 0.0 {
         (*clock).h = min((*clock).h, 1.0);
         cursors[row] = ensemble_aim(clock, 0.0, 0u);
-        if job.a[2].z < 0.0 {
+        if job.args.control.first_length < 0.0 {
             // No trial: the first attempt is aimed at when that is over.
             cursors[row].moving = 0u;
         }

@@ -1,5 +1,11 @@
 // Judges an attempt of the whole batch and aims at the next one.
 
+struct ControlArgs {
+    control: Controller,
+}
+
+alias Args = ControlArgs;
+
 @group(0) @binding(1) var<storage, read_write> clocks: array<Clock>;
 @group(0) @binding(2) var<storage, read_write> cursors: array<Cursor>;
 @group(0) @binding(3) var<storage, read_write> row_status: array<u32>;
@@ -74,7 +80,7 @@ fn decide(clock: ptr<function, Clock>, cursor: ptr<function, Cursor>, sum: vec3<
     switch job.mode {
         case BEGIN: {
             let code = lockstep_begin(clock, cursor, sum);
-            if job.a[2].z < 0.0 && (*clock).nfe == 1u {
+            if job.args.control.first_length < 0.0 && (*clock).nfe == 1u {
                 // No trial: the first attempt is aimed at when that is over.
                 (*cursor).moving = 0u;
             }

@@ -1,5 +1,20 @@
 // One dense layer on the whole batch: activation([x, t, 1] W), to the next layer's input or to a stage.
 
+struct DenseArgs {
+    inputs: u32,
+    outputs: u32,
+    theta: u32,             // First parameter of the layer.
+    source: u32,            // Offsets of input, output and derivative, in elements.
+    target_: u32,
+    derivative: u32,
+    activation: u32,
+    stage: u32,
+    node: f32,              // The stage's `c`.
+    part_depth: u32,
+}
+
+alias Args = DenseArgs;
+
 @group(0) @binding(1) var<storage, read> cursors: array<Cursor>;
 @group(0) @binding(2) var<storage, read> theta: array<Weight>;
 @group(0) @binding(3) var<storage, read> input: array<f32>;
@@ -17,21 +32,21 @@ fn product_rests() -> bool {
 
 // Time and bias are added in the end.
 fn product_shape() -> vec3<u32> {
-    return vec3<u32>(job.rows, job.outputs, job.inputs);
+    return vec3<u32>(job.rows, job.args.outputs, job.args.inputs);
 }
 
 fn left_quad(row: u32, k: u32) -> vec4<f32> {
-    let at = min(quad_of(row), vec4<u32>(job.rows - 1u)) * job.inputs + (job.source + k);
+    let at = min(quad_of(row), vec4<u32>(job.rows - 1u)) * job.args.inputs + (job.args.source + k);
     return vec4<f32>(input[at.x], input[at.y], input[at.z], input[at.w]);
 }
 
 fn right_quad(k: u32, n: u32) -> vec4<f32> {
-    let at = min(quad_of(n), vec4<u32>(job.outputs - 1u)) + (job.theta + k * job.outputs);
+    let at = min(quad_of(n), vec4<u32>(job.args.outputs - 1u)) + (job.args.theta + k * job.args.outputs);
     return vec4<f32>(weight(at.x), weight(at.y), weight(at.z), weight(at.w));
 }
 
 fn emit(row: u32, n: u32, part: u32, sums: vec4<f32>) {
-    if row >= job.rows || n >= job.outputs {
+    if row >= job.rows || n >= job.args.outputs {
         return;
     }
     let cursor = cursors[row * job.per_row];
@@ -41,18 +56,18 @@ fn emit(row: u32, n: u32, part: u32, sums: vec4<f32>) {
     }
     var z = sums;
     if has(TIME) {
-        z = fma(vec4<f32>(node_time(cursor.t, cursor.d, job.node, job.t0, job.span)), right_quad(job.inputs, n), z);
+        z = fma(vec4<f32>(node_time(cursor.t, cursor.d, job.args.node, job.t0, job.span)), right_quad(job.args.inputs, n), z);
     }
-    z += right_quad(job.inputs + select(0u, 1u, has(TIME)), n);
-    var to = job.target_ + row * job.outputs + n;
+    z += right_quad(job.args.inputs + select(0u, 1u, has(TIME)), n);
+    var to = job.args.target_ + row * job.args.outputs + n;
     if has(STAGE_OUT) {
-        to += stage_slot(job.stage, cursor) * job.rows * job.outputs;
+        to += stage_slot(job.args.stage, cursor) * job.rows * job.args.outputs;
     }
-    for (var j = 0u; j < min(4u, job.outputs - n); j++) {
-        let pair = activate(job.activation, z[j]);
+    for (var j = 0u; j < min(4u, job.args.outputs - n); j++) {
+        let pair = activate(job.args.activation, z[j]);
         output[to + j] = pair.x;
         if has(KEEP) && !has(LINEAR) {
-            derivative[job.target2 + row * job.outputs + n + j] = pair.y;
+            derivative[job.args.derivative + row * job.args.outputs + n + j] = pair.y;
         }
     }
 }

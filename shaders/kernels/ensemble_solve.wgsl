@@ -1,4 +1,4 @@
-// The whole adaptive solve of one trajectory in one invocation: up to x.w turns, to be gone on with later. A turn is an
+// The whole adaptive solve of one trajectory in one invocation: up to so many turns, to be gone on with later. A turn is an
 // attempt, or saves some more of the points that one covers. The field, the method's stages, its error and its
 // interpolant are printed for the problem.
 
@@ -43,13 +43,13 @@ fn main(
         return;
     }
     var clock = clocks[row];
-    if clock.status == PAUSED && job.u.y > clock.accepted {
+    if clock.status == PAUSED && job.args.control.tape_steps > clock.accepted {
         clock.status = RUNNING;
     }
     if clock.status != RUNNING {
         return;
     }
-    var y = load_state(slot_of(clock.accepted, job.stride), row);
+    var y = load_state(slot_of(clock.accepted, job.args.control.stride), row);
     // Evaluated before this dispatch, and counted then: the same numbers give the same bits.
     take_first(node_time(clock.t, vec2<u32>(), 0.0, job.t0, job.span), y);
     if job.mode == START {
@@ -62,7 +62,7 @@ fn main(
     var taken = false;
     var covered: Covered;
     var y1: State;
-    for (var turn = 0u; turn < job.x.w; turn++) {
+    for (var turn = 0u; turn < job.args.turns; turn++) {
         if cursor.moving != 1u {
             break;
         }

@@ -1,5 +1,14 @@
 // Ends a solve: every row's status and the time it reached, and what the batch cost. A row is done only if all that it
-// should have saved is there: u.x points where trajectories are solved whole.
+// should have saved is there.
+
+struct FinishArgs {
+    safety: f32,            // The controller's factor.
+    saved: u32,             // Points that there are, where trajectories are solved whole.
+    penalised: u32,         // Rows with a penalty.
+    carries: u32,           // 1 where first steps are carried on.
+}
+
+alias Args = FinishArgs;
 
 @group(0) @binding(1) var<storage, read> clocks: array<Clock>;
 @group(0) @binding(2) var<storage, read_write> row_status: array<u32>;
@@ -70,7 +79,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
             if gone_on {
                 status = select(clock.status, NON_FINITE, norms[row].x > 0.0);
             }
-            if clock.cut != 0u || (status == DONE && job.u.x != ANY && clock.saved != job.u.x) {
+            if clock.cut != 0u || (status == DONE && job.args.saved != ANY && clock.saved != job.args.saved) {
                 cut += 1u;
                 status = NON_FINITE;
                 reached = vec2<u32>();
@@ -83,7 +92,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
             }
             if status == DONE {
                 counts.y += 1u;
-                counts.w += select(0u, 1u, row < job.x.z);
+                counts.w += select(0u, 1u, row < job.args.penalised);
             } else {
                 counts.z = min(counts.z, row);
             }
@@ -92,8 +101,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
             cost = vec4<u32>(clock.nfe, row, cost.z, cost.w);
         }
         cost.w = max(cost.w, clock.accepted);
-        // x.w: first steps are carried on.
-        if job.x.w == 1u && job.per_row == 1u && clock.wish > 0.0 {
+        if job.args.carries == 1u && job.per_row == 1u && clock.wish > 0.0 {
             let bin = u32(clamp((own_log2(clock.wish) - LOWEST) * PER_OCTAVE, 0.0, 255.0));
             atomicAdd(&sh_wishes[bin], 1u);
         }
@@ -129,9 +137,9 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         outcome.loss = 0.0;
         outcome.correct = 0u;
         outcome.penalty = 0.0;
-        outcome.ideal = (clock.ideal + clock.waiting) / job.extra;
+        outcome.ideal = (clock.ideal + clock.waiting) / job.args.safety;
         outcome.wish = clocks[0].wish;
-        if job.x.w == 1u && job.per_row == 1u {
+        if job.args.carries == 1u && job.per_row == 1u {
             outcome.wish = quantile_of_wishes();
         }
     }

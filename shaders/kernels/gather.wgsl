@@ -1,5 +1,12 @@
 // Copies the samples of a mini-batch from a data set on the device: `[N][times][width]` to `[times][B][width]`.
 
+struct GatherArgs {
+    times: u32,
+    width: u32,
+}
+
+alias Args = GatherArgs;
+
 @group(0) @binding(1) var<storage, read> indices: array<u32>;
 @group(0) @binding(2) var<storage, read> data: array<f32>;
 @group(0) @binding(3) var<storage, read_write> batch: array<f32>;
@@ -11,12 +18,12 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let i = flat_group(group, groups) * GROUP + lane;
-    let size = job.rows * job.inputs;
-    if i >= job.points * size {
+    let size = job.rows * job.args.width;
+    if i >= job.args.times * size {
         return;
     }
     let time = i / size;
-    let row = (i % size) / job.inputs;
-    let sample = indices[row] * job.points + time;
-    batch[job.target_ + i] = data[sample * job.inputs + i % job.inputs];
+    let row = (i % size) / job.args.width;
+    let sample = indices[row] * job.args.times + time;
+    batch[i] = data[sample * job.args.width + i % job.args.width];
 }

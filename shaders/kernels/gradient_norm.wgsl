@@ -1,5 +1,15 @@
 // The gradient's norm, and whether there is to be an update.
 
+struct GradientNormArgs {
+    parameters: u32,
+    least: u32,             // Solved rows that the loss takes at least.
+    abort: u32,             // 1 aborts where a trajectory failed or the gradient is not finite.
+    alone: u32,             // 1 wants the gradient alone.
+    whole: u32,             // 1 where trajectories are walked back whole.
+}
+
+alias Args = GradientNormArgs;
+
 @group(0) @binding(1) var<storage, read> gradient: array<f32>;
 @group(0) @binding(2) var<storage, read_write> outcome: Outcome;
 @group(0) @binding(3) var<storage, read> counts: array<vec2<f32>>;
@@ -25,7 +35,7 @@ fn walks_left(lane: u32) -> vec2<u32> {
 }
 
 fn with_square(sum: f32, i: u32) -> f32 {
-    if i >= job.u.y {
+    if i >= job.args.parameters {
         return sum;
     }
     return fma(gradient[i], gradient[i], sum);
@@ -35,7 +45,7 @@ fn with_square(sum: f32, i: u32) -> f32 {
 fn main(@builtin(local_invocation_index) lane: u32) {
     var sum = 0.0;
     // Eight a turn, in the same order: the largest models have more numbers than loops may have turns.
-    for (var i = lane; i < job.u.y; i += 8u * WIDE) {
+    for (var i = lane; i < job.args.parameters; i += 8u * WIDE) {
         sum = with_square(sum, i);
         sum = with_square(sum, i + 1u * WIDE);
         sum = with_square(sum, i + 2u * WIDE);
@@ -47,8 +57,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     }
     sh_sums[lane] = sum;
     var left = vec2<u32>();
-    // x.x: trajectories are walked back whole.
-    if job.x.x == 1u {
+    if job.args.whole == 1u {
         left = walks_left(lane);
     }
     sh_walks[lane] = left + select(vec2<u32>(0u, 1u), vec2<u32>(), loops_ran());
@@ -63,22 +72,20 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     if lane != 0u {
         return;
     }
-    if job.x.x == 1u {
+    if job.args.whole == 1u {
         outcome.remaining = sh_walks[0].x;
     }
     outcome.cut += sh_walks[0].y;
     let norm = sqrt(sh_sums[0]);
     outcome.gradient_norm = norm;
-    // u.x: solved rows that the loss takes at least. u.z: 1 aborts where a trajectory failed or the gradient is not finite.
-    // u.w: 1 wants the gradient alone.
-    let abort = job.u.z == 1u;
-    let bad = !is_finite(norm) || outcome.solved < job.u.x;
+    let abort = job.args.abort == 1u;
+    let bad = !is_finite(norm) || outcome.solved < job.args.least;
     var verdict = UPDATED;
     if outcome.cut > 0u {
         verdict = CUT;
     } else if outcome.unfinished > 0u || outcome.remaining > 0u {
         verdict = INCOMPLETE;
-    } else if job.u.w == 1u {
+    } else if job.args.alone == 1u {
         verdict = NOT_WANTED;
     } else if abort && (bad || outcome.failed > 0u) {
         verdict = ABORTED;

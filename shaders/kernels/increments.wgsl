@@ -1,5 +1,11 @@
 // Draws what each row's paths do over its step, two channels an invocation.
 
+struct IncrementsArgs {
+    number: u32,            // Of the draw, where it is apart from the path.
+}
+
+alias Args = IncrementsArgs;
+
 @group(0) @binding(1) var<storage, read> cursors: array<Cursor>;
 @group(0) @binding(2) var<storage, read> params: Params;
 @group(0) @binding(3) var<storage, read_write> increments: array<vec2<f32>>;
@@ -7,13 +13,13 @@
 const FOLLOW = 0u;
 const FRESH = 1u;
 
-// Follows the path, or draws number u.x of those apart from it.
+// Follows the path, or draws a number of those apart from it.
 fn drawn(cursor: Cursor, pair: Pair) -> Increment {
     if job.mode == FRESH {
-        return brownian_draw(pair, 0u, APART + job.u.x, cursor.h);
+        return brownian_draw(pair, 0u, APART + job.args.number, cursor.h);
     }
     if has(FIXED) {
-        return brownian_draw(pair, path_cell(cursor.t, job.u.zw), 0u, cursor.h);
+        return brownian_draw(pair, path_cell(cursor.t, job.fixed_ticks), 0u, cursor.h);
     }
     return brownian_between(pair, path_tick(cursor.t), path_tick(ticks_add(cursor.t, cursor.d)));
 }

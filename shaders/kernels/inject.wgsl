@@ -1,5 +1,13 @@
 // Adds the cotangents of biased probes' states, or second states, where the walk passes the steps they start.
 
+struct InjectArgs {
+    probes: u32,            // On the first rows.
+    source: u32,            // Offsets, in elements.
+    target_: u32,
+}
+
+alias Args = InjectArgs;
+
 @group(0) @binding(1) var<storage, read> cursors: array<Cursor>;
 @group(0) @binding(2) var<storage, read> starts: array<u32>;
 @group(0) @binding(3) var<storage, read> stored: array<f32>;
@@ -19,10 +27,9 @@ fn main(
     if cursors[c].moving != 1u {
         return;
     }
-    // u.x probes on the first rows.
-    for (var n = 0u; n < job.u.x; n++) {
+    for (var n = 0u; n < job.args.probes; n++) {
         if starts[n * select(1u, job.rows, job.per_row == 1u) + c] == cursors[c].step {
-            bar[job.target_ + i] += stored[job.source + n * job.rows * job.dim + i];
+            bar[job.args.target_ + i] += stored[job.args.source + n * job.rows * job.dim + i];
         }
     }
 }

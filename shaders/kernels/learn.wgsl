@@ -1,6 +1,18 @@
 // Learns from a training step's solve: `method::Learnt` and `method::BudgetState` on the device. First it is noted what there is
 // to learn, and when the update is made, it is learnt.
 
+struct LearnArgs {
+    learns: u32,            // Bits: what is learnt.
+    target_: f32,           // A budget's evaluations, the rate at which it is followed, smallest and largest coefficient,
+    rate: f32,
+    lowest: f32,
+    highest: f32,
+    coefficient: f32,       // and the first one.
+    stages: f32,            // Evaluations of a step.
+}
+
+alias Args = LearnArgs;
+
 @group(0) @binding(1) var<storage, read> outcome: Outcome;
 @group(0) @binding(2) var<storage, read_write> learnt: LearntState;
 
@@ -19,20 +31,18 @@ const WINDOW = 300u;
 const PROGRESS = 0.01;
 const CONTENT = 0.05;
 
-// u.w: what is learnt. w: target, rate, smallest and largest coefficient of a budget; v: evaluations of a step, the first
-// coefficient.
 fn note() {
-    var seen = job.u.w & COSTS;
-    if (job.u.w & FIRST_LENGTH) != 0u && outcome.wish > 0.0 {
+    var seen = job.args.learns & COSTS;
+    if (job.args.learns & FIRST_LENGTH) != 0u && outcome.wish > 0.0 {
         seen |= FIRST_LENGTH;
         learnt.wish = own_log2(outcome.wish);
     }
-    if (job.u.w & IDEAL_STEPS) != 0u && is_finite(outcome.penalty) {
+    if (job.args.learns & IDEAL_STEPS) != 0u && is_finite(outcome.penalty) {
         seen |= IDEAL_STEPS;
         learnt.measure = outcome.penalty;
     }
     learnt.nfe = f32(outcome.nfe);
-    learnt.evaluations = job.v.x * outcome.ideal;
+    learnt.evaluations = job.args.stages * outcome.ideal;
     learnt.seen = seen;
 }
 
@@ -42,12 +52,12 @@ fn mean(first: bool, kept: f32, old: f32, new_: f32) -> f32 {
 
 // Natural logarithm of the share of the target.
 fn gap_of(nfe: f32) -> f32 {
-    return own_log2(nfe / job.w.x) * 0.6931471805599453;
+    return own_log2(nfe / job.args.target_) * 0.6931471805599453;
 }
 
 fn follow_budget() {
     let first = learnt.steps == 0u;
-    var coefficient = clamp(select(learnt.coefficient, job.v.y, first), job.w.z, job.w.w);
+    var coefficient = clamp(select(learnt.coefficient, job.args.coefficient, first), job.args.lowest, job.args.highest);
     learnt.offset = mean(first, BUDGET_KEPT, learnt.offset, learnt.nfe - learnt.evaluations);
     let now = max(learnt.evaluations + learnt.offset, 1.0);
     let before = gap_of(select(learnt.mean_nfe, now, first));
@@ -66,7 +76,7 @@ fn follow_budget() {
         learnt.best = vec2<f32>(gap, coefficient);
     }
     if learnt.steps % WINDOW == 0u {
-        let grown = coefficient >= 10.0 * learnt.mark.y || coefficient >= job.w.w;
+        let grown = coefficient >= 10.0 * learnt.mark.y || coefficient >= job.args.highest;
         if gap > CONTENT && grown && gap >= learnt.mark.x - PROGRESS {
             learnt.unreachable = 1u;
             learnt.coefficient = learnt.best.y;
@@ -75,8 +85,8 @@ fn follow_budget() {
         learnt.mark = vec2<f32>(gap, coefficient);
     }
     let exponent =
-        job.w.y * clamp(gap, -LARGEST_GAP, LARGEST_GAP) + PROPORTIONAL * (gap - before);
-    learnt.coefficient = clamp(coefficient * own_exp2(exponent * 1.4426950408889634), job.w.z, job.w.w);
+        job.args.rate * clamp(gap, -LARGEST_GAP, LARGEST_GAP) + PROPORTIONAL * (gap - before);
+    learnt.coefficient = clamp(coefficient * own_exp2(exponent * 1.4426950408889634), job.args.lowest, job.args.highest);
 }
 
 @compute @workgroup_size(1)

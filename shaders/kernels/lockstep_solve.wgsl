@@ -1,4 +1,4 @@
-// The whole adaptive solve of a batch that one workgroup can hold, a trajectory an invocation: up to x.w turns, to be gone
+// The whole adaptive solve of a batch that one workgroup can hold, a trajectory an invocation: up to so many turns, to be gone
 // on with later. A turn is an attempt, or saves some more of the points that one covers. The first invocation decides for
 // all.
 
@@ -101,7 +101,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     let owns = lane < job.rows;
     if lane == 0u {
         var clock = clocks[0];
-        if clock.status == PAUSED && job.u.y > clock.accepted {
+        if clock.status == PAUSED && job.args.control.tape_steps > clock.accepted {
             clock.status = RUNNING;
         }
         sh_clock = clock;
@@ -132,7 +132,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     var taken = false;
     var covered: Covered;
     var y1: State;
-    for (var turn = 0u; turn < job.x.w; turn++) {
+    for (var turn = 0u; turn < job.args.turns; turn++) {
         if workgroupUniformLoad(&sh_moving) == 0u {
             break;
         }
@@ -181,7 +181,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         if saved != due || !loops_ran() {
             sh_cut = 1u;
         }
-        store_state(slot_of(sh_clock.accepted, job.stride), row, y);
+        store_state(slot_of(sh_clock.accepted, job.args.control.stride), row, y);
         row_status[row] = status;
     }
     workgroupBarrier();

@@ -1,5 +1,15 @@
 // A row's share of the loss and its gradient with respect to the row's outputs: `train::Loss` on the device. Many points
-// come in parts: u.w of them from u.z on.
+// come in parts.
+
+struct LossArgs {
+    points: u32,
+    outputs: u32,
+    least: u32,             // Solved rows that the loss takes at least.
+    first: u32,             // The first point of this part, and
+    count: u32,             // how many it has.
+}
+
+alias Args = LossArgs;
 
 @group(0) @binding(1) var<storage, read> row_status: array<u32>;
 @group(0) @binding(2) var<storage, read> outputs: array<f32>;
@@ -19,35 +29,35 @@ const LN_2 = 0.6931471805599453;
 // -log softmax(output)[label], and whether the label's output is the largest.
 fn cross_entropy(row: u32, counts: bool) -> vec2<f32> {
     let scale = 1.0 / f32(outcome.solved);
-    let size = job.rows * job.outputs;
-    let end = job.u.z + job.u.w;
-    for (var point = job.u.z; point < min(end, job.points - 1u); point++) {
-        for (var o = 0u; o < job.outputs; o++) {
-            outputs_bar[point * size + row * job.outputs + o] = 0.0;
+    let size = job.rows * job.args.outputs;
+    let end = job.args.first + job.args.count;
+    for (var point = job.args.first; point < min(end, job.args.points - 1u); point++) {
+        for (var o = 0u; o < job.args.outputs; o++) {
+            outputs_bar[point * size + row * job.args.outputs + o] = 0.0;
         }
     }
-    if end < job.points {
+    if end < job.args.points {
         return vec2<f32>();
     }
-    let base = (job.points - 1u) * size + row * job.outputs;
+    let base = (job.args.points - 1u) * size + row * job.args.outputs;
     if !counts {
-        for (var o = 0u; o < job.outputs; o++) {
+        for (var o = 0u; o < job.args.outputs; o++) {
             outputs_bar[base + o] = 0.0;
         }
         return vec2<f32>();
     }
     // Labels of an application come as they are.
-    let label = min(bitcast<u32>(targets[row]), job.outputs - 1u);
+    let label = min(bitcast<u32>(targets[row]), job.args.outputs - 1u);
     var best = 0u;
-    for (var o = 1u; o < job.outputs; o++) {
+    for (var o = 1u; o < job.args.outputs; o++) {
         best = select(best, o, outputs[base + o] > outputs[base + best]);
     }
     let largest = outputs[base + best];
     var sum = 0.0;
-    for (var o = 0u; o < job.outputs; o++) {
+    for (var o = 0u; o < job.args.outputs; o++) {
         sum += own_exp(outputs[base + o] - largest);
     }
-    for (var o = 0u; o < job.outputs; o++) {
+    for (var o = 0u; o < job.args.outputs; o++) {
         let softmax = own_exp(outputs[base + o] - largest) / sum;
         outputs_bar[base + o] = scale * (softmax - select(0.0, 1.0, o == label));
     }
@@ -57,19 +67,19 @@ fn cross_entropy(row: u32, counts: bool) -> vec2<f32> {
 
 // The loss of the parts before this one.
 fn before(row: u32) -> f32 {
-    if job.u.z == 0u {
+    if job.args.first == 0u {
         return 0.0;
     }
     return row_losses[row].x;
 }
 
 fn difference(row: u32, counts: bool) -> vec2<f32> {
-    let scale = 1.0 / (f32(outcome.solved) * f32(job.points * job.outputs));
-    let size = job.rows * job.outputs;
+    let scale = 1.0 / (f32(outcome.solved) * f32(job.args.points * job.args.outputs));
+    let size = job.rows * job.args.outputs;
     var loss = before(row);
-    for (var point = job.u.z; point < job.u.z + job.u.w; point++) {
-        let at = point * size + row * job.outputs;
-        for (var o = 0u; o < job.outputs; o++) {
+    for (var point = job.args.first; point < job.args.first + job.args.count; point++) {
+        let at = point * size + row * job.args.outputs;
+        for (var o = 0u; o < job.args.outputs; o++) {
             var slope = 0.0;
             if counts {
                 let d = outputs[at + o] - targets[at + o];
@@ -84,12 +94,12 @@ fn difference(row: u32, counts: bool) -> vec2<f32> {
 
 // The batch's means and variances against those in `targets`, the means first.
 fn moment_difference(row: u32, counts: bool) -> vec2<f32> {
-    let numbers = job.points * job.outputs;
+    let numbers = job.args.points * job.args.outputs;
     let scale = 1.0 / f32(numbers);
     let paths = f32(outcome.solved);
     var loss = before(row);
-    for (var i = job.u.z * job.outputs; i < (job.u.z + job.u.w) * job.outputs; i++) {
-        let at = (i / job.outputs * job.rows + row) * job.outputs + i % job.outputs;
+    for (var i = job.args.first * job.args.outputs; i < (job.args.first + job.args.count) * job.args.outputs; i++) {
+        let at = (i / job.args.outputs * job.rows + row) * job.args.outputs + i % job.args.outputs;
         var slope = 0.0;
         if counts {
             let d = moments[i] - vec2<f32>(targets[i], targets[numbers + i]);
@@ -111,8 +121,7 @@ fn main(
     if row >= job.rows {
         return;
     }
-    // u.x: solved rows that the loss takes at least.
-    let counts = row_status[row] == DONE && outcome.solved >= job.u.x;
+    let counts = row_status[row] == DONE && outcome.solved >= job.args.least;
     if job.mode == CROSS_ENTROPY {
         row_losses[row] = cross_entropy(row, counts);
     } else if job.mode == MOMENTS {

@@ -1,5 +1,11 @@
 // Adds the rows' losses in a fixed order. Where too few rows are left for a loss, it is NaN.
 
+struct LossSumArgs {
+    least: u32,             // Solved rows that the loss takes at least.
+}
+
+alias Args = LossSumArgs;
+
 @group(0) @binding(1) var<storage, read> row_losses: array<vec2<f32>>;
 @group(0) @binding(2) var<storage, read_write> outcome: Outcome;
 
@@ -21,8 +27,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         }
     }
     if lane == 0u {
-        // u.x: solved rows that the loss takes at least.
-        outcome.loss = nan_where(outcome.solved < job.u.x, sh_sums[0].x);
+        outcome.loss = nan_where(outcome.solved < job.args.least, sh_sums[0].x);
         outcome.correct = u32(sh_sums[0].y);
     }
 }

@@ -1,6 +1,13 @@
 // Mean and variance over the solved rows of each output at each time, a workgroup for each of them. Where fewer than two
 // were solved, nobody reads them.
 
+struct MomentsArgs {
+    points: u32,
+    outputs: u32,
+}
+
+alias Args = MomentsArgs;
+
 @group(0) @binding(1) var<storage, read> row_status: array<u32>;
 @group(0) @binding(2) var<storage, read> outputs: array<f32>;
 @group(0) @binding(3) var<storage, read> outcome: Outcome;
@@ -13,7 +20,7 @@ fn total(lane: u32, first: u32, mean: f32, squared: bool) -> f32 {
     var sum = 0.0;
     for (var row = lane; row < job.rows; row += GROUP) {
         if row_status[row] == DONE {
-            let d = outputs[first + row * job.outputs] - mean;
+            let d = outputs[first + row * job.args.outputs] - mean;
             sum += select(d, d * d, squared);
         }
     }
@@ -36,10 +43,10 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let i = flat_group(group, groups);
-    let count = job.points * job.outputs;
+    let count = job.args.points * job.args.outputs;
     // Groups beyond the last one take part for the sake of the barriers.
     let at = min(i, count - 1u);
-    let first = at / job.outputs * job.rows * job.outputs + at % job.outputs;
+    let first = at / job.args.outputs * job.rows * job.args.outputs + at % job.args.outputs;
     let paths = f32(outcome.solved);
     let mean = total(lane, first, 0.0, false) / paths;
     let variance = total(lane, first, mean, true) / (paths - 1.0);

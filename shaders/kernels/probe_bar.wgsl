@@ -1,5 +1,13 @@
 // Cotangents of a penalised step's measure: of its error, its start and its end, or of its last two stages.
 
+struct ProbeBarArgs {
+    sum: Sum,                       // Of the error, or of the difference of the last two slopes, and
+    states: array<vec4<f32>, 3>,    // of their states, over h.
+    error_slot: u32,                // Slot of the error's cotangent.
+}
+
+alias Args = ProbeBarArgs;
+
 @group(0) @binding(1) var<storage, read> cursors: array<Cursor>;
 @group(0) @binding(2) var<storage, read> row_status: array<u32>;
 @group(0) @binding(3) var<storage, read> tape: array<f32>;
@@ -25,9 +33,8 @@ fn main(
     }
     let row = i / job.dim;
     let cursor = cursors[row * job.per_row];
-    // The error's or the stages' cotangent goes to the slot after the stages, that of the start or of the stages'
-    // states to the one after it.
-    let first = job.stages * size + i;
+    // The error's or the slopes' cotangent goes to its slot, that of the start or of the slopes' states to the one after it.
+    let first = job.args.error_slot * size + i;
     let second = first + size;
     if cursor.moving != 1u || !is_alive(row_status[row]) {
         bar[i] = 0.0;
@@ -44,7 +51,7 @@ fn main(
     }
     let y = tape[cursor.origin * size + i];
     let y1 = tape[cursor.target_ * size + i];
-    let bars = scaled_error_vjp(i % job.dim, cursor.h * stages_error(i, size, cursor), y, y1, weight.x);
+    let bars = scaled_error_vjp(i % job.dim, penalised_error(i, size, cursor), y, y1, weight.x);
     state_bars[first] = bars.x;
     state_bars[second] = bars.y;
     bar[i] = bars.z;

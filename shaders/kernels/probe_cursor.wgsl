@@ -1,5 +1,16 @@
 // Aims at a penalised step: at the accepted step that covers a drawn time, or at one drawn among the accepted steps.
 
+struct ProbeCursorArgs {
+    control: Controller,
+    probe: u32,
+    probes: u32,
+    taken: u32,             // Steps that are taken again from the checkpoint.
+    batch: u32,             // Rows of the whole batch.
+    follows: u32,           // 1 where it follows the path.
+}
+
+alias Args = ProbeCursorArgs;
+
 @group(0) @binding(1) var<storage, read> clocks: array<Clock>;
 @group(0) @binding(2) var<storage, read> steps: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read> outcome: Outcome;
@@ -10,7 +21,7 @@
 
 const UNBIASED = 0u;
 const BIASED = 1u;
-// Takes the u.y-th step after the checkpoint again, from one of the probe's tape slots to the other.
+// Takes the next step after the checkpoint again, from one of the probe's tape slots to the other.
 const AGAIN = 2u;
 
 const REGULARIZATION_TIME = 2u;
@@ -20,16 +31,16 @@ fn probe_slot(taken: u32) -> u32 {
     return 2u - (taken & 1u);
 }
 
-// The accepted step of probe u.x for one clock; a trajectory of an ensemble draws for itself.
+// The accepted step of the probe for one clock; a trajectory of an ensemble draws for itself.
 fn drawn_step(c: u32, count: u32) -> u32 {
-    var place = params.draws[job.u.x].x;
+    var place = params.draws[job.args.probe].x;
     if job.per_row == 1u {
         // Uniforms take two words each; the upper one has the leading bits.
-        let word = 2u * job.u.x + 1u;
+        let word = 2u * job.args.probe + 1u;
         let counter = vec4<u32>(word / 4u, 1u + c, params.step.x, REGULARIZATION_TIME);
         let uniform_ = philox4x32(counter, params.seed)[word % 4u];
         // (n + u) / times, as a share of 2^32: one probe in each of as many equal parts.
-        place = wide_quotient(job.u.x, uniform_, job.u.z);
+        place = wide_quotient(job.args.probe, uniform_, job.args.probes);
     }
     return min(wide_product(place, count).x, max(count, 1u) - 1u);
 }
@@ -74,7 +85,7 @@ fn main(
     if c >= select(1u, job.rows, job.per_row == 1u) {
         return;
     }
-    let clock_count = select(1u, job.x.y, job.per_row == 1u);
+    let clock_count = select(1u, job.args.batch, job.per_row == 1u);
     let count = clocks[c].accepted;
     if outcome.unfinished > 0u || count == 0u {
         // A solve that has yet to go on needs its stages, which rows at rest would overwrite with zeros.
@@ -83,7 +94,7 @@ fn main(
         return;
     }
     if job.mode == UNBIASED {
-        let point = params.draws[job.u.x];
+        let point = params.draws[job.args.probe];
         var length = vec2<u32>();
         // The first step whose end is not before the point, by halves.
         var low = 0u;
@@ -100,8 +111,7 @@ fn main(
         if low < count {
             length = length_of(c, low, clock_count);
         }
-        // x.z: it follows the path.
-        if job.x.z == 1u {
+        if job.args.follows == 1u {
             length = within_path(point, length);
         }
         let h = ticks_to_share(length) * job.span;
@@ -109,12 +119,12 @@ fn main(
         return;
     }
     let start = drawn_step(c, count);
-    let within = start % job.stride;
-    let step = select(start, start - within + job.u.y, job.mode == AGAIN);
+    let within = start % job.args.control.stride;
+    let step = select(start, start - within + job.args.taken, job.mode == AGAIN);
     let entry = steps[step * clock_count + c];
-    let taken = select(within, job.u.y, job.mode == AGAIN);
+    let taken = select(within, job.args.taken, job.mode == AGAIN);
     var moving = 1u;
-    if job.mode == AGAIN && job.u.y >= within {
+    if job.mode == AGAIN && job.args.taken >= within {
         moving = select(0u, RESTS, job.per_row == 1u);
     }
     var d = entry.zw;
@@ -123,7 +133,7 @@ fn main(
         // A length of its own may reach beyond what the path knows.
         if !ticks_equal(length, d) {
             d = length;
-            if job.x.z == 1u {
+            if job.args.follows == 1u {
                 d = within_path(entry.xy, length);
             }
         }
@@ -131,5 +141,5 @@ fn main(
     let h = ticks_to_share(d) * job.span;
     cursors[c] = Cursor(entry.xy, d, h, probe_slot(taken), probe_slot(taken + 1u), 0u, 1u, moving, 1u, start);
     // Without this, nobody knows later which steps the probes' states belong to.
-    starts[job.u.x * select(1u, job.rows, job.per_row == 1u) + c] = start;
+    starts[job.args.probe * select(1u, job.rows, job.per_row == 1u) + c] = start;
 }

@@ -1,5 +1,15 @@
 // Copies the state that a penalised step starts from, or the checkpoint before it, into slot 2 of the probe's tape.
 
+struct ProbePlaceArgs {
+    batch: u32,             // Rows of the whole batch.
+    save: u32,              // The probe's save slot.
+    stride: u32,            // Accepted steps from one kept state to the next.
+    second: u32,            // Where the second states' tapes begin: the solve's, and
+    probe_second: u32,      // the probe's.
+}
+
+alias Args = ProbePlaceArgs;
+
 @group(0) @binding(1) var<storage, read> cursors: array<Cursor>;
 @group(0) @binding(2) var<storage, read> row_status: array<u32>;
 @group(0) @binding(3) var<storage, read> saves: array<f32>;
@@ -23,23 +33,21 @@ fn main(
     }
     let row = i / job.dim;
     let cursor = cursors[row * job.per_row];
-    // x.y rows of the whole batch, u.y the probe's save slot.
-    let batch_size = job.x.y * job.dim;
+    let batch_size = job.args.batch * job.dim;
     var state = 0.0;
     if cursor.moving == 1u && is_alive(row_status[row]) {
         if job.mode == UNBIASED {
-            state = saves[job.u.y * batch_size + i];
+            state = saves[job.args.save * batch_size + i];
         } else {
-            state = tape[(2u + cursor.step / job.stride) * batch_size + i];
+            state = tape[(2u + cursor.step / job.args.stride) * batch_size + i];
         }
     }
     probe_tape[2u * size + i] = state;
     if has(SECOND) {
-        // Between steps the second state starts as the first one, as at the start of a solve. Their tapes begin at
-        // `theta` and `source`.
-        if job.mode != UNBIASED && cursor.step >= job.stride && cursor.moving == 1u && is_alive(row_status[row]) {
-            state = tape[job.theta + (2u + cursor.step / job.stride) * batch_size + i];
+        // Between steps the second state starts as the first one, as at the start of a solve.
+        if job.mode != UNBIASED && cursor.step >= job.args.stride && cursor.moving == 1u && is_alive(row_status[row]) {
+            state = tape[job.args.second + (2u + cursor.step / job.args.stride) * batch_size + i];
         }
-        probe_tape[job.source + 2u * size + i] = state;
+        probe_tape[job.args.probe_second + 2u * size + i] = state;
     }
 }

@@ -1,5 +1,12 @@
 // Gives a penalised step the automatic initial step at its state: first the trial, then the step itself.
 
+struct ProbeStepArgs {
+    control: Controller,
+    follows: u32,           // 1 where it follows the path.
+}
+
+alias Args = ProbeStepArgs;
+
 @group(0) @binding(1) var<storage, read> row_status: array<u32>;
 @group(0) @binding(2) var<storage, read> norms: array<vec2<f32>>;
 @group(0) @binding(3) var<storage, read_write> cursors: array<Cursor>;
@@ -25,8 +32,7 @@ fn size_step(c: u32, norm: vec2<f32>) {
         share = initial_step(weights[c].y, weights[c].x, sqrt(norm.x));
     }
     var d = share_to_ticks(share);
-    // x.z: it follows the path.
-    if job.mode != TRIAL && job.x.z == 1u {
+    if job.mode != TRIAL && job.args.follows == 1u {
         d = within_path(cursors[c].t, d);
     }
     cursors[c].d = d;

@@ -1,5 +1,12 @@
 // Keeps the cotangent of a probe's state until the walk comes by: among the saved states', or beside them.
 
+struct ProbeStoreArgs {
+    source: u32,            // Offsets, in elements.
+    target_: u32,
+}
+
+alias Args = ProbeStoreArgs;
+
 @group(0) @binding(1) var<storage, read> row_status: array<u32>;
 @group(0) @binding(2) var<storage, read> bar: array<f32>;
 @group(0) @binding(3) var<storage, read_write> stored: array<f32>;
@@ -12,6 +19,6 @@ fn main(
 ) {
     let i = flat_group(group, groups) * GROUP + lane;
     if i < job.rows * job.dim {
-        stored[job.target_ + i] = select(0.0, bar[job.source + i], is_alive(row_status[i / job.dim]));
+        stored[job.args.target_ + i] = select(0.0, bar[job.args.source + i], is_alive(row_status[i / job.dim]));
     }
 }

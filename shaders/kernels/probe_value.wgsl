@@ -1,5 +1,13 @@
 // The measure of a penalised step, and the weights that its norms have in the gradient: `cpu::penalty` on the device.
 
+struct ProbeValueArgs {
+    stability: f32,         // The stability region's size.
+    share: f32,             // 1 over the number of probes.
+    error_power: f32,       // 1 over the method's.
+}
+
+alias Args = ProbeValueArgs;
+
 @group(0) @binding(1) var<storage, read> cursors: array<Cursor>;
 @group(0) @binding(2) var<storage, read> row_status: array<u32>;
 @group(0) @binding(3) var<storage, read> norms: array<vec2<f32>>;
@@ -31,21 +39,20 @@ fn measured(norm: vec2<f32>, h: f32) -> Measured {
         return Measured(norm.x * length, vec2<f32>(length, 0.0));
     }
     if job.mode == STIFFNESS {
-        // v.x: the stability region's size.
         let below = norm.y + STIFFNESS_EPSILON;
-        let ratio = norm.x / below / job.v.x;
-        return Measured(ratio, vec2<f32>(1.0 / below / job.v.x, -ratio / below));
+        let ratio = norm.x / below / job.args.stability;
+        return Measured(ratio, vec2<f32>(1.0 / below / job.args.stability, -ratio / below));
     }
     if length == 0.0 || norm.x == 0.0 {
         return Measured(0.0, vec2<f32>());
     }
-    let count = abs(job.span) * own_exp2(own_log2(norm.x) * job.power) / length;
-    return Measured(select(norm.x, count, is_finite(norm.x)), vec2<f32>(job.power * count / norm.x, 0.0));
+    let count = abs(job.span) * own_exp2(own_log2(norm.x) * job.args.error_power) / length;
+    return Measured(select(norm.x, count, is_finite(norm.x)), vec2<f32>(job.args.error_power * count / norm.x, 0.0));
 }
 
 // dE/de is proportional to 1/E; where E is zero there is nothing left to reduce.
 fn weights_of(m: Measured, norm: vec2<f32>, share: f32, count: f32) -> vec2<f32> {
-    let scale = params.coefficient * job.v.y * share;
+    let scale = params.coefficient * job.args.share * share;
     let first = select(0.0, scale * m.slopes.x / (count * norm.x), norm.x > 0.0);
     return vec2<f32>(first, select(0.0, scale * m.slopes.y / (count * norm.y), norm.y > 0.0));
 }
@@ -94,8 +101,8 @@ fn main(@builtin(local_invocation_index) lane: u32) {
             sh_weight = weights_of(m, norm, 1.0, count);
             value = m.value;
         }
-        // v.y: 1 over the number of probes. A mean over no rows is NaN; they have no weights then.
-        outcome.penalty = nan_where(outcome.penalised == 0u, outcome.penalty + job.v.y * value);
+        // A mean over no rows is NaN; they have no weights then.
+        outcome.penalty = nan_where(outcome.penalised == 0u, outcome.penalty + job.args.share * value);
     }
     workgroupBarrier();
     if job.per_row == 0u {

@@ -1,5 +1,12 @@
 // Says how many steps the backward walk still has to go: zero, unless fewer were recorded than were accepted.
 
+// Nothing besides.
+struct NoArgs {
+    none: u32,
+}
+
+alias Args = NoArgs;
+
 @group(0) @binding(1) var<storage, read> cursors: array<Cursor>;
 @group(0) @binding(2) var<storage, read_write> outcome: Outcome;
 

@@ -1,6 +1,13 @@
 // Sums over a row's features: squared scaled norms of a state, a stage, a change or an error; or a count of numbers that
 // are not finite.
 
+struct RowNormArgs {
+    sum: Sum,                       // Of the error, or of the difference of the last two slopes, and
+    states: array<vec4<f32>, 3>,    // of their states, over h.
+}
+
+alias Args = RowNormArgs;
+
 @group(0) @binding(1) var<storage, read> cursors: array<Cursor>;
 @group(0) @binding(2) var<storage, read> tape: array<f32>;
 @group(0) @binding(3) var<storage, read> k: array<f32>;
@@ -33,7 +40,7 @@ fn terms(at: u32, size: u32, cursor: Cursor) -> vec4<f32> {
         return vec4<f32>(select(1.0, 0.0, is_finite(y)), 0.0, 0.0, 0.0);
     }
     if job.mode == STIFFNESS {
-        // a: k_s - k_(s-1); b: g_s - g_(s-1), over h. The last stage's state is the step's end.
+        // The last stage's state is the step's end.
         let slopes = stages_sum(at, size, cursor, false);
         let states = cursor.h * stages_sum(at, size, cursor, true);
         let last = k[stage_slot(job.stages - 1u, cursor) * size + at];
@@ -42,14 +49,13 @@ fn terms(at: u32, size: u32, cursor: Cursor) -> vec4<f32> {
     }
     let feature = at % job.dim;
     if job.mode == ERROR {
-        let r = scaled(feature, cursor.h * stages_error(at, size, cursor), y, tape[cursor.target_ * size + at]);
+        let r = scaled(feature, step_error(at, size, cursor), y, tape[cursor.target_ * size + at]);
         return vec4<f32>(r * r, 0.0, 0.0, 0.0);
     }
-    let slope = k[cursor.k_first * size + at];
     if job.mode == CHANGE_OF_SLOPE {
-        let r = scaled(feature, k[cursor.k_last * size + at] - slope, y, y);
+        let r = scaled(feature, change_of_slope(at, size, cursor), y, y);
         return vec4<f32>(r * r, 0.0, 0.0, 0.0);
     }
-    let r = vec2<f32>(scaled(feature, y, y, y), scaled(feature, slope, y, y));
+    let r = vec2<f32>(scaled(feature, y, y, y), scaled(feature, slope(at, size, cursor), y, y));
     return vec4<f32>(r * r, 0.0, 0.0);
 }

@@ -1,5 +1,13 @@
-// Writes the states at the save points that the attempt covers, every u.x-th of them an invocation. If it is rejected, the
+// Writes the states at the save points that the attempt covers, some of them an invocation. If it is rejected, the
 // one that covers them in the end writes them again.
+
+struct SaveArgs {
+    points: u32,
+    user_points: u32,
+    shares: u32,            // Invocations that share a number's points.
+}
+
+alias Args = SaveArgs;
 
 @group(0) @binding(1) var<storage, read> cursors: array<Cursor>;
 @group(0) @binding(2) var<storage, read> tape: array<f32>;
@@ -21,7 +29,7 @@ fn main(
     let id = flat_group(group, groups) * GROUP + lane;
     let i = id % size;
     let share = id / size;
-    if share >= job.u.x {
+    if share >= job.args.shares {
         return;
     }
     let cursor = cursors[(i / job.dim) * job.per_row];
@@ -30,12 +38,12 @@ fn main(
     }
     if job.mode == AT_START {
         let covered = points_at_start();
-        for (var n = share; n < covered.count; n += job.u.x) {
+        for (var n = share; n < covered.count; n += job.args.shares) {
             saves[covered_point(covered, n) * size + i] = tape[cursor.origin * size + i];
         }
     } else {
         let covered = points_within(cursor.t, cursor.d);
-        for (var n = share; n < covered.count; n += job.u.x) {
+        for (var n = share; n < covered.count; n += job.args.shares) {
             let p = covered_point(covered, n);
             saves[p * size + i] = state_at(points[p], cursor, i, size);
         }

@@ -1,5 +1,11 @@
 // The cotangent of a reversible method's second state: z+ = 2 y - z + what the first stages add.
 
+struct SecondBarArgs {
+    second: u32,            // Where the second state's cotangent is, in elements.
+}
+
+alias Args = SecondBarArgs;
+
 @group(0) @binding(1) var<storage, read> cursors: array<Cursor>;
 @group(0) @binding(2) var<storage, read> row_status: array<u32>;
 @group(0) @binding(3) var<storage, read_write> state_bars: array<f32>;
@@ -22,7 +28,7 @@ fn main(
         return;
     }
     // The first slots are those of two stages' states of the drift, and two of the diffusion.
-    let at = job.target_ + i;
+    let at = job.args.second + i;
     if job.mode == CLEAR {
         state_bars[at] = 0.0;
         return;

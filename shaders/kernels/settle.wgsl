@@ -1,6 +1,13 @@
 // Sets the saved states of trajectories that failed: all of them to zero before the model's head, so that nothing of them
 // reaches it; those after the time that was reached to NaN for an application, and what is not finite.
 
+struct SettleArgs {
+    points: u32,
+    missing: f32,           // What stands for a state that was not reached.
+}
+
+alias Args = SettleArgs;
+
 @group(0) @binding(1) var<storage, read> row_status: array<u32>;
 @group(0) @binding(2) var<storage, read_write> saves: array<f32>;
 @group(0) @binding(3) var<storage, read> points: array<vec2<u32>>;
@@ -18,7 +25,7 @@ fn main(
     let i = flat_group(group, groups) * GROUP + lane;
     // Those of trajectories that have yet to go on are still wanted.
     let row = (i % size) / job.dim;
-    if i >= job.points * size || is_alive(row_status[row]) {
+    if i >= job.args.points * size || is_alive(row_status[row]) {
         return;
     }
     let at = job.rows + 2u * row;
@@ -26,6 +33,6 @@ fn main(
     if job.mode == ZERO {
         saves[i] = 0.0;
     } else if job.mode == AFTER_FAILURE && (ticks_less(reached, points[i / size]) || !is_finite(saves[i])) {
-        saves[i] = job.extra;
+        saves[i] = job.args.missing;
     }
 }

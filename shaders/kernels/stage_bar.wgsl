@@ -1,13 +1,34 @@
-// The cotangent of a stage: k_i_bar = h (b_i y1_bar + sum_j weights_j state_bar_j) + seeds, where the seeds come from
-// states saved within the step and from the measure of a penalised one.
+// The cotangent of a stage, from those of the step's end and of all that the stage went into.
+
+struct StageBarArgs {
+    weights: array<vec4<f32>, 3>,   // Of the slots of `state_bars`: the stages' states, the error, and another state.
+    end: vec4<f32>,                 // Of the step's end: of a slope, or of each of a diffusion's integrals; likewise
+    error: vec4<f32>,               // of the error.
+    drift_slots: u32,               // Slots of the drift's stages, and
+    error_slot: u32,                // of all stages.
+    drift_scale: u32,               // What a diffusion stage is multiplied by in the states of either network.
+    diffusion_scale: u32,
+    stage: u32,
+    points: u32,
+    user_points: u32,
+    difference: f32,                // Of the difference of the last two stages.
+}
+
+alias Args = StageBarArgs;
+
+const DRIFT = 0u;
+const DIFFUSION = 1u;
+
+// Which of a step's integrals a scale is; the root of the length is none of the four.
+const SCALE_INCREMENT = 0u;
+const SCALE_MEAN = 2u;
+const SCALE_ROOT = 4u;
 
 @group(0) @binding(1) var<storage, read> cursors: array<Cursor>;
 @group(0) @binding(2) var<storage, read> row_status: array<u32>;
 @group(0) @binding(3) var<storage, read> bar: array<f32>;
 @group(0) @binding(4) var<storage, read> state_bars: array<f32>;
-@group(0) @binding(5) var<storage, read> saves_bar: array<f32>;
-@group(0) @binding(6) var<storage, read> points: array<vec2<u32>>;
-@group(0) @binding(7) var<storage, read_write> stage_bar: array<f32>;
+@group(0) @binding(5) var<storage, read_write> stage_bar: array<f32>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -29,24 +50,5 @@ fn main(
         stage_bar[i] = 0.0;
         return;
     }
-    var sum = job.scale * bar[i];
-    for (var j = 0u; j < job.stages + 2u; j++) {
-        let weight = job.a[j / 4u][j % 4u];
-        if weight != 0.0 {
-            sum = fma(weight, state_bars[j * size + i], sum);
-        }
-    }
-    let covered = points_within(cursor.t, cursor.d);
-    for (var n = 0u; n < covered.count; n++) {
-        let p = covered_point(covered, n);
-        if !ticks_equal(points[p], ticks_add(cursor.t, cursor.d)) {
-            let theta = ticks_to_share(ticks_sub(points[p], cursor.t)) / ticks_to_share(cursor.d);
-            sum = fma(interpolant_weight(job.stage, theta), saves_bar[p * size + i], sum);
-        }
-    }
-    var result = cursor.h * sum;
-    if job.extra != 0.0 {
-        result = fma(job.extra, state_bars[job.stages * size + i], result);
-    }
-    stage_bar[i] = result;
+    stage_bar[i] = stage_cotangent(i, size, cursor);
 }

@@ -1,5 +1,17 @@
 // Moves the parameters along their gradient: `train::Optimizer` on the device. All of them or none.
 
+struct UpdateArgs {
+    beta: vec4<f32>,        // beta1, 1 - beta1, beta2, 1 - beta2.
+    epsilon: f32,
+    bound: f32,             // Of the clipping.
+    clip: u32,
+    update: u32,            // LOOK only sees whether all numbers would be finite.
+    abort: u32,             // 1 aborts where they would not.
+    parameters: u32,
+}
+
+alias Args = UpdateArgs;
+
 @group(0) @binding(1) var<storage, read_write> outcome: Outcome;
 @group(0) @binding(2) var<storage, read> params: Params;
 @group(0) @binding(3) var<storage, read> gradient: array<f32>;
@@ -25,11 +37,11 @@ const MAKE = 0u;
 const LOOK = 1u;
 
 fn clipped(g: f32) -> f32 {
-    let bound = job.v.y;
-    if job.x.x == CLIP_NORM && bound < outcome.gradient_norm + 1e-6 {
+    let bound = job.args.bound;
+    if job.args.clip == CLIP_NORM && bound < outcome.gradient_norm + 1e-6 {
         return g * (bound / (outcome.gradient_norm + 1e-6));
     }
-    if job.x.x == CLIP_VALUE {
+    if job.args.clip == CLIP_VALUE {
         return clamp(g, -bound, bound);
     }
     return g;
@@ -46,8 +58,7 @@ fn moved(i: u32) -> Parameter {
     let g = clipped(gradient[i]);
     let rates = params.rates;
     let x = theta[i];
-    // w: beta1, 1 - beta1, beta2, 1 - beta2; v.x: epsilon.
-    let beta = job.w;
+    let beta = job.args.beta;
     switch job.mode {
         case SGD: {
             return Parameter(fma(-rates.x, g, x), moment1[i], moment2[i]);
@@ -58,26 +69,26 @@ fn moved(i: u32) -> Parameter {
         }
         case RMSPROP: {
             let v = fma(beta.z, moment2[i], beta.w * g * g);
-            return Parameter(x - rates.x * g / (sqrt(v) + job.v.x), moment1[i], v);
+            return Parameter(x - rates.x * g / (sqrt(v) + job.args.epsilon), moment1[i], v);
         }
         case ADAMAX: {
             let m = fma(beta.x, moment1[i], beta.y * g);
-            let v = max(beta.z * moment2[i], abs(g) + job.v.x);
+            let v = max(beta.z * moment2[i], abs(g) + job.args.epsilon);
             return Parameter(x - rates.x * m / v, m, v);
         }
         default: {
             let m = fma(beta.x, moment1[i], beta.y * g);
             let spread = select(g, g - m, job.mode == ADABELIEF);
-            let v = fma(beta.z, moment2[i], beta.w * spread * spread) + select(0.0, job.v.x, job.mode == ADABELIEF);
+            let v = fma(beta.z, moment2[i], beta.w * spread * spread) + select(0.0, job.args.epsilon, job.mode == ADABELIEF);
             let kept = select(x, rates.z * x, job.mode == ADAMW);
-            return Parameter(kept - rates.x * m / fma(sqrt(v), rates.y, job.v.x), m, v);
+            return Parameter(kept - rates.x * m / fma(sqrt(v), rates.y, job.args.epsilon), m, v);
         }
     }
 }
 
-// Takes back what `gradient_norm` has written: there is no update. u.z: 1 aborts.
+// Takes back what `gradient_norm` has written: there is no update.
 fn refuse() {
-    let abort = job.u.z == 1u;
+    let abort = job.args.abort == 1u;
     outcome.skipped = select(SKIPPED, ABORTED, abort);
     outcome.updates -= 1u;
     outcome.steps -= select(0u, 1u, abort);
@@ -90,15 +101,14 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let i = flat_group(group, groups) * GROUP + lane;
-    // x.y: LOOK only sees whether all numbers would be finite.
-    let look = job.x.y == LOOK;
+    let look = job.args.update == LOOK;
     if !look && atomicLoad(&overflow) != 0u {
         if i == 0u {
             refuse();
         }
         return;
     }
-    if i >= job.u.y || outcome.skipped != 0u {
+    if i >= job.args.parameters || outcome.skipped != 0u {
         return;
     }
     let next = moved(i);

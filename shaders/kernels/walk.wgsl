@@ -1,22 +1,30 @@
 // Aims the backward walk's cursors: at the next step back, or at a step to be taken again from a checkpoint.
 
+struct WalkArgs {
+    stride: u32,            // Accepted steps from one kept state to the next.
+    position: u32,
+    segment: u32,           // First slot of the tape's states between checkpoints.
+}
+
+alias Args = WalkArgs;
+
 @group(0) @binding(1) var<storage, read> clocks: array<Clock>;
 @group(0) @binding(2) var<storage, read> steps: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read> outcome: Outcome;
 @group(0) @binding(4) var<storage, read_write> cursors: array<Cursor>;
 
 const BEGIN = 0u;
-// u.x: position since the last checkpoint was restored.
+// Position since the last checkpoint was restored.
 const BACK = 1u;
-// u.x: how many steps after the checkpoint.
+// How many steps after the checkpoint.
 const AGAIN = 2u;
-// Any step, u.x, for dense output.
+// Any step, for dense output.
 const AT = 3u;
 
-// Between checkpoints states are in a segment of the tape that begins at slot u.y.
+// Between checkpoints states are in a segment of the tape.
 fn walk_slot(step: u32) -> u32 {
-    let within = step % job.stride;
-    return select(job.u.y + within - 1u, 2u + step / job.stride, within == 0u);
+    let within = step % job.args.stride;
+    return select(job.args.segment + within - 1u, 2u + step / job.args.stride, within == 0u);
 }
 
 fn aim_at(step: u32, origin: u32, target_: u32, c: u32, left: u32) -> Cursor {
@@ -45,7 +53,7 @@ fn main(
             cursors[c] = Cursor(vec2<u32>(), vec2<u32>(), 0.0, 2u, 1u, 0u, 1u, 0u, 0u, count);
         }
         case BACK: {
-            if left == 0u || (job.u.x > 0u && left % job.stride == 0u) {
+            if left == 0u || (job.args.position > 0u && left % job.args.stride == 0u) {
                 cursors[c].moving = rests;
             } else {
                 cursors[c] = aim_at(left - 1u, walk_slot(left - 1u), 1u, c, left - 1u);
@@ -53,7 +61,7 @@ fn main(
         }
         case AGAIN: {
             let last = max(left, 1u) - 1u;
-            let step = last - last % job.stride + job.u.x;
+            let step = last - last % job.args.stride + job.args.position;
             if left == 0u || step >= last {
                 cursors[c].moving = rests;
             } else {
@@ -61,8 +69,8 @@ fn main(
             }
         }
         default: {
-            if job.u.x < clocks[c].accepted {
-                cursors[c] = aim_at(job.u.x, slot_of(job.u.x, job.stride), 1u, c, 0u);
+            if job.args.position < clocks[c].accepted {
+                cursors[c] = aim_at(job.args.position, slot_of(job.args.position, job.args.stride), 1u, c, 0u);
             } else {
                 cursors[c].moving = rests;
             }

@@ -1,6 +1,13 @@
 // How many steps each row is walked back: those it took, or none while the solve has yet to go on, or after it failed.
 // Beside it, how many it has been walked.
 
+// Nothing besides.
+struct NoArgs {
+    none: u32,
+}
+
+alias Args = NoArgs;
+
 @group(0) @binding(1) var<storage, read> clocks: array<Clock>;
 @group(0) @binding(2) var<storage, read> row_status: array<u32>;
 @group(0) @binding(3) var<storage, read> outcome: Outcome;

@@ -1,6 +1,19 @@
-// The backward walk of whole trajectories, up to x.y steps of each: each invocation takes rows of its own, one after the
+// The backward walk of whole trajectories, up to so many steps of each: each invocation takes rows of its own, one after the
 // other, keeps its part of the gradient to itself, and the workgroup adds its invocations' parts in a fixed order. The
-// rows' cotangents are in slot x.w of the saved states' from one dispatch to the next.
+// rows' cotangents are in a slot of the saved states' from one dispatch to the next.
+
+struct WholeAdjointArgs {
+    points: u32,
+    user_points: u32,
+    path: u32,              // Where the seed and the first trajectory lie among the points.
+    steps: u32,             // Of each row, at most.
+    bar_slot: u32,          // Slot of the saved states' cotangents that keeps those of the rows.
+    hidden: u32,            // Units of the field's hidden layer, and
+    noise_hidden: u32,      // of the diffusion's.
+    parameters: u32,        // Of the model.
+}
+
+alias Args = WholeAdjointArgs;
 
 @group(0) @binding(1) var<storage, read_write> counts: array<vec2<f32>>;
 @group(0) @binding(2) var<storage, read> theta: array<Weight>;
@@ -81,9 +94,9 @@ fn walk_row(row: u32) {
     let clock_count = select(1u, job.rows, job.per_row == 1u);
     var bar: State;
     if count.y > 0.0 {
-        bar = saved_bar(job.x.w, row);
+        bar = saved_bar(job.args.bar_slot, row);
     }
-    let turns = min(left, job.x.y);
+    let turns = min(left, job.args.steps);
     var back = 0u;
     for (; back < turns; back++) {
         let step = left - 1u - back;
@@ -100,7 +113,7 @@ fn walk_row(row: u32) {
         }
     }
     for (var d = 0u; d < DIM; d++) {
-        saves_bar[(job.x.w * job.rows + row) * DIM + d] = bar[d];
+        saves_bar[(job.args.bar_slot * job.rows + row) * DIM + d] = bar[d];
     }
     counts[row].y = count.y + f32(back);
 }
@@ -127,7 +140,7 @@ fn main(
         }
         // The head's and the encoder's gradients are in the same parts.
         if lane == 0u {
-            partial_[group.x * job.u.y + FIELD + p] += sh_parts[0];
+            partial_[group.x * job.args.parameters + FIELD + p] += sh_parts[0];
         }
         workgroupBarrier();
     }

@@ -1,13 +1,13 @@
 // How far the next attempt goes: at most to the next time at which a step has to end. The kernel that uses it declares
-// `points`, in which job.target_ such times lie in order from job.source on.
+// `points`, in which such times lie in order.
 
 // How many of them are not after `t`.
 fn stops_passed(t: vec2<u32>) -> u32 {
     var low = 0u;
-    var high = job.target_;
+    var high = job.args.control.stops;
     for (var i = 0u; i < 32u && low < high; i++) {
         let middle = (low + high) / 2u;
-        if ticks_less(t, points[job.source + middle]) {
+        if ticks_less(t, points[job.args.control.first_stop + middle]) {
             high = middle;
         } else {
             low = middle + 1u;
@@ -18,8 +18,8 @@ fn stops_passed(t: vec2<u32>) -> u32 {
 
 fn next_stop(t: vec2<u32>) -> vec2<u32> {
     let passed = stops_passed(t);
-    if passed < job.target_ {
-        return points[job.source + passed];
+    if passed < job.args.control.stops {
+        return points[job.args.control.first_stop + passed];
     }
     return END_TICKS;
 }
@@ -30,16 +30,16 @@ fn keeps_last(t: vec2<u32>) -> bool {
         return false;
     }
     let passed = stops_passed(t);
-    return passed == 0u || !ticks_equal(points[job.source + passed - 1u], t);
+    return passed == 0u || !ticks_equal(points[job.args.control.first_stop + passed - 1u], t);
 }
 
 // Ticks of the next attempt: the whole rest if the step reaches the next stop, or would leave less than a rounding error.
 fn next_ticks(clock: Clock) -> vec2<u32> {
     let rest = ticks_sub(next_stop(clock.t), clock.t);
     if has(FIXED) {
-        return select(job.u.zw, rest, clock.accepted + 1u >= job.x.y);
+        return select(job.fixed_ticks, rest, clock.accepted + 1u >= job.args.control.fixed_steps);
     }
-    let h = min(clock.h, job.a[2].w);
+    let h = min(clock.h, job.args.control.longest);
     if !(h < ticks_to_share(rest) * 0.9999995) {
         return rest;
     }
@@ -50,7 +50,7 @@ fn next_ticks(clock: Clock) -> vec2<u32> {
 // What is left until the next time at which a step has to end, as a share of the interval; no step reaches it where the
 // controller does not finish.
 fn rest_share(clock: Clock) -> f32 {
-    if job.b[0].z != 1.0 {
+    if job.args.control.finish != 1.0 {
         return 2.0;
     }
     return ticks_to_share(ticks_sub(next_stop(clock.t), clock.t));

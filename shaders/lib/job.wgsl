@@ -1,36 +1,19 @@
-// What one dispatch has to do, as the host prints it once per plan; the twin of `gpu::job::Job`.
+// What one dispatch has to do, as the host prints it once per plan: what every kernel is told, then the arguments of this
+// one, which its file declares; the twins are in `gpu::wire`.
 
 struct Job {
-    rows: u32,          // Trajectories.
-    dim: u32,           // Features of a state.
-    per_row: u32,       // 1 where each row has its own clock and cursor, 0 where all share the first.
-    mode: u32,
-    stage: u32,
-    stages: u32,
-    points: u32,        // Save points.
-    stride: u32,        // Accepted steps from one kept state to the next.
-    inputs: u32,
-    outputs: u32,
-    theta: u32,         // First parameter of the layer.
+    rows: u32,                  // Trajectories.
+    dim: u32,                   // Features of a state.
+    per_row: u32,               // 1 where each row has its own clock and cursor, 0 where all share the first.
     flags: u32,
-    source: u32,        // Offsets, in elements.
-    target_: u32,
-    target2: u32,
-    activation: u32,
+    stages: u32,                // Of the network at hand.
+    mode: u32,
     t0: f32,
-    span: f32,          // Signed length of the interval.
-    node: f32,          // The stage's `c`.
+    span: f32,                  // Signed length of the interval.
     atol: f32,
     rtol: f32,
-    scale: f32,
-    extra: f32,
-    power: f32,         // 1 over the method's error power.
-    a: array<vec4<f32>, 3>,
-    b: array<vec4<f32>, 3>,
-    u: vec4<u32>,
-    v: vec4<f32>,
-    w: vec4<f32>,
-    x: vec4<u32>,
+    fixed_ticks: vec2<u32>,     // Of a step of equal length.
+    args: Args,
 }
 
 @group(0) @binding(0) var<uniform> job: Job;
@@ -42,7 +25,7 @@ const CUBE = 8u;        // The field sees y^3.
 const FIRST = 16u;      // Only where the first stage is not known yet.
 const FSAL = 32u;
 const TIME = 64u;       // The layer sees the time.
-const STAGE_OUT = 128u; // The layer's output is stage `job.stage`.
+const STAGE_OUT = 128u; // The layer's output is a stage.
 const RECORD = 256u;    // Accepted steps go to the table.
 const FIXED = 512u;     // Steps of equal length, always accepted.
 const LINEAR = 1024u;   // No activation, and no derivative to multiply with.

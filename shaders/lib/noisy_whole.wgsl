@@ -1,14 +1,14 @@
 // What the path of one trajectory does over a step, where it is solved whole. The kernel that uses it declares `points`;
-// from job.x.x on it has the seed and the first trajectory's number. INTEGRALS and DIM are printed for the problem.
+// from `path` of its arguments on it has the seed and the first trajectory's number. INTEGRALS and DIM are printed for the problem.
 
 fn draw(cursor: Cursor, row: u32) {
-    let key = points[job.x.x];
-    let trajectory = points[job.x.x + 1u].x + row;
+    let key = points[job.args.path];
+    let trajectory = points[job.args.path + 1u].x + row;
     for (var p = 0u; 2u * p < DIM; p++) {
         let pair = Pair(key, trajectory, p, job.span * 9.313225746154785e-10);
         var increment: Increment;
         if has(FIXED) {
-            increment = brownian_draw(pair, path_cell(cursor.t, job.u.zw), 0u, cursor.h);
+            increment = brownian_draw(pair, path_cell(cursor.t, job.fixed_ticks), 0u, cursor.h);
         } else {
             increment = brownian_between(pair, path_tick(cursor.t), path_tick(ticks_add(cursor.t, cursor.d)));
         }

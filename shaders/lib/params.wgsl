@@ -1,4 +1,4 @@
-// What changes from one training step to the next; the twin of `gpu::train::Params`. The host writes entries ahead, and
+// What changes from one training step to the next; the twin of `gpu::wire::records::Params`. The host writes entries ahead, and
 // the device takes the one of the step that it is at.
 
 struct Params {

@@ -1,5 +1,6 @@
-// Save points in the order of the solve: the caller's, x.z of them, then a regularizer's probes. Each list is sorted, so
-// that those of a step are found by halves. The kernel that uses it declares `points`.
+// Save points in the order of the solve: the caller's, then a regularizer's probes. Each list is sorted, so that those of a
+// step are found by halves. The kernel that uses it declares `points`, and among its arguments `points`, how many there are,
+// and `user_points`, how many of them are the caller's.
 
 // The first point of a list, from `first` up to `end`, that lies beyond `t`.
 fn point_after(t: vec2<u32>, first: u32, end: u32) -> u32 {
@@ -30,21 +31,21 @@ fn covered_from(first: u32, end: u32, probe: u32, probe_end: u32) -> Covered {
 
 // Those in a step, its start excluded and its end included.
 fn points_within(t: vec2<u32>, d: vec2<u32>) -> Covered {
-    let users = min(job.x.z, job.points);
+    let users = min(job.args.user_points, job.args.points);
     let end = ticks_add(t, d);
     return covered_from(
         point_after(t, 0u, users),
         point_after(end, 0u, users),
-        point_after(t, users, job.points),
-        point_after(end, users, job.points),
+        point_after(t, users, job.args.points),
+        point_after(end, users, job.args.points),
     );
 }
 
 // Those at the interval's start.
 fn points_at_start() -> Covered {
-    let users = min(job.x.z, job.points);
+    let users = min(job.args.user_points, job.args.points);
     let start = vec2<u32>();
-    return covered_from(0u, point_after(start, 0u, users), users, point_after(start, users, job.points));
+    return covered_from(0u, point_after(start, 0u, users), users, point_after(start, users, job.args.points));
 }
 
 fn covered_point(covered: Covered, n: u32) -> u32 {

@@ -6,8 +6,8 @@
 // The kernel that uses it defines `product_shape()`, the rows, columns and depth; `left_quad(m, k)`, four rows of column k,
 // and `right_quad(k, n)`, four columns of row k, which are any numbers beyond the edge of rows and columns;
 // `emit(m, n, part, sums)`, four columns of row m, some perhaps beyond the edge; `product_rests()`; and the constants
-// LEFT_ALONG_K and RIGHT_ALONG_K, which say which way memory runs. Parts share the depth, u.x of it each, if u.x is not
-// zero.
+// LEFT_ALONG_K and RIGHT_ALONG_K, which say which way memory runs. Parts share the depth, `part_depth` of
+// it each, which is among the arguments, if it is not zero.
 
 // Groups to a tile: one or four.
 override SPLIT: u32 = 1u;
@@ -59,8 +59,8 @@ fn main(
     let tiles = (shape.y + TILE - 1u) / TILE;
     let m0 = tile / tiles * TILE;
     let n0 = tile % tiles * TILE;
-    let first = group.z * job.u.x;
-    let last = select(min(first + job.u.x, shape.z), shape.z, job.u.x == 0u);
+    let first = group.z * job.args.part_depth;
+    let last = select(min(first + job.args.part_depth, shape.z), shape.z, job.args.part_depth == 0u);
     if m0 >= shape.x || first >= last {
         return;
     }

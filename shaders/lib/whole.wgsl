@@ -1,6 +1,18 @@
 // A trajectory in one invocation: its state on the tape and among the saved ones. The kernel that uses it declares
 // `tape`, `points` and `saves`; the field and the method's sums are printed for the problem.
 
+struct SolveArgs {
+    control: Controller,
+    points: u32,
+    user_points: u32,
+    path: u32,              // Where the seed and the first trajectory lie among the points.
+    turns: u32,             // An attempt each, or some more of the points that one covers.
+    hidden: u32,            // Units of the field's hidden layer, and
+    noise_hidden: u32,      // of the diffusion's.
+}
+
+alias Args = SolveArgs;
+
 fn load_state(slot: u32, row: u32) -> State {
     var y: State;
     for (var d = 0u; d < DIM; d++) {

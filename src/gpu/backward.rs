@@ -4,19 +4,24 @@
 
 use super::buffers::Buffers;
 use super::engine::Engine;
-use super::forward::Context;
+use super::forward::{Context, time_flag};
 use super::fused;
 use super::iterations::DEPTH;
 use super::kernel;
-use super::noise::Network;
+use super::noise::{Network, Weights};
 use super::plan::{Plan, Planner, WalkPlans, flat};
 use super::submission::Submissions;
-use super::wire::job::Job;
-use super::wire::modes::{Activation, BarUpdate, SecondBar, Walk, flag};
+use super::wire::args::{
+    BarUpdateArgs, DenseVjpInputArgs, DenseVjpWeightsArgs, InjectArgs, NoArgs, ProbeStoreArgs, ReduceArgs,
+    StageBarArgs, WalkArgs, WholeAdjointArgs,
+};
+use super::wire::job::{Head, coefficients};
+use super::wire::modes::{BarUpdate, SecondBar, StageBar, Walk, flag};
 use super::wire::records::Outcome;
 use super::wire::word;
 use crate::error::Result;
-use crate::method::{NoiseTableau, PenaltyAt, PenaltyGradient, StepPenalty, penalised_rows};
+use crate::math::Real;
+use crate::method::{PenaltyAt, PenaltyGradient, StepPenalty, penalised_rows};
 use crate::problem::Layer;
 
 /// What the first stage passes on.
@@ -118,7 +123,8 @@ impl Engine {
         }
         let segment = planner.take();
         let remaining = self.kernels.get(&kernel::REMAINING, &[]);
-        planner.add(&remaining, &[&buffers.walk_cursors, &self.outcome], self.job(self.batch), [1, 1, 1]);
+        let bound = [&buffers.walk_cursors, &self.outcome];
+        planner.add(&remaining, &bound, self.head(self.batch), NoArgs::default(), [1, 1, 1]);
         self.plan_sum(planner, buffers);
         WalkPlans { begin, segment, end: planner.take(), stride, whole: false }
     }
@@ -137,9 +143,10 @@ impl Engine {
     /// The sum of the gradient's parts.
     fn plan_sum(&self, planner: &mut Planner<'_>, buffers: &Buffers) {
         let reduce = self.kernels.get(&kernel::REDUCE, &[]);
-        let mut job = self.job(self.batch);
-        job.u = [word(self.splits(self.batch, buffers.penalty())), word(self.parameters), 0, 0];
-        planner.add(&reduce, &[&buffers.partial, &buffers.gradient], job, flat(self.parameters.div_ceil(64)));
+        let parts = word(self.splits(self.batch, buffers.penalty()));
+        let args = ReduceArgs { parts, parameters: word(self.parameters) };
+        let bound = [&buffers.partial, &buffers.gradient];
+        planner.add(&reduce, &bound, self.head(self.batch), args, flat(self.parameters.div_ceil(64)));
     }
 
     /// The walk of whole trajectories: a dispatch for so many steps, and one that puts the initial states' cotangents where a walk layer
@@ -147,18 +154,23 @@ impl Engine {
     fn plan_whole_walk(&self, planner: &mut Planner<'_>, buffers: &Buffers) -> WalkPlans {
         let counts = self.kernels.get(&kernel::WALK_COUNTS, &[]);
         let bound = [&buffers.clocks, &buffers.row_status, &self.outcome, &buffers.norms];
-        planner.add(&counts, &bound, self.job(self.batch), flat(self.batch.div_ceil(64)));
+        planner.add(&counts, &bound, self.head(self.batch), NoArgs::default(), flat(self.batch.div_ceil(64)));
         let begin = planner.take();
         let text = self.printer().adjoint(self.interior(buffers.penalty()));
         let adjoint = self.kernels.printed(&kernel::WHOLE_ADJOINT, &text, &[]);
-        let mut job = self.job(self.batch);
-        job.points = word(self.walk_points(buffers.penalty()));
         let steps = self.steps_per_walk(buffers.penalty());
         let bars = buffers.sizes.backward.as_ref().map_or(0, |b| b.saves);
-        job.x = [buffers.sizes.points, steps, self.user_points().len(), bars].map(word);
-        [job.inputs, job.outputs] = [&self.layers, &self.noise_layers].map(|layers| word(fused::hidden_units(layers)));
-        self.set_fixed_ticks(&mut job);
-        job.u[1] = word(self.parameters);
+        let [hidden, noise_hidden] = self.hidden_units();
+        let args = WholeAdjointArgs {
+            points: word(self.walk_points(buffers.penalty())),
+            user_points: word(self.user_points().len()),
+            path: word(buffers.sizes.points),
+            steps: word(steps),
+            bar_slot: word(bars),
+            hidden,
+            noise_hidden,
+            parameters: word(self.parameters),
+        };
         let bound = [
             &buffers.norms,
             self.weights(),
@@ -168,12 +180,13 @@ impl Engine {
             &buffers.saves_bar,
             &buffers.partial,
         ];
-        planner.add(&adjoint, &bound, job, [word(self.splits(self.batch, buffers.penalty())), 1, 1]);
+        let grid = [word(self.splits(self.batch, buffers.penalty())), 1, 1];
+        planner.add(&adjoint, &bound, self.head(self.batch), args, grid);
         let store = self.kernels.get(&kernel::PROBE_STORE, &[]);
-        let mut job = self.job(self.batch);
-        job.source = word(bars * self.batch * self.dim());
+        let size = self.batch * self.dim();
+        let args = ProbeStoreArgs { source: word(bars * size), target: 0 };
         let bound = [&buffers.row_status, &buffers.saves_bar, &buffers.bar];
-        planner.add(&store, &bound, job, flat((self.batch * self.dim()).div_ceil(64)));
+        planner.add(&store, &bound, self.head(self.batch), args, flat(size.div_ceil(64)));
         let segment = planner.take();
         self.plan_sum(planner, buffers);
         WalkPlans { begin, segment, end: planner.take(), stride: steps, whole: true }
@@ -181,12 +194,11 @@ impl Engine {
 
     fn plan_aim(&self, planner: &mut Planner<'_>, buffers: &Buffers, mode: Walk, position: usize, stride: usize) {
         let aim = self.kernels.get(&kernel::WALK, &[]);
-        let mut job = self.job(self.batch);
-        job.mode = mode.into();
-        job.stride = word(stride);
-        job.u = [word(position), word(3 + buffers.sizes.steps.div_ceil(stride)), 0, 0];
+        let head = Head { mode: mode.into(), ..self.head(self.batch) };
+        let segment = 3 + buffers.sizes.steps.div_ceil(stride);
+        let args = WalkArgs { stride: word(stride), position: word(position), segment: word(segment) };
         let bound = [&buffers.clocks, &buffers.steps, &self.outcome, &buffers.walk_cursors];
-        planner.add(&aim, &bound, job, flat(self.clocks().div_ceil(64)));
+        planner.add(&aim, &bound, head, args, flat(self.clocks().div_ceil(64)));
     }
 
     /// Takes the context's step again, to its end on the tape.
@@ -197,7 +209,8 @@ impl Engine {
         if self.tableau.fsal() {
             // The last row of `a` is `b`, and does without the last stage.
             let end = self.tableau.a[self.tableau.stages() - 1];
-            self.plan_combination(planner, buffers, context, end, flag::END, 0);
+            let weights = Weights::of_drift(end);
+            self.plan_combination(planner, buffers, context, self.drift(buffers), weights, flag::END, 0);
         } else {
             self.plan_end(planner, buffers, context);
         }
@@ -226,13 +239,14 @@ impl Engine {
         weights: &[(usize, f64)],
     ) {
         let kernel = self.kernels.get(&kernel::BAR_UPDATE, &[]);
-        let mut job = self.job(context.rows);
-        job.mode = mode.into();
-        job.points = word(context.points);
-        job.stages += word(self.noise().map_or(0, NoiseTableau::stages));
-        job.a = slots(weights);
-        job.u[0] = u32::from(self.every_step() && context.tape == &buffers.tape);
-        job.x[2] = word(self.user_points().len());
+        let head = Head { mode: mode.into(), ..self.head(context.rows) };
+        let args = BarUpdateArgs {
+            weights: slots(weights),
+            slots: word(self.error_bar_slot() + 2),
+            points: word(context.points),
+            user_points: word(self.user_points().len()),
+            every_step: u32::from(self.every_step() && context.tape == &buffers.tape),
+        };
         let bound = [
             context.cursors,
             &buffers.row_status,
@@ -241,7 +255,7 @@ impl Engine {
             &buffers.points,
             &buffers.bar,
         ];
-        planner.add(&kernel, &bound, job, flat((context.rows * self.dim()).div_ceil(64)));
+        planner.add(&kernel, &bound, head, args, flat((context.rows * self.dim()).div_ceil(64)));
     }
 
     /// The vector-Jacobian product of the context's kept step: adds to the partial gradients and replaces the cotangent
@@ -285,7 +299,16 @@ impl Engine {
                     _ => 0.0,
                 };
             }
-            self.plan_stage_bar(planner, buffers, context, i, &weights, extra);
+            let args = StageBarArgs {
+                weights: slots(&weights),
+                end: coefficients([tableau.b[i]]),
+                stage: word(i),
+                points: word(context.points),
+                user_points: word(self.user_points().len()),
+                difference: extra,
+                ..StageBarArgs::default()
+            };
+            self.plan_stage_bar(planner, buffers, context, StageBar::Drift, args);
             let wants_state = i > 0 || first == FirstStage::Everything;
             self.plan_network_vjp(planner, buffers, context, self.drift(buffers), i, wants_state);
             if is_end {
@@ -305,33 +328,25 @@ impl Engine {
         }
     }
 
-    fn plan_stage_bar(
+    /// The cotangent of a stage.
+    pub(crate) fn plan_stage_bar(
         &self,
         planner: &mut Planner<'_>,
         buffers: &Buffers,
         context: Context<'_>,
-        stage: usize,
-        weights: &[(usize, f64)],
-        extra: f32,
+        mode: StageBar,
+        args: StageBarArgs,
     ) {
         let kernel = self.kernels.get(&kernel::STAGE_BAR, &[]);
-        let mut job = self.job(context.rows);
-        job.stage = word(stage);
-        job.points = word(context.points);
-        job.x[2] = word(self.user_points().len());
-        job.a = slots(weights);
-        job.scale = Job::coefficients([self.tableau.b[stage]])[0];
-        job.extra = extra;
-        let bound = [
-            context.cursors,
-            &buffers.row_status,
-            &buffers.bar,
-            &buffers.state_bars,
-            &buffers.saves_bar,
-            &buffers.points,
-            &buffers.stage_bar,
-        ];
-        planner.add(&kernel, &bound, job, flat((context.rows * self.dim()).div_ceil(64)));
+        let head = Head { mode: mode.into(), ..self.head(context.rows) };
+        let args = StageBarArgs { error_slot: word(self.error_bar_slot()), ..args };
+        let mut bound =
+            vec![context.cursors, &buffers.row_status, &buffers.bar, &buffers.state_bars, &buffers.stage_bar];
+        match self.noise() {
+            None => bound.extend([&buffers.saves_bar, &buffers.points]),
+            Some(_) => bound.push(&buffers.increments),
+        }
+        planner.add(&kernel, &bound, head, args, flat((context.rows * self.dim()).div_ceil(64)));
     }
 
     /// From the cotangent of a kept stage to those of the parameters, and of the stage's state if that is wanted.
@@ -345,18 +360,17 @@ impl Engine {
         wants_state: bool,
     ) {
         let rows = context.rows;
+        let head = network.head(self.head(rows));
         let mut z_bar = &buffers.stage_bar;
         for (l, layer) in network.layers.iter().enumerate().rev() {
-            let mut job = self.job(rows);
-            network.mark(&mut job);
-            job.node = Job::coefficients([network.c[stage]])[0];
             self.plan_layer_vjp(
                 planner,
                 buffers,
                 LayerVjp {
                     layer,
                     cursors: context.cursors,
-                    job,
+                    head,
+                    node: network.c[stage],
                     input: &network.inputs[l],
                     source: stage * rows * layer.inputs,
                     z_bar,
@@ -371,37 +385,44 @@ impl Engine {
                 _ if l.is_multiple_of(2) => &buffers.cotangents0,
                 _ => &buffers.cotangents1,
             };
-            let cubed = job.flags & flag::CUBE != 0;
-            job.flags |= if l == 0 && !cubed { flag::LINEAR } else { 0 };
-            job.target = if l == 0 { word((network.bar_slot + stage) * rows * self.dim()) } else { 0 };
-            job.target2 = word(stage * rows * layer.inputs);
+            let linear = if l == 0 && head.flags & flag::CUBE == 0 { flag::LINEAR } else { 0 };
+            let args = DenseVjpInputArgs {
+                target: if l == 0 { word((network.bar_slot + stage) * rows * self.dim()) } else { 0 },
+                derivative: word(stage * rows * layer.inputs),
+                ..dense_vjp_input_args(layer)
+            };
             let grid = kernel::product_grid(rows, layer.inputs, 1);
             let kernel = self.kernels.product(&kernel::DENSE_VJP_INPUT, grid);
-            let job = layer_job(job, layer);
             let bound = [context.cursors, self.weights(), z_bar, &network.derivatives[l], x_bar];
-            planner.add(&kernel, &bound, job, grid);
+            planner.add(&kernel, &bound, Head { flags: head.flags | linear, ..head }, args, grid);
             z_bar = x_bar;
         }
     }
 
     /// Adds a layer's gradient to the parts.
     pub(crate) fn plan_layer_vjp(&self, planner: &mut Planner<'_>, buffers: &Buffers, vjp: LayerVjp<'_>) {
-        let LayerVjp { layer, cursors, job, input, source, z_bar, z_bar_offset } = vjp;
-        let mut job = layer_job(job, layer);
+        let LayerVjp { layer, cursors, head, node, input, source, z_bar, z_bar_offset } = vjp;
         let splits = self.splits(self.batch, buffers.penalty());
-        job.u[1] = word(self.parameters);
         // A head has a row for each trajectory and time; what the parts cannot sum at once they sum in turns.
-        let (rows, most) = (job.rows as usize, splits * DEPTH);
+        let (rows, most) = (head.rows as usize, splits * DEPTH);
         for first in (0..rows).step_by(most) {
             let count = (rows - first).min(most);
-            job.rows = word(count);
-            job.source = word(source + first * layer.inputs);
-            job.target2 = word(z_bar_offset + first * layer.outputs);
-            job.u[0] = word(count.div_ceil(splits));
-            let parts = job.rows.div_ceil(job.u[0].max(1));
+            let part_depth = word(count.div_ceil(splits));
+            let args = DenseVjpWeightsArgs {
+                inputs: word(layer.inputs),
+                outputs: word(layer.outputs),
+                theta: word(layer.offset),
+                source: word(source + first * layer.inputs),
+                z_bar: word(z_bar_offset + first * layer.outputs),
+                parameters: word(self.parameters),
+                part_depth,
+                node: f32::from_f64(node),
+            };
+            let head = Head { rows: word(count), flags: head.flags | time_flag(layer), ..head };
+            let parts = head.rows.div_ceil(part_depth.max(1));
             let grid = kernel::product_grid(layer.rows(), layer.outputs, parts);
             let kernel = self.kernels.product(&kernel::DENSE_VJP_WEIGHTS, grid);
-            planner.add(&kernel, &[cursors, input, z_bar, &buffers.partial], job, grid);
+            planner.add(&kernel, &[cursors, input, z_bar, &buffers.partial], head, args, grid);
         }
     }
 
@@ -412,17 +433,16 @@ impl Engine {
         }
         let inject = self.kernels.get(&kernel::INJECT, &[]);
         let rows = penalised_rows(self.batch, penalty.fraction);
-        let mut job = self.job(rows);
-        job.u[0] = word(penalty.times);
-        let mut add = |job: Job, bar: &wgpu::Buffer| {
+        let args = InjectArgs { probes: word(penalty.times), source: 0, target: 0 };
+        let mut add = |args: InjectArgs, bar: &wgpu::Buffer| {
             let bound = [&buffers.walk_cursors, &buffers.probe_starts, &buffers.probe_bar, bar];
-            planner.add(&inject, &bound, job, flat((rows * self.dim()).div_ceil(64)));
+            planner.add(&inject, &bound, self.head(rows), args, flat((rows * self.dim()).div_ceil(64)));
         };
-        add(job, &buffers.bar);
+        add(args, &buffers.bar);
         if self.noise().is_some_and(|noise| noise.reversible) {
-            job.source = word(penalty.times * rows * self.dim());
-            job.target = word(self.second_bar_slot() * self.batch * self.dim());
-            add(job, &buffers.state_bars);
+            let source = word(penalty.times * rows * self.dim());
+            let target = word(self.second_bar_slot() * self.batch * self.dim());
+            add(InjectArgs { source, target, ..args }, &buffers.state_bars);
         }
     }
 
@@ -496,21 +516,23 @@ impl Engine {
 pub(crate) struct LayerVjp<'a> {
     pub(crate) layer: &'a Layer,
     pub(crate) cursors: &'a wgpu::Buffer,
-    pub(crate) job: Job,
+    pub(crate) head: Head,
+    /// The stage's `c`.
+    pub(crate) node: f64,
     pub(crate) input: &'a wgpu::Buffer,
     pub(crate) source: usize,
     pub(crate) z_bar: &'a wgpu::Buffer,
     pub(crate) z_bar_offset: usize,
 }
 
-/// A job with a layer's shape.
-pub(crate) fn layer_job(mut job: Job, layer: &Layer) -> Job {
-    job.inputs = word(layer.inputs);
-    job.outputs = word(layer.outputs);
-    job.theta = word(layer.offset);
-    job.activation = Activation::from(layer.activation).into();
-    job.flags |= if layer.time { flag::TIME } else { 0 };
-    job
+/// A layer's shape and place, for the cotangent of its input.
+pub(crate) fn dense_vjp_input_args(layer: &Layer) -> DenseVjpInputArgs {
+    DenseVjpInputArgs {
+        inputs: word(layer.inputs),
+        outputs: word(layer.outputs),
+        theta: word(layer.offset),
+        ..DenseVjpInputArgs::default()
+    }
 }
 
 /// Weights of the slots that have any.
@@ -519,5 +541,5 @@ pub(crate) fn slots(weights: &[(usize, f64)]) -> [f32; 12] {
     for (slot, weight) in weights {
         all[*slot] = *weight;
     }
-    Job::coefficients(all)
+    coefficients(all)
 }

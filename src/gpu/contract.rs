@@ -12,9 +12,9 @@ use super::Gpu;
 use super::device::limits::MAX_STORAGE_BUFFERS;
 use super::fused::Printer;
 use super::iterations::SAVES;
-use super::kernel::{ALL, Access, Kernel, MODULES, Storage, absolute_tolerances, prelude, product_grid};
+use super::kernel::{ALL, Access, MODULES, Shader, Storage, absolute_tolerances, prelude, product_grid};
 use super::wire::modes::{BITS, MODES, RowStatus, status};
-use super::wire::{Layout as Twin, job, records};
+use super::wire::{Layout as Twin, args, job, records};
 use crate::cpu::{PATIENCE, RESOLVED, STIFFNESS_EPSILON, largest_square_root};
 use crate::error::Status;
 use crate::method::{BUDGET_NUMBERS, BUDGET_WARMUP as WARMUP, BUDGET_WINDOW as WINDOW, LEARNT_NUMBERS, Method};
@@ -22,7 +22,7 @@ use crate::problem::{Activation, InputMap, Layer, Mlp, TimeInput};
 
 /// Every kernel under every method's prelude, parsed; those that measure errors with one absolute tolerance and with
 /// several.
-fn shaders() -> Vec<(&'static Kernel, Method, Module)> {
+fn shaders() -> Vec<(&'static Shader, Method, Module)> {
     let pairs = Method::all().flat_map(|method| ALL.iter().map(move |kernel| (*kernel, method)));
     pairs
         .flat_map(|(kernel, method)| printed(kernel, method).into_iter().map(move |text| (kernel, method, text)))
@@ -35,7 +35,8 @@ fn shaders() -> Vec<(&'static Kernel, Method, Module)> {
             atol.into_iter().map(move |atol| (kernel, method, atol + &text))
         })
         .map(|(kernel, method, text)| {
-            let text = kernel.compose(&format!("{}{text}", prelude(method.tableau(), Storage::Single)));
+            let noisy = method.tableau().noise.is_some();
+            let text = kernel.compose(&format!("{}{text}", prelude(method.tableau(), Storage::Single)), noisy);
             let parsed = wgpu::naga::front::wgsl::parse_str(&text);
             (kernel, method, parsed.unwrap_or_else(|e| panic!("{}: {}", kernel.name, e.emit_to_string(&text))))
         })
@@ -43,7 +44,7 @@ fn shaders() -> Vec<(&'static Kernel, Method, Module)> {
 }
 
 /// What is put before a kernel besides the method's prelude: the functions of a field.
-fn printed(kernel: &Kernel, method: Method) -> Vec<String> {
+fn printed(kernel: &Shader, method: Method) -> Vec<String> {
     let whole = |adjoint: bool| {
         let fields = [
             Mlp::new([3, 3]).time_input(TimeInput::Every),
@@ -160,9 +161,10 @@ fn bindings_are_those_of_the_table() {
     for (kernel, method, module) in shaders() {
         let read = AddressSpace::Storage { access: StorageAccess::LOAD };
         let write = AddressSpace::Storage { access: StorageAccess::LOAD | StorageAccess::STORE };
-        let wanted: BTreeMap<(u32, u32), AddressSpace> = (1..)
-            .zip(kernel.bindings)
-            .map(|(binding, access)| ((0, binding), if *access == Access::Read { read } else { write }))
+        let wanted: BTreeMap<(u32, u32), AddressSpace> = kernel
+            .bindings(method.tableau().noise.is_some())
+            .into_iter()
+            .map(|(binding, access)| ((0, binding), if access == Access::Read { read } else { write }))
             .chain([((0, 0), AddressSpace::Uniform)])
             .collect();
         let bound: Vec<_> = module
@@ -182,8 +184,8 @@ fn bindings_are_those_of_the_table() {
         if found.len() + usize::from(atol.is_some()) != bound.len() {
             failures.push(format!("{}: two variables share a binding", kernel.name));
         }
-        if kernel.bindings.len() > MAX_STORAGE_BUFFERS as usize {
-            failures.push(format!("{}: {} storage buffers", kernel.name, kernel.bindings.len()));
+        if wanted.len() - 1 > MAX_STORAGE_BUFFERS as usize {
+            failures.push(format!("{}: {} storage buffers", kernel.name, wanted.len() - 1));
         }
     }
     assert!(tolerances > 0, "some kernel was printed with the features' own");
@@ -252,7 +254,7 @@ fn layout(twin: &Twin) -> Layout {
 #[test]
 fn structs_lie_in_memory_as_their_twins_do() {
     let twins: Vec<(&str, Layout)> =
-        records::LAYOUTS.iter().chain(job::LAYOUTS).map(|twin| (twin.name, layout(twin))).collect();
+        records::LAYOUTS.iter().chain(args::parts::LAYOUTS).map(|twin| (twin.name, layout(twin))).collect();
     let (mut failures, mut seen) = (BTreeSet::new(), BTreeSet::new());
     for (kernel, _, module) in shaders() {
         for (name, wanted) in &twins {
@@ -264,6 +266,40 @@ fn structs_lie_in_memory_as_their_twins_do() {
         }
     }
     assert_eq!(seen.len(), twins.len(), "every twin was met: {seen:?}");
+    none(&failures.into_iter().collect::<Vec<_>>());
+}
+
+/// Every kernel is told what its host type says, and that fits into a job.
+#[test]
+fn jobs_are_a_head_and_the_kernel_s_own_arguments() {
+    let [head] = job::LAYOUTS else { panic!("one head") };
+    let mut failures = BTreeSet::new();
+    let mut met = BTreeSet::new();
+    for (kernel, method, module) in shaders() {
+        let mut told = layout_of(&module, "Job").expect("a job");
+        let (_, size) = told.pop().expect("its size");
+        let (last, at) = told.pop().expect("its arguments");
+        told.push(("its size".to_owned(), at));
+        if last != "args" || told != layout(head) || size as u64 > job::Job::SIZE {
+            failures.insert(format!("{}: {told:?}, {last} at {at} of {size}", kernel.name));
+        }
+        let (_, Type { inner: TypeInner::Struct { members, .. }, .. }) =
+            module.types.iter().find(|(_, t)| t.name.as_deref() == Some("Job")).expect("a job")
+        else {
+            panic!("a struct")
+        };
+        let named = members.last().and_then(|args| module.types[args.ty].name.as_deref());
+        let twin = args::LAYOUTS.iter().find(|twin| twin.name == kernel.args).expect("arguments");
+        met.insert(twin.name);
+        // The device rounds its size up to that of a row.
+        let wanted: Layout = layout(twin).into_iter().take(twin.members.len()).collect();
+        let found = layout_of(&module, kernel.args).map(|found| found[..found.len() - 1].to_vec());
+        if named != Some(kernel.args) || found.as_ref() != Some(&wanted) {
+            failures
+                .insert(format!("{} under {method} is told {named:?}: {found:?}, the host {wanted:?}", kernel.name));
+        }
+    }
+    assert_eq!(met.len(), args::LAYOUTS.len(), "no kernel is told some: {met:?}");
     none(&failures.into_iter().collect::<Vec<_>>());
 }
 

@@ -8,6 +8,8 @@ use super::engine::Engine;
 use super::kernel;
 use super::plan::{Plan, Planner, SolvePlans, flat};
 use super::solver::GpuSolver;
+use super::wire::args::SettleArgs;
+use super::wire::job::Head;
 use super::wire::modes::{Settle, status};
 use super::wire::word;
 use crate::error::{Error, Result, Status};
@@ -131,13 +133,13 @@ pub(crate) fn check_counts(batch: usize, attempts: usize) -> Result<()> {
 /// NaN for what trajectories that failed should have saved after they did.
 fn record_settle(engine: &Engine, buffers: &Buffers) -> Plan {
     let points = engine.user_points().len();
-    let mut job = engine.job(engine.batch);
-    job.points = word(points);
-    (job.mode, job.extra) = (Settle::AfterFailure.into(), f32::NAN);
+    let head = Head { mode: Settle::AfterFailure.into(), ..engine.head(engine.batch) };
+    let args = SettleArgs { points: word(points), missing: f32::NAN };
     let settle = engine.kernels.get(&kernel::SETTLE, &[]);
     let size = points * engine.batch * engine.dim();
+    let bound = [&buffers.row_status, &buffers.saves, &buffers.points];
     Planner::record(&engine.gpu, |planner| {
-        planner.add(&settle, &[&buffers.row_status, &buffers.saves, &buffers.points], job, flat(size.div_ceil(64)));
+        planner.add(&settle, &bound, head, args, flat(size.div_ceil(64)));
         planner.take()
     })
 }

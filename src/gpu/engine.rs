@@ -8,9 +8,10 @@ use super::fused;
 use super::kernel::{self, Kernels, Storage};
 use super::plan::{Planner, flat};
 use super::reach::{atol_per_feature, check_noise, check_parameters, within_reach};
-use super::wire::job::Job;
+use super::wire::args::NarrowArgs;
+use super::wire::job::Head;
 use super::wire::modes::flag;
-use super::wire::records::{LearntState, Outcome, Params, path_words, share, ticks};
+use super::wire::records::{LearntState, Outcome, Params, halves, path_words, share, ticks};
 use super::wire::word;
 use crate::error::{Error, Result};
 use crate::math::Real;
@@ -145,9 +146,8 @@ impl Engine {
     pub(crate) fn plan_weights(&self, planner: &mut Planner<'_>) {
         if let Some(half) = &self.half {
             let narrow = self.kernels.get(&kernel::NARROW, &[]);
-            let mut job = self.job(1);
-            job.u[1] = word(self.parameters);
-            planner.add(&narrow, &[&self.theta, half], job, flat(self.parameters.div_ceil(64)));
+            let args = NarrowArgs { parameters: word(self.parameters) };
+            planner.add(&narrow, &[&self.theta, half], self.head(1), args, flat(self.parameters.div_ceil(64)));
         }
     }
 
@@ -212,7 +212,7 @@ impl Engine {
     }
 
     /// What every job of this problem says.
-    pub(crate) fn job(&self, rows: usize) -> Job {
+    pub(crate) fn head(&self, rows: usize) -> Head {
         let tolerances = match self.options.step_control {
             StepControl::Adaptive { tolerances, .. } => tolerances,
             StepControl::Fixed { .. } => crate::method::Tolerances::default(),
@@ -227,8 +227,13 @@ impl Engine {
         if matches!(self.options.step_control, StepControl::Fixed { .. }) {
             flags |= flag::FIXED;
         }
+        // The last step of equal length takes what the division leaves, a few ticks.
+        let fixed_ticks = match self.options.step_control {
+            StepControl::Fixed { steps } => halves((1 << 63) / steps as u64),
+            StepControl::Adaptive { .. } => [0, 0],
+        };
         let r = f32::from_f64;
-        Job {
+        Head {
             rows: word(rows),
             dim: word(self.dim()),
             per_row: u32::from(self.per_row()),
@@ -238,8 +243,8 @@ impl Engine {
             span: r(self.problem.t1 - self.problem.t0),
             atol: r(tolerances.atol),
             rtol: r(tolerances.rtol),
-            power: r(1.0 / self.tableau.error_power()),
-            ..Job::default()
+            fixed_ticks: [fixed_ticks[1], fixed_ticks[0]],
+            mode: 0,
         }
     }
 

@@ -23,7 +23,7 @@ pub(crate) fn is_small(layers: &[Layer]) -> bool {
     layers.len() <= 2 && dim <= WIDEST_STATE && (layers.len() == 1 || hidden_units(layers) <= 512)
 }
 
-/// What the job of a kernel with such a field says in `inputs`, or of a diffusion in `outputs`: the number of hidden units.
+/// The number of hidden units, which a kernel with such a field has among its arguments.
 pub(crate) fn hidden_units(layers: &[Layer]) -> usize {
     layers.first().map_or(0, |l| l.outputs)
 }
@@ -49,7 +49,7 @@ pub(crate) struct Printer<'a> {
     dim: usize,
     /// First of the parameters.
     first: usize,
-    /// The job's member that holds the number of hidden units.
+    /// The argument that holds the number of hidden units.
     hidden: &'static str,
     text: String,
 }
@@ -65,7 +65,7 @@ impl<'a> Printer<'a> {
     pub(crate) fn new(layers: &'a [Layer], map: InputMap, tableau: &'static Tableau) -> Self {
         let dim = layers.first().map_or(0, |l| l.inputs);
         let first = layers.first().map_or(0, |l| l.offset);
-        Self { layers, map, tableau, noise: None, dim, first, hidden: "inputs", text: String::new() }
+        Self { layers, map, tableau, noise: None, dim, first, hidden: "hidden", text: String::new() }
     }
 
     /// With a diffusion, whose parameters follow the field's; the method is a stochastic one.
@@ -114,7 +114,7 @@ impl<'a> Printer<'a> {
     fn of_diffusion(&mut self, print: impl FnOnce(&mut Self)) {
         let Some((_, layers, map)) = self.noise else { return };
         let field = (self.layers, self.map, self.hidden);
-        (self.layers, self.map, self.hidden) = (layers, map, "outputs");
+        (self.layers, self.map, self.hidden) = (layers, map, "noise_hidden");
         print(self);
         (self.layers, self.map, self.hidden) = field;
     }
@@ -164,7 +164,7 @@ impl<'a> Printer<'a> {
     /// The number of hidden units comes from the job: a driver that knew it would unroll the loop in each of the stages,
     /// and compile for seconds.
     fn hidden_loop(&mut self) {
-        line!(self, "    for (var j = 0u; j < job.{}; j++) {{", self.hidden);
+        line!(self, "    for (var j = 0u; j < job.args.{}; j++) {{", self.hidden);
     }
 
     fn field(&mut self, name: &str) {

@@ -4,11 +4,21 @@
 //! and its own file. `GPU_DUMP=DIR` writes each one as it is compiled.
 
 use std::fmt::Write;
+use std::marker::PhantomData;
 
 use super::device::Gpu;
-use super::device::compiled::Compiled;
+use super::device::compiled::{Compiled, CompiledShader};
 use super::device::limits::{LONGEST, MAX_STORAGE_BUFFERS};
 use super::plan::flat;
+#[cfg(test)]
+use super::wire::args;
+use super::wire::args::{
+    BarUpdateArgs, CombineArgs, ControlArgs, DenseArgs, DenseVjpInputArgs, DenseVjpWeightsArgs, FinishArgs, GatherArgs,
+    GradientNormArgs, IncrementsArgs, InjectArgs, LearnArgs, LossArgs, LossSumArgs, MomentsArgs, NarrowArgs,
+    NextStepArgs, NoArgs, ProbeBarArgs, ProbeCursorArgs, ProbeErrorArgs, ProbePlaceArgs, ProbeStepArgs, ProbeStoreArgs,
+    ProbeValueArgs, ReduceArgs, RowNormArgs, SaveArgs, SecondBarArgs, SettleArgs, SolveArgs, StageBarArgs, UpdateArgs,
+    WalkArgs, WholeAdjointArgs,
+};
 use super::wire::word;
 use crate::method::Tableau;
 
@@ -28,11 +38,31 @@ pub(crate) enum Access {
 
 /// A compute stage.
 #[derive(Debug)]
-pub(crate) struct Kernel {
+pub(crate) struct Shader {
     pub(crate) name: &'static str,
     pub(crate) source: &'static str,
     pub(crate) modules: &'static [Module],
     pub(crate) bindings: &'static [Access],
+    /// The name of its arguments.
+    #[cfg(test)]
+    pub(crate) args: &'static str,
+    /// What it has besides where there is no noise, and where there is.
+    pub(crate) plain: Part,
+    pub(crate) noisy: Part,
+}
+
+/// Functions that one file defines without noise and another one with it, and what they bind.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) modules: &'static [Module],
+    pub(crate) bindings: &'static [(u32, Access)],
+}
+
+/// A compute stage and the type of its arguments.
+#[derive(Debug)]
+pub(crate) struct Kernel<A> {
+    pub(crate) shader: Shader,
+    args: PhantomData<A>,
 }
 
 macro_rules! modules {
@@ -62,18 +92,26 @@ modules! {
     LOCKSTEP "lockstep";
     LOOPS "loops";
     NOISY "noisy";
+    NOISY_BAR "noisy_bar";
+    NOISY_NORM "noisy_norm";
+    NOISY_PROBE "noisy_probe";
     NOISY_WHOLE "noisy_whole";
     ONE_ATOL "one_atol";
     OUTCOME "outcome";
     PARAMS "params";
     PATH "path";
     PHILOX "philox";
+    PLAIN "plain";
+    PLAIN_BAR "plain_bar";
+    PLAIN_NORM "plain_norm";
+    PLAIN_PROBE "plain_probe";
     PLAIN_WHOLE "plain_whole";
     POINTS "points";
     PRODUCT_TILES "product_tiles";
     ROW_SUMS "row_sums";
     SCALED_ERROR "scaled_error";
     STAGES "stages";
+    SUM "sum";
     TIME "time";
     VERDICT "verdict";
     WEIGHTS "weights";
@@ -85,70 +123,80 @@ pub(crate) const WHOLE_PLAIN: &[Module] = &[PLAIN_WHOLE];
 pub(crate) const WHOLE_NOISY: &[Module] = &[PHILOX, BROWNIAN, PATH, INTEGRALS, NOISY_WHOLE];
 
 macro_rules! kernels {
-    ($($constant:ident $file:literal [$($module:ident)*] [$($access:ident)*];)*) => {
-        $(pub(crate) const $constant: Kernel = Kernel {
-            name: $file,
-            source: include_str!(concat!("../../shaders/kernels/", $file, ".wgsl")),
-            modules: &[JOB, $($module),*],
-            bindings: &[$(Access::$access),*],
+    ($($constant:ident $file:literal $args:ident [$($module:ident)*] [$($access:ident)*]
+        $(plain [$($plain:ident)*] [$($p:literal $pa:ident),*] noisy [$($noisy:ident)*] [$($n:literal $na:ident),*])?;)*) => {
+        $(pub(crate) const $constant: Kernel<$args> = Kernel {
+            shader: Shader {
+                name: $file,
+                source: include_str!(concat!("../../shaders/kernels/", $file, ".wgsl")),
+                modules: &[JOB, $($module),*],
+                bindings: &[$(Access::$access),*],
+                #[cfg(test)]
+                args: <$args as args::Args>::NAME,
+                plain: Part { modules: &[$($($plain),*)?], bindings: &[$($(($p, Access::$pa)),*)?] },
+                noisy: Part { modules: &[$($($noisy),*)?], bindings: &[$($(($n, Access::$na)),*)?] },
+            },
+            args: PhantomData,
         };)*
         /// Every kernel.
         #[cfg(test)]
-        pub(crate) const ALL: &[&Kernel] = &[$(&$constant),*];
+        pub(crate) const ALL: &[&Shader] = &[$(&$constant.shader),*];
     };
 }
 
 kernels! {
-    BAR_UPDATE "bar_update" [CLOCK TIME POINTS GRID] [Read Read Read Read Read Write];
-    BEGIN "begin" [CLOCK TIME CONTROLLER ELEMENTARY OUTCOME LEARNT GRID] [Write Write Write Write Read];
-    COMBINE "combine" [CLOCK GRID] [Read Read Write Read Write Write];
-    CONTROL_ENSEMBLE "control_ensemble" [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY ENSEMBLE GRID]
+    BAR_UPDATE "bar_update" BarUpdateArgs [CLOCK TIME POINTS GRID] [Read Read Read Read Read Write];
+    BEGIN "begin" ControlArgs [CLOCK TIME CONTROLLER ELEMENTARY OUTCOME LEARNT GRID] [Write Write Write Write Read];
+    COMBINE "combine" CombineArgs [CLOCK TIME SUM GRID] [Read Read Write Read Write Write]
+        plain [PLAIN] [] noisy [INTEGRALS NOISY] [7 Read];
+    CONTROL_ENSEMBLE "control_ensemble" ControlArgs [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY ENSEMBLE GRID]
         [Write Write Write Read Write Read];
-    CONTROL_LOCKSTEP "control_lockstep" [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY LOCKSTEP]
+    CONTROL_LOCKSTEP "control_lockstep" ControlArgs [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY LOCKSTEP]
         [Write Write Write Read Write Read];
-    DENSE "dense" [CLOCK TIME ELEMENTARY ACTIVATION GRID PRODUCT_TILES WEIGHTS] [Read Read Read Write Write];
-    DENSE_VJP_INPUT "dense_vjp_input" [CLOCK GRID PRODUCT_TILES WEIGHTS] [Read Read Read Read Write];
-    DENSE_VJP_WEIGHTS "dense_vjp_weights" [CLOCK TIME GRID PRODUCT_TILES] [Read Read Read Write];
-    ENSEMBLE_SOLVE "ensemble_solve" [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY SCALED_ERROR ACTIVATION ENSEMBLE INTERPOLANT
+    DENSE "dense" DenseArgs [CLOCK TIME ELEMENTARY ACTIVATION GRID PRODUCT_TILES WEIGHTS] [Read Read Read Write Write];
+    DENSE_VJP_INPUT "dense_vjp_input" DenseVjpInputArgs [CLOCK GRID PRODUCT_TILES WEIGHTS] [Read Read Read Read Write];
+    DENSE_VJP_WEIGHTS "dense_vjp_weights" DenseVjpWeightsArgs [CLOCK TIME GRID PRODUCT_TILES] [Read Read Read Write];
+    ENSEMBLE_SOLVE "ensemble_solve" SolveArgs [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY SCALED_ERROR ACTIVATION ENSEMBLE INTERPOLANT
         WEIGHTS POINTS LOOPS WHOLE GRID]
         [Write Write Read Write Write Read Write];
-    FINISH "finish" [CLOCK OUTCOME ELEMENTARY LOOPS] [Read Write Read Write];
-    GATHER "gather" [GRID] [Read Read Write];
-    GRADIENT_NORM "gradient_norm" [OUTCOME VERDICT ELEMENTARY LOOPS] [Read Write Read];
-    INCREMENTS "increments" [CLOCK TIME PARAMS ELEMENTARY PHILOX BROWNIAN PATH GRID] [Read Read Write];
-    INJECT "inject" [CLOCK GRID] [Read Read Read Write];
-    LEARN "learn" [OUTCOME VERDICT LEARNT ELEMENTARY] [Read Write];
-    LOCKSTEP_SOLVE "lockstep_solve" [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY SCALED_ERROR ACTIVATION LOCKSTEP INTERPOLANT
+    FINISH "finish" FinishArgs [CLOCK OUTCOME ELEMENTARY LOOPS] [Read Write Read Write];
+    GATHER "gather" GatherArgs [GRID] [Read Read Write];
+    GRADIENT_NORM "gradient_norm" GradientNormArgs [OUTCOME VERDICT ELEMENTARY LOOPS] [Read Write Read];
+    INCREMENTS "increments" IncrementsArgs [CLOCK TIME PARAMS ELEMENTARY PHILOX BROWNIAN PATH GRID] [Read Read Write];
+    INJECT "inject" InjectArgs [CLOCK GRID] [Read Read Read Write];
+    LEARN "learn" LearnArgs [OUTCOME VERDICT LEARNT ELEMENTARY] [Read Write];
+    LOCKSTEP_SOLVE "lockstep_solve" SolveArgs [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY SCALED_ERROR ACTIVATION LOCKSTEP INTERPOLANT
         WEIGHTS POINTS LOOPS WHOLE]
         [Write Write Read Write Write Read Write];
-    LOSS "loss" [CLOCK OUTCOME ELEMENTARY GRID] [Read Read Read Read Write Write Read];
-    LOSS_SUM "loss_sum" [OUTCOME ELEMENTARY] [Read Write];
-    MOMENTS "moments" [CLOCK OUTCOME GRID] [Read Read Read Write];
-    NARROW "narrow" [GRID] [Read Write];
-    NEXT_STEP "next_step" [OUTCOME PARAMS LEARNT] [Read Write Write Write Read];
-    NOISY_COMBINE "noisy_combine" [CLOCK TIME INTEGRALS NOISY GRID] [Read Read Write Read Read Write Write];
-    NOISY_ERROR "noisy_error" [CLOCK INTEGRALS NOISY GRID] [Read Read Read Write];
-    NOISY_NORM "noisy_norm" [CLOCK ELEMENTARY SCALED_ERROR INTEGRALS NOISY ROW_SUMS GRID] [Read Read Read Read Write];
-    NOISY_PROBE_BAR "noisy_probe_bar" [CLOCK ELEMENTARY SCALED_ERROR GRID] [Read Read Read Read Write Write];
-    NOISY_STAGE_BAR "noisy_stage_bar" [CLOCK INTEGRALS GRID] [Read Read Read Read Read Write];
-    PROBE_BAR "probe_bar" [CLOCK ELEMENTARY STAGES SCALED_ERROR GRID] [Read Read Read Read Read Write Write];
-    PROBE_CURSOR "probe_cursor" [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY OUTCOME PARAMS PHILOX GRID]
+    LOSS "loss" LossArgs [CLOCK OUTCOME ELEMENTARY GRID] [Read Read Read Read Write Write Read];
+    LOSS_SUM "loss_sum" LossSumArgs [OUTCOME ELEMENTARY] [Read Write];
+    MOMENTS "moments" MomentsArgs [CLOCK OUTCOME GRID] [Read Read Read Write];
+    NARROW "narrow" NarrowArgs [GRID] [Read Write];
+    NEXT_STEP "next_step" NextStepArgs [OUTCOME PARAMS LEARNT] [Read Write Write Write Read];
+    PROBE_BAR "probe_bar" ProbeBarArgs [CLOCK ELEMENTARY SUM STAGES SCALED_ERROR GRID]
+        [Read Read Read Read Read Write Write]
+        plain [PLAIN_NORM PLAIN_PROBE] [] noisy [NOISY_PROBE] [];
+    PROBE_CURSOR "probe_cursor" ProbeCursorArgs [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY OUTCOME PARAMS PHILOX GRID]
         [Read Read Read Read Write Write Read];
-    PROBE_PLACE "probe_place" [CLOCK GRID] [Read Read Read Read Write];
-    PROBE_STEP "probe_step" [CLOCK TIME CONTROLLER ELEMENTARY] [Read Read Write Write];
-    PROBE_STORE "probe_store" [CLOCK GRID] [Read Read Write];
-    PROBE_VALUE "probe_value" [CLOCK OUTCOME PARAMS ELEMENTARY] [Read Read Read Read Write Write];
-    REDUCE "reduce" [GRID] [Read Write];
-    REMAINING "remaining" [CLOCK OUTCOME] [Read Write];
-    ROW_NORM "row_norm" [CLOCK ELEMENTARY SCALED_ERROR STAGES ROW_SUMS GRID] [Read Read Read Write];
-    SAVE "save" [CLOCK TIME INTERPOLANT OUTCOME POINTS LOOPS GRID] [Read Read Read Read Write Write];
-    SECOND_BAR "second_bar" [CLOCK TIME GRID] [Read Read Write Write];
-    SETTLE "settle" [CLOCK TIME ELEMENTARY GRID] [Read Write Read];
-    STAGE_BAR "stage_bar" [CLOCK TIME INTERPOLANT POINTS GRID] [Read Read Read Read Read Read Write];
-    UPDATE "update" [OUTCOME VERDICT PARAMS ELEMENTARY GRID] [Write Read Read Write Write Write Write];
-    WALK "walk" [CLOCK TIME OUTCOME GRID] [Read Read Read Write];
-    WALK_COUNTS "walk_counts" [CLOCK OUTCOME GRID] [Read Read Read Write];
-    WHOLE_ADJOINT "whole_adjoint" [CLOCK TIME ELEMENTARY ACTIVATION INTERPOLANT WEIGHTS POINTS LOOPS GRID]
+    PROBE_ERROR "probe_error" ProbeErrorArgs [CLOCK SUM INTEGRALS NOISY NOISY_NORM GRID] [Read Read Write]
+        plain [] [7 Read] noisy [] [7 Read];
+    PROBE_PLACE "probe_place" ProbePlaceArgs [CLOCK GRID] [Read Read Read Read Write];
+    PROBE_STEP "probe_step" ProbeStepArgs [CLOCK TIME CONTROLLER ELEMENTARY] [Read Read Write Write];
+    PROBE_STORE "probe_store" ProbeStoreArgs [CLOCK GRID] [Read Read Write];
+    PROBE_VALUE "probe_value" ProbeValueArgs [CLOCK OUTCOME PARAMS ELEMENTARY] [Read Read Read Read Write Write];
+    REDUCE "reduce" ReduceArgs [GRID] [Read Write];
+    REMAINING "remaining" NoArgs [CLOCK OUTCOME] [Read Write];
+    ROW_NORM "row_norm" RowNormArgs [CLOCK ELEMENTARY SCALED_ERROR SUM STAGES ROW_SUMS GRID] [Read Read Read Write]
+        plain [PLAIN_NORM] [] noisy [INTEGRALS NOISY NOISY_NORM] [7 Read];
+    SAVE "save" SaveArgs [CLOCK TIME INTERPOLANT OUTCOME POINTS LOOPS GRID] [Read Read Read Read Write Write];
+    SECOND_BAR "second_bar" SecondBarArgs [CLOCK TIME GRID] [Read Read Write Write];
+    SETTLE "settle" SettleArgs [CLOCK TIME ELEMENTARY GRID] [Read Write Read];
+    STAGE_BAR "stage_bar" StageBarArgs [CLOCK TIME GRID] [Read Read Read Read Write]
+        plain [INTERPOLANT POINTS PLAIN_BAR] [6 Read, 7 Read] noisy [INTEGRALS NOISY_BAR] [7 Read];
+    UPDATE "update" UpdateArgs [OUTCOME VERDICT PARAMS ELEMENTARY GRID] [Write Read Read Write Write Write Write];
+    WALK "walk" WalkArgs [CLOCK TIME OUTCOME GRID] [Read Read Read Write];
+    WALK_COUNTS "walk_counts" NoArgs [CLOCK OUTCOME GRID] [Read Read Read Write];
+    WHOLE_ADJOINT "whole_adjoint" WholeAdjointArgs [CLOCK TIME ELEMENTARY ACTIVATION INTERPOLANT WEIGHTS POINTS LOOPS GRID]
         [Write Read Read Read Read Write Write];
 }
 
@@ -202,19 +250,30 @@ pub(crate) fn literal(x: f64) -> String {
     format!("{x:?}f")
 }
 
-impl Kernel {
+impl Shader {
     /// Whether it measures errors in units of the tolerances.
     pub(crate) fn measures_errors(&self) -> bool {
         self.modules.iter().any(|m| m.name == SCALED_ERROR.name)
     }
 
+    /// What it has besides, with noise or without.
+    const fn part(&self, noisy: bool) -> &Part {
+        if noisy { &self.noisy } else { &self.plain }
+    }
+
+    /// Its storage buffers by binding; those of the job and of tolerances are not among them.
+    pub(crate) fn bindings(&self, noisy: bool) -> Vec<(u32, Access)> {
+        (1..).zip(self.bindings.iter().copied()).chain(self.part(noisy).bindings.iter().copied()).collect()
+    }
+
     /// The shader's whole text.
-    pub(crate) fn compose(&self, prelude: &str) -> String {
-        let modules: String = self.modules.iter().map(|m| format!("// {}\n{}\n", m.name, m.source)).collect();
+    pub(crate) fn compose(&self, prelude: &str, noisy: bool) -> String {
+        let modules = self.modules.iter().chain(self.part(noisy).modules);
+        let modules: String = modules.map(|m| format!("// {}\n{}\n", m.name, m.source)).collect();
         format!("{prelude}{modules}// {}\n{}", self.name, self.source)
     }
 
-    fn layout(&self, gpu: &Gpu, atol_per_feature: bool) -> wgpu::BindGroupLayout {
+    fn layout(&self, gpu: &Gpu, noisy: bool, atol_per_feature: bool) -> wgpu::BindGroupLayout {
         let entry = |binding, ty, has_dynamic_offset| wgpu::BindGroupLayoutEntry {
             binding,
             visibility: wgpu::ShaderStages::COMPUTE,
@@ -222,8 +281,8 @@ impl Kernel {
             count: None,
         };
         let mut entries = vec![entry(0, wgpu::BufferBindingType::Uniform, true)];
-        for (binding, access) in (1..).zip(self.bindings) {
-            let read_only = *access == Access::Read;
+        for (binding, access) in self.bindings(noisy) {
+            let read_only = access == Access::Read;
             entries.push(entry(binding, wgpu::BufferBindingType::Storage { read_only }, false));
         }
         if atol_per_feature {
@@ -239,13 +298,16 @@ impl Kernel {
 pub(crate) struct Kernels {
     gpu: Gpu,
     prelude: String,
+    /// Whether the method is a stochastic one.
+    noisy: bool,
     /// The features' own absolute tolerances, if they have them: rows of four.
     atol: Option<wgpu::Buffer>,
 }
 
 impl Kernels {
     pub(crate) fn new(gpu: &Gpu, tableau: &Tableau, atol: Option<wgpu::Buffer>) -> Self {
-        Self { gpu: gpu.clone(), prelude: prelude(tableau, Storage::Single), atol }
+        let prelude = prelude(tableau, Storage::Single);
+        Self { gpu: gpu.clone(), prelude, noisy: tableau.noise.is_some(), atol }
     }
 
     /// The same for weights of that storage.
@@ -254,66 +316,76 @@ impl Kernels {
     }
 
     /// The kernel with its override constants, compiled the first time it is asked for.
-    pub(crate) fn get(&self, kernel: &'static Kernel, constants: &[(&str, f64)]) -> Compiled {
+    pub(crate) fn get<A>(&self, kernel: &'static Kernel<A>, constants: &[(&str, f64)]) -> Compiled<A> {
         self.printed(kernel, "", constants)
     }
 
     /// A matrix product's kernel for that grid, as of [`product_grid`]: four groups of invocations share a tile where
     /// there are too few tiles for a card. A processor that plays a card has nothing to keep busy.
-    pub(crate) fn product(&self, kernel: &'static Kernel, grid: [u32; 3]) -> Compiled {
+    pub(crate) fn product<A>(&self, kernel: &'static Kernel<A>, grid: [u32; 3]) -> Compiled<A> {
         let few = grid.into_iter().map(u64::from).product::<u64>() <= FEW_TILES;
         let split = if few && !self.gpu.adapter().software { 4.0 } else { 1.0 };
         self.get(kernel, &[("SPLIT", split)])
     }
 
     /// As [`Kernels::get`], with functions that were printed for the problem.
-    pub(crate) fn printed(&self, kernel: &'static Kernel, text: &str, constants: &[(&str, f64)]) -> Compiled {
-        let atol = self.atol.as_ref().filter(|_| kernel.measures_errors());
+    pub(crate) fn printed<A>(&self, kernel: &'static Kernel<A>, text: &str, constants: &[(&str, f64)]) -> Compiled<A> {
+        let shader = &kernel.shader;
+        let atol = self.atol.as_ref().filter(|_| shader.measures_errors());
         let mut prelude = self.prelude.clone();
-        if kernel.measures_errors() {
+        if shader.measures_errors() {
             prelude += &absolute_tolerances(atol.map(|rows| rows.size() / (4 * ATOL_ROW as u64)));
         }
         prelude += text;
         let mut cache = self.gpu.cache.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let key = (kernel.name, prelude, format!("{constants:?}"));
+        // The prelude has the method's name, and so says whether there is noise.
+        let key = (shader.name, prelude, format!("{constants:?}"));
         let entry = cache.entry(key);
-        let compiled =
-            entry.or_insert_with_key(|key| compile(&self.gpu, kernel, &key.1, constants, atol.is_some())).clone();
-        Compiled { atol: atol.map(|rows| (ATOL_BINDING, rows.clone())), ..compiled }
+        let compiled = entry.or_insert_with_key(|key| self.compile(shader, &key.1, constants, atol.is_some())).clone();
+        let atol = atol.map(|rows| (ATOL_BINDING, rows.clone()));
+        Compiled { name: shader.name, shader: compiled, atol, args: PhantomData }
     }
-}
 
-fn compile(gpu: &Gpu, kernel: &Kernel, prelude: &str, constants: &[(&str, f64)], atol_per_feature: bool) -> Compiled {
-    let text = kernel.compose(prelude);
-    dump(kernel.name, &text);
-    let descriptor =
-        wgpu::ShaderModuleDescriptor { label: Some(kernel.name), source: wgpu::ShaderSource::Wgsl(text.into()) };
-    let module = if gpu.runtime_checks() {
-        gpu.device.create_shader_module(descriptor)
-    } else {
-        // SAFETY: every index is bounded by the job's sizes, for which the buffers were made, every loop counts, and no
-        // divisor is zero. The tests run the same kernels with all checks on.
-        unsafe { gpu.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
-    };
-    let layout = kernel.layout(gpu, atol_per_feature);
-    let pipeline_layout = gpu.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-        label: Some(kernel.name),
-        bind_group_layouts: &[Some(&layout)],
-        immediate_size: 0,
-    });
-    let pipeline = gpu.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-        label: Some(kernel.name),
-        layout: Some(&pipeline_layout),
-        module: &module,
-        entry_point: Some("main"),
-        compilation_options: wgpu::PipelineCompilationOptions {
-            constants,
-            // Every kernel writes its workgroup memory before it reads it.
-            zero_initialize_workgroup_memory: false,
-        },
-        cache: None,
-    });
-    Compiled { name: kernel.name, pipeline, layout, atol: None }
+    fn compile(
+        &self,
+        shader: &Shader,
+        prelude: &str,
+        constants: &[(&str, f64)],
+        atol_per_feature: bool,
+    ) -> CompiledShader {
+        let gpu = &self.gpu;
+        let text = shader.compose(prelude, self.noisy);
+        dump(shader.name, &text);
+        let descriptor =
+            wgpu::ShaderModuleDescriptor { label: Some(shader.name), source: wgpu::ShaderSource::Wgsl(text.into()) };
+        let module = if gpu.runtime_checks() {
+            gpu.device.create_shader_module(descriptor)
+        } else {
+            // SAFETY: every index is bounded by the job's sizes, for which the buffers were made, every loop counts, and no
+            // divisor is zero. The tests run the same kernels with all checks on.
+            unsafe { gpu.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
+        };
+        let layout = shader.layout(gpu, self.noisy, atol_per_feature);
+        let pipeline_layout = gpu.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some(shader.name),
+            bind_group_layouts: &[Some(&layout)],
+            immediate_size: 0,
+        });
+        let pipeline = gpu.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(shader.name),
+            layout: Some(&pipeline_layout),
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                constants,
+                // Every kernel writes its workgroup memory before it reads it.
+                zero_initialize_workgroup_memory: false,
+            },
+            cache: None,
+        });
+        let bindings = shader.bindings(self.noisy).into_iter().map(|(binding, _)| binding).collect();
+        CompiledShader { pipeline, layout, bindings }
+    }
 }
 
 #[cfg(not(target_arch = "wasm32"))]

@@ -3,6 +3,8 @@
 use super::engine::Engine;
 use super::kernel;
 use super::plan::Planner;
+use super::wire::args::LearnArgs;
+use super::wire::job::Head;
 use super::wire::modes::Learn;
 use super::wire::modes::learnable::{COSTS, FIRST_LENGTH, IDEAL_STEPS};
 use super::wire::records::LearntState;
@@ -32,15 +34,15 @@ impl Engine {
         if learns == 0 {
             return;
         }
-        let mut job = self.job(1);
-        job.mode = mode.into();
-        job.u[3] = learns;
+        let mut args = LearnArgs { learns, ..LearnArgs::default() };
         if let Some((penalty, budget)) = penalty.and_then(|penalty| Some((penalty, penalty.budget?))) {
-            job.w = [budget.nfe, budget.rate, budget.lowest, budget.highest].map(f32::from_f64);
-            job.v[..2].copy_from_slice(&[self.tableau.stages() as f64, penalty.coefficient].map(f32::from_f64));
+            [args.target, args.rate] = [budget.nfe, budget.rate].map(f32::from_f64);
+            [args.lowest, args.highest] = [budget.lowest, budget.highest].map(f32::from_f64);
+            [args.coefficient, args.stages] = [penalty.coefficient, self.tableau.stages() as f64].map(f32::from_f64);
         }
+        let head = Head { mode: mode.into(), ..self.head(1) };
         let kernel = self.kernels.get(&kernel::LEARN, &[]);
-        planner.add(&kernel, &[&self.outcome, &self.learnt], job, [1, 1, 1]);
+        planner.add(&kernel, &[&self.outcome, &self.learnt], head, args, [1, 1, 1]);
     }
 
     /// Goes on with what other solves have taught.

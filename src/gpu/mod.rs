@@ -37,12 +37,13 @@ pub use device::{AdapterSummary, Gpu, KernelTime, Pick, Profile};
 pub use embed::{OUTCOME_WGSL, SolveIo, SolveOutcome, SolveRecording};
 pub use solver::GpuSolver;
 
-pub(crate) use backward::{LayerVjp, layer_job};
+pub(crate) use backward::{LayerVjp, dense_vjp_input_args};
 pub(crate) use buffers::{Around, Buffers, Owner, Purpose, create};
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use device::readback::wait;
 pub(crate) use embed::{check, check_counts, copy_in};
 pub(crate) use engine::Engine;
+pub(crate) use forward::{dense_args, time_flag};
 pub(crate) use held::Held;
 pub(crate) use iterations::{CLASSES, PATHS};
 pub(crate) use kernel::{
@@ -52,7 +53,8 @@ pub(crate) use penalty::check_penalty;
 pub(crate) use plan::{Plan, Planner, SolvePlans, WalkPlans, flat};
 pub(crate) use room::Room;
 pub(crate) use submission::Submissions;
-pub(crate) use wire::job::Job;
+pub(crate) use wire::args;
+pub(crate) use wire::job::{Head, coefficients};
 pub(crate) use wire::modes;
 pub(crate) use wire::records::{Outcome, Params};
 pub(crate) use wire::word;

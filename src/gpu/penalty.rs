@@ -5,8 +5,13 @@ use super::buffers::Buffers;
 use super::engine::Engine;
 use super::forward::Context;
 use super::kernel;
+use super::noise::Weights;
 use super::plan::{Planner, flat};
-use super::wire::job::Job;
+use super::wire::args::parts::Controller;
+use super::wire::args::{
+    ProbeBarArgs, ProbeCursorArgs, ProbeErrorArgs, ProbePlaceArgs, ProbeStepArgs, ProbeStoreArgs, ProbeValueArgs,
+};
+use super::wire::job::{Head, coefficients};
 use super::wire::modes::{Norm, ProbeAt, ProbeMeasure, ProbeStep, SecondBar, flag};
 use super::wire::records::{Params, ticks};
 use super::wire::word;
@@ -68,13 +73,15 @@ impl Engine {
         let mode = if unbiased { ProbeAt::Unbiased } else { ProbeAt::Biased };
         let aim = |planner: &mut Planner<'_>, mode: ProbeAt, taken: usize| {
             let kernel = self.kernels.get(&kernel::PROBE_CURSOR, &[]);
-            let mut job = self.job(probe.rows);
-            job.mode = mode.into();
-            job.stride = word(stride);
-            job.u = [word(n), word(taken), word(penalty.times), 0];
-            job.x[1] = word(self.batch);
-            job.x[2] = u32::from(self.follows_path(penalty));
-            [job.source, job.target] = [word(buffers.sizes.first_stop()), word(self.stops.len())];
+            let head = Head { mode: mode.into(), ..self.head(probe.rows) };
+            let args = ProbeCursorArgs {
+                control: Controller { stride: word(stride), ..self.controller(buffers, true) },
+                probe: word(n),
+                probes: word(penalty.times),
+                taken: word(taken),
+                batch: word(self.batch),
+                follows: u32::from(self.follows_path(penalty)),
+            };
             let bound = [
                 &buffers.clocks,
                 &buffers.steps,
@@ -85,18 +92,20 @@ impl Engine {
                 &buffers.points,
             ];
             let clocks = if self.per_row() { probe.rows } else { 1 };
-            planner.add(&kernel, &bound, job, flat(clocks.div_ceil(64)));
+            planner.add(&kernel, &bound, head, args, flat(clocks.div_ceil(64)));
         };
         aim(planner, mode, 0);
         let place = self.kernels.get(&kernel::PROBE_PLACE, &[]);
-        let mut job = self.job(probe.rows);
-        job.mode = mode.into();
-        job.stride = word(stride);
-        job.u[1] = word(self.user_points().len() + n);
-        job.x[1] = word(self.batch);
-        [job.theta, job.source] = [buffers.sizes.second_state(), probe.second].map(word);
+        let head = Head { mode: mode.into(), ..self.head(probe.rows) };
+        let args = ProbePlaceArgs {
+            batch: word(self.batch),
+            save: word(self.user_points().len() + n),
+            stride: word(stride),
+            second: word(buffers.sizes.second_state()),
+            probe_second: word(probe.second),
+        };
         let bound = [&buffers.probe_cursors, &buffers.row_status, &buffers.saves, &buffers.tape, &buffers.probe_tape];
-        planner.add(&place, &bound, job, flat((probe.rows * self.dim()).div_ceil(64)));
+        planner.add(&place, &bound, head, args, flat((probe.rows * self.dim()).div_ceil(64)));
         if !unbiased && stride > 1 {
             for taken in 0..stride - 1 {
                 aim(planner, ProbeAt::Again, taken);
@@ -111,18 +120,19 @@ impl Engine {
     fn plan_fresh_step(&self, planner: &mut Planner<'_>, buffers: &Buffers, probe: Context<'_>, penalty: StepPenalty) {
         let size = |planner: &mut Planner<'_>, mode: ProbeStep| {
             let kernel = self.kernels.get(&kernel::PROBE_STEP, &[]);
-            let mut job = self.job(probe.rows);
-            job.mode = mode.into();
-            job.power = self.initial_power();
-            job.x[2] = u32::from(self.follows_path(penalty));
+            let head = Head { mode: mode.into(), ..self.head(probe.rows) };
+            let args = ProbeStepArgs {
+                control: self.controller(buffers, true),
+                follows: u32::from(self.follows_path(penalty)),
+            };
             let bound = [&buffers.row_status, &buffers.norms, &buffers.probe_cursors, &buffers.probe_weights];
-            planner.add(&kernel, &bound, job, [1, 1, 1]);
+            planner.add(&kernel, &bound, head, args, [1, 1, 1]);
         };
         self.plan_stage(planner, buffers, probe, 0, 0);
-        self.plan_norm(planner, buffers, probe, Norm::StateAndSlope, [&[], &[]]);
+        self.plan_norm(planner, buffers, probe, Norm::StateAndSlope, [Weights::NOTHING; 2]);
         size(planner, ProbeStep::Trial);
         self.plan_trial(planner, buffers, probe);
-        self.plan_norm(planner, buffers, probe, Norm::ChangeOfSlope, [&[], &[]]);
+        self.plan_norm(planner, buffers, probe, Norm::ChangeOfSlope, [Weights::NOTHING; 2]);
         size(planner, ProbeStep::Step);
     }
 
@@ -146,18 +156,18 @@ impl Engine {
             self.plan_end(planner, buffers, probe);
         }
         let stiffness = penalty.measure == Measure::Stiffness;
-        let (slopes, states) =
-            if stiffness { last_differences(tableau.a) } else { (tableau.b_error.unwrap_or(&[]).to_vec(), Vec::new()) };
-        let mode = if stiffness { Norm::Stiffness } else { Norm::Error };
-        self.plan_norm(planner, buffers, probe, mode, [&slopes, &states]);
-        self.plan_value(planner, buffers, probe, penalty);
-        if let Some(noise) = self.noise() {
-            self.plan_noisy_probe_bar(planner, buffers, probe, noise);
-            if noise.reversible {
-                self.plan_second_bar(planner, buffers, probe, SecondBar::Clear);
-            }
+        let (slopes, states) = last_differences(tableau.a);
+        let weights = if stiffness {
+            [&slopes, &states].map(|weights| Weights::of_drift(weights))
         } else {
-            self.plan_probe_bar(planner, buffers, probe, stiffness, [&slopes, &states]);
+            [self.error_weights(), Weights::NOTHING]
+        };
+        let mode = if stiffness { Norm::Stiffness } else { Norm::Error };
+        self.plan_norm(planner, buffers, probe, mode, weights);
+        self.plan_value(planner, buffers, probe, penalty);
+        self.plan_probe_bar(planner, buffers, probe, stiffness, weights);
+        if self.noise().is_some_and(|noise| noise.reversible) {
+            self.plan_second_bar(planner, buffers, probe, SecondBar::Clear);
         }
         let seed = if stiffness { Seed::Stiffness } else { Seed::Error };
         let first = match penalty.gradient {
@@ -183,9 +193,9 @@ impl Engine {
         let store = self.kernels.get(&kernel::PROBE_STORE, &[]);
         let size = probe.rows * self.dim();
         let mut add = |source: usize, bar: &wgpu::Buffer, target: usize, stored: &wgpu::Buffer| {
-            let mut job = self.job(probe.rows);
-            [job.source, job.target] = [source, target].map(word);
-            planner.add(&store, &[&buffers.row_status, bar, stored], job, flat(size.div_ceil(64)));
+            let args = ProbeStoreArgs { source: word(source), target: word(target) };
+            let bound = [&buffers.row_status, bar, stored];
+            planner.add(&store, &bound, self.head(probe.rows), args, flat(size.div_ceil(64)));
         };
         match penalty.at {
             PenaltyAt::Unbiased => {
@@ -242,10 +252,12 @@ impl Engine {
 
     fn plan_value(&self, planner: &mut Planner<'_>, buffers: &Buffers, probe: Context<'_>, penalty: StepPenalty) {
         let kernel = self.kernels.get(&kernel::PROBE_VALUE, &[]);
-        let mut job = self.job(probe.rows);
-        job.mode = ProbeMeasure::from(penalty.measure).into();
-        let numbers = Job::coefficients([self.tableau.stability_size.unwrap_or(1.0), 1.0 / penalty.times as f64]);
-        job.v = [numbers[0], numbers[1], 0.0, 0.0];
+        let head = Head { mode: ProbeMeasure::from(penalty.measure).into(), ..self.head(probe.rows) };
+        let args = ProbeValueArgs {
+            stability: f32::from_f64(self.tableau.stability_size.unwrap_or(1.0)),
+            share: f32::from_f64(1.0 / penalty.times as f64),
+            error_power: f32::from_f64(1.0 / self.tableau.error_power()),
+        };
         let bound = [
             &buffers.probe_cursors,
             &buffers.row_status,
@@ -254,7 +266,7 @@ impl Engine {
             &buffers.probe_weights,
             &self.outcome,
         ];
-        planner.add(&kernel, &bound, job, [1, 1, 1]);
+        planner.add(&kernel, &bound, head, args, [1, 1, 1]);
     }
 
     fn plan_probe_bar(
@@ -263,14 +275,24 @@ impl Engine {
         buffers: &Buffers,
         probe: Context<'_>,
         stiffness: bool,
-        weights: [&[f64]; 2],
+        [weights, states]: [Weights<'_>; 2],
     ) {
+        let grid = flat((probe.rows * self.dim()).div_ceil(64));
+        let sum = self.sum(probe, weights);
+        if self.noise().is_some() {
+            let error = self.kernels.get(&kernel::PROBE_ERROR, &[]);
+            let target = word(self.error_bar_slot() * probe.rows * self.dim());
+            let bound = [probe.cursors, &buffers.k, &buffers.state_bars, &buffers.increments];
+            planner.add(&error, &bound, self.head(probe.rows), ProbeErrorArgs { sum, target }, grid);
+        }
         let kernel = self.kernels.get(&kernel::PROBE_BAR, &[]);
-        let mut job = self.job(probe.rows);
         let measure = if stiffness { ProbeMeasure::Stiffness } else { ProbeMeasure::Error };
-        job.mode = measure.into();
-        job.a = Job::coefficients(weights[0].iter().copied());
-        job.b = Job::coefficients(weights[1].iter().copied());
+        let head = Head { mode: measure.into(), ..self.head(probe.rows) };
+        let args = ProbeBarArgs {
+            sum,
+            states: coefficients(states.drift.iter().copied()),
+            error_slot: word(self.error_bar_slot()),
+        };
         let bound = [
             &buffers.probe_cursors,
             &buffers.row_status,
@@ -280,13 +302,13 @@ impl Engine {
             &buffers.bar,
             &buffers.state_bars,
         ];
-        planner.add(&kernel, &bound, job, flat((probe.rows * self.dim()).div_ceil(64)));
+        planner.add(&kernel, &bound, head, args, grid);
     }
 }
 
-/// Weights of the stages in `k_s - k_(s-1)`, and in `(g_s - g_(s-1)) / h`.
+/// Weights of the stages in `k_s - k_(s-1)`, and in `(g_s - g_(s-1)) / h`; none of a single stage.
 fn last_differences(a: &[&[f64]]) -> (Vec<f64>, Vec<f64>) {
-    let last = a.len() - 1;
+    let Some(last) = a.len().checked_sub(1).filter(|last| *last > 0) else { return (Vec::new(), Vec::new()) };
     let mut slopes = vec![0.0; a.len()];
     (slopes[last], slopes[last - 1]) = (1.0, -1.0);
     let mut states = a[last].to_vec();

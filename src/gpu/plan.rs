@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use super::device::Gpu;
 use super::device::compiled::Compiled;
 use super::device::limits::LONGEST;
-use super::wire::job::Job;
+use super::wire::args::Args;
+use super::wire::job::{Head, Job};
 use super::wire::word;
 
 /// One dispatch, ready to be encoded.
@@ -97,7 +98,7 @@ const MAX_JOBS: usize = 1024;
 pub(crate) struct Planner<'a> {
     gpu: &'a Gpu,
     jobs: Vec<Job>,
-    places: HashMap<[u8; size_of::<Job>()], usize>,
+    places: HashMap<Job, usize>,
     uniforms: Vec<wgpu::Buffer>,
     plan: Plan,
 }
@@ -121,7 +122,7 @@ impl Planner<'_> {
     /// The buffer of a job, and its offset there.
     fn place(&mut self, job: Job) -> (wgpu::Buffer, u32) {
         let new = self.jobs.len();
-        let place = *self.places.entry(bytemuck::cast(job)).or_insert(new);
+        let place = *self.places.entry(job).or_insert(new);
         if place == new {
             self.jobs.push(job);
         }
@@ -139,22 +140,29 @@ impl Planner<'_> {
     }
 
     /// Adds a dispatch that binds `buffers` in the kernel's order.
-    pub(crate) fn add(&mut self, kernel: &Compiled, buffers: &[&wgpu::Buffer], job: Job, grid: [u32; 3]) {
-        let (uniforms, job) = self.place(job);
+    pub(crate) fn add<A: Args>(
+        &mut self,
+        kernel: &Compiled<A>,
+        buffers: &[&wgpu::Buffer],
+        head: Head,
+        args: A,
+        grid: [u32; 3],
+    ) {
+        let (uniforms, job) = self.place(Job::new(&head, &args));
         let uniform = wgpu::BufferBinding { buffer: &uniforms, offset: 0, size: wgpu::BufferSize::new(Job::SIZE) };
         let mut entries = vec![wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(uniform) }];
-        for (binding, buffer) in (1..).zip(buffers) {
-            entries.push(wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() });
+        for (binding, buffer) in kernel.shader.bindings.iter().zip(buffers) {
+            entries.push(wgpu::BindGroupEntry { binding: *binding, resource: buffer.as_entire_binding() });
         }
         if let Some((binding, atol)) = &kernel.atol {
             entries.push(wgpu::BindGroupEntry { binding: *binding, resource: atol.as_entire_binding() });
         }
         let bindings = self.gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
             label: None,
-            layout: &kernel.layout,
+            layout: &kernel.shader.layout,
             entries: &entries,
         });
-        let (kernel, pipeline) = (kernel.name, kernel.pipeline.clone());
+        let (kernel, pipeline) = (kernel.name, kernel.shader.pipeline.clone());
         self.plan.dispatches.push(Dispatch { kernel, pipeline, bindings, job, grid });
     }
 

@@ -1,58 +1,55 @@
-//! [`Job`]: what one dispatch has to do; the twin of `shaders/lib/job.wgsl`.
+//! [`Job`]: what one dispatch has to do: a [`Head`] that every kernel reads, and the arguments of its own.
 
+use super::args::Args;
 use super::twins;
 
 twins! {
-    /// What one dispatch has to do. Jobs of a plan lie one after the other in a uniform buffer, and each dispatch binds its
-    /// own by a dynamic offset; their size is the coarsest alignment that WebGPU may ask of one.
-    Job {
+    /// What every kernel is told; `shaders/lib/job.wgsl` says what the members are.
+    Head {
         rows: u32,
         dim: u32,
         per_row: u32,
-        mode: u32,
-        stage: u32,
-        stages: u32,
-        points: u32,
-        stride: u32,
-        inputs: u32,
-        outputs: u32,
-        theta: u32,
         flags: u32,
-        source: u32,
-        target: u32,
-        target2: u32,
-        activation: u32,
+        stages: u32,
+        mode: u32,
         t0: f32,
         span: f32,
-        node: f32,
         atol: f32,
         rtol: f32,
-        scale: f32,
-        extra: f32,
-        power: f32,
-        a: [f32; 12],
-        b: [f32; 12],
-        u: [u32; 4],
-        v: [f32; 4],
-        w: [f32; 4],
-        x: [u32; 4],
+        fixed_ticks: [u32; 2],
     }
 }
+
+/// Bytes that arguments may take.
+pub(crate) const ROOM: usize = 256 - size_of::<Head>();
+
+/// What one dispatch has to do. Jobs of a plan lie one after the other in a uniform buffer, and each dispatch binds its
+/// own by a dynamic offset; their size is the coarsest alignment that WebGPU may ask of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub(crate) struct Job([u8; 256]);
 
 impl Job {
     pub(crate) const SIZE: u64 = size_of::<Self>() as u64;
 
-    /// The first coefficients, rounded to `f32`.
-    pub(crate) fn coefficients(list: impl IntoIterator<Item = f64>) -> [f32; 12] {
-        let mut out = [0.0; 12];
-        for (out, x) in out.iter_mut().zip(list) {
-            #[expect(clippy::cast_possible_truncation, reason = "the device computes at f32")]
-            {
-                *out = x as f32;
-            }
-        }
-        out
+    pub(crate) fn new(head: &Head, args: &impl Args) -> Self {
+        let mut bytes = [0; 256];
+        let (front, back) = bytes.split_at_mut(size_of::<Head>());
+        front.copy_from_slice(bytemuck::bytes_of(head));
+        let args = bytemuck::bytes_of(args);
+        back[..args.len()].copy_from_slice(args);
+        Self(bytes)
     }
 }
 
-const _: () = assert!(size_of::<Job>() == 256, "a job is as large as the coarsest uniform alignment");
+/// The first coefficients, rounded to `f32`.
+pub(crate) fn coefficients<const N: usize>(list: impl IntoIterator<Item = f64>) -> [f32; N] {
+    let mut out = [0.0; N];
+    for (out, x) in out.iter_mut().zip(list) {
+        #[expect(clippy::cast_possible_truncation, reason = "the device computes at f32")]
+        {
+            *out = x as f32;
+        }
+    }
+    out
+}

@@ -1,6 +1,7 @@
 //! What host and device say to each other: records in buffers, jobs, modes. Each is the twin of something in the shaders,
 //! and the contract compares them all.
 
+pub(crate) mod args;
 pub(crate) mod job;
 pub(crate) mod modes;
 pub(crate) mod records;

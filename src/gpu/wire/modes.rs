@@ -9,7 +9,6 @@ use crate::problem;
 #[cfg(test)]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Numbers {
-    pub(crate) name: &'static str,
     pub(crate) shaders: &'static [&'static str],
     pub(crate) numbers: &'static [(&'static str, u32)],
 }
@@ -39,7 +38,6 @@ macro_rules! modes {
         /// Every mode.
         #[cfg(test)]
         pub(crate) const MODES: &[Numbers] = &[$(Numbers {
-            name: stringify!($name),
             shaders: &[$($shader),*],
             numbers: &[$((stringify!($constant), $number)),*],
         }),*];
@@ -54,7 +52,6 @@ macro_rules! bits {
         /// Every set of bits.
         #[cfg(test)]
         pub(crate) const BITS: &[Numbers] = &[$(Numbers {
-            name: stringify!($name),
             shaders: &[$($shader),*],
             numbers: &[$((stringify!($constant), $number)),*],
         }),*];
@@ -87,7 +84,7 @@ modes! {
         GoOn = GO_ON = 1,
     }
     /// What is summed over a row's features.
-    Norm ["row_norm" "noisy_norm"] {
+    Norm ["row_norm"] {
         StateAndSlope = STATE_AND_SLOPE = 0,
         ChangeOfSlope = CHANGE_OF_SLOPE = 1,
         Error = ERROR = 2,
@@ -114,12 +111,12 @@ modes! {
         After = AFTER = 3,
     }
     /// Whose stage a cotangent is of.
-    StageBar ["noisy_stage_bar"] {
+    StageBar ["stage_bar"] {
         Drift = DRIFT = 0,
         Diffusion = DIFFUSION = 1,
     }
     /// What a diffusion stage is multiplied by: one of the step's integrals, or the root of its length.
-    Scale ["noisy_stage_bar"] {
+    Scale ["stage_bar"] {
         Increment = SCALE_INCREMENT = 0,
         Mean = SCALE_MEAN = 2,
         Root = SCALE_ROOT = 4,

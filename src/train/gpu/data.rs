@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use super::GpuTrainer;
 use super::plans::BatchBuffers;
 use crate::error::{Cure, Error, Result};
+use crate::gpu::args::GatherArgs;
 use crate::gpu::{GATHER, Plan, Planner, Purpose, create, flat, word};
 
 /// A data set on the device, from which training steps take their samples without a copy from the host.
@@ -130,10 +131,9 @@ impl GpuTrainer {
             for (from, to, times, width) in
                 [(&data.inputs, &batch.inputs, 1, self.parts.inputs), (&data.targets, &batch.targets, times, width)]
             {
-                let mut job = self.engine.job(count);
-                job.points = word(times);
-                job.inputs = word(width);
-                planner.add(&kernel, &[&samples, from, to], job, flat((times * count * width).div_ceil(64)));
+                let args = GatherArgs { times: word(times), width: word(width) };
+                let grid = flat((times * count * width).div_ceil(64));
+                planner.add(&kernel, &[&samples, from, to], self.engine.head(count), args, grid);
             }
             planner.take()
         });

@@ -2,10 +2,15 @@
 
 use super::super::{FailurePolicy, TrainerConfig};
 use crate::error::{Cure, Result};
-use crate::gpu::{
-    Buffers, DENSE, DENSE_VJP_INPUT, Engine, GRADIENT_NORM, Gpu, Job, LOSS, LOSS_SUM, LayerVjp, MOMENTS, NEXT_STEP,
-    Params, Plan, Planner, SETTLE, SolvePlans, UPDATE, WalkPlans, create, flat, layer_job, modes, product_grid, word,
+use crate::gpu::args::{
+    DenseArgs, GradientNormArgs, LossArgs, LossSumArgs, MomentsArgs, NextStepArgs, SettleArgs, UpdateArgs,
 };
+use crate::gpu::{
+    Buffers, DENSE, DENSE_VJP_INPUT, Engine, GRADIENT_NORM, Gpu, Head, LOSS, LOSS_SUM, LayerVjp, MOMENTS, NEXT_STEP,
+    Params, Plan, Planner, SETTLE, SolvePlans, UPDATE, WalkPlans, coefficients, create, dense_args,
+    dense_vjp_input_args, flat, modes, product_grid, time_flag, word,
+};
+use crate::math::Real;
 use crate::memory::{Size, largest};
 use crate::method::Loss;
 use crate::problem::Layer;
@@ -169,20 +174,21 @@ impl Recorder<'_> {
         let penalty = buffers.penalty();
         let points = self.engine.user_points().len();
         let next = self.engine.kernels.get(&NEXT_STEP, &[]);
-        let mut job = self.engine.job(self.engine.batch);
-        let learns = self.engine.learns(penalty);
-        job.u = [word(self.schedule.entries), word(points), penalty.map_or(0, |p| word(p.times)), learns];
+        let args = NextStepArgs {
+            entries: word(self.schedule.entries),
+            first_probe: word(points),
+            probes: penalty.map_or(0, |p| word(p.times)),
+            learns: self.engine.learns(penalty),
+        };
         let bound =
             [&self.schedule.buffer, &self.engine.outcome, &self.engine.params, &buffers.points, &self.engine.learnt];
-        planner.add(&next, &bound, job, [1, 1, 1]);
+        planner.add(&next, &bound, self.engine.head(self.engine.batch), args, [1, 1, 1]);
     }
 
-    /// A job outside the solve: no cursor decides about it.
-    fn outer_job(&self, rows: usize) -> Job {
-        let mut job = self.engine.job(rows);
-        job.per_row = 0;
-        job.flags = modes::flag::ALWAYS | modes::flag::LINEAR;
-        job
+    /// What a linear layer outside the solve is told: no cursor decides about it.
+    fn outer_head(&self, rows: usize, layer: &Layer) -> Head {
+        let flags = modes::flag::ALWAYS | modes::flag::LINEAR | time_flag(layer);
+        Head { per_row: 0, flags, ..self.engine.head(rows) }
     }
 
     /// From inputs to initial states, where a layer does that.
@@ -191,13 +197,12 @@ impl Recorder<'_> {
         self.engine.plan_weights(planner);
         let buffers = self.buffers;
         let rows = self.engine.batch;
-        let mut job = layer_job(self.outer_job(rows), layer);
-        job.target = word(2 * rows * self.engine.dim());
+        let args = DenseArgs { target: word(2 * rows * self.engine.dim()), ..dense_args(layer) };
         let grid = product_grid(rows, layer.outputs, 1);
         let dense = self.engine.kernels.product(&DENSE, grid);
         let bound =
             [&buffers.cursors, self.engine.weights(), &self.batch.inputs, &buffers.tape, &self.batch.row_losses];
-        planner.add(&dense, &bound, job, grid);
+        planner.add(&dense, &bound, self.outer_head(rows, layer), args, grid);
     }
 
     /// From saved states to outputs.
@@ -205,17 +210,18 @@ impl Recorder<'_> {
         let buffers = self.buffers;
         let rows = self.engine.batch;
         let settle = self.engine.kernels.get(&SETTLE, &[]);
-        let mut job = self.engine.job(rows);
-        (job.mode, job.points) = (modes::Settle::Zero.into(), word(self.parts.times));
+        let head = Head { mode: modes::Settle::Zero.into(), ..self.engine.head(rows) };
+        let args = SettleArgs { points: word(self.parts.times), missing: 0.0 };
         let size = self.parts.times * rows * self.engine.dim();
-        planner.add(&settle, &[&buffers.row_status, &buffers.saves, &buffers.points], job, flat(size.div_ceil(64)));
+        let bound = [&buffers.row_status, &buffers.saves, &buffers.points];
+        planner.add(&settle, &bound, head, args, flat(size.div_ceil(64)));
         let Some(layer) = &self.parts.head else { return };
-        let job = layer_job(self.outer_job(self.parts.times * rows), layer);
-        let grid = product_grid(self.parts.times * rows, layer.outputs, 1);
+        let rows = self.parts.times * rows;
+        let grid = product_grid(rows, layer.outputs, 1);
         let dense = self.engine.kernels.product(&DENSE, grid);
         let bound =
             [&buffers.cursors, self.engine.weights(), &buffers.saves, &self.batch.outputs, &self.batch.row_losses];
-        planner.add(&dense, &bound, job, grid);
+        planner.add(&dense, &bound, self.outer_head(rows, layer), dense_args(layer), grid);
     }
 
     /// The loss and the outputs' cotangents, which without a head are those of the saved states in `training`.
@@ -223,11 +229,8 @@ impl Recorder<'_> {
         let buffers = self.buffers;
         let rows = self.engine.batch;
         let loss = self.engine.kernels.get(&LOSS, &[]);
-        let mut job = self.engine.job(rows);
-        job.mode = modes::Loss::from(self.config.loss).into();
-        job.points = word(self.parts.times);
-        job.outputs = word(self.parts.outputs);
-        job.u[0] = word(self.config.loss.least());
+        let head = Head { mode: modes::Loss::from(self.config.loss).into(), ..self.engine.head(rows) };
+        let [points, outputs, least] = [self.parts.times, self.parts.outputs, self.config.loss.least()].map(word);
         let own = self.parts.head.is_some() || !training;
         let outputs_bar = if own { &self.batch.outputs_bar } else { &buffers.saves_bar };
         let bound = [
@@ -242,16 +245,18 @@ impl Recorder<'_> {
         if self.config.loss == Loss::Moments {
             let moments = self.engine.kernels.get(&MOMENTS, &[]);
             let bound = [bound[0], bound[1], bound[3], &self.batch.moments];
-            planner.add(&moments, &bound, job, flat(self.parts.times * self.parts.outputs));
+            let grid = flat(self.parts.times * self.parts.outputs);
+            planner.add(&moments, &bound, head, MomentsArgs { points, outputs }, grid);
         }
         // Many points come in parts, one after the other.
         let most = (self.engine.iterations / 2 / (1 + self.parts.outputs)).max(1);
         for first in (0..self.parts.times).step_by(most) {
-            [job.u[2], job.u[3]] = [first, most.min(self.parts.times - first)].map(word);
-            planner.add(&loss, &bound, job, flat(rows.div_ceil(64)));
+            let [first, count] = [first, most.min(self.parts.times - first)].map(word);
+            let args = LossArgs { points, outputs, least, first, count };
+            planner.add(&loss, &bound, head, args, flat(rows.div_ceil(64)));
         }
         let sum = self.engine.kernels.get(&LOSS_SUM, &[]);
-        planner.add(&sum, &[&self.batch.row_losses, &self.engine.outcome], job, [1, 1, 1]);
+        planner.add(&sum, &[&self.batch.row_losses, &self.engine.outcome], head, LossSumArgs { least }, [1, 1, 1]);
     }
 
     /// The head's gradient, and the cotangents of the saved states.
@@ -265,7 +270,8 @@ impl Recorder<'_> {
             LayerVjp {
                 layer,
                 cursors: &buffers.cursors,
-                job: self.outer_job(rows),
+                head: self.outer_head(rows, layer),
+                node: 0.0,
                 input: &buffers.saves,
                 source: 0,
                 z_bar: &self.batch.outputs_bar,
@@ -274,7 +280,6 @@ impl Recorder<'_> {
         );
         let grid = product_grid(rows, layer.inputs, 1);
         let kernel = self.engine.kernels.product(&DENSE_VJP_INPUT, grid);
-        let job = layer_job(self.outer_job(rows), layer);
         let bound = [
             &buffers.cursors,
             self.engine.weights(),
@@ -282,7 +287,7 @@ impl Recorder<'_> {
             &self.batch.row_losses,
             &buffers.saves_bar,
         ];
-        planner.add(&kernel, &bound, job, grid);
+        planner.add(&kernel, &bound, self.outer_head(rows, layer), dense_vjp_input_args(layer), grid);
     }
 
     /// The walk, with the encoder's gradient before its end.
@@ -295,7 +300,8 @@ impl Recorder<'_> {
             LayerVjp {
                 layer,
                 cursors: &buffers.cursors,
-                job: self.outer_job(self.engine.batch),
+                head: self.outer_head(self.engine.batch, layer),
+                node: 0.0,
                 input: &self.batch.inputs,
                 source: 0,
                 z_bar: &buffers.bar,
@@ -322,21 +328,23 @@ impl Recorder<'_> {
     fn gradient_norm(&self, planner: &mut Planner<'_>, rows: usize, update: bool) {
         let buffers = self.buffers;
         let kernel = self.engine.kernels.get(&GRADIENT_NORM, &[]);
-        let mut job = self.engine.job(rows);
         let abort = self.config.failure == FailurePolicy::Abort;
-        let least = word(self.config.loss.least());
-        job.u = [least, word(self.engine.parameters), u32::from(abort), u32::from(!update)];
         let walks = rows > 0 && !self.engine.problem.stands_still() && self.engine.walks_whole(buffers.penalty());
-        job.x[0] = u32::from(walks);
-        planner.add(&kernel, &[&buffers.gradient, &self.engine.outcome, &buffers.norms], job, [1, 1, 1]);
+        let args = GradientNormArgs {
+            parameters: word(self.engine.parameters),
+            least: word(self.config.loss.least()),
+            abort: u32::from(abort),
+            alone: u32::from(!update),
+            whole: u32::from(walks),
+        };
+        let bound = [&buffers.gradient, &self.engine.outcome, &buffers.norms];
+        planner.add(&kernel, &bound, self.engine.head(rows), args, [1, 1, 1]);
     }
 
     fn update(&self, planner: &mut Planner<'_>) {
         let buffers = self.buffers;
         let kernel = self.engine.kernels.get(&UPDATE, &[]);
-        let mut job = self.engine.job(self.engine.batch);
-        job.u[1] = word(self.engine.parameters);
-        let (mode, beta1, beta2, epsilon) = match self.config.optimizer.rule {
+        let (rule, beta1, beta2, epsilon) = match self.config.optimizer.rule {
             Rule::Sgd { momentum: 0.0, .. } => (modes::Rule::Sgd, 0.0, 0.0, 0.0),
             Rule::Sgd { momentum, nesterov: false } => (modes::Rule::Momentum, momentum, 0.0, 0.0),
             Rule::Sgd { momentum, nesterov: true } => (modes::Rule::Nesterov, momentum, 0.0, 0.0),
@@ -351,11 +359,16 @@ impl Recorder<'_> {
             Some(Clip::Norm(bound)) => (modes::Clip::Norm, bound),
             Some(Clip::Value(bound)) => (modes::Clip::Value, bound),
         };
-        job.mode = mode.into();
-        let numbers = Job::coefficients([beta1, 1.0 - beta1, beta2, 1.0 - beta2, epsilon, bound]);
-        job.w = [numbers[0], numbers[1], numbers[2], numbers[3]];
-        job.v = [numbers[4], numbers[5], 0.0, 0.0];
-        job.x[0] = clip.into();
+        let head = Head { mode: rule.into(), ..self.engine.head(self.engine.batch) };
+        let args = UpdateArgs {
+            beta: coefficients([beta1, 1.0 - beta1, beta2, 1.0 - beta2]),
+            epsilon: f32::from_f64(epsilon),
+            bound: f32::from_f64(bound),
+            clip: clip.into(),
+            update: modes::Update::Look.into(),
+            abort: u32::from(self.config.failure == FailurePolicy::Abort),
+            parameters: word(self.engine.parameters),
+        };
         let bound = [
             &self.engine.outcome,
             &self.engine.params,
@@ -365,11 +378,10 @@ impl Recorder<'_> {
             &self.parts.moments[1],
             &self.parts.overflow,
         ];
-        job.u[2] = u32::from(self.config.failure == FailurePolicy::Abort);
         // First to see whether all of it would be finite, then to do it.
         for update in [modes::Update::Look, modes::Update::Make] {
-            job.x[1] = update.into();
-            planner.add(&kernel, &bound, job, flat(self.engine.parameters.div_ceil(64)));
+            let args = UpdateArgs { update: update.into(), ..args };
+            planner.add(&kernel, &bound, head, args, flat(self.engine.parameters.div_ceil(64)));
         }
     }
 }

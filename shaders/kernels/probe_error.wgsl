@@ -1,9 +1,15 @@
 // The error of a penalised stochastic step, where its cotangent will be.
 
+struct ProbeErrorArgs {
+    sum: Sum,
+    target_: u32,           // Where it goes, in elements.
+}
+
+alias Args = ProbeErrorArgs;
+
 @group(0) @binding(1) var<storage, read> cursors: array<Cursor>;
 @group(0) @binding(2) var<storage, read> k: array<f32>;
-@group(0) @binding(3) var<storage, read> increments: array<vec2<f32>>;
-@group(0) @binding(4) var<storage, read_write> state_bars: array<f32>;
+@group(0) @binding(3) var<storage, read_write> state_bars: array<f32>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -18,6 +24,6 @@ fn main(
     }
     let cursor = cursors[(i / job.dim) * job.per_row];
     if cursor.moving == 1u {
-        state_bars[job.target_ + i] = noisy_sum(i, size, cursor);
+        state_bars[job.args.target_ + i] = step_error(i, size, cursor);
     }
 }
