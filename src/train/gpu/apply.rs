@@ -1,10 +1,10 @@
 //! Updates along a gradient of the caller's.
 
-use super::{GpuTrainer, low};
+use super::trainer::{GpuTrainer, low};
 use crate::error::{Error, Result};
 use crate::gpu::modes::Verdict;
 use crate::gpu::{Outcome, Plan, word};
-use crate::train::Update;
+use crate::train::optimizer::Update;
 
 impl GpuTrainer {
     /// The update of a training step along a gradient of the caller's, as [`Trainer::apply`](crate::Trainer::apply). With

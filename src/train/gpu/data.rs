@@ -1,14 +1,15 @@
 //! [`GpuData`]: a data set on the device.
 
 use crate::method::{Loss, Target};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
 
-use super::GpuTrainer;
+use super::held::Gather;
 use super::plans::BatchBuffers;
+use super::trainer::GpuTrainer;
 use crate::error::{Cure, Error, Result};
 use crate::gpu::args::GatherArgs;
-use crate::gpu::{GATHER, Plan, Planner, Purpose, create, flat, word};
+use crate::gpu::{GATHER, Planner, Purpose, create, flat, word};
 
 /// A data set on the device, from which training steps take their samples without a copy from the host.
 #[derive(Debug)]
@@ -20,14 +21,6 @@ pub struct GpuData {
     widths: [usize; 2],
     /// Which data set it is, for the plans of those who gather from it, as long as it is there.
     id: Arc<u64>,
-}
-
-/// How a batch is gathered: its samples' numbers, and the plan that binds them and the data set.
-#[derive(Clone, Debug)]
-pub(super) struct Gather {
-    from: Weak<u64>,
-    samples: wgpu::Buffer,
-    plan: Plan,
 }
 
 impl GpuData {

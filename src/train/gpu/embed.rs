@@ -3,15 +3,15 @@
 //! What changes from step to step (random draws, learning rate, penalty's coefficient) is written ahead into a
 //! schedule, from which the device takes the entry of the step that it is at.
 
-use super::super::StepReport;
-use super::held::Rooms;
-use super::plans::{Schedule, TrainPlans};
-use super::{GpuTrainer, low};
+use super::held::{Rooms, Slice};
+use super::plans::Schedule;
+use super::trainer::{GpuTrainer, low};
 use crate::error::{Cure, Error, Result};
 use crate::gpu::modes::Verdict;
 use crate::gpu::{Outcome, Params, Submissions, check, check_counts, copy_in};
 use crate::memory::Size;
 use crate::method::Loss;
+use crate::train::report::StepReport;
 
 /// The application's buffers that a recorded training step reads. Usage `COPY_SRC`.
 #[derive(Clone, Copy, Debug)]
@@ -34,17 +34,6 @@ pub struct SliceReport {
     pub unfinished: bool,
     /// The step submitted last.
     pub last: StepReport,
-}
-
-/// Training steps ready to be recorded.
-#[derive(Debug)]
-pub(super) struct Slice {
-    plans: TrainPlans,
-    schedule: Schedule,
-    batch: usize,
-    attempts: usize,
-    /// Entries of the schedule that are taken.
-    pub(super) taken: usize,
 }
 
 impl GpuTrainer {

@@ -1,11 +1,13 @@
 //! Evaluations and predictions, which keep nothing for gradients.
 
-use super::{GpuData, GpuTrainer, costs};
+use super::data::GpuData;
+use super::trainer::{GpuTrainer, costs};
 use crate::error::{Result, Status};
 use crate::gpu::modes::status;
 use crate::gpu::{Engine, Outcome, Purpose};
 use crate::problem::Paths;
-use crate::train::{Batch, Evaluation};
+use crate::train::batches::Batch;
+use crate::train::report::Evaluation;
 
 impl GpuTrainer {
     /// Evaluates the model on a batch. Never regularizes.

@@ -1,6 +1,5 @@
 //! What a training step and an evaluation record on the device.
 
-use super::super::{FailurePolicy, TrainerConfig};
 use crate::error::{Cure, Result};
 use crate::gpu::args::{
     DenseArgs, GradientNormArgs, LossArgs, LossSumArgs, MomentsArgs, NextStepArgs, SettleArgs, UpdateArgs,
@@ -14,7 +13,8 @@ use crate::math::Real;
 use crate::memory::{Size, largest};
 use crate::method::Loss;
 use crate::problem::Layer;
-use crate::train::{Clip, Rule};
+use crate::train::config::{FailurePolicy, TrainerConfig};
+use crate::train::optimizer::{Clip, Rule};
 
 /// The model's layers around the field, and what a step keeps besides the engine's buffers.
 #[derive(Debug)]

@@ -1,9 +1,9 @@
 //! Going on with another configuration.
 
-use super::{GpuTrainer, low};
+use super::trainer::{GpuTrainer, low};
 use crate::error::Result;
 use crate::gpu::Outcome;
-use crate::train::TrainerConfig;
+use crate::train::config::TrainerConfig;
 
 impl GpuTrainer {
     /// Goes on with another configuration, as [`Trainer::reconfigure`](crate::Trainer::reconfigure). Weights at 16 bits

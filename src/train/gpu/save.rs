@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{GpuTrainer, low};
+use super::trainer::{GpuTrainer, low};
 use crate::error::Result;
 use crate::gpu::{Gpu, Outcome};
-use crate::train::OptimizerState;
 use crate::train::checkpoint::{self, Loaded};
+use crate::train::optimizer::OptimizerState;
 
 impl GpuTrainer {
     /// Writes a checkpoint, as [`Trainer::save`](crate::Trainer::save) does: either engine goes on from it.

@@ -1,13 +1,16 @@
 //! Training steps: encoded, submitted, and judged by what they leave.
 
+use super::data::GpuData;
 use super::held::Rooms;
 use super::plans::TrainPlans;
-use super::{GpuData, GpuTrainer, costs, low};
+use super::trainer::{GpuTrainer, costs, low};
 use crate::error::Result;
 use crate::gpu::modes::{Verdict, status};
 use crate::gpu::{Outcome, Params, Submissions};
 use crate::method::{Draws, StepPenalty};
-use crate::train::{Batch, Rule, StepGradients, StepReport};
+use crate::train::batches::Batch;
+use crate::train::optimizer::Rule;
+use crate::train::report::{StepGradients, StepReport};
 
 impl GpuTrainer {
     /// One training step: solve, loss, penalty, gradient, update.

@@ -1,0 +1,243 @@
+//! [`GpuTrainer`]: one call a training step, on a device.
+
+use super::held::{Plans, Rooms};
+use super::plans::{Parts, Schedule};
+use crate::error::{Error, Result};
+use crate::gpu::{Around, CLASSES, Engine, Gpu, Held, Outcome, Owner, Params, Purpose, check_penalty, create};
+use crate::math::check_finite;
+use crate::memory::Size;
+use crate::method::{Learnt, Loss, Target};
+use crate::train::batches::Batch;
+use crate::train::config::TrainerConfig;
+use crate::train::model::NeuralDe;
+use crate::train::optimizer::OptimizerState;
+use crate::train::report::Costs;
+use crate::train::state::TrainingState;
+
+/// Trains a model on a device, at `f32`: the twin of [`Trainer`](crate::Trainer). The checkpoints are the same.
+///
+/// Solve, loss, penalty, adjoint and update are one submission, or several where they would keep the device busy for too
+/// long; the host reads 96 bytes back once a step.
+///
+/// ```no_run
+/// use fewsteps::{Batch, Gpu, GpuTrainer, Local, Loss, Mlp, NeuralDe, Problem, Pick, SolverOptions, Target};
+/// use fewsteps::TrainerConfig;
+/// # fn main() -> fewsteps::Result<()> {
+/// let gpu = Gpu::open(&Pick::Any)?;
+/// let model = NeuralDe::new(Problem::ode(Mlp::new([2, 16, 2]), 0.0, 1.0), SolverOptions::default());
+/// let config = TrainerConfig::new(model, Loss::Mse).regularizer(Local::unbiased().coefficient(0.01));
+/// let mut trainer = GpuTrainer::new(&gpu, config)?;
+/// let batch = Batch { inputs: &[1.0, 0.0, 0.0, 1.0], target: Target::States(&[0.0, 1.0, 1.0, 0.0]) };
+/// for _ in 0..10 {
+///     let report = gpu.block_on(trainer.step(&batch))?;
+///     println!("loss {:.4}, penalty {:.3}, NFE {}", report.loss, report.penalty, report.nfe);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct GpuTrainer {
+    pub(super) state: TrainingState,
+    pub(super) engine: Engine,
+    pub(super) parts: Parts,
+    /// What it has for its batches, since the first one was loaded.
+    pub(super) held: Option<Held<Rooms, Plans>>,
+    /// Updates made with the optimizer's present moments.
+    pub(super) updates: u64,
+    /// Whether steps were recorded into an application's encoder, so that the device is ahead.
+    pub(super) embedded: bool,
+    /// Whether a step was submitted of which the host has not heard yet: its future was dropped, if no call is under way.
+    pub(super) unheard: bool,
+}
+
+impl GpuTrainer {
+    /// A trainer with freshly drawn parameters, those that the native engine draws.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] naming what does not fit in the configuration, [`Error::Limit`] for more parameters than the
+    /// device binds.
+    pub fn new(gpu: &Gpu, config: TrainerConfig) -> Result<Self> {
+        let state = TrainingState::new::<f32>(config)?;
+        let (config, model) = (&state.config, &state.config.model);
+        check_penalty(&model.problem, &model.options, &config.regularizer)?;
+        let (encoder, head) = (model.encoder_layer(), model.head_layer());
+        let widest = encoder.iter().chain(&head).map(|l| l.inputs.max(l.outputs)).max().unwrap_or(0);
+        let parameters = model.parameter_count();
+        let around = Around { parameters, offset: model.field_offset(), widest, owner: owned(model) };
+        let engine = Engine::new(gpu, &model.problem, &model.options, around)?;
+        if config.loss == Loss::CrossEntropy && model.output_width() > CLASSES {
+            let remedy = format!("a device tells at most {CLASSES} classes apart: use fewer, or Trainer");
+            return Err(Error::argument("classes", model.output_width(), remedy));
+        }
+        let moments =
+            gpu.scoped_now(|| ["moment1", "moment2"].map(|name| create(gpu, name, 4 * parameters as u64, false)))?;
+        let parts = Parts {
+            encoder,
+            head,
+            times: model.output_times(),
+            outputs: model.output_width(),
+            inputs: model.input_width(),
+            moments,
+            overflow: gpu.scoped_now(|| create(gpu, "overflow", 4, false))?,
+            schedule: gpu.scoped_now(|| Schedule::new(gpu, 2))?,
+        };
+        let mut trainer = Self { engine, parts, held: None, updates: 0, embedded: false, unheard: false, state };
+        gpu.check_alive()?;
+        let config = &trainer.state.config;
+        let theta: Vec<f32> = config.model.initialize(config.seed);
+        trainer.write_state(&theta, &OptimizerState::new(&config.optimizer.rule, parameters), 0);
+        Ok(trainer)
+    }
+
+    /// Stores the weights that the model computes with at 16 bits, where the device has such numbers; arithmetic, the
+    /// parameters and the optimizer's moments stay at `f32`, and gradients are those at the rounded weights.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where the device lacks the feature `SHADER_F16`.
+    pub fn half_weights(mut self) -> Result<Self> {
+        self.engine.use_half_weights()?;
+        Ok(Self { held: None, ..self })
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub const fn config(&self) -> &TrainerConfig {
+        &self.state.config
+    }
+
+    /// The device.
+    #[must_use]
+    pub const fn gpu(&self) -> &Gpu {
+        &self.engine.gpu
+    }
+
+    /// Updates made or skipped so far; recorded ones, and that of a call whose future was dropped, count after
+    /// [`GpuTrainer::sync`] or the next step.
+    #[must_use]
+    pub const fn steps(&self) -> u64 {
+        self.state.steps
+    }
+
+    /// What the training steps have taught the solves that follow, evaluations too. Checkpoints keep it.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`].
+    pub async fn learnt(&mut self) -> Result<Learnt> {
+        self.engine.read_learnt().await
+    }
+
+    /// Goes on with what other solves have taught.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for numbers that solves cannot have taught; what was learnt stays then.
+    pub fn set_learnt(&mut self, learnt: Learnt) -> Result<()> {
+        learnt.validate()?;
+        self.engine.write_learnt(learnt);
+        Ok(())
+    }
+
+    /// Bytes that training holds on the device now.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.engine.bytes(self.held.as_ref().map(AsRef::as_ref))
+    }
+
+    /// Bytes on the device that a training step on `batch` trajectories needs when `steps` steps are accepted.
+    #[must_use]
+    pub fn workspace(&self, batch: usize, steps: usize) -> u64 {
+        self.engine.needed(&self.engine.sizes(batch, steps, self.purpose()))
+    }
+
+    /// Replaces the model's parameters; the optimizer's state stays.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] or [`Error::NonFinite`] for parameters that cannot be the model's.
+    pub fn set_parameters(&mut self, theta: &[f32]) -> Result<()> {
+        Error::check_len("theta", theta.len(), self.engine.parameters, || "the model's parameter_count()".into())?;
+        check_finite("theta", theta)?;
+        self.engine.gpu.queue.write_buffer(&self.engine.theta, 0, bytemuck::cast_slice(theta));
+        Ok(())
+    }
+
+    /// Reads the model's parameters back.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`].
+    pub async fn parameters(&mut self) -> Result<Vec<f32>> {
+        let theta = self.engine.theta.clone();
+        let count = self.engine.parameters;
+        let [theta] = self.engine.read([(&theta, 0, count)]).await?;
+        Ok(theta)
+    }
+
+    /// Says how many iterations the adapter's loops run.
+    #[cfg(test)]
+    pub(crate) const fn set_iterations(&mut self, iterations: usize) {
+        self.engine.iterations = iterations;
+    }
+
+    /// Cuts steps into smaller submissions than is usual.
+    #[cfg(test)]
+    pub(crate) const fn set_submission(&mut self, share: f64) {
+        self.engine.submission = share;
+    }
+
+    pub(super) fn purpose(&self) -> Purpose {
+        Purpose { backward: true, penalty: self.state.penalty_at(self.state.steps) }
+    }
+
+    /// Checks a batch and sends it; the number of its trajectories.
+    pub(super) async fn load(&mut self, batch: &Batch<'_, f32>, purpose: Purpose) -> Result<usize> {
+        let count = self.state.check(batch)?;
+        self.warn_at(batch.inputs);
+        self.reserve(count, purpose, 0).await?;
+        let queue = &self.engine.gpu.queue;
+        let buffers = &self.rooms()?.batch;
+        queue.write_buffer(&buffers.inputs, 0, bytemuck::cast_slice(batch.inputs));
+        match batch.target {
+            Target::Labels(labels) => queue.write_buffer(&buffers.targets, 0, bytemuck::cast_slice(labels)),
+            Target::States(states) => queue.write_buffer(&buffers.targets, 0, bytemuck::cast_slice(states)),
+            Target::Moments { means, variances } => {
+                queue.write_buffer(&buffers.targets, 0, bytemuck::cast_slice(means));
+                let after = size_of_val(means) as u64;
+                queue.write_buffer(&buffers.targets, after, bytemuck::cast_slice(variances));
+            }
+        }
+        Ok(count)
+    }
+
+    /// Has the engine look at inputs that are initial states.
+    pub(super) fn warn_at(&self, inputs: &[f32]) {
+        if self.parts.encoder.is_none() {
+            self.engine.warn_at(inputs);
+        }
+    }
+}
+
+/// What a trainer holds on the device besides its engine: two moments and the schedule; and of each trajectory inputs,
+/// targets, outputs with their cotangents, and a loss.
+fn owned(model: &NeuralDe) -> Owner {
+    const NUMBER: Size = Size(4);
+    let outputs = Size(model.output_times()) * model.output_width();
+    Owner {
+        bytes: 2 * NUMBER * model.parameter_count() + 2 * size_of::<Params>() + 2 * NUMBER * outputs,
+        row: NUMBER * (Size(model.input_width()) + 3 * outputs + 2),
+    }
+}
+
+/// Costs of a finished solve.
+pub(super) fn costs(engine: &Engine, outcome: &Outcome) -> Costs {
+    let [nfe, accepted, rejected] = [outcome.nfe, outcome.accepted, outcome.rejected].map(|n| n as usize);
+    Costs {
+        nfe,
+        nfe_diffusion: engine.nfe_diffusion(nfe, accepted + rejected),
+        accepted,
+        rejected,
+        ideal_steps: engine.safety().map(|_| f64::from(outcome.ideal)),
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the device counts in 32 bits, modulo their range")]
+pub(super) const fn low(n: u64) -> u32 {
+    n as u32
+}
