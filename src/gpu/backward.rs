@@ -15,7 +15,8 @@ use super::wire::args::{
     BarUpdateArgs, DenseVjpInputArgs, DenseVjpWeightsArgs, InjectArgs, NoArgs, ProbeStoreArgs, ReduceArgs,
     StageBarArgs, WalkArgs, WholeAdjointArgs,
 };
-use super::wire::job::{Head, coefficients};
+use super::wire::head::Head;
+use super::wire::job::coefficients;
 use super::wire::modes::{BarUpdate, SecondBar, StageBar, Walk, flag};
 use super::wire::records::Outcome;
 use super::wire::word;

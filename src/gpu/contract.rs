@@ -14,7 +14,7 @@ use super::fused::Printer;
 use super::iterations::SAVES;
 use super::kernel::{ALL, Access, MODULES, Shader, Storage, absolute_tolerances, prelude, product_grid};
 use super::wire::modes::{BITS, MODES, RowStatus, status};
-use super::wire::{Layout as Twin, args, job, records};
+use super::wire::{Layout as Twin, args, head, job, records};
 use crate::cpu::{PATIENCE, RESOLVED, STIFFNESS_EPSILON, largest_square_root};
 use crate::error::Status;
 use crate::method::{BUDGET_NUMBERS, BUDGET_WARMUP as WARMUP, BUDGET_WINDOW as WINDOW, LEARNT_NUMBERS, Method};
@@ -272,7 +272,7 @@ fn structs_lie_in_memory_as_their_twins_do() {
 /// Every kernel is told what its host type says, and that fits into a job.
 #[test]
 fn jobs_are_a_head_and_the_kernel_s_own_arguments() {
-    let [head] = job::LAYOUTS else { panic!("one head") };
+    let [head] = head::LAYOUTS else { panic!("one head") };
     let mut failures = BTreeSet::new();
     let mut met = BTreeSet::new();
     for (kernel, method, module) in shaders() {

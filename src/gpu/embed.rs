@@ -9,7 +9,7 @@ use super::kernel;
 use super::plan::{Plan, Planner, SolvePlans, flat};
 use super::solver::GpuSolver;
 use super::wire::args::SettleArgs;
-use super::wire::job::Head;
+use super::wire::head::Head;
 use super::wire::modes::{Settle, status};
 use super::wire::word;
 use crate::error::{Error, Result, Status};

@@ -9,7 +9,7 @@ use super::kernel::{self, Kernels, Storage};
 use super::plan::{Planner, flat};
 use super::reach::{atol_per_feature, check_noise, check_parameters, within_reach};
 use super::wire::args::NarrowArgs;
-use super::wire::job::Head;
+use super::wire::head::Head;
 use super::wire::modes::flag;
 use super::wire::records::{LearntState, Outcome, Params, halves, path_words, share, ticks};
 use super::wire::word;

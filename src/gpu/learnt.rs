@@ -4,7 +4,7 @@ use super::engine::Engine;
 use super::kernel;
 use super::plan::Planner;
 use super::wire::args::LearnArgs;
-use super::wire::job::Head;
+use super::wire::head::Head;
 use super::wire::modes::Learn;
 use super::wire::modes::learnable::{COSTS, FIRST_LENGTH, IDEAL_STEPS};
 use super::wire::records::LearntState;

@@ -11,7 +11,8 @@ use super::wire::args::parts::Controller;
 use super::wire::args::{
     ProbeBarArgs, ProbeCursorArgs, ProbeErrorArgs, ProbePlaceArgs, ProbeStepArgs, ProbeStoreArgs, ProbeValueArgs,
 };
-use super::wire::job::{Head, coefficients};
+use super::wire::head::Head;
+use super::wire::job::coefficients;
 use super::wire::modes::{Norm, ProbeAt, ProbeMeasure, ProbeStep, SecondBar, flag};
 use super::wire::records::{Params, ticks};
 use super::wire::word;

@@ -6,7 +6,8 @@ use super::device::Gpu;
 use super::device::compiled::Compiled;
 use super::device::limits::LONGEST;
 use super::wire::args::Args;
-use super::wire::job::{Head, Job};
+use super::wire::head::Head;
+use super::wire::job::Job;
 use super::wire::word;
 
 /// One dispatch, ready to be encoded.

@@ -1,7 +1,7 @@
 //! Arguments: what the kernels are told besides, a struct each. Their members are explained in the kernel's file, which
 //! declares the same struct under the same name.
 
-use super::job::ROOM;
+use super::head::ROOM;
 use super::twins;
 
 /// A kernel's arguments.

@@ -1,27 +1,7 @@
 //! [`Job`]: what one dispatch has to do: a [`Head`] that every kernel reads, and the arguments of its own.
 
 use super::args::Args;
-use super::twins;
-
-twins! {
-    /// What every kernel is told; `shaders/lib/job.wgsl` says what the members are.
-    Head {
-        rows: u32,
-        dim: u32,
-        per_row: u32,
-        flags: u32,
-        stages: u32,
-        mode: u32,
-        t0: f32,
-        span: f32,
-        atol: f32,
-        rtol: f32,
-        fixed_ticks: [u32; 2],
-    }
-}
-
-/// Bytes that arguments may take.
-pub(crate) const ROOM: usize = 256 - size_of::<Head>();
+use super::head::Head;
 
 /// What one dispatch has to do. Jobs of a plan lie one after the other in a uniform buffer, and each dispatch binds its
 /// own by a dynamic offset; their size is the coarsest alignment that WebGPU may ask of one.

@@ -2,6 +2,7 @@
 //! and the contract compares them all.
 
 pub(crate) mod args;
+pub(crate) mod head;
 pub(crate) mod job;
 pub(crate) mod modes;
 pub(crate) mod records;
