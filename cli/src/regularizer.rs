@@ -26,27 +26,28 @@ fn with_options(local: Local, args: &RegularizerArgs, defaults: &Defaults, steps
         PenaltyAt::Biased => biased,
     });
     let coefficient = match (args.coefficient.or(own), args.coefficient_to) {
-        (None, None) => local.coefficient,
+        (None, None) => local.coefficient.clone(),
         (Some(from), None) => Schedule::Constant(from),
         (from, Some(to)) => Schedule::exponential(from.unwrap_or_else(|| local.coefficient.value(0)), to, steps),
     };
-    let local = Local { coefficient, ..local };
+    let local = local.coefficient(coefficient);
     let budget = args.target_nfe.map(|nfe| Budget::nfe(nfe).for_steps(steps));
     let local = match budget {
         // A coefficient that is asked for is the one to begin with.
-        Some(_) if args.coefficient.is_some() => Local { budget, ..local },
+        Some(budget) if args.coefficient.is_some() => {
+            let from = local.coefficient.clone();
+            local.budget(budget).coefficient(from)
+        }
         Some(budget) => local.budget(budget),
         None => local,
     };
-    let local = args.measure.map_or(local.clone(), |measure| local.measure(measure));
-    Local {
-        step: args.penalty_step.unwrap_or(local.step),
-        gradient: args.gradient.unwrap_or(local.gradient),
-        noise: args.noise.unwrap_or(local.noise),
-        times: args.times.unwrap_or(local.times),
-        fraction: args.fraction.unwrap_or(local.fraction),
-        ..local
-    }
+    let mut local = args.measure.map_or(local.clone(), |measure| local.measure(measure));
+    local.step = args.penalty_step.unwrap_or(local.step);
+    local.gradient = args.gradient.unwrap_or(local.gradient);
+    local.noise = args.noise.unwrap_or(local.noise);
+    local.times = args.times.unwrap_or(local.times);
+    local.fraction = args.fraction.unwrap_or(local.fraction);
+    local
 }
 
 impl RegularizerArgs {

@@ -31,6 +31,7 @@ pub enum Layout {
 ///     .save_at(SaveAt::Times(vec![0.5, 1.0]));
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SolverOptions {
     /// The method.
     pub method: Method,

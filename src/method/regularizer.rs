@@ -90,6 +90,7 @@ pub enum PenaltyGradient {
 /// # assert!(published.validate().is_ok() && ours.validate().is_ok());
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Local {
     /// Where the step starts.
     pub at: PenaltyAt,
@@ -169,6 +170,13 @@ impl Local {
     #[must_use]
     pub fn published_biased_sde() -> Self {
         Self { at: PenaltyAt::Biased, ..Self::published_unbiased_sde() }
+    }
+
+    /// Sets where the penalised steps are.
+    #[must_use]
+    pub const fn at(mut self, at: PenaltyAt) -> Self {
+        self.at = at;
+        self
     }
 
     /// Sets what is measured. Of an ideal step that is the step count alone: for others it becomes the one that the solver

@@ -145,15 +145,16 @@ fn cells_of(model: &NeuralDe, options: &SolverOptions) -> Result<usize> {
 /// How the solution is found; along paths in so many `halves` of all steps.
 fn converged(model: &NeuralDe, cells: usize, halves: usize) -> SolverOptions {
     let options = &model.options;
-    let kept = SolverOptions { memory_limit: None, ..options.clone() };
+    let mut kept = options.clone();
+    (kept.memory_limit, kept.atol_per_feature) = (None, None);
     if let Some(diffusion) = &model.problem.diffusion {
         let method = match diffusion.calculus {
             Calculus::Stratonovich => Method::StratonovichHeun,
             _ => Method::Sosri,
         };
         let steps = halves * cells * FINE_STEPS.div_ceil(2 * cells);
-        let plain = SolverOptions { largest_step: None, stop_at: Vec::new(), atol_per_feature: None, ..kept };
-        return plain.method(method).step_control(StepControl::Fixed { steps }).path_cells(cells);
+        (kept.largest_step, kept.stop_at) = (None, Vec::new());
+        return kept.method(method).step_control(StepControl::Fixed { steps }).path_cells(cells);
     }
     let asked = match options.step_control {
         StepControl::Adaptive { tolerances, .. } => tolerances.rtol.min(tolerances.atol),
@@ -165,7 +166,7 @@ fn converged(model: &NeuralDe, cells: usize, halves: usize) -> SolverOptions {
         initial_step: InitialStep::Automatic,
     };
     let steps = 1_000_000;
-    SolverOptions { atol_per_feature: None, ..kept.method(Method::Tsit5).step_control(step_control).max_steps(steps) }
+    kept.method(Method::Tsit5).step_control(step_control).max_steps(steps)
 }
 
 /// The difference of two arrays of states `[times][trajectories][D]`, of which the second is the solution.

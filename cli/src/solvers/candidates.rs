@@ -57,13 +57,9 @@ fn other(model: &NeuralDe, method: Method) -> SolverOptions {
 
 /// The same with equal steps, without what belongs to adaptive ones.
 pub(crate) fn with_steps(options: SolverOptions, steps: usize) -> SolverOptions {
-    SolverOptions {
-        step_control: StepControl::Fixed { steps },
-        largest_step: None,
-        stop_at: Vec::new(),
-        atol_per_feature: None,
-        ..options
-    }
+    let mut options = options.step_control(StepControl::Fixed { steps });
+    (options.largest_step, options.stop_at, options.atol_per_feature) = (None, Vec::new(), None);
+    options
 }
 
 /// About how many evaluations equal steps take.

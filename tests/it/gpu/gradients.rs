@@ -147,7 +147,7 @@ fn locals() -> Vec<Local> {
     let coefficient = Schedule::exponential(3.0, 0.1, 4);
     kinds
         .zip([Measure::StepCount, Measure::Error].into_iter().cycle())
-        .map(|((at, gradient), measure)| Local { at, ..Local::unbiased() }.gradient(gradient).measure(measure))
+        .map(|((at, gradient), measure)| Local::unbiased().at(at).gradient(gradient).measure(measure))
         .map(|local| local.times(2).fraction(0.5).coefficient(coefficient.clone()))
         .collect()
 }
@@ -234,7 +234,7 @@ fn a_regularizer_of_noisy_solves_beside_a_loss_of_ones_own() {
 
 #[test]
 fn a_regularizer_with_absolute_tolerances_of_features() {
-    let full = |at| Local { at, ..Local::unbiased() }.gradient(PenaltyGradient::Full).times(2).coefficient(3.0);
+    let full = |at| Local::unbiased().at(at).gradient(PenaltyGradient::Full).times(2).coefficient(3.0);
     let locals =
         [full(PenaltyAt::Unbiased).step(PenaltyStep::FreshInitial).measure(Measure::Error), full(PenaltyAt::Biased)];
     for (layout, dim) in LAYOUTS.into_iter().zip([6, 3]) {

@@ -326,7 +326,11 @@ fn features_with_absolute_tolerances_of_their_own() {
         let name = format!("{method} {layout:?}");
         assert_eq!(found.stats, expected.stats, "{name}: the same steps");
         close(&name, &widen(&found.ys), &expected.ys, 3e-5);
-        let one = native(&SolverOptions { atol_per_feature: None, ..options });
+        let one = native(&{
+            let mut plain = options;
+            plain.atol_per_feature = None;
+            plain
+        });
         assert_ne!(found.stats, one.stats, "{name}: tolerances make a difference");
     }
 }

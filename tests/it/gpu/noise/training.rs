@@ -73,7 +73,7 @@ fn options() -> Vec<Local> {
                 for gradient in [PenaltyGradient::Published, PenaltyGradient::Step, PenaltyGradient::Full] {
                     let measure = if step == PenaltyStep::Taken { Measure::StepCount } else { Measure::Error };
                     let coefficient = if step == PenaltyStep::Taken { 0.3 } else { 30.0 };
-                    let base = Local { at, ..Local::unbiased() }.measure(measure).step(step).noise(noise);
+                    let base = Local::unbiased().at(at).measure(measure).step(step).noise(noise);
                     all.push(base.gradient(gradient).times(2).fraction(0.5).coefficient(coefficient));
                 }
             }

@@ -62,7 +62,8 @@ fn every_regularizer_option() {
                             Measure::StepCount => 0.3,
                             _ => 5.0,
                         };
-                        let local = Local { at, ..base }
+                        let local = base
+                            .at(at)
                             .measure(measure)
                             .step(step)
                             .gradient(gradient)

@@ -320,7 +320,7 @@ fn training_steps_teach_what_they_teach_on_the_native_engine() {
             controller: Controller::I.prompt(),
             initial_step: InitialStep::Carried,
         });
-        let local = Local { at, ..Local::unbiased() }.step(PenaltyStep::Ideal).fraction(1.0).budget(Budget::nfe(11.0));
+        let local = Local::unbiased().at(at).step(PenaltyStep::Ideal).fraction(1.0).budget(Budget::nfe(11.0));
         let config = TrainerConfig::new(model, Loss::CrossEntropy).regularizer(local).seed(3);
         let mut device = GpuTrainer::new(&gpu, config.clone()).expect("a valid configuration");
         let mut native = Trainer::<f32>::new(&cpu(1), config).expect("a valid configuration");

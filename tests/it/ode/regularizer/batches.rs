@@ -13,7 +13,7 @@ fn any_number_of_threads_gives_the_same_bits() {
         for at in [PenaltyAt::Unbiased, PenaltyAt::Biased] {
             let field = Mlp::new([6, 60, 6]);
             let model = NeuralDe::new(Problem::ode(field, 0.0, 1.0), adaptive(Method::Tsit5, 1e-4).layout(layout));
-            let local = Local { at, ..Local::unbiased() }.gradient(PenaltyGradient::Full).fraction(0.5).times(2);
+            let local = Local::unbiased().at(at).gradient(PenaltyGradient::Full).fraction(0.5).times(2);
             let (inputs, states) = (numbers(6, 200 * 6), numbers(7, 200 * 6));
             let run = |threads: usize| {
                 let config = TrainerConfig::new(model.clone(), Loss::Mse).regularizer(local.clone());
@@ -62,7 +62,7 @@ fn failures_are_left_out() {
                     let name = format!("{layout:?}, {at:?}, {gradient:?}, {step:?}");
                     let options = options(Method::Tsit5).layout(layout);
                     let model = NeuralDe::new(Problem::ode(field.clone(), 0.0, 1.0), options);
-                    let local = Local { at, ..Local::unbiased() }.gradient(gradient).step(step).fraction(1.0);
+                    let local = Local::unbiased().at(at).gradient(gradient).step(step).fraction(1.0);
                     let config = TrainerConfig::new(model, Loss::Mse).regularizer(local).failure(FailurePolicy::Skip);
                     let mut trainer = Trainer::<f64>::new(&cpu(1), config).expect("a valid configuration");
                     trainer.set_parameters(&[1.0, 0.0]).expect("finite parameters");

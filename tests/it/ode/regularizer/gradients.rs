@@ -2,10 +2,7 @@
 
 use super::{Case, GRADIENTS, MEASURES, TOLERANCE, check, options};
 use crate::oracle::{LAYOUTS, bits, largest};
-use fewsteps::{
-    Adjoint, Checkpoints, Local, Loss, Measure, Method, Mlp, PenaltyAt, PenaltyGradient, PenaltyStep, SaveAt,
-    SolverOptions,
-};
+use fewsteps::{Adjoint, Checkpoints, Loss, Measure, Method, Mlp, PenaltyAt, PenaltyGradient, PenaltyStep, SaveAt};
 
 #[test]
 fn every_penalty() {
@@ -20,8 +17,7 @@ fn every_penalty() {
                         [PenaltyAt::Unbiased, PenaltyAt::Biased].into_iter().flat_map(|at| [(at, 1), (at, 3)])
                     {
                         let mut case = Case::new().layout(layout);
-                        case.local =
-                            Local { at, ..case.local.measure(measure).step(step).gradient(gradient).times(times) };
+                        case.local = case.local.measure(measure).step(step).gradient(gradient).times(times).at(at);
                         check("every penalty", &case);
                     }
                 }
@@ -42,7 +38,10 @@ fn features_with_absolute_tolerances_of_their_own() {
                 };
                 check("tolerances of features", &case([1e-2, 1e-3, 1e-4]));
                 let each = case([TOLERANCE; 3]);
-                let one = each.clone().options(|options| SolverOptions { atol_per_feature: None, ..options });
+                let one = each.clone().options(|mut options| {
+                    options.atol_per_feature = None;
+                    options
+                });
                 let [each, one] = [each, one].map(|case| case.run(case.local.clone().into()));
                 assert_eq!(bits(&each.gradient), bits(&one.gradient), "{layout:?}, {measure:?}, {step:?}");
                 assert_eq!(each.report.penalty, one.report.penalty, "{layout:?}, {measure:?}, {step:?}");
@@ -78,7 +77,7 @@ fn other_methods() {
             for &measure in measures {
                 for gradient in GRADIENTS {
                     let mut case = Case::new().options(|_| options(method)).layout(layout);
-                    case.local = Local { at: PenaltyAt::Biased, ..case.local.measure(measure).gradient(gradient) };
+                    case.local = case.local.measure(measure).gradient(gradient).at(PenaltyAt::Biased);
                     check(&format!("{method}"), &case);
                     case.local.at = PenaltyAt::Unbiased;
                     check(&format!("{method}"), &case);
@@ -96,7 +95,7 @@ fn backwards_and_with_few_checkpoints() {
                 let adjoint = Adjoint::Discrete { checkpoints: Checkpoints::Stride(3) };
                 let mut case = Case::new().layout(layout).options(|o| o.adjoint(adjoint));
                 (case.model.problem.t0, case.model.problem.t1) = (1.1, -0.4);
-                case.local = Local { at, ..case.local.step(step).gradient(PenaltyGradient::Full).times(4) };
+                case.local = case.local.step(step).gradient(PenaltyGradient::Full).times(4).at(at);
                 check("backwards", &case);
             }
         }
@@ -115,7 +114,7 @@ fn a_share_of_the_batch() {
                     // Of 70 trajectories some end with a short step, whose error is mostly rounding. The step count, a root of
                     // it, would have few digits there; the error itself counts for nothing.
                     let local = case.local.measure(Measure::Error).fraction(fraction).gradient(gradient).times(2);
-                    case.local = Local { at, ..local };
+                    case.local = local.at(at);
                     assert_eq!(case.penalised(), rows, "whole tiles");
                     check("a share of the batch", &case);
                 }
