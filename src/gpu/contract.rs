@@ -10,9 +10,9 @@ use wgpu::naga::{
 
 use super::Gpu;
 use super::device::limits::MAX_STORAGE_BUFFERS;
-use super::fused::Printer;
 use super::iterations::SAVES;
 use super::kernel::{ALL, Access, MODULES, Shader, Storage, absolute_tolerances, prelude, product_grid};
+use super::record::whole::Printer;
 use super::wire::modes::{BITS, MODES, RowStatus, status};
 use super::wire::{Layout as Twin, args, head, job, records};
 use crate::cpu::{PATIENCE, RESOLVED, STIFFNESS_EPSILON, largest_square_root};

@@ -4,11 +4,9 @@ use super::buffers::{Around, Buffers, OUTCOME, Owner, create};
 use super::device::Gpu;
 use super::device::limits::{ITERATIONS, WORKGROUP};
 use super::device::staging::Staging;
-use super::fused;
-use super::kernel::{self, Kernels, Storage};
-use super::plan::{Planner, flat};
+use super::kernel::{Kernels, Storage};
 use super::reach::{atol_per_feature, check_noise, check_parameters, within_reach};
-use super::wire::args::NarrowArgs;
+use super::small;
 use super::wire::head::Head;
 use super::wire::modes::flag;
 use super::wire::records::{LearntState, Outcome, Params, halves, path_words, share, ticks};
@@ -59,7 +57,7 @@ pub(crate) struct Engine {
     /// The model's parameters, what a step leaves, and what the training step at hand draws.
     pub(crate) theta: wgpu::Buffer,
     /// The parameters rounded to 16 bits, if the field computes with those.
-    half: Option<wgpu::Buffer>,
+    pub(super) half: Option<wgpu::Buffer>,
     pub(crate) outcome: wgpu::Buffer,
     pub(crate) params: wgpu::Buffer,
     /// What solves have taught; see `learnt.rs`.
@@ -91,7 +89,7 @@ impl Engine {
             gpu: gpu.clone(),
             problem: problem.clone(),
             tableau,
-            whole: fused::is_small(&layers)
+            whole: small::is_small(&layers)
                 && (problem.diffusion.is_none() || solves_paths_whole(tableau, &noise_layers)),
             stops: stops(problem, &options),
             options,
@@ -140,15 +138,6 @@ impl Engine {
     /// The weights that the model computes with.
     pub(crate) fn weights(&self) -> &wgpu::Buffer {
         self.half.as_ref().unwrap_or(&self.theta)
-    }
-
-    /// Brings the weights up to date with the parameters.
-    pub(crate) fn plan_weights(&self, planner: &mut Planner<'_>) {
-        if let Some(half) = &self.half {
-            let narrow = self.kernels.get(&kernel::NARROW, &[]);
-            let args = NarrowArgs { parameters: word(self.parameters) };
-            planner.add(&narrow, &[&self.theta, half], self.head(1), args, flat(self.parameters.div_ceil(64)));
-        }
     }
 
     pub(crate) fn dim(&self) -> usize {
@@ -320,5 +309,5 @@ fn placed_layers(problem: &Problem, offset: usize) -> [Vec<Layer>; 2] {
 
 /// Whether trajectories with such noise can be solved whole.
 fn solves_paths_whole(tableau: &Tableau, noise_layers: &[Layer]) -> bool {
-    fused::is_small(noise_layers) && tableau.noise.is_some_and(|noise| !noise.reversible)
+    small::is_small(noise_layers) && tableau.noise.is_some_and(|noise| !noise.reversible)
 }

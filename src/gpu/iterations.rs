@@ -7,7 +7,7 @@
 use super::buffers::Purpose;
 use super::device::limits::ITERATIONS;
 use super::engine::Engine;
-use super::fused::hidden_units;
+use super::small::hidden_units;
 use super::wire::records::Outcome;
 use crate::error::{Error, Result};
 use crate::method::{NoiseTableau, StepControl, StepPenalty};

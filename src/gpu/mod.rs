@@ -6,27 +6,23 @@
 
 #[cfg(test)]
 mod adapter;
-mod backward;
 mod buffers;
 #[cfg(test)]
 mod contract;
 mod device;
 mod embed;
 mod engine;
-mod forward;
 #[cfg(test)]
 mod functions;
-mod fused;
 mod held;
 mod iterations;
 mod kernel;
-mod learnt;
-mod noise;
 mod pace;
-mod penalty;
 mod plan;
 mod reach;
+mod record;
 mod room;
+mod small;
 mod solution;
 mod solve;
 mod solver;
@@ -37,20 +33,18 @@ pub use device::{AdapterSummary, Gpu, KernelTime, Pick, Profile};
 pub use embed::{OUTCOME_WGSL, SolveIo, SolveOutcome, SolveRecording};
 pub use solver::GpuSolver;
 
-pub(crate) use backward::{LayerVjp, dense_vjp_input_args};
 pub(crate) use buffers::{Around, Buffers, Owner, Purpose, create};
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use device::readback::wait;
 pub(crate) use embed::{check, check_counts, copy_in};
 pub(crate) use engine::Engine;
-pub(crate) use forward::{dense_args, time_flag};
 pub(crate) use held::Held;
 pub(crate) use iterations::{CLASSES, PATHS};
 pub(crate) use kernel::{
     DENSE, DENSE_VJP_INPUT, GATHER, GRADIENT_NORM, LOSS, LOSS_SUM, MOMENTS, NEXT_STEP, SETTLE, UPDATE, product_grid,
 };
-pub(crate) use penalty::check_penalty;
 pub(crate) use plan::{Plan, Planner, SolvePlans, WalkPlans, flat};
+pub(crate) use record::{LayerVjp, Recorder, check_penalty, dense_args, dense_vjp_input_args, time_flag};
 pub(crate) use room::Room;
 pub(crate) use submission::Submissions;
 pub(crate) use wire::args;

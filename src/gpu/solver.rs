@@ -5,7 +5,7 @@ use super::buffers::{Around, Buffers, Purpose};
 use super::engine::Engine;
 use super::held::{Held, Solves};
 use super::iterations;
-use super::penalty::check_penalty;
+use super::record::check_penalty;
 use super::solution::assemble;
 use super::wire::records::{Clock, Outcome};
 use super::wire::word;

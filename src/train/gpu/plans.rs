@@ -6,7 +6,7 @@ use crate::gpu::args::{
 };
 use crate::gpu::{
     Buffers, DENSE, DENSE_VJP_INPUT, Engine, GRADIENT_NORM, Gpu, Head, LOSS, LOSS_SUM, LayerVjp, MOMENTS, NEXT_STEP,
-    Params, Plan, Planner, SETTLE, SolvePlans, UPDATE, WalkPlans, coefficients, create, dense_args,
+    Params, Plan, Planner, Recorder, SETTLE, SolvePlans, UPDATE, WalkPlans, coefficients, create, dense_args,
     dense_vjp_input_args, flat, modes, product_grid, time_flag, word,
 };
 use crate::math::Real;
@@ -119,7 +119,7 @@ pub(super) struct EvaluationPlans {
 
 /// Records plans for one batch size.
 #[derive(Debug)]
-pub(super) struct Recorder<'a> {
+pub(super) struct TrainRecorder<'a> {
     pub(super) config: &'a TrainerConfig,
     pub(super) engine: &'a Engine,
     pub(super) parts: &'a Parts,
@@ -128,7 +128,12 @@ pub(super) struct Recorder<'a> {
     pub(super) schedule: &'a Schedule,
 }
 
-impl Recorder<'_> {
+impl TrainRecorder<'_> {
+    /// What records the solve's part.
+    fn solver<'b, 'p>(&'b self, planner: &'b mut Planner<'p>) -> Recorder<'b, 'p> {
+        Recorder { engine: self.engine, buffers: self.buffers, planner }
+    }
+
     pub(super) fn training(&self, solve: SolvePlans) -> TrainPlans {
         Planner::record(&self.engine.gpu, |planner| {
             self.next_step(planner);
@@ -139,16 +144,16 @@ impl Recorder<'_> {
             self.head_vjp(planner);
             let buffers = self.buffers;
             if let Some(penalty) = buffers.penalty() {
-                self.engine.plan_penalty(planner, buffers, penalty);
+                self.solver(planner).penalty(penalty);
             }
-            self.engine.plan_learn(planner, buffers.penalty(), modes::Learn::Note);
+            self.solver(planner).learn(buffers.penalty(), modes::Learn::Note);
             let loss = planner.take();
-            let walk = self.engine.plan_walk(planner, buffers);
+            let walk = self.solver(planner).walk();
             let [update, gradient] = [true, false].map(|update| {
                 self.gradient_norm(planner, self.engine.batch, update);
                 if update {
                     self.update(planner);
-                    self.engine.plan_learn(planner, buffers.penalty(), modes::Learn::Learn);
+                    self.solver(planner).learn(buffers.penalty(), modes::Learn::Learn);
                 }
                 planner.take()
             });
@@ -194,7 +199,7 @@ impl Recorder<'_> {
     /// From inputs to initial states, where a layer does that.
     fn encoder(&self, planner: &mut Planner<'_>) {
         let Some(layer) = &self.parts.encoder else { return };
-        self.engine.plan_weights(planner);
+        self.solver(planner).narrow();
         let buffers = self.buffers;
         let rows = self.engine.batch;
         let args = DenseArgs { target: word(2 * rows * self.engine.dim()), ..dense_args(layer) };
@@ -264,20 +269,16 @@ impl Recorder<'_> {
         let Some(layer) = &self.parts.head else { return };
         let buffers = self.buffers;
         let rows = self.parts.times * self.engine.batch;
-        self.engine.plan_layer_vjp(
-            planner,
-            buffers,
-            LayerVjp {
-                layer,
-                cursors: &buffers.cursors,
-                head: self.outer_head(rows, layer),
-                node: 0.0,
-                input: &buffers.saves,
-                source: 0,
-                z_bar: &self.batch.outputs_bar,
-                z_bar_offset: 0,
-            },
-        );
+        self.solver(planner).layer_vjp(LayerVjp {
+            layer,
+            cursors: &buffers.cursors,
+            head: self.outer_head(rows, layer),
+            node: 0.0,
+            input: &buffers.saves,
+            source: 0,
+            z_bar: &self.batch.outputs_bar,
+            z_bar_offset: 0,
+        });
         let grid = product_grid(rows, layer.inputs, 1);
         let kernel = self.engine.kernels.product(&DENSE_VJP_INPUT, grid);
         let bound = [
@@ -294,20 +295,16 @@ impl Recorder<'_> {
     fn with_encoder_vjp(&self, planner: &mut Planner<'_>, mut walk: WalkPlans) -> WalkPlans {
         let Some(layer) = &self.parts.encoder else { return walk };
         let buffers = self.buffers;
-        self.engine.plan_layer_vjp(
-            planner,
-            buffers,
-            LayerVjp {
-                layer,
-                cursors: &buffers.cursors,
-                head: self.outer_head(self.engine.batch, layer),
-                node: 0.0,
-                input: &self.batch.inputs,
-                source: 0,
-                z_bar: &buffers.bar,
-                z_bar_offset: 0,
-            },
-        );
+        self.solver(planner).layer_vjp(LayerVjp {
+            layer,
+            cursors: &buffers.cursors,
+            head: self.outer_head(self.engine.batch, layer),
+            node: 0.0,
+            input: &self.batch.inputs,
+            source: 0,
+            z_bar: &buffers.bar,
+            z_bar_offset: 0,
+        });
         let mut end = planner.take();
         end.append(&walk.end);
         walk.end = end;
@@ -319,7 +316,7 @@ impl Recorder<'_> {
         Planner::record(&self.engine.gpu, |planner| {
             self.gradient_norm(planner, 0, true);
             self.update(planner);
-            self.engine.plan_learn(planner, self.buffers.penalty(), modes::Learn::Learn);
+            self.solver(planner).learn(self.buffers.penalty(), modes::Learn::Learn);
             planner.take()
         })
     }

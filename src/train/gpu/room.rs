@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::held::Rooms;
-use super::plans::{BatchBuffers, EvaluationPlans, Recorder, Schedule, TrainPlans};
+use super::plans::{BatchBuffers, EvaluationPlans, Schedule, TrainPlans, TrainRecorder};
 use super::trainer::GpuTrainer;
 use crate::error::{Error, Result};
 use crate::gpu::{Held, PATHS, Purpose, Room};
@@ -49,9 +49,16 @@ impl GpuTrainer {
         Ok(())
     }
 
-    pub(super) fn recorder<'a>(&'a self, schedule: &'a Schedule) -> Result<Recorder<'a>> {
+    pub(super) fn recorder<'a>(&'a self, schedule: &'a Schedule) -> Result<TrainRecorder<'a>> {
         let Rooms { engine: buffers, batch } = self.rooms()?;
-        Ok(Recorder { config: &self.state.config, engine: &self.engine, parts: &self.parts, buffers, batch, schedule })
+        Ok(TrainRecorder {
+            config: &self.state.config,
+            engine: &self.engine,
+            parts: &self.parts,
+            buffers,
+            batch,
+            schedule,
+        })
     }
 
     /// The plans of a training step, recorded the first time.

@@ -1,14 +1,14 @@
 //! What solves have taught those that follow, on the device.
 
-use super::engine::Engine;
-use super::kernel;
-use super::plan::Planner;
-use super::wire::args::LearnArgs;
-use super::wire::head::Head;
-use super::wire::modes::Learn;
-use super::wire::modes::learnable::{COSTS, FIRST_LENGTH, IDEAL_STEPS};
-use super::wire::records::LearntState;
+use super::Recorder;
 use crate::error::Result;
+use crate::gpu::engine::Engine;
+use crate::gpu::kernel;
+use crate::gpu::wire::args::LearnArgs;
+use crate::gpu::wire::head::Head;
+use crate::gpu::wire::modes::Learn;
+use crate::gpu::wire::modes::learnable::{COSTS, FIRST_LENGTH, IDEAL_STEPS};
+use crate::gpu::wire::records::LearntState;
 use crate::math::Real;
 use crate::method::{InitialStep, Learnt, PenaltyStep, StepControl, StepPenalty};
 
@@ -28,23 +28,6 @@ impl Engine {
         first | penalty.map_or(0, of_penalty)
     }
 
-    /// Notes what a training step's solve has to teach, or learns it, if there is anything.
-    pub(crate) fn plan_learn(&self, planner: &mut Planner<'_>, penalty: Option<StepPenalty>, mode: Learn) {
-        let learns = self.learns(penalty);
-        if learns == 0 {
-            return;
-        }
-        let mut args = LearnArgs { learns, ..LearnArgs::default() };
-        if let Some((penalty, budget)) = penalty.and_then(|penalty| Some((penalty, penalty.budget?))) {
-            [args.target, args.rate] = [budget.nfe, budget.rate].map(f32::from_f64);
-            [args.lowest, args.highest] = [budget.lowest, budget.highest].map(f32::from_f64);
-            [args.coefficient, args.stages] = [penalty.coefficient, self.tableau.stages() as f64].map(f32::from_f64);
-        }
-        let head = Head { mode: mode.into(), ..self.head(1) };
-        let kernel = self.kernels.get(&kernel::LEARN, &[]);
-        planner.add(&kernel, &[&self.outcome, &self.learnt], head, args, [1, 1, 1]);
-    }
-
     /// Goes on with what other solves have taught.
     pub(crate) fn write_learnt(&self, learnt: Learnt) {
         self.gpu.queue.write_buffer(&self.learnt, 0, bytemuck::bytes_of(&LearntState::from(learnt)));
@@ -57,5 +40,25 @@ impl Engine {
         let part = [(&learnt, 0, size_of::<LearntState>() as u64)];
         let state: LearntState = self.staging.read(&self.gpu, encoder, &part, bytemuck::pod_read_unaligned).await?;
         Ok(state.into())
+    }
+}
+
+impl Recorder<'_, '_> {
+    /// Notes what a training step's solve has to teach, or learns it, if there is anything.
+    pub(crate) fn learn(&mut self, penalty: Option<StepPenalty>, mode: Learn) {
+        let engine = self.engine;
+        let learns = engine.learns(penalty);
+        if learns == 0 {
+            return;
+        }
+        let mut args = LearnArgs { learns, ..LearnArgs::default() };
+        if let Some((penalty, budget)) = penalty.and_then(|penalty| Some((penalty, penalty.budget?))) {
+            [args.target, args.rate] = [budget.nfe, budget.rate].map(f32::from_f64);
+            [args.lowest, args.highest] = [budget.lowest, budget.highest].map(f32::from_f64);
+            [args.coefficient, args.stages] = [penalty.coefficient, engine.tableau.stages() as f64].map(f32::from_f64);
+        }
+        let head = Head { mode: mode.into(), ..engine.head(1) };
+        let kernel = engine.kernels.get(&kernel::LEARN, &[]);
+        self.planner.add(&kernel, &[&engine.outcome, &engine.learnt], head, args, [1, 1, 1]);
     }
 }

@@ -6,36 +6,11 @@
 
 use std::fmt::Write;
 
-use super::kernel::{Module, WHOLE_NOISY, WHOLE_PLAIN, literal};
-use super::wire::modes::Activation;
+use crate::gpu::kernel::{Module, WHOLE_NOISY, WHOLE_PLAIN, literal};
+use crate::gpu::small::parameters;
+use crate::gpu::wire::modes::Activation;
 use crate::method::{NoiseScale, NoiseTableau, Tableau};
 use crate::problem::{InputMap, Layer};
-
-/// The most features of a state that is kept in registers.
-const WIDEST_STATE: usize = 4;
-
-/// The most parameters whose gradient an invocation keeps to itself.
-const MOST_PARAMETERS: usize = 1024;
-
-/// Whether a field is small enough to be solved whole.
-pub(crate) fn is_small(layers: &[Layer]) -> bool {
-    let dim = layers.first().map_or(0, |l| l.inputs);
-    layers.len() <= 2 && dim <= WIDEST_STATE && (layers.len() == 1 || hidden_units(layers) <= 512)
-}
-
-/// The number of hidden units, which a kernel with such a field has among its arguments.
-pub(crate) fn hidden_units(layers: &[Layer]) -> usize {
-    layers.first().map_or(0, |l| l.outputs)
-}
-
-/// Whether its gradient is small enough too, with that of a diffusion if there is one.
-pub(crate) fn has_small_gradient(layers: &[Layer], noise_layers: &[Layer]) -> bool {
-    is_small(layers) && parameters(layers) + parameters(noise_layers) <= MOST_PARAMETERS
-}
-
-fn parameters(layers: &[Layer]) -> usize {
-    layers.iter().map(Layer::parameter_count).sum()
-}
 
 /// The constants and functions of a problem, for the kernels `ensemble_solve`, `lockstep_solve` and
 /// `whole_adjoint`.
@@ -451,7 +426,7 @@ impl<'a> Printer<'a> {
         line!(self, "    return bar;\n}}\n");
     }
 
-    /// The same with noise, as [`Engine::plan_noisy_vjp`](super::engine::Engine::plan_noisy_vjp) does layer by layer.
+    /// The same with noise, as [`Recorder::noisy_step_vjp`](super::Recorder::noisy_step_vjp) does layer by layer.
     fn noisy_step_vjp(&mut self, noise: &NoiseTableau) {
         let Tableau { a, b, c, .. } = self.tableau;
         let (drifts, diffusions) = (self.tableau.stages(), noise.stages());

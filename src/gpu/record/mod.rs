@@ -1,0 +1,112 @@
+//! What is recorded: a [`Recorder`] turns solves, steps and walks into dispatches, which a [`Plan`](super::plan::Plan) keeps.
+//!
+//! The stage kernels do not know what they serve. A [`Step`] says which cursors and which tape they work on: those of the solve's
+//! attempt, of a step on the walk back, or of a penalised one. An attempt that is made layer by layer is
+//!
+//! ```text
+//! increments                                   what the paths do over it, where there is noise
+//! for each stage, for the field (and the diffusion):
+//!     combine                                  y + h sum a_ij k_j, to the first layer's input
+//!     dense, a layer at a time                 k_i
+//! combine                                      y + h sum b_j k_j, where no stage is there
+//! row_norm                                     the error's norm of each row, with adaptive steps
+//! save                                         states at the points that it covers
+//! control_lockstep | control_ensemble          accepts or rejects, and aims the cursor at the next attempt
+//! ```
+//!
+//! and a step on the walk back
+//!
+//! ```text
+//! walk                                         aims the cursor at it
+//! bar_update                                   takes up the cotangents of states saved at its end
+//! increments, then combine and dense           its stages again, kept
+//! for each stage, last to first:
+//!     stage_bar                                k_i_bar
+//!     dense_vjp_weights, dense_vjp_input       of each layer, last to first: theta_bar and the state's cotangent
+//! bar_update                                   joins the states' cotangents to that of its start
+//! inject                                       and those of penalised steps that start there
+//! ```
+//!
+//! Small fields do without: a kernel that is printed for the problem ([`whole`]) solves trajectories whole.
+
+mod learn;
+mod local;
+mod network;
+mod noise;
+mod solve;
+mod step;
+mod vjp;
+mod walk;
+pub(crate) mod whole;
+
+pub(crate) use local::check_penalty;
+pub(crate) use step::{dense_args, time_flag};
+pub(crate) use vjp::{LayerVjp, dense_vjp_input_args};
+
+use super::buffers::Buffers;
+use super::engine::Engine;
+use super::kernel;
+use super::plan::{Planner, flat};
+use super::wire::args::NarrowArgs;
+use super::wire::modes::flag;
+use super::wire::word;
+
+/// Records what an engine does with a batch's buffers.
+#[derive(Debug)]
+pub(crate) struct Recorder<'a, 'p> {
+    pub(crate) engine: &'a Engine,
+    pub(crate) buffers: &'a Buffers,
+    pub(crate) planner: &'a mut Planner<'p>,
+}
+
+/// Which step the stage kernels work on: its cursors and its tape.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Step<'a> {
+    pub(crate) cursors: &'a wgpu::Buffer,
+    pub(crate) tape: &'a wgpu::Buffer,
+    pub(crate) rows: usize,
+    /// Whether derivatives are kept, a slot a stage.
+    pub(crate) keep: bool,
+    /// Save points whose cotangents the steps take up.
+    pub(crate) points: usize,
+    /// Where the tape of second states begins, if there are any.
+    pub(crate) second: usize,
+}
+
+impl Step<'_> {
+    const fn keeping(&self) -> u32 {
+        if self.keep { flag::KEEP } else { 0 }
+    }
+}
+
+impl Engine {
+    /// The steps of the solve.
+    pub(crate) fn solving<'a>(&self, buffers: &'a Buffers) -> Step<'a> {
+        Step {
+            cursors: &buffers.cursors,
+            tape: &buffers.tape,
+            rows: self.batch,
+            keep: false,
+            points: 0,
+            second: buffers.sizes.second_state(),
+        }
+    }
+}
+
+impl Recorder<'_, '_> {
+    /// Brings the weights up to date with the parameters.
+    pub(crate) fn narrow(&mut self) {
+        let engine = self.engine;
+        if let Some(half) = &engine.half {
+            let narrow = engine.kernels.get(&kernel::NARROW, &[]);
+            let args = NarrowArgs { parameters: word(engine.parameters) };
+            self.planner.add(
+                &narrow,
+                &[&engine.theta, half],
+                engine.head(1),
+                args,
+                flat(engine.parameters.div_ceil(64)),
+            );
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! What a solve records: its start, an attempt, its end.
+
+use super::Recorder;
+use super::network::Weights;
+use super::whole::Printer;
+use crate::error::Result;
+use crate::gpu::buffers::Buffers;
+use crate::gpu::engine::Engine;
+use crate::gpu::kernel;
+use crate::gpu::plan::{Plan, Planner, SolvePlans, flat};
+use crate::gpu::small;
+use crate::gpu::wire::args::parts::Controller;
+use crate::gpu::wire::args::{ControlArgs, FinishArgs, SaveArgs, SolveArgs};
+use crate::gpu::wire::head::Head;
+use crate::gpu::wire::modes::{Control, Norm, Save, SolveWhole, flag};
+use crate::gpu::wire::{capped, word};
+use crate::math::Real;
+use crate::method::{self, InitialStep, PenaltyAt, StepControl, penalised_rows};
+use crate::problem::shortest_step;
+
+impl Engine {
+    /// What the controller's kernels are told.
+    pub(crate) fn controller(&self, buffers: &Buffers, backward: bool) -> Controller {
+        let stride = self.stride(backward);
+        let control = Controller {
+            initial_power: self.initial_power(),
+            max_steps: capped(self.options.most_attempts()),
+            tape_steps: stride.map_or(u32::MAX, |_| word(buffers.sizes.steps)),
+            // Where nothing is kept, no step is so late that it would be.
+            stride: stride.map_or(u32::MAX, word),
+            first_stop: word(buffers.sizes.first_stop()),
+            stops: word(self.stops.len()),
+            ..Controller::default()
+        };
+        match self.options.step_control {
+            StepControl::Fixed { steps } => Controller { fixed_steps: word(steps), ..control },
+            StepControl::Adaptive { controller, initial_step, .. } => self.adaptive(control, controller, initial_step),
+        }
+    }
+
+    /// With the numbers of an adaptive one.
+    fn adaptive(&self, control: Controller, of: method::Controller, initial_step: InitialStep) -> Controller {
+        let (t0, t1) = (self.problem.t0, self.problem.t1);
+        let q = self.tableau.error_power();
+        let [b1, b2, b3] = of.beta;
+        // What the native engine calls too small, as a share of the interval; a path has ticks of 2^-30.
+        let resolution = match self.noise() {
+            None => shortest_step(t0, t1, t1 - t0) / (t1 - t0).abs(),
+            Some(_) => 2f64.powi(-31),
+        };
+        let length = match initial_step {
+            InitialStep::Automatic => 0.0,
+            InitialStep::Length(h) => h / (t1 - t0).abs(),
+            InitialStep::Carried => -1.0,
+        };
+        let r = f32::from_f64;
+        Controller {
+            beta: [b1 / q, b2 / q, b3 / q, of.beta_reject / q].map(r),
+            log_safety: r(of.safety.log2()),
+            log_floor: r(of.error_floor.log2()),
+            min_factor: r(of.min_factor),
+            max_factor: r(of.max_factor),
+            smallest_share: r(resolution),
+            log_initial_error: r(of.initial_error.map_or(0.0, f64::log2)),
+            first_length: r(length),
+            // No bound is one that no step reaches.
+            longest: r(self.options.largest_step.map_or(2.0, |longest| longest / (t1 - t0).abs())),
+            first_factor: r(of.first_factor.unwrap_or(of.max_factor)),
+            alpha: r(of.alpha),
+            finish: r(f64::from(of.finish)),
+            blank: r(f64::from(of.initial_error.is_none())),
+            error_power: r(1.0 / q),
+            ..control
+        }
+    }
+
+    /// A control kernel's job.
+    pub(super) fn controlled(&self, buffers: &Buffers, mode: u32, backward: bool) -> (Head, ControlArgs) {
+        let recorded = if self.stride(backward).is_some() { flag::RECORD } else { 0 };
+        let head = self.head(self.batch);
+        let head = Head { mode, flags: head.flags | recorded, ..head };
+        (head, ControlArgs { control: self.controller(buffers, backward) })
+    }
+
+    /// The controller's safety factor, if there is one.
+    pub(crate) const fn safety(&self) -> Option<f64> {
+        match self.options.step_control {
+            StepControl::Adaptive { controller, .. } => Some(controller.safety),
+            StepControl::Fixed { .. } => None,
+        }
+    }
+
+    /// The exponent of the automatic initial step.
+    pub(crate) fn initial_power(&self) -> f32 {
+        f32::from_f64(1.0 / self.noise().map_or(self.tableau.error_power(), |noise| noise.strong_order + 0.5))
+    }
+
+    /// Points that a solve saves: the caller's, and the times of unbiased probes, which a training step draws.
+    fn points_saved(&self, buffers: &Buffers, backward: bool) -> usize {
+        let probes = buffers.penalty().filter(|p| backward && p.at == PenaltyAt::Unbiased);
+        self.user_points().len() + probes.map_or(0, |p| p.times)
+    }
+
+    /// The recorded parts of a solve of the batch.
+    ///
+    /// # Errors
+    /// [`Error::Device`](crate::Error::Device) where the device refuses one.
+    pub(crate) async fn record_solve(&self, buffers: &Buffers, backward: bool) -> Result<SolvePlans> {
+        let record = |planner: &mut Planner<'_>| {
+            let mut recorder = Recorder { engine: self, buffers, planner };
+            if self.problem.stands_still() {
+                recorder.begin(backward);
+                let start = recorder.planner.take();
+                SolvePlans { start, finish: recorder.finish(backward), ..SolvePlans::default() }
+            } else if self.solves_whole(self.batch) {
+                let modes = [SolveWhole::Start, SolveWhole::GoOn];
+                let [start, attempt] = modes.map(|mode| recorder.whole(mode, backward));
+                SolvePlans { start, attempt, finish: recorder.finish(backward), ..SolvePlans::default() }
+            } else {
+                recorder.products(backward)
+            }
+        };
+        self.gpu.scoped(|| Planner::record(&self.gpu, record)).await
+    }
+
+    /// Hidden units of the field and of the diffusion, where trajectories are solved whole.
+    pub(crate) fn hidden_units(&self) -> [u32; 2] {
+        [&self.layers, &self.noise_layers].map(|layers| word(small::hidden_units(layers)))
+    }
+
+    /// What prints the problem's functions.
+    pub(crate) fn printer(&self) -> Printer<'_> {
+        let printer = Printer::new(&self.layers, self.problem.field.map(), self.tableau);
+        match &self.problem.diffusion {
+            None => printer,
+            Some(diffusion) => printer.with_noise(&self.noise_layers, diffusion.network.map()),
+        }
+    }
+}
+
+impl Recorder<'_, '_> {
+    /// Trajectories that are solved whole: one dispatch starts them and makes as many attempts as may be in one, another
+    /// one goes on.
+    fn whole(&mut self, mode: SolveWhole, backward: bool) -> Plan {
+        let (engine, buffers) = (self.engine, self.buffers);
+        let (head, args) = engine.controlled(buffers, mode.into(), backward);
+        if mode == SolveWhole::Start {
+            self.narrow();
+            let begin = engine.kernels.get(&kernel::BEGIN, &[]);
+            let bound = [&buffers.clocks, &buffers.cursors, &buffers.row_status, &engine.outcome, &engine.learnt];
+            self.planner.add(&begin, &bound, head, args, flat(engine.batch.div_ceil(64)));
+        }
+        let text = engine.printer().solve();
+        let [hidden, noise_hidden] = engine.hidden_units();
+        let args = SolveArgs {
+            control: args.control,
+            points: word(engine.points_saved(buffers, backward)),
+            user_points: word(engine.user_points().len()),
+            // After all points are the paths.
+            path: word(buffers.sizes.points),
+            turns: word(engine.turns(buffers.sizes.purpose)),
+            hidden,
+            noise_hidden,
+        };
+        if engine.per_row() {
+            let solve = engine.kernels.printed(&kernel::ENSEMBLE_SOLVE, &text, &[]);
+            let bound = [
+                &buffers.clocks,
+                &buffers.cursors,
+                engine.weights(),
+                &buffers.tape,
+                &buffers.steps,
+                &buffers.points,
+                &buffers.saves,
+            ];
+            self.planner.add(&solve, &bound, head, args, flat(engine.batch.div_ceil(64)));
+        } else {
+            let solve = engine.kernels.printed(&kernel::LOCKSTEP_SOLVE, &text, &[]);
+            let bound = [
+                &buffers.clocks,
+                &buffers.row_status,
+                engine.weights(),
+                &buffers.tape,
+                &buffers.steps,
+                &buffers.points,
+                &buffers.saves,
+            ];
+            self.planner.add(&solve, &bound, head, args, [1, 1, 1]);
+            // The kernels after it find the state by the cursor.
+            self.control(Control::Aim, backward);
+        }
+        self.planner.take()
+    }
+
+    /// Attempts that are made layer by layer.
+    fn products(&mut self, backward: bool) -> SolvePlans {
+        SolvePlans {
+            start: self.start(backward),
+            attempt: self.attempt(backward),
+            resume: {
+                self.control(Control::Resume, backward);
+                self.planner.take()
+            },
+            finish: self.finish(backward),
+        }
+    }
+
+    /// Clocks at the start, and the states saved there.
+    fn begin(&mut self, backward: bool) {
+        let (engine, buffers) = (self.engine, self.buffers);
+        let begin = engine.kernels.get(&kernel::BEGIN, &[]);
+        let (head, args) = engine.controlled(buffers, Control::Begin.into(), backward);
+        let bound = [&buffers.clocks, &buffers.cursors, &buffers.row_status, &engine.outcome, &engine.learnt];
+        self.planner.add(&begin, &bound, head, args, flat(engine.batch.div_ceil(64)));
+        self.save(Save::AtStart, backward);
+    }
+
+    fn start(&mut self, backward: bool) -> Plan {
+        let (engine, buffers) = (self.engine, self.buffers);
+        let step = engine.solving(buffers);
+        self.narrow();
+        self.begin(backward);
+        self.stage(step, 0, flag::FIRST);
+        self.norm(step, Norm::StateAndSlope, [Weights::NOTHING; 2]);
+        self.control(Control::Begin, backward);
+        // A first step that is carried on is found so in the first solve; in others the trial has nothing to do.
+        let trial = matches!(
+            engine.options.step_control,
+            StepControl::Adaptive { initial_step: InitialStep::Automatic | InitialStep::Carried, .. }
+        );
+        if trial {
+            self.trial(step);
+            self.norm(step, Norm::ChangeOfSlope, [Weights::NOTHING; 2]);
+            self.control(Control::Change, backward);
+        }
+        self.planner.take()
+    }
+
+    fn attempt(&mut self, backward: bool) -> Plan {
+        let (engine, buffers) = (self.engine, self.buffers);
+        let step = engine.solving(buffers);
+        let stages = engine.most_stages();
+        let fsal = engine.tableau.fsal();
+        self.increments(step, None);
+        if !engine.reuses_last() || !engine.stops.is_empty() {
+            self.stage(step, 0, flag::FIRST);
+        }
+        for stage in 1..stages {
+            let end = if fsal && stage + 1 == stages { flag::END } else { 0 };
+            self.stage(step, stage, end);
+        }
+        if !fsal {
+            self.end(step);
+        }
+        if engine.tableau.b_error.is_some() {
+            self.norm(step, Norm::Error, [engine.error_weights(), Weights::NOTHING]);
+        }
+        self.save(Save::WithinStep, backward);
+        self.control(Control::Attempt, backward);
+        self.planner.take()
+    }
+
+    fn finish(&mut self, backward: bool) -> Plan {
+        let (engine, buffers) = (self.engine, self.buffers);
+        let step = engine.solving(buffers);
+        self.norm(step, Norm::NotFinite, [Weights::NOTHING; 2]);
+        let finish = engine.kernels.get(&kernel::FINISH, &[]);
+        // Layer by layer the kernel that saves says itself what it left undone.
+        let whole = engine.solves_whole(engine.batch) && !engine.problem.stands_still();
+        let args = FinishArgs {
+            safety: f32::from_f64(engine.safety().unwrap_or(1.0)),
+            saved: if whole { word(engine.points_saved(buffers, backward)) } else { u32::MAX },
+            penalised: buffers.penalty().map_or(0, |p| word(penalised_rows(engine.batch, p.fraction))),
+            carries: u32::from(engine.carries()),
+        };
+        let bound = [&buffers.clocks, &buffers.row_status, &buffers.norms, &engine.outcome];
+        self.planner.add(&finish, &bound, engine.head(engine.batch), args, [1, 1, 1]);
+        self.planner.take()
+    }
+
+    fn control(&mut self, mode: Control, backward: bool) {
+        let (engine, buffers) = (self.engine, self.buffers);
+        let (head, args) = engine.controlled(buffers, mode.into(), backward);
+        let bound =
+            [&buffers.clocks, &buffers.cursors, &buffers.row_status, &buffers.norms, &buffers.steps, &buffers.points];
+        if engine.per_row() {
+            let kernel = engine.kernels.get(&kernel::CONTROL_ENSEMBLE, &[]);
+            self.planner.add(&kernel, &bound, head, args, flat(engine.batch.div_ceil(64)));
+        } else {
+            let kernel = engine.kernels.get(&kernel::CONTROL_LOCKSTEP, &[]);
+            self.planner.add(&kernel, &bound, head, args, [1, 1, 1]);
+        }
+    }
+
+    fn save(&mut self, mode: Save, backward: bool) {
+        let (engine, buffers) = (self.engine, self.buffers);
+        let points = engine.points_saved(buffers, backward);
+        if points == 0 {
+            return;
+        }
+        let save = engine.kernels.get(&kernel::SAVE, &[]);
+        let shares = engine.shares_of_points(points);
+        let args =
+            SaveArgs { points: word(points), user_points: word(engine.user_points().len()), shares: word(shares) };
+        let head = Head { mode: mode.into(), ..engine.head(engine.batch) };
+        let bound = [&buffers.cursors, &buffers.tape, &buffers.k, &buffers.points, &buffers.saves, &engine.outcome];
+        self.planner.add(&save, &bound, head, args, flat((shares * engine.batch * engine.dim()).div_ceil(64)));
+    }
+}

@@ -1,0 +1,151 @@
+//! A step: its stages, its sums and their norms.
+
+use super::network::{Network, Weights};
+use super::{Recorder, Step};
+use crate::gpu::kernel;
+use crate::gpu::plan::flat;
+use crate::gpu::wire::args::{CombineArgs, DenseArgs, RowNormArgs};
+use crate::gpu::wire::head::Head;
+use crate::gpu::wire::job::coefficients;
+use crate::gpu::wire::modes::{Activation, Norm, flag};
+use crate::gpu::wire::word;
+use crate::math::Real;
+use crate::problem::Layer;
+
+impl Recorder<'_, '_> {
+    /// Evaluates stage `stage` of the step's: the field's, or those of drift and diffusion.
+    pub(crate) fn stage(&mut self, step: Step<'_>, stage: usize, flags: u32) {
+        let (engine, buffers) = (self.engine, self.buffers);
+        for network in engine.networks(buffers).into_iter().filter(|network| stage < network.c.len()) {
+            let weights = network.weights(stage);
+            self.combine(step, network, weights, flags | flag::STATE, stage);
+            self.network(step, network, stage, network.c[stage], flags);
+        }
+    }
+
+    /// The step's step's end, where no stage is there.
+    pub(crate) fn end(&mut self, step: Step<'_>) {
+        let (engine, buffers) = (self.engine, self.buffers);
+        let weights = Weights::of_step(engine.tableau.b, engine.noise().map_or([&[]; 4], |noise| noise.weights));
+        self.combine(step, engine.drift(buffers), weights, flag::END, 0);
+    }
+
+    /// The networks after the Euler step that the automatic initial step tries, where their last stages will be.
+    pub(crate) fn trial(&mut self, step: Step<'_>) {
+        let (engine, buffers) = (self.engine, self.buffers);
+        // Not a stage's state, whatever that is added to.
+        const TRIAL: usize = 2;
+        for network in engine.networks(buffers) {
+            let weights = Weights::of_drift(&[1.0]);
+            self.combine(step, network, weights, flag::STATE, TRIAL);
+            self.network(step, network, network.c.len() - 1, 1.0, flag::FSAL);
+        }
+    }
+
+    /// Takes the step's again, to its end on the tape.
+    pub(crate) fn retake(&mut self, step: Step<'_>) {
+        let (engine, buffers) = (self.engine, self.buffers);
+        for stage in 0..engine.most_stages() - usize::from(engine.tableau.fsal()) {
+            self.stage(step, stage, 0);
+        }
+        if engine.tableau.fsal() {
+            // The last row of `a` is `b`, and does without the last stage.
+            let end = engine.tableau.a[engine.tableau.stages() - 1];
+            let weights = Weights::of_drift(end);
+            self.combine(step, engine.drift(buffers), weights, flag::END, 0);
+        } else {
+            self.end(step);
+        }
+    }
+
+    /// Takes the step's and keeps what its vector-Jacobian product needs; the last stage of an FSAL method only
+    /// `with_last`.
+    pub(crate) fn keep(&mut self, step: Step<'_>, with_last: bool) {
+        let engine = self.engine;
+        for stage in 0..engine.most_stages() - usize::from(engine.tableau.fsal() && !with_last) {
+            self.stage(step, stage, 0);
+        }
+    }
+
+    /// A sum of stages; `stage` is the slot of the network's input that it goes to, if it does.
+    pub(crate) fn combine(
+        &mut self,
+        step: Step<'_>,
+        network: Network<'_>,
+        weights: Weights<'_>,
+        flags: u32,
+        stage: usize,
+    ) {
+        let (engine, buffers) = (self.engine, self.buffers);
+        let combine = engine.kernels.get(&kernel::COMBINE, &[]);
+        let mut head = network.head(engine.head(step.rows));
+        head.flags |= flags | step.keeping();
+        let args = CombineArgs {
+            sum: engine.sum(step, weights),
+            stage: word(stage),
+            target: if step.keep { word(stage * step.rows * engine.dim()) } else { 0 },
+            second: word(step.second),
+        };
+        let mut bound =
+            vec![step.cursors, &buffers.row_status, step.tape, &buffers.k, &network.inputs[0], &network.derivatives[0]];
+        bound.extend(engine.noise().map(|_| &buffers.increments));
+        self.planner.add(&combine, &bound, head, args, flat((step.rows * engine.dim()).div_ceil(64)));
+    }
+
+    /// A network at the state in its first layer's input, at node `c`: its stage `stage`.
+    pub(crate) fn network(&mut self, step: Step<'_>, network: Network<'_>, stage: usize, c: f64, flags: u32) {
+        let (engine, buffers) = (self.engine, self.buffers);
+        let slot = if step.keep { stage } else { 0 };
+        for (l, layer) in network.layers.iter().enumerate() {
+            let mut head = network.head(engine.head(step.rows));
+            head.flags |= flags | step.keeping() | time_flag(layer);
+            let last = l + 1 == network.layers.len();
+            let target = word(if last { network.slot } else { slot } * step.rows * layer.outputs);
+            let (output, derivative) = if last {
+                head.flags |= flag::STAGE_OUT | flag::LINEAR;
+                (&buffers.k, &engine.outcome)
+            } else {
+                (&network.inputs[l + 1], &network.derivatives[l + 1])
+            };
+            let args = DenseArgs {
+                source: word(slot * step.rows * layer.inputs),
+                target,
+                derivative: if last { 0 } else { target },
+                stage: word(stage),
+                node: f32::from_f64(c),
+                ..dense_args(layer)
+            };
+            let bound = [step.cursors, engine.weights(), &network.inputs[l], output, derivative];
+            let grid = kernel::product_grid(step.rows, layer.outputs, 1);
+            self.planner.add(&engine.kernels.product(&kernel::DENSE, grid), &bound, head, args, grid);
+        }
+    }
+
+    /// Norms of the step's rows: by the weights of a sum of stages, and of another one of their states.
+    pub(crate) fn norm(&mut self, step: Step<'_>, mode: Norm, [weights, states]: [Weights<'_>; 2]) {
+        let (engine, buffers) = (self.engine, self.buffers);
+        let lanes = engine.lanes_of_a_norm();
+        let kernel = engine.kernels.get(&kernel::ROW_NORM, &[("LANES", f64::from(lanes))]);
+        let head = Head { mode: mode.into(), ..engine.head(step.rows) };
+        let args = RowNormArgs { sum: engine.sum(step, weights), states: coefficients(states.drift.iter().copied()) };
+        let mut bound = vec![step.cursors, step.tape, &buffers.k, &buffers.norms];
+        bound.extend(engine.noise().map(|_| &buffers.increments));
+        self.planner.add(&kernel, &bound, head, args, flat((step.rows * lanes as usize).div_ceil(64)));
+    }
+}
+
+/// Whether a layer sees the time.
+pub(crate) const fn time_flag(layer: &Layer) -> u32 {
+    if layer.time { flag::TIME } else { 0 }
+}
+
+/// A layer's shape and place.
+pub(crate) fn dense_args(layer: &Layer) -> DenseArgs {
+    DenseArgs {
+        inputs: word(layer.inputs),
+        outputs: word(layer.outputs),
+        theta: word(layer.offset),
+        activation: Activation::from(layer.activation).into(),
+        ..DenseArgs::default()
+    }
+}

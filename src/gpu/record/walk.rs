@@ -1,0 +1,276 @@
+//! The discrete adjoint: a walk over the accepted steps, last to first.
+//!
+//! Step sizes are constants, so rows do not depend on each other; each walks back from its own last step.
+
+use super::vjp::{FirstStage, Seed};
+use super::{Recorder, Step};
+use crate::error::Result;
+use crate::gpu::buffers::Buffers;
+use crate::gpu::engine::Engine;
+use crate::gpu::iterations::DEPTH;
+use crate::gpu::kernel;
+use crate::gpu::plan::{Plan, Planner, WalkPlans, flat};
+use crate::gpu::small;
+use crate::gpu::submission::Submissions;
+use crate::gpu::wire::args::{InjectArgs, NoArgs, ProbeStoreArgs, ReduceArgs, WalkArgs, WholeAdjointArgs};
+use crate::gpu::wire::head::Head;
+use crate::gpu::wire::modes::{BarUpdate, SecondBar, Walk};
+use crate::gpu::wire::records::Outcome;
+use crate::gpu::wire::word;
+use crate::method::{PenaltyAt, PenaltyGradient, StepPenalty, penalised_rows};
+
+impl Engine {
+    /// Parts in which the gradient is summed: enough for the device to be busy, few enough to be added quickly.
+    pub(crate) fn splits(&self, rows: usize, penalty: Option<StepPenalty>) -> usize {
+        if self.walks_whole(penalty) {
+            // One for each workgroup of the walk, which takes several rows an invocation in a large batch.
+            self.walk_groups(rows, penalty)
+        } else {
+            rows.div_ceil(128).clamp(1, 16).max(rows.div_ceil(DEPTH))
+        }
+    }
+
+    /// Whether each trajectory is walked back whole in one invocation.
+    pub(crate) fn walks_whole(&self, penalty: Option<StepPenalty>) -> bool {
+        let injected = penalty.is_some_and(|p| p.at == PenaltyAt::Biased && p.gradient == PenaltyGradient::Full);
+        self.whole
+            && small::has_small_gradient(&self.layers, &self.noise_layers)
+            && self.options.adjoint.stride() == 1
+            && !self.every_step()
+            && !injected
+            && self.fits_into_walks(penalty)
+    }
+
+    fn clocks(&self) -> usize {
+        if self.per_row() { self.batch } else { 1 }
+    }
+
+    /// Points whose cotangents the walk takes up: the caller's, and the probes' if the gradient goes on into the state.
+    fn walk_points(&self, penalty: Option<StepPenalty>) -> usize {
+        let probes = penalty.filter(|p| p.at == PenaltyAt::Unbiased && p.gradient == PenaltyGradient::Full);
+        self.user_points().len() + probes.map_or(0, |p| p.times)
+    }
+
+    /// Whether states are saved within steps, so that the last stage has a cotangent of its own.
+    fn interior(&self, penalty: Option<StepPenalty>) -> bool {
+        self.walk_points(penalty) > self.user_points().len() || self.user_points().iter().any(|&p| p > 0.0 && p < 1.0)
+    }
+
+    /// Vector-Jacobian products of the field for each step of the walk.
+    pub(crate) fn products_per_step(&self, penalty: Option<StepPenalty>) -> usize {
+        self.tableau.stages() - usize::from(self.tableau.fsal() && !self.interior(penalty))
+    }
+
+    /// Measures the penalised steps, if there are any, and walks back from the loaded cotangents of the saved states: the
+    /// gradient is in its buffer then, the cotangent of the initial states in `bar`, and the penalty in the outcome.
+    pub(crate) async fn walk_back(&self, buffers: &Buffers, accepted: usize) -> Result<()> {
+        let (penalty, plans) = self.gpu.scoped(|| self.record_walk(buffers)).await?;
+        // One segment at least: it also leaves the initial states' cotangents where they are looked for.
+        let segments = accepted.div_ceil(plans.stride).max(1);
+        let mut encoder = self.encoder();
+        self.clear_gradient(buffers, &mut encoder);
+        encoder.clear_buffer(&self.outcome, std::mem::offset_of!(Outcome, penalty) as u64, Some(4));
+        // A step and its vector-Jacobian product cost what four attempts do.
+        let step = 4.0 * self.attempt_work();
+        let mut to = Submissions::new(self, &mut encoder);
+        to.record(&penalty, 1, step * buffers.penalty().map_or(0, |p| p.times) as f64);
+        to.record(&plans.begin, 1, 0.0);
+        to.record(&plans.segment, segments, step * plans.stride.min(accepted) as f64);
+        to.record(&plans.end, 1, 0.0);
+        drop(to);
+        self.gpu.queue.submit([encoder.finish()]);
+        self.gpu.check_lost()
+    }
+
+    /// Empties the parts of the gradient, and the cotangents of the probes' states, which nobody else does.
+    pub(crate) fn clear_gradient(&self, buffers: &Buffers, encoder: &mut wgpu::CommandEncoder) {
+        encoder.clear_buffer(&buffers.partial, 0, None);
+        if let Some(penalty) = buffers.penalty() {
+            let slot = 4 * (self.batch * self.dim()) as u64;
+            let first = self.user_points().len() as u64 * slot;
+            encoder.clear_buffer(&buffers.saves_bar, first, Some(penalty.times as u64 * slot));
+        }
+    }
+
+    fn record_walk(&self, buffers: &Buffers) -> (Plan, WalkPlans) {
+        Planner::record(&self.gpu, |planner| {
+            let mut recorder = Recorder { engine: self, buffers, planner };
+            if let Some(penalty) = buffers.penalty() {
+                recorder.penalty(penalty);
+            }
+            (recorder.planner.take(), recorder.walk())
+        })
+    }
+
+    /// The stages of the `n`-th accepted step, `[stage][B][D]`, for dense output.
+    pub(crate) async fn stages_of_step(&mut self, buffers: &Buffers, n: usize) -> Result<Vec<f32>> {
+        let cursors = &buffers.walk_cursors;
+        let step = Step { cursors, ..self.solving(buffers) };
+        let plan = Planner::record(&self.gpu, |planner| {
+            let mut recorder = Recorder { engine: self, buffers, planner };
+            recorder.aim(Walk::At, n, 1);
+            recorder.keep(step, true);
+            recorder.planner.take()
+        });
+        let mut encoder = self.encoder();
+        plan.encode(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));
+        self.gpu.queue.submit([encoder.finish()]);
+        let size = self.batch * self.dim();
+        let stages = self.tableau.stages();
+        let [slots] = self.read::<f32, 1>([(&buffers.k, 0, (stages + 1) * size)]).await?;
+        // As `stage_slot` has it: the first stage, the last one of an FSAL method, then the others.
+        let slot = |stage: usize| match stage {
+            0 => 0,
+            _ if stage + 1 == stages && self.tableau.fsal() => 1,
+            _ => stage + 1,
+        };
+        Ok((0..stages).flat_map(|stage| slots[slot(stage) * size..][..size].iter().copied()).collect())
+    }
+}
+
+impl Recorder<'_, '_> {
+    /// Records the walk.
+    pub(crate) fn walk(&mut self) -> WalkPlans {
+        let (engine, buffers) = (self.engine, self.buffers);
+        let stride = if engine.every_step() { 1 } else { engine.options.adjoint.stride() };
+        let cursors = &buffers.walk_cursors;
+        let points = if engine.every_step() { 0 } else { engine.walk_points(buffers.penalty()) };
+        let walking = Step { cursors, keep: true, points, ..engine.solving(buffers) };
+        if engine.problem.stands_still() {
+            return self.no_walk();
+        }
+        if engine.walks_whole(buffers.penalty()) {
+            return self.whole_walk();
+        }
+        self.aim(Walk::Begin, 0, stride);
+        self.bar(walking, BarUpdate::Clear, &[]);
+        if engine.noise().is_some_and(|noise| noise.reversible) {
+            self.second_bar(walking, SecondBar::Clear);
+        }
+        let begin = self.planner.take();
+        let again = Step { keep: false, ..walking };
+        for i in 0..stride - 1 {
+            self.aim(Walk::Again, i, stride);
+            self.increments(again, None);
+            self.retake(again);
+        }
+        for i in 0..stride {
+            self.aim(Walk::Back, i, stride);
+            self.bar(walking, BarUpdate::Before, &[]);
+            self.increments(walking, None);
+            let interior = engine.interior(buffers.penalty());
+            self.keep(walking, interior);
+            self.step_vjp(walking, Seed::None, FirstStage::Everything, interior);
+            self.inject();
+        }
+        let segment = self.planner.take();
+        let remaining = engine.kernels.get(&kernel::REMAINING, &[]);
+        let bound = [&buffers.walk_cursors, &engine.outcome];
+        self.planner.add(&remaining, &bound, engine.head(engine.batch), NoArgs::default(), [1, 1, 1]);
+        self.sum_of_parts();
+        WalkPlans { begin, segment, end: self.planner.take(), stride, whole: false }
+    }
+
+    /// No walk, of an interval without length: all that was saved is the initial state.
+    fn no_walk(&mut self) -> WalkPlans {
+        let (engine, buffers) = (self.engine, self.buffers);
+        let points = if engine.every_step() { 0 } else { engine.user_points().len() };
+        let standing = Step { points, ..engine.solving(buffers) };
+        self.bar(standing, BarUpdate::Clear, &[]);
+        self.bar(standing, BarUpdate::After, &[]);
+        let begin = self.planner.take();
+        self.sum_of_parts();
+        WalkPlans { begin, segment: Plan::default(), end: self.planner.take(), stride: usize::MAX, whole: true }
+    }
+
+    /// The sum of the gradient's parts.
+    fn sum_of_parts(&mut self) {
+        let (engine, buffers) = (self.engine, self.buffers);
+        let reduce = engine.kernels.get(&kernel::REDUCE, &[]);
+        let parts = word(engine.splits(engine.batch, buffers.penalty()));
+        let args = ReduceArgs { parts, parameters: word(engine.parameters) };
+        let bound = [&buffers.partial, &buffers.gradient];
+        self.planner.add(&reduce, &bound, engine.head(engine.batch), args, flat(engine.parameters.div_ceil(64)));
+    }
+
+    /// The walk of whole trajectories: a dispatch for so many steps, and one that puts the initial states' cotangents where a walk layer
+    /// by layer has them.
+    fn whole_walk(&mut self) -> WalkPlans {
+        let (engine, buffers) = (self.engine, self.buffers);
+        let counts = engine.kernels.get(&kernel::WALK_COUNTS, &[]);
+        let bound = [&buffers.clocks, &buffers.row_status, &engine.outcome, &buffers.norms];
+        self.planner.add(
+            &counts,
+            &bound,
+            engine.head(engine.batch),
+            NoArgs::default(),
+            flat(engine.batch.div_ceil(64)),
+        );
+        let begin = self.planner.take();
+        let text = engine.printer().adjoint(engine.interior(buffers.penalty()));
+        let adjoint = engine.kernels.printed(&kernel::WHOLE_ADJOINT, &text, &[]);
+        let steps = engine.steps_per_walk(buffers.penalty());
+        let bars = buffers.sizes.backward.as_ref().map_or(0, |b| b.saves);
+        let [hidden, noise_hidden] = engine.hidden_units();
+        let args = WholeAdjointArgs {
+            points: word(engine.walk_points(buffers.penalty())),
+            user_points: word(engine.user_points().len()),
+            path: word(buffers.sizes.points),
+            steps: word(steps),
+            bar_slot: word(bars),
+            hidden,
+            noise_hidden,
+            parameters: word(engine.parameters),
+        };
+        let bound = [
+            &buffers.norms,
+            engine.weights(),
+            &buffers.tape,
+            &buffers.steps,
+            &buffers.points,
+            &buffers.saves_bar,
+            &buffers.partial,
+        ];
+        let grid = [word(engine.splits(engine.batch, buffers.penalty())), 1, 1];
+        self.planner.add(&adjoint, &bound, engine.head(engine.batch), args, grid);
+        let store = engine.kernels.get(&kernel::PROBE_STORE, &[]);
+        let size = engine.batch * engine.dim();
+        let args = ProbeStoreArgs { source: word(bars * size), target: 0 };
+        let bound = [&buffers.row_status, &buffers.saves_bar, &buffers.bar];
+        self.planner.add(&store, &bound, engine.head(engine.batch), args, flat(size.div_ceil(64)));
+        let segment = self.planner.take();
+        self.sum_of_parts();
+        WalkPlans { begin, segment, end: self.planner.take(), stride: steps, whole: true }
+    }
+
+    fn aim(&mut self, mode: Walk, position: usize, stride: usize) {
+        let (engine, buffers) = (self.engine, self.buffers);
+        let aim = engine.kernels.get(&kernel::WALK, &[]);
+        let head = Head { mode: mode.into(), ..engine.head(engine.batch) };
+        let segment = 3 + buffers.sizes.steps.div_ceil(stride);
+        let args = WalkArgs { stride: word(stride), position: word(position), segment: word(segment) };
+        let bound = [&buffers.clocks, &buffers.steps, &engine.outcome, &buffers.walk_cursors];
+        self.planner.add(&aim, &bound, head, args, flat(engine.clocks().div_ceil(64)));
+    }
+
+    fn inject(&mut self) {
+        let (engine, buffers) = (self.engine, self.buffers);
+        let Some(penalty) = buffers.penalty() else { return };
+        if penalty.at != PenaltyAt::Biased || penalty.gradient != PenaltyGradient::Full {
+            return;
+        }
+        let inject = engine.kernels.get(&kernel::INJECT, &[]);
+        let rows = penalised_rows(engine.batch, penalty.fraction);
+        let args = InjectArgs { probes: word(penalty.times), source: 0, target: 0 };
+        let mut add = |args: InjectArgs, bar: &wgpu::Buffer| {
+            let bound = [&buffers.walk_cursors, &buffers.probe_starts, &buffers.probe_bar, bar];
+            self.planner.add(&inject, &bound, engine.head(rows), args, flat((rows * engine.dim()).div_ceil(64)));
+        };
+        add(args, &buffers.bar);
+        if engine.noise().is_some_and(|noise| noise.reversible) {
+            let source = word(penalty.times * rows * engine.dim());
+            let target = word(engine.second_bar_slot() * engine.batch * engine.dim());
+            add(InjectArgs { source, target, ..args }, &buffers.state_bars);
+        }
+    }
+}
