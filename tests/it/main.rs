@@ -2,6 +2,7 @@
 
 mod docs;
 mod gpu;
+mod house;
 mod ode;
 mod oracle;
 mod sde;
