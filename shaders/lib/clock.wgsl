@@ -12,13 +12,13 @@ struct Clock {
     t: vec2<u32>,             // Ticks since the interval's start.
     log_errors: vec2<f32>,    // Controller memory: base-2 logarithms of the last two accepted errors.
     h: f32,                   // Length of the next attempt as a share of the interval.
-    last_good: f32,           // That of the last accepted step.
+    last_good: f32,           // That of the last accepted step; while the first one is found, the scaled slope at the start.
     accepted: u32,
     rejected: u32,
     nfe: u32,
     status: u32,
     failures: u32,            // Attempts in a row with a non-finite error.
-    was_rejected: u32,
+    was_rejected: u32,        // Whether the last attempt of a batch in lockstep was.
     saved: u32,               // Points that a solve of whole trajectories has written, and those of the attempt at hand.
     pending: u32,
     cut: u32,                 // Whether an adapter stopped its loops.

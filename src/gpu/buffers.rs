@@ -200,6 +200,7 @@ buffers! {
     k: |s, _b| s.stage_slots() * s.layered_state();
     /// What each path does over the step at hand: increment and space-time Levy area, `[B][D]`.
     increments: |s, _b| if s.noise.is_some() { 2 * s.layered_state() } else { NONE };
+    /// Two sums of each row; in a walk of whole trajectories, the steps it has to go and those it has gone.
     norms: |s, _b| 2 * WORD * s.rows;
     /// Ticks of the save points, what says which paths are followed, and ticks of the stops.
     points: |s, _b| 2 * WORD * (s.points + 2 + s.stops);

@@ -30,7 +30,7 @@ impl Engine {
 }
 
 impl Recorder<'_, '_> {
-    /// What the paths do over the step's, if there is noise; or number `apart` of what they have apart from time.
+    /// What the paths do over a step, if there is noise; or number `apart` of what they have apart from time.
     pub(crate) fn increments(&mut self, step: Step<'_>, apart: Option<usize>) {
         let (engine, buffers) = (self.engine, self.buffers);
         if engine.noise().is_none() {
@@ -45,7 +45,7 @@ impl Recorder<'_, '_> {
         self.planner.add(&kernel, &bound, head, args, flat(pairs.div_ceil(64)));
     }
 
-    /// The vector-Jacobian product of the step's kept step, as [`Engine::plan_step_vjp`] for a stochastic one.
+    /// The vector-Jacobian product of a kept step, as [`Recorder::step_vjp`] for a stochastic one.
     pub(crate) fn noisy_step_vjp(
         &mut self,
         step: Step<'_>,

@@ -13,7 +13,7 @@ use crate::math::Real;
 use crate::problem::Layer;
 
 impl Recorder<'_, '_> {
-    /// Evaluates stage `stage` of the step's: the field's, or those of drift and diffusion.
+    /// Evaluates stage `stage` of a step: the field's, or those of drift and diffusion.
     pub(crate) fn stage(&mut self, step: Step<'_>, stage: usize, flags: u32) {
         let (engine, buffers) = (self.engine, self.buffers);
         for network in engine.networks(buffers).into_iter().filter(|network| stage < network.c.len()) {
@@ -23,7 +23,7 @@ impl Recorder<'_, '_> {
         }
     }
 
-    /// The step's step's end, where no stage is there.
+    /// A step's end, where no stage is there.
     pub(crate) fn end(&mut self, step: Step<'_>) {
         let (engine, buffers) = (self.engine, self.buffers);
         let weights = Weights::of_step(engine.tableau.b, engine.noise().map_or([&[]; 4], |noise| noise.weights));
@@ -42,7 +42,7 @@ impl Recorder<'_, '_> {
         }
     }
 
-    /// Takes the step's again, to its end on the tape.
+    /// Takes a step again, to its end on the tape.
     pub(crate) fn retake(&mut self, step: Step<'_>) {
         let (engine, buffers) = (self.engine, self.buffers);
         for stage in 0..engine.most_stages() - usize::from(engine.tableau.fsal()) {
@@ -58,7 +58,7 @@ impl Recorder<'_, '_> {
         }
     }
 
-    /// Takes the step's and keeps what its vector-Jacobian product needs; the last stage of an FSAL method only
+    /// Takes a step and keeps what its vector-Jacobian product needs; the last stage of an FSAL method only
     /// `with_last`.
     pub(crate) fn keep(&mut self, step: Step<'_>, with_last: bool) {
         let engine = self.engine;
@@ -121,7 +121,7 @@ impl Recorder<'_, '_> {
         }
     }
 
-    /// Norms of the step's rows: by the weights of a sum of stages, and of another one of their states.
+    /// Norms of a step's rows: by the weights of a sum of stages, and of another one of their states.
     pub(crate) fn norm(&mut self, step: Step<'_>, mode: Norm, [weights, states]: [Weights<'_>; 2]) {
         let (engine, buffers) = (self.engine, self.buffers);
         let lanes = engine.lanes_of_a_norm();

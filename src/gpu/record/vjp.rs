@@ -53,7 +53,7 @@ impl Recorder<'_, '_> {
         self.planner.add(&kernel, &bound, head, args, flat((step.rows * engine.dim()).div_ceil(64)));
     }
 
-    /// The vector-Jacobian product of the step's kept step: adds to the partial gradients and replaces the cotangent
+    /// The vector-Jacobian product of a kept step: adds to the partial gradients and replaces the cotangent
     /// of the step's end in `bar` by that of its start, as `cpu::step` does.
     pub(crate) fn step_vjp(&mut self, step: Step<'_>, seed: Seed, first: FirstStage, with_last: bool) {
         let (engine, buffers) = (self.engine, self.buffers);
