@@ -28,6 +28,15 @@ impl Loss {
     pub(crate) const fn least(self) -> usize {
         if matches!(self, Self::Moments) { 2 } else { 1 }
     }
+
+    /// Numbers in the target of a batch, as [`Target`] lays them out.
+    pub(crate) const fn target_len(self, batch: usize, times: usize, outputs: usize) -> usize {
+        match self {
+            Self::CrossEntropy => batch,
+            Self::Mse | Self::Mae => times * batch * outputs,
+            Self::Moments => 2 * times * outputs,
+        }
+    }
 }
 
 /// What the outputs should be.

@@ -10,7 +10,6 @@ use crate::error::{Cure, Error, Result};
 use crate::gpu::modes::Verdict;
 use crate::gpu::{Outcome, Params, Submissions, check, check_counts, copy_in};
 use crate::memory::Size;
-use crate::method::Loss;
 use crate::train::report::StepReport;
 
 /// The application's buffers that a recorded training step reads. Usage `COPY_SRC`.
@@ -112,11 +111,7 @@ impl GpuTrainer {
 
     /// Bytes of a batch's inputs and targets.
     fn batch_bytes(&self, batch: usize) -> [u64; 2] {
-        let target = match self.state.config.loss {
-            Loss::CrossEntropy => batch,
-            Loss::Mse | Loss::Mae => batch * self.parts.times * self.parts.outputs,
-            Loss::Moments => 2 * self.parts.times * self.parts.outputs,
-        };
+        let target = self.state.config.loss.target_len(batch, self.parts.times, self.parts.outputs);
         [batch * self.parts.inputs, target].map(|numbers| 4 * numbers as u64)
     }
 
