@@ -24,7 +24,7 @@ impl Draws {
         (n as f64 + self.uniform[n]) / self.uniform.len() as f64
     }
 
-    /// Accepted step of the n-th probe for one trajectory of an ensemble, which draws for itself.
+    /// Position of the n-th probe of one trajectory of an ensemble, which draws for itself.
     pub(crate) fn own_position(&self, n: usize, trajectory: usize) -> f64 {
         let mut random = Random::new(self.seed, Purpose::RegularizationTime, (self.step << 32) + 1 + trajectory as u64);
         let uniform = (0..=n).map(|_| random.uniform()).last().unwrap_or(0.0);

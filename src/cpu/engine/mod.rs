@@ -53,7 +53,6 @@ pub(crate) struct Engine<R> {
     slots: [usize; 2],
     recording: Recording,
     paths: Paths,
-    t1: f64,
     /// What earlier solves taught.
     pub(crate) learnt: Learnt,
     pub(crate) owner: Owner,
@@ -91,7 +90,6 @@ impl<R: Scalar> Engine<R> {
             slots: [0, 0],
             recording: Recording { keep: Keep::Nothing, ends: false, limit: None },
             paths: Paths::default(),
-            t1: problem.t1,
             learnt: Learnt::default(),
             owner,
             warning: ToleranceWarning::new(),
@@ -197,11 +195,11 @@ impl<R: Scalar> Engine<R> {
 
     /// Time of a save slot.
     pub(crate) fn save_time(&self, slot: usize) -> f64 {
-        self.saves.get(slot).map_or(self.t1, |point| point.t)
+        self.saves.get(slot).map_or(self.problem.t1, |point| point.t)
     }
 
     fn plan_saves(&mut self, draws: Option<&Draws>) {
-        let t1 = self.t1;
+        let t1 = self.problem.t1;
         self.saves.clear();
         match &self.options.save_at {
             SaveAt::End => self.saves.push(SavePoint { t: t1, slot: 0 }),
@@ -293,12 +291,12 @@ impl<R: Scalar> Engine<R> {
 
     /// The crews, and what they are asked for.
     fn plan(&mut self, carried: Option<f64>) -> (&mut dyn Team<R>, Plan<'_>) {
-        let Self { team, workers, problem, options, t1, saves, slots, recording, paths, .. } = self;
+        let Self { team, workers, problem, options, saves, slots, recording, paths, .. } = self;
         let plan = Plan {
             workers,
             problem,
             options,
-            t1: *t1,
+            t1: problem.t1,
             saves,
             slots: *slots,
             recording: *recording,

@@ -97,7 +97,7 @@ impl<R: Scalar> Engine<R> {
         self.owner.room + self.team.scheme_bytes().room
     }
 
-    /// Bytes of the probes of a penalty on `tiles` times the batch's tiles.
+    /// Bytes of a penalty's probes, of which there are `tiles` for each of the batch's tiles on average.
     pub(crate) fn probe_bytes(&self, batch: usize, tiles: f64) -> usize {
         let one = self.team.scheme_bytes().kept + 5 * self.team.shape().rows * LANES * size_of::<R>();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a small number")]

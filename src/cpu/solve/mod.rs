@@ -21,7 +21,7 @@ use crate::problem::Problem;
 pub(crate) struct Solve<'a, S: Scheme> {
     pub(crate) stepper: &'a Stepper<S>,
     pub(crate) problem: &'a Problem,
-    /// End of the interval; the problem's unless a regularizer moves it.
+    /// End of the interval.
     pub(crate) t1: f64,
     pub(crate) options: &'a SolverOptions,
     pub(crate) saves: &'a [SavePoint],
