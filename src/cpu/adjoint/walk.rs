@@ -80,9 +80,7 @@ impl<S: Scheme> Walk<'_, S> {
     ) -> bool {
         let interpolant = self.track.stepper.interpolant;
         let mut any_inside = false;
-        let ends = || interval.t0.iter().chain(&interval.t1);
-        let (first, last) =
-            (ends().copied().fold(f64::INFINITY, f64::min), ends().copied().fold(f64::NEG_INFINITY, f64::max));
+        let [first, last] = interval.hull();
         for point in self.saves.iter().filter(|p| (first..=last).contains(&p.t)) {
             let here: [bool; LANES] =
                 std::array::from_fn(|l| moving[l] && within(point.t, interval.t0[l], interval.t1[l]));

@@ -26,6 +26,13 @@ impl<R: Scalar> Interval<R> {
         Self { t0: [t0; LANES], t1: [t1; LANES], h: [R::from_f64(t1 - t0); LANES], shared: true }
     }
 
+    /// The earliest and the latest of all ends.
+    pub(crate) fn hull(&self) -> [f64; 2] {
+        let lanes = if self.shared { 1 } else { LANES };
+        let ends = || self.t0[..lanes].iter().chain(&self.t1[..lanes]).copied();
+        [ends().fold(f64::INFINITY, f64::min), ends().fold(f64::NEG_INFINITY, f64::max)]
+    }
+
     /// Time of the stage with node `c`; exactly `t1` for `c = 1`, so that FSAL stages agree to the bit.
     pub(crate) fn stage_time(&self, c: f64) -> Lanes<R> {
         let at = |l: usize| {
