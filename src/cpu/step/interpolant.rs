@@ -110,11 +110,14 @@ fn interior_weights<R: Scalar>(
     here: &[bool; LANES],
 ) -> [Lanes<R>; MAX_STAGES] {
     let mut weights = [[R::ZERO; LANES]; MAX_STAGES];
-    for l in (0..LANES).filter(|&l| here[l]) {
+    let at = |l: usize| {
         let h = interval.t1[l] - interval.t0[l];
-        let at = tableau.interpolant_weights((t - interval.t0[l]) / h);
-        for (weight, b) in weights.iter_mut().zip(at) {
-            weight[l] = R::from_f64(h * b);
+        tableau.interpolant_weights((t - interval.t0[l]) / h).map(|b| R::from_f64(h * b))
+    };
+    let shared = interval.shared.then(|| at(0));
+    for l in (0..LANES).filter(|&l| here[l]) {
+        for (weight, b) in weights.iter_mut().zip(shared.unwrap_or_else(|| at(l))) {
+            weight[l] = b;
         }
     }
     weights
