@@ -1,5 +1,6 @@
 //! What shaders and host have agreed on, read back from the shaders by reflection. Needs no device, but for the last
-//! test, which records on one that computes nothing.
+//! test, which records on one that computes nothing. It is one long file: a test a kind of agreement, over one reading of the
+//! modules.
 
 use std::collections::{BTreeMap, BTreeSet};
 

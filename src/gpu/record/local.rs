@@ -1,7 +1,7 @@
 //! Local regularization: probes, single steps whose error or stiffness is measured and differentiated.
 
 use super::network::Weights;
-use super::vjp::{FirstStage, Seed};
+use super::vjp::Seed;
 use super::{Recorder, Step};
 use crate::error::{Error, Result};
 use crate::gpu::buffers::Buffers;
@@ -206,11 +206,7 @@ impl Recorder<'_, '_> {
             self.second_bar(probe, SecondBar::Clear);
         }
         let seed = if stiffness { Seed::Stiffness } else { Seed::Error };
-        let first = match penalty.gradient {
-            PenaltyGradient::Published => FirstStage::Nothing,
-            PenaltyGradient::Step => FirstStage::Parameters,
-            PenaltyGradient::Full => FirstStage::Everything,
-        };
+        let first = penalty.gradient.first_stage();
         self.step_vjp(probe, seed, first, true);
         if penalty.gradient == PenaltyGradient::Full {
             self.store(probe, penalty, n);

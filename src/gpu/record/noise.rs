@@ -1,6 +1,6 @@
 //! Stochastic steps: increments of the paths, and the vector-Jacobian product of drift and diffusion.
 
-use super::vjp::{FirstStage, Seed, slots};
+use super::vjp::{Seed, slots};
 use super::{Recorder, Step};
 use crate::gpu::engine::Engine;
 use crate::gpu::kernel;
@@ -10,7 +10,7 @@ use crate::gpu::wire::head::Head;
 use crate::gpu::wire::job::coefficients;
 use crate::gpu::wire::modes::{BarUpdate, Increments, Scale, SecondBar, StageBar};
 use crate::gpu::wire::word;
-use crate::method::{NoiseTableau, PenaltyAt};
+use crate::method::{FirstStage, NoiseTableau, PenaltyAt};
 
 impl Engine {
     /// Weights of the states that stage `i` goes into, by slot: those of the drift's rows, then of the diffusion's.

@@ -12,18 +12,8 @@ use crate::gpu::wire::job::coefficients;
 use crate::gpu::wire::modes::{BarUpdate, StageBar, flag};
 use crate::gpu::wire::word;
 use crate::math::Real;
+use crate::method::FirstStage;
 use crate::problem::Layer;
-
-/// What the first stage passes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FirstStage {
-    /// Parameter and state cotangents.
-    Everything,
-    /// Parameter cotangents: the state is a constant.
-    Parameters,
-    /// Nothing: `k1` is a constant.
-    Nothing,
-}
 
 /// What else a step's loss depends on, besides its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //!
 //! Step sizes are constants, so rows do not depend on each other; each walks back from its own last step.
 
-use super::vjp::{FirstStage, Seed};
+use super::vjp::Seed;
 use super::{Recorder, Step};
 use crate::error::Result;
 use crate::gpu::buffers::Buffers;
@@ -17,7 +17,7 @@ use crate::gpu::wire::head::Head;
 use crate::gpu::wire::modes::{BarUpdate, SecondBar, Walk};
 use crate::gpu::wire::records::Outcome;
 use crate::gpu::wire::word;
-use crate::method::{PenaltyAt, PenaltyGradient, StepPenalty, penalised_rows};
+use crate::method::{FirstStage, PenaltyAt, PenaltyGradient, StepPenalty, penalised_rows};
 
 impl Engine {
     /// Parts in which the gradient is summed: enough for the device to be busy, few enough to be added quickly.
