@@ -78,12 +78,15 @@ impl Walk<'_> {
     /// The increments of one pair of channels.
     pub(super) fn shared<R: Scalar>(&self, pair: u32, cuts: &Cuts<R>) -> Pair<R> {
         let (from, to) = (self.from[0], self.to[0]);
+        if from.is_multiple_of(u64::from(CELL)) && to == from + u64::from(CELL) {
+            // A fixed step: one draw.
+            return InCell::new(self, pair, low(from / u64::from(CELL))).whole();
+        }
         let part = |cell, a, b| {
             let start = u64::from(cell) * u64::from(CELL);
             let in_cell = InCell::new(self, pair, cell);
             let known = match (a, b) {
-                // A fixed step: one draw.
-                (0, CELL) => return in_cell.whole(),
+                (0, CELL) => None,
                 (0, _) => cuts.at(start + u64::from(b), pair).and_then(|(before, _)| *before),
                 (_, CELL) => cuts.at(start + u64::from(a), pair).map(|(_, after)| *after),
                 _ => None,
