@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Tableau, explicit, stochastic};
+use super::{MAX_NOISE_STAGES, MAX_STAGES, Tableau, explicit, stochastic};
 use crate::error::{Error, Result};
 use crate::problem::{Calculus, Problem};
 
@@ -75,6 +75,24 @@ impl Method {
         }
     }
 }
+
+// Sums over a method's stages are made for so many, and no more.
+const _: () = {
+    let mut i = 0;
+    while i < Method::ODE.len() {
+        assert!(Method::ODE[i].tableau().stages() <= MAX_STAGES);
+        i += 1;
+    }
+    i = 0;
+    while i < Method::SDE.len() {
+        let tableau = Method::SDE[i].tableau();
+        assert!(tableau.stages() <= MAX_NOISE_STAGES);
+        if let Some(noise) = tableau.noise {
+            assert!(0 < noise.stages() && noise.stages() <= MAX_NOISE_STAGES);
+        }
+        i += 1;
+    }
+};
 
 impl std::fmt::Display for Method {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

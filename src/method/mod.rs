@@ -35,6 +35,7 @@ pub(crate) use loss::score;
 pub use loss::{Loss, Target};
 pub use methods::Method;
 pub(crate) use methods::tableau_supports;
+pub(crate) use noise_tableau::MAX_NOISE_STAGES;
 pub use noise_tableau::{NoiseScale, NoiseTableau};
 pub use options::{Layout, SolverOptions};
 pub use regularizer::{

@@ -2,6 +2,9 @@
 
 use crate::problem::Calculus;
 
+/// The largest number of diffusion stages of any method here.
+pub(crate) const MAX_NOISE_STAGES: usize = 4;
+
 /// What a stage's diffusion terms are multiplied by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoiseScale {

@@ -70,7 +70,9 @@ impl OutDir {
     /// The first of the default folders that holds none of these runs, and that nobody writes to.
     fn open_free(runs: &[String], results: bool) -> anyhow::Result<Self> {
         let mut first = None;
-        for n in 1u64.. {
+        let mut n = 0_u64;
+        loop {
+            n += 1;
             let root = if n == 1 { DEFAULT.into() } else { PathBuf::from(format!("{DEFAULT}-{n}")) };
             let passed = match Self::create(&root)? {
                 Some(out) if held(&root, runs, results).is_empty() => {
@@ -87,7 +89,6 @@ impl OutDir {
             };
             first.get_or_insert(passed);
         }
-        unreachable!("there is always a next name")
     }
 
     /// Makes the folder with its parts, clears what killed writers left, and proves that it can be written to before

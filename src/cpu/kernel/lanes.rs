@@ -72,13 +72,7 @@ pub(crate) fn combine_differences<'a, R: Real>(
     scale: &Lanes<R>,
     terms: impl IntoIterator<Item = (f64, &'a [R])>,
 ) {
-    let mut coefficients = [R::ZERO; MAX_STAGES];
-    let mut slices: [&[R]; MAX_STAGES] = [&[]; MAX_STAGES];
-    let mut n = 0;
-    for (coefficient, term) in terms.into_iter().filter(|(coefficient, _)| *coefficient != 0.0) {
-        (coefficients[n], slices[n]) = (R::from_f64(coefficient), term);
-        n += 1;
-    }
+    let (n, coefficients, slices) = collect::<R, MAX_STAGES>(terms);
     macro_rules! sized {
         ($($n:literal)*) => {
             match n {
@@ -86,15 +80,32 @@ pub(crate) fn combine_differences<'a, R: Real>(
                 $($n => combine_from::<R, $n>(
                     out, from, scale, std::array::from_fn(|j| coefficients[j]), std::array::from_fn(|j| slices[j]),
                 ),)*
-                _ => unreachable!("a method has at most seven stages"),
+                // The first stage is what the others differ from.
+                _ => unreachable!("a method is asserted to have at most seven stages"),
             }
         };
     }
     sized!(1 2 3 4 5 6);
 }
 
+/// The terms with non-zero coefficients: how many, their coefficients, and themselves. There are at most `MAX`, as sums go
+/// over the stages of a method, whose number is asserted where methods are listed.
+#[inline(always)]
+pub(crate) fn collect<'a, R: Real, const MAX: usize>(
+    terms: impl IntoIterator<Item = (f64, &'a [R])>,
+) -> (usize, [R; MAX], [&'a [R]; MAX]) {
+    let (mut n, mut coefficients, mut slices): (_, _, [&[R]; MAX]) = (0, [R::ZERO; MAX], [&[]; MAX]);
+    for (coefficient, term) in terms {
+        if coefficient != 0.0 {
+            (coefficients[n], slices[n]) = (R::from_f64(coefficient), term);
+            n += 1;
+        }
+    }
+    (n, coefficients, slices)
+}
+
 /// The most terms a [`combine`] can have: the stages of a step, its end and its error.
-const MAX_TERMS: usize = 9;
+const MAX_TERMS: usize = MAX_STAGES + 2;
 
 /// `out = base + scale * sum coefficient * term` over the terms with non-zero coefficients; `base` may be absent.
 /// Fixed-size copies of the list let the inner loop keep every pointer in a register.
@@ -104,15 +115,7 @@ pub(crate) fn combine<'a, R: Real>(
     scale: &Lanes<R>,
     terms: impl IntoIterator<Item = (f64, &'a [R])>,
 ) {
-    let mut coefficients = [R::ZERO; MAX_TERMS];
-    let mut slices: [&[R]; MAX_TERMS] = [&[]; MAX_TERMS];
-    let mut n = 0;
-    for (coefficient, term) in terms {
-        if coefficient != 0.0 {
-            (coefficients[n], slices[n]) = (R::from_f64(coefficient), term);
-            n += 1;
-        }
-    }
+    let (n, coefficients, slices) = collect::<R, MAX_TERMS>(terms);
     macro_rules! sized {
         ($($n:literal)*) => {
             match (n, base) {
@@ -126,7 +129,8 @@ pub(crate) fn combine<'a, R: Real>(
                         out, scale, std::array::from_fn(|j| coefficients[j]), std::array::from_fn(|j| slices[j]),
                     ),
                 )*
-                _ => unreachable!("a method has at most seven stages"),
+                // Their stages, their end and their error: `collect` has no room for more.
+                _ => unreachable!("a method is asserted to have at most seven stages"),
             }
         };
     }

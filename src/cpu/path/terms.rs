@@ -3,13 +3,10 @@
 use super::increments::Increments;
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::dispatch::multiversion;
-use crate::cpu::kernel::lanes::Lanes;
+use crate::cpu::kernel::lanes::{Lanes, collect};
 use crate::cpu::kernel::scalar::Scalar;
 use crate::math::Real;
-use crate::method::NoiseScale;
-
-/// The most diffusion terms that a state has.
-const MAX_TERMS: usize = 4;
+use crate::method::{MAX_NOISE_STAGES, NoiseScale};
 
 /// `out += scale * sum coefficient * term`, with the scale of the increments.
 pub(crate) fn add_terms<'a, R: Scalar>(
@@ -18,15 +15,7 @@ pub(crate) fn add_terms<'a, R: Scalar>(
     increments: &Increments<R>,
     terms: impl IntoIterator<Item = (f64, &'a [R])>,
 ) {
-    let mut coefficients = [R::ZERO; MAX_TERMS];
-    let mut slices: [&[R]; MAX_TERMS] = [&[]; MAX_TERMS];
-    let mut n = 0;
-    for (coefficient, term) in terms {
-        if coefficient != 0.0 {
-            (coefficients[n], slices[n]) = (R::from_f64(coefficient), term);
-            n += 1;
-        }
-    }
+    let (n, coefficients, slices) = collect::<R, MAX_NOISE_STAGES>(terms);
     let elements = match scale {
         NoiseScale::Increment => Some(&increments.w),
         NoiseScale::Mean => Some(&increments.mean),
@@ -44,6 +33,7 @@ pub(crate) fn add_terms<'a, R: Scalar>(
                         std::array::from_fn(|j| slices[j]),
                     ),
                 )*
+                // None add nothing. There are no more, as is asserted where the methods are listed.
                 _ => {}
             }
         };
@@ -121,6 +111,7 @@ pub(crate) fn add_noise<R: Scalar>(out: &mut [R], increments: &Increments<R>, we
                         );
                     }
                 )*
+                // None add nothing. There are no more, as is asserted where the methods are listed.
                 _ => {}
             }
         };
