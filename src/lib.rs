@@ -70,6 +70,7 @@
 mod cpu;
 mod device;
 mod error;
+mod files;
 mod gpu;
 #[cfg(doc)]
 pub mod guide;
@@ -84,6 +85,7 @@ mod train;
 pub use cpu::{Cpu, Scalar, Solver, instruction_set};
 pub use device::Device;
 pub use error::{Error, Result, Status};
+pub use files::{check_regular, remove_temporaries, write_whole};
 pub use gpu::{
     AdapterSummary, Gpu, GpuSolver, KernelTime, OUTCOME_WGSL, Pick, Profile, SolveIo, SolveOutcome, SolveRecording,
 };
@@ -105,7 +107,7 @@ pub use train::Blocking;
 pub use train::{
     Backend, Batch, Batches, CheckpointInfo, Clip, Deployed, Evaluation, FailurePolicy, GpuData, GpuTrainer, Learner,
     NeuralDe, Optimizer, OptimizerState, Rule, SliceReport, StepGradients, StepReport, TensorLayout, TrainIo, Trainer,
-    TrainerConfig, Update, models, remove_temporaries, write_whole,
+    TrainerConfig, Update, models,
 };
 
 /// The graphics interface of the wgpu engine, in the version that [`Gpu::from_wgpu`] takes devices of.

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -30,11 +30,10 @@ pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> anyhow::Result<
     write(path, text.as_bytes())
 }
 
-/// Reads a file. Of a pipe that would wait for its other end, so it is refused, as a folder is.
+/// Reads a regular file.
 pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     let name = path.display();
-    let file = fs::metadata(path).with_context(|| format!("{name}: cannot be read"))?;
-    ensure!(file.is_file(), "{name}: not a regular file");
+    fewsteps::check_regular(path).map_err(|refused| anyhow!("{name}: {refused}"))?;
     fs::read(path).with_context(|| format!("{name}: cannot be read"))
 }
 

@@ -1,7 +1,6 @@
 //! Checkpoints: a safetensors file with the numbers by their names, and everything else as JSON in its metadata.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -14,6 +13,7 @@ use super::optimizer::OptimizerState;
 use super::state::TrainingState;
 use crate::cpu::Scalar;
 use crate::error::{Error, Result};
+use crate::files::{check_regular, write_whole};
 use crate::method::{Learnt, Regularizer};
 
 /// Key of our entry in the safetensors metadata.
@@ -164,51 +164,6 @@ impl Deployed {
     }
 }
 
-/// Writes a file so that whoever opens it, even after a crash, finds the old content or the new, never a part: into a
-/// temporary file beside it, to the disk, then renamed.
-///
-/// # Errors
-/// The operating system's; the old file is still there then.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    let mut file = temporary(folder)?;
-    file.write_all(bytes)?;
-    #[cfg(unix)]
-    {
-        // A temporary file is its owner's secret; a result is as readable as any other file.
-        use std::os::unix::fs::PermissionsExt;
-        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
-    }
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    // The rename itself reaches the disk with its folder; where folders cannot be opened, the system sees to it.
-    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).or(Ok(()))
-}
-
-/// What the names of our temporary files begin and end with.
-const TEMPORARY: [&str; 2] = [".fewsteps-", ".tmp"];
-
-fn temporary(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
-    tempfile::Builder::new().prefix(TEMPORARY[0]).suffix(TEMPORARY[1]).tempfile_in(folder)
-}
-
-/// Removes the temporary files that [`write_whole`] left in `folder` when its process was killed. Nobody may be writing
-/// there meanwhile.
-///
-/// # Errors
-/// The operating system's, when the folder cannot be read or a file cannot be removed.
-pub fn remove_temporaries(folder: &Path) -> std::io::Result<()> {
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let ours = name.to_str().is_some_and(|name| name.starts_with(TEMPORARY[0]) && name.ends_with(TEMPORARY[1]));
-        if ours && entry.file_type()?.is_file() {
-            std::fs::remove_file(entry.path())?;
-        }
-    }
-    Ok(())
-}
-
 /// What a checkpoint says of itself, without its numbers.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -239,13 +194,8 @@ impl CheckpointInfo {
     }
 }
 
-/// Reads a file; a pipe, which would be waited for, and a folder are none.
 fn read(path: &Path) -> Result<Vec<u8>> {
-    let failed = |reason| Error::Io { path: path.into(), reason };
-    if !std::fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(failed(std::io::Error::new(ErrorKind::InvalidInput, "not a regular file")));
-    }
-    std::fs::read(path).map_err(failed)
+    check_regular(path).and_then(|()| std::fs::read(path)).map_err(|reason| Error::Io { path: path.into(), reason })
 }
 
 fn header(path: &Path, bytes: &[u8]) -> Result<Header> {
@@ -366,23 +316,5 @@ impl Numbers<'_> {
             None => Ok(()),
             Some(index) => Err(failed(format!("{name}[{index}] is not finite"))),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_killed_writers_left_is_removed_and_nothing_else() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (_, left) = temporary(folder.path()).expect("made").keep().expect("kept, as a killed process does");
-        let others = ["model.safetensors", ".fewsteps.lock", "notes.tmp", ".fewsteps-notes"];
-        for name in others {
-            std::fs::write(folder.path().join(name), name).expect("written");
-        }
-        remove_temporaries(folder.path()).expect("removed");
-        assert!(!left.exists(), "ours is gone");
-        assert!(others.iter().all(|name| folder.path().join(name).exists()), "the others stay");
     }
 }

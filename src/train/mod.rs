@@ -18,7 +18,7 @@ mod state;
 pub use batches::{Batch, Batches};
 #[cfg(not(target_arch = "wasm32"))]
 pub use blocking::Blocking;
-pub use checkpoint::{CheckpointInfo, remove_temporaries, write_whole};
+pub use checkpoint::CheckpointInfo;
 pub use config::{FailurePolicy, TrainerConfig};
 pub use cpu::Trainer;
 pub use deployed::Deployed;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// From the ground up. A folder or file of `src` may import from its own floor and from those below; the engines, who share
 /// a floor, know nothing of each other.
 const FLOORS: [&[&str]; 9] = [
-    &["error"],
+    &["error", "files"],
     &["math"],
     &["memory", "problem"],
     &["method"],

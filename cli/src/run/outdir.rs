@@ -6,7 +6,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 
 use super::metrics;
 use crate::args::OutputArgs;
@@ -100,8 +100,7 @@ impl OutDir {
             fs::create_dir_all(folder).with_context(|| format!("{}: cannot be made; {remedy}", folder.display()))?;
         }
         let path = root.join(LOCK);
-        let is_lock = fs::metadata(&path).map_or(true, |file| file.is_file());
-        ensure!(is_lock, "{}: not a regular file; {remedy}", path.display()); // Opening a pipe would wait for its end.
+        fewsteps::check_regular(&path).map_err(|refused| anyhow!("{}: {refused}; {remedy}", path.display()))?;
         let unwritable = || format!("{}: cannot be written to; {remedy}", root.display());
         let lock = File::options().create(true).truncate(false).write(true).open(&path).with_context(unwritable)?;
         match lock.try_lock() {
