@@ -50,9 +50,7 @@ impl Device {
     pub fn multiply_adds(model: &NeuralDe, batch: usize) -> u64 {
         let tableau = model.options.method.tableau();
         let evaluations = tableau.stages() - usize::from(tableau.fsal());
-        let layers = model.problem.field.layers();
-        let field = layers
-            .fold(0, |sum: u64, layer| sum.saturating_add((layer.inputs as u64).saturating_mul(layer.outputs as u64)));
+        let field = model.problem.field.program().map_or(0, |program| program.products());
         field.saturating_mul(batch as u64).saturating_mul(evaluations as u64)
     }
 

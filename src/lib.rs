@@ -97,8 +97,8 @@ pub use method::{
     Tolerances,
 };
 pub use problem::{
-    Activation, Brownian, Calculus, Diffusion, Increment, Initialization, InputMap, Layer, Mlp, Paths, Problem,
-    TimeInput,
+    Activation, Bound, Brownian, Calculus, Diffusion, Field, FieldBuilder, Group, Increment, Initialization, InputMap,
+    Layer, Mlp, Paths, Problem, TimeInput, Value,
 };
 pub use self_check::SelfCheck;
 pub use solution::{DenseSolution, Gradients, SavedTimes, Solution, Stats, Workspace};

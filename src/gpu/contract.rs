@@ -499,7 +499,7 @@ mod recording {
     fn record_noise(gpu: &Gpu, method: Method, layout: Layout) -> crate::Result<()> {
         let tableau = method.tableau();
         let network = Mlp::new([3, 4, 3]).input_map(InputMap::Cube).time_input(TimeInput::Every);
-        let diffusion = Diffusion { network: network.clone(), calculus: tableau.noise.expect("noise").calculus };
+        let diffusion = Diffusion::new(network.clone(), tableau.noise.expect("noise").calculus);
         let problem = Problem::sde(network, diffusion, 0.0, 1.0);
         let options = match tableau.b_error {
             None => SolverOptions::default().step_control(StepControl::Fixed { steps: 3 }),
@@ -518,8 +518,7 @@ mod recording {
     /// Records and submits a training step with noise that compares moments, with a penalty.
     fn record_noisy_training(gpu: &Gpu, method: Method, at: PenaltyAt) -> crate::Result<()> {
         let network = Mlp::new([3, 4, 3]);
-        let diffusion =
-            Diffusion { network: network.clone(), calculus: method.tableau().noise.expect("noise").calculus };
+        let diffusion = Diffusion::new(network.clone(), method.tableau().noise.expect("noise").calculus);
         let options = SolverOptions::sde(Tolerances::both(1e-2)).method(method);
         let model = NeuralDe::new(Problem::sde(network, diffusion, 0.0, 1.0), options);
         let local = Local { at, ..Local::published_unbiased_sde() }.gradient(PenaltyGradient::Full).times(2);

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::math::Real;
 use crate::method::ToleranceWarning;
 use crate::method::{Layout, SaveAt, SolverOptions, StepControl, Tableau};
-use crate::problem::{InputMap, Layer, Mlp, Paths, Problem};
+use crate::problem::{InputMap, Layer, Paths, Problem};
 
 /// Attempts that are recorded for the first solve; later ones know from the one before.
 const FIRST_ATTEMPTS: usize = 8;
@@ -71,6 +71,7 @@ impl Engine {
         options.validate::<f32>(problem)?;
         check_parameters(gpu, options, &model)?;
         check_noise(problem, options)?;
+        check_networks(problem)?;
         let [layers, noise_layers] = placed_layers(problem, model.offset);
         Self::check_widths(&layers, model.widest)?;
         Self::check_widths(&noise_layers, 0)?;
@@ -210,7 +211,7 @@ impl Engine {
         if let Some(noise) = self.noise() {
             flags |= flag::NOISE | if noise.reversible { flag::SECOND } else { 0 };
         }
-        if self.problem.field.map() == InputMap::Cube {
+        if self.problem.field.input_map() == InputMap::Cube {
             flags |= flag::CUBE;
         }
         if matches!(self.options.step_control, StepControl::Fixed { .. }) {
@@ -297,14 +298,24 @@ fn stops(problem: &Problem, options: &SolverOptions) -> Vec<([u32; 2], f64)> {
     options.stops(problem).into_iter().map(|t| (at(t), t)).collect()
 }
 
+/// A device computes networks so far.
+fn check_networks(problem: &Problem) -> Result<()> {
+    let diffusion = problem.diffusion.as_ref().map(|diffusion| ("Diffusion::network", &diffusion.network));
+    for (argument, field) in [("Problem::field", &problem.field)].into_iter().chain(diffusion) {
+        if field.mlp().is_none() {
+            let remedy =
+                "a device computes fields that are an Mlp so far: use Solver, or Trainer, on the native engine";
+            return Err(Error::argument(argument, field.widths(), remedy));
+        }
+    }
+    Ok(())
+}
+
 /// The layers of the field and of the diffusion, whose parameters follow one another from there on.
 fn placed_layers(problem: &Problem, offset: usize) -> [Vec<Layer>; 2] {
-    let placed = |network: &Mlp, offset: usize| -> Vec<Layer> {
-        network.layers().map(|l| Layer { offset: l.offset + offset, ..l }).collect()
-    };
     let noise_offset = offset + problem.field.parameter_count();
-    let noise = problem.diffusion.as_ref().map_or(Vec::new(), |d| placed(&d.network, noise_offset));
-    [placed(&problem.field, offset), noise]
+    let noise = problem.diffusion.as_ref().map_or(Vec::new(), |d| d.network.layers_from(noise_offset));
+    [problem.field.layers_from(offset), noise]
 }
 
 /// Whether trajectories with such noise can be solved whole.

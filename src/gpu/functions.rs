@@ -232,7 +232,7 @@ fn activations_and_derivatives_are_right_everywhere() {
         for (&x, pair) in points.iter().zip(&found) {
             let [y, dy] = pair.map(|bits| f64::from(f32::from_bits(bits)));
             let x = f64::from(x);
-            let (f, df) = kind.truth(x);
+            let (f, df) = kind.definition(x);
             // The native engine's bounds.
             let scale = f.abs() + (x * df).abs();
             let (error, d_error) = ((y - f).abs(), (dy - df).abs());

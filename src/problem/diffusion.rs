@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Mlp;
+use super::Field;
 
 /// Diagonal noise: `g(t, y; theta) dW`, where each of the `D` features has its own Wiener process.
 ///
@@ -12,22 +12,28 @@ use super::Mlp;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diffusion {
     /// The network `g`, from `D` numbers to `D`. Its parameters follow the drift's.
-    pub network: Mlp,
+    pub network: Field,
     /// How the stochastic integral is meant.
     pub calculus: Calculus,
 }
 
 impl Diffusion {
+    /// Noise in the sense of `calculus`.
+    #[must_use]
+    pub fn new(network: impl Into<Field>, calculus: Calculus) -> Self {
+        Self { network: network.into(), calculus }
+    }
+
     /// Noise in the sense of Itô.
     #[must_use]
-    pub const fn ito(network: Mlp) -> Self {
-        Self { network, calculus: Calculus::Ito }
+    pub fn ito(network: impl Into<Field>) -> Self {
+        Self { network: network.into(), calculus: Calculus::Ito }
     }
 
     /// Noise in the sense of Stratonovich.
     #[must_use]
-    pub const fn stratonovich(network: Mlp) -> Self {
-        Self { network, calculus: Calculus::Stratonovich }
+    pub fn stratonovich(network: impl Into<Field>) -> Self {
+        Self { network: network.into(), calculus: Calculus::Stratonovich }
     }
 }
 

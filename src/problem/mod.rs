@@ -8,7 +8,10 @@ mod span;
 pub use brownian::{Brownian, Increment, Paths};
 pub use diffusion::{Calculus, Diffusion};
 pub(crate) use field::check_parameters;
-pub use field::{Activation, Initialization, InputMap, Layer, Mlp, TimeInput};
+pub(crate) use field::program;
+pub use field::{
+    Activation, Bound, Field, FieldBuilder, Group, Initialization, InputMap, Layer, Mlp, TimeInput, Value,
+};
 pub(crate) use span::{settled, shortest_step, within};
 
 use serde::{Deserialize, Serialize};
@@ -16,12 +19,12 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::math::Real;
 
-/// `dy/dt = f(t, y; theta)` from `t0` to `t1` with a network as `f`, or, with a [`Diffusion`], the stochastic
+/// `dy/dt = f(t, y; theta)` from `t0` to `t1` with a [`Field`] as `f`, or, with a [`Diffusion`], the stochastic
 /// differential equation `dy = f dt + g dW`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Problem {
     /// The vector field, or drift; its input and output widths are the state's dimension `D`.
-    pub field: Mlp,
+    pub field: Field,
     /// The noise, if there is any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diffusion: Option<Diffusion>,
@@ -34,8 +37,8 @@ pub struct Problem {
 impl Problem {
     /// An ordinary differential equation on the interval from `t0` to `t1`, forwards or backwards.
     #[must_use]
-    pub const fn ode(field: Mlp, t0: f64, t1: f64) -> Self {
-        Self { field, diffusion: None, t0, t1 }
+    pub fn ode(field: impl Into<Field>, t0: f64, t1: f64) -> Self {
+        Self { field: field.into(), diffusion: None, t0, t1 }
     }
 
     /// A stochastic differential equation on the interval from `t0` to `t1`, which comes after `t0`.
@@ -46,14 +49,14 @@ impl Problem {
     /// assert_eq!(problem.parameter_count(), (3 * 50 + 51 * 2) + 3 * 2);
     /// ```
     #[must_use]
-    pub const fn sde(drift: Mlp, diffusion: Diffusion, t0: f64, t1: f64) -> Self {
-        Self { field: drift, diffusion: Some(diffusion), t0, t1 }
+    pub fn sde(drift: impl Into<Field>, diffusion: Diffusion, t0: f64, t1: f64) -> Self {
+        Self { field: drift.into(), diffusion: Some(diffusion), t0, t1 }
     }
 
     /// Number of features `D` of a state.
     #[must_use]
     pub fn dim(&self) -> usize {
-        self.field.sizes().first().copied().unwrap_or(0)
+        self.field.inputs()
     }
 
     /// Number of parameters: the field's, then those of the diffusion.
@@ -82,10 +85,9 @@ impl Problem {
     /// [`Error::Argument`] naming what does not fit.
     pub fn validate(&self) -> Result<()> {
         self.validate_networks()?;
-        let sizes = self.field.sizes();
-        if sizes.first() != sizes.last() {
+        if self.field.inputs() != self.field.outputs() {
             let remedy = "a vector field's output is as wide as its input: make the first and last width equal";
-            return Err(Error::argument("Problem::field", format!("{sizes:?}"), remedy));
+            return Err(Error::argument("Problem::field", self.field.widths(), remedy));
         }
         for (name, t) in [("Problem::t0", self.t0), ("Problem::t1", self.t1)] {
             if !t.is_finite() {
@@ -110,14 +112,14 @@ impl Problem {
         self.field.validate()?;
         let Some(diffusion) = &self.diffusion else { return Ok(()) };
         diffusion.network.validate()?;
-        check_parameters("Diffusion::network", diffusion.network.sizes(), self.parameter_count())
+        check_parameters("Diffusion::network", diffusion.network.widths(), self.parameter_count())
     }
 
     fn validate_noise(&self, diffusion: &Diffusion) -> Result<()> {
-        let (sizes, dim) = (diffusion.network.sizes(), self.dim());
-        if sizes.first() != Some(&dim) || sizes.last() != Some(&dim) {
+        let dim = self.dim();
+        if diffusion.network.inputs() != dim || diffusion.network.outputs() != dim {
             let remedy = format!("noise is diagonal: give it {dim} inputs and {dim} outputs, as the drift has");
-            return Err(Error::argument("Diffusion::network", format!("{sizes:?}"), remedy));
+            return Err(Error::argument("Diffusion::network", diffusion.network.widths(), remedy));
         }
         if self.t1 < self.t0 {
             return Err(Error::argument("Problem::t1", self.t1, "noise knows one direction of time: put t1 after t0"));

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::math::{Purpose, Random, Real};
 use crate::method::{SaveAt, SolverOptions};
-use crate::problem::{Initialization, Layer, Problem, check_parameters};
+use crate::problem::{Field, Initialization, Layer, Problem, check_parameters};
 
 /// `x -> encoder -> y0 -> differential equation -> y(t) -> head -> output`; encoder and head are optional linear layers.
 ///
@@ -41,6 +41,27 @@ impl TensorLayout {
     pub fn range(&self) -> std::ops::Range<usize> {
         let count = self.shape.iter().fold(1, |count: usize, n| count.saturating_mul(*n));
         self.offset..self.offset.saturating_add(count)
+    }
+
+    /// The arrays of a field that begins at parameter `first`: `name.0.weight` and so on of a network, `name.group` of
+    /// numbers and `name.group.0.weight` of networks in a field that was written out.
+    fn of_field(name: &str, first: usize, field: &Field) -> Vec<Self> {
+        let mut tensors = Vec::new();
+        for group in field.groups().iter() {
+            let name = if field.mlp().is_some() { name.to_owned() } else { format!("{name}.{}", group.name) };
+            match group.layers() {
+                None => {
+                    let offset = first.saturating_add(group.offset);
+                    tensors.push(Self { name, offset, shape: vec![group.count] });
+                }
+                Some(layers) => {
+                    for (i, layer) in layers.enumerate() {
+                        tensors.extend(Self::of_layer(&format!("{name}.{i}"), first, &layer));
+                    }
+                }
+            }
+        }
+        tensors
     }
 
     /// The arrays of a layer, whose block is in a network that begins at parameter `first`.
@@ -138,9 +159,7 @@ impl NeuralDe {
         let mut first = self.field_offset();
         let diffusion = self.problem.diffusion.as_ref().map(|diffusion| ("diffusion", &diffusion.network));
         for (name, network) in [("field", &self.problem.field)].into_iter().chain(diffusion) {
-            for (i, layer) in network.layers().enumerate() {
-                tensors.extend(TensorLayout::of_layer(&format!("{name}.{i}"), first, &layer));
-            }
+            tensors.extend(TensorLayout::of_field(name, first, network));
             first = first.saturating_add(network.parameter_count());
         }
         if let Some(layer) = self.head_layer() {
@@ -223,6 +242,6 @@ impl NeuralDe {
             }
             check_parameters(name, width.unwrap_or(0), layer.map_or(0, |layer| layer.parameter_count()))?;
         }
-        check_parameters("NeuralDe::problem", self.problem.field.sizes(), self.parameter_count())
+        check_parameters("NeuralDe::problem", self.problem.field.widths(), self.parameter_count())
     }
 }

@@ -42,5 +42,5 @@ fn spiral_field() -> Mlp {
 /// Diagonal noise, for a method without noise, which a solve refuses anyway, in the sense of Itô.
 fn noise(width: usize, options: &SolverOptions) -> Diffusion {
     let calculus = options.method.tableau().noise.map_or(Calculus::Ito, |noise| noise.calculus);
-    Diffusion { network: Mlp::new([width, width]), calculus }
+    Diffusion::new(Mlp::new([width, width]), calculus)
 }

@@ -5,7 +5,7 @@ use crate::cpu::kernel::activation::{activate, activate_with_derivative};
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::lanes::{Lanes, cube, cube_vjp, multiply};
 use crate::cpu::kernel::scalar::Scalar;
-use crate::problem::{InputMap, Mlp};
+use crate::problem::{self, InputMap};
 
 /// The network of a problem with its current weights.
 #[derive(Debug)]
@@ -47,11 +47,11 @@ pub(crate) struct Cotangents<R> {
 }
 
 impl<R: Scalar> Field<R> {
-    pub(crate) fn new(mlp: &Mlp) -> Self {
+    pub(crate) fn new(field: &problem::Field) -> Self {
         Self {
-            layers: mlp.layers().map(DenseLayer::new).collect(),
-            map: mlp.map(),
-            dim: mlp.sizes().first().copied().unwrap_or(0),
+            layers: field.layers_from(0).into_iter().map(DenseLayer::new).collect(),
+            map: field.input_map(),
+            dim: field.inputs(),
         }
     }
 

@@ -132,11 +132,11 @@ mod tests {
             activate_with_derivative(activation, &mut wide, &mut d_wide);
             for i in 0..points.len() {
                 let x = points[i];
-                let (f, df) = activation.truth(x);
+                let (f, df) = activation.definition(x);
                 assert!((wide[i] - f).abs() <= 1e-13 * (f.abs() + 1e-30), "{activation:?}({x}) = {} at f64", wide[i]);
                 assert!((d_wide[i] - df).abs() <= 1e-12, "{activation:?}'({x}) = {} at f64", d_wide[i]);
                 // At f32 the argument's own rounding moves the value by up to eps |x f'|.
-                let (f, df) = activation.truth(f64::from(x as f32));
+                let (f, df) = activation.definition(f64::from(x as f32));
                 let bound = 1e-6 * (f.abs() + (f64::from(x as f32) * df).abs()) + 2e-36;
                 let error = (f64::from(narrow[i]) - f).abs();
                 assert!(error <= bound, "{activation:?}({x}) = {}, off by {error:e}", narrow[i]);

@@ -95,7 +95,7 @@ impl Engine {
             c: self.tableau.c,
             a: self.tableau.a,
             b: self.noise().map(|noise| (noise.drift_b, noise.drift_scale)),
-            map: self.problem.field.map(),
+            map: self.problem.field.input_map(),
         }
     }
 
@@ -111,7 +111,7 @@ impl Engine {
             c: noise.c,
             a: noise.a,
             b: Some((noise.b, noise.scale)),
-            map: self.problem.diffusion.as_ref().map_or(InputMap::Identity, |d| d.network.map()),
+            map: self.problem.diffusion.as_ref().map_or(InputMap::Identity, |d| d.network.input_map()),
         }
     }
 

@@ -130,10 +130,10 @@ impl Engine {
 
     /// What prints the problem's functions.
     pub(crate) fn printer(&self) -> Printer<'_> {
-        let printer = Printer::new(&self.layers, self.problem.field.map(), self.tableau);
+        let printer = Printer::new(&self.layers, self.problem.field.input_map(), self.tableau);
         match &self.problem.diffusion {
             None => printer,
-            Some(diffusion) => printer.with_noise(&self.noise_layers, diffusion.network.map()),
+            Some(diffusion) => printer.with_noise(&self.noise_layers, diffusion.network.input_map()),
         }
     }
 }

@@ -2,8 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Field;
+use super::group::{Bound, Group, Initial};
+use super::program::emitter::Emitter;
+use super::program::function::Function;
+use super::program::operation::{Block, Node, Operation};
 use crate::error::{Error, Result};
-use crate::math::{Purpose, Random, Real};
+use crate::math::{Random, Real};
 
 /// The most parameters that a model may have: 4 GiB at `f32`, of which a training holds some eight times as much. A
 /// larger number is a slip, and it would take the machine's memory before anything could be said.
@@ -37,8 +42,7 @@ impl Activation {
         [Self::Identity, Self::Tanh, Self::Relu, Self::Softplus, Self::Sigmoid, Self::Silu, Self::Gelu];
 
     /// Value and derivative from the definitions, which either engine's are compared with.
-    #[cfg(test)]
-    pub(crate) fn truth(self, x: f64) -> (f64, f64) {
+    pub(crate) fn definition(self, x: f64) -> (f64, f64) {
         let sigmoid = |x: f64| if x < 0.0 { x.exp() / (1.0 + x.exp()) } else { 1.0 / (1.0 + (-x).exp()) };
         match self {
             Self::Identity => (x, 1.0),
@@ -271,6 +275,36 @@ impl Mlp {
         self.layers().last().map_or(0, |layer| layer.range().end)
     }
 
+    /// How its weights are drawn.
+    pub(super) const fn drawn(&self) -> Initialization {
+        self.initialization
+    }
+
+    /// All its parameters as a group.
+    pub(super) fn group(&self) -> Group {
+        let blocks = self.layers().map(|layer| Block::of(&layer)).collect();
+        Group {
+            name: "mlp".to_owned(),
+            offset: 0,
+            count: self.parameter_count(),
+            frozen: false,
+            bound: Bound::None,
+            initial: Initial::Drawn { blocks, initialization: self.initialization },
+        }
+    }
+
+    /// Writes the network on `x`, with its layers' blocks where `blocks` says.
+    pub(super) fn emit(&self, emitter: &mut Emitter, blocks: &[Block], x: Node) -> Node {
+        let input = match self.input_map {
+            InputMap::Identity => x,
+            InputMap::Cube => emitter.map(Function::Cube, x),
+        };
+        blocks.iter().zip(self.layers()).fold(input, |x, (block, layer)| {
+            let z = emitter.emit(Operation::Dense { x, block: *block, affine: true });
+            Function::of(layer.activation).map_or(z, |f| emitter.map(f, z))
+        })
+    }
+
     /// Index of the first stream that a diffusion's layers are drawn from, well after a field's.
     pub(crate) const DIFFUSION_STREAM: u64 = 1 << 33;
 
@@ -278,20 +312,7 @@ impl Mlp {
     /// [`Mlp::validate`] refuses.
     #[must_use]
     pub fn initialize<R: Real>(&self, seed: u64) -> Vec<R> {
-        self.initialize_from(seed, 0)
-    }
-
-    /// The same from the streams from `first` on, one a layer.
-    pub(crate) fn initialize_from<R: Real>(&self, seed: u64, first: u64) -> Vec<R> {
-        if self.validate().is_err() {
-            return Vec::new();
-        }
-        let mut theta = vec![R::ZERO; self.parameter_count()];
-        for (i, layer) in self.layers().enumerate() {
-            let mut random = Random::new(seed, Purpose::Initialization, first + i as u64);
-            layer.initialize(self.initialization, &mut random, &mut theta[layer.range()]);
-        }
-        theta
+        Field::from(self).initialize(seed)
     }
 
     /// Checks the widths.

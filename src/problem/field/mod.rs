@@ -1,6 +1,296 @@
-//! The vector field. It is a network for now; its seam, where other fields will enter, is this folder.
+//! [`Field`]: a vector field, or any map that a model is made of. It is a [`program`], most often that of an [`Mlp`].
 
+mod build;
+mod group;
 mod mlp;
+pub(crate) mod program;
 
+pub use build::{FieldBuilder, Value};
+pub use group::{Bound, Group};
 pub(crate) use mlp::check_parameters;
 pub use mlp::{Activation, Initialization, InputMap, Layer, Mlp, TimeInput};
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::math::{Purpose, Random, Real};
+use group::Initial;
+use program::Program;
+use program::emitter::Emitter;
+use program::operation::{Block, Operation, Source};
+
+/// A map from rows of numbers to rows of numbers, of one trajectory, with parameters: the vector field `f(t, y; theta)` of
+/// a problem, its diffusion, an encoder or a head.
+///
+/// It is a network, `Mlp::new([2, 16, 2]).into()`, or anything that can be written with [`Field::build`]. Either way it is
+/// a straight line of operations, of which both engines know value and exact derivatives.
+///
+/// ```
+/// use fewsteps::{Field, Mlp};
+///
+/// # fn main() -> fewsteps::Result<()> {
+/// // Lotka and Volterra's equations with rates to learn.
+/// let field = Field::build(2, |f| {
+///     let (y, rate) = (f.state(), f.positive("rates", &[1.1, 0.4, 0.1, 0.4]));
+///     let (prey, hunters) = (y.row(0), y.row(1));
+///     let meet = &prey * &hunters;
+///     f.stack([rate.row(0) * &prey - rate.row(1) * &meet, rate.row(2) * &meet - rate.row(3) * &hunters])
+/// })?;
+/// assert_eq!(field.parameter_count(), 4);
+///
+/// // A pendulum whose friction is a network.
+/// let pendulum = Field::build(2, |f| {
+///     let y = f.state();
+///     let friction = f.mlp("friction", &Mlp::new([1, 16, 1]), &y.row(1));
+///     f.stack([y.row(1), -9.81 * y.row(0).sin() - friction])
+/// })?;
+/// assert_eq!(pendulum.group("friction").map(|group| group.range()), Some(0..49));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Field(Form);
+
+/// What a field was written as. A network stays one, in files too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Form {
+    Mlp(Mlp),
+    Written(Box<Written>),
+}
+
+/// A field that was written out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Written {
+    /// Rows of the state, or input.
+    inputs: usize,
+    program: Program,
+    groups: Vec<Group>,
+    controls: Vec<Control>,
+}
+
+/// A control that drives a field.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Control {
+    pub(crate) name: String,
+    pub(crate) rows: usize,
+}
+
+impl From<Mlp> for Field {
+    fn from(mlp: Mlp) -> Self {
+        Self(Form::Mlp(mlp))
+    }
+}
+
+impl From<&Mlp> for Field {
+    fn from(mlp: &Mlp) -> Self {
+        Self(Form::Mlp(mlp.clone()))
+    }
+}
+
+impl Field {
+    /// A field on states of `inputs` rows, whose value `write` writes with the builder's values.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] naming the first operation that does not fit, with its rows.
+    pub fn build(inputs: usize, write: impl FnOnce(&FieldBuilder) -> Value) -> Result<Self> {
+        let builder = FieldBuilder::new(inputs);
+        let output = write(&builder);
+        builder.finish(&output).map(|written| Self(Form::Written(Box::new(written))))
+    }
+
+    /// The network that the field is, if it was made of one.
+    #[must_use]
+    pub const fn mlp(&self) -> Option<&Mlp> {
+        match &self.0 {
+            Form::Mlp(mlp) => Some(mlp),
+            Form::Written(_) => None,
+        }
+    }
+
+    /// The layers of the network that the field is, their blocks from parameter `first` on; none of a field that was written
+    /// out.
+    pub(crate) fn layers_from(&self, first: usize) -> Vec<Layer> {
+        let placed = |layer: Layer| Layer { offset: layer.offset + first, ..layer };
+        self.mlp().map_or(Vec::new(), |mlp| mlp.layers().map(placed).collect())
+    }
+
+    /// What is done to the state before the first layer of the network that the field is.
+    pub(crate) fn input_map(&self) -> InputMap {
+        self.mlp().map_or(InputMap::Identity, Mlp::map)
+    }
+
+    /// Rows of the state that it is a field on.
+    #[must_use]
+    pub fn inputs(&self) -> usize {
+        match &self.0 {
+            Form::Mlp(mlp) => mlp.sizes().first().copied().unwrap_or(0),
+            Form::Written(written) => written.inputs,
+        }
+    }
+
+    /// Rows of its value.
+    #[must_use]
+    pub fn outputs(&self) -> usize {
+        match &self.0 {
+            Form::Mlp(mlp) => mlp.sizes().last().copied().unwrap_or(0),
+            Form::Written(written) => written.program.output_rows(),
+        }
+    }
+
+    /// Its widths, for errors.
+    pub(crate) fn widths(&self) -> String {
+        match &self.0 {
+            Form::Mlp(mlp) => format!("{:?}", mlp.sizes()),
+            Form::Written(_) => format!("{:?}", [self.inputs(), self.outputs()]),
+        }
+    }
+
+    /// Number of its parameters.
+    #[must_use]
+    pub fn parameter_count(&self) -> usize {
+        match &self.0 {
+            Form::Mlp(mlp) => mlp.parameter_count(),
+            Form::Written(written) => written.groups.last().map_or(0, |group| group.range().end),
+        }
+    }
+
+    /// Its groups of parameters, in their order in the flat vector. A network alone has one, named `"mlp"`.
+    #[must_use]
+    pub fn groups(&self) -> Cow<'_, [Group]> {
+        match &self.0 {
+            Form::Mlp(mlp) => Cow::Owned(vec![mlp.group()]),
+            Form::Written(written) => Cow::Borrowed(&written.groups),
+        }
+    }
+
+    /// A group of parameters by its name.
+    #[must_use]
+    pub fn group(&self, name: &str) -> Option<Group> {
+        self.groups().iter().find(|group| group.name == name).cloned()
+    }
+
+    /// The values of a group of parameters, as the field sees them: [`Bound`]s are applied.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a name that there is not, [`Error::Shape`] for parameters of another length.
+    pub fn values<R: Real>(&self, name: &str, theta: &[R]) -> Result<Vec<f64>> {
+        Error::check_len("theta", theta.len(), self.parameter_count(), || "the field's parameter_count()".into())?;
+        let Some(group) = self.group(name) else {
+            let names: Vec<String> = self.groups().iter().map(|group| group.name.clone()).collect();
+            return Err(Error::argument("name", name, format!("the field has {}", names.join(", "))));
+        };
+        Ok(theta[group.range()].iter().map(|parameter| group.bound.value(parameter.to_f64())).collect())
+    }
+
+    /// Its parameters as they start, a pure function of the field and `seed`: numbers as they were given, weights drawn as
+    /// [`Mlp::initialize`] does. There are none of a field that [`Field::validate`] refuses.
+    #[must_use]
+    pub fn initialize<R: Real>(&self, seed: u64) -> Vec<R> {
+        self.initialize_from(seed, 0)
+    }
+
+    /// The same with layers drawn from the streams from `first` on.
+    pub(crate) fn initialize_from<R: Real>(&self, seed: u64, first: u64) -> Vec<R> {
+        if self.validate().is_err() {
+            return Vec::new();
+        }
+        let mut theta = vec![R::ZERO; self.parameter_count()];
+        let mut stream = first;
+        for group in self.groups().iter() {
+            match &group.initial {
+                Initial::Numbers(numbers) => {
+                    for (parameter, number) in theta[group.range()].iter_mut().zip(numbers) {
+                        *parameter = R::from_f64(number.0);
+                    }
+                }
+                Initial::Drawn { blocks, initialization } => {
+                    for layer in blocks.iter().map(Block::layer) {
+                        let mut random = Random::new(seed, Purpose::Initialization, stream);
+                        layer.initialize(*initialization, &mut random, &mut theta[layer.range()]);
+                        stream += 1;
+                    }
+                }
+            }
+        }
+        theta
+    }
+
+    /// Checks the field.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a network whose widths do not fit; what was built has been checked.
+    pub fn validate(&self) -> Result<()> {
+        match &self.0 {
+            Form::Mlp(mlp) => mlp.validate(),
+            Form::Written(written) => written.validate(),
+        }
+    }
+
+    /// The field as a program of [`Source::State`], [`Source::Time`] and its controls; of a field that was validated.
+    pub(crate) fn program(&self) -> Result<Cow<'_, Program>> {
+        match &self.0 {
+            Form::Mlp(mlp) => {
+                mlp.validate()?;
+                let mut emitter = Emitter::default();
+                let state = emitter.emit(Operation::Input { source: Source::State, rows: self.inputs() });
+                let blocks: Vec<Block> = mlp.layers().map(|layer| Block::of(&layer)).collect();
+                let output = mlp.emit(&mut emitter, &blocks, state);
+                emitter.finish(&[output]).map(Cow::Owned)
+            }
+            Form::Written(written) => Ok(Cow::Borrowed(&written.program)),
+        }
+    }
+
+    /// Parameters that have no gradient.
+    pub(crate) fn frozen(&self) -> Vec<Range<usize>> {
+        self.groups().iter().filter(|group| group.frozen).map(Group::range).collect()
+    }
+
+    /// What drives the field.
+    pub(crate) fn controls(&self) -> &[Control] {
+        match &self.0 {
+            Form::Mlp(_) => &[],
+            Form::Written(written) => &written.controls,
+        }
+    }
+}
+
+impl Written {
+    /// Checks what a file may have got wrong: places of parameters, inputs and controls.
+    fn validate(&self) -> Result<()> {
+        let refuse = |value: String, remedy: &str| Err(Error::argument("Field", value, remedy));
+        let mut next = 0;
+        for group in &self.groups {
+            if group.offset != next || !group.initial.fits(group) {
+                return refuse(format!("group {}", group.name), "groups of parameters follow one another");
+            }
+            next = group.range().end;
+        }
+        check_parameters("Field", "parameters", next)?;
+        for (_, operation) in self.program.operations() {
+            let fits = match operation {
+                Operation::Input { source: Source::State, rows } => *rows == self.inputs,
+                Operation::Input { source: Source::Time, rows } => *rows == 1,
+                Operation::Input { source: Source::Control(n), rows } => {
+                    self.controls.get(*n).is_some_and(|control| control.rows == *rows)
+                }
+                Operation::Input { .. } | Operation::Transposed { .. } => false,
+                Operation::Parameter { offset, rows } => offset.saturating_add(*rows) <= next,
+                Operation::Dense { block, .. } => block.layer().range().end <= next,
+                _ => true,
+            };
+            if !fits {
+                return refuse(
+                    operation.name().to_owned(),
+                    "a field is a program of state, time, controls and parameters",
+                );
+            }
+        }
+        Ok(())
+    }
+}

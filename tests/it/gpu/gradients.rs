@@ -51,7 +51,7 @@ impl Replay<'_> {
     /// The saved states, in the order of the solution.
     fn states<S: Number>(&self, theta: &[S], y0: &[S]) -> Vec<S> {
         let system = System {
-            field: &self.problem.field,
+            field: self.problem.field.mlp().expect("a network"),
             method: self.options.method,
             tolerances: Tolerances::default(),
             atol_per_feature: None,

@@ -45,7 +45,7 @@ impl Case {
     fn expected(&self, sizes: bool) -> [Vec<f64>; 3] {
         let of = |x: &[f64]| -> Vec<f64> { x.iter().map(|x| if sizes { x.abs() } else { *x }).collect() };
         let (theta, y0, y1_bar) = (of(&self.theta), of(&self.y0), of(&self.y1_bar));
-        let layers: Vec<_> = self.problem.field.layers().collect();
+        let layers: Vec<_> = self.problem.field.mlp().expect("a network").layers().collect();
         let dim = self.problem.dim();
         let (mut ends, mut theta_bar, mut y0_bar) = (Vec::new(), vec![0.0; theta.len()], Vec::new());
         for (y, bar) in y0.chunks_exact(dim).zip(y1_bar.chunks_exact(dim)) {

@@ -42,13 +42,20 @@ fn parting(known: &Known, options: &SolverOptions, native: &Path, device: &Path)
     let change = |n: usize| (length(device, n) / length(native, n)).ln().abs();
     let first = (0..native.times.len() - 1).find(|&n| change(n) > 1e-3).expect("steps that differ");
     let StepControl::Adaptive { tolerances, .. } = options.step_control else { unreachable!("adaptive options") };
-    let system = System { field: &known.problem.field, method: options.method, tolerances, atol_per_feature: None };
+    let system = System {
+        field: known.problem.field.mlp().expect("a network"),
+        method: options.method,
+        tolerances,
+        atol_per_feature: None,
+    };
     let n = first.checked_sub(1).expect("first steps of one length");
     let step = system.step(&known.theta, native.times[n], native.times[n + 1], &native.states[n], None);
     let error: f64 = system.error_norm(std::slice::from_ref(&step));
-    let layer = known.problem.field.layers().next().expect("one layer");
+    let layer = known.problem.field.mlp().expect("a network").layers().next().expect("one layer");
     let terms = |state: &[f64], t: f64, o: usize| -> f64 {
-        let cubed = state.iter().map(|y| if known.problem.field.map() == InputMap::Cube { y.powi(3) } else { *y });
+        let cubed = state
+            .iter()
+            .map(|y| if known.problem.field.mlp().map(Mlp::map) == Some(InputMap::Cube) { y.powi(3) } else { *y });
         let x = cubed.chain(layer.time.then_some(t)).chain([1.0]);
         x.enumerate().map(|(row, x)| (x * known.theta[layer.offset + row * layer.outputs + o]).abs()).sum()
     };

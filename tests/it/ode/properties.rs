@@ -33,7 +33,7 @@ impl Case {
     fn theta(&self) -> Vec<f64> {
         let field = self.problem().field;
         let mut theta = numbers(self.seed, field.parameter_count());
-        let layers: Vec<_> = field.layers().collect();
+        let layers: Vec<_> = field.mlp().expect("a network").layers().collect();
         for (layer, per_time) in layers.iter().zip([1.0, 1.0 / self.span]) {
             let scale = 2.0 * per_time / (layer.inputs as f64).sqrt();
             theta[layer.range()].iter_mut().for_each(|w| *w *= scale);

@@ -92,7 +92,7 @@ fn steps_are_those_of_the_published_controller() {
             let options = adaptive(method, 1e-4).save_at(SaveAt::Steps);
             let found = step_times(&predict::<f64>(&known, &options, &y0), 0);
             let system = System {
-                field: &known.problem.field,
+                field: known.problem.field.mlp().expect("a network"),
                 method,
                 tolerances: Tolerances::both(1e-4),
                 atol_per_feature: None,
@@ -146,7 +146,12 @@ fn steps_are_those_of_prompt_controllers() {
                 };
                 let solution = predict::<f64>(&known, &options(controller.prompt()), &known.y0);
                 let found = step_times(&solution, 0);
-                let system = System { field: &known.problem.field, method, tolerances, atol_per_feature: None };
+                let system = System {
+                    field: known.problem.field.mlp().expect("a network"),
+                    method,
+                    tolerances,
+                    atol_per_feature: None,
+                };
                 let Problem { t0, t1, .. } = known.problem;
                 let q = method.tableau().error_power();
                 let (mut t, mut y, mut rejected) = (t0, known.y0.clone(), 0);

@@ -39,13 +39,13 @@ impl Noisy<'_> {
 
     /// `f(t, y; theta)`, of which `theta` begins with the drift's parameters.
     pub(crate) fn f<S: Number>(&self, theta: &[S], t: f64, y: &[S]) -> Vec<S> {
-        self.network(&self.problem.field).f(theta, t, y)
+        self.network(self.problem.field.mlp().expect("a network")).f(theta, t, y)
     }
 
     /// `g(t, y; theta)`, whose parameters follow the drift's.
     pub(crate) fn g<S: Number>(&self, theta: &[S], t: f64, y: &[S]) -> Vec<S> {
         let network = &self.problem.diffusion.as_ref().expect("noise").network;
-        self.network(network).f(&theta[self.problem.field.parameter_count()..], t, y)
+        self.network(network.mlp().expect("a network")).f(&theta[self.problem.field.parameter_count()..], t, y)
     }
 
     fn network<'b>(&self, field: &'b Mlp) -> System<'b> {
@@ -331,5 +331,5 @@ pub(crate) fn noisy_problem(method: Method, dim: usize) -> Problem {
     let drift = Mlp::new([dim, 7, dim]).input_map(InputMap::Cube).time_input(TimeInput::Every);
     let network = Mlp::new([dim, 5, dim]).time_input(TimeInput::First);
     let calculus = method.tableau().noise.expect("a stochastic method").calculus;
-    Problem::sde(drift, Diffusion { network, calculus }, 0.25, 1.75)
+    Problem::sde(drift, Diffusion::new(network, calculus), 0.25, 1.75)
 }

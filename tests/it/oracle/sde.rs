@@ -43,7 +43,10 @@ impl Stochastic<'_> {
         let tolerances = fewsteps::Tolerances::default();
         let field =
             |field, theta| System { field, method: Method::Euler, tolerances, atol_per_feature: None }.f(theta, t, y);
-        [field(&self.problem.field, &theta[..split]), field(&self.noise().network, &theta[split..])]
+        [
+            field(self.problem.field.mlp().expect("a network"), &theta[..split]),
+            field(self.noise().network.mlp().expect("a network"), &theta[split..]),
+        ]
     }
 
     /// The step from `t0` to `t1`, from the state and the second one.

@@ -15,7 +15,7 @@ const PATHS: Paths = Paths { seed: 0xfeed_beef_0123, first: 40 };
 fn problem(calculus: Calculus) -> Problem {
     let drift = Mlp::new([DIM, 4, DIM]).time_input(TimeInput::Every);
     let network = Mlp::new([DIM, 3, DIM]).activation(Activation::Sigmoid).time_input(TimeInput::First);
-    Problem::sde(drift, Diffusion { network, calculus }, 0.25, 1.25)
+    Problem::sde(drift, Diffusion::new(network, calculus), 0.25, 1.25)
 }
 
 fn calculus(method: Method) -> Calculus {

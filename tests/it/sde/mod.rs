@@ -17,7 +17,7 @@ fn calculus(method: Method) -> Calculus {
 }
 
 fn problem(method: Method) -> Problem {
-    let network = Diffusion { network: Mlp::new([DIM, 4, DIM]), calculus: calculus(method) };
+    let network = Diffusion::new(Mlp::new([DIM, 4, DIM]), calculus(method));
     Problem::sde(Mlp::new([DIM, 8, DIM]), network, 0.0, 2.0)
 }
 

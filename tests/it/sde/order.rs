@@ -40,7 +40,7 @@ fn geometric(calculus: Calculus) -> Exact {
     let correction = if calculus == Calculus::Ito { 0.5 * SIGMA * SIGMA } else { 0.0 };
     Exact {
         name: "geometric Brownian motion",
-        problem: Problem::sde(line(), Diffusion { network: line(), calculus }, 0.0, 1.0),
+        problem: Problem::sde(line(), Diffusion::new(line(), calculus), 0.0, 1.0),
         theta: vec![MU, 0.0, SIGMA, 0.0],
         y0: 1.2,
         end: Box::new(move |path, trajectory| {
@@ -54,7 +54,7 @@ fn geometric(calculus: Calculus) -> Exact {
 fn ornstein_uhlenbeck(calculus: Calculus) -> Exact {
     Exact {
         name: "Ornstein-Uhlenbeck",
-        problem: Problem::sde(line(), Diffusion { network: line(), calculus }, 0.0, 1.0),
+        problem: Problem::sde(line(), Diffusion::new(line(), calculus), 0.0, 1.0),
         theta: vec![-1.5, 0.5, 0.0, 0.8],
         y0: 0.7,
         // y(1) = e^-a y0 + b/a (1 - e^-a) + sigma int e^(-a (1 - s)) dW.

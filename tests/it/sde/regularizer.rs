@@ -43,7 +43,7 @@ impl Case {
         let drift = Mlp::new([DIM, 4, DIM]).time_input(TimeInput::Every);
         let network = Mlp::new([DIM, 3, DIM]).activation(Activation::Sigmoid).time_input(TimeInput::First);
         let calculus: Calculus = method.tableau().noise.expect("stochastic").calculus;
-        let problem = Problem::sde(drift, Diffusion { network, calculus }, 0.0, SPAN);
+        let problem = Problem::sde(drift, Diffusion::new(network, calculus), 0.0, SPAN);
         let options = SolverOptions::default().method(method).layout(layout).step_control(StepControl::Adaptive {
             tolerances: Tolerances::both(TOLERANCE),
             controller: Controller::SDE,

@@ -210,7 +210,7 @@ fn a_failing_trajectory_does_not_take_its_batch_along() {
     // The diffusion's cube overflows for one of the trajectories.
     let network = || Mlp::new([1, 1]).input_map(InputMap::Cube);
     for method in Method::SDE {
-        let problem = Problem::sde(network(), Diffusion { network: network(), calculus: calculus(method) }, 0.0, 1.0);
+        let problem = Problem::sde(network(), Diffusion::new(network(), calculus(method)), 0.0, 1.0);
         let theta = [-0.1f32, 0.0, 0.2, 0.1];
         let y0 = [0.5f32, 1e15, -0.3];
         for layout in LAYOUTS {
@@ -238,7 +238,7 @@ fn states_that_were_reached_outlive_a_failure() {
     // Noise of size 0, so that the drift's solution is known.
     let (ode, drift) = blow_up(1.0);
     for method in Method::SDE {
-        let noise = Diffusion { network: Mlp::new([1, 1]), calculus: calculus(method) };
+        let noise = Diffusion::new(Mlp::new([1, 1]), calculus(method));
         let problem = Problem::sde(ode.field.clone(), noise, 0.0, 1.0);
         let theta = [drift.as_slice(), &[0.0, 0.0]].concat();
         for layout in LAYOUTS {

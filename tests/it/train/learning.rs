@@ -107,7 +107,7 @@ fn a_curriculum_goes_on_as_from_a_checkpoint() {
     // What cannot be gone on with is refused, and changes nothing.
     let wider = {
         let mut config = short.clone();
-        config.model.problem.field = Mlp::new([4, 13, 4]).time_input(TimeInput::Every);
+        config.model.problem.field = Mlp::new([4, 13, 4]).time_input(TimeInput::Every).into();
         config
     };
     let error = trainer.reconfigure(wider).expect_err("other tensors").to_string();

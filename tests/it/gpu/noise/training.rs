@@ -19,7 +19,7 @@ fn model(layout: Layout, method: Method) -> NeuralDe {
     let drift = drift.time_input(TimeInput::Every);
     let network = Mlp::new([DIM, DIM]);
     let calculus = method.tableau().noise.expect("a stochastic method").calculus;
-    let problem = Problem::sde(drift, Diffusion { network, calculus }, 0.0, 2.0);
+    let problem = Problem::sde(drift, Diffusion::new(network, calculus), 0.0, 2.0);
     let options = SolverOptions::sde(Tolerances::both(0.3)).method(method).layout(layout);
     NeuralDe::new(problem, options).encoder(INPUTS).head(CLASSES)
 }

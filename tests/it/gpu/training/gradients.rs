@@ -179,7 +179,7 @@ fn the_first_gradient_of_a_long_solve_is_there() {
     for width in [DIM, DIM + 1] {
         for layout in LAYOUTS {
             let mut model = model(layout, Method::Heun);
-            model.problem.field = Mlp::new([width, 6, width]);
+            model.problem.field = Mlp::new([width, 6, width]).into();
             model.options = model.options.step_control(StepControl::Fixed { steps: 40 });
             let config = TrainerConfig::new(model, Loss::CrossEntropy);
             let samples = samples(9);

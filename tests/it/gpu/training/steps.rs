@@ -77,7 +77,7 @@ fn weights_at_16_bits_give_what_rounded_weights_do() {
     for width in [DIM, DIM + 1] {
         for layout in LAYOUTS {
             let mut model = model(layout, Method::Tsit5);
-            model.problem.field = Mlp::new([width, 6, width]).time_input(TimeInput::Every);
+            model.problem.field = Mlp::new([width, 6, width]).time_input(TimeInput::Every).into();
             let config = TrainerConfig::new(model, Loss::CrossEntropy).regularizer(Local::unbiased().coefficient(0.01));
             let half = GpuTrainer::new(&gpu, config.clone()).and_then(GpuTrainer::half_weights);
             let mut half = match half {
@@ -227,7 +227,7 @@ fn a_curriculum_goes_on_as_from_a_checkpoint() {
         }
         let buffers = [trainer.theta_buffer(), trainer.outcome_buffer()].map(Clone::clone);
         let mut wider = short.clone();
-        wider.model.problem.field = Mlp::new([DIM, 7, DIM]).time_input(TimeInput::Every);
+        wider.model.problem.field = Mlp::new([DIM, 7, DIM]).time_input(TimeInput::Every).into();
         let error = gpu.block_on(trainer.reconfigure(wider)).expect_err("other tensors").to_string();
         assert!(error.contains("field.0.weight [4, 7]"), "{error}");
         gpu.block_on(trainer.save(&path, &BTreeMap::new())).expect("a checkpoint");

@@ -120,7 +120,7 @@ fn stiffness_is_right_or_none_however_short_the_step() {
                     for i in 0..=18 {
                         let h = f64::from(10f64.powf(-f64::from(i) / 3.0) as f32);
                         let mut case = Case::new().options(|o| o.method(method)).layout(layout);
-                        case.model.problem.field = field.clone();
+                        case.model.problem.field = field.clone().into();
                         case.model.problem.t0 = 0.0;
                         case.local = Local::biased().measure(Measure::Stiffness).gradient(gradient).coefficient(1.0);
                         let y0 = single(&scaled(size, &numbers(4, dim)));
@@ -153,7 +153,7 @@ fn stiffness_leaves_out_trajectories_without_digits() {
     for layout in LAYOUTS {
         for gradient in GRADIENTS {
             let mut case = Case::new().layout(layout);
-            (case.model.problem.field, case.model.problem.t0) = (field.clone(), 0.0);
+            (case.model.problem.field, case.model.problem.t0) = (field.clone().into(), 0.0);
             case.local = Local::biased().measure(Measure::Stiffness).gradient(gradient).coefficient(1.0);
             let name = format!("{layout:?}, {gradient:?}");
             let lost = stiffness::<f32>(&case, 0.3, &theta, &far);

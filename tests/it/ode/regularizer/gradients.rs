@@ -109,7 +109,7 @@ fn a_share_of_the_batch() {
             for at in [PenaltyAt::Unbiased, PenaltyAt::Biased] {
                 for gradient in [PenaltyGradient::Step, PenaltyGradient::Full] {
                     let mut case = Case::new().layout(layout);
-                    case.model.problem.field = Mlp::new([2, 3, 2]);
+                    case.model.problem.field = Mlp::new([2, 3, 2]).into();
                     case.batch = 70;
                     // Of 70 trajectories some end with a short step, whose error is mostly rounding. The step count, a root of
                     // it, would have few digits there; the error itself counts for nothing.

@@ -113,7 +113,12 @@ impl Case {
         let tolerances = Tolerances::both(TOLERANCE);
         let options = &self.model.options;
         let atol_per_feature = options.atol_per_feature.as_deref();
-        System { field: &self.model.problem.field, method: options.method, tolerances, atol_per_feature }
+        System {
+            field: self.model.problem.field.mlp().expect("a network"),
+            method: options.method,
+            tolerances,
+            atol_per_feature,
+        }
     }
 
     /// Ends of each trajectory's accepted steps.

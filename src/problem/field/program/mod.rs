@@ -1,0 +1,142 @@
+//! [`Program`]: a straight line of operations on the rows of one trajectory.
+//!
+//! A vector field is a program of state and time. Programs are plain data without control flow, closed under
+//! differentiation: their vector-Jacobian products ([`linearize`]) and their derivatives along a solution ([`tangent`])
+//! are programs again. So engines only execute programs, and no derivative is written by hand.
+
+pub(crate) mod cost;
+pub(crate) mod emitter;
+pub(crate) mod function;
+#[cfg(test)]
+mod interpret;
+pub(crate) mod linearize;
+mod listing;
+pub(crate) mod operation;
+pub(crate) mod tangent;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use emitter::Emitter;
+use operation::{Node, Operation};
+
+/// Operations in an order in which each one's operands come before it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Written", into = "Written")]
+pub(crate) struct Program {
+    operations: Vec<Operation>,
+    /// Rows of each value.
+    rows: Vec<usize>,
+    outputs: Vec<Node>,
+}
+
+/// A program as it is written to files: version 1 of the language.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    version: u32,
+    operations: Vec<Operation>,
+    outputs: Vec<Node>,
+}
+
+/// The version of the language that this library writes, and the only one so far.
+const VERSION: u32 = 1;
+
+impl From<Program> for Written {
+    fn from(program: Program) -> Self {
+        Self { version: VERSION, operations: program.operations, outputs: program.outputs }
+    }
+}
+
+impl TryFrom<Written> for Program {
+    type Error = Error;
+
+    /// What comes from a file is checked as what comes from a builder.
+    fn try_from(written: Written) -> Result<Self> {
+        let Written { version, operations, outputs } = written;
+        if version != VERSION {
+            let remedy = format!("this library reads version {VERSION}: use the one that wrote it, or a later one");
+            return Err(Error::argument("Program::version", version, remedy));
+        }
+        let mut emitter = Emitter::default();
+        let mut nodes: Vec<Node> = Vec::with_capacity(operations.len());
+        let unknown = |node: Node| {
+            let remedy = "an operation takes values of operations before it";
+            Error::argument("Program::operations", format!("value {}", node.index()), remedy)
+        };
+        for operation in operations {
+            if let Some(node) = operation.operands().find(|node| node.index() >= nodes.len()) {
+                return Err(unknown(node));
+            }
+            nodes.push(emitter.emit(operation.renamed(|node| nodes[node.index()])));
+        }
+        let outputs: Result<Vec<Node>> =
+            outputs.into_iter().map(|node| nodes.get(node.index()).copied().ok_or_else(|| unknown(node))).collect();
+        emitter.finish(&outputs?)
+    }
+}
+
+impl Program {
+    /// The operations, each with its place and rows.
+    pub(crate) fn operations(&self) -> impl DoubleEndedIterator<Item = (Node, &Operation)> + ExactSizeIterator {
+        self.operations.iter().enumerate().map(|(index, operation)| (Node::new(index), operation))
+    }
+
+    pub(crate) fn operation(&self, node: Node) -> &Operation {
+        &self.operations[node.index()]
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.operations.len()
+    }
+
+    pub(crate) fn rows(&self, node: Node) -> usize {
+        self.rows[node.index()]
+    }
+
+    /// Its values; of a field there is one.
+    pub(crate) fn outputs(&self) -> &[Node] {
+        &self.outputs
+    }
+
+    /// Rows of all its values.
+    pub(crate) fn output_rows(&self) -> usize {
+        self.outputs.iter().map(|output| self.rows(*output)).sum()
+    }
+
+    /// Without what no output needs.
+    fn pruned(self) -> Self {
+        let mut needed = vec![false; self.operations.len()];
+        for output in &self.outputs {
+            needed[output.index()] = true;
+        }
+        for index in (0..self.operations.len()).rev() {
+            if needed[index] {
+                for operand in self.operations[index].operands() {
+                    needed[operand.index()] = true;
+                }
+            }
+        }
+        let mut names = vec![Node::new(0); needed.len()];
+        let mut count = 0;
+        for (name, _) in names.iter_mut().zip(&needed).filter(|(_, needed)| **needed) {
+            *name = Node::new(count);
+            count += 1;
+        }
+        let name = |node: Node| names[node.index()];
+        let kept = |index: &usize| needed[*index];
+        Self {
+            operations: (0..needed.len()).filter(kept).map(|i| self.operations[i].renamed(name)).collect(),
+            rows: (0..needed.len()).filter(kept).map(|i| self.rows[i]).collect(),
+            outputs: self.outputs.iter().map(|output| name(*output)).collect(),
+        }
+    }
+
+    /// An emitter that has emitted this program; its values keep their places.
+    pub(crate) fn reopen(&self) -> Emitter {
+        let mut emitter = Emitter::default();
+        for operation in &self.operations {
+            emitter.emit(operation.clone());
+        }
+        emitter
+    }
+}
