@@ -17,17 +17,27 @@ fn nan_where(none: bool, x: f32) -> f32 {
     return bitcast<f32>(select(bitcast<u32>(x), 0x7fc00000u, none));
 }
 
+// x, or infinity; by its bits likewise.
+fn infinite_where(beyond: bool, x: f32) -> f32 {
+    return bitcast<f32>(select(bitcast<u32>(x), 0x7f800000u, beyond));
+}
+
 // y 2^n by adding to the exponent of a normal y.
 fn scale_by_power(y: f32, n: f32) -> f32 {
     return bitcast<f32>(bitcast<u32>(y) + (bitcast<u32>(i32(n)) << 23u));
 }
 
-fn own_exp(x: f32) -> f32 {
-    let c = clamp(x, -87.33654, 88.72283);
-    let n = round(c * 1.4426950408889634);
-    let r = fma(-n, -2.1219444e-4, fma(-n, 0.6933594, c));
+// e^r and n, where x = n ln 2 + r.
+fn reduced_exp(x: f32) -> vec2<f32> {
+    let n = round(x * 1.4426950408889634);
+    let r = fma(-n, -2.1219444e-4, fma(-n, 0.6933594, x));
     let q = fma(fma(fma(fma(1.381454e-3, r, 8.368745e-3), r, 0.04166839), r, 0.1666652), r, 0.49999993);
-    return select(scale_by_power(fma(fma(r, q, 1.0), r, 1.0), n), x, is_nan(x));
+    return vec2<f32>(fma(fma(r, q, 1.0), r, 1.0), n);
+}
+
+fn own_exp(x: f32) -> f32 {
+    let p = reduced_exp(clamp(x, -87.33654, 88.72283));
+    return select(scale_by_power(p.x, p.y), x, is_nan(x));
 }
 
 fn own_exp2(x: f32) -> f32 {

@@ -66,8 +66,8 @@ pub(crate) struct Kernel<A> {
 }
 
 macro_rules! modules {
-    ($($constant:ident $file:literal;)*) => {
-        $(const $constant: Module =
+    ($($(#[$attribute:meta])* $constant:ident $file:literal;)*) => {
+        $($(#[$attribute])* const $constant: Module =
             Module { name: $file, source: include_str!(concat!("../../shaders/lib/", $file, ".wgsl")) };)*
         /// Every library file.
         #[cfg(test)]
@@ -85,6 +85,8 @@ modules! {
     ELEMENTARY "elementary";
     ENSEMBLE "ensemble";
     GRID "grid";
+    #[cfg_attr(not(test), expect(dead_code, reason = "for kernels of equations, of which there are none yet"))]
+    IEEE "ieee";
     INTEGRALS "integrals";
     INTERPOLANT "interpolant";
     JOB "job";

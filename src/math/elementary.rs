@@ -1,4 +1,5 @@
-//! Elementary functions at `f32`: branch-free scalar code that becomes SIMD code where a loop inlines it.
+//! Elementary functions at `f32`, finite at their ends: branch-free scalar code that becomes SIMD code where a loop
+//! inlines it.
 //!
 //! They call nothing and look nothing up, so that LLVM's vectoriser can take a loop over lanes whole, and every engine
 //! evaluates the same operations in the same order. The coefficients are minimax fits in relative error: iteratively
@@ -8,26 +9,35 @@
 //! 1e4); the tests bound them on every 97th bit pattern. An ulp is the spacing of `f32` at the true value.
 
 /// `1.5 * 2^23`: adding it rounds a number under `2^22` to an integer, which is then in the low bits of the sum.
-const ROUND: f32 = 12_582_912.0;
+pub(super) const ROUND: f32 = 12_582_912.0;
+
+/// `ln 2` as the sum of two numbers, of which the first has 9 bits: its product with an exponent is exact
+/// (W. J. Cody, W. Waite, Software Manual for the Elementary Functions, 1980).
+pub(super) const LN_2_HIGH: f32 = 0.693_359_4;
+pub(super) const LN_2_LOW: f32 = -2.121_944_4e-4;
+
+/// The bits of `sqrt(1/2)`, from which on a logarithm counts its octaves.
+pub(super) const SQRT_HALF: u32 = 0x3f35_04f3;
 
 /// `e^x` to 0.91 ulp (7.7e-8 relative) for `x` in `[-87.33654, 88.72283]`.
 ///
 /// Outside it stays at the value of the nearer end, 1.1755e-38 or 3.4028e38: never 0, never infinite.
 /// NaN gives NaN.
-///
-/// `x = n ln 2 + r` with `|r| <= ln 2 / 2`, where `ln 2` is the sum of two constants so that `r` keeps its last bits
-/// (W. J. Cody, W. Waite, Software Manual for the Elementary Functions, 1980).
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
-    const LN_2_HIGH: f32 = 0.693_359_4;
-    const LN_2_LOW: f32 = -2.121_944_4e-4;
     // At the lower end `e^r` is just above 1 with `n = -126`, so that the result is a normal number.
-    let c = clamp(x, -87.336_54, 88.722_83);
-    let k = c.mul_add(std::f32::consts::LOG2_E, ROUND);
+    let (y, k) = reduced_exp(clamp(x, -87.336_54, 88.722_83));
+    keep_nan(x, scale(y, k))
+}
+
+/// `e^r` and `n + ROUND`, where `x = n ln 2 + r` with `|r| <= ln 2 / 2`; [`scale`] makes `e^x` of them.
+#[inline(always)]
+pub(super) fn reduced_exp(x: f32) -> (f32, f32) {
+    let k = x.mul_add(std::f32::consts::LOG2_E, ROUND);
     let n = k - ROUND;
-    let r = (-n).mul_add(LN_2_LOW, (-n).mul_add(LN_2_HIGH, c));
+    let r = (-n).mul_add(LN_2_LOW, (-n).mul_add(LN_2_HIGH, x));
     let q = polynomial(r, [0.499_999_93, 0.166_665_2, 0.041_668_39, 8.368_745e-3, 1.381_454e-3]);
-    keep_nan(x, scale(r.mul_add(q, 1.0).mul_add(r, 1.0), k))
+    (r.mul_add(q, 1.0).mul_add(r, 1.0), k)
 }
 
 /// `2^x` to 0.95 ulp (8.0e-8 relative) for `x` in `[-126, 128)`.
@@ -51,7 +61,6 @@ pub(crate) fn exp2(x: f32) -> f32 {
 /// `x = 2^e m` with `m` in `[sqrt(1/2), sqrt(2))`, and `log2(m) = f + f q(f)` with `f = m - 1`, which is exact.
 #[inline(always)]
 pub(crate) fn log2(x: f32) -> f32 {
-    const SQRT_HALF: u32 = 0x3f35_04f3;
     let c = if x < f32::MIN_POSITIVE { f32::MIN_POSITIVE } else { x };
     let bits = c.to_bits().wrapping_sub(SQRT_HALF) as i32;
     let e = (bits >> 23) as f32;
@@ -146,7 +155,7 @@ pub(crate) fn normal_pair(radius: u32, angle: u32) -> [f32; 2] {
 
 /// `sum_i c[i] x^i` by Horner's rule, every step rounded once.
 #[inline(always)]
-fn polynomial<const N: usize>(x: f32, c: [f32; N]) -> f32 {
+pub(super) fn polynomial<const N: usize>(x: f32, c: [f32; N]) -> f32 {
     let mut sum = c[N - 1];
     for i in (0..N - 1).rev() {
         sum = sum.mul_add(x, c[i]);
@@ -163,29 +172,29 @@ fn quartic(x: f32, c: [f32; 5]) -> f32 {
 
 /// `x` within `[low, high]`. A NaN fails both comparisons and stays, as in the `min` and `max` instructions of x86.
 #[inline(always)]
-fn clamp(x: f32, low: f32, high: f32) -> f32 {
+pub(super) fn clamp(x: f32, low: f32, high: f32) -> f32 {
     let x = if x > high { high } else { x };
     if x < low { low } else { x }
 }
 
 /// `y 2^n`, where `n` is in the low bits of `k = n + ROUND`, by adding to the exponent of a normal `y`.
 #[inline(always)]
-fn scale(y: f32, k: f32) -> f32 {
+pub(super) fn scale(y: f32, k: f32) -> f32 {
     f32::from_bits(y.to_bits().wrapping_add(k.to_bits() << 23))
 }
 
 /// `y`, or NaN where `x` is NaN: integer arithmetic on the bits would turn some NaNs into numbers.
 #[inline(always)]
-fn keep_nan(x: f32, y: f32) -> f32 {
+pub(super) fn keep_nan(x: f32, y: f32) -> f32 {
     if x.is_nan() { x } else { y }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// Calls `check(x, f(x))` for every 97th bit pattern from `first` to `last`, with `f` in vector registers.
-    fn scan(first: u32, last: u32, f: impl Fn(f32) -> f32, mut check: impl FnMut(f32, f32)) {
+    pub(crate) fn scan(first: u32, last: u32, f: impl Fn(f32) -> f32, mut check: impl FnMut(f32, f32)) {
         let (mut x, mut y) = ([0.0; 1024], [0.0; 1024]);
         let mut patterns = (first..=last).step_by(97).map(f32::from_bits);
         loop {
@@ -202,7 +211,7 @@ mod tests {
     }
 
     /// Asserts that `y` is `expected` but for the relative error `bound` or the smallest denormal number.
-    fn close(name: &str, x: f32, y: f32, expected: f64, bound: f64) {
+    pub(crate) fn close(name: &str, x: f32, y: f32, expected: f64, bound: f64) {
         let error = (f64::from(y) - expected).abs();
         assert!(error <= bound * expected.abs() + 1.5e-45, "{name}({x:e}) = {y:e}, expected {expected:e}");
     }

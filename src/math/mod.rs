@@ -2,6 +2,7 @@
 
 mod check;
 mod elementary;
+mod ieee;
 pub(crate) mod philox;
 mod real;
 

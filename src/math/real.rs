@@ -4,7 +4,7 @@ use std::fmt::{Debug, Display};
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, DivAssign, Mul, MulAssign, Neg, Sub, SubAssign};
 
-use super::elementary;
+use super::{elementary, ieee};
 
 mod sealed {
     pub trait Sealed {}
@@ -15,8 +15,9 @@ mod sealed {
 /// A scalar of the native engine: `f32` (the fast path) or `f64` (the oracle).
 ///
 /// The elementary functions are the library's own at `f32`: branch-free, so that a loop over lanes becomes SIMD
-/// code, finite for every finite input, and the same formulas in every engine. At `f64` they are the standard
-/// library's.
+/// code, and the same formulas in every engine. Those of activations and of step control are finite for every finite
+/// input; `exp_full`, `ln`, `sin` and `cos`, which a user's equations call, are infinite and NaN where IEEE 754 says so.
+/// At `f64` they are the standard library's.
 pub trait Real:
     sealed::Sealed
     + Copy
@@ -64,14 +65,24 @@ pub trait Real:
     fn max(self, other: Self) -> Self;
     /// The smaller of two numbers that are not NaN.
     fn min(self, other: Self) -> Self;
-    /// Exponential function.
+    /// Exponential function. At `f32` it stays at the smallest normal and the largest number beyond its ends.
     fn exp(self) -> Self;
+    /// Exponential function that underflows to 0 and overflows to infinity.
+    fn exp_full(self) -> Self;
     /// `2^x`.
     fn exp2(self) -> Self;
     /// Base-2 logarithm of a positive number.
     fn log2(self) -> Self;
     /// `ln(1 + x)` for `x` in `[0, 1]`.
     fn ln_1p_unit(self) -> Self;
+    /// Natural logarithm: negative infinity at 0, NaN below.
+    fn ln(self) -> Self;
+    /// Sine of an angle in radians. At `f32` it is within 1e-7 of the truth up to 1e6, within 1e-6 up to 6.5e6, and 0
+    /// from there on. Infinity gives NaN.
+    fn sin(self) -> Self;
+    /// Cosine of an angle in radians. At `f32` it is within 1e-7 of the truth up to 1e6, within 1e-6 up to 6.5e6, and 1
+    /// from there on. Infinity gives NaN.
+    fn cos(self) -> Self;
     /// Hyperbolic tangent.
     fn tanh(self) -> Self;
     /// Two independent standard normal numbers from two random words: `r cos phi` and `r sin phi` with
@@ -131,6 +142,10 @@ impl Real for f32 {
         elementary::exp(self)
     }
     #[inline(always)]
+    fn exp_full(self) -> Self {
+        ieee::exp_full(self)
+    }
+    #[inline(always)]
     fn exp2(self) -> Self {
         elementary::exp2(self)
     }
@@ -141,6 +156,18 @@ impl Real for f32 {
     #[inline(always)]
     fn ln_1p_unit(self) -> Self {
         elementary::ln_1p_unit(self)
+    }
+    #[inline(always)]
+    fn ln(self) -> Self {
+        ieee::ln(self)
+    }
+    #[inline(always)]
+    fn sin(self) -> Self {
+        ieee::sin(self)
+    }
+    #[inline(always)]
+    fn cos(self) -> Self {
+        ieee::cos(self)
     }
     #[inline(always)]
     fn tanh(self) -> Self {
@@ -168,6 +195,10 @@ impl Real for f64 {
         Self::exp(self)
     }
     #[inline(always)]
+    fn exp_full(self) -> Self {
+        Self::exp(self)
+    }
+    #[inline(always)]
     fn exp2(self) -> Self {
         Self::exp2(self)
     }
@@ -178,6 +209,18 @@ impl Real for f64 {
     #[inline(always)]
     fn ln_1p_unit(self) -> Self {
         Self::ln_1p(self)
+    }
+    #[inline(always)]
+    fn ln(self) -> Self {
+        Self::ln(self)
+    }
+    #[inline(always)]
+    fn sin(self) -> Self {
+        Self::sin(self)
+    }
+    #[inline(always)]
+    fn cos(self) -> Self {
+        Self::cos(self)
     }
     #[inline(always)]
     fn tanh(self) -> Self {
