@@ -1,30 +1,26 @@
 //! From options of the command line to a [`Regularizer`].
 
 use anyhow::ensure;
-use fewsteps::{Budget, Local, PenaltyAt, Regularizer, Schedule};
+use fewsteps::{Budget, Local, Regularizer, Schedule};
 
 use crate::args::RegularizerArgs;
 use crate::choice::Training;
-use crate::task::{Defaults, TaskName};
+use crate::task::TaskName;
 
 /// What a method adds to the loss of a task that is trained for `steps` steps.
 pub(crate) fn of(training: Training, args: &RegularizerArgs, task: TaskName, steps: u64) -> Regularizer {
-    let defaults = task.defaults();
+    let [unbiased, biased] = task.defaults().coefficients.map_or([None; 2], |own| own.map(Some));
     match training {
         Training::Baseline | Training::Vanilla => Regularizer::None,
-        Training::LocalUnbiased => with_options(Local::unbiased(), args, &defaults, steps).into(),
-        Training::LocalBiased => with_options(Local::biased(), args, &defaults, steps).into(),
+        Training::LocalUnbiased => with_options(Local::unbiased(), args, unbiased, steps).into(),
+        Training::LocalBiased => with_options(Local::biased(), args, biased, steps).into(),
         Training::PublishedUnbiased => task.published(false, steps).into(),
         Training::PublishedBiased => task.published(true, steps).into(),
     }
 }
 
-/// Local regularization with what the command line asks for.
-fn with_options(local: Local, args: &RegularizerArgs, defaults: &Defaults, steps: u64) -> Local {
-    let own = defaults.coefficients.map(|[unbiased, biased]| match local.at {
-        PenaltyAt::Unbiased => unbiased,
-        PenaltyAt::Biased => biased,
-    });
+/// Local regularization with what the command line asks for; `own` is the task's coefficient, if it has one.
+fn with_options(local: Local, args: &RegularizerArgs, own: Option<f64>, steps: u64) -> Local {
     let coefficient = match (args.coefficient.or(own), args.coefficient_to) {
         (None, None) => local.coefficient.clone(),
         (Some(from), None) => Schedule::Constant(from),

@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 /// # assert!(local.validate().is_ok());
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Budget {
     /// Evaluations of the field that a training step's solve should take, as a mean.
     pub nfe: f64,
@@ -96,6 +97,7 @@ pub(crate) const BUDGET_NUMBERS: [(&str, f64); 5] = [
 
 /// Where a [`Budget`] is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct BudgetState {
     /// Updates that it has followed.
     pub steps: u64,

@@ -176,6 +176,7 @@ impl Default for Controller {
 
 /// Base-2 logarithms of the last two accepted errors.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct ControllerMemory<R> {
     /// The last one, then the one before.
     pub log_errors: [R; 2],

@@ -69,6 +69,7 @@ const QUANTILE: f64 = 0.2;
 /// evaluates with it; a solver learns from every solve.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Learnt {
     /// Base-2 logarithm of the first step that solves wished for, as a share of the interval: a running mean. For
     /// [`InitialStep::Carried`](super::InitialStep::Carried).

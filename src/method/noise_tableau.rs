@@ -7,6 +7,7 @@ pub(crate) const MAX_NOISE_STAGES: usize = 4;
 
 /// What a stage's diffusion terms are multiplied by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum NoiseScale {
     /// The increment `dW`.
     Increment,

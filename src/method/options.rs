@@ -11,6 +11,7 @@ use crate::problem::{Brownian, Paths, Problem, shortest_step};
 /// Who shares a step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Layout {
     /// The whole batch: one time, one step size, the error's mean square over batch and features. The papers'
     /// semantics, and the default.

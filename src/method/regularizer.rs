@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 /// Where a penalised step starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum PenaltyAt {
     /// At a time drawn uniformly from the interval; the state comes from the interpolant, the solve is unchanged.
     #[default]
@@ -42,6 +43,7 @@ pub enum Measure {
 /// Size of the penalised step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum PenaltyStep {
     /// The automatic initial step at that state, as the paper's code has it.
     FreshInitial,
@@ -59,6 +61,7 @@ pub enum PenaltyStep {
 /// The noise of the penalised step, in problems with noise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum PenaltyNoise {
     /// Increments of its own, as the paper's code has it. The default.
     #[default]
@@ -286,6 +289,7 @@ impl From<Local> for Regularizer {
 
 /// What an engine has to do in a training step beyond the solve.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Hooks {
     /// Steps to be penalised.
     pub penalty: Option<StepPenalty>,

@@ -22,6 +22,7 @@ use crate::math::Real;
 /// `dy/dt = f(t, y; theta)` from `t0` to `t1` with a [`Field`] as `f`, or, with a [`Diffusion`], the stochastic
 /// differential equation `dy = f dt + g dW`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Problem {
     /// The vector field, or drift; its input and output widths are the state's dimension `D`.
     pub field: Field,

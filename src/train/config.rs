@@ -21,6 +21,7 @@ pub enum FailurePolicy {
 
 /// Everything that determines a training, besides its data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct TrainerConfig {
     /// The model.
     pub model: NeuralDe,

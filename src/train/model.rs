@@ -12,6 +12,7 @@ use crate::problem::{Field, Initialization, Layer, Problem, check_parameters};
 /// Parameters are one flat vector: the encoder's block, the field's, the diffusion's if there is noise, the head's, each
 /// as [`Layer`] describes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct NeuralDe {
     /// The vector field, the noise if any, and the interval.
     pub problem: Problem,

@@ -128,7 +128,8 @@ pub(crate) fn with_error<L: Learner>(
 
 /// The same equation without a head, solved with other options: its outputs are the saved states.
 fn states_of(config: &TrainerConfig, options: SolverOptions) -> TrainerConfig {
-    let model = NeuralDe { options, head: None, ..config.model.clone() };
+    let mut model = config.model.clone();
+    (model.options, model.head) = (options, None);
     TrainerConfig::new(model, Loss::Mse).seed(config.seed)
 }
 

@@ -87,6 +87,7 @@ pub enum Clip {
 
 /// A rule, the learning rate at each update, and an optional bound on the gradient: plain data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Optimizer {
     /// The recurrence.
     pub rule: Rule,
@@ -98,6 +99,7 @@ pub struct Optimizer {
 
 /// What an optimizer remembers of earlier gradients.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct OptimizerState<R: Real> {
     /// How many updates there have been.
     pub step: u64,

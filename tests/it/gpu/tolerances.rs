@@ -196,7 +196,8 @@ fn an_ensembles_wish_is_that_of_the_native_engine() {
     let options = SolverOptions::default().method(Method::Bosh3).step_control(control).layout(Layout::Ensemble);
     let mut native = solver::<f32>(&problem, &options);
     let mut device = GpuSolver::new(&gpu, &problem, &options).expect("a valid problem");
-    let begun = Learnt { first: Some(-3.0), ..Learnt::default() };
+    let mut begun = Learnt::default();
+    begun.first = Some(-3.0);
     native.set_learnt(begun).expect("what solves can teach");
     device.set_learnt(begun).expect("what solves can teach");
     native.predict(&theta, &y0).expect("a valid solve");

@@ -325,7 +325,9 @@ fn a_wrong_guess_is_rejected() {
     for layout in LAYOUTS {
         let mut solver = solver::<f64>(&known.problem, &SolverOptions::default().step_control(control).layout(layout));
         let right = solver.solve(&known.theta, &known.y0).expect("a valid solve");
-        solver.set_learnt(Learnt { first: Some(1.0), ..Learnt::default() }).expect("what solves can teach");
+        let mut guess = Learnt::default();
+        guess.first = Some(1.0);
+        solver.set_learnt(guess).expect("what solves can teach");
         let found = solver.solve(&known.theta, &known.y0).expect("a valid solve");
         let rejected = found.stats.iter().map(|stats| stats.rejected).max().expect("there are some");
         assert!((1..=3).contains(&rejected), "{layout:?}: {:?}", found.stats);

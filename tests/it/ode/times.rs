@@ -34,6 +34,7 @@ fn steps_begin_and_end_exactly() {
                         let state = |i: usize| match layout {
                             Layout::Lockstep => &solution.ys[(i * 4 + row) * dim..][..dim],
                             Layout::Ensemble => &solution.ys[from + i * dim..][..dim],
+                            layout => panic!("no order is known of {layout:?}"),
                         };
                         assert_eq!(state(0), &rows[row * dim..][..dim], "{name}: row {row} starts at y0");
                         assert_eq!(state(times.len() - 1), &end.ys[row * dim..][..dim], "{name}: row {row} ends at y1");

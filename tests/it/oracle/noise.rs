@@ -69,6 +69,7 @@ impl Noisy<'_> {
             NoiseScale::Increment => increments[i].w,
             NoiseScale::Mean => integrals(increments[i], h)[2],
             NoiseScale::Root => h.sqrt(),
+            kind => panic!("no oracle for {kind:?}"),
         };
         let y = &start.y;
         let (mut f, mut g): (Vec<Vec<S>>, Vec<Vec<S>>) = (Vec::new(), Vec::new());

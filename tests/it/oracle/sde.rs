@@ -74,6 +74,7 @@ impl Stochastic<'_> {
                             NoiseScale::Increment => draws[d][0],
                             NoiseScale::Mean => draws[d][1],
                             NoiseScale::Root => h.sqrt(),
+                            scale => panic!("no oracle for {scale:?}"),
                         };
                         let drifts = a.iter().zip(f).fold(S::new(0.0), |sum, (a, f)| sum + S::new(a * h) * f[d]);
                         b.iter().zip(g).fold(y[d] + drifts, |sum, (b, g)| sum + S::new(b * s) * g[d])

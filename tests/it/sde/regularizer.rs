@@ -64,7 +64,9 @@ impl Case {
         let config = TrainerConfig::new(self.model.clone(), Loss::Mse).seed(SEED).regularizer(regularizer);
         let mut trainer = Trainer::<f64>::new(&cpu(2), config).expect("a valid configuration");
         trainer.set_parameters(&self.theta()).expect("finite parameters");
-        trainer.set_learnt(Learnt { ideal: Some(IDEAL), ..Learnt::default() }).expect("what solves can teach");
+        let mut learnt = Learnt::default();
+        learnt.ideal = Some(IDEAL);
+        trainer.set_learnt(learnt).expect("what solves can teach");
         let (inputs, states) = (self.y0(), numbers(5, BATCH * DIM));
         trainer.gradients(&Batch { inputs: &inputs, target: Target::States(&states) }).expect("a valid batch")
     }
@@ -135,6 +137,7 @@ impl Case {
                 }
                 (ends.windows(2).position(|w| t <= w[1]).expect("inside"), t)
             }
+            at => panic!("no oracle for {at:?}"),
         };
         let taken = ends[step + 1] - ends[step];
         let mut whole = taken;
@@ -220,6 +223,7 @@ impl Case {
         match self.model.options.layout {
             Layout::Lockstep => vec![(0..BATCH).collect()],
             Layout::Ensemble => (0..BATCH).map(|row| vec![row]).collect(),
+            layout => panic!("no oracle for {layout:?}"),
         }
     }
 

@@ -187,11 +187,14 @@ fn bad_input_is_named() {
     named(new(&sde, &options.clone().step_control(many)), &["16777217", "cells"]);
     named(new(&sde, &options.clone().adjoint(Adjoint::Reversible)), &["adjoint", "reversible-heun"]);
     named(new(&sde, &options.clone().adjoint(Adjoint::Backsolve)), &["adjoint", "heun-stratonovich"]);
-    let backwards = Problem { t0: 1.0, t1: 0.0, ..sde.clone() };
+    let mut backwards = sde.clone();
+    (backwards.t0, backwards.t1) = (1.0, 0.0);
     named(new(&backwards, &options), &["Problem::t1", "one direction"]);
-    let far = Problem { t0: 1e9, t1: 1e9 + 1.0, ..sde.clone() };
+    let mut far = sde.clone();
+    (far.t0, far.t1) = (1e9, 1e9 + 1.0);
     named(new(&far, &options), &["Problem::t0", "measure time from its start"]);
-    let narrow = Problem { diffusion: Some(Diffusion::ito(Mlp::new([DIM, 2]))), ..sde.clone() };
+    let mut narrow = sde.clone();
+    narrow.diffusion = Some(Diffusion::ito(Mlp::new([DIM, 2])));
     named(new(&narrow, &options), &["Diffusion::network", "diagonal"]);
 
     let mut solver = Solver::<f32>::new(&cpu(1), &sde, &options).expect("valid");

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{Tensors, classifier, cpu, forged, learning, points, read_parts, write_parts};
 use fewsteps::{
-    Batch, Batches, BudgetState, CheckpointInfo, Diffusion, Error, Learnt, Local, Loss, Method, Mlp, NeuralDe, Problem,
-    Regularizer, Schedule, SolverOptions, StepControl, Target, TimeInput, Tolerances, Trainer, TrainerConfig,
+    Batch, Batches, CheckpointInfo, Diffusion, Error, Local, Loss, Method, Mlp, NeuralDe, Problem, Regularizer,
+    Schedule, SolverOptions, StepControl, Target, TimeInput, Tolerances, Trainer, TrainerConfig,
 };
 
 #[test]
@@ -71,11 +71,11 @@ fn what_was_learnt_is_resumed_to_the_same_bits() {
     assert_ne!(trainer.learnt().budget.coefficient, before.budget.coefficient, "the coefficient moves");
     assert_eq!(CheckpointInfo::read(&file).expect("read").learnt, before);
     // Numbers that nobody can have learnt are refused, and a damaged file.
-    for (field, bad) in [
-        ("Learnt::first", Learnt { first: Some(f64::NAN), ..before }),
-        ("Learnt::ideal", Learnt { ideal: Some(-1.0), ..before }),
-        ("Learnt::budget", Learnt { budget: BudgetState { nfe: f64::INFINITY, ..before.budget }, ..before }),
-    ] {
+    let [mut first, mut ideal, mut budget] = [before; 3];
+    first.first = Some(f64::NAN);
+    ideal.ideal = Some(-1.0);
+    budget.budget.nfe = f64::INFINITY;
+    for (field, bad) in [("Learnt::first", first), ("Learnt::ideal", ideal), ("Learnt::budget", budget)] {
         let error = other.set_learnt(bad).expect_err(field).to_string();
         assert!(error.contains(field), "{error}");
         assert_eq!(other.learnt(), trainer.learnt(), "what was learnt stays");

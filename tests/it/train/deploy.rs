@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{classifier, cpu, forged, points, read_parts};
 use fewsteps::{
     Batch, CheckpointInfo, Deployed, Error, Local, Method, Regularizer, SaveAt, SolverOptions, StepControl, Target,
-    Tolerances, Trainer, TrainerConfig,
+    Tolerances, Trainer,
 };
 
 /// One step of the classical method, where the training had adaptive ones.
@@ -17,7 +17,7 @@ fn one_step() -> SolverOptions {
 fn a_deployed_solver_lies_beside_that_of_the_training() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("checkpoint.safetensors");
-    let config = TrainerConfig { seed: 9, ..classifier(Local::unbiased().coefficient(0.1)) };
+    let config = classifier(Local::unbiased().coefficient(0.1)).seed(9);
     let mut trainer = Trainer::<f64>::new(&cpu(), config).expect("a valid model");
     let (inputs, labels) = points(24);
     let inputs: Vec<f64> = inputs.iter().map(|&x| f64::from(x)).collect();

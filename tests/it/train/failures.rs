@@ -125,21 +125,19 @@ fn losses_and_penalties_are_of_what_is_left() {
         assert!(report.loss.is_nan() && report.penalty.is_nan() && report.skipped, "nothing is left: {name}");
         assert_eq!((evaluation.failed, evaluation.count, report.gradient_norm), (3, 3, 0.0), "{name}");
 
-        let mae = TrainerConfig { loss: Loss::Mae, ..mse.clone() };
+        let mut mae = mse.clone();
+        mae.loss = Loss::Mae;
         let (evaluation, report) = measured(&mae, &[0.5, 1e120, -0.6, 1e120], Target::States(&[0.0; 4]));
         near(evaluation.loss, (cubic(0.5, 1.0) + cubic(0.6, 1.0)) / 2.0, "a mean over two of four");
         assert!(report.penalty > 0.0 && !report.skipped && report.failed == 2, "{report:?}");
 
         // All stop at the bound on attempts, with finite states.
-        let (_, report) = measured(
-            &TrainerConfig { ..config(Loss::Mse, layout, 1, SaveAt::End) },
-            &[0.5, 0.6],
-            Target::States(&[0.0; 2]),
-        );
+        let one = config(Loss::Mse, layout, 1, SaveAt::End);
+        let (_, report) = measured(&one, &[0.5, 0.6], Target::States(&[0.0; 2]));
         assert!(report.loss.is_nan() && report.penalty.is_nan() && report.skipped && report.failed == 2, "{report:?}");
 
         // A mean over the tile that is penalised, which is the first of two, all of whose trajectories fail.
-        let half = TrainerConfig { regularizer: Local::unbiased().fraction(0.5).into(), ..mse };
+        let half = mse.regularizer(Local::unbiased().fraction(0.5));
         let (_, report) = measured(&half, &[[1e120; 32].as_slice(), &[0.5; 8]].concat(), Target::States(&[0.0; 40]));
         near(report.loss, cubic(0.5, 1.0).powi(2), "eight of forty");
         assert!(report.penalty.is_nan() && !report.skipped && report.failed == 32, "{report:?}");

@@ -246,7 +246,8 @@ fn ideal_probes_measure_the_same_at_f32() {
         let measured = |step: PenaltyStep, narrow: bool| {
             let mut config = classifier(Local::unbiased().step(step).times(8).fraction(1.0));
             config.model.options = config.model.options.tolerances(Tolerances::both(tolerance));
-            let learnt = Learnt { ideal: Some(2.0), ..Learnt::default() };
+            let mut learnt = Learnt::default();
+            learnt.ideal = Some(2.0);
             if narrow {
                 let mut trainer = Trainer::<f32>::new(&cpu(), config).expect("a valid configuration");
                 trainer.set_learnt(learnt).expect("what solves can teach");

@@ -348,7 +348,8 @@ fn first_steps_are_carried_on_along_paths() {
             let (theta, y0) = point(&problem, batch);
             let mut native = solver::<f32>(&problem, &options);
             let mut device = GpuSolver::new(&gpu, &problem, &options).expect("a valid problem");
-            let begun = Learnt { first: Some(-5.0), ..Learnt::default() };
+            let mut begun = Learnt::default();
+            begun.first = Some(-5.0);
             native.set_learnt(begun).expect("what solves can teach");
             device.set_learnt(begun).expect("what solves can teach");
             for seed in 0..3 {

@@ -327,7 +327,8 @@ fn training_steps_teach_what_they_teach_on_the_native_engine() {
         let theta = lively(native.parameters());
         device.set_parameters(&theta).expect("parameters of the same model");
         native.set_parameters(&theta).expect("parameters of the same model");
-        let begun = Learnt { first: Some(-4.0), ..Learnt::default() };
+        let mut begun = Learnt::default();
+        begun.first = Some(-4.0);
         native.set_learnt(begun).expect("what solves can teach");
         device.set_learnt(begun).expect("what solves can teach");
         for step in 0..7 {

@@ -87,7 +87,9 @@ impl Case {
         let mut trainer = Trainer::<f64>::new(&cpu(1), config).expect("a valid configuration");
         trainer.set_parameters(&self.theta()).expect("finite parameters");
         if self.local.step == PenaltyStep::Ideal {
-            trainer.set_learnt(Learnt { ideal: Some(IDEAL), ..Learnt::default() }).expect("what solves can teach");
+            let mut learnt = Learnt::default();
+            learnt.ideal = Some(IDEAL);
+            trainer.set_learnt(learnt).expect("what solves can teach");
         }
         let (inputs, states, labels) = (self.inputs(), self.states(), self.labels());
         let target = if self.loss == Loss::CrossEntropy { Target::Labels(&labels) } else { Target::States(&states) };
@@ -200,6 +202,7 @@ impl Case {
                 let i = (position * (times.len() - 1) as f64) as usize;
                 (times[i], i)
             }
+            at => panic!("no oracle for {at:?}"),
         };
         let mut taken = times[i + 1] - times[i];
         // The last step, or one that ends at a stop, counts as no shorter than the one before it.
@@ -224,6 +227,7 @@ impl Case {
                 let rows: Vec<Vec<f64>> = states.iter().map(|y| values(y)).collect();
                 system.initial_step(&values(field), t, &rows, t1 - t0)
             }
+            step => panic!("no oracle for {step:?}"),
         };
         let published = self.local.gradient == PenaltyGradient::Published;
         let steps: Vec<Step<S>> = states
