@@ -165,7 +165,7 @@ mod tests {
         let problem = Problem::ode(Mlp::new([2, 5, 2]), 0.0, 1.0);
         // With an FSAL stage that the error needs, and without.
         for method in [Method::Bosh3, Method::Heun] {
-            let scheme = RungeKutta::<f64>::new(&problem, method.tableau());
+            let scheme = RungeKutta::<f64>::new(&problem, method.tableau()).expect("a field");
             let mut stepper = Stepper::new(scheme, &problem, &SolverOptions::default()).expect("options fit");
             let mut theta = problem.initialize::<f64>(4);
             stepper.scheme.networks_mut().pack(&theta, true);

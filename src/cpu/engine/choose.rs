@@ -20,10 +20,10 @@ use crate::problem::{Paths, Problem};
 pub(crate) fn team<R: Scalar>(problem: &Problem, options: &SolverOptions) -> Result<Box<dyn Team<R>>> {
     let tableau = options.method.tableau();
     match (&problem.diffusion, tableau.noise) {
-        (None, None) => crews(RungeKutta::new(problem, tableau), of_runge_kutta(options), problem, options),
+        (None, None) => crews(RungeKutta::new(problem, tableau)?, of_runge_kutta(options), problem, options),
         (Some(diffusion), Some(noise)) => {
             let path = options.path(problem, Paths::default())?;
-            let sde = Sde::new(problem, diffusion, (tableau, noise), path);
+            let sde = Sde::new(problem, diffusion, (tableau, noise), path)?;
             if noise.reversible {
                 crews(ReversibleHeun::new(sde), of_reversible_heun(options), problem, options)
             } else {

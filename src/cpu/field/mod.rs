@@ -1,4 +1,8 @@
-//! The vector field on a tile
+//! Fields on a tile: programs compiled once, and run.
 
+pub(crate) mod compile;
+pub(crate) mod evaluate;
 pub(crate) mod layer;
-pub(crate) mod mlp;
+pub(crate) mod rows;
+#[cfg(test)]
+mod tests;

@@ -31,23 +31,23 @@ pub(crate) fn activate_with_derivative<R: Real>(activation: Activation, z: &mut 
 }
 
 /// `(f(x), f'(x))` of each activation; the pairs that the loops below share.
-mod formula {
+pub(crate) mod formula {
     use crate::math::Real;
 
     #[inline(always)]
-    pub(super) fn tanh<R: Real>(x: R) -> (R, R) {
+    pub(crate) fn tanh<R: Real>(x: R) -> (R, R) {
         let a = x.tanh();
         (a, (-a).mul_add(a, R::ONE))
     }
 
     #[inline(always)]
-    pub(super) fn relu<R: Real>(x: R) -> (R, R) {
+    pub(crate) fn relu<R: Real>(x: R) -> (R, R) {
         if x > R::ZERO { (x, R::ONE) } else { (R::ZERO, R::ZERO) }
     }
 
     /// `1 / (1 + e^-x)`, from `e^-|x|`, so that nothing overflows on either side.
     #[inline(always)]
-    pub(super) fn sigmoid<R: Real>(x: R) -> (R, R) {
+    pub(crate) fn sigmoid<R: Real>(x: R) -> (R, R) {
         // e^-|x| stays in (0, 1]; a direct quotient keeps relative precision in the left tail.
         let small = (-x.abs()).exp();
         let denominator = R::ONE + small;
@@ -56,14 +56,14 @@ mod formula {
     }
 
     #[inline(always)]
-    pub(super) fn softplus<R: Real>(x: R) -> (R, R) {
+    pub(crate) fn softplus<R: Real>(x: R) -> (R, R) {
         let small = (-x.abs()).exp();
         let positive = if x > R::ZERO { x } else { R::ZERO };
         (positive + small.ln_1p_unit(), sigmoid(x).0)
     }
 
     #[inline(always)]
-    pub(super) fn silu<R: Real>(x: R) -> (R, R) {
+    pub(crate) fn silu<R: Real>(x: R) -> (R, R) {
         let (s, ds) = sigmoid(x);
         // On the far left s stays at the smallest normal number; the clamp keeps its product with x as small.
         let inside = x.max(R::from_f64(-104.0));
@@ -72,7 +72,7 @@ mod formula {
 
     /// `(1 + tanh u) / 2 = sigmoid(2u)`, which keeps its precision in the left tail.
     #[inline(always)]
-    pub(super) fn gelu<R: Real>(x: R) -> (R, R) {
+    pub(crate) fn gelu<R: Real>(x: R) -> (R, R) {
         let c = R::from_f64(2.0 * (2.0 / std::f64::consts::PI).sqrt());
         // Beyond 20 the sigmoid is at its limit; the clamp keeps the cube finite.
         let inside = x.min(R::from_f64(20.0)).max(R::from_f64(-20.0));

@@ -278,24 +278,6 @@ multiversion! {
     }
 }
 
-multiversion! {
-    /// `out = x^3`.
-    pub(crate) fn cube<R>(out: &mut [R], x: &[R]) {
-        for (out, &x) in out.iter_mut().zip(x) {
-            *out = x * x * x;
-        }
-    }
-}
-
-multiversion! {
-    /// Turns the cotangent of `x^3` into that of `x`.
-    pub(crate) fn cube_vjp<R>(bar: &mut [R], x: &[R]) {
-        for (bar, &x) in bar.iter_mut().zip(x) {
-            *bar *= R::from_f64(3.0) * x * x;
-        }
-    }
-}
-
 /// Copies rows `[lane][feature]` of the caller into a tile, repeating the last row in unused lanes so that they stay
 /// as harmless as their neighbour.
 pub(crate) fn gather<R: Real>(tile: &mut [R], rows: &[R], features: usize) {

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use crate::cpu::field::mlp::{Field, Kept};
+use crate::cpu::field::evaluate::{Field, Kept};
 use crate::cpu::kernel::lanes::Lanes;
 use crate::cpu::kernel::scalar::Scalar;
 use crate::problem::Paths;

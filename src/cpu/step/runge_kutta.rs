@@ -4,11 +4,12 @@ use super::seeds::{Bars, FirstStage, Seeds};
 use super::stages::{KeptStages, StageBars, Stages, drift_error, middle, stages_of};
 use super::state::{Shape, StepState};
 use super::{NoiseOf, Scheme};
-use crate::cpu::field::mlp::{Field, Kept};
+use crate::cpu::field::evaluate::{Field, Kept};
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::interval::Interval;
 use crate::cpu::kernel::lanes::{Lanes, add, add_weighted, combine};
 use crate::cpu::kernel::scalar::Scalar;
+use crate::error::Result;
 use crate::method::Tableau;
 use crate::problem::Problem;
 
@@ -36,8 +37,8 @@ pub(crate) struct VjpRoom<R> {
 }
 
 impl<R: Scalar> RungeKutta<R> {
-    pub(crate) fn new(problem: &Problem, tableau: &'static Tableau) -> Self {
-        Self { tableau, fsal: tableau.fsal(), field: Field::new(&problem.field) }
+    pub(crate) fn new(problem: &Problem, tableau: &'static Tableau) -> Result<Self> {
+        Ok(Self { tableau, fsal: tableau.fsal(), field: Field::new(&problem.field)? })
     }
 
     /// Stages whose states' cotangents go to the step's start: not an FSAL one's, which is the step's end.

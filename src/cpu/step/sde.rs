@@ -4,12 +4,13 @@ use super::NoiseOf;
 use super::networks::Networks;
 use super::stages::{KeptStages, StageBars, Stages, drift_error, middle};
 use super::state::StepState;
-use crate::cpu::field::mlp::{Field, Kept};
+use crate::cpu::field::evaluate::{Field, Kept};
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::interval::Interval;
 use crate::cpu::kernel::lanes::{Lanes, add_weighted};
 use crate::cpu::kernel::scalar::Scalar;
 use crate::cpu::path::{Increments, add_noise, add_terms, speed, speed_change};
+use crate::error::Result;
 use crate::method::{NoiseScale, NoiseTableau, Tableau};
 use crate::problem::{Brownian, Diffusion, Paths, Problem};
 
@@ -55,9 +56,9 @@ impl<R: Scalar> Sde<R> {
         diffusion: &Diffusion,
         (tableau, noise): (&'static Tableau, &'static NoiseTableau),
         path: Brownian,
-    ) -> Self {
-        let (drift, offset) = (Field::new(&problem.field), problem.field.parameter_count());
-        Self { tableau, noise, drift, diffusion: Field::new(&diffusion.network), offset, path }
+    ) -> Result<Self> {
+        let (drift, offset) = (Field::new(&problem.field)?, problem.field.parameter_count());
+        Ok(Self { tableau, noise, drift, diffusion: Field::new(&diffusion.network)?, offset, path })
     }
 
     /// Stages of each network.

@@ -1,6 +1,6 @@
 //! The stages of a step of one network, wherever they are stored.
 
-use crate::cpu::field::mlp::{Cotangents, Field, Kept};
+use crate::cpu::field::evaluate::{Cotangents, Field, Kept};
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::lanes::{Lanes, combine, combine_differences};
 use crate::cpu::kernel::scalar::Scalar;

@@ -36,6 +36,13 @@ pub(crate) enum Gradient {
     Rows { offset: usize, bar: usize },
 }
 
+impl Linearized {
+    /// The output of the backward program that is the state's cotangent; none where the field does not look at the state.
+    pub(crate) fn state_output(&self) -> Option<usize> {
+        self.inputs.iter().position(|source| *source == Source::State)
+    }
+}
+
 impl Program {
     /// The program with its vector-Jacobian product. Parameters in `frozen` have no gradient.
     ///

@@ -8,7 +8,7 @@ pub(crate) mod cost;
 pub(crate) mod emitter;
 pub(crate) mod function;
 #[cfg(test)]
-mod interpret;
+pub(crate) mod interpret;
 pub(crate) mod linearize;
 mod listing;
 pub(crate) mod operation;

@@ -1,0 +1,304 @@
+//! [`Field`] on a tile: evaluation and vector-Jacobian product.
+
+use super::compile::{Asked, Blocks, Code, Place, Step, compile};
+use super::layer::DenseLayer;
+use super::rows::{Line, Room, run};
+use crate::cpu::kernel::activation::{activate, activate_with_derivative};
+use crate::cpu::kernel::dense::LANES;
+use crate::cpu::kernel::lanes::Lanes;
+use crate::cpu::kernel::scalar::Scalar;
+use crate::error::Result;
+use crate::problem::program::Program;
+use crate::problem::program::operation::{Node, Operation};
+use crate::problem::{self, Layer};
+
+/// A field with its current weights.
+#[derive(Debug)]
+pub(crate) struct Field<R> {
+    weights: Vec<DenseLayer<R>>,
+    forward: Code,
+    backward: Code,
+    /// What is the same in all lanes, of either code.
+    scalars: [Vec<R>; 2],
+    dim: usize,
+    work: usize,
+    /// Whether values may be infinite where nothing is wrong: where a trajectory that was given up stands in.
+    has_poles: bool,
+    moves_state: bool,
+}
+
+/// What one evaluation works in, and leaves for its vector-Jacobian product.
+#[derive(Debug)]
+pub(crate) struct Kept<R> {
+    rows: Vec<R>,
+    dim: usize,
+}
+
+impl<R: Scalar> Kept<R> {
+    /// The state that the field is evaluated at, `[D][LANES]`.
+    pub(crate) fn state(&self) -> &[R] {
+        &self.rows[..self.dim * LANES]
+    }
+
+    pub(crate) fn state_mut(&mut self) -> &mut [R] {
+        &mut self.rows[..self.dim * LANES]
+    }
+}
+
+/// Room for cotangents on their way back.
+#[derive(Debug)]
+pub(crate) struct Cotangents<R> {
+    rows: Vec<R>,
+}
+
+/// The rooms that code runs in.
+struct Rooms<'a, R> {
+    scratch: &'a mut [R],
+    kept: &'a [R],
+    bar: &'a [R],
+    scalars: &'a [R],
+    output: &'a mut [R],
+}
+
+impl<R: Scalar> Rooms<'_, R> {
+    fn lines(&mut self, lines: &[Line]) {
+        run(lines, self.scratch, self.kept, self.bar, self.scalars, self.output);
+    }
+
+    /// Rows to read.
+    fn read(&self, place: Place) -> &[R] {
+        let rows: &[R] = match place.room {
+            Room::Scratch => self.scratch,
+            Room::Kept => self.kept,
+            Room::Bar => self.bar,
+            Room::Output => self.output,
+            Room::Scalars => self.scalars,
+        };
+        &rows[place.at * LANES..]
+    }
+
+    /// So many rows to write.
+    fn write(&mut self, place: Place, rows: usize) -> &mut [R] {
+        let room = if place.room == Room::Output { &mut *self.output } else { &mut *self.scratch };
+        &mut room[place.at * LANES..][..rows * LANES]
+    }
+
+    /// Rows to read, `count` of them, and others to write.
+    fn apart(&mut self, from: Place, count: usize, to: Place, rows: usize) -> (&[R], &mut [R]) {
+        let (count, rows) = (count * LANES, rows * LANES);
+        let (from_at, to_at) = (from.at * LANES, to.at * LANES);
+        match (from.room, to.room) {
+            (Room::Scratch, Room::Output) => (&self.scratch[from_at..][..count], &mut self.output[to_at..][..rows]),
+            (Room::Output, _) => (&self.output[from_at..][..count], &mut self.scratch[to_at..][..rows]),
+            (Room::Scratch, _) if from_at < to_at => {
+                let (before, after) = self.scratch.split_at_mut(to_at);
+                (&before[from_at..][..count], &mut after[..rows])
+            }
+            (Room::Scratch, _) => {
+                let (before, after) = self.scratch.split_at_mut(from_at);
+                (&after[..count], &mut before[to_at..][..rows])
+            }
+            (room, target) => {
+                let read: &[R] = match room {
+                    Room::Kept => self.kept,
+                    Room::Bar => self.bar,
+                    _ => self.scalars,
+                };
+                let write = if target == Room::Output { &mut *self.output } else { &mut *self.scratch };
+                (&read[from_at..][..count], &mut write[to_at..][..rows])
+            }
+        }
+    }
+}
+
+impl<R: Scalar> Field<R> {
+    /// Compiles a field.
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::Error::Argument) for one that does not validate, or whose derivatives are too long.
+    pub(crate) fn new(field: &problem::Field) -> Result<Self> {
+        let (program, dim) = (field.program()?, field.inputs());
+        let linearized = program.linearize(&field.frozen())?;
+        let mut blocks = Blocks::default();
+        let forward = compile(&linearized.forward, &Asked::Field { dim }, &mut blocks);
+        let state = linearized.state_output();
+        let asked = Asked::Product {
+            forward: &forward,
+            kept: &linearized.forward.outputs()[1..],
+            state,
+            gradients: &linearized.gradients,
+        };
+        let backward = compile(&linearized.backward, &asked, &mut blocks);
+        let layers = blocks.blocks.iter().zip(&blocks.linear);
+        Ok(Self {
+            weights: layers.map(|(block, linear)| DenseLayer::new(block.layer()).with_linear(*linear)).collect(),
+            scalars: [&forward, &backward].map(|code| vec![R::ZERO; scalars(code)]),
+            forward,
+            backward,
+            dim,
+            work: work(&program),
+            has_poles: field.mlp().is_none(),
+            moves_state: state.is_some(),
+        })
+    }
+
+    pub(crate) const fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// Takes the weights from the field's parameters; `backward` also packs them for cotangents.
+    pub(crate) fn pack(&mut self, theta: &[R], backward: bool) {
+        for layer in &mut self.weights {
+            layer.pack(theta, backward);
+        }
+        for (scalars, code) in self.scalars.iter_mut().zip([&self.forward, &self.backward]) {
+            let parameters = code.parameters.iter().flat_map(|range| &theta[range.clone()]).copied();
+            let literals = code.literals.iter().map(|number| R::from_f64(number.0));
+            for (scalar, number) in scalars.iter_mut().zip(literals.chain(parameters)) {
+                *scalar = number;
+            }
+        }
+    }
+
+    /// Multiply-adds of one evaluation for one trajectory, activations counted as ten each.
+    pub(crate) const fn work(&self) -> usize {
+        self.work
+    }
+
+    pub(crate) fn packed_bytes(&self) -> usize {
+        self.weights.iter().map(DenseLayer::bytes).sum()
+    }
+
+    /// Bytes of a [`Kept`].
+    pub(crate) const fn kept_bytes(&self) -> usize {
+        self.forward.rows * LANES * size_of::<R>()
+    }
+
+    pub(crate) fn kept(&self) -> Kept<R> {
+        let mut rows = vec![R::ZERO; self.forward.rows * LANES];
+        for one in &self.forward.ones {
+            rows[one * LANES..][..LANES].fill(R::ONE);
+        }
+        Kept { rows, dim: self.dim }
+    }
+
+    pub(crate) fn cotangents(&self) -> Cotangents<R> {
+        Cotangents { rows: vec![R::ZERO; self.backward.rows * LANES] }
+    }
+
+    /// `dydt = f(t, y)` at the kept state; `keep` leaves what [`Field::vjp`] needs.
+    pub(crate) fn eval(&self, t: &Lanes<R>, kept: &mut Kept<R>, dydt: &mut [R], keep: bool) {
+        for time in &self.forward.times {
+            kept.rows[time * LANES..][..LANES].copy_from_slice(t);
+        }
+        let rooms = Rooms { scratch: &mut kept.rows, kept: &[], bar: &[], scalars: &self.scalars[0], output: dydt };
+        self.run(&self.forward, rooms, keep, None);
+    }
+
+    /// Adds `theta_bar += dydt_bar^T df/dtheta` and writes `y_bar = dydt_bar^T df/dy`, at a kept evaluation.
+    pub(crate) fn vjp(
+        &self,
+        kept: &Kept<R>,
+        cotangents: &mut Cotangents<R>,
+        dydt_bar: &[R],
+        theta_bar: Option<&mut [R]>,
+        y_bar: Option<&mut [R]>,
+    ) {
+        // Of a tile whose trajectories were all given up there is nothing to hand on, not even zero times infinity.
+        let is_idle = self.has_poles && dydt_bar.iter().all(|bar| *bar == R::ZERO);
+        let wants_state = y_bar.is_some();
+        let output = y_bar.unwrap_or_default();
+        if is_idle || !self.moves_state {
+            output.fill(R::ZERO);
+        }
+        if is_idle {
+            return;
+        }
+        let (scratch, scalars) = (&mut cotangents.rows, &self.scalars[1]);
+        let rooms = Rooms { scratch, kept: &kept.rows, bar: dydt_bar, scalars, output };
+        self.run(&self.backward, rooms, wants_state, theta_bar);
+    }
+
+    fn run(&self, code: &Code, mut rooms: Rooms<'_, R>, all: bool, mut theta_bar: Option<&mut [R]>) {
+        for instruction in code.instructions.iter().filter(|instruction| all || !instruction.extra) {
+            match &instruction.step {
+                Step::Lines(lines) => rooms.lines(&code.lines[lines.clone()]),
+                Step::Product { weights, affine, x, target } => {
+                    let layer = &self.weights[*weights];
+                    let Layer { inputs, outputs, .. } = layer.layer;
+                    let inputs = if *affine { layer.layer.rows() } else { inputs };
+                    let (x, z) = rooms.apart(*x, inputs, *target, outputs);
+                    if *affine { layer.apply(x, z) } else { layer.apply_linear(x, z) }
+                }
+                Step::Transposed { weights, z_bar, target } => {
+                    let layer = &self.weights[*weights];
+                    let Layer { inputs, outputs, .. } = layer.layer;
+                    let (z_bar, x_bar) = rooms.apart(*z_bar, outputs, *target, inputs);
+                    layer.apply_transposed(z_bar, x_bar);
+                }
+                Step::Activate { activation, rows, place, slope: Some(slope) } if all => {
+                    let slope = Place { room: Room::Scratch, at: *slope };
+                    activate_both(&mut rooms, *activation, *rows, *place, slope);
+                }
+                Step::Activate { activation, rows, place, .. } => activate(*activation, rooms.write(*place, *rows)),
+                Step::ActivateBoth { activation, rows, place, slope } => {
+                    let slope = Place { room: Room::Scratch, at: *slope };
+                    activate_both(&mut rooms, *activation, *rows, *place, slope);
+                }
+                Step::AddBlock { weights, affine, x, z_bar } => {
+                    if let Some(theta_bar) = theta_bar.as_deref_mut() {
+                        let x = &rooms.kept[x * LANES..];
+                        self.weights[*weights].add_gradient(x, rooms.read(*z_bar), *affine, theta_bar);
+                    }
+                }
+                Step::AddRows { offset, rows, bar } => {
+                    if let Some(theta_bar) = theta_bar.as_deref_mut() {
+                        let bars = rooms.read(*bar).chunks_exact(LANES).take(*rows);
+                        for (theta_bar, bar) in theta_bar[*offset..].iter_mut().zip(bars) {
+                            *theta_bar += bar.iter().copied().sum();
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn activate_both<R: Scalar>(
+    rooms: &mut Rooms<'_, R>,
+    activation: problem::Activation,
+    rows: usize,
+    place: Place,
+    slope: Place,
+) {
+    let n = rows * LANES;
+    let (place_at, slope_at) = (place.at * LANES, slope.at * LANES);
+    let (z, slopes) = if place.room == Room::Output {
+        (&mut rooms.output[place_at..][..n], &mut rooms.scratch[slope_at..][..n])
+    } else if place_at < slope_at {
+        let (before, after) = rooms.scratch.split_at_mut(slope_at);
+        (&mut before[place_at..][..n], &mut after[..n])
+    } else {
+        let (before, after) = rooms.scratch.split_at_mut(place_at);
+        (&mut after[..n], &mut before[slope_at..][..n])
+    };
+    activate_with_derivative(activation, z, slopes);
+}
+
+fn scalars(code: &Code) -> usize {
+    code.literals.len() + code.parameters.iter().map(std::ops::Range::len).sum::<usize>()
+}
+
+/// Multiply-adds of an evaluation; functions, and what follows a layer, are counted as ten each.
+fn work(program: &Program) -> usize {
+    let follows_layer = |x: Node| matches!(program.operation(x), Operation::Dense { .. });
+    let work = |(node, operation): (Node, &Operation)| match operation {
+        Operation::Dense { block, .. } => block.layer().parameter_count() + 10 * block.outputs,
+        Operation::Map(f, x) if f.is_cheap() || follows_layer(*x) => 0,
+        Operation::Map(..) | Operation::Slope(..) => 10 * program.rows(node),
+        Operation::Zip(..) => program.rows(node),
+        Operation::Sum(x) | Operation::Dot(x, _) => program.rows(*x),
+        _ => 0,
+    };
+    program.operations().map(work).sum()
+}

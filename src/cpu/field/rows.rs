@@ -1,0 +1,193 @@
+//! [`Line`]: one operation on rows of a tile, and the loop that runs a list of them.
+
+use crate::cpu::kernel::activation::formula;
+use crate::cpu::kernel::dense::LANES;
+use crate::cpu::kernel::dispatch::multiversion;
+use crate::cpu::kernel::lanes::Lanes;
+use crate::math::Real;
+use crate::problem::program::function::Function;
+use crate::problem::program::operation::Arithmetic;
+
+/// Where rows of numbers are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// What the evaluation works in.
+    Scratch,
+    /// What a forward evaluation left, on the way back.
+    Kept,
+    /// The cotangent that is taken back.
+    Bar,
+    /// Numbers that are the same in all lanes.
+    Scalars,
+    /// What is asked for: the field's value, or the state's cotangent.
+    Output,
+}
+
+/// Rows of an operand from `at` on; without `many` the first one again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Operand {
+    pub(crate) room: Room,
+    pub(crate) at: usize,
+    pub(crate) many: bool,
+}
+
+/// What a line computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Code {
+    Copy,
+    Map(Function),
+    Slope(Function),
+    Zip(Arithmetic),
+    /// The sum of an operand's rows, into one.
+    Sum,
+    /// The sum of the products of two operands' rows, into one.
+    Dot,
+}
+
+/// One operation on `rows` rows of its operands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Line {
+    pub(crate) code: Code,
+    pub(crate) rows: usize,
+    pub(crate) operands: [Operand; 2],
+    /// Where it goes: [`Room::Scratch`] or [`Room::Output`].
+    pub(crate) target: (Room, usize),
+}
+
+multiversion! {
+    /// Runs lines in their order. Rows are `LANES` long.
+    pub(crate) fn run<R>(lines: &[Line], scratch: &mut [R], kept: &[R], bar: &[R], scalars: &[R], output: &mut [R]) {
+        for line in lines {
+            let [a, b] = line.operands;
+            macro_rules! row {
+                ($operand:ident, $row:ident) => {{
+                    let at = $operand.at + if $operand.many { $row } else { 0 };
+                    let rows: &[R] = match $operand.room {
+                        Room::Scratch => scratch,
+                        Room::Kept => kept,
+                        Room::Bar => bar,
+                        Room::Output => output,
+                        Room::Scalars => &[],
+                    };
+                    let mut lanes = [R::ZERO; LANES];
+                    if $operand.room == Room::Scalars {
+                        lanes = [scalars[at]; LANES];
+                    } else {
+                        lanes.copy_from_slice(&rows[at * LANES..][..LANES]);
+                    }
+                    lanes
+                }};
+            }
+            macro_rules! store {
+                ($row:expr, $lanes:expr) => {{
+                    let (room, at) = line.target;
+                    let rows: &mut [R] = if room == Room::Output { output } else { scratch };
+                    rows[(at + $row) * LANES..][..LANES].copy_from_slice(&$lanes);
+                }};
+            }
+            macro_rules! rows {
+                (|$x:ident| $value:expr) => {
+                    for row in 0..line.rows {
+                        let mut lanes = row!(a, row);
+                        for lane in &mut lanes {
+                            let $x = *lane;
+                            *lane = $value;
+                        }
+                        store!(row, lanes);
+                    }
+                };
+                (|$x:ident, $y:ident| $value:expr) => {
+                    for row in 0..line.rows {
+                        let mut lanes = row!(a, row);
+                        let others = row!(b, row);
+                        for (lane, &$y) in lanes.iter_mut().zip(&others) {
+                            let $x = *lane;
+                            *lane = $value;
+                        }
+                        store!(row, lanes);
+                    }
+                };
+            }
+            match line.code {
+                Code::Copy => rows!(|x| x),
+                Code::Map(f) => match f {
+                    Function::Neg => rows!(|x| -x),
+                    Function::Abs => rows!(|x| x.abs()),
+                    Function::Square => rows!(|x| x * x),
+                    Function::Cube => rows!(|x| x * x * x),
+                    Function::Sqrt => rows!(|x| x.sqrt()),
+                    Function::Recip => rows!(|x| R::ONE / x),
+                    Function::Exp => rows!(|x| x.exp_full()),
+                    Function::Ln => rows!(|x| x.ln()),
+                    Function::Sin => rows!(|x| x.sin()),
+                    Function::Cos => rows!(|x| x.cos()),
+                    Function::Tanh => rows!(|x| formula::tanh(x).0),
+                    Function::Sigmoid => rows!(|x| formula::sigmoid(x).0),
+                    Function::Softplus => rows!(|x| formula::softplus(x).0),
+                    Function::Relu => rows!(|x| formula::relu(x).0),
+                    Function::Silu => rows!(|x| formula::silu(x).0),
+                    Function::Gelu => rows!(|x| formula::gelu(x).0),
+                },
+                Code::Slope(f) => match f {
+                    Function::Neg => rows!(|x| x * R::ZERO - R::ONE),
+                    Function::Abs => rows!(|x| sign(x)),
+                    Function::Square => rows!(|x| x + x),
+                    Function::Cube => rows!(|x| R::from_f64(3.0) * x * x),
+                    Function::Sqrt => rows!(|x| R::from_f64(0.5) / x.sqrt()),
+                    Function::Recip => rows!(|x| -(R::ONE / (x * x))),
+                    Function::Exp => rows!(|x| x.exp_full()),
+                    Function::Ln => rows!(|x| R::ONE / x),
+                    Function::Sin => rows!(|x| x.cos()),
+                    Function::Cos => rows!(|x| -x.sin()),
+                    Function::Tanh => rows!(|x| formula::tanh(x).1),
+                    Function::Sigmoid => rows!(|x| formula::sigmoid(x).1),
+                    Function::Softplus => rows!(|x| formula::softplus(x).1),
+                    Function::Relu => rows!(|x| formula::relu(x).1),
+                    Function::Silu => rows!(|x| formula::silu(x).1),
+                    Function::Gelu => rows!(|x| formula::gelu(x).1),
+                },
+                Code::Zip(op) => match op {
+                    Arithmetic::Add => rows!(|x, y| x + y),
+                    Arithmetic::Sub => rows!(|x, y| x - y),
+                    Arithmetic::Mul => rows!(|x, y| x * y),
+                    Arithmetic::Div => rows!(|x, y| x / y),
+                    // A comparison with what is not a number is false: take the sum then.
+                    Arithmetic::Min => rows!(|x, y| if y < x { y } else if x <= y { x } else { x + y }),
+                    Arithmetic::Max => rows!(|x, y| if y > x { y } else if x >= y { x } else { x + y }),
+                },
+                Code::Sum => {
+                    let mut sum: Lanes<R> = [R::ZERO; LANES];
+                    for row in 0..line.rows {
+                        let lanes = row!(a, row);
+                        for (sum, &x) in sum.iter_mut().zip(&lanes) {
+                            *sum += x;
+                        }
+                    }
+                    store!(0, sum);
+                }
+                Code::Dot => {
+                    let mut sum: Lanes<R> = [R::ZERO; LANES];
+                    for row in 0..line.rows {
+                        let (lanes, others) = (row!(a, row), row!(b, row));
+                        for (sum, (&x, &y)) in sum.iter_mut().zip(lanes.iter().zip(&others)) {
+                            *sum = x.mul_add(y, *sum);
+                        }
+                    }
+                    store!(0, sum);
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn sign<R: Real>(x: R) -> R {
+    if x > R::ZERO {
+        R::ONE
+    } else if x < R::ZERO {
+        -R::ONE
+    } else {
+        // 0 at 0, and not a number where it is none
+        x
+    }
+}
