@@ -5,11 +5,12 @@ use std::ops::{Add, Div, Mul, Neg, Range, Sub};
 use std::rc::Rc;
 
 use super::group::{Bound, Group, Initial};
-use super::mlp::{Activation, Mlp, check_parameters};
+use super::mlp::{Activation, Mlp};
 use super::program::emitter::Emitter;
+use super::program::emitter::MAX_ROWS;
 use super::program::function::Function;
 use super::program::operation::{Arithmetic, Block, Node, Number, Operation, Source};
-use super::{Control, Written};
+use super::written::{Control, Written};
 use crate::error::{Error, Result};
 
 /// What a field is written with; see [`Field::build`](super::Field::build).
@@ -39,6 +40,15 @@ pub struct Value {
     node: Node,
 }
 
+/// The place of a value among those of the field that is being built, which it has to be of.
+fn taken(draft: &Rc<RefCell<Draft>>, value: &Value) -> Node {
+    if !Rc::ptr_eq(draft, &value.draft) {
+        let remedy = "use values of the field that is being built";
+        draft.borrow_mut().emitter.refuse(Error::argument("Field", "value of another field", remedy));
+    }
+    value.node
+}
+
 impl FieldBuilder {
     pub(super) fn new(inputs: usize) -> Self {
         Self { draft: Rc::new(RefCell::new(Draft::default())), inputs }
@@ -49,8 +59,9 @@ impl FieldBuilder {
         let node = self.taken(output);
         let draft = self.draft.take();
         let program = draft.emitter.finish(&[node])?;
-        check_parameters("Field", "parameters", draft.parameters)?;
-        Ok(Written { inputs: self.inputs, program, groups: draft.groups, controls: draft.controls })
+        let written = Written { inputs: self.inputs, program, groups: draft.groups, controls: draft.controls };
+        written.validate()?;
+        Ok(written)
     }
 
     fn emit(&self, operation: Operation) -> Value {
@@ -60,14 +71,20 @@ impl FieldBuilder {
 
     /// The place of a value, which has to be of this field.
     fn taken(&self, value: &Value) -> Node {
-        if !Rc::ptr_eq(&self.draft, &value.draft) {
-            self.refuse("value of another field", "use values of the field that is being built");
-        }
-        value.node
+        taken(&self.draft, value)
     }
 
     fn refuse(&self, value: impl std::fmt::Debug, remedy: impl Into<String>) {
         self.draft.borrow_mut().emitter.refuse(Error::argument("Field", format!("{value:?}"), remedy));
+    }
+
+    /// Whether so many numbers are few enough to be copied.
+    fn few(&self, what: impl std::fmt::Debug, numbers: &[f64]) -> bool {
+        let few = numbers.len() <= MAX_ROWS;
+        if !few {
+            self.refuse(what, format!("it has {} rows: give it 1 to {MAX_ROWS}", numbers.len()));
+        }
+        few
     }
 
     /// The state, a row a feature; of an encoder or a head, its input.
@@ -109,6 +126,7 @@ impl FieldBuilder {
     /// Numbers that stay as they are, a row each.
     #[must_use]
     pub fn literal(&self, numbers: &[f64]) -> Value {
+        let numbers = if self.few("literal", numbers) { numbers } else { &[] };
         self.emit(Operation::Literal(numbers.iter().copied().map(Number).collect()))
     }
 
@@ -127,6 +145,7 @@ impl FieldBuilder {
     /// A group of parameters whose values start as `initial` and stay within a bound.
     #[must_use]
     pub fn bounded_parameters(&self, name: &str, initial: &[f64], bound: Bound) -> Value {
+        let initial = if self.few(name, initial) { initial } else { &[] };
         let numbers: Vec<Number> = initial.iter().map(|value| Number(bound.parameter(*value))).collect();
         if let Some(at) = numbers.iter().position(|number| !number.0.is_finite()) {
             self.refuse(name, format!("{} is outside of the bound {bound:?}, or not finite", initial[at]));
@@ -172,13 +191,14 @@ impl FieldBuilder {
             self.draft.borrow_mut().emitter.refuse(error);
             return x.clone();
         }
+        let x = self.taken(x);
         let layers = mlp.layers();
         let offset = self.draft.borrow().parameters;
         let blocks: Vec<Block> =
             layers.map(|layer| Block { offset: offset + layer.offset, ..Block::of(&layer) }).collect();
         let initial = Initial::Drawn { blocks: blocks.clone(), initialization: mlp.drawn() };
         self.group(name, mlp.parameter_count(), Bound::None, initial);
-        let node = mlp.emit(&mut self.draft.borrow_mut().emitter, &blocks, self.taken(x));
+        let node = mlp.emit(&mut self.draft.borrow_mut().emitter, &blocks, x);
         Value { draft: Rc::clone(&self.draft), node }
     }
 
@@ -209,12 +229,8 @@ impl Value {
     }
 
     fn zip(&self, op: Arithmetic, other: &Self) -> Self {
-        if !Rc::ptr_eq(&self.draft, &other.draft) {
-            let error =
-                Error::argument("Field", "value of another field", "use values of the field that is being built");
-            self.draft.borrow_mut().emitter.refuse(error);
-        }
-        self.emit(Operation::Zip(op, self.node, other.node))
+        let other = taken(&self.draft, other);
+        self.emit(Operation::Zip(op, self.node, other))
     }
 
     fn number(&self, x: f64) -> Self {
@@ -291,7 +307,8 @@ impl Value {
     /// The sum of the products of rows.
     #[must_use]
     pub fn dot(&self, other: &Self) -> Self {
-        self.emit(Operation::Dot(self.node, other.node))
+        let other = taken(&self.draft, other);
+        self.emit(Operation::Dot(self.node, other))
     }
 
     /// A single row, `count` times.

@@ -4,6 +4,7 @@ mod build;
 mod group;
 mod mlp;
 pub(crate) mod program;
+mod written;
 
 pub use build::{FieldBuilder, Value};
 pub use group::{Bound, Group};
@@ -13,7 +14,8 @@ pub use mlp::{Activation, Initialization, InputMap, Layer, Mlp, TimeInput};
 use std::borrow::Cow;
 use std::ops::Range;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, Result};
 use crate::math::{Purpose, Random, Real};
@@ -21,6 +23,7 @@ use group::Initial;
 use program::Program;
 use program::emitter::Emitter;
 use program::operation::{Block, Operation, Source};
+use written::{Control, Written};
 
 /// A map from rows of numbers to rows of numbers, of one trajectory, with parameters: the vector field `f(t, y; theta)` of
 /// a problem, its diffusion, an encoder or a head.
@@ -56,28 +59,25 @@ use program::operation::{Block, Operation, Source};
 pub struct Field(Form);
 
 /// What a field was written as. A network stays one, in files too.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 enum Form {
     Mlp(Mlp),
     Written(Box<Written>),
 }
 
-/// A field that was written out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Written {
-    /// Rows of the state, or input.
-    inputs: usize,
-    program: Program,
-    groups: Vec<Group>,
-    controls: Vec<Control>,
-}
-
-/// A control that drives a field.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Control {
-    pub(crate) name: String,
-    pub(crate) rows: usize,
+impl<'de> Deserialize<'de> for Form {
+    /// The form with a program is the written one. What is wrong with it is said as for any other: an untagged enum would
+    /// say that no form fits.
+    fn deserialize<D: Deserializer<'de>>(file: D) -> Result<Self, D::Error> {
+        let json = serde_json::Value::deserialize(file)?;
+        if json.get("program").is_none() {
+            return Mlp::deserialize(json).map(Self::Mlp).map_err(D::Error::custom);
+        }
+        let written = Written::deserialize(json).map_err(D::Error::custom)?;
+        written.validate().map_err(D::Error::custom)?;
+        Ok(Self::Written(Box::new(written)))
+    }
 }
 
 impl From<Mlp> for Field {
@@ -257,40 +257,5 @@ impl Field {
             Form::Mlp(_) => &[],
             Form::Written(written) => &written.controls,
         }
-    }
-}
-
-impl Written {
-    /// Checks what a file may have got wrong: places of parameters, inputs and controls.
-    fn validate(&self) -> Result<()> {
-        let refuse = |value: String, remedy: &str| Err(Error::argument("Field", value, remedy));
-        let mut next = 0;
-        for group in &self.groups {
-            if group.offset != next || !group.initial.fits(group) {
-                return refuse(format!("group {}", group.name), "groups of parameters follow one another");
-            }
-            next = group.range().end;
-        }
-        check_parameters("Field", "parameters", next)?;
-        for (_, operation) in self.program.operations() {
-            let fits = match operation {
-                Operation::Input { source: Source::State, rows } => *rows == self.inputs,
-                Operation::Input { source: Source::Time, rows } => *rows == 1,
-                Operation::Input { source: Source::Control(n), rows } => {
-                    self.controls.get(*n).is_some_and(|control| control.rows == *rows)
-                }
-                Operation::Input { .. } | Operation::Transposed { .. } => false,
-                Operation::Parameter { offset, rows } => offset.saturating_add(*rows) <= next,
-                Operation::Dense { block, .. } => block.layer().range().end <= next,
-                _ => true,
-            };
-            if !fits {
-                return refuse(
-                    operation.name().to_owned(),
-                    "a field is a program of state, time, controls and parameters",
-                );
-            }
-        }
-        Ok(())
     }
 }

@@ -13,11 +13,16 @@ pub(crate) const MAX_OPERATIONS: usize = 1 << 13;
 /// Rows that a value may have.
 pub(crate) const MAX_ROWS: usize = 1 << 20;
 
+/// Rows that all values of a program may have together: more would fill the memory while they are written down.
+pub(crate) const MAX_TOTAL_ROWS: usize = 1 << 24;
+
 /// Writes a program. What does not fit is remembered, the first time, and refused in the end.
 #[derive(Debug, Default)]
 pub(crate) struct Emitter {
     operations: Vec<Operation>,
     rows: Vec<usize>,
+    /// Rows of all values.
+    total: usize,
     places: HashMap<Operation, Node>,
     refused: Option<Error>,
 }
@@ -64,7 +69,7 @@ impl Emitter {
         }
         match operation.rows(|node| self.rows(node)) {
             Ok(rows) if rows == 0 || rows > MAX_ROWS => {
-                self.refuse_operation(&operation, format!("it has {rows} rows: give it 1 to {MAX_ROWS}"))
+                self.refuse_operation(&operation, format!("it would have {rows} rows: give it 1 to {MAX_ROWS}"))
             }
             Err(remedy) => self.refuse_operation(&operation, remedy),
             Ok(rows) => match self.folded(&operation, rows) {
@@ -76,15 +81,9 @@ impl Emitter {
     }
 
     fn refuse_operation(&mut self, operation: &Operation, remedy: String) -> Node {
-        let value = self.described(operation);
+        let value = operation.described(|node| self.rows(node));
         self.refuse(Error::Argument { argument: "Field", value, remedy });
         Node::new(0)
-    }
-
-    /// The operation with the rows of what it is applied to.
-    fn described(&self, operation: &Operation) -> String {
-        let operands: Vec<String> = operation.operands().map(|node| format!("{} rows", self.rows(node))).collect();
-        format!("{} of {}", operation.name(), operands.join(" and "))
     }
 
     fn place(&mut self, operation: Operation, rows: usize) -> Node {
@@ -96,10 +95,15 @@ impl Emitter {
                 format!("a program has at most {MAX_OPERATIONS} operations: work on rows, not on single numbers");
             return self.refuse_operation(&operation, remedy);
         }
+        if self.total + rows > MAX_TOTAL_ROWS {
+            let remedy = format!("all values of a program have at most {MAX_TOTAL_ROWS} rows: make them narrower");
+            return self.refuse_operation(&operation, remedy);
+        }
         let node = Node::new(self.operations.len());
         self.places.insert(operation.clone(), node);
         self.operations.push(operation);
         self.rows.push(rows);
+        self.total += rows;
         node
     }
 

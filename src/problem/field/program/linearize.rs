@@ -10,15 +10,15 @@ use super::emitter::Emitter;
 use super::function::Function;
 use super::operation::{Arithmetic, Block, Node, Operation, Source};
 use super::tangent::{second, takes_first, zeros};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// A program, what it keeps, and the program that takes a cotangent back through it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Linearized {
-    /// The program. Its first output is the field's value; those after it are kept, in the order of
+    /// The program. Its first outputs are its values, one of a field's; those after them are kept, in the order of
     /// [`Source::Kept`].
     pub(crate) forward: Program,
-    /// From [`Source::Cotangent`], that of the field's value, and the kept values.
+    /// From [`Source::Cotangent`], that of the values one below the other, and the kept values.
     pub(crate) backward: Program,
     /// What the first outputs of the backward program are the cotangents of.
     pub(crate) inputs: Vec<Source>,
@@ -47,19 +47,24 @@ impl Program {
     /// The program with its vector-Jacobian product. Parameters in `frozen` have no gradient.
     ///
     /// # Errors
-    /// [`Error::Argument`](crate::Error::Argument) when that makes too many operations.
+    /// [`Error::Argument`] when that makes too many operations.
     pub(crate) fn linearize(&self, frozen: &[Range<usize>]) -> Result<Linearized> {
         let mut walk = Walk::new(self, frozen);
-        let output = self.outputs[0];
-        let rows = self.rows(output);
+        let rows = self.output_rows();
         let cotangent = walk.backward.emit(Operation::Input { source: Source::Cotangent, rows });
-        walk.hand(output, cotangent);
+        let mut first = 0;
+        for output in &self.outputs {
+            let count = self.rows(*output);
+            let bar = walk.backward.emit(Operation::Rows { x: cotangent, first, count });
+            walk.hand(*output, bar);
+            first += count;
+        }
         for (node, operation) in self.operations().rev() {
             if let Some(bar) = walk.assembled(node) {
                 walk.back(node, operation, bar);
             }
         }
-        walk.finish(output)
+        walk.finish()
     }
 }
 
@@ -103,7 +108,9 @@ impl<'a> Walk<'a> {
             let active = match operation {
                 Operation::Input { source, .. } => matches!(source, Source::State | Source::Control(_)),
                 Operation::Parameter { offset, .. } => walk.learns(*offset),
-                Operation::Dense { block, .. } if walk.learns(block.offset) => true,
+                Operation::Dense { block, .. } | Operation::Transposed { block, .. } if walk.learns(block.offset) => {
+                    true
+                }
                 _ => operation.operands().any(|operand| walk.active[operand.index()]),
             };
             walk.active.push(active);
@@ -195,7 +202,12 @@ impl<'a> Walk<'a> {
             }
             Operation::Dense { x, block, affine } => self.back_dense(*x, *block, *affine, bar),
             Operation::Transposed { z_bar, block } => {
-                // Linear, and its transpose is the layer; it is part of derivatives, whose blocks learn elsewhere.
+                // Linear, and its transpose is the layer. Of its block's gradient `x` would be `bar` and `z_bar` be kept, the
+                // other way round than in a layer's: no program that is linearized has one with parameters to learn.
+                if self.learns(block.offset) {
+                    let remedy = "a backward program has no gradient of parameters: freeze the block";
+                    self.backward.refuse(Error::argument("Field", operation.name(), remedy));
+                }
                 let bar = self.backward.emit(Operation::Dense { x: bar, block: *block, affine: false });
                 self.hand(*z_bar, bar);
             }
@@ -334,9 +346,9 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn finish(self, output: Node) -> Result<Linearized> {
-        let Self { forward, backward, kept, inputs, gradients, .. } = self;
-        let outputs: Vec<Node> = std::iter::once(output).chain(kept).collect();
+    fn finish(self) -> Result<Linearized> {
+        let Self { program, forward, backward, kept, inputs, gradients, .. } = self;
+        let outputs: Vec<Node> = program.outputs.iter().copied().chain(kept).collect();
         let mut bars: Vec<Node> = inputs.iter().map(|(_, bar)| *bar).collect();
         let mut parts = Vec::with_capacity(gradients.len());
         for (gradient, bar) in gradients {

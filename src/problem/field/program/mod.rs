@@ -13,6 +13,8 @@ pub(crate) mod linearize;
 mod listing;
 pub(crate) mod operation;
 pub(crate) mod tangent;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 

@@ -51,7 +51,7 @@ pub(crate) enum Source {
     Control(usize),
     /// A direction to differentiate along, as wide as the state.
     Direction,
-    /// In a backward program: the cotangent of the program's value.
+    /// In a backward program: the cotangent of the program's values, one below the other.
     Cotangent,
     /// In a backward program: the `n`-th value that the forward program kept.
     Kept(usize),
@@ -227,6 +227,27 @@ impl Operation {
         }
     }
 
+    /// It and the rows of what it is applied to, for errors: `+ of 2 rows and 3 rows`.
+    pub(crate) fn described(&self, of: impl Fn(Node) -> usize) -> String {
+        /// A stack's parts may be many.
+        const MANY: usize = 8;
+        let mut parts: Vec<String> = self.operands().take(MANY).map(|node| counted(of(node), "row")).collect();
+        if let Some(more) = self.operands().count().checked_sub(MANY).filter(|more| *more > 0) {
+            parts.push(format!("{more} more"));
+        }
+        let name = self.name();
+        match self {
+            Self::Literal(numbers) => format!("{name} of {}", counted(numbers.len(), "number")),
+            Self::Input { rows, .. } | Self::Parameter { rows, .. } => format!("{name} of {}", counted(*rows, "row")),
+            Self::Rows { first, count, .. } => {
+                format!("{name} {first}..{} of {}", first.saturating_add(*count), parts.join(" and "))
+            }
+            Self::Repeat { count, .. } => format!("{name} {} of {}", counted(*count, "time"), parts.join(" and ")),
+            Self::Stack(_) if parts.is_empty() => format!("{name} of nothing"),
+            _ => format!("{name} of {}", parts.join(" and ")),
+        }
+    }
+
     /// The same of other values.
     pub(crate) fn renamed(&self, name: impl Fn(Node) -> Node) -> Self {
         match self {
@@ -252,35 +273,46 @@ impl Operation {
         match self {
             Self::Input { rows, .. } | Self::Parameter { rows, .. } => Ok(*rows),
             Self::Literal(numbers) => match numbers.iter().find(|number| !number.0.is_finite()) {
-                Some(number) => Err(format!("{} is not a finite number", number.0)),
+                Some(number) => Err(format!("{} is not finite: write numbers that are", number.0)),
                 None => Ok(numbers.len()),
             },
-            Self::Dense { x, block, .. } => expect(of(*x), block.inputs, block.outputs),
-            Self::Transposed { z_bar, block } => expect(of(*z_bar), block.outputs, block.inputs),
+            Self::Dense { x, block, .. } => wide(of(*x), block.inputs, block.outputs),
+            Self::Transposed { z_bar, block } => wide(of(*z_bar), block.outputs, block.inputs),
             Self::Map(_, x) | Self::Slope(_, x) => Ok(of(*x)),
             Self::Zip(_, a, b) => match (of(*a), of(*b)) {
                 (a, b) if a == b || b == 1 => Ok(a),
                 (1, b) => Ok(b),
-                (a, b) => {
-                    Err(format!("{a} rows do not go with {b}: give both as many rows, or one of them a single row"))
-                }
+                (a, b) => Err(format!("{a} rows do not go with {b}: give both as many, or one of them a single row")),
             },
             Self::Rows { x, first, count } => match of(*x) {
-                rows if *count > 0 && first.saturating_add(*count) <= rows => Ok(*count),
-                rows => Err(format!("rows {first}..{} of a value that has {rows}", first.saturating_add(*count))),
+                _ if *count == 0 => Err("these are no rows: take one at least".to_owned()),
+                rows if first.saturating_add(*count) <= rows => Ok(*count),
+                rows => Err(format!("the value has rows 0..{rows}: take of those")),
             },
-            Self::Stack(parts) if parts.is_empty() => Err("there is nothing to stack".to_owned()),
+            Self::Stack(parts) if parts.is_empty() => {
+                Err("there is nothing to stack: give it a value at least".to_owned())
+            }
             Self::Stack(parts) => Ok(parts.iter().fold(0, |sum: usize, part| sum.saturating_add(of(*part)))),
-            Self::Repeat { x, count } => expect(of(*x), 1, *count),
+            Self::Repeat { x, count } => match of(*x) {
+                1 => Ok(*count),
+                _ => Err("a single row is repeated: take one, or stack the value on itself".to_owned()),
+            },
             Self::Sum(_) => Ok(1),
             Self::Dot(a, b) => match (of(*a), of(*b)) {
                 (a, b) if a == b => Ok(1),
-                (a, b) => Err(format!("a product of {a} with {b} rows: give both as many")),
+                (a, b) => Err(format!("{a} rows do not go with {b}: give both as many")),
             },
         }
     }
 }
 
-fn expect(found: usize, expected: usize, rows: usize) -> Result<usize, String> {
-    if found == expected { Ok(rows) } else { Err(format!("it has {found} rows, and {expected} are needed")) }
+/// The rows of a layer's value, if it is given as many rows as it has inputs.
+fn wide(found: usize, expected: usize, rows: usize) -> Result<usize, String> {
+    let wanted = || format!("the layer takes {}: give it a value as wide", counted(expected, "row"));
+    if found == expected { Ok(rows) } else { Err(wanted()) }
+}
+
+/// `1 row`, `2 rows`.
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

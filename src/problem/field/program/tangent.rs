@@ -24,6 +24,19 @@ impl Program {
         }
         let mut emitter = self.reopen();
         let field = self.outputs[0];
+        let state = self
+            .operations()
+            .find(|(_, operation)| matches!(operation, Operation::Input { source: Source::State, .. }));
+        if let Some((state, _)) = state
+            && self.rows(state) != self.rows(field)
+        {
+            let value = format!("{} rows from {}", self.rows(field), self.rows(state));
+            return Err(Error::argument(
+                "Field",
+                value,
+                "only a vector field, as wide as the state, has derivatives in time",
+            ));
+        }
         let mut outputs = vec![field];
         for _ in 1..order.max(1) {
             let count = emitter.len();
