@@ -25,19 +25,9 @@ const AIM = 4u;
 const REST = 9u;
 
 // Squared norms over the living rows, and how many rows there are.
-var<workgroup> sh_sums: array<vec3<f32>, 256>;
-var<workgroup> sh_code: u32;
+alias Summand = vec3<f32>;
 
-fn reduce(lane: u32) -> vec3<f32> {
-    for (var half = WIDE / 2u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if lane < half {
-            sh_sums[lane] += sh_sums[lane + half];
-        }
-    }
-    workgroupBarrier();
-    return sh_sums[0];
-}
+var<workgroup> sh_code: u32;
 
 fn total(lane: u32) -> vec3<f32> {
     var sum = vec3<f32>();
@@ -54,8 +44,7 @@ fn total(lane: u32) -> vec3<f32> {
         }
         sum += vec3<f32>(norm, 1.0);
     }
-    sh_sums[lane] = sum;
-    return reduce(lane);
+    return sum_of_lanes(lane, sum);
 }
 
 // How many rows there were and are, after those that keep the batch from going on were given up.
@@ -72,8 +61,7 @@ fn give_up(lane: u32, status: u32) -> vec2<f32> {
             note_reached(row, clocks[0].t);
         }
     }
-    sh_sums[lane] = vec3<f32>(counts, 0.0);
-    return reduce(lane).xy;
+    return sum_of_lanes(lane, vec3<f32>(counts, 0.0)).xy;
 }
 
 fn decide(clock: ptr<function, Clock>, cursor: ptr<function, Cursor>, sum: vec3<f32>) -> u32 {

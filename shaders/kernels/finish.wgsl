@@ -109,12 +109,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     sh_counts[lane] = counts;
     sh_cost[lane] = cost;
     sh_cut[lane] = cut + select(1u, 0u, loops_ran());
-    for (var half = WIDE / 2u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if lane < half {
-            merge(lane, lane + half);
-        }
-    }
+    fold(lane, WIDE);
     if lane == 0u {
         let sum = sh_counts[0];
         let most = sh_cost[0];

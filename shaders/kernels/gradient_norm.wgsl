@@ -34,6 +34,12 @@ fn walks_left(lane: u32) -> vec2<u32> {
     return left;
 }
 
+fn merge(a: u32, b: u32) {
+    sh_sums[a] += sh_sums[b];
+    let other = sh_walks[b];
+    sh_walks[a] = vec2<u32>(max(sh_walks[a].x, other.x), sh_walks[a].y + other.y);
+}
+
 fn with_square(sum: f32, i: u32) -> f32 {
     if i >= job.args.parameters {
         return sum;
@@ -61,14 +67,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         left = walks_left(lane);
     }
     sh_walks[lane] = left + select(vec2<u32>(0u, 1u), vec2<u32>(), loops_ran());
-    for (var half = WIDE / 2u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if lane < half {
-            sh_sums[lane] += sh_sums[lane + half];
-            let other = sh_walks[lane + half];
-            sh_walks[lane] = vec2<u32>(max(sh_walks[lane].x, other.x), sh_walks[lane].y + other.y);
-        }
-    }
+    fold(lane, WIDE);
     if lane != 0u {
         return;
     }

@@ -20,29 +20,19 @@ const BEGIN = 0u;
 const CHANGE = 1u;
 const ATTEMPT = 2u;
 
-var<workgroup> sh_sums: array<vec3<f32>, 256>;
+// Squared norms over the living rows, and how many rows there are.
+alias Summand = vec3<f32>;
+
 var<workgroup> sh_clock: Clock;
 var<workgroup> sh_cursor: Cursor;
 var<workgroup> sh_code: u32;
 var<workgroup> sh_moving: u32;
 var<workgroup> sh_cut: u32;
 
-fn reduce(lane: u32) -> vec3<f32> {
-    for (var half = WIDE / 2u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if lane < half {
-            sh_sums[lane] += sh_sums[lane + half];
-        }
-    }
-    workgroupBarrier();
-    return sh_sums[0];
-}
-
 // Takes this row's squared norms to the others', and lets the first invocation decide. Rows that keep the batch from
 // going on lose their status.
 fn decide(what: u32, lane: u32, norm: vec2<f32>, status: ptr<function, u32>) {
-    sh_sums[lane] = select(vec3<f32>(), vec3<f32>(norm, 1.0), *status == RUNNING);
-    let sum = reduce(lane);
+    let sum = sum_of_lanes(lane, select(vec3<f32>(), vec3<f32>(norm, 1.0), *status == RUNNING));
     var clock = sh_clock;
     var cursor = sh_cursor;
     if lane == 0u {
@@ -64,8 +54,7 @@ fn decide(what: u32, lane: u32, norm: vec2<f32>, status: ptr<function, u32>) {
             *status = verdict;
             note_reached(lane, sh_clock.t);
         }
-        sh_sums[lane] = vec3<f32>(here, select(here, 0.0, lost), 0.0);
-        let counts = reduce(lane).xy;
+        let counts = sum_of_lanes(lane, vec3<f32>(here, select(here, 0.0, lost), 0.0)).xy;
         if lane == 0u {
             sh_code = lockstep_go_on(&clock, &cursor, counts, verdict);
         }

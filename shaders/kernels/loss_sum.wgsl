@@ -11,7 +11,8 @@ alias Args = LossSumArgs;
 
 const WIDE = 256u;
 
-var<workgroup> sh_sums: array<vec2<f32>, 256>;
+// The loss, and how many were right.
+alias Summand = vec2<f32>;
 
 @compute @workgroup_size(256)
 fn main(@builtin(local_invocation_index) lane: u32) {
@@ -19,15 +20,9 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     for (var row = lane; row < job.rows; row += WIDE) {
         sum += row_losses[row];
     }
-    sh_sums[lane] = sum;
-    for (var half = WIDE / 2u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if lane < half {
-            sh_sums[lane] += sh_sums[lane + half];
-        }
-    }
+    let all = sum_of_lanes(lane, sum);
     if lane == 0u {
-        outcome.loss = nan_where(outcome.solved < job.args.least, sh_sums[0].x);
-        outcome.correct = u32(sh_sums[0].y);
+        outcome.loss = nan_where(outcome.solved < job.args.least, all.x);
+        outcome.correct = u32(all.y);
     }
 }

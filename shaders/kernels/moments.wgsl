@@ -13,7 +13,9 @@ alias Args = MomentsArgs;
 @group(0) @binding(3) var<storage, read> outcome: Outcome;
 @group(0) @binding(4) var<storage, read_write> moments: array<vec2<f32>>;
 
-var<workgroup> sh_sums: array<f32, 64>;
+const WIDE = GROUP;
+
+alias Summand = f32;
 
 // The sum over the solved rows of the distances from `mean`, to the given power.
 fn total(lane: u32, first: u32, mean: f32, squared: bool) -> f32 {
@@ -25,15 +27,7 @@ fn total(lane: u32, first: u32, mean: f32, squared: bool) -> f32 {
         }
     }
     workgroupBarrier();
-    sh_sums[lane] = sum;
-    for (var half = 32u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if lane < half {
-            sh_sums[lane] += sh_sums[lane + half];
-        }
-    }
-    workgroupBarrier();
-    return sh_sums[0];
+    return sum_of_lanes(lane, sum);
 }
 
 @compute @workgroup_size(64)

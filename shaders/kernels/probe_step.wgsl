@@ -16,7 +16,8 @@ const WIDE = 256u;
 const TRIAL = 0u;
 const STEP = 1u;
 
-var<workgroup> sh_sums: array<vec3<f32>, 256>;
+// Squared norms over the living rows, and how many rows there are.
+alias Summand = vec3<f32>;
 
 fn size_step(c: u32, norm: vec2<f32>) {
     if cursors[c].moving != 1u {
@@ -49,15 +50,8 @@ fn main(@builtin(local_invocation_index) lane: u32) {
             sum += vec3<f32>(norms[row], 1.0);
         }
     }
-    sh_sums[lane] = sum;
-    for (var half = WIDE / 2u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if lane < half {
-            sh_sums[lane] += sh_sums[lane + half];
-        }
-    }
+    let all = sum_of_lanes(lane, sum);
     if lane == 0u && job.per_row == 0u {
-        let all = sh_sums[0];
         size_step(0u, all.xy / max(all.z * f32(job.dim), 1.0));
     }
 }

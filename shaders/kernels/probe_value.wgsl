@@ -24,7 +24,9 @@ const STEP_COUNT = 2u;
 // Keeps the stiffness measure finite when two stage states coincide.
 const STIFFNESS_EPSILON = 1e-12;
 
-var<workgroup> sh_sums: array<vec3<f32>, 256>;
+// Sums over the living rows, and how many there are.
+alias Summand = vec3<f32>;
+
 var<workgroup> sh_weight: vec2<f32>;
 
 struct Measured {
@@ -57,17 +59,6 @@ fn weights_of(m: Measured, norm: vec2<f32>, share: f32, count: f32) -> vec2<f32>
     return vec2<f32>(first, select(0.0, scale * m.slopes.y / (count * norm.y), norm.y > 0.0));
 }
 
-// Sums over the living rows, and how many there are, in every invocation's order.
-fn reduce(lane: u32) {
-    for (var half = WIDE / 2u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if lane < half {
-            sh_sums[lane] += sh_sums[lane + half];
-        }
-    }
-    workgroupBarrier();
-}
-
 @compute @workgroup_size(256)
 fn main(@builtin(local_invocation_index) lane: u32) {
     let features = f32(job.dim);
@@ -89,10 +80,8 @@ fn main(@builtin(local_invocation_index) lane: u32) {
             sum += vec3<f32>(norms[row], 1.0);
         }
     }
-    sh_sums[lane] = sum;
-    reduce(lane);
+    let all = sum_of_lanes(lane, sum);
     if lane == 0u {
-        let all = sh_sums[0];
         var value = all.x;
         if job.per_row == 0u {
             let count = all.z * features;

@@ -23,7 +23,9 @@ alias Args = WholeAdjointArgs;
 @group(0) @binding(6) var<storage, read_write> saves_bar: array<f32>;
 @group(0) @binding(7) var<storage, read_write> partial_: array<f32>;
 
-var<workgroup> sh_parts: array<f32, 64>;
+const WIDE = GROUP;
+
+alias Summand = f32;
 
 fn load_state(slot: u32, row: u32) -> State {
     var y: State;
@@ -131,16 +133,11 @@ fn main(
         walk_row(row);
     }
     for (var p = 0u; p < PARAMETERS; p++) {
-        sh_parts[lane] = THETA_BAR[p];
-        for (var half = 32u; half > 0u; half /= 2u) {
-            workgroupBarrier();
-            if lane < half {
-                sh_parts[lane] += sh_parts[lane + half];
-            }
-        }
+        sh_sums[lane] = THETA_BAR[p];
+        fold(lane, WIDE);
         // The head's and the encoder's gradients are in the same parts.
         if lane == 0u {
-            partial_[group.x * job.args.parameters + FIELD + p] += sh_parts[0];
+            partial_[group.x * job.args.parameters + FIELD + p] += sh_sums[0];
         }
         workgroupBarrier();
     }

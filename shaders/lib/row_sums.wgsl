@@ -4,7 +4,9 @@
 // Lanes that share a row: 1 for narrow states, the workgroup for wide ones.
 override LANES: u32 = 1u;
 
-var<workgroup> sh_sums: array<vec4<f32>, 64>;
+const WIDE = GROUP;
+
+alias Summand = vec4<f32>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -25,12 +27,7 @@ fn main(
     }
     if LANES > 1u {
         sh_sums[lane] = sum;
-        for (var half = LANES / 2u; half > 0u; half /= 2u) {
-            workgroupBarrier();
-            if within < half {
-                sh_sums[lane] += sh_sums[lane + half];
-            }
-        }
+        fold(lane, LANES);
         sum = sh_sums[lane];
     }
     if row < job.rows && within == 0u {

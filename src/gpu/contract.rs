@@ -156,6 +156,15 @@ fn numbers_are_found_finite_in_one_place() {
     assert!(elementary.contains("(bitcast<u32>(x) & 0x7fffffffu) < 0x7f800000u"), "an order of integers");
 }
 
+/// A fold by halves is written in one file, and so is what an invocation's index is.
+#[test]
+fn preambles_are_written_once() {
+    let sources = || ALL.iter().map(|k| (k.name, k.source)).chain(MODULES.iter().map(|m| (m.name, m.source)));
+    let having = |text: &str| sources().filter(|(_, source)| source.contains(text)).map(|(name, _)| name).collect();
+    let halves: Vec<&str> = having("/= 2u");
+    assert_eq!(halves, ["fold"]);
+}
+
 #[test]
 fn bindings_are_those_of_the_table() {
     let (mut failures, mut tolerances) = (Vec::new(), 0);

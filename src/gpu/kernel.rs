@@ -84,12 +84,14 @@ modules! {
     CONTROLLER "controller";
     ELEMENTARY "elementary";
     ENSEMBLE "ensemble";
+    FOLD "fold";
     GRID "grid";
     #[cfg_attr(not(test), expect(dead_code, reason = "for kernels of equations, of which there are none yet"))]
     IEEE "ieee";
     INTEGRALS "integrals";
     INTERPOLANT "interpolant";
     JOB "job";
+    LANE_SUMS "lane_sums";
     LEARNT "learnt";
     LOCKSTEP "lockstep";
     LOOPS "loops";
@@ -153,7 +155,7 @@ kernels! {
         plain [PLAIN] [] noisy [INTEGRALS NOISY] [7 Read];
     CONTROL_ENSEMBLE "control_ensemble" ControlArgs [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY ENSEMBLE GRID]
         [Write Write Write Read Write Read];
-    CONTROL_LOCKSTEP "control_lockstep" ControlArgs [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY LOCKSTEP]
+    CONTROL_LOCKSTEP "control_lockstep" ControlArgs [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY LOCKSTEP FOLD LANE_SUMS]
         [Write Write Write Read Write Read];
     DENSE "dense" DenseArgs [CLOCK TIME ELEMENTARY ACTIVATION GRID PRODUCT_TILES WEIGHTS] [Read Read Read Write Write];
     DENSE_VJP_INPUT "dense_vjp_input" DenseVjpInputArgs [CLOCK GRID PRODUCT_TILES WEIGHTS] [Read Read Read Read Write];
@@ -161,18 +163,18 @@ kernels! {
     ENSEMBLE_SOLVE "ensemble_solve" SolveArgs [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY SCALED_ERROR ACTIVATION ENSEMBLE INTERPOLANT
         WEIGHTS POINTS LOOPS WHOLE GRID]
         [Write Write Read Write Write Read Write];
-    FINISH "finish" FinishArgs [CLOCK OUTCOME ELEMENTARY LOOPS] [Read Write Read Write];
+    FINISH "finish" FinishArgs [CLOCK OUTCOME ELEMENTARY LOOPS FOLD] [Read Write Read Write];
     GATHER "gather" GatherArgs [GRID] [Read Read Write];
-    GRADIENT_NORM "gradient_norm" GradientNormArgs [OUTCOME VERDICT ELEMENTARY LOOPS] [Read Write Read];
+    GRADIENT_NORM "gradient_norm" GradientNormArgs [OUTCOME VERDICT ELEMENTARY LOOPS FOLD] [Read Write Read];
     INCREMENTS "increments" IncrementsArgs [CLOCK TIME PARAMS ELEMENTARY PHILOX BROWNIAN PATH GRID] [Read Read Write];
     INJECT "inject" InjectArgs [CLOCK GRID] [Read Read Read Write];
     LEARN "learn" LearnArgs [OUTCOME VERDICT LEARNT ELEMENTARY] [Read Write];
     LOCKSTEP_SOLVE "lockstep_solve" SolveArgs [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY SCALED_ERROR ACTIVATION LOCKSTEP INTERPOLANT
-        WEIGHTS POINTS LOOPS WHOLE]
+        WEIGHTS POINTS LOOPS WHOLE FOLD LANE_SUMS]
         [Write Write Read Write Write Read Write];
     LOSS "loss" LossArgs [CLOCK OUTCOME ELEMENTARY GRID] [Read Read Read Read Write Write Read];
-    LOSS_SUM "loss_sum" LossSumArgs [OUTCOME ELEMENTARY] [Read Write];
-    MOMENTS "moments" MomentsArgs [CLOCK OUTCOME GRID] [Read Read Read Write];
+    LOSS_SUM "loss_sum" LossSumArgs [OUTCOME ELEMENTARY FOLD LANE_SUMS] [Read Write];
+    MOMENTS "moments" MomentsArgs [CLOCK OUTCOME GRID FOLD LANE_SUMS] [Read Read Read Write];
     NARROW "narrow" NarrowArgs [GRID] [Read Write];
     NEXT_STEP "next_step" NextStepArgs [OUTCOME PARAMS LEARNT] [Read Write Write Write Read];
     PROBE_BAR "probe_bar" ProbeBarArgs [CLOCK ELEMENTARY SUM STAGES SCALED_ERROR GRID]
@@ -183,12 +185,12 @@ kernels! {
     PROBE_ERROR "probe_error" ProbeErrorArgs [CLOCK SUM INTEGRALS NOISY NOISY_NORM GRID] [Read Read Write]
         plain [] [7 Read] noisy [] [7 Read];
     PROBE_PLACE "probe_place" ProbePlaceArgs [CLOCK GRID] [Read Read Read Read Write];
-    PROBE_STEP "probe_step" ProbeStepArgs [CLOCK TIME CONTROLLER ELEMENTARY] [Read Read Write Write];
+    PROBE_STEP "probe_step" ProbeStepArgs [CLOCK TIME CONTROLLER ELEMENTARY FOLD LANE_SUMS] [Read Read Write Write];
     PROBE_STORE "probe_store" ProbeStoreArgs [CLOCK GRID] [Read Read Write];
-    PROBE_VALUE "probe_value" ProbeValueArgs [CLOCK OUTCOME PARAMS ELEMENTARY] [Read Read Read Read Write Write];
+    PROBE_VALUE "probe_value" ProbeValueArgs [CLOCK OUTCOME PARAMS ELEMENTARY FOLD LANE_SUMS] [Read Read Read Read Write Write];
     REDUCE "reduce" ReduceArgs [GRID] [Read Write];
-    REMAINING "remaining" NoArgs [CLOCK OUTCOME] [Read Write];
-    ROW_NORM "row_norm" RowNormArgs [CLOCK ELEMENTARY SCALED_ERROR SUM STAGES ROW_SUMS GRID] [Read Read Read Write]
+    REMAINING "remaining" NoArgs [CLOCK OUTCOME FOLD] [Read Write];
+    ROW_NORM "row_norm" RowNormArgs [CLOCK ELEMENTARY SCALED_ERROR SUM STAGES ROW_SUMS GRID FOLD LANE_SUMS] [Read Read Read Write]
         plain [PLAIN_NORM] [] noisy [INTEGRALS NOISY NOISY_NORM] [7 Read];
     SAVE "save" SaveArgs [CLOCK TIME INTERPOLANT OUTCOME POINTS LOOPS GRID] [Read Read Read Read Write Write];
     SECOND_BAR "second_bar" SecondBarArgs [CLOCK TIME GRID] [Read Read Write Write];
@@ -198,7 +200,7 @@ kernels! {
     UPDATE "update" UpdateArgs [OUTCOME VERDICT PARAMS ELEMENTARY GRID] [Write Read Read Write Write Write Write];
     WALK "walk" WalkArgs [CLOCK TIME OUTCOME GRID] [Read Read Read Write];
     WALK_COUNTS "walk_counts" NoArgs [CLOCK OUTCOME GRID] [Read Read Read Write];
-    WHOLE_ADJOINT "whole_adjoint" WholeAdjointArgs [CLOCK TIME ELEMENTARY ACTIVATION INTERPOLANT WEIGHTS POINTS LOOPS GRID]
+    WHOLE_ADJOINT "whole_adjoint" WholeAdjointArgs [CLOCK TIME ELEMENTARY ACTIVATION INTERPOLANT WEIGHTS POINTS LOOPS GRID FOLD LANE_SUMS]
         [Write Read Read Read Read Write Write];
 }
 
