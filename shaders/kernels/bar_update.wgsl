@@ -23,24 +23,13 @@ const BEFORE = 1u;
 const JOIN = 2u;
 const AFTER = 3u;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
+fn each_number(i: u32, row: u32, cursor: Cursor) {
     let size = job.rows * job.dim;
-    let i = flat_group(group, groups) * GROUP + lane;
-    if i >= size {
-        return;
-    }
     if job.mode == CLEAR {
         bar[i] = 0.0;
         return;
     }
-    let row = i / job.dim;
-    let cursor = cursors[row * job.per_row];
-    if cursor.moving != 1u || !is_alive(row_status[row]) {
+    if !takes_step(cursor, row_status[row]) {
         return;
     }
     var sum = bar[i];

@@ -12,13 +12,7 @@ alias Args = ControlArgs;
 @group(0) @binding(4) var<storage, read_write> outcome: Outcome;
 @group(0) @binding(5) var<storage, read> learnt: LearntState;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let row = flat_group(group, groups) * GROUP + lane;
+fn each(row: u32) {
     if row >= job.rows {
         return;
     }

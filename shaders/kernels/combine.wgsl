@@ -30,24 +30,13 @@ fn base(cursor: Cursor, i: u32, size: u32) -> f32 {
     return select(2.0 * y - z, z, job.args.stage == 0u);
 }
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
+fn each_number(i: u32, row: u32, cursor: Cursor) {
     let size = job.rows * job.dim;
-    let i = flat_group(group, groups) * GROUP + lane;
-    if i >= size {
-        return;
-    }
-    let row = i / job.dim;
-    let cursor = cursors[row * job.per_row];
-    if cursor.moving == 0u || (cursor.moving == RESTS && !has(KEEP)) || (has(FIRST) && cursor.first == 0u) {
+    if wants_no_stage(cursor) {
         return;
     }
     var state = 0.0;
-    if !has(KEEP) || (cursor.moving == 1u && is_alive(row_status[row])) {
+    if !has(KEEP) || takes_step(cursor, row_status[row]) {
         state = combined(base(cursor, i, size), i, size, cursor);
     }
     if has(END) {

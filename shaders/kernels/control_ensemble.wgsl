@@ -20,13 +20,7 @@ const RESUME = 3u;
 // In an ensemble, trajectories solved whole aim for themselves.
 const AIM = 4u;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let row = flat_group(group, groups) * GROUP + lane;
+fn each(row: u32) {
     if row >= job.rows {
         return;
     }
@@ -59,7 +53,7 @@ fn main(
 fn ensemble_begin(clock: ptr<function, Clock>, norm: vec2<f32>, row: u32) {
     if !(is_finite(norm.x) && is_finite(norm.y)) {
         (*clock).status = NON_FINITE;
-        cursors[row].moving = 0u;
+        cursors[row].moving = STILL;
         return;
     }
     if has(FIXED) || (*clock).h > 0.0 {
@@ -67,7 +61,7 @@ fn ensemble_begin(clock: ptr<function, Clock>, norm: vec2<f32>, row: u32) {
         cursors[row] = ensemble_aim(clock, 0.0, 0u);
         if job.args.control.first_length < 0.0 {
             // No trial: the first attempt is aimed at when that is over.
-            cursors[row].moving = 0u;
+            cursors[row].moving = STILL;
         }
         return;
     }

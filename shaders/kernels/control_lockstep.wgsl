@@ -70,7 +70,7 @@ fn decide(clock: ptr<function, Clock>, cursor: ptr<function, Cursor>, sum: vec3<
             let code = lockstep_begin(clock, cursor, sum);
             if job.args.control.first_length < 0.0 && (*clock).nfe == 1u {
                 // No trial: the first attempt is aimed at when that is over.
-                (*cursor).moving = 0u;
+                (*cursor).moving = STILL;
             }
             return code;
         }

@@ -24,12 +24,6 @@ alias Args = DenseArgs;
 const LEFT_ALONG_K = true;
 const RIGHT_ALONG_K = false;
 
-fn product_rests() -> bool {
-    return !has(ALWAYS)
-        && job.per_row == 0u
-        && (cursors[0].moving == 0u || (has(FIRST) && cursors[0].first == 0u));
-}
-
 // Time and bias are added in the end.
 fn product_shape() -> vec3<u32> {
     return vec3<u32>(job.rows, job.args.outputs, job.args.inputs);
@@ -50,8 +44,7 @@ fn emit(row: u32, n: u32, part: u32, sums: vec4<f32>) {
         return;
     }
     let cursor = cursors[row * job.per_row];
-    let idle = cursor.moving == 0u || (cursor.moving == RESTS && !has(KEEP)) || (has(FIRST) && cursor.first == 0u);
-    if idle && !has(ALWAYS) {
+    if !has(ALWAYS) && wants_no_stage(cursor) {
         return;
     }
     var z = sums;

@@ -21,10 +21,6 @@ alias Args = DenseVjpInputArgs;
 const LEFT_ALONG_K = true;
 const RIGHT_ALONG_K = true;
 
-fn product_rests() -> bool {
-    return !has(ALWAYS) && job.per_row == 0u && cursors[0].moving == 0u;
-}
-
 fn product_shape() -> vec3<u32> {
     return vec3<u32>(job.rows, job.args.inputs, job.args.outputs);
 }

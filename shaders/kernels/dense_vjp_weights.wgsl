@@ -22,10 +22,6 @@ alias Args = DenseVjpWeightsArgs;
 const LEFT_ALONG_K = false;
 const RIGHT_ALONG_K = false;
 
-fn product_rests() -> bool {
-    return !has(ALWAYS) && job.per_row == 0u && cursors[0].moving == 0u;
-}
-
 // The depth is the batch.
 fn product_shape() -> vec3<u32> {
     return vec3<u32>(job.args.inputs + select(1u, 2u, has(TIME)), job.args.outputs, job.rows);

@@ -32,13 +32,7 @@ fn start(clock: ptr<function, Clock>, y: State) {
     (*clock).h = initial_step(trial, speed, sqrt(sum_of_squares(change, y, y) / f32(DIM)));
 }
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let row = flat_group(group, groups) * GROUP + lane;
+fn each(row: u32) {
     if row >= job.rows {
         return;
     }
@@ -63,7 +57,7 @@ fn main(
     var covered: Covered;
     var y1: State;
     for (var turn = 0u; turn < job.args.turns; turn++) {
-        if cursor.moving != 1u {
+        if cursor.moving != MOVES {
             break;
         }
         if !taken {

@@ -11,13 +11,7 @@ alias Args = GatherArgs;
 @group(0) @binding(2) var<storage, read> data: array<f32>;
 @group(0) @binding(3) var<storage, read_write> batch: array<f32>;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let i = flat_group(group, groups) * GROUP + lane;
+fn each(i: u32) {
     let size = job.rows * job.args.width;
     if i >= job.args.times * size {
         return;

@@ -24,20 +24,14 @@ fn drawn(cursor: Cursor, pair: Pair) -> Increment {
     return brownian_between(pair, path_tick(cursor.t), path_tick(ticks_add(cursor.t, cursor.d)));
 }
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
+fn each(i: u32) {
     let pairs = (job.dim + 1u) / 2u;
-    let i = flat_group(group, groups) * GROUP + lane;
     let row = i / pairs;
     if row >= job.rows {
         return;
     }
     let cursor = cursors[row * job.per_row];
-    if cursor.moving != 1u {
+    if cursor.moving != MOVES {
         return;
     }
     let number = i % pairs;

@@ -13,22 +13,12 @@ alias Args = InjectArgs;
 @group(0) @binding(3) var<storage, read> stored: array<f32>;
 @group(0) @binding(4) var<storage, read_write> bar: array<f32>;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let i = flat_group(group, groups) * GROUP + lane;
-    if i >= job.rows * job.dim {
-        return;
-    }
-    let c = (i / job.dim) * job.per_row;
-    if cursors[c].moving != 1u {
+fn each_number(i: u32, row: u32, cursor: Cursor) {
+    if cursor.moving != MOVES {
         return;
     }
     for (var n = 0u; n < job.args.probes; n++) {
-        if starts[n * select(1u, job.rows, job.per_row == 1u) + c] == cursors[c].step {
+        if starts[n * clock_count() + row * job.per_row] == cursor.step {
             bar[job.args.target_ + i] += stored[job.args.source + n * job.rows * job.dim + i];
         }
     }

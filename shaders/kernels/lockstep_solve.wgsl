@@ -77,7 +77,7 @@ fn start(lane: u32, y: State, status: ptr<function, u32>) {
     decide(BEGIN, lane, norm, status);
     // A trial step counts as an evaluation; where the first step is given there is none.
     let automatic = !has(FIXED) && workgroupUniformLoad(&sh_clock.nfe) > 1u;
-    if automatic && workgroupUniformLoad(&sh_moving) == 1u {
+    if automatic && workgroupUniformLoad(&sh_moving) == MOVES {
         let change = sum_of_squares(trial_change(sh_cursor, y), y, y);
         workgroupBarrier();
         decide(CHANGE, lane, vec2<f32>(change, 0.0), status);
@@ -98,7 +98,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         sh_moving = sh_cursor.moving;
         sh_cut = 0u;
     }
-    if workgroupUniformLoad(&sh_moving) == 0u {
+    if workgroupUniformLoad(&sh_moving) == STILL {
         return;
     }
     var status = select(DONE, row_status[row], owns);
@@ -122,7 +122,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     var covered: Covered;
     var y1: State;
     for (var turn = 0u; turn < job.args.turns; turn++) {
-        if workgroupUniformLoad(&sh_moving) == 0u {
+        if workgroupUniformLoad(&sh_moving) == STILL {
             break;
         }
         let cursor = workgroupUniformLoad(&sh_cursor);

@@ -111,13 +111,7 @@ fn moment_difference(row: u32, counts: bool) -> vec2<f32> {
     return vec2<f32>(loss, 0.0);
 }
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let row = flat_group(group, groups) * GROUP + lane;
+fn each(row: u32) {
     if row >= job.rows {
         return;
     }

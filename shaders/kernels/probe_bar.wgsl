@@ -20,23 +20,12 @@ const ERROR = 0u;
 const STIFFNESS = 1u;
 const STEP_COUNT = 2u;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
+fn each_number(i: u32, row: u32, cursor: Cursor) {
     let size = job.rows * job.dim;
-    let i = flat_group(group, groups) * GROUP + lane;
-    if i >= size {
-        return;
-    }
-    let row = i / job.dim;
-    let cursor = cursors[row * job.per_row];
     // The error's or the slopes' cotangent goes to its slot, that of the start or of the slopes' states to the one after it.
     let first = job.args.error_slot * size + i;
     let second = first + size;
-    if cursor.moving != 1u || !is_alive(row_status[row]) {
+    if !takes_step(cursor, row_status[row]) {
         bar[i] = 0.0;
         state_bars[first] = 0.0;
         state_bars[second] = 0.0;

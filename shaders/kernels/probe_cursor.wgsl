@@ -55,12 +55,12 @@ fn wide_quotient(high: u32, low: u32, divisor: u32) -> u32 {
 
 // Length of the accepted step `n` of a clock, were it not cut short by the end of the interval or by a stop: at least that
 // of the step before. The error of a crumb is rounding.
-fn uncut(c: u32, n: u32, clock_count: u32) -> vec2<u32> {
-    let entry = steps[n * clock_count + c];
+fn uncut(c: u32, n: u32, clocks_of_batch: u32) -> vec2<u32> {
+    let entry = steps[n * clocks_of_batch + c];
     if has(FIXED) || n == 0u || !ticks_equal(ticks_add(entry.xy, entry.zw), next_stop(entry.xy)) {
         return entry.zw;
     }
-    let before = steps[(n - 1u) * clock_count + c].zw;
+    let before = steps[(n - 1u) * clocks_of_batch + c].zw;
     if ticks_less(entry.zw, before) {
         return before;
     }
@@ -68,28 +68,22 @@ fn uncut(c: u32, n: u32, clock_count: u32) -> vec2<u32> {
 }
 
 // The same, or the length that earlier penalised steps have taught.
-fn length_of(c: u32, n: u32, clock_count: u32) -> vec2<u32> {
+fn length_of(c: u32, n: u32, clocks_of_batch: u32) -> vec2<u32> {
     if params.share > 0.0 {
         return share_to_ticks(params.share);
     }
-    return uncut(c, n, clock_count);
+    return uncut(c, n, clocks_of_batch);
 }
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let c = flat_group(group, groups) * GROUP + lane;
-    if c >= select(1u, job.rows, job.per_row == 1u) {
+fn each(c: u32) {
+    if c >= clock_count() {
         return;
     }
-    let clock_count = select(1u, job.args.batch, job.per_row == 1u);
+    let clocks_of_batch = select(1u, job.args.batch, job.per_row == 1u);
     let count = clocks[c].accepted;
     if outcome.unfinished > 0u || count == 0u {
         // A solve that has yet to go on needs its stages, which rows at rest would overwrite with zeros.
-        let moving = select(0u, RESTS, job.per_row == 1u && outcome.unfinished == 0u);
+        let moving = select(STILL, RESTS, job.per_row == 1u && outcome.unfinished == 0u);
         cursors[c] = Cursor(vec2<u32>(), vec2<u32>(), 0.0, 2u, 1u, 0u, 1u, moving, 1u, 0u);
         return;
     }
@@ -101,7 +95,7 @@ fn main(
         var high = count;
         for (var i = 0u; i < 32u && low < high; i++) {
             let middle = low + (high - low) / 2u;
-            let entry = steps[middle * clock_count + c];
+            let entry = steps[middle * clocks_of_batch + c];
             if ticks_less(ticks_add(entry.xy, entry.zw), point) {
                 low = middle + 1u;
             } else {
@@ -109,27 +103,27 @@ fn main(
             }
         }
         if low < count {
-            length = length_of(c, low, clock_count);
+            length = length_of(c, low, clocks_of_batch);
         }
         if job.args.follows == 1u {
             length = within_path(point, length);
         }
         let h = ticks_to_share(length) * job.span;
-        cursors[c] = Cursor(point, length, h, 2u, 1u, 0u, 1u, 1u, 1u, 0u);
+        cursors[c] = Cursor(point, length, h, 2u, 1u, 0u, 1u, MOVES, 1u, 0u);
         return;
     }
     let start = drawn_step(c, count);
     let within = start % job.args.control.stride;
     let step = select(start, start - within + job.args.taken, job.mode == AGAIN);
-    let entry = steps[step * clock_count + c];
+    let entry = steps[step * clocks_of_batch + c];
     let taken = select(within, job.args.taken, job.mode == AGAIN);
-    var moving = 1u;
+    var moving = MOVES;
     if job.mode == AGAIN && job.args.taken >= within {
-        moving = select(0u, RESTS, job.per_row == 1u);
+        moving = select(STILL, RESTS, job.per_row == 1u);
     }
     var d = entry.zw;
     if job.mode != AGAIN {
-        let length = length_of(c, start, clock_count);
+        let length = length_of(c, start, clocks_of_batch);
         // A length of its own may reach beyond what the path knows.
         if !ticks_equal(length, d) {
             d = length;
@@ -141,5 +135,5 @@ fn main(
     let h = ticks_to_share(d) * job.span;
     cursors[c] = Cursor(entry.xy, d, h, probe_slot(taken), probe_slot(taken + 1u), 0u, 1u, moving, 1u, start);
     // Without this, nobody knows later which steps the probes' states belong to.
-    starts[job.args.probe * select(1u, job.rows, job.per_row == 1u) + c] = start;
+    starts[job.args.probe * clock_count() + c] = start;
 }

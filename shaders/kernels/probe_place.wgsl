@@ -20,22 +20,12 @@ const UNBIASED = 0u;
 const BIASED = 1u;
 const AGAIN = 2u;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
+fn each_number(i: u32, row: u32, cursor: Cursor) {
     let size = job.rows * job.dim;
-    let i = flat_group(group, groups) * GROUP + lane;
-    if i >= size {
-        return;
-    }
-    let row = i / job.dim;
-    let cursor = cursors[row * job.per_row];
     let batch_size = job.args.batch * job.dim;
     var state = 0.0;
-    if cursor.moving == 1u && is_alive(row_status[row]) {
+    let takes = takes_step(cursor, row_status[row]);
+    if takes {
         if job.mode == UNBIASED {
             state = saves[job.args.save * batch_size + i];
         } else {
@@ -45,7 +35,7 @@ fn main(
     probe_tape[2u * size + i] = state;
     if has(SECOND) {
         // Between steps the second state starts as the first one, as at the start of a solve.
-        if job.mode != UNBIASED && cursor.step >= job.args.stride && cursor.moving == 1u && is_alive(row_status[row]) {
+        if job.mode != UNBIASED && cursor.step >= job.args.stride && takes {
             state = tape[job.args.second + (2u + cursor.step / job.args.stride) * batch_size + i];
         }
         probe_tape[job.args.probe_second + 2u * size + i] = state;

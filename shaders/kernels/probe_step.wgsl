@@ -20,7 +20,7 @@ const STEP = 1u;
 alias Summand = vec3<f32>;
 
 fn size_step(c: u32, norm: vec2<f32>) {
-    if cursors[c].moving != 1u {
+    if cursors[c].moving != MOVES {
         return;
     }
     var share: f32;

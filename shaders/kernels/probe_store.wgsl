@@ -11,13 +11,7 @@ alias Args = ProbeStoreArgs;
 @group(0) @binding(2) var<storage, read> bar: array<f32>;
 @group(0) @binding(3) var<storage, read_write> stored: array<f32>;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let i = flat_group(group, groups) * GROUP + lane;
+fn each(i: u32) {
     if i < job.rows * job.dim {
         stored[job.args.target_ + i] = select(0.0, bar[job.args.source + i], is_alive(row_status[i / job.dim]));
     }

@@ -67,7 +67,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     var sum = vec3<f32>();
     for (var row = lane; row < job.rows; row += WIDE) {
         let cursor = cursors[row * job.per_row];
-        if !is_alive(row_status[row]) || cursor.moving != 1u {
+        if !takes_step(cursor, row_status[row]) {
             weights[row] = vec2<f32>();
             continue;
         }
@@ -96,7 +96,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     workgroupBarrier();
     if job.per_row == 0u {
         for (var row = lane; row < job.rows; row += WIDE) {
-            if is_alive(row_status[row]) && cursors[0].moving == 1u {
+            if takes_step(cursors[0], row_status[row]) {
                 // What a row adds nothing to has no gradient of it.
                 weights[row] = select(vec2<f32>(), sh_weight, norms[row] > vec2<f32>());
             }

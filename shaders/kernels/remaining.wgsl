@@ -20,9 +20,8 @@ fn merge(a: u32, b: u32) {
 
 @compute @workgroup_size(256)
 fn main(@builtin(local_invocation_index) lane: u32) {
-    let count = select(1u, job.rows, job.per_row == 1u);
     var most = 0u;
-    for (var c = lane; c < count; c += WIDE) {
+    for (var c = lane; c < clock_count(); c += WIDE) {
         most = max(most, cursors[c].step);
     }
     sh_most[lane] = most;

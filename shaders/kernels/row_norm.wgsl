@@ -24,7 +24,7 @@ const STIFFNESS = 4u;
 const RESOLVED = 1.52587890625e-5;
 
 fn rests(cursor: Cursor) -> bool {
-    return cursor.moving != 1u && job.mode != NOT_FINITE;
+    return cursor.moving != MOVES && job.mode != NOT_FINITE;
 }
 
 // Of the stages' differences: nothing where either is rounding, for the other one's digits are no better then.

@@ -19,21 +19,15 @@ alias Args = SaveArgs;
 const WITHIN_STEP = 0u;
 const AT_START = 1u;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
+fn each(id: u32) {
     let size = job.rows * job.dim;
-    let id = flat_group(group, groups) * GROUP + lane;
     let i = id % size;
     let share = id / size;
     if share >= job.args.shares {
         return;
     }
     let cursor = cursors[(i / job.dim) * job.per_row];
-    if cursor.moving != 1u {
+    if cursor.moving != MOVES {
         return;
     }
     if job.mode == AT_START {

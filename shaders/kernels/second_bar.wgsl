@@ -16,26 +16,15 @@ const STEP = 1u;
 // The step starts with both states the same.
 const FIRST_STEP = 2u;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
+fn each_number(i: u32, row: u32, cursor: Cursor) {
     let size = job.rows * job.dim;
-    let i = flat_group(group, groups) * GROUP + lane;
-    if i >= size {
-        return;
-    }
     // The first slots are those of two stages' states of the drift, and two of the diffusion.
     let at = job.args.second + i;
     if job.mode == CLEAR {
         state_bars[at] = 0.0;
         return;
     }
-    let row = i / job.dim;
-    let cursor = cursors[row * job.per_row];
-    if cursor.moving != 1u || !is_alive(row_status[row]) {
+    if !takes_step(cursor, row_status[row]) {
         return;
     }
     let end = state_bars[at] + state_bars[size + i] + state_bars[3u * size + i];

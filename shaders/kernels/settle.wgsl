@@ -15,14 +15,8 @@ alias Args = SettleArgs;
 const ZERO = 0u;
 const AFTER_FAILURE = 1u;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
+fn each(i: u32) {
     let size = job.rows * job.dim;
-    let i = flat_group(group, groups) * GROUP + lane;
     // Those of trajectories that have yet to go on are still wanted.
     let row = (i % size) / job.dim;
     if i >= job.args.points * size || is_alive(row_status[row]) {

@@ -30,23 +30,12 @@ const SCALE_ROOT = 4u;
 @group(0) @binding(4) var<storage, read> state_bars: array<f32>;
 @group(0) @binding(5) var<storage, read_write> stage_bar: array<f32>;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
+fn each_number(i: u32, row: u32, cursor: Cursor) {
     let size = job.rows * job.dim;
-    let i = flat_group(group, groups) * GROUP + lane;
-    if i >= size {
+    if cursor.moving == STILL {
         return;
     }
-    let row = i / job.dim;
-    let cursor = cursors[row * job.per_row];
-    if cursor.moving == 0u {
-        return;
-    }
-    if cursor.moving == RESTS || !is_alive(row_status[row]) {
+    if !takes_step(cursor, row_status[row]) {
         stage_bar[i] = 0.0;
         return;
     }

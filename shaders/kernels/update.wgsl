@@ -94,13 +94,7 @@ fn refuse() {
     outcome.steps -= select(0u, 1u, abort);
 }
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let i = flat_group(group, groups) * GROUP + lane;
+fn each(i: u32) {
     let look = job.args.update == LOOK;
     if !look && atomicLoad(&overflow) != 0u {
         if i == 0u {

@@ -28,29 +28,23 @@ fn walk_slot(step: u32) -> u32 {
 }
 
 fn aim_at(step: u32, origin: u32, target_: u32, c: u32, left: u32) -> Cursor {
-    let entry = steps[step * select(1u, job.rows, job.per_row == 1u) + c];
+    let entry = steps[step * clock_count() + c];
     let h = ticks_to_share(entry.zw) * job.span;
-    return Cursor(entry.xy, entry.zw, h, origin, target_, 0u, 1u, 1u, 1u, left);
+    return Cursor(entry.xy, entry.zw, h, origin, target_, 0u, 1u, MOVES, 1u, left);
 }
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let c = flat_group(group, groups) * GROUP + lane;
-    if c >= select(1u, job.rows, job.per_row == 1u) {
+fn each(c: u32) {
+    if c >= clock_count() {
         return;
     }
     // A solve that has yet to go on needs its stages: then nobody moves, and nobody writes the zeros of a row at rest.
-    let rests = select(0u, RESTS, job.per_row == 1u && outcome.unfinished == 0u);
+    let rests = select(STILL, RESTS, job.per_row == 1u && outcome.unfinished == 0u);
     // The cursor's step is the one it is at, which is also how many are left.
     let left = cursors[c].step;
     switch job.mode {
         case BEGIN: {
             let count = select(clocks[c].accepted, 0u, outcome.unfinished > 0u);
-            cursors[c] = Cursor(vec2<u32>(), vec2<u32>(), 0.0, 2u, 1u, 0u, 1u, 0u, 0u, count);
+            cursors[c] = Cursor(vec2<u32>(), vec2<u32>(), 0.0, 2u, 1u, 0u, 1u, STILL, 0u, count);
         }
         case BACK: {
             if left == 0u || (job.args.position > 0u && left % job.args.stride == 0u) {

@@ -13,13 +13,7 @@ alias Args = NoArgs;
 @group(0) @binding(3) var<storage, read> outcome: Outcome;
 @group(0) @binding(4) var<storage, read_write> counts: array<vec2<f32>>;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let row = flat_group(group, groups) * GROUP + lane;
+fn each(row: u32) {
     if row < job.rows {
         let walks = outcome.unfinished == 0u && is_alive(row_status[row]);
         counts[row] = vec2<f32>(select(0.0, f32(clocks[row * job.per_row].accepted), walks), 0.0);

@@ -93,7 +93,6 @@ fn walk_row(row: u32) {
     if left == 0u {
         return;
     }
-    let clock_count = select(1u, job.rows, job.per_row == 1u);
     var bar: State;
     if count.y > 0.0 {
         bar = saved_bar(job.args.bar_slot, row);
@@ -102,9 +101,9 @@ fn walk_row(row: u32) {
     var back = 0u;
     for (; back < turns; back++) {
         let step = left - 1u - back;
-        let entry = steps[step * clock_count + row * job.per_row];
+        let entry = steps[step * clock_count() + row * job.per_row];
         let h = ticks_to_share(entry.zw) * job.span;
-        let cursor = Cursor(entry.xy, entry.zw, h, 2u + step, 1u, 0u, 1u, 1u, 1u, step);
+        let cursor = Cursor(entry.xy, entry.zw, h, 2u + step, 1u, 0u, 1u, MOVES, 1u, step);
         let y = load_state(cursor.origin, row);
         clear_seeds();
         let start_bar = seed_saves(cursor, row, &bar);

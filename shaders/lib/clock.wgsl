@@ -38,12 +38,30 @@ struct Cursor {
     target_: u32,
     k_first: u32,             // Where the first stage is, and the last one of an FSAL method.
     k_last: u32,
-    moving: u32,              // 0: nothing is to be done, 1: it moves, 2: it rests while others move.
+    moving: u32,              // STILL, MOVES or RESTS.
     first: u32,               // Whether the first stage has to be evaluated.
     step: u32,
 }
 
+// What a cursor's row does: there is nothing to be done, it takes the step, or it rests while others take theirs.
+const STILL = 0u;
+const MOVES = 1u;
 const RESTS = 2u;
+
+// Whether a row takes its cursor's step.
+fn takes_step(cursor: Cursor, status: u32) -> bool {
+    return cursor.moving == MOVES && is_alive(status);
+}
+
+// Whether no stage of the cursor's step is wanted. A row at rest may have to write zeros.
+fn wants_no_stage(cursor: Cursor) -> bool {
+    return cursor.moving == STILL || (cursor.moving == RESTS && !has(KEEP)) || (has(FIRST) && cursor.first == 0u);
+}
+
+// How many clocks and cursors there are.
+fn clock_count() -> u32 {
+    return select(1u, job.rows, job.per_row == 1u);
+}
 
 fn slot_of(step: u32, stride: u32) -> u32 {
     // Kept states follow the two that are overwritten in turn.

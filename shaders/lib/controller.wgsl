@@ -125,7 +125,7 @@ fn aim(clock: Clock, d: vec2<u32>, first: u32) -> Cursor {
         slot_of(clock.accepted + 1u, job.args.control.stride),
         clock.accepted & 1u,
         (clock.accepted + 1u) & 1u,
-        select(0u, 1u, clock.status == RUNNING),
+        select(STILL, MOVES, clock.status == RUNNING),
         first,
         clock.accepted,
     );

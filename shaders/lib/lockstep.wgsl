@@ -34,7 +34,7 @@ fn lockstep_begin(clock: ptr<function, Clock>, cursor: ptr<function, Cursor>, su
     }
     if sum.z == 0.0 {
         (*clock).status = NON_FINITE;
-        (*cursor).moving = 0u;
+        (*cursor).moving = STILL;
         return NOTHING;
     }
     if (*clock).h > 0.0 {
@@ -123,7 +123,7 @@ fn lockstep_go_on(
 ) -> u32 {
     if counts.y == 0.0 || counts.y == counts.x {
         (*clock).status = status;
-        (*cursor).moving = 0u;
+        (*cursor).moving = STILL;
         return NOTHING;
     }
     return lockstep_prepare(clock, cursor, 0u);

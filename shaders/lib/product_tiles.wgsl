@@ -5,7 +5,7 @@
 //
 // The kernel that uses it defines `product_shape()`, the rows, columns and depth; `left_quad(m, k)`, four rows of column k,
 // and `right_quad(k, n)`, four columns of row k, which are any numbers beyond the edge of rows and columns;
-// `emit(m, n, part, sums)`, four columns of row m, some perhaps beyond the edge; `product_rests()`; and the constants
+// `emit(m, n, part, sums)`, four columns of row m, some perhaps beyond the edge; and the constants
 // LEFT_ALONG_K and RIGHT_ALONG_K, which say which way memory runs. Parts share the depth, `part_depth` of
 // it each, which is among the arguments, if it is not zero.
 
@@ -21,6 +21,11 @@ const STRIDE = 9u;
 // Of four groups.
 var<workgroup> sh_left: array<vec4<f32>, 288>;
 var<workgroup> sh_right: array<vec4<f32>, 288>;
+
+// Whether all rows have one cursor, which wants nothing.
+fn product_rests() -> bool {
+    return !has(ALWAYS) && job.per_row == 0u && wants_no_stage(cursors[0]);
+}
 
 fn quad_of(first: u32) -> vec4<u32> {
     return vec4<u32>(first, first + 1u, first + 2u, first + 3u);

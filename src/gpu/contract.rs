@@ -156,13 +156,17 @@ fn numbers_are_found_finite_in_one_place() {
     assert!(elementary.contains("(bitcast<u32>(x) & 0x7fffffffu) < 0x7f800000u"), "an order of integers");
 }
 
-/// A fold by halves is written in one file, and so is what an invocation's index is.
+/// A fold by halves is written in one file, and so are an invocation's index, and the row and cursor of a state's number.
 #[test]
 fn preambles_are_written_once() {
     let sources = || ALL.iter().map(|k| (k.name, k.source)).chain(MODULES.iter().map(|m| (m.name, m.source)));
     let having = |text: &str| sources().filter(|(_, source)| source.contains(text)).map(|(name, _)| name).collect();
     let halves: Vec<&str> = having("/= 2u");
     assert_eq!(halves, ["fold"]);
+    let indices: Vec<&str> = having("* GROUP + lane");
+    assert_eq!(indices, ["whole_adjoint", "each"], "one takes several rows an invocation");
+    let numbers: Vec<&str> = having("cursors[row * job.per_row]");
+    assert_eq!(numbers, ["dense", "dense_vjp_weights", "increments", "probe_value", "each_number", "row_sums"]);
 }
 
 #[test]
@@ -325,19 +329,8 @@ fn constants(module: &Module) -> BTreeMap<String, f64> {
 }
 
 /// Numbers of the shaders' own: sizes of workgroups and tiles, what one invocation decides, and a code that no mode has.
-const OWN: &[&str] = &[
-    "ANY",
-    "DEPTH",
-    "GIVE_UP_LARGE",
-    "GIVE_UP_NON_FINITE",
-    "GROUP",
-    "NOTHING",
-    "REST",
-    "RESTS",
-    "STRIDE",
-    "TILE",
-    "WIDE",
-];
+const OWN: &[&str] =
+    &["ANY", "DEPTH", "GIVE_UP_LARGE", "GIVE_UP_NON_FINITE", "GROUP", "NOTHING", "REST", "STRIDE", "TILE", "WIDE"];
 
 /// A number of the host's that is no mode.
 type Number = (&'static str, u32);

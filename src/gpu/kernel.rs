@@ -82,6 +82,8 @@ modules! {
     BROWNIAN "brownian";
     CLOCK "clock";
     CONTROLLER "controller";
+    EACH "each";
+    EACH_NUMBER "each_number";
     ELEMENTARY "elementary";
     ENSEMBLE "ensemble";
     FOLD "fold";
@@ -149,11 +151,11 @@ macro_rules! kernels {
 }
 
 kernels! {
-    BAR_UPDATE "bar_update" BarUpdateArgs [CLOCK TIME POINTS GRID] [Read Read Read Read Read Write];
-    BEGIN "begin" ControlArgs [CLOCK TIME CONTROLLER ELEMENTARY OUTCOME LEARNT GRID] [Write Write Write Write Read];
-    COMBINE "combine" CombineArgs [CLOCK TIME SUM GRID] [Read Read Write Read Write Write]
+    BAR_UPDATE "bar_update" BarUpdateArgs [CLOCK TIME POINTS GRID EACH EACH_NUMBER] [Read Read Read Read Read Write];
+    BEGIN "begin" ControlArgs [CLOCK TIME CONTROLLER ELEMENTARY OUTCOME LEARNT GRID EACH] [Write Write Write Write Read];
+    COMBINE "combine" CombineArgs [CLOCK TIME SUM GRID EACH EACH_NUMBER] [Read Read Write Read Write Write]
         plain [PLAIN] [] noisy [INTEGRALS NOISY] [7 Read];
-    CONTROL_ENSEMBLE "control_ensemble" ControlArgs [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY ENSEMBLE GRID]
+    CONTROL_ENSEMBLE "control_ensemble" ControlArgs [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY ENSEMBLE GRID EACH]
         [Write Write Write Read Write Read];
     CONTROL_LOCKSTEP "control_lockstep" ControlArgs [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY LOCKSTEP FOLD LANE_SUMS]
         [Write Write Write Read Write Read];
@@ -161,45 +163,45 @@ kernels! {
     DENSE_VJP_INPUT "dense_vjp_input" DenseVjpInputArgs [CLOCK GRID PRODUCT_TILES WEIGHTS] [Read Read Read Read Write];
     DENSE_VJP_WEIGHTS "dense_vjp_weights" DenseVjpWeightsArgs [CLOCK TIME GRID PRODUCT_TILES] [Read Read Read Write];
     ENSEMBLE_SOLVE "ensemble_solve" SolveArgs [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY SCALED_ERROR ACTIVATION ENSEMBLE INTERPOLANT
-        WEIGHTS POINTS LOOPS WHOLE GRID]
+        WEIGHTS POINTS LOOPS WHOLE GRID EACH]
         [Write Write Read Write Write Read Write];
     FINISH "finish" FinishArgs [CLOCK OUTCOME ELEMENTARY LOOPS FOLD] [Read Write Read Write];
-    GATHER "gather" GatherArgs [GRID] [Read Read Write];
+    GATHER "gather" GatherArgs [GRID EACH] [Read Read Write];
     GRADIENT_NORM "gradient_norm" GradientNormArgs [OUTCOME VERDICT ELEMENTARY LOOPS FOLD] [Read Write Read];
-    INCREMENTS "increments" IncrementsArgs [CLOCK TIME PARAMS ELEMENTARY PHILOX BROWNIAN PATH GRID] [Read Read Write];
-    INJECT "inject" InjectArgs [CLOCK GRID] [Read Read Read Write];
+    INCREMENTS "increments" IncrementsArgs [CLOCK TIME PARAMS ELEMENTARY PHILOX BROWNIAN PATH GRID EACH] [Read Read Write];
+    INJECT "inject" InjectArgs [CLOCK GRID EACH EACH_NUMBER] [Read Read Read Write];
     LEARN "learn" LearnArgs [OUTCOME VERDICT LEARNT ELEMENTARY] [Read Write];
     LOCKSTEP_SOLVE "lockstep_solve" SolveArgs [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY SCALED_ERROR ACTIVATION LOCKSTEP INTERPOLANT
         WEIGHTS POINTS LOOPS WHOLE FOLD LANE_SUMS]
         [Write Write Read Write Write Read Write];
-    LOSS "loss" LossArgs [CLOCK OUTCOME ELEMENTARY GRID] [Read Read Read Read Write Write Read];
+    LOSS "loss" LossArgs [CLOCK OUTCOME ELEMENTARY GRID EACH] [Read Read Read Read Write Write Read];
     LOSS_SUM "loss_sum" LossSumArgs [OUTCOME ELEMENTARY FOLD LANE_SUMS] [Read Write];
     MOMENTS "moments" MomentsArgs [CLOCK OUTCOME GRID FOLD LANE_SUMS] [Read Read Read Write];
-    NARROW "narrow" NarrowArgs [GRID] [Read Write];
+    NARROW "narrow" NarrowArgs [GRID EACH] [Read Write];
     NEXT_STEP "next_step" NextStepArgs [OUTCOME PARAMS LEARNT] [Read Write Write Write Read];
-    PROBE_BAR "probe_bar" ProbeBarArgs [CLOCK ELEMENTARY SUM STAGES SCALED_ERROR GRID]
+    PROBE_BAR "probe_bar" ProbeBarArgs [CLOCK ELEMENTARY SUM STAGES SCALED_ERROR GRID EACH EACH_NUMBER]
         [Read Read Read Read Read Write Write]
         plain [PLAIN_NORM PLAIN_PROBE] [] noisy [NOISY_PROBE] [];
-    PROBE_CURSOR "probe_cursor" ProbeCursorArgs [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY OUTCOME PARAMS PHILOX GRID]
+    PROBE_CURSOR "probe_cursor" ProbeCursorArgs [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY OUTCOME PARAMS PHILOX GRID EACH]
         [Read Read Read Read Write Write Read];
-    PROBE_ERROR "probe_error" ProbeErrorArgs [CLOCK SUM INTEGRALS NOISY NOISY_NORM GRID] [Read Read Write]
+    PROBE_ERROR "probe_error" ProbeErrorArgs [CLOCK SUM INTEGRALS NOISY NOISY_NORM GRID EACH EACH_NUMBER] [Read Read Write]
         plain [] [7 Read] noisy [] [7 Read];
-    PROBE_PLACE "probe_place" ProbePlaceArgs [CLOCK GRID] [Read Read Read Read Write];
+    PROBE_PLACE "probe_place" ProbePlaceArgs [CLOCK GRID EACH EACH_NUMBER] [Read Read Read Read Write];
     PROBE_STEP "probe_step" ProbeStepArgs [CLOCK TIME CONTROLLER ELEMENTARY FOLD LANE_SUMS] [Read Read Write Write];
-    PROBE_STORE "probe_store" ProbeStoreArgs [CLOCK GRID] [Read Read Write];
+    PROBE_STORE "probe_store" ProbeStoreArgs [CLOCK GRID EACH] [Read Read Write];
     PROBE_VALUE "probe_value" ProbeValueArgs [CLOCK OUTCOME PARAMS ELEMENTARY FOLD LANE_SUMS] [Read Read Read Read Write Write];
-    REDUCE "reduce" ReduceArgs [GRID] [Read Write];
+    REDUCE "reduce" ReduceArgs [GRID EACH] [Read Write];
     REMAINING "remaining" NoArgs [CLOCK OUTCOME FOLD] [Read Write];
     ROW_NORM "row_norm" RowNormArgs [CLOCK ELEMENTARY SCALED_ERROR SUM STAGES ROW_SUMS GRID FOLD LANE_SUMS] [Read Read Read Write]
         plain [PLAIN_NORM] [] noisy [INTEGRALS NOISY NOISY_NORM] [7 Read];
-    SAVE "save" SaveArgs [CLOCK TIME INTERPOLANT OUTCOME POINTS LOOPS GRID] [Read Read Read Read Write Write];
-    SECOND_BAR "second_bar" SecondBarArgs [CLOCK TIME GRID] [Read Read Write Write];
-    SETTLE "settle" SettleArgs [CLOCK TIME ELEMENTARY GRID] [Read Write Read];
-    STAGE_BAR "stage_bar" StageBarArgs [CLOCK TIME GRID] [Read Read Read Read Write]
+    SAVE "save" SaveArgs [CLOCK TIME INTERPOLANT OUTCOME POINTS LOOPS GRID EACH] [Read Read Read Read Write Write];
+    SECOND_BAR "second_bar" SecondBarArgs [CLOCK TIME GRID EACH EACH_NUMBER] [Read Read Write Write];
+    SETTLE "settle" SettleArgs [CLOCK TIME ELEMENTARY GRID EACH] [Read Write Read];
+    STAGE_BAR "stage_bar" StageBarArgs [CLOCK TIME GRID EACH EACH_NUMBER] [Read Read Read Read Write]
         plain [INTERPOLANT POINTS PLAIN_BAR] [6 Read, 7 Read] noisy [INTEGRALS NOISY_BAR] [7 Read];
-    UPDATE "update" UpdateArgs [OUTCOME VERDICT PARAMS ELEMENTARY GRID] [Write Read Read Write Write Write Write];
-    WALK "walk" WalkArgs [CLOCK TIME OUTCOME GRID] [Read Read Read Write];
-    WALK_COUNTS "walk_counts" NoArgs [CLOCK OUTCOME GRID] [Read Read Read Write];
+    UPDATE "update" UpdateArgs [OUTCOME VERDICT PARAMS ELEMENTARY GRID EACH] [Write Read Read Write Write Write Write];
+    WALK "walk" WalkArgs [CLOCK TIME OUTCOME GRID EACH] [Read Read Read Write];
+    WALK_COUNTS "walk_counts" NoArgs [CLOCK OUTCOME GRID EACH] [Read Read Read Write];
     WHOLE_ADJOINT "whole_adjoint" WholeAdjointArgs [CLOCK TIME ELEMENTARY ACTIVATION INTERPOLANT WEIGHTS POINTS LOOPS GRID FOLD LANE_SUMS]
         [Write Read Read Read Read Write Write];
 }

@@ -69,6 +69,12 @@ modes! {
         /// The tape is full, and the host makes room.
         Paused = PAUSED = 5,
     }
+    /// What a cursor's row does: nothing is to be done, it takes the step, or it rests while others take theirs.
+    Moving ["combine" "dense" "probe_cursor" "walk"] {
+        Still = STILL = 0,
+        Moves = MOVES = 1,
+        Rests = RESTS = 2,
+    }
     /// What the controller decides about.
     Control ["control_lockstep" "control_ensemble"] {
         Begin = BEGIN = 0,
