@@ -34,7 +34,7 @@ fn each(row: u32) {
         case CHANGE: {
             // Where no trial was counted the first step was known.
             if clock.nfe > 1u {
-                clock.h = initial_step(clock.h, clock.last_good, sqrt(norm.x));
+                clock.h = initial_step(clock.h, sqrt(norm.y), sqrt(norm.x));
             }
             cursors[row] = ensemble_aim(&clock, 0.0, 0u);
         }
@@ -66,9 +66,7 @@ fn ensemble_begin(clock: ptr<function, Clock>, norm: vec2<f32>, row: u32) {
         return;
     }
     (*clock).nfe += 1u;
-    let slope = sqrt(norm.y);
-    (*clock).h = initial_trial(sqrt(norm.x), slope);
-    (*clock).last_good = slope;
+    (*clock).h = initial_trial(sqrt(norm.x), sqrt(norm.y));
     cursors[row] = aim(*clock, share_to_ticks((*clock).h), 0u);
 }
 

@@ -12,7 +12,7 @@ alias Args = GradientNormArgs;
 
 @group(0) @binding(1) var<storage, read> gradient: array<f32>;
 @group(0) @binding(2) var<storage, read_write> outcome: Outcome;
-@group(0) @binding(3) var<storage, read> counts: array<vec2<f32>>;
+@group(0) @binding(3) var<storage, read> walks: array<RowWalk>;
 
 const WIDE = 256u;
 
@@ -20,15 +20,15 @@ var<workgroup> sh_sums: array<f32, 256>;
 // Steps that a walk of whole trajectories has to go, at most; rows of which an adapter stopped the loops.
 var<workgroup> sh_walks: array<vec2<u32>, 256>;
 
-// Steps that the lane's rows have to go yet: `counts` has how many there are, and how many are walked.
+// The most steps that one of the lane's rows has to go yet, and rows of which an adapter stopped the loops.
 fn walks_left(lane: u32) -> vec2<u32> {
     var left = vec2<u32>();
     for (var row = lane; row < job.rows; row += WIDE) {
-        let count = counts[row];
-        if count.y < 0.0 {
+        let walk = walks[row];
+        if walk.cut == 1u {
             left.y += 1u;
         } else {
-            left.x = max(left.x, u32(count.x - count.y));
+            left.x = max(left.x, walk.steps - walk.gone);
         }
     }
     return left;

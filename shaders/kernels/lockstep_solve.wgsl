@@ -80,7 +80,7 @@ fn start(lane: u32, y: State, status: ptr<function, u32>) {
     if automatic && workgroupUniformLoad(&sh_moving) == MOVES {
         let change = sum_of_squares(trial_change(sh_cursor, y), y, y);
         workgroupBarrier();
-        decide(CHANGE, lane, vec2<f32>(change, 0.0), status);
+        decide(CHANGE, lane, vec2<f32>(change, norm.y), status);
     }
 }
 

@@ -25,12 +25,11 @@ fn size_step(c: u32, norm: vec2<f32>) {
     }
     var share: f32;
     if job.mode == TRIAL {
-        let slope = sqrt(norm.y);
-        share = initial_trial(sqrt(norm.x), slope);
-        // Read again when the change of slope is known.
-        weights[c] = vec2<f32>(slope, share);
+        share = initial_trial(sqrt(norm.x), sqrt(norm.y));
+        // Read again when the change of slope is known. There is no clock to keep it.
+        weights[c].x = share;
     } else {
-        share = initial_step(weights[c].y, weights[c].x, sqrt(norm.x));
+        share = initial_step(weights[c].x, sqrt(norm.y), sqrt(norm.x));
     }
     var d = share_to_ticks(share);
     if job.mode != TRIAL && job.args.follows == 1u {

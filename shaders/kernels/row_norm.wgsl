@@ -52,10 +52,10 @@ fn terms(at: u32, size: u32, cursor: Cursor) -> vec4<f32> {
         let r = scaled(feature, step_error(at, size, cursor), y, tape[cursor.target_ * size + at]);
         return vec4<f32>(r * r, 0.0, 0.0, 0.0);
     }
+    var first = y;
     if job.mode == CHANGE_OF_SLOPE {
-        let r = scaled(feature, change_of_slope(at, size, cursor), y, y);
-        return vec4<f32>(r * r, 0.0, 0.0, 0.0);
+        first = change_of_slope(at, size, cursor);
     }
-    let r = vec2<f32>(scaled(feature, y, y, y), scaled(feature, slope(at, size, cursor), y, y));
+    let r = vec2<f32>(scaled(feature, first, y, y), scaled(feature, slope(at, size, cursor), y, y));
     return vec4<f32>(r * r, 0.0, 0.0);
 }

@@ -15,7 +15,7 @@ struct WholeAdjointArgs {
 
 alias Args = WholeAdjointArgs;
 
-@group(0) @binding(1) var<storage, read_write> counts: array<vec2<f32>>;
+@group(0) @binding(1) var<storage, read_write> walks: array<RowWalk>;
 @group(0) @binding(2) var<storage, read> theta: array<Weight>;
 @group(0) @binding(3) var<storage, read> tape: array<f32>;
 @group(0) @binding(4) var<storage, read> steps: array<vec4<u32>>;
@@ -88,13 +88,13 @@ fn seed_saves(cursor: Cursor, row: u32, bar: ptr<function, State>) -> State {
 }
 
 fn walk_row(row: u32) {
-    let count = counts[row];
-    let left = u32(count.x - count.y);
+    let walk = walks[row];
+    let left = walk.steps - walk.gone;
     if left == 0u {
         return;
     }
     var bar: State;
-    if count.y > 0.0 {
+    if walk.gone > 0u {
         bar = saved_bar(job.args.bar_slot, row);
     }
     let turns = min(left, job.args.steps);
@@ -116,7 +116,7 @@ fn walk_row(row: u32) {
     for (var d = 0u; d < DIM; d++) {
         saves_bar[(job.args.bar_slot * job.rows + row) * DIM + d] = bar[d];
     }
-    counts[row].y = count.y + f32(back);
+    walks[row].gone = walk.gone + back;
 }
 
 @compute @workgroup_size(64)
@@ -142,6 +142,6 @@ fn main(
     }
     let first = group.x * GROUP + lane;
     if first < job.rows && !loops_ran() {
-        counts[first].y = -1.0;
+        walks[first].cut = 1u;
     }
 }

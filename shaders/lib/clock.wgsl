@@ -12,18 +12,18 @@ struct Clock {
     t: vec2<u32>,             // Ticks since the interval's start.
     log_errors: vec2<f32>,    // Controller memory: base-2 logarithms of the last two accepted errors.
     h: f32,                   // Length of the next attempt as a share of the interval.
-    last_good: f32,           // That of the last accepted step; while the first one is found, the scaled slope at the start.
+    last_good: f32,           // That of the last accepted step, or of the first attempt.
     accepted: u32,
     rejected: u32,
     nfe: u32,
     status: u32,
     failures: u32,            // Attempts in a row with a non-finite error.
-    was_rejected: u32,        // Whether the last attempt of a batch in lockstep was.
+    was_rejected: u32,        // Whether the last attempt of a batch in lockstep was, unless rows were given up for it.
     saved: u32,               // Points that a solve of whole trajectories has written, and those of the attempt at hand.
     pending: u32,
     cut: u32,                 // Whether an adapter stopped its loops.
     first: u32,               // Whether such a solve evaluates the first stage of its next attempt.
-    ideal: f32,               // Steps of an ideal controller so far,
+    ideal: f32,               // Steps of an ideal controller so far: `method::IdealSteps`;
     rate: f32,                // per share of the interval in the last step that told; before there is one, minus the share and
     waiting: f32,             // the number of those that wait for it.
     wish: f32,                // The first step that the solve would have begun with, as a share; 0 before one was accepted.

@@ -26,7 +26,7 @@ fn lockstep_prepare(clock: ptr<function, Clock>, cursor: ptr<function, Cursor>, 
 }
 
 // From squared norms of y and f over the living rows, and how many there are, to the first attempt or to the trial step,
-// whose length and slope are left in the clock.
+// whose length is left in the clock.
 fn lockstep_begin(clock: ptr<function, Clock>, cursor: ptr<function, Cursor>, sum: vec3<f32>) -> u32 {
     let count = sum.z * f32(job.dim);
     if has(FIXED) {
@@ -43,17 +43,15 @@ fn lockstep_begin(clock: ptr<function, Clock>, cursor: ptr<function, Cursor>, su
         return lockstep_prepare(clock, cursor, 0u);
     }
     (*clock).nfe += 1u;
-    let slope = sqrt(sum.y / count);
-    (*clock).h = initial_trial(sqrt(sum.x / count), slope);
-    (*clock).last_good = slope;
+    (*clock).h = initial_trial(sqrt(sum.x / count), sqrt(sum.y / count));
     *cursor = aim(*clock, share_to_ticks((*clock).h), 0u);
     return NOTHING;
 }
 
-// From the squared norm of the change of f over the trial step to the first attempt.
+// From the squared norms of the change of f over the trial step, and of f before it, to the first attempt.
 fn lockstep_change(clock: ptr<function, Clock>, cursor: ptr<function, Cursor>, sum: vec3<f32>) -> u32 {
-    let norm = sqrt(sum.x / (sum.z * f32(job.dim)));
-    (*clock).h = initial_step((*clock).h, (*clock).last_good, norm);
+    let count = sum.z * f32(job.dim);
+    (*clock).h = initial_step((*clock).h, sqrt(sum.y / count), sqrt(sum.x / count));
     (*clock).last_good = (*clock).h;
     return lockstep_prepare(clock, cursor, 0u);
 }

@@ -1,7 +1,7 @@
 //! [`Buffers`]: everything that a batch keeps on the device.
 
 use super::Gpu;
-use super::wire::records::{Clock, Cursor, Outcome};
+use super::wire::records::{Clock, Cursor, Outcome, RowWalk};
 use crate::error::{Cure, Error, Result};
 use crate::memory::{Size, largest};
 use crate::method::StepPenalty;
@@ -80,9 +80,10 @@ pub(crate) struct BackwardSizes {
     pub(crate) saves: usize,
 }
 
-/// Bytes of a clock, a cursor, and what the host reads of a step.
+/// Bytes of a clock, a cursor, a row's walk, and what the host reads of a step.
 const CLOCK: usize = size_of::<Clock>();
 const CURSOR: usize = size_of::<Cursor>();
+const ROW_WALK: usize = size_of::<RowWalk>();
 pub(crate) const OUTCOME: usize = size_of::<Outcome>();
 
 macro_rules! buffers {
@@ -200,8 +201,10 @@ buffers! {
     k: |s, _b| s.stage_slots() * s.layered_state();
     /// What each path does over the step at hand: increment and space-time Levy area, `[B][D]`.
     increments: |s, _b| if s.noise.is_some() { 2 * s.layered_state() } else { NONE };
-    /// Two sums of each row; in a walk of whole trajectories, the steps it has to go and those it has gone.
+    /// Two sums of each row.
     norms: |s, _b| 2 * WORD * s.rows;
+    /// How far each row has been walked back, where trajectories are walked back whole.
+    row_walks: |s, b| if b.splits > 0 { Size(ROW_WALK) * s.rows } else { NONE };
     /// Ticks of the save points, what says which paths are followed, and ticks of the stops.
     points: |s, _b| 2 * WORD * (s.points + 2 + s.stops);
     /// Saved states, `[point][B][D]`.

@@ -115,6 +115,7 @@ modules! {
     POINTS "points";
     PRODUCT_TILES "product_tiles";
     ROW_SUMS "row_sums";
+    ROW_WALK "row_walk";
     SCALED_ERROR "scaled_error";
     STAGES "stages";
     SUM "sum";
@@ -167,7 +168,7 @@ kernels! {
         [Write Write Read Write Write Read Write];
     FINISH "finish" FinishArgs [CLOCK OUTCOME ELEMENTARY LOOPS FOLD] [Read Write Read Write];
     GATHER "gather" GatherArgs [GRID EACH] [Read Read Write];
-    GRADIENT_NORM "gradient_norm" GradientNormArgs [OUTCOME VERDICT ELEMENTARY LOOPS FOLD] [Read Write Read];
+    GRADIENT_NORM "gradient_norm" GradientNormArgs [OUTCOME ROW_WALK VERDICT ELEMENTARY LOOPS FOLD] [Read Write Read];
     INCREMENTS "increments" IncrementsArgs [CLOCK TIME PARAMS ELEMENTARY PHILOX BROWNIAN PATH GRID EACH] [Read Read Write];
     INJECT "inject" InjectArgs [CLOCK GRID EACH EACH_NUMBER] [Read Read Read Write];
     LEARN "learn" LearnArgs [OUTCOME VERDICT LEARNT ELEMENTARY] [Read Write];
@@ -201,8 +202,8 @@ kernels! {
         plain [INTERPOLANT POINTS PLAIN_BAR] [6 Read, 7 Read] noisy [INTEGRALS NOISY_BAR] [7 Read];
     UPDATE "update" UpdateArgs [OUTCOME VERDICT PARAMS ELEMENTARY GRID EACH] [Write Read Read Write Write Write Write];
     WALK "walk" WalkArgs [CLOCK TIME OUTCOME GRID EACH] [Read Read Read Write];
-    WALK_COUNTS "walk_counts" NoArgs [CLOCK OUTCOME GRID EACH] [Read Read Read Write];
-    WHOLE_ADJOINT "whole_adjoint" WholeAdjointArgs [CLOCK TIME ELEMENTARY ACTIVATION INTERPOLANT WEIGHTS POINTS LOOPS GRID FOLD LANE_SUMS]
+    WALK_COUNTS "walk_counts" NoArgs [CLOCK OUTCOME ROW_WALK GRID EACH] [Read Read Read Write];
+    WHOLE_ADJOINT "whole_adjoint" WholeAdjointArgs [CLOCK TIME ELEMENTARY ACTIVATION INTERPOLANT WEIGHTS POINTS LOOPS ROW_WALK GRID FOLD LANE_SUMS]
         [Write Read Read Read Read Write Write];
 }
 

@@ -7,7 +7,7 @@ use super::held::{Held, Solves};
 use super::iterations;
 use super::record::check_penalty;
 use super::solution::assemble;
-use super::wire::records::{Clock, Outcome};
+use super::wire::records::{Clock, Outcome, RowWalk};
 use super::wire::word;
 use crate::error::{Error, Result};
 use crate::math::check_finite;
@@ -251,16 +251,18 @@ impl GpuSolver {
         let measured = engine.outcome.clone();
         // Where no time passes there is nothing to walk.
         let walks = engine.walks_whole(buffers.penalty()) && !engine.problem.stands_still();
-        let walked = if walks { 2 * engine.batch } else { 0 };
+        let walked = if walks { engine.batch * size_of::<RowWalk>() / size_of::<f32>() } else { 0 };
         let value = std::mem::offset_of!(Outcome, penalty) as u64;
         let read = [
             (&buffers.gradient, 0, parameters),
             (&buffers.bar, 0, states),
             (&measured, value, 1),
-            (&buffers.norms, 0, walked),
+            (&buffers.row_walks, 0, walked),
         ];
-        let [theta, y0, penalty, counts]: [Vec<f32>; 4] = engine.read(read).await?;
-        let unwalked = counts.chunks_exact(2).filter(|count| count[0] != count[1]).count();
+        let [theta, y0, penalty, walks]: [Vec<f32>; 4] = engine.read(read).await?;
+        // Read with the rest, and words all the same.
+        let walks: &[RowWalk] = bytemuck::cast_slice(&walks);
+        let unwalked = walks.iter().filter(|walk| walk.steps != walk.gone || walk.cut == 1).count();
         if unwalked > 0 {
             return Err(iterations::cut(word(unwalked)));
         }

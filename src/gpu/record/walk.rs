@@ -198,7 +198,7 @@ impl Recorder<'_, '_> {
     fn whole_walk(&mut self) -> WalkPlans {
         let (engine, buffers) = (self.engine, self.buffers);
         let counts = engine.kernels.get(&kernel::WALK_COUNTS, &[]);
-        let bound = [&buffers.clocks, &buffers.row_status, &engine.outcome, &buffers.norms];
+        let bound = [&buffers.clocks, &buffers.row_status, &engine.outcome, &buffers.row_walks];
         self.planner.add(
             &counts,
             &bound,
@@ -223,7 +223,7 @@ impl Recorder<'_, '_> {
             parameters: word(engine.parameters),
         };
         let bound = [
-            &buffers.norms,
+            &buffers.row_walks,
             engine.weights(),
             &buffers.tape,
             &buffers.steps,

@@ -55,6 +55,12 @@ twins! {
         waiting: f32,
         wish: f32,
     }
+    /// How far a row has been walked back: `shaders/lib/row_walk.wgsl`.
+    RowWalk {
+        steps: u32,
+        gone: u32,
+        cut: u32,
+    }
     /// The step that stage kernels work on: `shaders/lib/clock.wgsl`. The device alone writes and reads it.
     Cursor {
         t: [u32; 2],

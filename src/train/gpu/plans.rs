@@ -334,7 +334,7 @@ impl TrainRecorder<'_> {
             alone: u32::from(!update),
             whole: u32::from(walks),
         };
-        let bound = [&buffers.gradient, &self.engine.outcome, &buffers.norms];
+        let bound = [&buffers.gradient, &self.engine.outcome, &buffers.row_walks];
         planner.add(&kernel, &bound, self.engine.head(rows), args, [1, 1, 1]);
     }
 
