@@ -5,7 +5,7 @@ use super::device::Gpu;
 use super::device::limits::{ITERATIONS, WORKGROUP};
 use super::device::staging::Staging;
 use super::kernel::{Kernels, Storage};
-use super::reach::{atol_per_feature, check_noise, check_parameters, within_reach};
+use super::reach::{atol_per_feature, check_noise, check_parameters, check_steps, checkpoint_stride};
 use super::small;
 use super::wire::head::Head;
 use super::wire::modes::flag;
@@ -26,6 +26,8 @@ pub(crate) struct Engine {
     pub(crate) gpu: Gpu,
     pub(crate) problem: Problem,
     pub(crate) options: SolverOptions,
+    /// Accepted steps from one kept state to the next: at least one.
+    pub(crate) checkpoint_stride: usize,
     pub(crate) tableau: &'static Tableau,
     /// The field's layers, at their places in the model's parameters.
     pub(crate) layers: Vec<Layer>,
@@ -72,10 +74,11 @@ impl Engine {
         check_parameters(gpu, options, &model)?;
         check_noise(problem, options)?;
         check_networks(problem)?;
+        let checkpoint_stride = checkpoint_stride(options)?;
         let [layers, noise_layers] = placed_layers(problem, model.offset);
         Self::check_widths(&layers, model.widest)?;
         Self::check_widths(&noise_layers, 0)?;
-        let options = within_reach(options)?;
+        check_steps(options)?;
         let tableau = options.method.tableau();
         let sizes = [
             ("theta", 4 * model.parameters as u64),
@@ -85,15 +88,16 @@ impl Engine {
         ];
         let [theta, outcome, params, learnt] =
             gpu.scoped_now(|| sizes.map(|(name, bytes)| create(gpu, name, bytes, false)))?;
-        let atol = atol_per_feature(gpu, &options)?;
+        let atol = atol_per_feature(gpu, options)?;
         Ok(Self {
             gpu: gpu.clone(),
             problem: problem.clone(),
             tableau,
             whole: small::is_small(&layers)
                 && (problem.diffusion.is_none() || solves_paths_whole(tableau, &noise_layers)),
-            stops: stops(problem, &options),
-            options,
+            stops: stops(problem, options)?,
+            options: options.clone(),
+            checkpoint_stride,
             slice: None,
             layers,
             noise_layers,
@@ -160,7 +164,7 @@ impl Engine {
 
     /// Accepted steps from one kept state to the next, if any are kept: a solve without a backward pass does with its last.
     pub(crate) fn stride(&self, backward: bool) -> Option<usize> {
-        if self.every_step() { Some(1) } else { backward.then(|| self.options.adjoint.stride()) }
+        if self.every_step() { Some(1) } else { backward.then_some(self.checkpoint_stride) }
     }
 
     /// Shares of the interval at which the caller wants states.
@@ -288,14 +292,14 @@ impl Engine {
 }
 
 /// The times at which steps end, as ticks and as they are; with noise on ticks of the path, of which 2^30 are the interval.
-fn stops(problem: &Problem, options: &SolverOptions) -> Vec<([u32; 2], f64)> {
+fn stops(problem: &Problem, options: &SolverOptions) -> Result<Vec<([u32; 2], f64)>> {
     let Problem { t0, t1, .. } = *problem;
     let at = |t: f64| {
         let share = (t - t0) / (t1 - t0);
         let grain = 2f64.powi(30);
         ticks(if problem.diffusion.is_some() { (share * grain).round() / grain } else { share })
     };
-    options.stops(problem).into_iter().map(|t| (at(t), t)).collect()
+    Ok(options.stops(problem)?.into_iter().map(|t| (at(t), t)).collect())
 }
 
 /// A device computes networks so far.

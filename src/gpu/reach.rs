@@ -5,7 +5,7 @@ use super::device::Gpu;
 use super::kernel::ATOL_ROW;
 use crate::error::{Cure, Error, Result};
 use crate::math::Real;
-use crate::method::{SolverOptions, StepControl};
+use crate::method::{Adjoint, SolverOptions, StepControl};
 use crate::problem::Problem;
 use crate::problem::brownian::ADAPTIVE_CELLS;
 
@@ -57,22 +57,28 @@ pub(super) fn check_noise(problem: &Problem, options: &SolverOptions) -> Result<
         let remedy = format!("on a device a path has {usual} cells with such steps: leave it out, or use Solver");
         return Err(Error::argument("SolverOptions::path_cells", cells, remedy));
     }
-    if options.adjoint.stride() == 0 {
-        let remedy = "not on a device yet: use Adjoint::Discrete, with checkpoints to keep fewer states";
-        return Err(Error::argument("SolverOptions::adjoint", format!("{:?}", options.adjoint), remedy));
-    }
     Ok(())
 }
 
-/// The options with what sizes plans and buffers bounded by what a solve needs.
-pub(super) fn within_reach(options: &SolverOptions) -> Result<SolverOptions> {
+/// Accepted steps from one kept state to the next: a device walks back over those that it keeps, and refuses every other
+/// adjoint.
+pub(super) fn checkpoint_stride(options: &SolverOptions) -> Result<usize> {
+    let Adjoint::Discrete { checkpoints } = options.adjoint else {
+        let remedy = "not on a device yet: use Adjoint::Discrete, with checkpoints to keep fewer states";
+        return Err(Error::argument("SolverOptions::adjoint", format!("{:?}", options.adjoint), remedy));
+    };
+    // A segment is recorded as a whole. Beyond the root of the steps a longer one holds more states, not fewer.
+    let longest = options.most_attempts().isqrt().clamp(64, 1024);
+    Ok(checkpoints.stride().min(longest))
+}
+
+/// Refuses more steps than a device counts.
+pub(super) fn check_steps(options: &SolverOptions) -> Result<()> {
     if let StepControl::Fixed { steps } = options.step_control
         && u32::try_from(steps).is_err()
     {
         let remedy = "a device counts steps in 32 bits: take fewer, or use Solver";
         return Err(Error::argument("StepControl::Fixed::steps", steps, remedy));
     }
-    // A segment is recorded as a whole. Beyond the root of the steps a longer one holds more states, not fewer.
-    let longest = options.most_attempts().isqrt().clamp(64, 1024);
-    Ok(SolverOptions { adjoint: options.adjoint.with_stride_up_to(longest), ..options.clone() })
+    Ok(())
 }

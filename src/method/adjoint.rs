@@ -67,16 +67,6 @@ impl Adjoint {
         NonZero::new(self.stride()).map_or(Keep::Nothing, Keep::Every)
     }
 
-    /// With no longer stride than that.
-    pub(crate) fn with_stride_up_to(self, longest: usize) -> Self {
-        match self {
-            Self::Discrete { checkpoints: Checkpoints::Stride(n) } => {
-                Self::Discrete { checkpoints: Checkpoints::Stride(n.min(longest)) }
-            }
-            other => other,
-        }
-    }
-
     /// Checks that a method's solution can be differentiated so.
     ///
     /// # Errors

@@ -193,15 +193,18 @@ impl SolverOptions {
     }
 
     /// The times within the interval at which steps end, in the direction of integration; with noise on ticks of the path.
-    pub(crate) fn stops(&self, problem: &Problem) -> Vec<f64> {
+    ///
+    /// # Errors
+    /// As [`SolverOptions::path`].
+    pub(crate) fn stops(&self, problem: &Problem) -> Result<Vec<f64>> {
         let Problem { t0, t1, .. } = *problem;
-        let path = problem.diffusion.as_ref().and_then(|_| self.path(problem, Paths::default()).ok());
+        let path = problem.diffusion.as_ref().map(|_| self.path(problem, Paths::default())).transpose()?;
         let resolved = |t: f64| path.map_or(t, |path| path.time(path.tick(t)));
         let mut stops: Vec<f64> = self.stop_at.iter().map(|&t| problem.settled(resolved(t))).collect();
         stops.sort_by(|a, b| if t1 > t0 { a.total_cmp(b) } else { b.total_cmp(a) });
         stops.dedup_by(|a, b| (*a - *b).abs() <= shortest_step(*a, *b, t1 - t0));
         stops.retain(|t| *t != t0 && *t != t1);
-        stops
+        Ok(stops)
     }
 
     /// Checks where steps are to end and how long they may be, against each other and the interval.
@@ -216,7 +219,7 @@ impl SolverOptions {
             let remedy = "fixed steps end where they end: use adaptive ones, or solve from stop to stop";
             return refused("SolverOptions::stop_at", format!("{:?}", self.stop_at), remedy);
         }
-        if !fixed && self.stops(problem).len() >= self.max_steps {
+        if !fixed && self.stops(problem)?.len() >= self.max_steps {
             let remedy = format!("{} steps cannot end at all of them: raise max_steps", self.max_steps);
             return refused("SolverOptions::stop_at", format!("{} times", self.stop_at.len()), &remedy);
         }

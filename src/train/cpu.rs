@@ -10,7 +10,7 @@ use super::model::NeuralDe;
 use super::optimizer::{OptimizerState, Update, norm};
 use super::report::Costs;
 use super::report::{Evaluation, StepGradients, StepReport};
-use super::state::TrainingState;
+use super::state::{MeanOutputs, TrainingState};
 use crate::cpu::{Cpu, DenseLayer, Engine, LANES, Owner, Scalar, Task};
 use crate::error::{Error, Result, Status};
 use crate::math::check_finite;
@@ -346,15 +346,20 @@ impl<R: Scalar> Trainer<R> {
     /// [`Loss::Moments`]: crate::Loss::Moments
     pub fn evaluate_mean(&mut self, batch: &Batch<'_, R>, samples: usize) -> Result<Evaluation> {
         let mut outputs = self.state.mean_outputs(samples)?;
-        let mut first = None;
-        for sample in 0..samples {
-            self.engine.set_paths(self.state.evaluation_paths(sample));
-            let count = self.forward(batch, false, None)?;
-            first.get_or_insert_with(|| costs(&self.engine));
-            let solved = self.engine.statuses().map(|status| status == Status::Done);
-            outputs.add(&self.outputs(batch, count), solved);
+        let of_first = self.add_sample(batch, 0, &mut outputs)?;
+        for sample in 1..samples {
+            self.add_sample(batch, sample, &mut outputs)?;
         }
-        Ok(self.state.evaluate_mean(&outputs, &batch.target, first.unwrap_or_default()))
+        Ok(self.state.evaluate_mean(&outputs, &batch.target, of_first))
+    }
+
+    /// Solves the batch along the paths of one sample, and adds its outputs to the mean. The costs.
+    fn add_sample(&mut self, batch: &Batch<'_, R>, sample: usize, outputs: &mut MeanOutputs) -> Result<Costs> {
+        self.engine.set_paths(self.state.evaluation_paths(sample));
+        let count = self.forward(batch, false, None)?;
+        let solved = self.engine.statuses().map(|status| status == Status::Done);
+        outputs.add(&self.outputs(batch, count), solved);
+        Ok(costs(&self.engine))
     }
 
     /// The model's outputs for a batch of inputs `[B][inputs]`: `[times][B][outputs]`, NaN for trajectories that fail.

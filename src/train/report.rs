@@ -85,7 +85,7 @@ pub struct Evaluation {
 }
 
 /// What a solve took: the batch's in lockstep, the costliest trajectory's in an ensemble.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Costs {
     pub(super) nfe: usize,
     pub(super) nfe_diffusion: usize,

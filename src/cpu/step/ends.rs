@@ -28,7 +28,7 @@ impl Ends {
             Some(_) => Times::Ticks(options.path(problem, Paths::default())?),
         };
         let largest_step = options.largest_step.unwrap_or(f64::INFINITY);
-        Ok(Self { times, stops: options.stops(problem), largest_step })
+        Ok(Self { times, stops: options.stops(problem)?, largest_step })
     }
 
     /// The next time after `t` at which a step has to end: a stop, or the end of the interval.

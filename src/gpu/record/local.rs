@@ -22,7 +22,7 @@ use crate::method::{
     Draws, Measure, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, Regularizer, SolverOptions, StepControl,
     StepPenalty, penalised_rows,
 };
-use crate::problem::{Paths, Problem};
+use crate::problem::{Brownian, Paths, Problem};
 
 /// Refuses penalised steps on the path where a device does not find their increments yet: with fixed steps its path has
 /// increments of whole steps alone.
@@ -62,14 +62,15 @@ impl Engine {
         self.gpu.queue.write_buffer(&buffers.points, first, bytemuck::cast_slice(probes));
     }
 
-    /// Where in the interval an unbiased probe lies; on the path, it is at one of its coarser ticks.
+    /// Where in the interval an unbiased probe lies; on the path, it is at one of its coarser ticks. That path is the one of
+    /// adaptive steps: [`check_penalty`] refuses others there.
     fn probe_position(&self, position: f64, penalty: StepPenalty) -> f64 {
-        let (t0, t1) = (self.problem.t0, self.problem.t1);
-        let follows = self.follows_path(penalty) && penalty.at == PenaltyAt::Unbiased;
-        let path = follows.then(|| self.options.path(&self.problem, Paths::default()).ok()).flatten();
-        path.map_or(position, |path| {
-            path.tick(path.coarse_time(t0 + position * (t1 - t0))) as f64 / path.ticks() as f64
-        })
+        if !(self.follows_path(penalty) && penalty.at == PenaltyAt::Unbiased) {
+            return position;
+        }
+        let Problem { t0, t1, .. } = self.problem;
+        let path = Brownian::adaptive(Paths::default(), t0, t1);
+        path.tick(path.coarse_time(t0 + position * (t1 - t0))) as f64 / path.ticks() as f64
     }
 
     /// Whether probes take the increments of the solve's path.
@@ -104,7 +105,7 @@ impl Recorder<'_, '_> {
     /// State, time and, if it is the solver's, size of the n-th probe.
     fn place(&mut self, probe: Step<'_>, penalty: StepPenalty, n: usize) {
         let (engine, buffers) = (self.engine, self.buffers);
-        let stride = engine.options.adjoint.stride();
+        let stride = engine.checkpoint_stride;
         let unbiased = penalty.at == PenaltyAt::Unbiased;
         let mode = if unbiased { ProbeAt::Unbiased } else { ProbeAt::Biased };
         self.probe_cursor(probe, penalty, mode, [n, 0]);
@@ -135,7 +136,7 @@ impl Recorder<'_, '_> {
         let kernel = engine.kernels.get(&kernel::PROBE_CURSOR, &[]);
         let head = Head { mode: mode.into(), ..engine.head(probe.rows) };
         let args = ProbeCursorArgs {
-            control: Controller { stride: word(engine.options.adjoint.stride()), ..engine.controller(buffers, true) },
+            control: Controller { stride: word(engine.checkpoint_stride), ..engine.controller(buffers, true) },
             probe: word(n),
             probes: word(penalty.times),
             taken: word(taken),

@@ -35,7 +35,7 @@ impl Engine {
         let injected = penalty.is_some_and(|p| p.at == PenaltyAt::Biased && p.gradient == PenaltyGradient::Full);
         self.whole
             && small::has_small_gradient(&self.layers, &self.noise_layers)
-            && self.options.adjoint.stride() == 1
+            && self.checkpoint_stride == 1
             && !self.every_step()
             && !injected
             && self.fits_into_walks(penalty)
@@ -132,7 +132,7 @@ impl Recorder<'_, '_> {
     /// Records the walk.
     pub(crate) fn walk(&mut self) -> WalkPlans {
         let (engine, buffers) = (self.engine, self.buffers);
-        let stride = if engine.every_step() { 1 } else { engine.options.adjoint.stride() };
+        let stride = if engine.every_step() { 1 } else { engine.checkpoint_stride };
         let cursors = &buffers.walk_cursors;
         let points = if engine.every_step() { 0 } else { engine.walk_points(buffers.penalty()) };
         let walking = Step { cursors, keep: true, points, ..engine.solving(buffers) };

@@ -7,7 +7,8 @@ use crate::gpu::modes::status;
 use crate::gpu::{Engine, Outcome, Purpose};
 use crate::problem::Paths;
 use crate::train::batches::Batch;
-use crate::train::report::Evaluation;
+use crate::train::report::{Costs, Evaluation};
+use crate::train::state::MeanOutputs;
 
 impl GpuTrainer {
     /// Evaluates the model on a batch. Never regularizes.
@@ -39,14 +40,19 @@ impl GpuTrainer {
     pub async fn evaluate_mean(&mut self, batch: &Batch<'_, f32>, samples: usize) -> Result<Evaluation> {
         let mut outputs = self.state.mean_outputs(samples)?;
         let count = self.load(batch, Purpose::FORWARD).await?;
-        let mut first = None;
-        for sample in 0..samples {
-            let outcome = self.solve_and_measure(count, self.state.evaluation_paths(sample), false).await?;
-            first.get_or_insert_with(|| costs(&self.engine, &outcome));
-            let (of_sample, solved) = self.read_outputs(count).await?;
-            outputs.add(&of_sample, solved.into_iter());
+        let of_first = self.add_sample(count, 0, &mut outputs).await?;
+        for sample in 1..samples {
+            self.add_sample(count, sample, &mut outputs).await?;
         }
-        Ok(self.state.evaluate_mean(&outputs, &batch.target, first.unwrap_or_default()))
+        Ok(self.state.evaluate_mean(&outputs, &batch.target, of_first))
+    }
+
+    /// Solves the loaded batch along the paths of one sample, and adds its outputs to the mean. The costs.
+    async fn add_sample(&mut self, count: usize, sample: usize, outputs: &mut MeanOutputs) -> Result<Costs> {
+        let outcome = self.solve_and_measure(count, self.state.evaluation_paths(sample), false).await?;
+        let (of_sample, solved) = self.read_outputs(count).await?;
+        outputs.add(&of_sample, solved.into_iter());
+        Ok(costs(&self.engine, &outcome))
     }
 
     /// The model's outputs for a batch of inputs `[B][inputs]`: `[times][B][outputs]`, NaN for trajectories that fail.
