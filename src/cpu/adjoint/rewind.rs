@@ -8,7 +8,7 @@ use super::track::Track;
 use crate::cpu::crew::shard::WalkRoom;
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::interval::Interval;
-use crate::cpu::kernel::lanes::rest_unless;
+use crate::cpu::kernel::lanes::stand_in_unless;
 use crate::cpu::kernel::scalar::Scalar;
 use crate::cpu::step::reversible_heun::ReversibleHeun;
 use crate::cpu::step::seeds::{Bars, FirstStage, Seeds};
@@ -75,7 +75,7 @@ impl<S: Scheme> Rewind<S> for Taped {
         let next = step + 1;
         self.restore(track, tile, step, room, next == track.count(tile) || next.is_multiple_of(self.stride.get()));
         if moving.contains(&false) {
-            rest_unless(&mut room.y, moving);
+            stand_in_unless(&mut room.y, moving);
         }
         let with_last = inside || hook.seeds_errors();
         let scheme = &track.stepper.scheme;
@@ -148,7 +148,7 @@ impl<R: Scalar> Rewind<ReversibleHeun<R>> for Undone {
 /// Puts the tile's last state into `room.y`.
 pub(super) fn begin_at_end<S: Scheme>(tile: &Tile<S::Real>, room: &mut WalkRoom<S>) {
     room.y.copy_from_slice(&tile.state.y);
-    rest_unless(&mut room.y, &tile.alive);
+    stand_in_unless(&mut room.y, &tile.alive);
 }
 
 /// The vector-Jacobian product of the step in `room.kept`, from `room.y`.

@@ -188,6 +188,18 @@ multiversion! {
     }
 }
 
+/// Lanes at rest stand where the first lane does for which `mask` holds: a field that is finite there is finite for them,
+/// so that zero cotangents stay zero. Where it holds for none they rest at zero.
+pub(crate) fn stand_in_unless<R: Real>(tile: &mut [R], mask: &[bool; LANES]) {
+    let Some(model) = mask.iter().position(|holds| *holds) else { return rest_unless(tile, mask) };
+    for row in tile.chunks_exact_mut(LANES) {
+        let stand_in = row[model];
+        for (number, holds) in row.iter_mut().zip(mask) {
+            *number = if *holds { *number } else { stand_in };
+        }
+    }
+}
+
 /// The largest number of whose square there are as many as one in a sum without overflow, and some to spare.
 pub(crate) const fn largest_square_root<R: Real>() -> f64 {
     if size_of::<R>() == 4 { 9.2e18 } else { 6.7e153 }

@@ -8,7 +8,7 @@ use crate::cpu::crew::shard::{Crew, WalkRoom};
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::interval::Interval;
 use crate::cpu::kernel::lanes::{
-    Lanes, add, add_weighted, copy_lane, indicator, rest_unless, scaled_norm_vjp, squared_difference,
+    Lanes, add, add_weighted, copy_lane, indicator, rest_unless, scaled_norm_vjp, squared_difference, stand_in_unless,
     weighted_difference,
 };
 use crate::cpu::kernel::scalar::Scalar;
@@ -274,7 +274,7 @@ impl<S: Scheme> Penalty<'_, S> {
         for l in (0..LANES).filter(|&l| !tile.alive[l]) {
             interval.h[l] = S::Real::ZERO;
         }
-        rest_unless(y, &tile.alive);
+        stand_in_unless(y, &tile.alive);
         let noise = match self.draws.penalty.noise {
             PenaltyNoise::Fresh => NoiseOf::Apart(n),
             PenaltyNoise::Path => NoiseOf::Path,

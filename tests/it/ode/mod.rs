@@ -6,6 +6,7 @@ mod convergence;
 mod failures;
 mod gradients;
 mod memory;
+mod programs;
 mod properties;
 mod refusals;
 mod regularizer;
