@@ -29,4 +29,7 @@ if [ "$GPU_TESTS" = require ] && ! has_adapter; then
 fi
 # A driver prints this where it looks for a window system that is not there; nothing here draws to one.
 export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-/tmp}
+# Tests run side by side, each on a device of its own, and their dispatches are small: Mesa's software Vulkan computes them
+# where it is called, instead of waking threads for each.
+export LP_NUM_THREADS=${LP_NUM_THREADS:-0}
 cargo test --workspace --locked "$@"
