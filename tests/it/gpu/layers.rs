@@ -3,7 +3,7 @@
 //! One Euler step of length one is one evaluation of the field, on buffers that held anything but zeros.
 
 use crate::oracle::{LAYOUTS, bits, cast, fixed, gpu, numbers, widen};
-use fewsteps::{Activation, Gpu, GpuSolver, Gradients, Layout, Method, Mlp, Problem, TimeInput};
+use fewsteps::{Activation, Error, Gpu, GpuSolver, Gradients, Layout, Method, Mlp, Problem, TimeInput};
 
 /// Batch, state, width of the hidden layer: each of 1, 3, 7, 31, 32, 33, 63, 64, 65 and 257 in each place.
 const SIZES: [[usize; 3]; 11] = [
@@ -164,5 +164,30 @@ fn a_used_solver_and_a_fresh_one_give_the_same_bits() {
             let fresh = run(&mut case.solver(&gpu, layout), batch);
             assert!(run(&mut used, batch) == fresh, "{layout:?}: used and fresh differ on {batch} rows");
         }
+    }
+}
+
+/// Kernels for weights at 16 bits after a solve: what was recorded before is not gone on with.
+#[test]
+fn weights_at_16_bits_after_a_solve_are_those_of_a_fresh_solver() {
+    let Some(gpu) = gpu() else { return };
+    let case = Case::new([9, 3, 8]);
+    let bar = cast::<f32>(&case.y1_bar);
+    for layout in LAYOUTS {
+        let solve = |solver: &mut GpuSolver| case.solve(solver, &gpu).map(|part| bits(&part));
+        let mut fresh = match case.solver(&gpu, layout).half_weights() {
+            Ok(solver) => solver,
+            Err(error) => {
+                assert!(!gpu.adapter().f16, "{error}, on an adapter that has them");
+                return;
+            }
+        };
+        let expected = solve(&mut fresh);
+        let mut used = case.solver(&gpu, layout);
+        assert_ne!(solve(&mut used)[0], expected[0], "{layout:?}: rounded weights have another solution");
+        let mut used = used.half_weights().expect("as the fresh one");
+        let unsolved = gpu.block_on(used.gradients(&bar)).expect_err("nothing was solved with these weights");
+        assert!(matches!(unsolved, Error::Order { .. }), "{layout:?}: {unsolved}");
+        assert_eq!(solve(&mut used), expected, "{layout:?}");
     }
 }

@@ -104,6 +104,33 @@ fn weights_at_16_bits_give_what_rounded_weights_do() {
     }
 }
 
+/// What was recorded with weights at 32 bits is not gone on with.
+#[test]
+fn weights_at_16_bits_are_those_of_a_trainer_that_has_stepped_too() {
+    let Some(gpu) = gpu() else { return };
+    let samples = samples(33);
+    for layout in LAYOUTS {
+        let config = TrainerConfig::new(model(layout, Method::Tsit5), Loss::CrossEntropy);
+        let open = || GpuTrainer::new(&gpu, config.clone()).expect("a valid configuration");
+        let gradient = |trainer: &mut GpuTrainer| {
+            gpu.block_on(trainer.gradients(&samples.batch())).expect("a valid batch").gradient
+        };
+        let mut fresh = match open().half_weights() {
+            Ok(trainer) => trainer,
+            Err(error) => {
+                assert!(!gpu.adapter().f16, "{error}, on an adapter that has them");
+                return;
+            }
+        };
+        let mut used = open();
+        let before = gradient(&mut used);
+        let mut used = used.half_weights().expect("as the fresh one");
+        let expected = gradient(&mut fresh);
+        assert_ne!(before, expected, "{layout:?}: rounded weights have another gradient");
+        assert_eq!(gradient(&mut used), expected, "{layout:?}");
+    }
+}
+
 #[test]
 fn weights_at_16_bits_stay_through_another_configuration() {
     let Some(gpu) = gpu() else { return };
