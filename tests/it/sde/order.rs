@@ -1,5 +1,7 @@
 //! Strong and weak orders of the stochastic methods, by regression against exact solutions on the same paths.
 
+use std::sync::OnceLock;
+
 use crate::oracle::{LAYOUTS, cpu};
 use fewsteps::{
     Activation, Brownian, Calculus, Diffusion, Layout, Method, Mlp, Paths, Problem, Scalar, Solver, SolverOptions,
@@ -101,9 +103,9 @@ fn logistic() -> Exact {
 /// A nonlinear problem of Itô without a closed solution: the reference is SRIW1 with 16 times the steps of the finest
 /// solve, which [`sri_methods_agree`] checks against SOSRI.
 fn bounded() -> Exact {
-    let exact = bounded_problem();
-    let ends = solve::<f64>(&exact, Method::Sriw1, 4096, STRONG, Layout::Lockstep);
-    Exact { end: Box::new(move |_, i| ends[i as usize]), ..exact }
+    static ENDS: OnceLock<Vec<f64>> = OnceLock::new();
+    let ends = ENDS.get_or_init(|| solve::<f64>(&bounded_problem(), Method::Sriw1, 4096, STRONG, Layout::Lockstep));
+    Exact { end: Box::new(|_, i| ends[i as usize]), ..bounded_problem() }
 }
 
 fn bounded_problem() -> Exact {

@@ -65,16 +65,19 @@ fn compare(name: &str, config: &TrainerConfig, batch: usize, tolerance: f64) {
     }
 }
 
-fn options() -> Vec<Local> {
+/// Every combination of options, in one layout or the other, such that any two of where, which step and which noise meet
+/// in either, with every way of differentiating.
+fn options() -> Vec<(Layout, Local)> {
     let mut all = Vec::new();
-    for at in [PenaltyAt::Unbiased, PenaltyAt::Biased] {
-        for step in [PenaltyStep::Taken, PenaltyStep::FreshInitial] {
-            for noise in [PenaltyNoise::Fresh, PenaltyNoise::Path] {
+    for (a, at) in [PenaltyAt::Unbiased, PenaltyAt::Biased].into_iter().enumerate() {
+        for (s, step) in [PenaltyStep::Taken, PenaltyStep::FreshInitial].into_iter().enumerate() {
+            for (n, noise) in [PenaltyNoise::Fresh, PenaltyNoise::Path].into_iter().enumerate() {
                 for gradient in [PenaltyGradient::Published, PenaltyGradient::Step, PenaltyGradient::Full] {
                     let measure = if step == PenaltyStep::Taken { Measure::StepCount } else { Measure::Error };
                     let coefficient = if step == PenaltyStep::Taken { 0.3 } else { 30.0 };
                     let base = Local::unbiased().at(at).measure(measure).step(step).noise(noise);
-                    all.push(base.gradient(gradient).times(2).fraction(0.5).coefficient(coefficient));
+                    let local = base.gradient(gradient).times(2).fraction(0.5).coefficient(coefficient);
+                    all.push((LAYOUTS[(a + s + n) % 2], local));
                 }
             }
         }
@@ -84,34 +87,30 @@ fn options() -> Vec<Local> {
 
 #[test]
 fn every_regularizer_option() {
-    for layout in LAYOUTS {
-        for local in options() {
-            let name = format!("{layout:?} {local:?}");
-            let model = model(layout, Method::Sosri);
-            let config = TrainerConfig::new(model, Loss::CrossEntropy).regularizer(local).seed(3);
-            compare(&name, &config, 70, 2e-3);
-        }
+    for (layout, local) in options() {
+        let name = format!("{layout:?} {local:?}");
+        let model = model(layout, Method::Sosri);
+        let config = TrainerConfig::new(model, Loss::CrossEntropy).regularizer(local).seed(3);
+        compare(&name, &config, 70, 2e-3);
     }
 }
 
 #[test]
 fn every_method_regularized_between_checkpoints() {
-    for layout in LAYOUTS {
-        for method in NOISY_ADAPTIVE {
-            let full = options().into_iter().filter(|local| local.gradient == PenaltyGradient::Full);
-            for (n, local) in full.enumerate() {
-                let stride = 1 + 2 * (n % 2);
-                let mut model = model(layout, method);
-                // Those of order 1 would take hundreds of steps.
-                let tolerance = if method.tableau().error_power() > 1.0 { 0.3 } else { 0.5 };
-                let step_control = SolverOptions::sde(Tolerances::both(tolerance)).step_control;
-                let checkpoints = Checkpoints::Stride(stride);
-                model.options = model.options.step_control(step_control).adjoint(Adjoint::Discrete { checkpoints });
-                let local = local.fraction(1.0);
-                let name = format!("{layout:?} {method} {stride} {local:?}");
-                let config = TrainerConfig::new(model, Loss::CrossEntropy).regularizer(local);
-                compare(&name, &config, 9, 2e-3);
-            }
+    for method in NOISY_ADAPTIVE {
+        let full = options().into_iter().filter(|(_, local)| local.gradient == PenaltyGradient::Full);
+        for (n, (layout, local)) in full.enumerate() {
+            let stride = 1 + 2 * (n % 2);
+            let mut model = model(layout, method);
+            // Those of order 1 would take hundreds of steps.
+            let tolerance = if method.tableau().error_power() > 1.0 { 0.3 } else { 0.5 };
+            let step_control = SolverOptions::sde(Tolerances::both(tolerance)).step_control;
+            let checkpoints = Checkpoints::Stride(stride);
+            model.options = model.options.step_control(step_control).adjoint(Adjoint::Discrete { checkpoints });
+            let local = local.fraction(1.0);
+            let name = format!("{layout:?} {method} {stride} {local:?}");
+            let config = TrainerConfig::new(model, Loss::CrossEntropy).regularizer(local);
+            compare(&name, &config, 9, 2e-3);
         }
     }
 }
