@@ -6,7 +6,6 @@ mod dual;
 mod failing;
 mod memory;
 mod noise;
-mod sde;
 mod system;
 mod warnings;
 mod zoo;
@@ -15,8 +14,10 @@ pub(crate) use adapter::{gpu, own_gpu};
 pub(crate) use dual::{Dual, Number, gradient};
 pub(crate) use failing::{blow_up, blow_up_defect, blow_up_exact, known_until_failure};
 pub(crate) use memory::{allocated, without_memory};
-pub(crate) use noise::{NOISY_ADAPTIVE, Noisy, PATHS, noisy_problem, replay};
-pub(crate) use sde::{Draws, Stochastic, draws, tableaus};
+pub(crate) use noise::{
+    Course, NOISY_ADAPTIVE, Noisy, NoisyStep, PATHS, Pair, courses, increments, noisy_problem, on_chord, replay, saves,
+    states,
+};
 pub(crate) use system::{Step, System, penalty, state_at};
 pub(crate) use warnings::warnings_of;
 pub(crate) use zoo::{Known, linear, pulse, zoo};

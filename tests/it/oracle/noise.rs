@@ -24,7 +24,14 @@ pub(crate) struct Pair<S> {
     pub(crate) z: Vec<S>,
 }
 
-/// A step with its stages and its error.
+impl<S: Clone> Pair<S> {
+    /// Where a solve starts: the second state is the first.
+    pub(crate) fn of(y: Vec<S>) -> Self {
+        Self { z: y.clone(), y }
+    }
+}
+
+/// A step with its error.
 #[derive(Clone, Debug)]
 pub(crate) struct NoisyStep<S> {
     pub(crate) start: Pair<S>,
@@ -32,8 +39,13 @@ pub(crate) struct NoisyStep<S> {
     pub(crate) error: Vec<S>,
 }
 
-impl Noisy<'_> {
-    pub(crate) fn noise(&self) -> &'static NoiseTableau {
+impl<'a> Noisy<'a> {
+    /// With tolerances that steps along given times do not ask for.
+    pub(crate) fn new(problem: &'a Problem, method: Method) -> Self {
+        Self { problem, tableau: method.tableau(), tolerances: Tolerances::default() }
+    }
+
+    fn noise(&self) -> &'static NoiseTableau {
         self.tableau.noise.expect("a stochastic method")
     }
 
@@ -52,17 +64,23 @@ impl Noisy<'_> {
         System { field, method: Method::Euler, tolerances: self.tolerances, atol_per_feature: None }
     }
 
-    /// The step from `t` of length `h`, on which the path does `increments`, one a feature.
+    /// Drift and diffusion at a point.
+    pub(crate) fn slopes<S: Number>(&self, theta: &[S], t: f64, y: &[S]) -> [Vec<S>; 2] {
+        [self.f(theta, t, y), self.g(theta, t, y)]
+    }
+
+    /// The step from `t` of length `h`, on which the path does `increments`, one a feature. The slopes of its first stages
+    /// are evaluated unless given.
     pub(crate) fn step<S: Number>(
         &self,
         theta: &[S],
-        t: f64,
-        h: f64,
+        (t, h): (f64, f64),
         start: &Pair<S>,
         increments: &[Increment<f64>],
+        first: Option<&[Vec<S>; 2]>,
     ) -> NoisyStep<S> {
         if self.noise().reversible {
-            return self.reversible_step(theta, t, h, start, increments);
+            return self.reversible_step(theta, (t, h), start, increments, first);
         }
         let (tableau, noise) = (self.tableau, self.noise());
         let scale = |kind: NoiseScale, i: usize| match kind {
@@ -81,8 +99,11 @@ impl Noisy<'_> {
             };
             let drift = tableau.a.get(stage).map(|a| state(a, noise.drift_b[stage], noise.drift_scale));
             let diffusion = noise.a.get(stage).map(|a| state(a, noise.b[stage], noise.scale));
-            f.extend(drift.map(|state| self.f(theta, t + tableau.c[stage] * h, &state)));
-            g.extend(diffusion.map(|state| self.g(theta, t + noise.c[stage] * h, &state)));
+            let first = first.filter(|_| stage == 0);
+            let slope = |state: Vec<S>| self.f(theta, t + tableau.c[stage] * h, &state);
+            f.extend(drift.map(|state| first.map_or_else(|| slope(state), |slopes| slopes[0].clone())));
+            let slope = |state: Vec<S>| self.g(theta, t + noise.c[stage] * h, &state);
+            g.extend(diffusion.map(|state| first.map_or_else(|| slope(state), |slopes| slopes[1].clone())));
         }
         let noisy = |weights: &[&[f64]; 4], i: usize| {
             let terms = weights.iter().zip(integrals(increments[i], h));
@@ -101,37 +122,29 @@ impl Noisy<'_> {
     fn reversible_step<S: Number>(
         &self,
         theta: &[S],
-        t: f64,
-        h: f64,
+        (t, h): (f64, f64),
         start: &Pair<S>,
         increments: &[Increment<f64>],
+        first: Option<&[Vec<S>; 2]>,
     ) -> NoisyStep<S> {
         let Pair { y, z } = start;
         let [two, half, length] = [2.0, 0.5, h].map(S::new);
         let w = |i: usize| S::new(increments[i].w);
-        let (f0, g0) = (self.f(theta, t, z), self.g(theta, t, z));
+        let [f0, g0] = first.cloned().unwrap_or_else(|| self.slopes(theta, t, z));
         let z1: Vec<S> = (0..y.len()).map(|i| two * y[i] - z[i] + f0[i] * length + g0[i] * w(i)).collect();
-        let (f1, g1) = (self.f(theta, t + h, &z1), self.g(theta, t + h, &z1));
+        let [f1, g1] = self.slopes(theta, t + h, &z1);
         let mean = |i: usize| half * (length * (f0[i] + f1[i]) + w(i) * (g0[i] + g1[i]));
         let error = |i: usize| half * (length * (f1[i] - f0[i]) + w(i) * (g1[i] - g0[i]));
         let end = (0..y.len()).map(|i| y[i] + mean(i)).collect();
         NoisyStep { start: start.clone(), end: Pair { y: end, z: z1 }, error: (0..y.len()).map(error).collect() }
     }
 
-    /// The given steps one after the other; `path` says what each channel does between two times.
-    pub(crate) fn walk<S: Number>(
-        &self,
-        theta: &[S],
-        times: &[f64],
-        y0: &[S],
-        path: impl Fn(usize, f64, f64) -> Increment<f64>,
-    ) -> Vec<NoisyStep<S>> {
+    /// The steps of a course one after the other.
+    pub(crate) fn walk<S: Number>(&self, theta: &[S], course: &Course, y0: &[S]) -> Vec<NoisyStep<S>> {
         let mut steps: Vec<NoisyStep<S>> = Vec::new();
-        for ends in times.windows(2) {
-            let first = || Pair { y: y0.to_vec(), z: y0.to_vec() };
-            let start = steps.last().map_or_else(first, |s| s.end.clone());
-            let increments: Vec<Increment<f64>> = (0..y0.len()).map(|i| path(i, ends[0], ends[1])).collect();
-            steps.push(self.step(theta, ends[0], ends[1] - ends[0], &start, &increments));
+        for (ends, increments) in course.times.windows(2).zip(&course.increments) {
+            let start = steps.last().map_or_else(|| Pair::of(y0.to_vec()), |s| s.end.clone());
+            steps.push(self.step(theta, (ends[0], ends[1] - ends[0]), &start, increments, None));
         }
         steps
     }
@@ -191,6 +204,32 @@ impl Noisy<'_> {
     }
 }
 
+/// The steps of a trajectory: the times between them, both ends too, and the noise of each.
+#[derive(Clone, Debug)]
+pub(crate) struct Course {
+    pub(crate) times: Vec<f64>,
+    increments: Vec<Vec<Increment<f64>>>,
+}
+
+impl Course {
+    /// The steps between the given times on the path of that trajectory.
+    pub(crate) fn new(path: &Brownian, trajectory: usize, features: usize, times: &[f64]) -> Self {
+        let trajectory = u32::try_from(trajectory).expect("few trajectories");
+        let increments = times.windows(2).map(|t| increments(path, trajectory, features, t[0], t[1])).collect();
+        Self { times: times.to_vec(), increments }
+    }
+
+    /// The first so many steps.
+    pub(crate) fn until(&self, steps: usize) -> Self {
+        Self { times: self.times[..=steps].to_vec(), increments: self.increments[..steps].to_vec() }
+    }
+}
+
+/// What the path does from `s` to `t`, one a feature.
+pub(crate) fn increments(path: &Brownian, trajectory: u32, features: usize, s: f64, t: f64) -> Vec<Increment<f64>> {
+    (0..features).map(|channel| path.increment(trajectory, channel as u32, s, t)).collect()
+}
+
 /// `dW`, `chi1`, `chi2` and `chi3`.
 fn integrals(increment: Increment<f64>, h: f64) -> [f64; 4] {
     let w = increment.w;
@@ -200,6 +239,12 @@ fn integrals(increment: Increment<f64>, h: f64) -> [f64; 4] {
 
 fn sum<S: Number>(weights: &[f64], stages: &[Vec<S>], i: usize) -> S {
     weights.iter().zip(stages).fold(S::new(0.0), |total, (&weight, stage)| total + S::new(weight) * stage[i])
+}
+
+/// The states of a walk, the initial one first.
+pub(crate) fn states<S: Number>(steps: &[NoisyStep<S>]) -> Vec<Vec<S>> {
+    let first = std::iter::once(steps[0].start.y.clone());
+    first.chain(steps.iter().map(|s| s.end.y.clone())).collect()
 }
 
 /// The state at time `t` of a walk over steps that end at `times[1..]`: on the chord between the ends of a step.
@@ -238,7 +283,7 @@ impl Noisy<'_> {
         let (t0, t1) = (self.problem.t0, self.problem.t1);
         let mut h = (t1 - t0) * self.initial_step(theta, t0, t1 - t0, rows);
         let mut memory = controller.memory::<f64>();
-        let mut at: Vec<Pair<f64>> = rows.iter().map(|y| Pair { y: y.clone(), z: y.clone() }).collect();
+        let mut at: Vec<Pair<f64>> = rows.iter().cloned().map(Pair::of).collect();
         let mut solved = Adapted { times: vec![t0], rejected: 0, states: vec![rows.to_vec()], margin: f64::INFINITY };
         let mut t = t0;
         while t < t1 {
@@ -246,9 +291,8 @@ impl Noisy<'_> {
             solved.margin = solved.margin.min(margin);
             let take = |(row, start): (usize, &Pair<f64>)| {
                 let trajectory = first + u32::try_from(row).expect("few rows");
-                let channels = 0..u32::try_from(start.y.len()).expect("few channels");
-                let increments: Vec<_> = channels.map(|c| path.increment(trajectory, c, t, end)).collect();
-                self.step(theta, t, end - t, start, &increments)
+                let increments = increments(&path, trajectory, start.y.len(), t, end);
+                self.step(theta, (t, end - t), start, &increments, None)
             };
             let steps: Vec<NoisyStep<f64>> = at.iter().enumerate().map(take).collect();
             let error = self.error_norm(&steps);
@@ -285,39 +329,47 @@ fn end_of_step(path: &Brownian, t: f64, h: f64) -> (f64, f64) {
 }
 
 /// The states that a solve saves, by the oracle over the accepted steps of each trajectory, in the order of a solution.
-pub(crate) fn replay<S: Number>(
+pub(crate) fn replay(
     problem: &Problem,
     options: &SolverOptions,
     path: &Brownian,
     steps: &[Vec<f64>],
+    theta: &[f64],
+    y0: &[f64],
+) -> Vec<f64> {
+    saves(problem, options, &courses(path, problem.dim(), steps), theta, y0)
+}
+
+/// The courses of trajectories that end their steps at those times.
+pub(crate) fn courses(path: &Brownian, features: usize, steps: &[Vec<f64>]) -> Vec<Course> {
+    steps.iter().enumerate().map(|(row, times)| Course::new(path, row, features, times)).collect()
+}
+
+/// As [`replay`], over given courses.
+pub(crate) fn saves<S: Number>(
+    problem: &Problem,
+    options: &SolverOptions,
+    courses: &[Course],
     theta: &[S],
     y0: &[S],
 ) -> Vec<S> {
-    let oracle = Noisy { problem, tableau: options.method.tableau(), tolerances: Tolerances::default() };
-    let dim = problem.dim();
-    let walks: Vec<_> = (0..steps.len())
-        .map(|row| {
-            let channel = |c: usize, s: f64, t: f64| path.increment(row as u32, c as u32, s, t);
-            oracle.walk(theta, &steps[row], &y0[row * dim..][..dim], channel)
-        })
-        .collect();
-    let every = |row: usize| -> Vec<Vec<S>> {
-        let first = std::iter::once(walks[row][0].start.y.clone());
-        first.chain(walks[row].iter().map(|s| s.end.y.clone())).collect()
-    };
+    let oracle = Noisy::new(problem, options.method);
+    let rows = courses.iter().zip(y0.chunks_exact(problem.dim()));
+    let walks: Vec<_> = rows.map(|(course, y0)| oracle.walk(theta, course, y0)).collect();
+    let every = |row: usize| states(&walks[row]);
     let times = match &options.save_at {
         SaveAt::Times(times) => times.clone(),
         SaveAt::Steps if options.layout == Layout::Ensemble => {
-            return (0..steps.len()).flat_map(every).flatten().collect();
+            return (0..walks.len()).flat_map(every).flatten().collect();
         }
         SaveAt::Steps => {
-            let rows: Vec<Vec<Vec<S>>> = (0..steps.len()).map(every).collect();
+            let rows: Vec<Vec<Vec<S>>> = (0..walks.len()).map(every).collect();
             return (0..rows[0].len()).flat_map(|n| rows.iter().flat_map(move |row| row[n].clone())).collect();
         }
         _ => vec![problem.t1],
     };
-    let rows = || steps.iter().zip(&walks);
-    times.iter().flat_map(|&t| rows().flat_map(move |(times, walk)| on_chord(times, walk, t))).collect()
+    let rows = || courses.iter().zip(&walks);
+    times.iter().flat_map(|&t| rows().flat_map(move |(course, walk)| on_chord(&course.times, walk, t))).collect()
 }
 
 /// Paths that are not the default ones.

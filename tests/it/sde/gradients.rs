@@ -1,7 +1,7 @@
 //! Gradients of solves with noise against dual numbers on the same steps and paths, for every method, adjoint, layout
 //! and save mode.
 
-use crate::oracle::{Dual, LAYOUTS, Number, Stochastic, cpu, gradient, numbers};
+use crate::oracle::{Course, Dual, LAYOUTS, Noisy, Number, cpu, gradient, numbers, on_chord, states};
 use fewsteps::{
     Activation, Adjoint, Brownian, Calculus, Checkpoints, Diffusion, Gradients, Layout, Method, Mlp, Paths, Problem,
     SaveAt, SavedTimes, Solver, SolverOptions, StepControl, TimeInput, Tolerances,
@@ -57,19 +57,12 @@ impl Case {
     }
 
     /// Saved states of one trajectory, in time.
-    fn saves<S: Number>(&self, theta: &[S], y0: &[S], row: usize, ends: &[f64]) -> Vec<Vec<S>> {
-        let oracle = Stochastic { problem: &self.problem, method: self.options.method };
-        let states = oracle.solve(theta, y0, &self.path(), row as u32, ends);
-        let at = |t: f64| {
-            let i = ends.windows(2).position(|w| t <= w[1]).expect("within the interval");
-            let share = S::new((t - ends[i]) / (ends[i + 1] - ends[i]));
-            let chord = |(a, b): (&S, &S)| *a + share * (*b - *a);
-            states[i].iter().zip(&states[i + 1]).map(chord).collect::<Vec<S>>()
-        };
+    fn saves<S: Number>(&self, theta: &[S], y0: &[S], course: &Course) -> Vec<Vec<S>> {
+        let steps = Noisy::new(&self.problem, self.options.method).walk(theta, course, y0);
         match &self.options.save_at {
-            SaveAt::End => vec![states.last().expect("states").clone()],
-            SaveAt::Times(times) => times.iter().map(|&t| at(t)).collect(),
-            _ => states,
+            SaveAt::End => vec![steps.last().expect("a step").end.y.clone()],
+            SaveAt::Times(times) => times.iter().map(|&t| on_chord(&course.times, &steps, t)).collect(),
+            _ => states(&steps),
         }
     }
 
@@ -92,7 +85,8 @@ impl Case {
         expected.theta = vec![0.0; split];
         for row in 0..BATCH {
             let y0 = &self.y0[row * DIM..(row + 1) * DIM];
-            for (n, state) in self.saves(&self.theta, y0, row, &ends[row]).iter().enumerate() {
+            let course = Course::new(&self.path(), row, DIM, &ends[row]);
+            for (n, state) in self.saves(&self.theta, y0, &course).iter().enumerate() {
                 let at = self.place(row, n, &ends) * DIM;
                 for (x, y) in state.iter().zip(&ys[at..at + DIM]) {
                     assert!((x - y).abs() < 1e-11, "{name}: save {n} of trajectory {row}: {y} instead of {x}");
@@ -100,7 +94,7 @@ impl Case {
             }
             let point = [self.theta.as_slice(), y0].concat();
             let slopes = gradient(&point, |x| {
-                let saves = self.saves(&x[..split], &x[split..], row, &ends[row]);
+                let saves = self.saves(&x[..split], &x[split..], &course);
                 let mut sum = Dual::new(0.0);
                 for (n, state) in saves.iter().enumerate() {
                     let at = self.place(row, n, &ends) * DIM;

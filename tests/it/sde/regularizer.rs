@@ -1,12 +1,14 @@
 //! Local regularization of problems with noise: value and gradient against dual numbers that hold constant exactly what
 //! each option says, with fresh noise and with the path's.
 
-use crate::oracle::{Draws, LAYOUTS, Number, Stochastic, close, cpu, draws, gradient, numbers};
+use crate::oracle::{
+    Course, LAYOUTS, Noisy, NoisyStep, Number, Pair, close, courses, cpu, gradient, increments, numbers,
+};
 use fewsteps::{
-    Activation, Batch, Brownian, Calculus, Controller, Diffusion, InitialStep, Layout, Learnt, Local, Loss, Measure,
-    Method, Mlp, NeuralDe, Paths, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, Problem, Purpose, Random,
-    Real, Regularizer, SaveAt, SavedTimes, Solver, SolverOptions, StepControl, StepGradients, Target, TimeInput,
-    Tolerances, Trainer, TrainerConfig, philox4x32,
+    Activation, Batch, Brownian, Calculus, Controller, Diffusion, Increment, InitialStep, Layout, Learnt, Local, Loss,
+    Measure, Method, Mlp, NeuralDe, Paths, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, Problem, Purpose,
+    Random, Real, Regularizer, SaveAt, SavedTimes, Solver, SolverOptions, StepControl, StepGradients, Target,
+    TimeInput, Tolerances, Trainer, TrainerConfig, philox4x32,
 };
 
 const SEED: u64 = 23;
@@ -17,16 +19,19 @@ const SPAN: f64 = 1.5;
 /// Steps of an ideal controller that earlier training steps have found.
 const IDEAL: f64 = 4.2;
 
+/// What a model does without a regularizer: the same whatever is regularized.
+struct Plain {
+    gradient: Vec<f64>,
+    courses: Vec<Course>,
+}
+
 struct Case {
     model: NeuralDe,
     local: Local,
 }
 
-/// A trajectory's accepted steps: their ends, and the path's increments over each.
-struct Walk {
-    ends: Vec<f64>,
-    draws: Vec<Draws>,
-}
+/// A trajectory's noise over a step, one a feature.
+type Increments = Vec<Increment<f64>>;
 
 /// A probe: where a trajectory's penalised step lies, and its noise.
 struct Probe {
@@ -35,7 +40,7 @@ struct Probe {
     theta: f64,
     t0: f64,
     t1: f64,
-    draws: Draws,
+    increments: Increments,
 }
 
 impl Case {
@@ -79,24 +84,21 @@ impl Case {
         self.model.options.path(&self.model.problem, Self::paths()).expect("a path")
     }
 
-    fn oracle(&self) -> Stochastic<'_> {
-        Stochastic { problem: &self.model.problem, method: self.model.options.method }
+    fn oracle(&self) -> Noisy<'_> {
+        let tolerances = Tolerances::both(TOLERANCE);
+        Noisy { tolerances, ..Noisy::new(&self.model.problem, self.model.options.method) }
     }
 
-    fn walks(&self) -> Vec<Walk> {
+    /// The accepted steps of each trajectory.
+    fn courses(&self) -> Vec<Course> {
         let options = self.model.options.clone().save_at(SaveAt::Steps);
         let mut solver = Solver::<f64>::new(&cpu(1), &self.model.problem, &options).expect("a valid problem");
         solver.set_paths(Self::paths());
-        let rows = match solver.solve(&self.theta(), &self.y0()).expect("solved").check().expect("done").ts {
+        let ends = match solver.solve(&self.theta(), &self.y0()).expect("solved").check().expect("done").ts {
             SavedTimes::Shared(ts) => vec![ts; BATCH],
             SavedTimes::PerTrajectory(ts) => ts,
         };
-        let path = self.path();
-        let walk = |(row, ends): (u32, Vec<f64>)| {
-            let draws = ends.windows(2).map(|t| draws(&path, row, DIM, t[0], t[1])).collect();
-            Walk { ends, draws }
-        };
-        (0..).zip(rows).map(walk).collect()
+        courses(&self.path(), DIM, &ends)
     }
 
     /// The draw of where the step lies, in `[0, 1)`.
@@ -107,7 +109,7 @@ impl Case {
     }
 
     /// Increments apart from the path: normal numbers of node 2^31, scaled by the step's length.
-    fn fresh(row: usize, h: f64) -> Draws {
+    fn fresh(row: usize, h: f64) -> Increments {
         let seed = Self::paths().seed;
         (0..DIM)
             .map(|channel| {
@@ -115,8 +117,9 @@ impl Case {
                 let words = philox4x32(counter, [seed as u32, (seed >> 32) as u32]);
                 let first = 2 * (channel % 2);
                 let [a, b] = f64::normal_pair(words[first], words[first + 1]);
-                let w = h.sqrt() * a;
-                [w, 0.5 * w + (h / 12.0).sqrt() * b]
+                let mut increment = Increment::default();
+                (increment.w, increment.levy) = (h.sqrt() * a, (h / 12.0).sqrt() * b);
+                increment
             })
             .collect()
     }
@@ -156,66 +159,21 @@ impl Case {
             let from = (t0 / SPAN * ticks).round();
             t1 = if from + wanted >= ticks { SPAN } else { ((from + wanted) / grain).floor() * grain / ticks * SPAN };
         }
-        let draws = if follows { draws(&path, row as u32, DIM, t0, t1) } else { Self::fresh(row, t1 - t0) };
+        let increments = if follows { increments(&path, row as u32, DIM, t0, t1) } else { Self::fresh(row, t1 - t0) };
         let theta = (t0 - ends[step]) / taken;
-        Probe { step, theta, t0, t1, draws }
+        Probe { step, theta, t0, t1, increments }
     }
 
-    /// State and second state where a probe starts.
-    fn start<S: Number>(&self, theta: &[S], row: usize, walk: &Walk, probe: &Probe) -> [Vec<S>; 2] {
+    /// Where a probe starts.
+    fn start<S: Number>(&self, theta: &[S], row: usize, course: &Course, probe: &Probe) -> Pair<S> {
         let y0: Vec<S> = self.y0()[row * DIM..(row + 1) * DIM].iter().map(|&y| S::new(y)).collect();
-        let (mut y, mut z) = (y0.clone(), y0);
-        for i in 0..=probe.step {
-            let ends = (walk.ends[i], walk.ends[i + 1]);
-            let step = self.oracle().step(theta, ends, &y, &z, &walk.draws[i], None);
-            if i == probe.step {
-                if self.local.at == PenaltyAt::Biased {
-                    return [y, z];
-                }
-                let share = S::new(probe.theta);
-                let chord: Vec<S> = y.iter().zip(&step.end).map(|(a, b)| *a + share * (*b - *a)).collect();
-                return [chord.clone(), chord];
-            }
-            (y, z) = (step.end, step.second);
+        let steps = self.oracle().walk(theta, &course.until(probe.step + 1), &y0);
+        let step = &steps[probe.step];
+        if self.local.at == PenaltyAt::Biased {
+            return step.start.clone();
         }
-        unreachable!("the probe's step is among the steps")
-    }
-
-    fn scale<S: Number>(y: S, end: S) -> S {
-        let (y, end) = (y.abs(), end.abs());
-        S::new(TOLERANCE) + S::new(TOLERANCE) * if end.value() > y.value() { end } else { y }
-    }
-
-    /// The automatic initial step from states that share it: three standard deviations of the noise count as drift.
-    fn fresh_step(&self, starts: &[Vec<f64>], t: f64) -> f64 {
-        let (oracle, theta) = (self.oracle(), self.theta());
-        let norm = |of: &dyn Fn(&[f64]) -> Vec<f64>| {
-            let terms = starts.iter().flat_map(|y| {
-                of(y).into_iter().zip(y).map(|(x, &y)| (x / Self::scale(y, y)).powi(2)).collect::<Vec<f64>>()
-            });
-            (terms.sum::<f64>() / (starts.len() * DIM) as f64).sqrt()
-        };
-        let speed = |y: &[f64]| {
-            let [f, g] = oracle.fields(&theta, t, y);
-            f.iter().zip(&g).map(|(f, g)| (f + 3.0 * g).abs().max((f - 3.0 * g).abs())).collect::<Vec<f64>>()
-        };
-        let (d0, d1) = (norm(&|y: &[f64]| y.to_vec()), SPAN * norm(&speed));
-        let h0 = if d0 < 1e-5 || d1 < 1e-5 { 1e-6 } else { (0.01 * d0 / d1).min(1.0) } * SPAN;
-        let change = |y: &[f64]| {
-            let [f, g] = oracle.fields(&theta, t, y);
-            let moved: Vec<f64> = y.iter().zip(&f).map(|(y, f)| y + h0 * f).collect();
-            let [f1, g1] = oracle.fields(&theta, t + h0, &moved);
-            (0..DIM)
-                .map(|d| {
-                    let spread = (3.0 * (g[d] - g1[d])).abs().max((3.0 * (g[d] + g1[d])).abs());
-                    (f1[d] - f[d] + spread).abs().max((f1[d] - f[d] - spread).abs())
-                })
-                .collect::<Vec<f64>>()
-        };
-        let d2 = SPAN * norm(&change) / (h0 / SPAN);
-        let order = self.model.options.method.tableau().noise.expect("noise").strong_order + 0.5;
-        let h1 = (0.01 / d1.max(d2)).powf(1.0 / order);
-        (100.0 * h0 / SPAN).min(h1).min(1.0) * SPAN
+        let share = S::new(probe.theta);
+        Pair::of(step.start.y.iter().zip(&step.end.y).map(|(a, b)| *a + share * (*b - *a)).collect())
     }
 
     /// Groups of trajectories that share a step: the batch, or each by itself.
@@ -228,76 +186,90 @@ impl Case {
     }
 
     /// The length of the fresh initial step that trajectories share, from where their probes start.
-    fn fresh_length(&self, group: &[usize], walks: &[Walk]) -> f64 {
+    fn fresh_length(&self, group: &[usize], courses: &[Course]) -> f64 {
         let theta = self.theta();
-        let probe = |row: usize| self.probe(row, &walks[row].ends, None);
-        let start = |&row: &usize| {
-            let [y, z] = self.start(&theta, row, &walks[row], &probe(row));
-            if self.model.options.method == Method::ReversibleHeun { z } else { y }
-        };
-        self.fresh_step(&group.iter().map(start).collect::<Vec<_>>(), probe(group[0]).t0)
+        let probe = |row: usize| self.probe(row, &courses[row].times, None);
+        let starts: Vec<Vec<f64>> =
+            group.iter().map(|&row| self.start(&theta, row, &courses[row], &probe(row)).z).collect();
+        SPAN * self.oracle().initial_step(&theta, probe(group[0]).t0, SPAN, &starts)
     }
 
-    /// Each trajectory's probe, and state and second state where it starts.
-    fn probes(&self, walks: &[Walk]) -> Vec<(Probe, [Vec<f64>; 2])> {
+    /// Each trajectory's probe, and where it starts.
+    fn probes(&self, courses: &[Course]) -> Vec<(Probe, Pair<f64>)> {
         let probes = self.groups().into_iter().flat_map(|group| {
-            let fresh = (self.local.step == PenaltyStep::FreshInitial).then(|| self.fresh_length(&group, walks));
+            let fresh = (self.local.step == PenaltyStep::FreshInitial).then(|| self.fresh_length(&group, courses));
             group.into_iter().map(move |row| {
-                let probe = self.probe(row, &walks[row].ends, fresh);
-                let start = self.start(&self.theta(), row, &walks[row], &probe);
+                let probe = self.probe(row, &courses[row].times, fresh);
+                let start = self.start(&self.theta(), row, &courses[row], &probe);
                 (probe, start)
             })
         });
         probes.collect()
     }
 
-    fn penalty<S: Number>(&self, theta: &[S], walks: &[Walk], probes: &[(Probe, [Vec<f64>; 2])]) -> S {
+    /// The step of a probe, of whose start and first slopes is constant what the option says.
+    fn step<S: Number>(
+        &self,
+        theta: &[S],
+        row: usize,
+        course: &Course,
+        (probe, start): &(Probe, Pair<f64>),
+    ) -> NoisyStep<S> {
         let constants = |x: &[f64]| x.iter().map(|&x| S::new(x)).collect::<Vec<S>>();
-        let fixed = constants(&self.theta());
-        let mut total = S::new(0.0);
-        let groups = self.groups();
-        for group in &groups {
-            let (mut sum, mut h) = (S::new(0.0), 0.0);
-            for &row in group {
-                let (probe, start) = &probes[row];
-                h = probe.t1 - probe.t0;
-                let [y, z] = match self.local.gradient {
-                    PenaltyGradient::Full => self.start(theta, row, &walks[row], probe),
-                    _ => start.each_ref().map(|x| constants(x)),
-                };
-                let first = (self.local.gradient == PenaltyGradient::Published)
-                    .then(|| self.oracle().fields(&fixed, probe.t0, &z));
-                let step = self.oracle().step(theta, (probe.t0, probe.t1), &y, &z, &probe.draws, first.as_ref());
-                for d in 0..DIM {
-                    let r = step.error[d] / Self::scale(y[d], step.end[d]);
-                    sum = sum + r * r;
-                }
-            }
-            let norm = (sum / S::new((group.len() * DIM) as f64)).power(0.5);
-            let q = self.model.options.method.tableau().error_power();
-            let value = match self.local.measure {
-                Measure::Error => norm * S::new(h),
-                _ => norm.power(1.0 / q) * S::new(SPAN / h),
-            };
-            total = total + value / S::new(groups.len() as f64);
-        }
-        total
+        let start = match self.local.gradient {
+            PenaltyGradient::Full => self.start(theta, row, course, probe),
+            _ => Pair { y: constants(&start.y), z: constants(&start.z) },
+        };
+        let slopes = || self.oracle().slopes(&constants(&self.theta()), probe.t0, &start.z);
+        let first = (self.local.gradient == PenaltyGradient::Published).then(slopes);
+        self.oracle().step(theta, (probe.t0, probe.t1 - probe.t0), &start, &probe.increments, first.as_ref())
     }
 
-    fn check(&self, name: &str) {
-        let (with, without) = (self.run(self.local.clone().into()), self.run(Regularizer::None));
-        let walks = self.walks();
-        let probes = self.probes(&walks);
+    fn penalty<S: Number>(&self, theta: &[S], courses: &[Course], probes: &[(Probe, Pair<f64>)]) -> S {
+        let groups = self.groups();
+        groups.iter().fold(S::new(0.0), |total, group| {
+            let steps: Vec<_> = group.iter().map(|&row| self.step(theta, row, &courses[row], &probes[row])).collect();
+            let norm: S = self.oracle().error_norm(&steps);
+            // Trajectories that share a step have one of the same length.
+            let Probe { t0, t1, .. } = probes[group[0]].0;
+            let q = self.model.options.method.tableau().error_power();
+            let value = match self.local.measure {
+                Measure::Error => norm * S::new(t1 - t0),
+                _ => norm.power(1.0 / q) * S::new(SPAN / (t1 - t0)),
+            };
+            total + value / S::new(groups.len() as f64)
+        })
+    }
+
+    fn plain(&self) -> Plain {
+        Plain { gradient: self.run(Regularizer::None).gradient, courses: self.courses() }
+    }
+
+    fn check(&self, name: &str, plain: &Plain) {
+        let with = self.run(self.local.clone().into());
+        let courses = &plain.courses;
+        let probes = self.probes(courses);
         let theta = self.theta();
-        let value: f64 = self.penalty(&theta, &walks, &probes);
+        let value: f64 = self.penalty(&theta, courses, &probes);
         assert!((with.report.penalty / value - 1.0).abs() < 1e-9, "{name}: {} not {}", with.report.penalty, value);
-        let found: Vec<f64> = with.gradient.iter().zip(&without.gradient).map(|(a, b)| (a - b) / 0.7).collect();
-        let expected = gradient(&theta, |theta| self.penalty(theta, &walks, &probes));
+        let found: Vec<f64> = with.gradient.iter().zip(&plain.gradient).map(|(a, b)| (a - b) / 0.7).collect();
+        let expected = gradient(&theta, |theta| self.penalty(theta, courses, &probes));
         close(name, &found, &expected, 1e-8);
     }
 }
 
-fn locals() -> impl Iterator<Item = Local> {
+/// Checks those options of a method in both layouts.
+fn check(method: Method, locals: impl Iterator<Item = Local> + Clone) {
+    for layout in LAYOUTS {
+        let plain = Case::new(method, layout, Local::unbiased()).plain();
+        for local in locals.clone() {
+            let name = format!("{method}, {layout:?}, {local:?}");
+            Case::new(method, layout, local).check(&name, &plain);
+        }
+    }
+}
+
+fn locals() -> impl Iterator<Item = Local> + Clone {
     let gradients = [PenaltyGradient::Published, PenaltyGradient::Step, PenaltyGradient::Full];
     [Local::unbiased(), Local::biased()].into_iter().flat_map(move |local| {
         [PenaltyNoise::Fresh, PenaltyNoise::Path].into_iter().flat_map(move |noise| {
@@ -317,22 +289,12 @@ fn locals() -> impl Iterator<Item = Local> {
 
 #[test]
 fn every_option_of_the_default_method() {
-    for layout in LAYOUTS {
-        for local in locals() {
-            let name = format!("{layout:?}, {local:?}");
-            Case::new(Method::Sosri, layout, local).check(&name);
-        }
-    }
+    check(Method::Sosri, locals());
 }
 
 #[test]
 fn the_other_methods() {
     for method in [Method::Sriw1, Method::StratonovichHeun, Method::ReversibleHeun] {
-        for layout in LAYOUTS {
-            for local in locals().filter(|l| l.measure == Measure::StepCount && l.step == PenaltyStep::Taken) {
-                let name = format!("{method}, {layout:?}, {local:?}");
-                Case::new(method, layout, local).check(&name);
-            }
-        }
+        check(method, locals().filter(|l| l.measure == Measure::StepCount && l.step == PenaltyStep::Taken));
     }
 }

@@ -2,8 +2,8 @@
 
 use super::{DIM, calculus, problem, refusal};
 use crate::oracle::{
-    LAYOUTS, Stochastic, bits, blow_up, blow_up_defect, cast, close, cpu, known_until_failure, numbers, step_times,
-    widen,
+    Course, LAYOUTS, Noisy, bits, blow_up, blow_up_defect, cast, close, cpu, known_until_failure, numbers, states,
+    step_times, widen,
 };
 use fewsteps::{
     Adjoint, Controller, Diffusion, Error, InitialStep, InputMap, Layout, Method, Mlp, Paths, Problem, SaveAt,
@@ -120,13 +120,14 @@ fn steps_end_on_ticks_and_rejections_keep_the_path() {
             let problem = problem(method);
             let theta: Vec<f64> = widen(&problem.initialize::<f32>(1));
             let path = options.path(&problem, Paths::new(4)).expect("a path");
-            let oracle = Stochastic { problem: &problem, method };
+            let oracle = Noisy::new(&problem, method);
             let y0 = widen(&starts(40));
             let mut before = 0;
             for row in 0..40 {
                 let ts = if lists.len() == 1 { &lists[0] } else { &lists[row] };
-                let states = oracle.solve(&theta, &y0[row * DIM..(row + 1) * DIM], &path, row as u32, ts);
-                for (n, state) in states.iter().enumerate() {
+                let course = Course::new(&path, row, DIM, ts);
+                let steps = oracle.walk(&theta, &course, &y0[row * DIM..(row + 1) * DIM]);
+                for (n, state) in states(&steps).iter().enumerate() {
                     let at = if lists.len() == 1 { n * 40 + row } else { before + n };
                     let found = widen(&solution.ys[at * DIM..(at + 1) * DIM]);
                     close(&format!("{method}, {layout:?}, row {row}, step {n}"), &found, state, 3e-5);

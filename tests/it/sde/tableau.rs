@@ -1,8 +1,7 @@
 //! Stochastic tableaus against Rößler's conditions (SIAM J. Numer. Anal. 48(3), 2010, theorem 5.1, for SRI schemes with
 //! diagonal noise).
 
-use crate::oracle::tableaus;
-use fewsteps::{Calculus, Method, NoiseScale};
+use fewsteps::{Calculus, Method, NoiseScale, NoiseTableau, Tableau};
 
 /// A table of at most four rows, filled up with zeros.
 type Matrix = [[f64; 4]; 4];
@@ -21,6 +20,12 @@ fn times(a: &Matrix, x: [f64; 4]) -> [f64; 4] {
 
 fn dot(a: [f64; 4], b: [f64; 4]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// A tableau with its noise.
+fn tableaus(method: Method) -> (&'static Tableau, &'static NoiseTableau) {
+    let drift = method.tableau();
+    (drift, drift.noise.expect("a stochastic method"))
 }
 
 const ONES: [f64; 4] = [1.0; 4];

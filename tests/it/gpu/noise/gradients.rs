@@ -1,8 +1,8 @@
 //! Gradients of solves with noise on the device against dual numbers at f64 on the same paths.
 
 use crate::oracle::{
-    Dual, LAYOUTS, NOISY_ADAPTIVE, Number, PATHS, cast, close, fixed, gpu, gradient, largest, noisy_problem, numbers,
-    replay, scaled, step_times, widen,
+    Dual, LAYOUTS, NOISY_ADAPTIVE, Number, PATHS, cast, close, courses, fixed, gpu, gradient, largest, noisy_problem,
+    numbers, saves, scaled, step_times, widen,
 };
 use fewsteps::{
     Adjoint, Brownian, Checkpoints, Diffusion, GpuSolver, Method, Mlp, Problem, SaveAt, Solution, SolverOptions,
@@ -28,11 +28,12 @@ fn check(name: &str, problem: &Problem, options: &SolverOptions, batch: usize, t
         StepControl::Fixed { steps } => Brownian::with_cells(PATHS, steps, problem.t0, problem.t1).expect("cells"),
         _ => Brownian::adaptive(PATHS, problem.t0, problem.t1),
     };
-    let ys = replay(problem, options, &path, &steps, &widen(&theta), &widen(&y0));
+    let courses = courses(&path, problem.dim(), &steps);
+    let ys = saves(problem, options, &courses, &widen(&theta), &widen(&y0));
     let ys_bar = cast::<f32>(&numbers(5, ys.len()));
     let point: Vec<f64> = widen(&theta).into_iter().chain(widen(&y0)).collect();
     let expected = gradient(&point, |x| {
-        let ys = replay(problem, options, &path, &steps, &x[..theta.len()], &x[theta.len()..]);
+        let ys = saves(problem, options, &courses, &x[..theta.len()], &x[theta.len()..]);
         ys.iter().zip(&ys_bar).fold(Dual::new(0.0), |sum, (&y, &w)| sum + y * Dual::new(f64::from(w)))
     });
     let (theta_bar, y0_bar) = expected.split_at(theta.len());
