@@ -246,7 +246,7 @@ impl Value {
     /// One of the rows, counted from 0.
     #[must_use]
     pub fn row(&self, row: usize) -> Self {
-        self.slice(row..row.saturating_add(1))
+        self.emit(Operation::Rows { x: self.node, first: row, count: 1 })
     }
 
     /// Some of the rows, counted from 0.

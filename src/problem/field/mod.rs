@@ -1,12 +1,17 @@
 //! [`Field`]: a vector field, or any map that a model is made of. It is a [`program`], most often that of an [`Mlp`].
 
 mod build;
+mod evaluate;
 mod group;
+mod listing;
 mod mlp;
 pub(crate) mod program;
+#[cfg(test)]
+mod tests;
 mod written;
 
 pub use build::{FieldBuilder, Value};
+pub use evaluate::GradientCheck;
 pub use group::{Bound, Group};
 pub(crate) use mlp::check_parameters;
 pub use mlp::{Activation, Initialization, InputMap, Layer, Mlp, TimeInput};

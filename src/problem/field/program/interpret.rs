@@ -1,8 +1,9 @@
-//! A slow interpreter of programs, for tests: any number that has the operations, one trajectory, from the definitions.
-//! It shares nothing with the engines, nor with the passes.
+//! A slow interpreter of programs, from the definitions: any number that has the operations, one trajectory. It shares
+//! nothing with the engines, nor with the passes.
 
 use super::Program;
 use super::function::Function;
+use super::linearize::{Gradient, Linearized};
 use super::operation::{Arithmetic, Operation, Source};
 
 /// A number with derivatives along some directions, or without.
@@ -70,10 +71,58 @@ pub(crate) fn interpret<T: Ring>(program: &Program, theta: &[T], input: impl Fn(
                 vec![sum(values[a.index()].iter().zip(&values[b.index()]).map(|(a, b)| product(*a, *b)))]
             }
         };
-        assert_eq!(value.len(), program.rows(node), "rows of {operation:?}");
+        debug_assert_eq!(value.len(), program.rows(node), "rows of {operation:?}");
         values.push(value);
     }
     program.outputs().iter().map(|output| values[output.index()].clone()).collect()
+}
+
+/// What a cotangent of a program's values comes to.
+#[derive(Clone, Debug)]
+pub(crate) struct Cotangents {
+    /// Of the parameters.
+    pub(crate) theta: Vec<f64>,
+    /// Of the inputs that have one: what the program does not read has none.
+    pub(crate) inputs: Vec<(Source, Vec<f64>)>,
+}
+
+impl Cotangents {
+    /// That of an input of so many rows.
+    pub(crate) fn of(&self, source: Source, rows: usize) -> Vec<f64> {
+        let found = self.inputs.iter().find(|(of, _)| *of == source);
+        found.map_or_else(|| vec![0.0; rows], |(_, bar)| bar.clone())
+    }
+}
+
+impl Linearized {
+    /// The vector-Jacobian product with a cotangent of the program's values, one below the other.
+    pub(crate) fn pull_back(&self, theta: &[f64], input: impl Fn(Source) -> Vec<f64>, cotangent: &[f64]) -> Cotangents {
+        let forward = interpret(&self.forward, theta, &input);
+        let kept = &forward[self.values..];
+        let backward = interpret(&self.backward, theta, |source| match source {
+            Source::Cotangent => cotangent.to_vec(),
+            Source::Kept(n) => kept[n].clone(),
+            _ => input(source),
+        });
+        let mut sum = vec![0.0; theta.len()];
+        for gradient in &self.gradients {
+            let (offset, part) = match *gradient {
+                Gradient::Rows { offset, bar } => (offset, backward[bar].clone()),
+                Gradient::Block { block, affine, x, z_bar } => {
+                    let mut x = kept[x].clone();
+                    if affine {
+                        x.extend(block.time.then(|| input(Source::Time)[0]));
+                        x.push(1.0);
+                    }
+                    (block.offset, x.iter().flat_map(|x| backward[z_bar].iter().map(move |z| x * z)).collect())
+                }
+            };
+            for (sum, part) in sum[offset..].iter_mut().zip(part) {
+                *sum += part;
+            }
+        }
+        Cotangents { theta: sum, inputs: self.inputs.iter().copied().zip(backward).collect() }
+    }
 }
 
 fn product<T: Ring>(a: T, b: T) -> T {

@@ -18,6 +18,8 @@ pub(crate) struct Linearized {
     /// The program. Its first outputs are its values, one of a field's; those after them are kept, in the order of
     /// [`Source::Kept`].
     pub(crate) forward: Program,
+    /// How many of its outputs are values.
+    pub(crate) values: usize,
     /// From [`Source::Cotangent`], that of the values one below the other, and the kept values.
     pub(crate) backward: Program,
     /// What the first outputs of the backward program are the cotangents of.
@@ -361,6 +363,7 @@ impl<'a> Walk<'a> {
         }
         Ok(Linearized {
             forward: forward.finish(&outputs)?,
+            values: program.outputs.len(),
             backward: backward.finish(&bars)?,
             inputs: inputs.into_iter().map(|(source, _)| source).collect(),
             gradients: parts,

@@ -1,41 +1,122 @@
-//! A program as a person reads it: a line a value, `v3[16] = tanh(v2)`.
+//! A program as a person reads it, a line a value: `v3[16] = tanh(v2)` has 16 rows, `v4 = v3[0] * 2` one.
+//!
+//! Inputs, parameters, numbers and rows of values stand where they are used.
 
 use std::fmt;
+use std::ops::Range;
 
 use super::Program;
-use super::operation::{Operation, Source};
+use super::operation::{Block, Node, Number, Operation, Source};
 
-impl fmt::Display for Program {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (node, operation) in self.operations() {
-            write!(f, "v{}[{}] = ", node.index(), self.rows(node))?;
-            line(f, operation)?;
-            writeln!(f)?;
-        }
-        write!(f, "return {}", list(self.outputs().iter().map(|output| format!("v{}", output.index()))))
+/// What parameters and controls are called.
+pub(crate) trait Names {
+    /// Parameters, as `rates[1..3]`.
+    fn parameters(&self, range: Range<usize>) -> String {
+        sliced("theta", range, usize::MAX)
+    }
+
+    /// A dense layer.
+    fn block(&self, block: &Block) -> String {
+        self.parameters(block.layer().range())
+    }
+
+    /// A control.
+    fn control(&self, n: usize) -> String {
+        format!("control{n}")
     }
 }
 
-fn list(items: impl Iterator<Item = String>) -> String {
-    items.collect::<Vec<_>>().join(", ")
+/// By their places.
+#[derive(Clone, Copy, Debug)]
+struct Places;
+
+impl Names for Places {}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.list(&Places, f)
+    }
 }
 
-fn line(f: &mut fmt::Formatter<'_>, operation: &Operation) -> fmt::Result {
-    let name = operation.name();
-    let operands = || list(operation.operands().map(|node| format!("v{}", node.index())));
-    match operation {
-        Operation::Input { source: Source::Control(n) | Source::Kept(n), .. } => write!(f, "{name} {n}"),
-        Operation::Input { .. } => f.write_str(name),
-        Operation::Literal(numbers) => f.write_str(&list(numbers.iter().map(|number| number.0.to_string()))),
-        Operation::Parameter { offset, rows } => write!(f, "{name} {offset}..{}", offset + rows),
-        Operation::Dense { block, .. } | Operation::Transposed { block, .. } => {
-            let range = block.layer().range();
-            let time = if block.time { ", time" } else { "" };
-            write!(f, "{name}({}{time}) parameters {}..{}", operands(), range.start, range.end)
+/// Rows of something that has `of` of them: `x` for all, `x[2]` for one.
+pub(crate) fn sliced(name: &str, Range { start, end }: Range<usize>, of: usize) -> String {
+    match end.saturating_sub(start) {
+        count if count == of => name.to_owned(),
+        1 => format!("{name}[{start}]"),
+        _ => format!("{name}[{start}..{end}]"),
+    }
+}
+
+impl Program {
+    /// Writes the lines, with names.
+    pub(crate) fn list(&self, names: &dyn Names, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (node, operation) in self.operations() {
+            if let Some(line) = self.line(names, operation) {
+                let rows = if self.rows(node) == 1 { String::new() } else { format!("[{}]", self.rows(node)) };
+                writeln!(f, "v{}{rows} = {line}", node.index())?;
+            }
         }
-        Operation::Rows { first, count, .. } => write!(f, "{}[{first}..{}]", operands(), first + count),
-        Operation::Repeat { count, .. } => write!(f, "{name}({}, {count})", operands()),
-        Operation::Zip(_, a, b) if !name.starts_with('m') => write!(f, "v{} {name} v{}", a.index(), b.index()),
-        _ => write!(f, "{name}({})", operands()),
+        write!(f, "return {}", self.all(names, self.outputs()))
+    }
+
+    /// What stands for a value where it is used.
+    fn used(&self, names: &dyn Names, node: Node) -> String {
+        match self.operation(node) {
+            Operation::Input { source: Source::Time, .. } => "t".to_owned(),
+            Operation::Input { source: Source::Control(n), .. } => names.control(*n),
+            Operation::Input { source: Source::Kept(n), .. } => format!("kept{n}"),
+            operation @ Operation::Input { .. } => operation.name().to_owned(),
+            Operation::Parameter { offset, rows } => names.parameters(*offset..offset.saturating_add(*rows)),
+            Operation::Literal(numbers) => literal(numbers),
+            Operation::Rows { x, first, count } => sliced(&self.used(names, *x), *first..first + count, self.rows(*x)),
+            _ => format!("v{}", node.index()),
+        }
+    }
+
+    fn all(&self, names: &dyn Names, nodes: &[Node]) -> String {
+        nodes.iter().map(|node| self.used(names, *node)).collect::<Vec<_>>().join(", ")
+    }
+
+    /// What a value is computed by; none of what stands where it is used.
+    fn line(&self, names: &dyn Names, operation: &Operation) -> Option<String> {
+        let name = operation.name();
+        let used = |node: &Node| self.used(names, *node);
+        let operands: Vec<Node> = operation.operands().collect();
+        Some(match operation {
+            Operation::Input { .. } | Operation::Parameter { .. } | Operation::Literal(_) | Operation::Rows { .. } => {
+                return None;
+            }
+            Operation::Dense { x, block, affine } => {
+                let time = if *affine && block.time { ", t" } else { "" };
+                format!("{name}({}{time}; {})", used(x), names.block(block))
+            }
+            Operation::Transposed { z_bar, block } => format!("{name}({}; {})", used(z_bar), names.block(block)),
+            Operation::Repeat { x, count } => format!("{name}({}, {count})", used(x)),
+            Operation::Zip(_, a, b) if !name.starts_with(char::is_alphabetic) => {
+                format!("{} {name} {}", used(a), used(b))
+            }
+            _ => format!("{name}({})", self.all(names, &operands)),
+        })
+    }
+}
+
+/// A number, or some in brackets.
+fn literal(numbers: &[Number]) -> String {
+    /// More are not read.
+    const MANY: usize = 8;
+    let number = |number: &Number| match number.0.abs() {
+        x if x == 0.0 || (1e-4..1e15).contains(&x) => number.0.to_string(),
+        _ => format!("{:e}", number.0),
+    };
+    match numbers {
+        [one] => number(one),
+        [first, ..] if numbers.iter().all(|x| x == first) => format!("[{}; {}]", number(first), numbers.len()),
+        _ => {
+            let shown = numbers.iter().take(MANY).map(number).collect::<Vec<_>>().join(", ");
+            match numbers.len().saturating_sub(MANY) {
+                0 => format!("[{shown}]"),
+                more => format!("[{shown}, {more} more]"),
+            }
+        }
     }
 }

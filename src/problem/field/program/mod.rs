@@ -7,10 +7,9 @@
 pub(crate) mod cost;
 pub(crate) mod emitter;
 pub(crate) mod function;
-#[cfg(test)]
 pub(crate) mod interpret;
 pub(crate) mod linearize;
-mod listing;
+pub(crate) mod listing;
 pub(crate) mod operation;
 pub(crate) mod tangent;
 #[cfg(test)]

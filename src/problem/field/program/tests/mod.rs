@@ -1,5 +1,6 @@
 //! Programs against arithmetic that shares nothing with them: values, products with Jacobians, and derivatives in time.
 
+mod folding;
 mod jet;
 mod random;
 
@@ -10,11 +11,11 @@ use proptest::prelude::*;
 use super::Program;
 use super::function::Function;
 use super::interpret::{Ring, interpret};
-use super::linearize::{Gradient, Linearized};
+use super::linearize::Linearized;
 use super::operation::{Node, Operation, Source};
 use super::tangent::second;
 use jet::{Dual, Jet};
-use random::{CONTROLS, Case, Kinds};
+use random::{Case, Kinds};
 
 /// The values of a program and its largest number on the way, which rounding is measured by.
 fn values(program: &Program, theta: &[f64], input: impl Fn(Source) -> Vec<f64>) -> (Vec<Vec<f64>>, f64) {
@@ -24,65 +25,15 @@ fn values(program: &Program, theta: &[f64], input: impl Fn(Source) -> Vec<f64>) 
     (program.outputs().iter().map(|output| all[output.index()].clone()).collect(), largest)
 }
 
-/// A cotangent of everything that a program depends on.
-struct Cotangents {
-    theta: Vec<f64>,
-    state: Vec<f64>,
-    controls: [Vec<f64>; 2],
-    /// The largest number on the way.
-    largest: f64,
-}
-
-/// Executes a linearized program, as an engine does.
-fn pulled_back(
-    linearized: &Linearized,
-    theta: &[f64],
-    outputs: usize,
-    input: impl Fn(Source) -> Vec<f64>,
-    cotangent: &[f64],
-) -> Cotangents {
-    let (forward, larger) = values(&linearized.forward, theta, &input);
-    let kept = &forward[outputs..];
-    let (backward, largest) = values(&linearized.backward, theta, |source| match source {
+/// The largest number on the way forward and back.
+fn largest(linearized: &Linearized, theta: &[f64], input: &dyn Fn(Source) -> Vec<f64>, cotangent: &[f64]) -> f64 {
+    let (forward, there) = values(&linearized.forward, theta, input);
+    let (_, back) = values(&linearized.backward, theta, |source| match source {
         Source::Cotangent => cotangent.to_vec(),
-        Source::Kept(n) => kept[n].clone(),
+        Source::Kept(n) => forward[linearized.values + n].clone(),
         _ => input(source),
     });
-    let zeros = |rows: usize| vec![0.0; rows];
-    let mut bars = Cotangents {
-        theta: zeros(theta.len()),
-        state: zeros(input(Source::State).len()),
-        controls: CONTROLS.map(zeros),
-        largest: larger.max(largest),
-    };
-    for (source, bar) in linearized.inputs.iter().zip(&backward) {
-        match source {
-            Source::State => bars.state.clone_from(bar),
-            Source::Control(n) => bars.controls[*n].clone_from(bar),
-            _ => panic!("a cotangent of {source:?}"),
-        }
-    }
-    for gradient in &linearized.gradients {
-        match *gradient {
-            Gradient::Rows { offset, bar } => {
-                for (sum, bar) in bars.theta[offset..].iter_mut().zip(&backward[bar]) {
-                    *sum += bar;
-                }
-            }
-            Gradient::Block { block, affine, x, z_bar } => {
-                let mut x = kept[x].clone();
-                if affine {
-                    x.extend(block.time.then(|| input(Source::Time)[0]));
-                    x.push(1.0);
-                }
-                let products = x.iter().flat_map(|x| backward[z_bar].iter().map(move |z_bar| x * z_bar));
-                for (sum, product) in bars.theta[block.offset..].iter_mut().zip(products) {
-                    *sum += product;
-                }
-            }
-        }
-    }
-    bars
+    there.max(back)
 }
 
 /// `cotangent . d(values)` along each parameter, state row and control row, by dual numbers.
@@ -125,18 +76,19 @@ fn check_pullback(
 ) -> Result<(), TestCaseError> {
     let linearized = program.linearize(frozen).expect("few operations");
     let cotangent: Vec<f64> = case.extra[20..][..program.output_rows()].to_vec();
-    let found = pulled_back(&linearized, &case.theta, program.outputs().len(), input, &cotangent);
+    let found = linearized.pull_back(&case.theta, input, &cotangent);
     let expected = |along: Source| slopes(program, &case.theta, input, &cotangent, along);
     let mut theta = expected(Source::Kept(0));
     for range in frozen {
         theta[range.clone()].fill(0.0);
         prop_assert!(found.theta[range.clone()].iter().all(|x| *x == 0.0), "frozen parameters have a gradient");
     }
-    let tolerance = 1e-11 * found.largest.powi(2).max(theta.iter().fold(0.0, |largest: f64, x| largest.max(x.abs())));
+    let size = largest(&linearized, &case.theta, input, &cotangent).powi(2);
+    let tolerance = 1e-11 * theta.iter().fold(size, |largest: f64, x| largest.max(x.abs()));
     check("theta", &found.theta, &theta, tolerance)?;
-    check("state", &found.state, &expected(Source::State), tolerance)?;
-    for n in 0..CONTROLS.len() {
-        check("control", &found.controls[n], &expected(Source::Control(n)), tolerance)?;
+    for source in [Source::State, Source::Control(0), Source::Control(1)] {
+        let expected = expected(source);
+        check("input", &found.of(source, expected.len()), &expected, tolerance)?;
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use super::super::interpret::interpret;
 use super::super::operation::{Arithmetic, Block, Node, Number, Operation, Source};
 
 /// Rows of each control.
-pub(super) const CONTROLS: [usize; 2] = [1, 3];
+const CONTROLS: [usize; 2] = [1, 3];
 
 /// A random program and where it is evaluated.
 #[derive(Clone, Debug)]
