@@ -66,8 +66,8 @@ pub(crate) struct Kernel<A> {
 }
 
 macro_rules! modules {
-    ($($(#[$attribute:meta])* $constant:ident $file:literal;)*) => {
-        $($(#[$attribute])* const $constant: Module =
+    ($($constant:ident $file:literal;)*) => {
+        $(const $constant: Module =
             Module { name: $file, source: include_str!(concat!("../../shaders/lib/", $file, ".wgsl")) };)*
         /// Every library file.
         #[cfg(test)]
@@ -87,8 +87,8 @@ modules! {
     ELEMENTARY "elementary";
     ENSEMBLE "ensemble";
     FOLD "fold";
+    FUNCTIONS "functions";
     GRID "grid";
-    #[cfg_attr(not(test), expect(dead_code, reason = "for kernels of equations, of which there are none yet"))]
     IEEE "ieee";
     INTEGRALS "integrals";
     INTERPOLANT "interpolant";
@@ -128,6 +128,9 @@ modules! {
 /// What is printed before a kernel that solves trajectories whole, without noise and with it.
 pub(crate) const WHOLE_PLAIN: &[Module] = &[PLAIN_WHOLE];
 pub(crate) const WHOLE_NOISY: &[Module] = &[PHILOX, BROWNIAN, PATH, INTEGRALS, NOISY_WHOLE];
+
+/// What operations of programs are printed with, beside `activation` and `elementary`; see `print.rs`.
+pub(crate) const OF_PROGRAMS: &[Module] = &[IEEE, FUNCTIONS];
 
 macro_rules! kernels {
     ($($constant:ident $file:literal $args:ident [$($module:ident)*] [$($access:ident)*]

@@ -19,6 +19,7 @@ mod iterations;
 mod kernel;
 mod pace;
 mod plan;
+mod print;
 mod reach;
 mod record;
 mod room;
