@@ -51,7 +51,9 @@ fn emit(row: u32, n: u32, part: u32, sums: vec4<f32>) {
     if has(TIME) {
         z = fma(vec4<f32>(node_time(cursor.t, cursor.d, job.args.node, job.t0, job.span)), right_quad(job.args.inputs, n), z);
     }
-    z += right_quad(job.args.inputs + select(0u, 1u, has(TIME)), n);
+    if !has(BARE) {
+        z += right_quad(job.args.inputs + select(0u, 1u, has(TIME)), n);
+    }
     var to = job.args.target_ + row * job.args.outputs + n;
     if has(STAGE_OUT) {
         to += stage_slot(job.args.stage, cursor) * job.rows * job.args.outputs;
@@ -60,7 +62,12 @@ fn emit(row: u32, n: u32, part: u32, sums: vec4<f32>) {
         let pair = activate(job.args.activation, z[j]);
         output[to + j] = pair.x;
         if has(KEEP) && !has(LINEAR) {
-            derivative[job.args.derivative + row * job.args.outputs + n + j] = pair.y;
+            let at = job.args.derivative + row * job.args.outputs + n + j;
+            if has(TOGETHER) {
+                output[at] = pair.y;
+            } else {
+                derivative[at] = pair.y;
+            }
         }
     }
 }

@@ -22,15 +22,16 @@ alias Args = DenseVjpWeightsArgs;
 const LEFT_ALONG_K = false;
 const RIGHT_ALONG_K = false;
 
-// The depth is the batch.
+// The depth is the batch. Of a linear product there is no bias; numbers that are added to a field are one alone.
 fn product_shape() -> vec3<u32> {
-    return vec3<u32>(job.args.inputs + select(1u, 2u, has(TIME)), job.args.outputs, job.rows);
+    let more = select(select(1u, 2u, has(TIME)), 0u, has(BARE));
+    return vec3<u32>(job.args.inputs + more, job.args.outputs, job.rows);
 }
 
 // Four inputs of a row; after the last come the time, if the layer sees it, and one.
 fn left_quad(m: u32, row: u32) -> vec4<f32> {
     let which = quad_of(m);
-    let at = min(which, vec4<u32>(job.args.inputs - 1u)) + (job.args.source + row * job.args.inputs);
+    let at = min(which, vec4<u32>(max(job.args.inputs, 1u) - 1u)) + (job.args.source + row * job.args.inputs);
     let quad = vec4<f32>(input[at.x], input[at.y], input[at.z], input[at.w]);
     if m + 3u < job.args.inputs {
         return quad;

@@ -32,6 +32,8 @@ const LINEAR = 1024u;   // No activation, and no derivative to multiply with.
 const ALWAYS = 2048u;   // No cursor decides whether the rows take part.
 const NOISE = 4096u;    // Steps end on ticks of the path, and states within them lie on the chord.
 const SECOND = 8192u;   // A second state is carried along.
+const BARE = 16384u;    // The layer's product alone, without time and bias.
+const TOGETHER = 32768u; // Derivatives are kept where the layer's output is.
 
 fn has(flag: u32) -> bool {
     return (job.flags & flag) != 0u;

@@ -33,8 +33,10 @@ pub(crate) struct Sizes {
     /// Trajectories.
     pub(crate) rows: usize,
     pub(crate) dim: usize,
-    /// Inputs of the field's layers, then of the diffusion's.
-    pub(crate) widths: Vec<usize>,
+    /// What is kept of evaluations: of the field's layers, then of the diffusion's, or of either as a program.
+    pub(crate) values: Vec<ValueSizes>,
+    /// Numbers of a trajectory on a program's way back, in either part of its memory.
+    pub(crate) bars: [usize; 2],
     /// The widest row of any layer of the model, input or output.
     pub(crate) widest: usize,
     pub(crate) stages: usize,
@@ -57,13 +59,21 @@ pub(crate) struct Sizes {
     pub(crate) backward: Option<BackwardSizes>,
 }
 
+/// What is kept of a layer or a program, in a pair of buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ValueSizes {
+    /// Stages that are kept where a backward pass follows.
+    pub(crate) stages: usize,
+    /// Numbers of a trajectory in either, where a stage is kept and where it is not.
+    pub(crate) kept: [usize; 2],
+    pub(crate) plain: [usize; 2],
+}
+
 /// What noise needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NoiseSizes {
     /// Stages of the diffusion.
     pub(crate) stages: usize,
-    /// Layers of the diffusion: the last ones.
-    pub(crate) layers: usize,
     /// Whether a second state is kept with each.
     pub(crate) reversible: bool,
 }
@@ -93,7 +103,8 @@ macro_rules! buffers {
         pub(crate) struct Buffers {
             pub(crate) sizes: Sizes,
             $($(#[$doc])* pub(crate) $name: wgpu::Buffer,)*
-            /// Inputs of each layer, a slot a stage, and the derivatives of what they come from.
+            /// Inputs of each layer, a slot a stage, and the derivatives of what they come from; or the two parts of a
+            /// program's memory.
             pub(crate) inputs: Vec<wgpu::Buffer>,
             pub(crate) derivatives: Vec<wgpu::Buffer>,
         }
@@ -107,11 +118,12 @@ macro_rules! buffers {
                     let bytes: Size = $numbers;
                     bytes.0 as u64
                 })),*];
-                for (l, width) in self.widths.iter().enumerate() {
-                    let kept = if self.backward.is_some() { self.stages_of_layer(l) } else { 1 };
-                    let bytes = (WORD * kept * self.layered * *width).0 as u64;
-                    list.push((format!("inputs[{l}]"), bytes));
-                    list.push((format!("derivatives[{l}]"), if self.backward.is_some() { bytes } else { 0 }));
+                for (l, values) in self.values.iter().enumerate() {
+                    for (name, part) in [("inputs", 0), ("derivatives", 1)] {
+                        let kept = if self.backward.is_some() { Size(values.stages) * values.kept[part] } else { NONE };
+                        let numbers = kept.0.max(values.plain[part]);
+                        list.push((format!("{name}[{l}]"), (WORD * self.layered * numbers).0 as u64));
+                    }
                 }
                 list
             }
@@ -124,7 +136,7 @@ macro_rules! buffers {
                 let mut next = || made.next().unwrap_or_else(|| create(gpu, "none", 0, false));
                 $(let $name = next();)*
                 let (mut inputs, mut derivatives) = (Vec::new(), Vec::new());
-                for _ in &sizes.widths {
+                for _ in &sizes.values {
                     inputs.push(next());
                     derivatives.push(next());
                 }
@@ -148,11 +160,6 @@ impl Sizes {
 
     fn clocks(&self) -> usize {
         if self.per_row { self.rows } else { 1 }
-    }
-
-    fn stages_of_layer(&self, layer: usize) -> usize {
-        let noise = self.noise.filter(|noise| layer + noise.layers >= self.widths.len());
-        noise.map_or(self.stages, |noise| noise.stages)
     }
 
     /// Slots of stages, one more a network than it has stages.
@@ -215,9 +222,10 @@ buffers! {
     bar: |s, b| if b.splits > 0 { s.state() } else { NONE };
     /// Cotangents of the stages' states, then of the error and of another state, `[slot][B][D]`.
     state_bars: |s, b| if b.splits > 0 { s.bar_slots() * s.layered_state() } else { NONE };
-    stage_bar: |s, b| if b.splits > 0 { s.layered_state() } else { NONE };
+    /// The cotangent of a stage, and after it others of a program.
+    stage_bar: |s, b| if b.splits > 0 { WORD * s.layered * s.dim.max(s.bars[0]) } else { NONE };
     /// Cotangents on their way through the layers.
-    cotangents0: |s, b| if b.splits > 0 { WORD * s.layered * s.widest } else { NONE };
+    cotangents0: |s, b| if b.splits > 0 { WORD * s.layered * s.widest.max(s.bars[1]) } else { NONE };
     cotangents1: |s, b| if b.splits > 0 { WORD * s.layered * s.widest } else { NONE };
     /// Parts of the gradient, `[part][parameter]`.
     partial: |s, b| WORD * b.splits * s.parameters;

@@ -11,6 +11,7 @@ use wgpu::naga::{
 
 use super::Gpu;
 use super::device::limits::MAX_STORAGE_BUFFERS;
+use super::fields;
 use super::iterations::SAVES;
 use super::kernel::{ALL, Access, MODULES, Shader, Storage, absolute_tolerances, prelude, product_grid};
 use super::record::whole::Printer;
@@ -66,8 +67,19 @@ fn printed(kernel: &Shader, method: Method) -> Vec<String> {
         "ensemble_solve" | "lockstep_solve" | "whole_adjoint" if method == Method::ReversibleHeun => Vec::new(),
         "ensemble_solve" | "lockstep_solve" => whole(false),
         "whole_adjoint" => whole(true),
+        // What is printed for them does not depend on the method.
+        "run" | "run_vjp" if method != Method::Tsit5 => Vec::new(),
+        "run" => runs(0),
+        "run_vjp" => runs(1),
         _ => vec![String::new()],
     }
+}
+
+/// What is printed for the runs of fields that were written out, on their way back or not.
+fn runs(back: usize) -> Vec<String> {
+    let texts =
+        |field| fields::schedules(&field).texts()[back].iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    fields::written().into_iter().flat_map(texts).collect()
 }
 
 /// Fails with all that was found, not with the first.
@@ -166,7 +178,10 @@ fn preambles_are_written_once() {
     let indices: Vec<&str> = having("* GROUP + lane");
     assert_eq!(indices, ["whole_adjoint", "each"], "one takes several rows an invocation");
     let numbers: Vec<&str> = having("cursors[row * job.per_row]");
-    assert_eq!(numbers, ["dense", "dense_vjp_weights", "increments", "probe_value", "each_number", "row_sums"]);
+    assert_eq!(
+        numbers,
+        ["dense", "dense_vjp_weights", "increments", "probe_value", "each_lane", "each_number", "row_sums"]
+    );
 }
 
 #[test]
@@ -517,6 +532,20 @@ mod recording {
         })
     }
 
+    /// Records and submits a solve of a field that was written out, and its gradients.
+    fn record_written(gpu: &Gpu, half: bool) -> crate::Result<()> {
+        let problem = Problem::ode(fields::residual(5), 0.0, 1.0);
+        let mut solver = GpuSolver::new(gpu, &problem, &SolverOptions::default())?.layer_by_layer();
+        if half {
+            solver = solver.half_weights()?;
+        }
+        gpu.block_on(async {
+            solver.solve(&vec![0.1; problem.parameter_count()], &[0.5; 15]).await?;
+            solver.gradients(&[1.0; 15]).await?;
+            Ok(())
+        })
+    }
+
     /// Records and submits a training step with noise that compares moments, with a penalty.
     fn record_noisy_training(gpu: &Gpu, method: Method, at: PenaltyAt) -> crate::Result<()> {
         let network = Mlp::new([3, 4, 3]);
@@ -574,6 +603,11 @@ mod recording {
                         failures.push(format!("{method} {layout:?} {at:?}, weights at 16 bits: {error}"));
                     }
                 }
+            }
+        }
+        for (gpu, half) in [(&gpu, false), (&narrow, true)] {
+            if let Err(error) = record_written(gpu, half) {
+                failures.push(format!("a field that was written out: {error}"));
             }
         }
         for method in Method::SDE {

@@ -6,6 +6,7 @@ use super::device::limits::{ITERATIONS, WORKGROUP};
 use super::device::staging::Staging;
 use super::kernel::{Kernels, Storage};
 use super::reach::{atol_per_feature, check_noise, check_parameters, check_steps, checkpoint_stride};
+use super::record::Schedules;
 use super::small;
 use super::wire::head::Head;
 use super::wire::modes::flag;
@@ -15,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::math::Real;
 use crate::method::ToleranceWarning;
 use crate::method::{Layout, SaveAt, SolverOptions, StepControl, Tableau};
-use crate::problem::{InputMap, Layer, Paths, Problem};
+use crate::problem::{Field, InputMap, Layer, Paths, Problem};
 
 /// Attempts that are recorded for the first solve; later ones know from the one before.
 const FIRST_ATTEMPTS: usize = 8;
@@ -33,6 +34,8 @@ pub(crate) struct Engine {
     pub(crate) layers: Vec<Layer>,
     /// The diffusion's, if there is noise.
     pub(crate) noise_layers: Vec<Layer>,
+    /// The same of a field, and of a diffusion, that is no network.
+    pub(crate) programs: [Option<Schedules>; 2],
     pub(crate) kernels: Kernels,
     /// Times at which steps end, in order: as ticks and as they are.
     pub(crate) stops: Vec<([u32; 2], f64)>,
@@ -73,9 +76,12 @@ impl Engine {
         options.validate::<f32>(problem)?;
         check_parameters(gpu, options, &model)?;
         check_noise(problem, options)?;
-        check_networks(problem)?;
         let checkpoint_stride = checkpoint_stride(options)?;
         let [layers, noise_layers] = placed_layers(problem, model.offset);
+        let programs = schedules(problem, model.offset)?;
+        for program in programs.iter().flatten() {
+            Self::check_widths(program.layers(), 0)?;
+        }
         Self::check_widths(&layers, model.widest)?;
         Self::check_widths(&noise_layers, 0)?;
         check_steps(options)?;
@@ -93,7 +99,8 @@ impl Engine {
             gpu: gpu.clone(),
             problem: problem.clone(),
             tableau,
-            whole: small::is_small(&layers)
+            whole: programs.iter().all(Option::is_none)
+                && small::is_small(&layers)
                 && (problem.diffusion.is_none() || solves_paths_whole(tableau, &noise_layers)),
             stops: stops(problem, options)?,
             options: options.clone(),
@@ -101,6 +108,7 @@ impl Engine {
             slice: None,
             layers,
             noise_layers,
+            programs,
             kernels: Kernels::new(gpu, tableau, atol),
             parameters: model.parameters,
             widest: model.widest,
@@ -302,17 +310,15 @@ fn stops(problem: &Problem, options: &SolverOptions) -> Result<Vec<([u32; 2], f6
     Ok(options.stops(problem)?.into_iter().map(|t| (at(t), t)).collect())
 }
 
-/// A device computes networks so far.
-fn check_networks(problem: &Problem) -> Result<()> {
-    let diffusion = problem.diffusion.as_ref().map(|diffusion| ("Diffusion::network", &diffusion.network));
-    for (argument, field) in [("Problem::field", &problem.field)].into_iter().chain(diffusion) {
-        if field.mlp().is_none() {
-            let remedy =
-                "a device computes fields that are an Mlp so far: use Solver, or Trainer, on the native engine";
-            return Err(Error::argument(argument, field.widths(), remedy));
-        }
-    }
-    Ok(())
+/// The schedules of a field, and of a diffusion, that is no network.
+fn schedules(problem: &Problem, offset: usize) -> Result<[Option<Schedules>; 2]> {
+    let of = |argument, field: &Field, first| match field.mlp() {
+        Some(_) => Ok(None),
+        None => Schedules::new(argument, field, first).map(Some),
+    };
+    let noise_offset = offset + problem.field.parameter_count();
+    let noise = problem.diffusion.as_ref().map(|d| of("Diffusion::network", &d.network, noise_offset));
+    Ok([of("Problem::field", &problem.field, offset)?, noise.transpose()?.flatten()])
 }
 
 /// The layers of the field and of the diffusion, whose parameters follow one another from there on.

@@ -16,8 +16,8 @@ use super::wire::args::{
     BarUpdateArgs, CombineArgs, ControlArgs, DenseArgs, DenseVjpInputArgs, DenseVjpWeightsArgs, FinishArgs, GatherArgs,
     GradientNormArgs, IncrementsArgs, InjectArgs, LearnArgs, LossArgs, LossSumArgs, MomentsArgs, NarrowArgs,
     NextStepArgs, NoArgs, ProbeBarArgs, ProbeCursorArgs, ProbeErrorArgs, ProbePlaceArgs, ProbeStepArgs, ProbeStoreArgs,
-    ProbeValueArgs, ReduceArgs, RowNormArgs, SaveArgs, SecondBarArgs, SettleArgs, SolveArgs, StageBarArgs, UpdateArgs,
-    WalkArgs, WholeAdjointArgs,
+    ProbeValueArgs, ReduceArgs, RowNormArgs, RunArgs, RunVjpArgs, SaveArgs, SecondBarArgs, SettleArgs, SolveArgs,
+    StageBarArgs, UpdateArgs, WalkArgs, WholeAdjointArgs,
 };
 use super::wire::word;
 use crate::method::Tableau;
@@ -83,6 +83,7 @@ modules! {
     CLOCK "clock";
     CONTROLLER "controller";
     EACH "each";
+    EACH_LANE "each_lane";
     EACH_NUMBER "each_number";
     ELEMENTARY "elementary";
     ENSEMBLE "ensemble";
@@ -198,6 +199,10 @@ kernels! {
     REMAINING "remaining" NoArgs [CLOCK OUTCOME FOLD] [Read Write];
     ROW_NORM "row_norm" RowNormArgs [CLOCK ELEMENTARY SCALED_ERROR SUM STAGES ROW_SUMS GRID FOLD LANE_SUMS] [Read Read Read Write]
         plain [PLAIN_NORM] [] noisy [INTEGRALS NOISY NOISY_NORM] [7 Read];
+    RUN "run" RunArgs [CLOCK TIME ELEMENTARY ACTIVATION IEEE FUNCTIONS WEIGHTS GRID EACH EACH_LANE]
+        [Read Read Read Write Write Write];
+    RUN_VJP "run_vjp" RunVjpArgs [CLOCK ELEMENTARY ACTIVATION IEEE FUNCTIONS WEIGHTS GRID EACH EACH_LANE]
+        [Read Read Read Read Read Write Write Write];
     SAVE "save" SaveArgs [CLOCK TIME INTERPOLANT OUTCOME POINTS LOOPS GRID EACH] [Read Read Read Read Write Write];
     SECOND_BAR "second_bar" SecondBarArgs [CLOCK TIME GRID EACH EACH_NUMBER] [Read Read Write Write];
     SETTLE "settle" SettleArgs [CLOCK TIME ELEMENTARY GRID EACH] [Read Write Read];

@@ -13,6 +13,8 @@ mod device;
 mod embed;
 mod engine;
 #[cfg(test)]
+mod fields;
+#[cfg(test)]
 mod functions;
 mod held;
 mod iterations;

@@ -18,11 +18,14 @@ impl Engine {
 
     /// Multiply-adds of one attempt on the batch.
     pub(crate) fn attempt_work(&self) -> f64 {
-        let parameters = |layers: &[Layer]| -> usize { layers.iter().map(Layer::parameter_count).sum() };
-        let noise = self.noise().map_or(0, NoiseTableau::stages) * parameters(&self.noise_layers);
+        let [drift, diffusion] = [(&self.layers, 0), (&self.noise_layers, 1)].map(|(layers, network)| {
+            let layers: usize = layers.iter().map(Layer::parameter_count).sum();
+            self.programs[network].as_ref().map_or(layers, |program| program.work)
+        });
+        let noise = self.noise().map_or(0, NoiseTableau::stages) * diffusion;
         // A query of a path is some 40 random blocks for two channels.
         let queries = if self.noise().is_some() { 2000 * self.dim() } else { 0 };
-        ((self.tableau.stages() * parameters(&self.layers) + noise + queries) * self.batch) as f64
+        ((self.tableau.stages() * drift + noise + queries) * self.batch) as f64
     }
 
     /// Attempts to record after a solve's start, from what the last one took; one more, so that a slightly longer solve

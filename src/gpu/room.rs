@@ -1,11 +1,12 @@
 //! [`Room`]: how a batch gets room on the device.
 
-use super::buffers::{BackwardSizes, Buffers, NoiseSizes, Owner, Purpose, Sizes};
+use super::buffers::{BackwardSizes, Buffers, NoiseSizes, Owner, Purpose, Sizes, ValueSizes};
 use super::engine::Engine;
+use super::record::Schedules;
 use super::wire::records::ticks;
 use crate::error::{Error, Result};
 use crate::memory::Size;
-use crate::method::{SaveAt, penalised_rows};
+use crate::method::{NoiseTableau, SaveAt, penalised_rows};
 
 /// Accepted steps that a tape has room for at first; it grows as needed.
 const FIRST_STEPS: usize = 32;
@@ -122,21 +123,17 @@ impl Engine {
         let points = self.user_points().len();
         let probes = purpose.penalty.map_or(0, |p| p.times);
         let segment = |stride: usize| if stride > 1 && purpose.backward { stride.min(steps) } else { 0 };
-        let networks = || self.layers.iter().chain(&self.noise_layers);
-        let widths: Vec<usize> = networks().map(|l| l.inputs).collect();
-        let field_widest = networks().map(|l| l.inputs.max(l.outputs)).max().unwrap_or(0);
+        let field_widest =
+            self.layers.iter().chain(&self.noise_layers).map(|l| l.inputs.max(l.outputs)).max().unwrap_or(0);
         Sizes {
             purpose,
             rows,
             dim: self.dim(),
             widest: field_widest.max(self.widest),
-            widths,
+            values: self.value_sizes(),
+            bars: self.bar_widths(),
             stages: self.tableau.stages(),
-            noise: self.noise().map(|noise| NoiseSizes {
-                stages: noise.stages(),
-                layers: self.noise_layers.len(),
-                reversible: noise.reversible,
-            }),
+            noise: self.noise().map(|noise| NoiseSizes { stages: noise.stages(), reversible: noise.reversible }),
             parameters: self.parameters,
             per_row: self.per_row(),
             layered: self.layered_rows(rows, purpose),
@@ -151,6 +148,27 @@ impl Engine {
                 saves: if self.every_step() { steps.saturating_add(1) } else { points + probes },
             }),
         }
+    }
+
+    /// What is kept of evaluations of field and diffusion.
+    fn value_sizes(&self) -> Vec<ValueSizes> {
+        let stages = [self.tableau.stages(), self.noise().map_or(0, NoiseTableau::stages)];
+        let mut sizes = Vec::new();
+        for ((layers, program), stages) in
+            [&self.layers, &self.noise_layers].into_iter().zip(&self.programs).zip(stages)
+        {
+            // A layer's input, and the derivative of what it comes from.
+            sizes.extend(layers.iter().map(|l| ValueSizes { stages, kept: [l.inputs; 2], plain: [l.inputs, 0] }));
+            let program = program.as_ref();
+            sizes.extend(program.map(|p| ValueSizes { stages, kept: p.kept_widths(), plain: p.widths() }));
+        }
+        sizes
+    }
+
+    /// Numbers of a trajectory on the way back through programs.
+    fn bar_widths(&self) -> [usize; 2] {
+        let widths = self.programs.iter().flatten().map(Schedules::bar_widths);
+        widths.fold([0; 2], |[a, b], [c, d]| [a.max(c), b.max(d)])
     }
 
     /// What the buffers have to hold, if the device and the caller allow it.

@@ -1,7 +1,7 @@
 //! What any device takes, whatever its limits say.
 
-/// Storage buffers that a kernel may bind: fewer than WebGPU's default maximum, 8.
-pub(crate) const MAX_STORAGE_BUFFERS: u32 = 7;
+/// Storage buffers that a kernel may bind: WebGPU's default maximum.
+pub(crate) const MAX_STORAGE_BUFFERS: u32 = 8;
 
 /// The longest dimension of a grid: WebGPU's default `max_compute_workgroups_per_dimension`.
 pub(crate) const LONGEST: u32 = 65_535;

@@ -1,6 +1,7 @@
 //! [`Network`]: the field, drift or diffusion of a step, and [`Weights`] of its stages.
 
 use super::Step;
+use super::program::Schedules;
 use crate::gpu::buffers::Buffers;
 use crate::gpu::engine::Engine;
 use crate::gpu::wire::args::parts::Sum;
@@ -14,8 +15,8 @@ use crate::problem::{InputMap, Layer};
 /// One of the networks, and where its stages are.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Network<'a> {
-    pub(crate) layers: &'a [Layer],
-    /// Inputs of the layers, and derivatives of what they come from.
+    pub(crate) form: Form<'a>,
+    /// Inputs of the layers, and derivatives of what they come from; of a program the two parts of its memory.
     pub(crate) inputs: &'a [wgpu::Buffer],
     pub(crate) derivatives: &'a [wgpu::Buffer],
     /// First slots of its stages, and of the cotangents of their states.
@@ -27,6 +28,31 @@ pub(crate) struct Network<'a> {
     a: &'static [&'static [f64]],
     b: Option<(&'static [&'static [f64]], NoiseScale)>,
     map: InputMap,
+}
+
+/// What a network's stages are computed by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Form<'a> {
+    /// One layer after the other.
+    Layers(&'a [Layer]),
+    /// The schedules of a program.
+    Program(&'a Schedules),
+}
+
+impl<'a> Network<'a> {
+    /// Where a program's values begin in its memory, of `widths` numbers a trajectory, before which so many slots' trajectories
+    /// lie.
+    pub(super) fn memory(&self, trajectories: usize, widths: [usize; 2]) -> [(&'a wgpu::Buffer, usize); 2] {
+        [(&self.inputs[0], trajectories * widths[0]), (&self.derivatives[0], trajectories * widths[1])]
+    }
+
+    /// Numbers of a trajectory in a kept stage's slot of what its state is in.
+    pub(super) fn slot_width(&self, dim: usize) -> usize {
+        match self.form {
+            Form::Layers(_) => dim,
+            Form::Program(program) => program.kept_widths()[0],
+        }
+    }
 }
 
 impl Network<'_> {
@@ -83,11 +109,25 @@ impl Engine {
         self.tableau.stages().max(self.noise().map_or(0, NoiseTableau::stages))
     }
 
+    /// What computes the field's stages, or the diffusion's.
+    fn form(&self, network: usize) -> Form<'_> {
+        let layers = [&self.layers, &self.noise_layers][network];
+        self.programs[network].as_ref().map_or(Form::Layers(layers), Form::Program)
+    }
+
+    /// Pairs of buffers that field and diffusion have: one a layer, or one of a program.
+    pub(crate) fn buffer_counts(&self) -> [usize; 2] {
+        [0, 1].map(|network| match self.form(network) {
+            Form::Layers(layers) => layers.len(),
+            Form::Program(_) => 1,
+        })
+    }
+
     /// The field, or drift.
     pub(crate) fn drift<'a>(&'a self, buffers: &'a Buffers) -> Network<'a> {
-        let count = self.layers.len();
+        let count = self.buffer_counts()[0];
         Network {
-            layers: &self.layers,
+            form: self.form(0),
             inputs: &buffers.inputs[..count],
             derivatives: &buffers.derivatives[..count],
             slot: 0,
@@ -101,9 +141,9 @@ impl Engine {
 
     /// The diffusion; its stages follow the drift's.
     pub(crate) fn diffusion<'a>(&'a self, buffers: &'a Buffers, noise: &'static NoiseTableau) -> Network<'a> {
-        let count = self.layers.len();
+        let count = self.buffer_counts()[0];
         Network {
-            layers: &self.noise_layers,
+            form: self.form(1),
             inputs: &buffers.inputs[count..],
             derivatives: &buffers.derivatives[count..],
             slot: self.tableau.stages() + 1,

@@ -1,6 +1,6 @@
 //! A step: its stages, its sums and their norms.
 
-use super::network::{Network, Weights};
+use super::network::{Form, Network, Weights};
 use super::{Recorder, Step};
 use crate::gpu::kernel;
 use crate::gpu::plan::flat;
@@ -83,7 +83,7 @@ impl Recorder<'_, '_> {
         let args = CombineArgs {
             sum: engine.sum(step, weights),
             stage: word(stage),
-            target: if step.keep { word(stage * step.rows * engine.dim()) } else { 0 },
+            target: if step.keep { word(stage * step.rows * network.slot_width(engine.dim())) } else { 0 },
             second: word(step.second),
         };
         let mut bound =
@@ -94,12 +94,19 @@ impl Recorder<'_, '_> {
 
     /// A network at the state in its first layer's input, at node `c`: its stage `stage`.
     pub(crate) fn network(&mut self, step: Step<'_>, network: Network<'_>, stage: usize, c: f64, flags: u32) {
+        match network.form {
+            Form::Layers(layers) => self.layers(step, network, layers, (stage, c, flags)),
+            Form::Program(program) => self.program(step, network, program, (stage, c, flags)),
+        }
+    }
+
+    fn layers(&mut self, step: Step<'_>, network: Network<'_>, layers: &[Layer], (stage, c, flags): (usize, f64, u32)) {
         let (engine, buffers) = (self.engine, self.buffers);
         let slot = if step.keep { stage } else { 0 };
-        for (l, layer) in network.layers.iter().enumerate() {
+        for (l, layer) in layers.iter().enumerate() {
             let mut head = network.head(engine.head(step.rows));
             head.flags |= flags | step.keeping() | time_flag(layer);
-            let last = l + 1 == network.layers.len();
+            let last = l + 1 == layers.len();
             let target = word(if last { network.slot } else { slot } * step.rows * layer.outputs);
             let (output, derivative) = if last {
                 head.flags |= flag::STAGE_OUT | flag::LINEAR;

@@ -1,6 +1,6 @@
 //! The vector-Jacobian product of a kept step, stage by stage and layer by layer.
 
-use super::network::Network;
+use super::network::{Form, Network};
 use super::step::time_flag;
 use super::{Recorder, Step};
 use crate::gpu::iterations::DEPTH;
@@ -122,11 +122,24 @@ impl Recorder<'_, '_> {
 
     /// From the cotangent of a kept stage to those of the parameters, and of the stage's state if that is wanted.
     pub(crate) fn network_vjp(&mut self, step: Step<'_>, network: Network<'_>, stage: usize, wants_state: bool) {
+        match network.form {
+            Form::Layers(layers) => self.layers_vjp(step, network, layers, (stage, wants_state)),
+            Form::Program(program) => self.program_vjp(step, network, program, (stage, wants_state)),
+        }
+    }
+
+    fn layers_vjp(
+        &mut self,
+        step: Step<'_>,
+        network: Network<'_>,
+        layers: &[Layer],
+        (stage, wants_state): (usize, bool),
+    ) {
         let (engine, buffers) = (self.engine, self.buffers);
         let rows = step.rows;
         let head = network.head(engine.head(rows));
         let mut z_bar = &buffers.stage_bar;
-        for (l, layer) in network.layers.iter().enumerate().rev() {
+        for (l, layer) in layers.iter().enumerate().rev() {
             self.layer_vjp(LayerVjp {
                 layer,
                 cursors: step.cursors,

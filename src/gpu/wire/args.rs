@@ -130,6 +130,8 @@ arguments! {
     ProbeValueArgs { stability: f32, share: f32, error_power: f32, }
     ReduceArgs { parts: u32, parameters: u32, }
     RowNormArgs { sum: Sum, states: [f32; 12], }
+    RunArgs { own0: u32, own1: u32, result: u32, theta: u32, stage: u32, node: f32, }
+    RunVjpArgs { kept0: u32, kept1: u32, result: u32, theta: u32, }
     SaveArgs { points: u32, user_points: u32, shares: u32, }
     SecondBarArgs { second: u32, }
     SettleArgs { points: u32, missing: f32, }

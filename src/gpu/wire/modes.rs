@@ -232,6 +232,8 @@ bits! {
         ALWAYS = 2048,
         NOISE = 4096,
         SECOND = 8192,
+        BARE = 16384,
+        TOGETHER = 32768,
     }
     /// What is known, or to be learnt.
     learnable ["begin" "next_step" "learn"] {

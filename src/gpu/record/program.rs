@@ -1,0 +1,348 @@
+//! [`Schedules`]: a field that is a program, layer by layer; and how it is recorded.
+
+use super::network::Network;
+use super::run::{Memory, Place, Run, Way};
+use super::schedule::{Action, Frame, Kind, Product, Schedule};
+use super::step::{dense_args, time_flag};
+use super::vjp::{LayerVjp, dense_vjp_input_args};
+use super::{Recorder, Step};
+use crate::error::Result;
+use crate::gpu::kernel;
+use crate::gpu::plan::flat;
+use crate::gpu::print;
+use crate::gpu::wire::args::{DenseArgs, DenseVjpInputArgs, RunArgs, RunVjpArgs};
+use crate::gpu::wire::head::Head;
+use crate::gpu::wire::modes::flag;
+use crate::gpu::wire::word;
+use crate::math::Real;
+use crate::problem::program::Program;
+use crate::problem::program::linearize::{Gradient, Linearized};
+use crate::problem::program::operation::{Operation, Source};
+use crate::problem::program::tangent::zeros;
+use crate::problem::{Field, Layer};
+
+/// The schedules of a program.
+#[derive(Clone, Debug)]
+pub(crate) struct Schedules {
+    /// The first of its parameters.
+    first: usize,
+    /// A stage, of which nothing is kept.
+    plain: Schedule,
+    /// One whose vector-Jacobian product is taken.
+    kept: Schedule,
+    /// From the cotangent of a stage to those of the parameters, and to that of its state too.
+    back: [Back; 2],
+    /// What an evaluation costs a trajectory, in multiply-adds.
+    pub(crate) work: usize,
+    /// Its layers, at their places among the field's parameters.
+    layers: Vec<Layer>,
+}
+
+/// A way back.
+#[derive(Clone, Debug)]
+struct Back {
+    schedule: Schedule,
+    gradients: Vec<Part>,
+}
+
+/// What is added to the gradient of some parameters: a layer's, which of numbers is the bias alone.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    layer: Layer,
+    /// Whether time and bias are not part of the product.
+    linear: bool,
+    x: Option<Place>,
+    z_bar: Place,
+}
+
+/// Multiply-adds that an elementary function costs.
+const FUNCTION: usize = 10;
+
+impl Schedules {
+    /// Those of a field whose parameters begin at `first`; `argument` is its name in errors.
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::Error::Argument) for what a device does not compute.
+    pub(crate) fn new(argument: &'static str, field: &Field, first: usize) -> Result<Self> {
+        let program = field.program()?;
+        let linearized = program.linearize(&field.frozen())?;
+        for program in [&linearized.forward, &linearized.backward] {
+            print::check_literals(argument, program)?;
+        }
+        let frame = Frame { way: Way::Forward, rows: field.inputs(), kept: &[], result: true, keeps: false };
+        let plain = Schedule::new(&program, frame)?;
+        let kept = Schedule::new(&linearized.forward, Frame { keeps: true, ..frame })?;
+        let kept_places: Vec<Place> = kept.outputs.iter().map(|place| place.kept()).collect();
+        let frame = Frame { way: Way::Back, rows: field.outputs(), kept: &kept_places, result: true, keeps: false };
+        let back = [Back::new(&linearized, frame, false)?, Back::new(&linearized, frame, true)?];
+        let cost = program.cost();
+        let layers = program.operations().filter_map(|(_, operation)| match operation {
+            Operation::Dense { block, .. } | Operation::Transposed { block, .. } => Some(block.layer()),
+            _ => None,
+        });
+        let layers = layers.collect();
+        Ok(Self { first, plain, kept, back, work: cost.multiply_adds + FUNCTION * cost.functions + cost.rows, layers })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn all(&self) -> [&Schedule; 4] {
+        let [without, with] = &self.back;
+        [&self.plain, &self.kept, &without.schedule, &with.schedule]
+    }
+
+    /// What is printed for its runs, and for those of its way back.
+    #[cfg(test)]
+    pub(crate) fn texts(&self) -> [Vec<&str>; 2] {
+        let [plain, kept, without, with] = self.all();
+        [[plain, kept], [without, with]].map(|pair| pair.into_iter().flat_map(Schedule::texts).collect())
+    }
+
+    pub(crate) fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    /// Numbers of a trajectory and a stage, in either part of the memory, where nothing is kept.
+    pub(crate) const fn widths(&self) -> [usize; 2] {
+        self.plain.widths
+    }
+
+    /// The same where a stage is kept.
+    pub(crate) const fn kept_widths(&self) -> [usize; 2] {
+        self.kept.widths
+    }
+
+    /// The same on the way back.
+    pub(crate) fn bar_widths(&self) -> [usize; 2] {
+        let [without, with] = &self.back;
+        [0, 1].map(|part| without.schedule.widths[part].max(with.schedule.widths[part]))
+    }
+}
+
+impl Back {
+    fn new(linearized: &Linearized, frame: Frame<'_>, wants_state: bool) -> Result<Self> {
+        let program = backward(linearized, frame.rows, wants_state)?;
+        let schedule = Schedule::new(&program, Frame { result: wants_state, ..frame })?;
+        let number = |place: usize| place - linearized.inputs.len();
+        let part = |gradient: &Gradient| match *gradient {
+            Gradient::Block { block, affine, x, z_bar } => Part {
+                layer: Layer { time: block.time && affine, ..block.layer() },
+                linear: !affine,
+                x: Some(frame.kept[x]),
+                z_bar: schedule.outputs[number(z_bar)],
+            },
+            Gradient::Rows { offset, bar } => {
+                let z_bar = schedule.outputs[number(bar)];
+                Part { layer: Layer::linear(offset, 0, z_bar.rows), linear: false, x: None, z_bar }
+            }
+        };
+        let gradients = linearized.gradients.iter().map(part).collect();
+        Ok(Self { schedule, gradients })
+    }
+}
+
+/// The backward program with the cotangent of the state, if that is wanted, and then of what the parameters' are made from.
+fn backward(linearized: &Linearized, rows: usize, wants_state: bool) -> Result<Program> {
+    let backward = &linearized.backward;
+    let mut emitter = backward.reopen();
+    let (inputs, gradients) = backward.outputs().split_at(linearized.inputs.len());
+    let state = linearized.inputs.iter().zip(inputs).find(|(source, _)| **source == Source::State).map(|(_, bar)| *bar);
+    // A field that does not read the state gives it no cotangent.
+    let state = wants_state.then(|| state.unwrap_or_else(|| zeros(&mut emitter, rows)));
+    let outputs: Vec<_> = state.into_iter().chain(gradients.iter().copied()).collect();
+    emitter.finish(&outputs)
+}
+
+/// A stage of a program that is evaluated, or walked back: what its dispatches have in common.
+struct Pass<'a> {
+    way: Way,
+    cursors: &'a wgpu::Buffer,
+    head: Head,
+    stage: usize,
+    /// The stage's `c`.
+    node: f64,
+    /// The first of the field's parameters.
+    theta: usize,
+    /// The buffers that values lie in, and where those of the stage begin there.
+    own: [(&'a wgpu::Buffer, usize); 2],
+    kept: [(&'a wgpu::Buffer, usize); 2],
+    result: (&'a wgpu::Buffer, usize),
+}
+
+impl<'a> Pass<'a> {
+    /// The buffer of a place, and where it begins there.
+    fn at(&self, place: Place) -> (&'a wgpu::Buffer, u32) {
+        let (buffer, first) = match place.memory {
+            Memory::Own(part) => self.own[part],
+            Memory::Kept(part) => self.kept[part],
+            Memory::Result => self.result,
+        };
+        (buffer, word(first + place.first * self.head.rows as usize))
+    }
+
+    fn layer(&self, layer: Layer) -> Layer {
+        Layer { offset: self.theta + layer.offset, ..layer }
+    }
+}
+
+impl Recorder<'_, '_> {
+    /// A program at the state in its memory, at node `c`: its stage `stage`.
+    pub(super) fn program(
+        &mut self,
+        step: Step<'_>,
+        network: Network<'_>,
+        program: &Schedules,
+        (stage, node, flags): (usize, f64, u32),
+    ) {
+        let (engine, buffers) = (self.engine, self.buffers);
+        let (schedule, slot) = if step.keep { (&program.kept, stage) } else { (&program.plain, 0) };
+        let head = network.head(engine.head(step.rows));
+        let own = network.memory(slot * step.rows, schedule.widths);
+        let pass = Pass {
+            way: Way::Forward,
+            cursors: step.cursors,
+            head: Head { flags: head.flags | flags | step.keeping(), ..head },
+            stage,
+            node,
+            theta: program.first,
+            own,
+            kept: own,
+            result: (&buffers.k, network.slot * step.rows * engine.dim()),
+        };
+        self.actions(&pass, schedule);
+    }
+
+    /// From the cotangent of a kept stage to those of the parameters, and of the stage's state if that is wanted.
+    pub(super) fn program_vjp(
+        &mut self,
+        step: Step<'_>,
+        network: Network<'_>,
+        program: &Schedules,
+        (stage, wants_state): (usize, bool),
+    ) {
+        let (engine, buffers) = (self.engine, self.buffers);
+        let back = &program.back[usize::from(wants_state)];
+        let pass = Pass {
+            way: Way::Back,
+            cursors: step.cursors,
+            head: network.head(engine.head(step.rows)),
+            stage,
+            node: network.c[stage],
+            theta: program.first,
+            own: [(&buffers.stage_bar, 0), (&buffers.cotangents0, 0)],
+            kept: network.memory(stage * step.rows, program.kept.widths),
+            result: (&buffers.state_bars, (network.bar_slot + stage) * step.rows * engine.dim()),
+        };
+        self.actions(&pass, &back.schedule);
+        for part in &back.gradients {
+            let (z_bar, z_bar_offset) = pass.at(part.z_bar);
+            // Numbers are summed without an input.
+            let (input, source) = part.x.map_or((pass.kept[0].0, 0), |place| pass.at(place));
+            let linear = if part.linear { flag::BARE } else { 0 };
+            self.layer_vjp(LayerVjp {
+                layer: &pass.layer(part.layer),
+                cursors: pass.cursors,
+                head: Head { flags: pass.head.flags | linear, ..pass.head },
+                node: pass.node,
+                input,
+                source: source as usize,
+                z_bar,
+                z_bar_offset: z_bar_offset as usize,
+            });
+        }
+    }
+
+    fn actions(&mut self, pass: &Pass<'_>, schedule: &Schedule) {
+        for action in &schedule.actions {
+            match action {
+                Action::Product(product) if product.kind == Kind::Transposed => self.transposed(pass, product),
+                Action::Product(product) => self.product(pass, product),
+                Action::Run(run) => self.run(pass, run),
+            }
+        }
+    }
+
+    fn product(&mut self, pass: &Pass<'_>, product: &Product) {
+        let engine = self.engine;
+        let layer = pass.layer(product.layer);
+        let (input, source) = pass.at(product.from);
+        let (output, target) = pass.at(product.to);
+        let mut head = pass.head;
+        head.flags |= match product.kind {
+            Kind::Affine => time_flag(&layer),
+            _ => flag::BARE,
+        };
+        if pass.way == Way::Back {
+            // Rows at rest have zeros there.
+            head.flags |= flag::KEEP;
+        } else if product.to.memory == Memory::Result {
+            head.flags |= flag::STAGE_OUT;
+        }
+        // Nothing else is bound twice to be written to.
+        let (derivative, at) = match product.slope.map(|slope| pass.at(slope)) {
+            Some((slope, at)) if slope == output => {
+                head.flags |= flag::TOGETHER;
+                (&engine.outcome, at)
+            }
+            Some(slope) => slope,
+            None => {
+                head.flags |= flag::LINEAR;
+                (&engine.outcome, 0)
+            }
+        };
+        let args = DenseArgs {
+            source,
+            target,
+            derivative: at,
+            stage: word(pass.stage),
+            node: f32::from_f64(pass.node),
+            ..dense_args(&layer)
+        };
+        let bound = [pass.cursors, engine.weights(), input, output, derivative];
+        let grid = kernel::product_grid(head.rows as usize, layer.outputs, 1);
+        self.planner.add(&engine.kernels.product(&kernel::DENSE, grid), &bound, head, args, grid);
+    }
+
+    fn transposed(&mut self, pass: &Pass<'_>, product: &Product) {
+        let engine = self.engine;
+        let layer = pass.layer(product.layer);
+        let (z_bar, source) = pass.at(product.from);
+        let (x_bar, target) = pass.at(product.to);
+        let linear = if product.slope.is_none() { flag::LINEAR } else { 0 };
+        let (derivative, at) = product.slope.map_or((engine.weights(), 0), |slope| pass.at(slope));
+        let args = DenseVjpInputArgs { source, target, derivative: at, ..dense_vjp_input_args(&layer) };
+        let head = Head { flags: pass.head.flags | linear, ..pass.head };
+        let bound = [pass.cursors, engine.weights(), z_bar, derivative, x_bar];
+        let grid = kernel::product_grid(head.rows as usize, layer.inputs, 1);
+        self.planner.add(&engine.kernels.product(&kernel::DENSE_VJP_INPUT, grid), &bound, head, args, grid);
+    }
+
+    fn run(&mut self, pass: &Pass<'_>, run: &Run) {
+        let (engine, buffers) = (self.engine, self.buffers);
+        let grid = flat((pass.head.rows as usize * run.lanes).div_ceil(64));
+        let [(own0, at0), (own1, at1)] = pass.own;
+        let [(kept0, first0), (kept1, first1)] = pass.kept;
+        let (result, to) = pass.result;
+        let theta = word(pass.theta);
+        match pass.way {
+            Way::Forward => {
+                let kernel = engine.kernels.printed(&kernel::RUN, &run.text, &[]);
+                let args = RunArgs {
+                    own0: word(at0),
+                    own1: word(at1),
+                    result: word(to),
+                    theta,
+                    stage: word(pass.stage),
+                    node: f32::from_f64(pass.node),
+                };
+                let bound = [pass.cursors, &buffers.row_status, engine.weights(), own0, own1, result];
+                self.planner.add(&kernel, &bound, pass.head, args, grid);
+            }
+            Way::Back => {
+                let kernel = engine.kernels.printed(&kernel::RUN_VJP, &run.text, &[]);
+                let args = RunVjpArgs { kept0: word(first0), kept1: word(first1), result: word(to), theta };
+                let bound = [pass.cursors, &buffers.row_status, engine.weights(), kept0, kept1, own0, own1, result];
+                self.planner.add(&kernel, &bound, pass.head, args, grid);
+            }
+        }
+    }
+}
