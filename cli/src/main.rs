@@ -10,10 +10,12 @@ mod interrupt;
 mod logging;
 mod machine;
 mod measure;
+mod model_file;
 mod numbers;
 mod output;
 mod record;
 mod regularizer;
+mod repeat;
 mod report;
 mod run;
 mod settings;
@@ -63,9 +65,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<Ending> {
         return dispatch(Cli::parse_from(["fewsteps", "bench"]));
     };
     match command {
-        Command::Bench(args) => command::bench(&args),
-        Command::Train(args) => command::train(&args),
+        Command::Bench(args) => command::bench(args),
+        Command::Train(args) => command::train(args),
         Command::Eval(args) => command::eval(&args).map(|()| Ending::Finished),
+        Command::Predict(args) => command::predict(&args).map(|()| Ending::Finished),
         Command::Deploy(args) => command::deploy(&args).map(|()| Ending::Finished),
         Command::BenchWorkload(args) => command::bench_workload(&args).map(|()| Ending::Finished),
         Command::Devices(args) => command::devices(&args).map(|()| Ending::Finished),

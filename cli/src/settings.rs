@@ -1,12 +1,13 @@
 //! [`Settings`]: everything that determines a run, resolved from the command line.
 
 use anyhow::{Context, ensure};
-use fewsteps::{Budget, FailurePolicy, Regularizer, Scalar, Tolerances, TrainerConfig};
+use fewsteps::{Budget, FailurePolicy, Loss, Regularizer, Scalar, Tolerances, TrainerConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::args::{StepArgs, TrainingArgs};
 use crate::choice::{LAYOUTS, Precision, Training, name_of};
-use crate::data::{Data, DataIdentity, Samples};
+use crate::data::{Data, DataIdentity, Own, Samples, Source};
+use crate::model_file::ModelFile;
 use crate::regularizer;
 use crate::task::TaskName;
 
@@ -36,6 +37,12 @@ pub(crate) struct Settings {
     /// What was trained on; runs of earlier versions took no note of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) data: Option<DataIdentity>,
+    /// Where they lay; of no matter for what the run is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) source: Option<Source>,
+    /// Of one's own data: their columns, and how they were divided and scaled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) own: Option<Own>,
     /// Digest of the checkpoint whose weights were begun with, if it was not random ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) from: Option<String>,
@@ -51,7 +58,8 @@ impl Settings {
         let steps = args.steps.map_or(defaults.steps, usize::from) as u64;
         let learning_rate = args.lr.unwrap_or(defaults.learning_rate);
         let tolerance = args.solver.tol.unwrap_or(defaults.tolerance);
-        let mut options = task.options(Tolerances::both(tolerance)).layout(args.solver.layout);
+        let mut options =
+            task.options(Tolerances::both(tolerance)).layout(args.solver.layout.unwrap_or(LAYOUTS[0].value));
         if let Some(method) = args.solver.method {
             task.check_method(method)?;
             options = options.method(method);
@@ -60,40 +68,67 @@ impl Settings {
             Training::Baseline => StepArgs::published().apply(&mut options),
             _ => args.solver.steps.apply(&mut options),
         }
+        let (mut model, mut optimizer) = (task.model(options, data), task.optimizer(learning_rate));
+        if let Some(file) = &args.file {
+            (model, optimizer) = (file.model(task, model)?, file.optimizer(optimizer)?);
+        }
         // One batch that blows up should cost that batch, not the other methods' runs; the record counts them.
-        let config = TrainerConfig::new(task.model(options, data.classes()), task.loss())
-            .optimizer(task.optimizer(learning_rate))
+        let config = TrainerConfig::new(model, task.loss(data))
+            .optimizer(optimizer)
             .regularizer(regularizer::of(training, &args.regularizer, task, steps))
             .seed(seed)
             .failure(FailurePolicy::Skip);
+        let source = Source::named(args.data.data.as_deref(), args.data.own.test.as_deref());
+        let hold_out = args.hold_out.map_or(0, usize::from);
+        // One's own data may be few.
+        let most = if task.own() { data.train.len().saturating_sub(hold_out).max(1) } else { usize::MAX };
         let settings = Self {
             task,
             training,
             seed,
             steps,
-            batch: args.batch.map_or(defaults.batch, usize::from),
+            batch: args.batch.map_or_else(|| defaults.batch.min(most), usize::from),
             learning_rate,
             tolerance,
-            precision: args.solver.precision,
-            hold_out: args.hold_out.map_or(0, usize::from),
+            precision: args.solver.precision.unwrap_or_default(),
+            hold_out,
             data: None,
+            source: source.data.is_some().then_some(source),
+            own: data.own.clone(),
             from: None,
             eval_every: args.eval_every.map_or((steps / 10).max(1), |n| usize::from(n) as u64),
             config,
         };
         match settings.precision {
-            Precision::F32 => settings.validate::<f32>()?,
-            Precision::F64 => settings.validate::<f64>()?,
+            Precision::F32 => settings.validate::<f32>(args.file.as_ref())?,
+            Precision::F64 => settings.validate::<f64>(args.file.as_ref())?,
         }
         settings.check_batch(data)?;
         Ok(settings)
     }
 
-    fn validate<R: Scalar>(&self) -> anyhow::Result<()> {
+    /// Checks the numbers. What is wrong is an option's, or a key's of the file of the model.
+    fn validate<R: Scalar>(&self, file: Option<&ModelFile>) -> anyhow::Result<()> {
         let options = &self.config.model.options;
-        options.validate::<R>(&self.config.model.problem).context("--tol, --method or --first-step")?;
-        self.config.optimizer.validate().context("--lr")?;
-        self.config.regularizer.validate(options).context("regularizer options")?;
+        let blame = |section, keys: &[&str], options| ModelFile::blame(file, section, keys, options);
+        let solver = || blame("solver", &["tol", "method", "first-step"], "--tol, --method or --first-step");
+        options.validate::<R>(&self.config.model.problem).with_context(solver)?;
+        let rule = [
+            "lr",
+            "momentum",
+            "nesterov",
+            "beta1",
+            "beta2",
+            "epsilon",
+            "weight-decay",
+            "decay",
+            "clip-norm",
+            "clip-value",
+        ];
+        self.config.optimizer.validate().with_context(|| blame("optimizer", &rule, "--lr"))?;
+        let penalty = ["measure", "penalty-step", "coefficient", "coefficient-to", "target-nfe", "times", "fraction"];
+        let penalty = || blame("regularizer", &penalty, "regularizer options");
+        self.config.regularizer.validate(options).with_context(penalty)?;
         let rate = R::from_f64(self.learning_rate).to_f64();
         ensure!(rate > 0.0 && rate.is_finite(), "--lr {}: give a positive, finite learning rate", self.learning_rate);
         Ok(())
@@ -128,7 +163,26 @@ impl Settings {
     /// tolerance was chosen on its data.
     pub(crate) fn warning_at(&self, samples: &Samples) -> Option<String> {
         let starts = samples.starts().filter(|_| self.tolerance != self.task.defaults().tolerance)?;
-        Tolerances::both(self.tolerance).warning_at(starts.as_flattened(), 2)
+        // An encoder makes other states of the inputs.
+        let is_state = self.config.model.encoder.is_none();
+        Tolerances::both(self.tolerance).warning_at(starts.0, starts.1).filter(|_| is_state)
+    }
+
+    /// Whether the outputs are classes, of which a share is right.
+    pub(crate) fn classifies(&self) -> bool {
+        self.config.loss == Loss::CrossEntropy
+    }
+
+    /// The loss in few words.
+    pub(crate) const fn loss_name(&self) -> &'static str {
+        match self.config.loss {
+            Loss::CrossEntropy => "cross-entropy",
+            Loss::Mse => "MSE",
+            Loss::Mae => "MAE",
+            Loss::Moments => "moments",
+            // The library's losses grow; the tasks' are these.
+            _ => "loss",
+        }
     }
 
     /// The target for NFE, if there is one.

@@ -1,15 +1,15 @@
 //! The tasks: data, model and the settings that suit them.
 
-use std::path::Path;
-
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use clap::ValueEnum;
 use fewsteps::{
-    Local, Loss, Method, NeuralDe, Optimizer, SaveAt, Schedule, SolverOptions, StepControl, Tolerances, models,
+    Local, Loss, Method, Mlp, NeuralDe, Optimizer, Problem, SaveAt, Schedule, SolverOptions, StepControl, TimeInput,
+    Tolerances, models,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::data::{self, Data, IdxFiles};
+use crate::args::DataArgs;
+use crate::data::{self, Data, IdxFiles, Own, Source};
 
 /// What is learnt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -27,6 +27,10 @@ pub(crate) enum TaskName {
     SpiralSde,
     /// The digits of mnist, classified by a neural SDE: the papers' second MNIST model
     MnistSde,
+    /// A table of your own: classes by --label, or numbers by --targets
+    Csv,
+    /// Observed trajectories of your own: states at times
+    Series,
 }
 
 /// What a task is trained with unless the command line says otherwise.
@@ -50,6 +54,8 @@ impl TaskName {
             Self::Spiral => "spiral",
             Self::SpiralSde => "spiral-sde",
             Self::MnistSde => "mnist-sde",
+            Self::Csv => "csv",
+            Self::Series => "series",
         }
     }
 
@@ -86,6 +92,13 @@ impl TaskName {
                 coefficients: Some([5e-3, 2e-3]),
                 ..published
             },
+            // Losses are of numbers whose deviation is 1, or cross-entropies.
+            Self::Csv => {
+                Defaults { steps: 1000, batch: 128, learning_rate: 5e-3, coefficients: Some([1e-2, 1e-2]), ..published }
+            }
+            Self::Series => {
+                Defaults { steps: 1000, batch: 64, learning_rate: 5e-3, coefficients: Some([1e-3, 1e-3]), ..published }
+            }
         }
     }
 
@@ -100,34 +113,32 @@ impl TaskName {
         options.step_control(StepControl::prompt(tolerances))
     }
 
-    /// Whether the outputs are classes, of which a share is right.
-    pub(crate) const fn classifies(self) -> bool {
-        !matches!(self, Self::Spiral | Self::SpiralSde)
-    }
-
-    pub(crate) const fn loss(self) -> Loss {
+    /// What is minimised on these data.
+    pub(crate) const fn loss(self, data: &Data) -> Loss {
         match self {
             Self::Digits | Self::Mnist | Self::Fashion | Self::MnistSde => Loss::CrossEntropy,
             Self::Spiral => Loss::Mae,
             Self::SpiralSde => Loss::Moments,
+            Self::Csv if data.train.classified() => Loss::CrossEntropy,
+            Self::Csv | Self::Series => Loss::Mse,
         }
     }
 
-    /// The loss in few words.
-    pub(crate) const fn loss_name(self) -> &'static str {
-        match self.loss() {
-            Loss::CrossEntropy => "cross-entropy",
-            Loss::Mse => "MSE",
-            Loss::Mae => "MAE",
-            Loss::Moments => "moments",
-            // The library's losses grow; the tasks' are these.
-            _ => "loss",
-        }
+    /// Whether the interval of the equation may be any.
+    pub(crate) const fn interval_is_free(self) -> bool {
+        !matches!(self, Self::Spiral | Self::SpiralSde | Self::Series)
     }
 
-    /// The model, solved with `options`, of which it determines the save times. A classifier tells `classes` apart.
-    /// Noise is meant as the method means it.
-    pub(crate) fn model(self, options: SolverOptions, classes: usize) -> NeuralDe {
+    /// Whether the data are of one's own.
+    pub(crate) const fn own(self) -> bool {
+        matches!(self, Self::Csv | Self::Series)
+    }
+
+    /// The model of these data, solved with `options`, of which it determines the save times. Noise is meant as the method
+    /// means it.
+    pub(crate) fn model(self, options: SolverOptions, data: &Data) -> NeuralDe {
+        let classes = data.classes();
+        let (inputs, outputs, _) = data.train.sizes(classes);
         match self {
             Self::Digits => models::images(64, 64, classes, options),
             Self::Mnist | Self::Fashion => models::images(784, 100, classes, options),
@@ -138,6 +149,18 @@ impl TaskName {
             }
             Self::SpiralSde => models::spiral_sde(options.save_at(SaveAt::Times(data::spiral_sde_times()))),
             Self::MnistSde => models::mnist_sde(classes, options),
+            Self::Csv => {
+                // Few columns are too few dimensions to tell much apart in without crossing; many are as good as some.
+                let width = inputs.clamp(8, 64);
+                let field = Mlp::new([width, (2 * width).max(32), width]).time_input(TimeInput::Every);
+                NeuralDe::new(Problem::ode(field, 0.0, 1.0), options).encoder(inputs).head(outputs)
+            }
+            Self::Series => {
+                let (start, saved) = data.train.times().and_then(<[f64]>::split_first).unwrap_or((&0.0, &[1.0]));
+                let end = saved.last().copied().unwrap_or(*start);
+                let problem = Problem::ode(Mlp::new([inputs, 64, inputs]), *start, end);
+                NeuralDe::new(problem, options.save_at(SaveAt::Times(saved.to_vec())))
+            }
         }
     }
 
@@ -145,7 +168,7 @@ impl TaskName {
         match self {
             Self::SpiralSde => Optimizer::adabelief(learning_rate),
             Self::MnistSde => Optimizer::adam(Schedule::inverse_decay(learning_rate, 1e-5)),
-            Self::Digits | Self::Mnist | Self::Fashion | Self::Spiral => Optimizer::adam(learning_rate),
+            _ => Optimizer::adam(learning_rate),
         }
     }
 
@@ -181,8 +204,32 @@ impl TaskName {
         Ok(())
     }
 
-    /// Reads or generates the data; `folder` is what `--data` names.
-    pub(crate) fn load(self, folder: Option<&Path>) -> anyhow::Result<Data> {
+    /// Reads or generates the data that the command line names.
+    pub(crate) fn load(self, args: &DataArgs) -> anyhow::Result<Data> {
+        for (option, csv, series) in args.own.given() {
+            let of = match (csv, series) {
+                (true, true) => "csv and series",
+                (true, false) => "csv",
+                _ => "series",
+            };
+            let takes = match self {
+                Self::Csv => csv,
+                Self::Series => series,
+                _ => false,
+            };
+            ensure!(takes, "{option}: is of --task {of}, and this is --task {}; leave one of them out", self.name());
+        }
+        let source = Source::named(args.data.as_deref(), args.own.test.as_deref());
+        match self {
+            Self::Csv => data::csv(&args.own, &source),
+            Self::Series => data::series(&args.own, &source),
+            _ => self.load_again(None, &source),
+        }
+    }
+
+    /// Reads or generates data from where a run had them; of one's `own` from the same columns, scaled as they were.
+    pub(crate) fn load_again(self, own: Option<&Own>, source: &Source) -> anyhow::Result<Data> {
+        let folder = source.data.as_deref();
         match self {
             Self::Digits => data::digits(),
             Self::Mnist => IdxFiles::find(folder, "mnist")?.load(),
@@ -190,6 +237,10 @@ impl TaskName {
             Self::Spiral => Ok(data::spiral()),
             Self::SpiralSde => data::spiral_sde(folder),
             Self::MnistSde => IdxFiles::find(folder, "mnist")?.load(),
+            Self::Csv | Self::Series => match own {
+                Some(own) => own.read(source),
+                None => bail!("--task {}: the checkpoint was not trained on columns of a table", self.name()),
+            },
         }
     }
 }

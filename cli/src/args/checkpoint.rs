@@ -17,9 +17,14 @@ pub(crate) struct EvalArgs {
     /// The task, if another than the checkpoint was trained on
     #[arg(long, value_enum)]
     pub(crate) task: Option<TaskName>,
-    /// The folder of the data, for the tasks that are read from files
-    #[arg(long, value_name = "DIR")]
+    /// The folder or file of the data, if they lie elsewhere than in training
+    ///
+    /// One's own data are divided as in training, and tested on is what training did not see.
+    #[arg(long, value_name = "PATH")]
     pub(crate) data: Option<PathBuf>,
+    /// A file of one's own data that is tested on as a whole
+    #[arg(long, value_name = "FILE", conflicts_with = "data")]
+    pub(crate) test: Option<PathBuf>,
     /// Solve as in training, though `deploy` has chosen another solver
     ///
     /// So do the options that follow: they change the training's solver.
@@ -51,11 +56,31 @@ pub(crate) struct EvalArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct PredictArgs {
+    /// A checkpoint that was trained on --task csv or series
+    pub(crate) checkpoint: PathBuf,
+    /// The table to predict from, with the columns of the inputs, or of series with time, id and states
+    #[arg(long, value_name = "FILE")]
+    pub(crate) data: PathBuf,
+    /// series: times to predict at, separated by commas, from the first observations on [default: those of the table]
+    #[arg(long, value_name = "T1,T2", value_delimiter = ',', allow_hyphen_values = true)]
+    pub(crate) at: Vec<f64>,
+    /// The file that the predictions are written to [default: stdout]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Replace that file if it is there
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct DeployArgs {
     /// A checkpoint that `bench` or `train` wrote
     pub(crate) checkpoint: PathBuf,
-    /// The folder of the data, for the tasks that are read from files
-    #[arg(long, value_name = "DIR")]
+    /// The folder or file of the data, if they lie elsewhere than in training
+    #[arg(long, value_name = "PATH")]
     pub(crate) data: Option<PathBuf>,
     /// Points of accuracy that may be lost against the training's solver; per cent of the loss where nothing is classified
     /// [default: 0.1 points, or 1 per cent]

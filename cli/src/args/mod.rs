@@ -1,15 +1,17 @@
 //! The command line.
 
 mod checkpoint;
+mod own;
 mod solver;
 mod training;
 mod workload;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
-pub(crate) use checkpoint::{DeployArgs, EvalArgs};
+pub(crate) use checkpoint::{DeployArgs, EvalArgs, PredictArgs};
+pub(crate) use own::OwnArgs;
 pub(crate) use solver::{EngineArgs, StepArgs};
-pub(crate) use training::{BenchArgs, OutputArgs, RegularizerArgs, TrainArgs, TrainingArgs};
+pub(crate) use training::{BenchArgs, DataArgs, OutputArgs, RegularizerArgs, TrainArgs, TrainingArgs};
 pub(crate) use workload::{Mode, NOISE_TOLERANCE, PenaltyKind, Stepping, Workload, WorkloadArgs};
 
 const EXAMPLES: &str = "\
@@ -22,6 +24,9 @@ Examples:
   fewsteps train --regularization vanilla    one run, which leaves a checkpoint
   fewsteps eval fewsteps-out/checkpoints/vanilla-seed0.safetensors --tol 1e-4
   fewsteps deploy fewsteps-out/checkpoints/vanilla-seed0.safetensors
+  fewsteps train --task csv --data FILE.csv --label COLUMN     a table of your own: classes, or --targets A,B
+  fewsteps train --task series --data FILE.csv --time COLUMN   observed trajectories of your own
+  fewsteps predict CHECKPOINT --data NEW.csv
   fewsteps train --device gpu                on an adapter; `fewsteps devices` lists them
   fewsteps completions bash > fewsteps.bash  shell completions
 
@@ -31,6 +36,29 @@ Exit codes:
   2    the command line cannot be understood
   3    trained, but a run has nothing to show: it diverged, or none of its test trajectories can be solved
   130  interrupted; what was reached is kept for --resume";
+
+const TRAIN_EXAMPLES: &str = "\
+Data of your own, step by step. flowers.csv begins so:
+  length,width,kind
+  5.1,3.5,setosa
+  7.0,3.2,versicolor
+
+  fewsteps train --task csv --data flowers.csv --label kind         learn kind from the columns of numbers
+  fewsteps eval fewsteps-out/checkpoints/local-unbiased-seed0.safetensors           on rows that were kept apart
+  fewsteps predict fewsteps-out/checkpoints/local-unbiased-seed0.safetensors --data new.csv
+  fewsteps train --task csv --data flowers.csv --label kind --print-model > model.toml
+  fewsteps train --task csv --data flowers.csv --label kind --model model.toml      a model of your own, edited
+
+Trajectories. pelts.csv begins so, one row a time (and a series, if --id names their column):
+  year,lynx,hare
+  1900,4.0,30.0
+  1901,6.1,47.2
+
+  fewsteps train --task series --data pelts.csv --time year --horizon 1914          learn up to 1914, test on the rest
+  fewsteps predict fewsteps-out/checkpoints/local-unbiased-seed0.safetensors --data pelts.csv --at 1921,1922
+
+A run again:
+  fewsteps train --config fewsteps-out/runs/local-unbiased-seed0.json";
 
 /// Train neural ODEs that need few solver steps, and measure what that costs.
 ///
@@ -60,9 +88,15 @@ pub(crate) enum Command {
     /// Compare training methods: accuracy, NFE, training and prediction time, over several seeds
     Bench(BenchArgs),
     /// Train one model with one method and one seed, and keep its checkpoint
+    #[command(after_long_help = TRAIN_EXAMPLES)]
     Train(TrainArgs),
     /// Measure a checkpoint on its test set: accuracy, NFE, time per batch
     Eval(EvalArgs),
+    /// Predict from a table with a checkpoint that was trained on one: classes, numbers, or states at times
+    ///
+    /// The predictions are a table too: the rows of --data with what is predicted of each, in the units of the training's
+    /// table. The solver is the deployed one, if `fewsteps deploy` has chosen one.
+    Predict(PredictArgs),
     /// Choose the cheapest solver that a checkpoint's model predicts well enough with, and write it into the checkpoint
     ///
     /// A trained model does not need the steps that its training's tolerance asks for. This tries every method with few
@@ -92,6 +126,8 @@ pub(crate) struct DevicesArgs {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
     /// The command lines of a Markdown text: lines of shell blocks, and code within a sentence.
@@ -128,6 +164,27 @@ mod tests {
         let commands = commands(&text);
         commands.iter().for_each(|line| understood(line, &file.display().to_string()));
         commands.len()
+    }
+
+    #[test]
+    fn a_repeated_run_is_not_said_otherwise() {
+        let free =
+            ["data", "test", "out", "json", "resume", "overwrite", "checkpoint_every", "device", "threads", "from"];
+        let other = ["config", "print_model", "help", "version", "quiet", "verbose"];
+        let mut root = Cli::command();
+        root.build();
+        for name in ["train", "bench"] {
+            let command = root.find_subcommand(name).expect(name);
+            let config = command.get_arguments().find(|arg| arg.get_id() == "config").expect("--config");
+            let of_config: Vec<&str> =
+                command.get_arg_conflicts_with(config).iter().map(|arg| arg.get_id().as_str()).collect();
+            for arg in command.get_arguments() {
+                let id = arg.get_id().as_str();
+                let with_arg = command.get_arg_conflicts_with(arg);
+                let conflicts = of_config.contains(&id) || with_arg.iter().any(|other| other.get_id() == "config");
+                assert_ne!(conflicts, free.contains(&id) || other.contains(&id), "{name} --{id} beside --config");
+            }
+        }
     }
 
     #[test]

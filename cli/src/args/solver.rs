@@ -21,12 +21,12 @@ pub(crate) struct SolverArgs {
     pub(crate) method: Option<Method>,
     #[command(flatten)]
     pub(crate) steps: StepArgs,
-    /// Who shares a step: the batch, or nobody
-    #[arg(long, value_parser = named(&LAYOUTS), default_value = LAYOUTS[0].name)]
-    pub(crate) layout: Layout,
-    /// Scalar type; adapters compute at f32
-    #[arg(long, value_enum, default_value_t = Precision::F32)]
-    pub(crate) precision: Precision,
+    /// Who shares a step: the batch, or nobody [default: lockstep]
+    #[arg(long, value_parser = named(&LAYOUTS))]
+    pub(crate) layout: Option<Layout>,
+    /// Scalar type; adapters compute at f32 [default: f32]
+    #[arg(long, value_enum)]
+    pub(crate) precision: Option<Precision>,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
 }

@@ -6,18 +6,20 @@ use std::path::PathBuf;
 use clap::Args;
 use fewsteps::{Measure, PenaltyGradient, PenaltyNoise, PenaltyStep};
 
+use super::own::OwnArgs;
 use super::solver::SolverArgs;
 use crate::choice::{GRADIENTS, MEASURES, NOISES, PENALTY_STEPS, Training, named, positive};
+use crate::model_file::ModelFile;
 use crate::task::TaskName;
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
     /// Training methods to compare, separated by commas; ratios are to the baseline, or to vanilla where there is none
-    #[arg(long, value_enum, value_delimiter = ',')]
+    #[arg(long, value_enum, value_delimiter = ',', conflicts_with = "config")]
     #[arg(default_values_t = [Training::Baseline, Training::Vanilla, Training::LocalUnbiased, Training::LocalBiased])]
     pub(crate) methods: Vec<Training>,
     /// How many seeds: 0, 1, ..., N - 1 [default: the task's]
-    #[arg(long, value_name = "N", value_parser = seeds)]
+    #[arg(long, value_name = "N", value_parser = seeds, conflicts_with = "config")]
     pub(crate) seeds: Option<NonZeroUsize>,
     #[command(flatten)]
     pub(crate) training: TrainingArgs,
@@ -25,17 +27,67 @@ pub(crate) struct BenchArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct TrainArgs {
-    /// The training method
-    #[arg(long, value_enum, default_value_t = Training::LocalUnbiased, value_name = "METHOD")]
-    pub(crate) regularization: Training,
+    /// The training method [default: local-unbiased]
+    #[arg(long, value_enum, value_name = "METHOD", conflicts_with = "config")]
+    pub(crate) regularization: Option<Training>,
     /// Fixes the initial weights, the order of the samples and the regularization times
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, conflicts_with = "config")]
     pub(crate) seed: u64,
     /// Begin with the weights of this checkpoint, and with a new optimizer, instead of random ones
     #[arg(long, value_name = "CHECKPOINT")]
     pub(crate) from: Option<PathBuf>,
+    /// Print the model, its solver and its training as a file for --model, and train nothing
+    #[arg(long)]
+    pub(crate) print_model: bool,
     #[command(flatten)]
     pub(crate) training: TrainingArgs,
+}
+
+/// What a repeated run has settled, so that no option may say it otherwise.
+const SETTLED: [&str; 32] = [
+    "task",
+    "label",
+    "targets",
+    "inputs",
+    "time",
+    "states",
+    "id",
+    "split",
+    "split_seed",
+    "horizon",
+    "raw",
+    "model",
+    "steps",
+    "batch",
+    "lr",
+    "hold_out",
+    "eval_every",
+    "tol",
+    "method",
+    "controller",
+    "first_step",
+    "layout",
+    "precision",
+    "measure",
+    "penalty_step",
+    "noise",
+    "gradient",
+    "coefficient",
+    "coefficient_to",
+    "target_nfe",
+    "times",
+    "fraction",
+];
+
+impl TrainingArgs {
+    /// Reads the file of the model, and lets it say what the command line leaves open.
+    pub(crate) fn read_model(&mut self, regularization: &mut Option<Training>) -> anyhow::Result<()> {
+        let Some(path) = &self.model else { return Ok(()) };
+        let mut file = ModelFile::read(path)?;
+        file.fill(self, regularization)?;
+        self.file = Some(file);
+        Ok(())
+    }
 }
 
 /// What `bench` and `train` share.
@@ -43,6 +95,21 @@ pub(crate) struct TrainArgs {
 pub(crate) struct TrainingArgs {
     #[command(flatten)]
     pub(crate) data: DataArgs,
+    /// A file of the model, its solver and its training; `fewsteps train --print-model` prints a whole one
+    ///
+    /// TOML with the sections field, encoder, head, solver, optimizer and regularizer, whose keys are the options'. What
+    /// the file leaves out is the task's, and options of the command line come before it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) model: Option<PathBuf>,
+    /// Repeat runs from their file: a benchmark's results.json, or a run's runs/NAME.json
+    ///
+    /// Settings and seeds are those of the file, and numbers come again to the bit on the same machine. --data says where
+    /// the data are, if elsewhere than then; where they have changed, it is said how.
+    #[arg(long, value_name = "FILE", conflicts_with_all = SETTLED)]
+    pub(crate) config: Option<PathBuf>,
+    /// What the file of the model says.
+    #[arg(skip)]
+    pub(crate) file: Option<ModelFile>,
     /// Training steps, each on one batch [default: the task's]
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) steps: Option<NonZeroUsize>,
@@ -74,12 +141,16 @@ pub(crate) struct DataArgs {
     /// counted beside.
     #[arg(long, value_enum, default_value_t = TaskName::Digits)]
     pub(crate) task: TaskName,
-    /// The folder of the data: the IDX files for mnist, fashion and mnist-sde, a CSV file of moments for spiral-sde
+    /// The data: the folder of the IDX files for mnist, fashion and mnist-sde, that of a CSV file of moments for
+    /// spiral-sde; for csv and series a file
     ///
+    /// Of csv and series a table with a line of column names, its cells apart by commas, semicolons or tabs.
     /// Files may be gzipped or not. Where a folder holds several sets of IDX files, the folder and what the names of
     /// one begin with: emnist/emnist-letters. The number of classes is that of the labels.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "PATH")]
     pub(crate) data: Option<PathBuf>,
+    #[command(flatten, next_help_heading = "Data of your own (--task csv, --task series)")]
+    pub(crate) own: OwnArgs,
 }
 
 #[derive(Debug, Args)]

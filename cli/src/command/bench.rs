@@ -4,28 +4,28 @@ use anyhow::bail;
 
 use crate::args::BenchArgs;
 use crate::choice::Training;
+use crate::data::Data;
 use crate::files;
 use crate::interrupt::{self, Interrupted};
 use crate::machine::Machine;
 use crate::output;
 use crate::record::{Failure, Results, RunRecord};
+use crate::repeat;
 use crate::report::page;
 use crate::report::summary;
 use crate::report::table;
 use crate::run::{Ending, Session};
 use crate::settings::Settings;
 
-pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<Ending> {
+pub(crate) fn bench(mut args: BenchArgs) -> anyhow::Result<Ending> {
     interrupt::catch()?;
-    let methods = distinct(&args.methods);
-    let seeds = args.seeds.map_or(args.training.data.task.defaults().seeds, usize::from) as u64;
-    let data = args.training.data.task.load(args.training.data.data.as_deref())?;
-    let runs: Vec<Settings> = (0..seeds)
-        .flat_map(|seed| methods.iter().map(move |&method| (method, seed)))
-        .map(|(method, seed)| Settings::resolve(&args.training, method, seed, &data))
-        .collect::<anyhow::Result<_>>()?;
-    args.training.regularizer.ensure_used(args.training.data.task, &methods)?;
-
+    args.training.read_model(&mut None)?;
+    let args = &args;
+    let (data, runs) = match &args.training.config {
+        Some(path) => repeat::runs(path, &args.training.data)?,
+        None => planned(args)?,
+    };
+    let methods = distinct(runs.iter().map(|run| run.training));
     let session = Session::open(&args.training, data, runs, true)?;
     let (records, failures, ending) = run_all(&session)?;
     if records.is_empty() {
@@ -34,6 +34,20 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<Ending> {
     }
     publish(args, &session, &summary::summarize(Machine::of(&session.device), &methods, records, failures))?;
     Ok(ending)
+}
+
+/// The data, and the settings of all methods and seeds.
+fn planned(args: &BenchArgs) -> anyhow::Result<(Data, Vec<Settings>)> {
+    let BenchArgs { training, .. } = args;
+    let methods = distinct(args.methods.iter().copied());
+    let seeds = args.seeds.map_or(training.data.task.defaults().seeds, usize::from) as u64;
+    let data = training.data.task.load(&training.data)?;
+    let runs = (0..seeds)
+        .flat_map(|seed| methods.iter().map(move |&method| (method, seed)))
+        .map(|(method, seed)| Settings::resolve(training, method, seed, &data))
+        .collect::<anyhow::Result<_>>()?;
+    training.regularizer.ensure_used(training.data.task, &methods)?;
+    Ok((data, runs))
 }
 
 /// Makes all runs, and says how they ended. One that fails is told, and costs none of the others; what they would all
@@ -76,9 +90,9 @@ fn publish(args: &BenchArgs, session: &Session<'_>, results: &Results) -> anyhow
 }
 
 /// The methods in their order, each once.
-fn distinct(methods: &[Training]) -> Vec<Training> {
+fn distinct(methods: impl Iterator<Item = Training>) -> Vec<Training> {
     let mut distinct = Vec::new();
-    for &method in methods {
+    for method in methods {
         if !distinct.contains(&method) {
             distinct.push(method);
         }

@@ -1,14 +1,14 @@
 //! `fewsteps eval`: a checkpoint on its test set.
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use fewsteps::{
-    Blocking, CheckpointInfo, Device, GpuTrainer, Learner, NeuralDe, SolverOptions, StepControl, Tolerances, Trainer,
+    Blocking, CheckpointInfo, Device, GpuTrainer, Learner, SolverOptions, StepControl, Tolerances, Trainer,
 };
 use serde::Serialize;
 
 use crate::args::{EvalArgs, StepArgs};
 use crate::choice::Precision;
-use crate::data::{BatchBuffer, Data, Samples};
+use crate::data::{BatchBuffer, Data, Samples, Source};
 use crate::machine::Machine;
 use crate::measure;
 use crate::measure::accuracy;
@@ -85,7 +85,13 @@ fn evaluate<L: Learner>(
         solve_otherwise(args, &mut learner).with_context(|| given.join(", "))?;
     }
     let task = args.task.unwrap_or(settings.task);
-    let data = task.load(args.data.as_deref())?;
+    let source =
+        Source::named(args.data.as_deref(), None).or(settings.source.as_ref().filter(|_| task == settings.task));
+    let data = match (&args.test, settings.own.as_ref().filter(|_| task == settings.task)) {
+        (Some(test), Some(own)) => own.read_test(test)?,
+        (Some(_), None) => bail!("--test: is for checkpoints that were trained on data of one's own; take --data"),
+        (None, own) => task.load_again(own, &source)?,
+    };
     check_fit(task, &data, &settings)?;
     let batch = args.batch.map_or(settings.batch, usize::from);
     let mut buffer = BatchBuffer::default();
@@ -131,7 +137,7 @@ fn solve_otherwise<L: Learner>(args: &EvalArgs, learner: &mut Blocking<L>) -> fe
 fn check_fit(task: TaskName, data: &Data, settings: &Settings) -> anyhow::Result<()> {
     let model = &settings.config.model;
     let (classes, learnt) = (data.classes(), model.output_width());
-    if task == settings.task && task.classifies() {
+    if task == settings.task && settings.classifies() {
         ensure!(
             classes <= learnt,
             "--data: labels of {classes} classes, but the model tells {learnt} apart; give data like those that it was \
@@ -141,11 +147,12 @@ fn check_fit(task: TaskName, data: &Data, settings: &Settings) -> anyhow::Result
             log::warn!("--data: no label is of the last of the {learnt} classes that the model tells apart");
         }
     }
-    // Samples of the last class may be missing.
-    let data = task.model(SolverOptions::default(), classes.max(learnt));
-    let sizes = |model: &NeuralDe| (model.input_width(), model.output_width(), model.output_times());
+    // Samples of the last class may be missing, and samples may have times of their own.
+    let (inputs, outputs, times) = data.test.sizes(classes.max(learnt));
+    let times = if data.test.times().is_some() { model.output_times() } else { times };
     ensure!(
-        (sizes(&data), task.loss()) == (sizes(model), settings.config.loss),
+        (inputs, outputs, times, task.loss(&data))
+            == (model.input_width(), learnt, model.output_times(), settings.config.loss),
         "--task {}: its data do not fit the model, which was trained on {}",
         task.name(),
         settings.task.name()
@@ -157,7 +164,7 @@ fn render(record: &EvalRecord) -> String {
     let EvalRecord { settings, test, machine, .. } = record;
     let quality = match test.accuracy {
         Some(accuracy) => format!("accuracy    {:.2} %, loss {:.4}", 100.0 * accuracy, test.loss),
-        None => format!("loss        {} ({})", table::loss(test.loss), settings.task.loss_name()),
+        None => format!("loss        {} ({})", table::loss(test.loss), settings.loss_name()),
     };
     let other = match test.other_paths {
         Some(OtherPaths { paths, accuracy: Some(accuracy), loss, .. }) => {

@@ -4,6 +4,7 @@ mod bench;
 mod deploy;
 mod devices;
 mod eval;
+mod predict;
 mod train;
 mod workload;
 
@@ -11,5 +12,6 @@ pub(crate) use bench::bench;
 pub(crate) use deploy::deploy;
 pub(crate) use devices::devices;
 pub(crate) use eval::eval;
+pub(crate) use predict::predict;
 pub(crate) use train::train;
 pub(crate) use workload::bench_workload;

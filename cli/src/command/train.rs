@@ -4,18 +4,24 @@ use anyhow::ensure;
 use fewsteps::CheckpointInfo;
 
 use crate::args::TrainArgs;
-use crate::data;
+use crate::choice::Training;
+use crate::data::{self, Data};
 use crate::files;
 use crate::interrupt;
+use crate::model_file;
 use crate::output;
+use crate::repeat;
 use crate::run::{Ending, Session};
 use crate::settings::Settings;
 
-pub(crate) fn train(args: &TrainArgs) -> anyhow::Result<Ending> {
+pub(crate) fn train(mut args: TrainArgs) -> anyhow::Result<Ending> {
     interrupt::catch()?;
-    let data = args.training.data.task.load(args.training.data.data.as_deref())?;
-    let mut settings = Settings::resolve(&args.training, args.regularization, args.seed, &data)?;
-    args.training.regularizer.ensure_used(args.training.data.task, &[args.regularization])?;
+    args.training.read_model(&mut args.regularization)?;
+    let (data, mut settings) = planned(&args)?;
+    if args.print_model {
+        return output::print(&model_file::text(&settings)?).map(|()| Ending::Finished);
+    }
+    let before = settings.from.take();
     if let Some(path) = &args.from {
         settings.from = Some(data::digest(&files::read(path)?));
         let CheckpointInfo { scalar, .. } = CheckpointInfo::read(path)?;
@@ -24,6 +30,15 @@ pub(crate) fn train(args: &TrainArgs) -> anyhow::Result<Ending> {
             "--from {}: its numbers are {scalar}, and this run's {}; add --precision {scalar}",
             path.display(),
             settings.precision_name()
+        );
+    }
+    if args.training.config.is_some() && settings.from != before {
+        let told = |digest: Option<String>| {
+            digest.map_or("random weights".to_owned(), |d| format!("a checkpoint of SHA-256 {d}"))
+        };
+        let (before, now) = (told(before), told(settings.from));
+        anyhow::bail!(
+            "--config: that run began with {before}, and this would with {now}; name that checkpoint with --from"
         );
     }
     let session = Session::open(&args.training, data, vec![settings], false)?.begin_from(args.from.as_deref());
@@ -41,4 +56,17 @@ pub(crate) fn train(args: &TrainArgs) -> anyhow::Result<Ending> {
     let Some(defect) = record.defect() else { return Ok(Ending::Finished) };
     output::note(&format!("fewsteps: error: {defect}"));
     Ok(Ending::NothingToShow)
+}
+
+/// The data and the settings that the command line asks for.
+fn planned(args: &TrainArgs) -> anyhow::Result<(Data, Settings)> {
+    let TrainArgs { training, .. } = args;
+    if let Some(path) = &training.config {
+        return repeat::run(path, &training.data);
+    }
+    let data = training.data.task.load(&training.data)?;
+    let method = args.regularization.unwrap_or(Training::LocalUnbiased);
+    let settings = Settings::resolve(training, method, args.seed, &data)?;
+    training.regularizer.ensure_used(training.data.task, &[method])?;
+    Ok((data, settings))
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::samples::{Data, Samples};
+use super::samples::{Data, Rows, Samples, Wanted};
 
 /// Samples as they were read, however their files were packed: how many, and a digest of them all.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,9 +34,6 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Adds samples to the digest, each list after its length; how many there are.
 fn absorb(hash: &mut Sha256, samples: &Samples) -> usize {
-    let numbers = |hash: &mut Sha256, numbers: &mut dyn Iterator<Item = f64>| {
-        numbers.for_each(|x| hash.update(x.to_le_bytes()));
-    };
     match samples {
         Samples::Images(images) => {
             hash.update([0, images.white]);
@@ -45,22 +42,45 @@ fn absorb(hash: &mut Sha256, samples: &Samples) -> usize {
             hash.update(&images.labels);
             images.labels.len()
         }
-        Samples::Trajectories(paths) => {
-            let times = paths.states.first().map_or(0, Vec::len);
-            hash.update([1]);
-            hash.update([paths.starts.len(), times].map(|n| (n as u64).to_le_bytes()).concat());
-            numbers(hash, &mut paths.starts.iter().flatten().copied());
-            numbers(hash, &mut paths.states.iter().flatten().flatten().copied());
-            paths.starts.len()
-        }
+        Samples::Rows(rows) => absorb_rows(hash, rows),
         Samples::Moments(moments) => {
             hash.update([2]);
             hash.update((moments.means.len() as u64).to_le_bytes());
             let states = moments.means.iter().chain(&moments.variances).flatten();
-            numbers(hash, &mut moments.start.iter().chain(states).copied());
+            absorb_numbers(hash, moments.start.iter().chain(states));
             moments.means.len()
         }
     }
+}
+
+/// Trajectories in the plane at times of the task's are as earlier versions had them.
+fn absorb_rows(hash: &mut Sha256, rows: &Rows) -> usize {
+    let counts =
+        |hash: &mut Sha256, counts: &[usize]| counts.iter().for_each(|&n| hash.update((n as u64).to_le_bytes()));
+    let count = rows.len();
+    match &rows.wanted {
+        Wanted::Numbers { times, width: 2, numbers } if rows.width == 2 && rows.times.is_empty() => {
+            hash.update([1]);
+            counts(hash, &[count, *times]);
+            absorb_numbers(hash, rows.inputs.iter().chain(numbers));
+        }
+        Wanted::Numbers { times, width, numbers } => {
+            hash.update([3]);
+            counts(hash, &[count, rows.width, *times, *width, rows.times.len()]);
+            absorb_numbers(hash, rows.inputs.iter().chain(numbers).chain(&rows.times));
+        }
+        Wanted::Classes(classes) => {
+            hash.update([4]);
+            counts(hash, &[count, rows.width]);
+            absorb_numbers(hash, &rows.inputs);
+            classes.iter().for_each(|class| hash.update(class.to_le_bytes()));
+        }
+    }
+    count
+}
+
+fn absorb_numbers<'a>(hash: &mut Sha256, numbers: impl IntoIterator<Item = &'a f64>) {
+    numbers.into_iter().for_each(|x| hash.update(x.to_le_bytes()));
 }
 
 #[cfg(test)]

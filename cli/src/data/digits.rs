@@ -20,7 +20,7 @@ pub(crate) fn digits() -> anyhow::Result<Data> {
     let mut order: Vec<usize> = (0..images.labels.len()).collect();
     Random::new(0, Purpose::Split, 0).shuffle(&mut order);
     let (train, test) = order.split_at(TRAIN.min(order.len()));
-    Ok(Data { train: Samples::Images(images.select(train)), test: Samples::Images(images.select(test)) })
+    Ok(Data::new(Samples::Images(images.select(train)), Samples::Images(images.select(test))))
 }
 
 fn images() -> anyhow::Result<Images> {
@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn split_uses_every_image_once() {
-        let (Data { train, test }, all) = (digits().expect("embedded"), images().expect("embedded"));
+        let (Data { train, test, .. }, all) = (digits().expect("embedded"), images().expect("embedded"));
         assert_eq!((train.len(), test.len()), (1437, 360), "sizes");
         let (Samples::Images(train), Samples::Images(test)) = (train, test) else { panic!("digits are images") };
         let mut parts: Vec<&[u8]> = train.pixels.chunks(64).chain(test.pixels.chunks(64)).collect();

@@ -71,7 +71,7 @@ impl IdxFiles {
         count_from_zero([&mut train.labels, &mut test.labels]);
         let alike = train.labels.windows(2).all(|pair| pair[0] == pair[1]);
         ensure!(!alike, "{}: all labels are alike: there is nothing to learn", train_labels.display());
-        Ok(Data { train: Samples::Images(train), test: Samples::Images(test) })
+        Ok(Data::new(Samples::Images(train), Samples::Images(test)))
     }
 }
 

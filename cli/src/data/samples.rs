@@ -2,17 +2,27 @@
 
 use fewsteps::{Batch, Scalar, Target};
 
+use super::own::Own;
+
 /// A task's samples, divided into what is trained on and what is tested on.
 #[derive(Debug)]
 pub(crate) struct Data {
     pub(crate) train: Samples,
     pub(crate) test: Samples,
+    /// Of one's own data: what columns they are, and how they were scaled.
+    pub(crate) own: Option<Own>,
 }
 
 impl Data {
+    /// Of a task that brings its own data.
+    pub(crate) const fn new(train: Samples, test: Samples) -> Self {
+        Self { train, test, own: None }
+    }
+
     /// How many classes the labels tell apart; 0 where nothing is classified.
     pub(crate) fn classes(&self) -> usize {
-        self.train.classes().max(self.test.classes())
+        let named = self.own.as_ref().map_or(0, |own| own.classes().len());
+        self.train.classes().max(self.test.classes()).max(named)
     }
 }
 
@@ -21,8 +31,8 @@ impl Data {
 pub(crate) enum Samples {
     /// Images with a label each.
     Images(Images),
-    /// Initial states with their solutions.
-    Trajectories(Trajectories),
+    /// Rows of numbers with a class each, or with what should become of them.
+    Rows(Rows),
     /// What many paths from one start should have in common.
     Moments(PathMoments),
 }
@@ -40,13 +50,26 @@ pub(crate) struct Images {
     pub(crate) labels: Vec<u8>,
 }
 
-/// Trajectories in the plane, sampled at the same times.
+/// Inputs of as many numbers each, and what is wanted of them: the rows of a table, or initial states with their
+/// trajectories.
 #[derive(Debug)]
-pub(crate) struct Trajectories {
-    /// `[path]`.
-    pub(crate) starts: Vec<[f64; 2]>,
-    /// `[path][time]`.
-    pub(crate) states: Vec<Vec<[f64; 2]>>,
+pub(crate) struct Rows {
+    /// Numbers in an input.
+    pub(crate) width: usize,
+    /// `[row][width]`.
+    pub(crate) inputs: Vec<f64>,
+    pub(crate) wanted: Wanted,
+    /// The beginning of the interval and the times of the outputs, where samples have some of their own; otherwise empty.
+    pub(crate) times: Vec<f64>,
+}
+
+/// What the model should make of rows.
+#[derive(Debug)]
+pub(crate) enum Wanted {
+    /// One class a row, counted from 0.
+    Classes(Vec<u32>),
+    /// As many numbers at each of as many times: `[row][time][width]`.
+    Numbers { times: usize, width: usize, numbers: Vec<f64> },
 }
 
 /// Trajectories in the plane that begin alike and then follow their own noise: no path is given, only what they should be
@@ -67,24 +90,54 @@ impl Samples {
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Images(images) => images.labels.len(),
-            Self::Trajectories(paths) => paths.starts.len(),
+            Self::Rows(rows) => rows.len(),
             Self::Moments(moments) => moments.paths,
         }
     }
 
-    /// Where the solves begin, a feature after the other, if each feature has a size of its own. Pixels have one in
-    /// common.
-    pub(crate) fn starts(&self) -> Option<&[[f64; 2]]> {
+    /// The inputs, one after the other, with the numbers in each, if each of these has a size of its own. Pixels have one
+    /// in common.
+    pub(crate) fn starts(&self) -> Option<(&[f64], usize)> {
         match self {
             Self::Images(_) => None,
-            Self::Trajectories(paths) => Some(&paths.starts),
-            Self::Moments(moments) => Some(std::slice::from_ref(&moments.start)),
+            Self::Rows(rows) => Some((&rows.inputs, rows.width)),
+            Self::Moments(moments) => Some((&moments.start, moments.start.len())),
         }
     }
 
     fn classes(&self) -> usize {
-        let Self::Images(images) = self else { return 0 };
-        images.labels.iter().max().map_or(0, |&label| usize::from(label) + 1)
+        match self {
+            Self::Images(images) => images.labels.iter().max().map_or(0, |&label| usize::from(label) + 1),
+            Self::Rows(Rows { wanted: Wanted::Classes(classes), .. }) => {
+                classes.iter().max().map_or(0, |&class| class as usize + 1)
+            }
+            _ => 0,
+        }
+    }
+
+    /// Whether each sample has a class.
+    pub(crate) const fn classified(&self) -> bool {
+        matches!(self, Self::Images(_) | Self::Rows(Rows { wanted: Wanted::Classes(_), .. }))
+    }
+
+    /// The beginning of the interval and the times of the outputs, where they need not be the model's.
+    pub(crate) fn times(&self) -> Option<&[f64]> {
+        match self {
+            Self::Rows(rows) if !rows.times.is_empty() => Some(&rows.times),
+            _ => None,
+        }
+    }
+
+    /// Numbers in an input, in an output, and times of outputs. Of classes an output has `classes` numbers.
+    pub(crate) fn sizes(&self, classes: usize) -> (usize, usize, usize) {
+        match self {
+            Self::Images(images) => (images.width, classes, 1),
+            Self::Rows(rows) => match rows.wanted {
+                Wanted::Classes(_) => (rows.width, classes, 1),
+                Wanted::Numbers { times, width, .. } => (rows.width, width, times),
+            },
+            Self::Moments(moments) => (moments.start.len(), moments.start.len(), moments.means.len()),
+        }
     }
 
     /// How many samples training on batches of `batch` draws from: all, or a batch of paths, of which there are always
@@ -96,6 +149,16 @@ impl Samples {
     /// How many samples an evaluation takes at once: moments are of all paths together.
     pub(crate) fn at_once(&self, batch: usize) -> usize {
         if matches!(self, Self::Moments(_)) { self.len() } else { batch }
+    }
+}
+
+impl Rows {
+    pub(crate) fn len(&self) -> usize {
+        self.inputs.len() / self.width.max(1)
+    }
+
+    fn input(&self, i: usize) -> &[f64] {
+        &self.inputs[i * self.width..(i + 1) * self.width]
     }
 }
 
@@ -134,13 +197,22 @@ impl<R: Scalar> BatchBuffer<R> {
                 self.labels.extend(indices.iter().map(|&i| u32::from(images.labels[i])));
                 Batch { inputs: &self.inputs, target: Target::Labels(&self.labels) }
             }
-            Samples::Trajectories(paths) => {
-                self.inputs.extend(indices.iter().flat_map(|&i| paths.starts[i]).map(R::from_f64));
-                self.states.clear();
-                let times = indices.first().map_or(0, |&i| paths.states[i].len());
-                let states = (0..times).flat_map(|time| indices.iter().flat_map(move |&i| paths.states[i][time]));
-                self.states.extend(states.map(R::from_f64));
-                Batch { inputs: &self.inputs, target: Target::States(&self.states) }
+            Samples::Rows(rows) => {
+                self.inputs.extend(indices.iter().flat_map(|&i| rows.input(i)).copied().map(R::from_f64));
+                match &rows.wanted {
+                    Wanted::Classes(classes) => {
+                        self.labels.clear();
+                        self.labels.extend(indices.iter().map(|&i| classes[i]));
+                        Batch { inputs: &self.inputs, target: Target::Labels(&self.labels) }
+                    }
+                    Wanted::Numbers { times, width, numbers } => {
+                        self.states.clear();
+                        let row = |time, i| &numbers[(i * times + time) * width..][..*width];
+                        let states = (0..*times).flat_map(|time| indices.iter().flat_map(move |&i| row(time, i)));
+                        self.states.extend(states.copied().map(R::from_f64));
+                        Batch { inputs: &self.inputs, target: Target::States(&self.states) }
+                    }
+                }
             }
             Samples::Moments(moments) => {
                 self.inputs.extend(indices.iter().flat_map(|_| moments.start).map(R::from_f64));
@@ -159,14 +231,14 @@ impl<R: Scalar> BatchBuffer<R> {
 
     /// Gathers all samples, one after the other: states are `[N][times][D]`, as a device holds a data set.
     pub(crate) fn gather_all(&mut self, samples: &Samples) -> Batch<'_, R> {
-        let Samples::Trajectories(paths) = samples else {
+        let Samples::Rows(Rows { inputs, wanted: Wanted::Numbers { numbers, .. }, .. }) = samples else {
             let every: Vec<usize> = (0..samples.pool(1)).collect();
             return self.gather(samples, &every);
         };
         self.inputs.clear();
-        self.inputs.extend(paths.starts.iter().flatten().copied().map(R::from_f64));
+        self.inputs.extend(inputs.iter().copied().map(R::from_f64));
         self.states.clear();
-        self.states.extend(paths.states.iter().flatten().flatten().copied().map(R::from_f64));
+        self.states.extend(numbers.iter().copied().map(R::from_f64));
         Batch { inputs: &self.inputs, target: Target::States(&self.states) }
     }
 }
@@ -204,11 +276,10 @@ mod tests {
 
     #[test]
     fn states_are_ordered_by_time() {
-        let path = |x: f64| vec![[x, 0.0], [x, 1.0]];
-        let samples = Samples::Trajectories(Trajectories {
-            starts: vec![[1.0, 0.0], [2.0, 0.0]],
-            states: vec![path(1.0), path(2.0)],
-        });
+        let numbers = vec![1.0, 0.0, 1.0, 1.0, 2.0, 0.0, 2.0, 1.0];
+        let wanted = Wanted::Numbers { times: 2, width: 2, numbers };
+        let inputs = vec![1.0, 0.0, 2.0, 0.0];
+        let samples = Samples::Rows(Rows { width: 2, inputs, wanted, times: Vec::new() });
         let mut buffer = BatchBuffer::<f64>::default();
         let batch = buffer.gather(&samples, &[1, 0]);
         assert_eq!(batch.inputs, [2.0, 0.0, 1.0, 0.0], "starts");

@@ -2,7 +2,7 @@
 
 use fewsteps::{Purpose, Random};
 
-use super::samples::{Data, Samples, Trajectories};
+use super::samples::{Data, Rows, Samples, Wanted};
 
 /// `dy/dt = (y^3) A`, with `y` a row vector and the cube taken of each element.
 const A: [[f64; 2]; 2] = [[-0.1, 2.0], [-2.0, -0.1]];
@@ -29,17 +29,20 @@ const TEST: usize = 512;
 pub(crate) fn spiral() -> Data {
     let h = END / ((SAVE_TIMES - 1) * STRIDE) as f64;
     let starts = (LENGTH / h).round() as usize + 1;
-    let trajectory = trajectory(h, starts + (SAVE_TIMES - 1) * STRIDE);
+    let trajectory = &trajectory(h, starts + (SAVE_TIMES - 1) * STRIDE);
     let mut order: Vec<usize> = (0..starts).collect();
     Random::new(0, Purpose::Data, 0).shuffle(&mut order);
     let paths = |starts: &[usize]| {
-        let states = |start: usize| (0..SAVE_TIMES).map(|i| trajectory[start + i * STRIDE]).collect();
-        Samples::Trajectories(Trajectories {
-            starts: starts.iter().map(|&i| trajectory[i]).collect(),
-            states: starts.iter().map(|&i| states(i)).collect(),
+        let states = |start: usize| (0..SAVE_TIMES).flat_map(move |i| trajectory[start + i * STRIDE]);
+        let numbers = starts.iter().flat_map(|&i| states(i)).collect();
+        Samples::Rows(Rows {
+            width: 2,
+            inputs: starts.iter().flat_map(|&i| trajectory[i]).collect(),
+            wanted: Wanted::Numbers { times: SAVE_TIMES, width: 2, numbers },
+            times: Vec::new(),
         })
     };
-    Data { train: paths(&order[..TRAIN]), test: paths(&order[TRAIN..TRAIN + TEST]) }
+    Data::new(paths(&order[..TRAIN]), paths(&order[TRAIN..TRAIN + TEST]))
 }
 
 /// The first `points` points at distance `h`, by the classical Runge-Kutta method.
@@ -75,13 +78,14 @@ mod tests {
 
     #[test]
     fn samples_follow_the_field() {
-        let Data { train, test } = spiral();
+        let Data { train, test, .. } = spiral();
         assert_eq!((train.len(), test.len()), (TRAIN, TEST), "sizes");
-        let Samples::Trajectories(paths) = test else { panic!("the spiral has paths") };
-        for (start, states) in paths.starts.iter().zip(&paths.states) {
-            assert_eq!((states[0], states.len()), (*start, SAVE_TIMES), "the first save time is the start");
-            let radius = |y: [f64; 2]| y[0].powi(4) + y[1].powi(4);
-            assert!(radius(states[SAVE_TIMES - 1]) < radius(*start), "y1^4 + y2^4 falls along every trajectory");
+        assert_eq!(test.sizes(0), (2, 2, SAVE_TIMES), "of a sample");
+        let Samples::Rows(Rows { inputs, wanted: Wanted::Numbers { numbers, .. }, .. }) = test else { panic!("paths") };
+        for (start, states) in inputs.chunks(2).zip(numbers.chunks(2 * SAVE_TIMES)) {
+            assert_eq!(&states[..2], start, "the first save time is the start");
+            let radius = |y: &[f64]| y[0].powi(4) + y[1].powi(4);
+            assert!(radius(&states[2 * SAVE_TIMES - 2..]) < radius(start), "y1^4 + y2^4 falls along every trajectory");
         }
     }
 }

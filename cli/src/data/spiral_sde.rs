@@ -43,7 +43,7 @@ pub(crate) fn spiral_sde(folder: Option<&Path>) -> anyhow::Result<Data> {
     };
     let moments = read(path)?;
     let samples = |paths: usize| Samples::Moments(PathMoments { paths, ..moments.clone() });
-    Ok(Data { train: samples(usize::MAX), test: samples(TEST) })
+    Ok(Data::new(samples(usize::MAX), samples(TEST)))
 }
 
 fn read(path: &Path) -> anyhow::Result<PathMoments> {

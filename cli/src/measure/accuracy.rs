@@ -115,10 +115,12 @@ pub(crate) fn with_error<L: Learner>(
     if !measured.loss.is_finite() {
         return Ok(measured);
     }
-    let (config, theta) = (learner.config().clone(), learner.parameters()?);
     let first: Vec<usize> = (0..samples.len().min(MOST)).collect();
-    let reference = Reference::new(&engine.native()?, &config, &theta, samples, &first)?;
-    let found = reference.error(engine, learner)?;
+    let found = super::over(learner, samples, |learner| {
+        let (config, theta) = (learner.config().clone(), learner.parameters()?);
+        let reference = Reference::new(&engine.native()?, &config, &theta, samples, &first)?;
+        Ok(reference.error(engine, learner)?)
+    })?;
     Ok(Measured {
         error: found.map(|found| found.relative),
         weak_error: found.and_then(|found| found.weak),
@@ -216,7 +218,7 @@ mod tests {
     use fewsteps::{Diffusion, Mlp, Problem};
 
     use super::*;
-    use crate::data::Trajectories;
+    use crate::data::{Rows, Wanted};
 
     /// `dy/dt = slope y`, and noise `scale y dW` if any.
     fn linear(slope: f64, scale: Option<f64>, options: SolverOptions) -> (TrainerConfig, Vec<f64>) {
@@ -238,8 +240,9 @@ mod tests {
 
     fn error(slope: f64, scale: Option<f64>, options: SolverOptions) -> Option<Achieved> {
         let cpu = Cpu::with_threads(1).expect("a thread");
-        let starts = (0..64).map(|i| [1.0 + f64::from(i), -0.5]).collect();
-        let samples = Samples::Trajectories(Trajectories { starts, states: vec![vec![[0.0; 2]]; 64] });
+        let inputs = (0..64).flat_map(|i| [1.0 + f64::from(i), -0.5]).collect();
+        let wanted = Wanted::Numbers { times: 1, width: 2, numbers: vec![0.0; 128] };
+        let samples = Samples::Rows(Rows { width: 2, inputs, wanted, times: Vec::new() });
         let (config, theta) = linear(slope, scale, options);
         let first: Vec<usize> = (0..64).collect();
         let reference = Reference::new(&cpu, &config, &theta, &samples, &first).expect("solved");

@@ -6,11 +6,11 @@ pub(crate) mod stats;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use fewsteps::{Blocking, Evaluation, InitialStep, Learner, Paths, SaveAt, Scalar, StepControl};
+use fewsteps::{Blocking, Evaluation, InitialStep, Learner, Paths, Real, SaveAt, Scalar, StepControl, Target};
 
 use crate::choice::ControllerName;
-use crate::data::{BatchBuffer, Samples};
-use crate::record::{LearntMoments, Measured, Moment, OtherPaths};
+use crate::data::{BatchBuffer, Column, Data, Own, Samples};
+use crate::record::{Followed, FollowedState, LearntMoments, Measured, Moment, OtherPaths};
 
 /// Passes over the test set whose batches are timed, at least ...
 const PASSES: usize = 5;
@@ -32,10 +32,11 @@ pub(crate) fn measure<L: Learner>(
     buffer: &mut BatchBuffer<L::Scalar>,
 ) -> anyhow::Result<Measured> {
     let order: Vec<usize> = (0..samples.len()).collect();
-    let mut batches = Vec::new();
-    for indices in order.chunks(samples.at_once(batch)) {
-        batches.push(learner.evaluate(&buffer.gather(samples, indices)).context("evaluation on the test set")?);
-    }
+    let batches = over(learner, samples, |learner| {
+        let batches = order.chunks(samples.at_once(batch));
+        let evaluations = batches.map(|indices| learner.evaluate(&buffer.gather(samples, indices)));
+        evaluations.collect::<fewsteps::Result<Vec<Evaluation>>>().context("evaluation on the test set")
+    })?;
     let total = |count: fn(&Evaluation) -> usize| batches.iter().map(count).sum::<usize>() as f64;
     let solved: f64 = total(|e| e.count - e.failed);
     let mean = |count| total(count) / batches.len() as f64;
@@ -43,7 +44,7 @@ pub(crate) fn measure<L: Learner>(
     Ok(Measured {
         step: learner.steps(),
         loss: loss / solved,
-        accuracy: matches!(samples, Samples::Images(_)).then(|| total(|e| e.correct) / total(|e| e.count)),
+        accuracy: samples.classified().then(|| total(|e| e.correct) / total(|e| e.count)),
         nfe: mean(|e| e.nfe),
         nfe_diffusion: mean(|e| e.nfe_diffusion),
         accepted: mean(|e| e.accepted),
@@ -55,6 +56,29 @@ pub(crate) fn measure<L: Learner>(
         failed: total(|e| e.failed) as usize,
         other_paths: None,
     })
+}
+
+/// Lets the learner's model run over the times of these samples, where they have some of their own, while `measure` does
+/// its work. The learner has its own again afterwards.
+pub(crate) fn over<L: Learner, T>(
+    learner: &mut Blocking<L>,
+    samples: &Samples,
+    measure: impl FnOnce(&mut Blocking<L>) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let own = learner.config().clone();
+    let mut other = own.clone();
+    if let Some([start, saved @ .., end]) = samples.times() {
+        let model = &mut other.model;
+        (model.problem.t0, model.problem.t1) = (*start, *end);
+        model.options.save_at = SaveAt::Times([saved, &[*end]].concat());
+    }
+    if other == own {
+        return measure(learner);
+    }
+    learner.reconfigure(other).context("the times of the test set")?;
+    let measured = measure(learner);
+    learner.reconfigure(own)?;
+    measured
 }
 
 /// NFE of the learner's model under the published solver, within its tolerances, where its own is another adaptive one. The
@@ -111,7 +135,7 @@ pub(crate) fn other_paths<L: Learner>(
         correct += found.correct;
         solved += counted;
     }
-    let accuracy = matches!(samples, Samples::Images(_)).then(|| correct as f64 / order.len() as f64);
+    let accuracy = samples.classified().then(|| correct as f64 / order.len() as f64);
     let failed = order.len() - solved;
     Ok(Some(OtherPaths { paths: MEAN_OF, loss: loss / solved as f64, accuracy, failed }))
 }
@@ -135,6 +159,38 @@ pub(crate) fn moments<L: Learner>(
     }))
 }
 
+/// Where series are learnt: how the model follows the first one, in the units of the data.
+pub(crate) fn followed<L: Learner>(
+    learner: &mut Blocking<L>,
+    data: &Data,
+    buffer: &mut BatchBuffer<L::Scalar>,
+) -> anyhow::Result<Option<Followed>> {
+    let Some(Own::Series(series)) = &data.own else { return Ok(None) };
+    let divided_by_time = data.train.times() != data.test.times();
+    let parts = if divided_by_time { vec![&data.train, &data.test] } else { vec![&data.test] };
+    let state = |name: &Column| FollowedState { name: name.name.clone(), learnt: Vec::new(), given: Vec::new() };
+    let (time, states) = (series.time.clone(), series.states.iter().map(state).collect());
+    let mut followed = Followed { time, times: Vec::new(), trained: 0, states };
+    for samples in parts {
+        let batch = buffer.gather(samples, &[0]);
+        let Target::States(given) = batch.target else { continue };
+        let paths = Paths::of_evaluation(learner.config().seed, 0);
+        let learnt = over(learner, samples, |learner| Ok(learner.predict_along(batch.inputs, paths)?))?;
+        for (values, given) in learnt.chunks_exact(series.states.len()).zip(given.chunks_exact(series.states.len())) {
+            for (c, (column, state)) in series.states.iter().zip(&mut followed.states).enumerate() {
+                state.learnt.push(column.unscaled(values[c].to_f64()));
+                state.given.push(column.unscaled(given[c].to_f64()));
+            }
+        }
+        let times = samples.times().unwrap_or_default().iter().skip(1);
+        followed.times.extend(times.map(|&counted| series.told(counted)));
+        if divided_by_time && followed.trained == 0 {
+            followed.trained = followed.times.len();
+        }
+    }
+    Ok(Some(followed))
+}
+
 /// Mean and variance of the states `[path][2]` at one time, without those of failed paths.
 fn moment<R: Scalar>(states: &[R]) -> Moment {
     let of = |dimension: usize| {
@@ -156,18 +212,21 @@ pub(crate) fn time_prediction<L: Learner>(
 ) -> anyhow::Result<(f64, usize)> {
     let order: Vec<usize> = (0..samples.len()).collect();
     let batch = batch.min(order.len());
-    let (started, mut seconds) = (Instant::now(), Vec::new());
-    for pass in 0.. {
-        let elapsed = started.elapsed();
-        if pass > 0 && (elapsed > MOST || (pass >= PASSES && elapsed > LEAST)) {
-            break;
+    let seconds = over(learner, samples, |learner| {
+        let (started, mut seconds) = (Instant::now(), Vec::new());
+        for pass in 0.. {
+            let elapsed = started.elapsed();
+            if pass > 0 && (elapsed > MOST || (pass >= PASSES && elapsed > LEAST)) {
+                break;
+            }
+            for indices in order.chunks_exact(batch) {
+                let batch = buffer.gather(samples, indices);
+                let start = Instant::now();
+                learner.evaluate(&batch)?;
+                seconds.push(start.elapsed().as_secs_f64());
+            }
         }
-        for indices in order.chunks_exact(batch) {
-            let batch = buffer.gather(samples, indices);
-            let start = Instant::now();
-            learner.evaluate(&batch)?;
-            seconds.push(start.elapsed().as_secs_f64());
-        }
-    }
+        Ok(seconds)
+    })?;
     Ok((stats::median(seconds).unwrap_or(f64::NAN), batch))
 }

@@ -94,6 +94,30 @@ pub(crate) struct LearntMoments {
     pub(crate) given: Vec<Moment>,
 }
 
+/// A trajectory of one's own data, learnt and given, in the units of the data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Followed {
+    /// The name of the time's column.
+    pub(crate) time: String,
+    /// After the first observation, from which the model is solved.
+    #[serde(with = "numbers")]
+    pub(crate) times: Vec<f64>,
+    /// How many of the times were trained on; of a series that training has not seen none.
+    pub(crate) trained: usize,
+    pub(crate) states: Vec<FollowedState>,
+}
+
+/// A state of it at those times.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct FollowedState {
+    /// The name of its column.
+    pub(crate) name: String,
+    #[serde(with = "numbers")]
+    pub(crate) learnt: Vec<f64>,
+    #[serde(with = "numbers")]
+    pub(crate) given: Vec<f64>,
+}
+
 /// Mean and variance of each dimension at one time.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Moment {

@@ -6,7 +6,7 @@ mod results;
 mod run;
 
 pub(crate) use budget::BudgetOutcome;
-pub(crate) use measured::{LearntMoments, Measured, Moment, OtherPaths, Tested, WeakError};
+pub(crate) use measured::{Followed, FollowedState, LearntMoments, Measured, Moment, OtherPaths, Tested, WeakError};
 pub(crate) use results::{DeployedSummary, Failure, MethodSummary, OtherSummary, Ratios, Results};
 pub(crate) use run::{Progress, RunRecord, Times};
 
@@ -66,6 +66,12 @@ mod tests {
                 prediction_batch: 1,
             }),
             moments: Some(LearntMoments { paths: 3, times: list.clone(), learnt: vec![moment], given: vec![moment] }),
+            followed: Some(Followed {
+                time: "t".to_owned(),
+                times: list.clone(),
+                trained: 1,
+                states: vec![FollowedState { name: "x".to_owned(), learnt: list.clone(), given: list.clone() }],
+            }),
             budget: Some(BudgetOutcome { target: 0.5, nfe: 0.5, best: 0.5, coefficient: 0.5, unreachable: false }),
             peak_memory_bytes: None,
             progress: Progress {
@@ -122,7 +128,7 @@ mod tests {
     #[test]
     fn every_number_of_a_record_may_be_any() {
         let evaluation = 6 + 3 + 2 + 2;
-        comes_back(&record(), 3 * evaluation + 1 + 4 + (2 + 2 * 4) + 4 + 1 + 4 * 2);
+        comes_back(&record(), 3 * evaluation + 1 + 4 + (2 + 2 * 4) + 3 * 2 + 4 + 1 + 4 * 2);
     }
 
     #[test]

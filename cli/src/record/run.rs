@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::budget::BudgetOutcome;
-use super::measured::{LearntMoments, Measured, Tested};
+use super::measured::{Followed, LearntMoments, Measured, Tested};
 use crate::machine::Machine;
 use crate::numbers;
 use crate::settings::Settings;
@@ -25,6 +25,9 @@ pub(crate) struct RunRecord {
     /// Where moments of paths are learnt: those of the test set's paths after training.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) moments: Option<LearntMoments>,
+    /// Where series are learnt: the first of the test set, or what comes before and after the horizon of the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) followed: Option<Followed>,
     /// Where NFE had a target: what came of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) budget: Option<BudgetOutcome>,

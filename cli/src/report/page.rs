@@ -81,7 +81,38 @@ fn write_figures(page: &mut String, results: &Results) -> anyhow::Result<()> {
     };
     let ends: Vec<Series> = results.runs.iter().flat_map(|run| [end(run), deployed(run)]).collect();
     figure(page, &plot::scatter(labels, &ends, Scale::Linear)?)?;
-    write_moments(page, results)
+    write_moments(page, results)?;
+    write_followed(page, results)
+}
+
+/// Where series are learnt: the first seed's beside what was observed, a figure a method and state.
+fn write_followed(page: &mut String, results: &Results) -> anyhow::Result<()> {
+    let of = |training| results.runs.iter().find(|run: &&RunRecord| run.settings.training == training);
+    let learnt = results.summary.iter().filter_map(|m| Some((m.training, of(m.training)?.followed.as_ref()?)));
+    for (index, (training, followed)) in learnt.enumerate() {
+        if index == 0 {
+            let what = match followed.times.get(followed.trained.wrapping_sub(1)) {
+                Some(time) => format!("It was trained on up to {} {time}, and is tested on after it", followed.time),
+                None => "Training has not seen it".to_owned(),
+            };
+            writeln!(
+                page,
+                "<h2>What was learnt</h2>\n<p class=\"faint\">A series from its first observation on: the model's (line) and \
+                 the observed (dots). {} The first seed of each method.</p>",
+                escape(&(what + "."))
+            )?;
+        }
+        for state in &followed.states {
+            let title = format!("{training}: {}", state.name);
+            let points = |values: &[f64]| -> Vec<Deviation> {
+                let point = |(&x, &mean): (&f64, &f64)| Deviation { x, mean, deviation: 0.0 };
+                followed.times.iter().zip(values).map(point).collect()
+            };
+            let labels = Labels { title: &title, x: &followed.time, y: &state.name };
+            figure(page, &plot::band(labels, colour(training), &points(&state.learnt), &points(&state.given))?)?;
+        }
+    }
+    Ok(())
 }
 
 /// Where moments are learnt: the first seed's beside the given ones, a figure a method and dimension.

@@ -7,7 +7,6 @@ use crate::measure::stats::Spread;
 use crate::record::{Failure, MethodSummary, Results, RunRecord};
 use crate::report::summary;
 use crate::settings::Settings;
-use crate::task::TaskName;
 
 /// Headings and cells, one row a method.
 pub(crate) struct Cells {
@@ -16,17 +15,17 @@ pub(crate) struct Cells {
 }
 
 pub(crate) fn cells(results: &Results) -> Cells {
-    let task = results.runs.first().map_or(TaskName::Digits, |run| run.settings.task);
+    let settings = results.runs.first().map(|run| &run.settings);
+    let classifies = settings.is_none_or(Settings::classifies);
     let other = results.summary.iter().find_map(|method| method.other_paths);
-    let quality =
-        if task.classifies() { "test accuracy, %".into() } else { format!("test loss ({})", task.loss_name()) };
+    let quality = if classifies {
+        "test accuracy, %".into()
+    } else {
+        format!("test loss ({})", settings.map_or("loss", Settings::loss_name))
+    };
     let mut head = vec!["method".to_owned(), quality];
     if let Some(other) = other {
-        head.push(if task.classifies() {
-            format!("by {} paths, %", other.paths)
-        } else {
-            format!("{} paths", other.paths)
-        });
+        head.push(if classifies { format!("by {} paths, %", other.paths) } else { format!("{} paths", other.paths) });
     }
     let published = results.summary.iter().any(|method| method.nfe_published.is_some());
     if published {

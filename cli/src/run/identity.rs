@@ -27,6 +27,7 @@ fn differences(stored: &Settings, asked: &Settings) -> anyhow::Result<Vec<String
     for settings in [&mut old, &mut new].into_iter().filter_map(Value::as_object_mut) {
         settings.remove("steps");
         settings.remove("eval_every");
+        settings.remove("source");
         // Earlier versions took no note of the data.
         if stored.data.is_none() {
             settings.remove("data");
@@ -38,8 +39,15 @@ fn differences(stored: &Settings, asked: &Settings) -> anyhow::Result<Vec<String
     let (plain, nested): (Vec<_>, Vec<_>) = leaves.into_iter().partition(|leaf| !leaf.path.starts_with("config."));
     let repeated = |leaf: &Leaf| plain.iter().any(|plain| (&plain.old, &plain.new) == (&leaf.old, &leaf.new));
     let nested: Vec<Leaf> = nested.into_iter().filter(|leaf| !repeated(leaf)).collect();
-    let name = |leaf: &Leaf| format!("{}: {}, now {}", option_of(&leaf.path), leaf.old, leaf.new);
+    let name = |leaf: &Leaf| format!("{}: {}, now {}", option_of(&leaf.path), short(&leaf.old), short(&leaf.new));
     Ok(plain.iter().chain(&nested).map(name).collect())
+}
+
+/// A value's beginning: a table may have hundreds of columns.
+fn short(value: &str) -> String {
+    let most = 200;
+    let beginning: String = value.chars().take(most).collect();
+    if beginning.len() == value.len() { beginning } else { beginning + "..." }
 }
 
 /// A place where two JSON values differ, and what is there.
@@ -66,7 +74,7 @@ fn leaves_that_differ(path: &str, old: &Value, new: &Value, found: &mut Vec<Leaf
 
 /// The option that sets what lies at `path` in the settings; the path itself where none does.
 fn option_of(path: &str) -> &str {
-    const OPTIONS: [(&str, &str); 26] = [
+    const OPTIONS: [(&str, &str); 30] = [
         ("task", "--task"),
         ("training", "--regularization"),
         ("seed", "--seed"),
@@ -78,6 +86,10 @@ fn option_of(path: &str) -> &str {
         ("data.train", "--data (samples to train on)"),
         ("data.test", "--data (samples to test on)"),
         ("data.sha256", "--data (SHA-256 of the samples)"),
+        ("own.csv.inputs", "--inputs (columns, with mean and deviation)"),
+        ("own.csv.output", "--label or --targets"),
+        ("own.series", "--time, --states, --id, --horizon, --split or --raw"),
+        ("own.csv", "--test, --split, --split-seed or --raw"),
         ("from", "--from (SHA-256 of the checkpoint)"),
         ("config.model.options.method", "--method"),
         ("config.model.options.layout", "--layout"),

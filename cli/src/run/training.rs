@@ -194,6 +194,7 @@ impl<'a, L: Learner> TrainingRun<'a, L> {
             None
         };
         let moments = measure::moments(&mut self.learner, samples, &mut self.buffer)?;
+        let followed = measure::followed(&mut self.learner, data, &mut self.buffer)?;
         let seconds = &self.progress.curve.seconds;
         let first = seconds.first().copied().context("a run has at least one step")?;
         let times = Times {
@@ -212,6 +213,7 @@ impl<'a, L: Learner> TrainingRun<'a, L> {
             times,
             deployed,
             moments,
+            followed,
             budget: self.budget()?,
             peak_memory_bytes: machine::peak_memory(),
             progress: self.progress,

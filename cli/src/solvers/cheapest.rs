@@ -114,7 +114,7 @@ pub(crate) fn of_run<L: Learner>(
     settings: &Settings,
     trained: &Tested,
 ) -> anyhow::Result<Tested> {
-    let drop = Limits::default_drop(settings.task.classifies()) / 100.0;
+    let drop = Limits::default_drop(settings.classifies()) / 100.0;
     let chosen = choose(engine, learner, &data.train, settings.hold_out, settings.batch, drop)?;
     let own = learner.config().clone();
     if chosen.options == own.model.options {

@@ -149,7 +149,7 @@ impl<'a, L: Learner> Judge<'a, L> {
         let solved = || after.iter().filter(|outcome| outcome.loss.is_finite());
         let share = |count: usize| count as f64 / after.len() as f64;
         let agreed = || self.before.iter().zip(&after).filter(|(a, b)| a.class.is_some() && a.class == b.class).count();
-        let classes = matches!(self.samples, Samples::Images(_));
+        let classes = self.samples.classified();
         Ok(Score {
             solver: candidates::name(options),
             options: options.clone(),

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Asserts that the losses of two records, a step each, are equal but for what rounding grows to.
-fn same_losses(a: &Value, b: &Value) {
+pub(super) fn same_losses(a: &Value, b: &Value) {
     let losses = |record: &Value| -> Vec<f64> {
         let losses = record["progress"]["curve"]["loss"].as_array().expect("a curve");
         losses.iter().map(|loss| loss.as_f64().expect("a finite loss")).collect()

@@ -5,6 +5,7 @@ mod deploy;
 mod device;
 mod folders;
 mod noise;
+mod own;
 mod refusals;
 mod resume;
 mod runs;

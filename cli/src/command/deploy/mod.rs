@@ -14,7 +14,7 @@ use fewsteps::{
 use self::record::{DeployRecord, Finetuned};
 use crate::args::DeployArgs;
 use crate::choice::Precision;
-use crate::data::{BatchBuffer, Data, DataIdentity};
+use crate::data::{BatchBuffer, Data, DataIdentity, Source};
 use crate::files;
 use crate::machine::Machine;
 use crate::output;
@@ -27,7 +27,7 @@ pub(crate) fn deploy(args: &DeployArgs) -> anyhow::Result<()> {
     let info = CheckpointInfo::read(&args.checkpoint)?;
     let settings = checkpoint::settings_of(&info.metadata, &args.checkpoint)?;
     checkpoint::ensure_whole(&settings, &info, &args.checkpoint)?;
-    let classifies = settings.task.classifies();
+    let classifies = settings.classifies();
     let drop = args.max_drop.unwrap_or(Limits::default_drop(classifies));
     ensure!(drop >= 0.0 && drop.is_finite(), "--max-drop {drop}: give a finite number of at least 0");
     if let Some(error) = args.max_error {
@@ -40,7 +40,8 @@ pub(crate) fn deploy(args: &DeployArgs) -> anyhow::Result<()> {
     let opened = args.engine.device.open(threads, precision, &info.config.model, settings.batch);
     let device = opened.with_context(|| args.checkpoint.display().to_string())?;
     let machine = Machine::of(&device);
-    let data = settings.task.load(args.data.as_deref())?;
+    let source = Source::named(args.data.as_deref(), None).or(settings.source.as_ref());
+    let data = settings.task.load_again(settings.own.as_ref(), &source)?;
     ensure!(
         settings.data.as_ref().is_none_or(|trained| *trained == DataIdentity::of(&data)),
         "--data: not the samples that {} was trained on; give those",
@@ -109,7 +110,7 @@ impl Deployment<'_> {
         let held_out = solvers::held_out(&data.train, kept, batch, args.samples.map(usize::from));
         let mut judge = Judge::new(engine, &mut learner, &data.train, held_out, batch)?;
         let samples = judge.samples();
-        let within = limits.within_reach(samples, settings.task.classifies());
+        let within = limits.within_reach(samples, settings.classifies());
         let mut scores = vec![judge.trained()?];
         let within = if kept == 0 { within.on_seen(&scores[0]) } else { within };
         let mut candidates = solvers::equal_steps(judge.model());

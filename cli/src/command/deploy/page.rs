@@ -18,7 +18,7 @@ const CHOSEN: (u8, u8, u8) = (204, 121, 167);
 
 impl DeployRecord {
     fn classifies(&self) -> bool {
-        self.task.classifies()
+        self.settings.classifies()
     }
 
     /// What was chosen on.

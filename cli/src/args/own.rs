@@ -1,0 +1,68 @@
+//! What says how somebody's own data are read.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct OwnArgs {
+    /// csv: the column of the classes, words or whole numbers; it makes the task a classification
+    #[arg(long, value_name = "COLUMN", conflicts_with = "targets")]
+    pub(crate) label: Option<String>,
+    /// csv: the columns of the numbers to predict, separated by commas; they make the task a regression
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub(crate) targets: Vec<String>,
+    /// csv: the columns to predict from [default: all others that begin with a number]
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub(crate) inputs: Vec<String>,
+    /// series: the column of the times
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) time: Option<String>,
+    /// series: the columns of the states [default: all others that begin with a number]
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub(crate) states: Vec<String>,
+    /// series: the column that says which series a row is of, where there are several
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) id: Option<String>,
+    /// Share that is kept from training and tested on: of the rows, or of the series; of a single series its end
+    /// [default: 0.2]
+    #[arg(long, value_name = "SHARE", conflicts_with_all = ["test", "horizon"], allow_hyphen_values = true)]
+    pub(crate) split: Option<f64>,
+    /// Draws which rows or series these are [default: 0]
+    #[arg(long, value_name = "N", conflicts_with_all = ["test", "horizon"])]
+    pub(crate) split_seed: Option<u64>,
+    /// csv: a file of rows to test on, with the same columns; all rows of --data are trained on then
+    #[arg(long, value_name = "FILE")]
+    pub(crate) test: Option<PathBuf>,
+    /// series: train on what is observed up to this time, and test on what is observed later
+    #[arg(long, value_name = "TIME", conflicts_with = "test", allow_hyphen_values = true)]
+    pub(crate) horizon: Option<f64>,
+    /// Take numbers as they are
+    ///
+    /// Otherwise every column has mean 0 and deviation 1 over what is trained on, and the time of series is counted from
+    /// its beginning in units in which such a state has a slope of 1, in the mean over squares. Losses are told in these
+    /// units. Checkpoints keep means and deviations: `eval` and `predict` apply them.
+    #[arg(long)]
+    pub(crate) raw: bool,
+}
+
+impl OwnArgs {
+    /// The options that were given, of which task each is.
+    pub(crate) fn given(&self) -> Vec<(&'static str, bool, bool)> {
+        // Whether it is one of csv, and of series.
+        let all = [
+            ("--label", self.label.is_some(), true, false),
+            ("--targets", !self.targets.is_empty(), true, false),
+            ("--inputs", !self.inputs.is_empty(), true, false),
+            ("--test", self.test.is_some(), true, false),
+            ("--time", self.time.is_some(), false, true),
+            ("--states", !self.states.is_empty(), false, true),
+            ("--id", self.id.is_some(), false, true),
+            ("--horizon", self.horizon.is_some(), false, true),
+            ("--split", self.split.is_some(), true, true),
+            ("--split-seed", self.split_seed.is_some(), true, true),
+            ("--raw", self.raw, true, true),
+        ];
+        all.into_iter().filter(|option| option.1).map(|(name, _, csv, series)| (name, csv, series)).collect()
+    }
+}

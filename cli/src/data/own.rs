@@ -1,0 +1,119 @@
+//! [`Own`]: somebody's own data, by the columns that they are read from.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail, ensure};
+use serde::{Deserialize, Serialize};
+
+use super::samples::Data;
+use super::series::Series;
+use super::table::Table;
+use crate::args::OwnArgs;
+
+/// Share of the rows or series that is tested on, unless the command line says otherwise.
+const SHARE: f64 = 0.2;
+
+/// The files of the data, as the command line named them. Where they lie is no part of what a run is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Source {
+    pub(crate) data: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) test: Option<PathBuf>,
+}
+
+/// Which columns data are read from, how they are divided, and how they were scaled: all that reads them again in the same
+/// way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Own {
+    Csv(Table),
+    Series(Series),
+}
+
+/// What is trained on and what is tested on.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Division {
+    /// A share of all is tested on, drawn by a seed; of a single series its end.
+    Share { share: f64, seed: u64 },
+    /// What is tested on is in a file of its own.
+    File,
+    /// What comes after this time is tested on.
+    Horizon(f64),
+}
+
+impl Division {
+    /// The division that is asked for.
+    pub(super) fn asked(args: &OwnArgs, source: &Source) -> anyhow::Result<Self> {
+        if source.test.is_some() {
+            return Ok(Self::File);
+        }
+        if let Some(horizon) = args.horizon {
+            ensure!(horizon.is_finite(), "--horizon {horizon}: give a time");
+            return Ok(Self::Horizon(horizon));
+        }
+        let share = args.split.unwrap_or(SHARE);
+        ensure!(share > 0.0 && share < 1.0, "--split {share}: give a share between 0 and 1, such as {SHARE}");
+        Ok(Self::Share { share, seed: args.split_seed.unwrap_or(0) })
+    }
+}
+
+impl Source {
+    /// What the command line names.
+    pub(crate) fn named(data: Option<&Path>, test: Option<&Path>) -> Self {
+        let [data, test] = [data, test].map(|path| path.map(Path::to_owned));
+        Self { data, test }
+    }
+
+    /// What the command line names, or else what a run was made with.
+    pub(crate) fn or(self, before: Option<&Self>) -> Self {
+        let Some(before) = before else { return self };
+        let or = |now: Option<PathBuf>, before: &Option<PathBuf>| now.or_else(|| before.clone());
+        Self { data: or(self.data, &before.data), test: or(self.test, &before.test) }
+    }
+
+    /// The file of the data.
+    pub(super) fn file(&self, task: &str) -> anyhow::Result<&Path> {
+        let path = self.data.as_deref();
+        let path =
+            path.with_context(|| format!("{task} needs its data: give --data FILE, a table with column names"))?;
+        if path.is_dir() {
+            bail!("--data {}: is a folder; {task} takes the file of a table", path.display());
+        }
+        Ok(path)
+    }
+}
+
+impl Own {
+    /// The names of the classes, if there are such.
+    pub(crate) fn classes(&self) -> &[String] {
+        match self {
+            Self::Csv(table) => table.classes(),
+            Self::Series(_) => &[],
+        }
+    }
+
+    /// Reads data as these were read, with their scales and classes.
+    pub(crate) fn read(&self, source: &Source) -> anyhow::Result<Data> {
+        match self {
+            Self::Csv(table) => table.read(source),
+            Self::Series(series) => series.read(source),
+        }
+    }
+
+    /// Reads data from the same columns, divided as these were, with scales and classes of their own.
+    pub(crate) fn read_anew(&self, source: &Source) -> anyhow::Result<Data> {
+        match self {
+            Self::Csv(table) => table.read_anew(source),
+            Self::Series(series) => series.read_anew(source),
+        }
+    }
+
+    /// Reads the rows of a file all as samples to test on.
+    pub(crate) fn read_test(&self, test: &Path) -> anyhow::Result<Data> {
+        match self {
+            Self::Csv(table) => table.read_test(test),
+            Self::Series(series) => series.read_test(test),
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! A run's model as a file that makes it again.
+
+use std::fmt::Write;
+
+use fewsteps::{Clip, InitialStep, Regularizer, Schedule, StepControl};
+use serde_json::Value;
+
+use crate::choice::{ControllerName, GRADIENTS, LAYOUTS, MEASURES, NOISES, PENALTY_STEPS, name_of};
+use crate::settings::Settings;
+
+/// The text of the file, with what may stand at each key.
+pub(crate) fn text(settings: &Settings) -> anyhow::Result<String> {
+    let task = settings.task.name();
+    let mut text = format!(
+        "# The model of --task {task}, its solver and its training: `fewsteps train --model FILE` reads it. What is left out\n\
+         # is the task's, and what the command line says comes first.\n"
+    );
+    if !settings.task.stochastic() {
+        write_model(&mut text, settings)?;
+    }
+    write_solver(&mut text, settings);
+    write_optimizer(&mut text, settings)?;
+    write_regularizer(&mut text, settings);
+    Ok(text)
+}
+
+/// A key with its value, and what else may stand there.
+fn line(text: &mut String, key: &str, value: impl std::fmt::Display, remark: &str) {
+    let entry = format!("{key} = {value}");
+    let end = if remark.is_empty() {
+        String::new()
+    } else {
+        format!("{:pad$}# {remark}", "", pad = 34usize.saturating_sub(entry.len()).max(1))
+    };
+    // Writing to a text does not fail.
+    let _ = writeln!(text, "{entry}{end}");
+}
+
+fn word(name: &str) -> String {
+    format!("\"{name}\"")
+}
+
+fn write_model(text: &mut String, settings: &Settings) -> anyhow::Result<()> {
+    let model = &settings.config.model;
+    text.push_str("\n[field]\n");
+    if let Some(mlp) = model.problem.field.mlp() {
+        let parts = serde_json::to_value(mlp)?;
+        line(text, "mlp", format!("{:?}", mlp.sizes()), "widths; the first and the last are the state's");
+        for (key, part, remark) in [
+            ("activation", "activation", "identity, tanh, relu, softplus, sigmoid, silu, gelu"),
+            ("time-input", "time_input", "layers that see the time: none, first, every"),
+            ("input-map", "input_map", "what is done to the state first: identity, cube"),
+            ("initialization", "initialization", "glorot_uniform, glorot_normal, he_uniform, he_normal"),
+        ] {
+            line(text, key, &parts[part], remark);
+        }
+    }
+    if settings.task.interval_is_free() {
+        line(text, "t1", format!("{:?}", model.problem.t1), "where the interval ends that begins at 0");
+    }
+    for (section, layer, place) in [("encoder", model.encoder, "before"), ("head", model.head, "after")] {
+        let name = if layer.is_some() { "linear" } else { "none" };
+        let _ = writeln!(text, "\n[{section}]");
+        line(text, "layer", word(name), &format!("{place} the equation: linear, none"));
+    }
+    Ok(())
+}
+
+fn write_solver(text: &mut String, settings: &Settings) {
+    let options = &settings.config.model.options;
+    text.push_str("\n[solver]\n");
+    line(text, "tol", format!("{:?}", settings.tolerance), "absolute and relative tolerance");
+    line(text, "method", word(options.method.tableau().name), "a method with an error estimate");
+    if let StepControl::Adaptive { controller, initial_step, .. } = options.step_control {
+        let known = ControllerName::ALL.into_iter().find(|name| name.of(options.method) == controller);
+        if let Some(name) = known {
+            line(text, "controller", word(name.text()), &ControllerName::ALL.map(ControllerName::text).join(", "));
+        }
+        let first = match initial_step {
+            InitialStep::Length(length) => format!("{length:?}"),
+            InitialStep::Carried => word("carried"),
+            _ => word("automatic"),
+        };
+        line(text, "first-step", first, "automatic, carried, or a length");
+    }
+    line(text, "layout", word(settings.layout_name()), &LAYOUTS.map(|layout| layout.name).join(", "));
+    line(text, "precision", word(settings.precision_name()), "f32, f64");
+}
+
+fn write_optimizer(text: &mut String, settings: &Settings) -> anyhow::Result<()> {
+    let optimizer = &settings.config.optimizer;
+    text.push_str("\n[optimizer]\n");
+    line(text, "steps", settings.steps, "training steps, each on one batch");
+    line(text, "batch", settings.batch, "samples in a batch");
+    line(text, "lr", format!("{:?}", settings.learning_rate), "learning rate");
+    let rule = serde_json::to_value(optimizer.rule)?;
+    let (name, numbers) = rule
+        .as_object()
+        .and_then(|rule| rule.iter().next())
+        .map_or(("adam", None), |(n, x)| (n.as_str(), x.as_object()));
+    line(text, "rule", word(name), "sgd, adam, adamw, adamax, adabelief, rmsprop");
+    for (key, value) in numbers.into_iter().flatten() {
+        let value = match value {
+            Value::Number(number) => number.as_f64().map_or_else(|| number.to_string(), |x| format!("{x:?}")),
+            other => other.to_string(),
+        };
+        line(text, &key.replace('_', "-"), value, "");
+    }
+    match optimizer.clip {
+        Some(Clip::Norm(bound)) => line(text, "clip-norm", format!("{bound:?}"), "the gradient's norm at most"),
+        Some(Clip::Value(bound)) => line(text, "clip-value", format!("{bound:?}"), "each of its numbers at most"),
+        _ => text.push_str("# clip-norm = 1.0                 # the gradient's norm at most; or clip-value\n"),
+    }
+    Ok(())
+}
+
+fn write_regularizer(text: &mut String, settings: &Settings) {
+    text.push_str("\n[regularizer]\n");
+    let training = settings.training;
+    line(text, "regularization", word(training.name()), "of `train`; `bench` compares its --methods");
+    let Regularizer::Local(local) = &settings.config.regularizer else { return };
+    if !training.takes_options() {
+        return;
+    }
+    line(text, "measure", word(name_of(&MEASURES, local.measure)), &MEASURES.map(|m| m.name).join(", "));
+    line(text, "penalty-step", word(name_of(&PENALTY_STEPS, local.step)), &PENALTY_STEPS.map(|s| s.name).join(", "));
+    if settings.task.stochastic() {
+        line(text, "noise", word(name_of(&NOISES, local.noise)), &NOISES.map(|n| n.name).join(", "));
+    }
+    line(text, "gradient", word(name_of(&GRADIENTS, local.gradient)), &GRADIENTS.map(|g| g.name).join(", "));
+    match (&local.coefficient, settings.budget()) {
+        (coefficient, Some(budget)) => {
+            line(
+                text,
+                "coefficient",
+                format!("{:?}", coefficient.value(0)),
+                "the price of a solver step to begin with",
+            );
+            line(text, "target-nfe", format!("{:?}", budget.nfe), "which the price follows");
+        }
+        (Schedule::Exponential { from, to, .. }, None) => {
+            line(text, "coefficient", format!("{from:?}"), "the price of a solver step, in the loss's units");
+            line(text, "coefficient-to", format!("{to:?}"), "at the end");
+        }
+        (coefficient, None) => {
+            line(
+                text,
+                "coefficient",
+                format!("{:?}", coefficient.value(0)),
+                "the price of a solver step, in the loss's units",
+            );
+        }
+    }
+    line(text, "times", local.times, "penalised steps per batch");
+    line(text, "fraction", format!("{:?}", local.fraction), "share of the batch that they are taken on");
+}
