@@ -1,8 +1,11 @@
 //! [`Solver`]: solves a problem on the native engine, and differentiates the solution.
 
+use std::sync::Arc;
+
 use crate::cpu::crew::cpu::Cpu;
 use crate::cpu::crew::task::{TaskRoom, TaskWork};
 use crate::cpu::engine::{Engine, Owner};
+use crate::cpu::field::drive::{Drive, Signal};
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::lanes::{gather, scatter};
 use crate::cpu::kernel::scalar::Scalar;
@@ -39,6 +42,8 @@ pub struct Solver<R: Scalar> {
     draws: Option<Draws>,
     /// Whether the last solve's penalty has taught what it has to teach.
     taught: bool,
+    /// Values of the problem's controls, in its order.
+    controls: Vec<Option<Arc<Signal<R>>>>,
 }
 
 impl<R: Scalar> Solver<R> {
@@ -50,7 +55,8 @@ impl<R: Scalar> Solver<R> {
     pub fn new(cpu: &Cpu, problem: &Problem, options: &SolverOptions) -> Result<Self> {
         let parameters = problem.parameter_count();
         let engine = Engine::new(cpu.workers(), problem, options, parameters, 0, Owner::default())?;
-        Ok(Self { engine, parameters, solved: false, draws: None, taught: false })
+        let controls = problem.controls.iter().map(|_| None).collect();
+        Ok(Self { engine, parameters, solved: false, draws: None, taught: false, controls })
     }
 
     /// Bytes that solving and differentiating a batch of `batch` trajectories holds when `steps` steps are accepted.
@@ -63,6 +69,76 @@ impl<R: Scalar> Solver<R> {
     /// `Paths::default()`.
     pub fn set_paths(&mut self, paths: Paths) {
         self.engine.set_paths(paths);
+    }
+
+    /// Sets the values of a control at its knots, for the solves after this one: `[T][rows]` for all trajectories alike,
+    /// or `[B][T][rows]` for each its own, where the control has `T` knots and `rows` rows.
+    ///
+    /// ```
+    /// use fewsteps::{Control, Cpu, Field, Interpolation, Problem, Solver, SolverOptions};
+    /// # fn main() -> fewsteps::Result<()> {
+    /// let field = Field::build(1, |f| f.control("inflow") - f.control("rate") * f.state())?;
+    /// let problem = Problem::ode(field, 0.0, 3.0)
+    ///     .driven_by(Control::new("inflow", Interpolation::Hold, [0.0, 1.0, 2.0]))
+    ///     .driven_by(Control::constant("rate")); // a parameter of each trajectory
+    /// let mut solver = Solver::<f64>::new(&Cpu::new()?, &problem, &SolverOptions::default())?;
+    /// solver.set_control("inflow", &[0.0, 1.0, 0.0])?;
+    /// solver.set_control("rate", &[0.5, 2.0])?;
+    /// let ys = solver.solve(&[], &[0.0, 0.0])?.check()?.ys;
+    /// let after = |rate: f64| (1.0 - (-rate).exp()) / rate * (-rate).exp();
+    /// assert!((ys[0] - after(0.5)).abs() < 1e-4 && (ys[1] - after(2.0)).abs() < 1e-4);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a name that the problem has not, [`Error::Shape`] for values of another length,
+    /// [`Error::NonFinite`] for values that are not finite.
+    pub fn set_control(&mut self, name: &str, values: &[R]) -> Result<()> {
+        let problem = &self.engine.problem;
+        let place = problem.controls.iter().position(|control| control.name == name);
+        let (Some(place), Some(rows)) = (place, problem.control_rows(name)) else {
+            let names: Vec<&str> = problem.controls.iter().map(|control| control.name.as_str()).collect();
+            return Err(Error::argument("name", name, format!("the problem is driven by {names:?}")));
+        };
+        let control = &problem.controls[place];
+        let one = control.times.len() * rows;
+        if values.is_empty() || !values.len().is_multiple_of(one) {
+            return Err(Error::Shape {
+                argument: "values",
+                found: values.len(),
+                expected: one,
+                shape: format!("{} knots of {rows} rows, or that for each trajectory", control.times.len()),
+            });
+        }
+        check_finite("values", values)?;
+        self.controls[place] = Some(Arc::new(Signal::new(control, rows, values)));
+        Ok(())
+    }
+
+    /// Drives the engine with the controls, which a batch of that size needs.
+    fn drive(&mut self, batch: usize) -> Result<()> {
+        if self.controls.is_empty() {
+            return Ok(());
+        }
+        let mut signals = Vec::with_capacity(self.controls.len());
+        for signal in &self.controls {
+            let Some(signal) = signal else {
+                let remedy = "give every control of the problem its values first";
+                return Err(Error::Order { call: "Solver::solve", needs: "Solver::set_control", remedy });
+            };
+            let held = signal.trajectories();
+            if held != 1 && held != batch {
+                let remedy =
+                    format!("values of {} are for {held} trajectories: set those of this batch", signal.name());
+                return Err(Error::argument("y0", format!("{batch} trajectories"), remedy));
+            }
+            signals.push(Arc::clone(signal));
+        }
+        let problem = &self.engine.problem;
+        let span = problem.t1 - problem.t0;
+        self.engine.drive(&Drive { signals, first: self.engine.paths().first, span });
+        Ok(())
     }
 
     /// What the solves so far have taught those that follow.
@@ -120,7 +196,7 @@ impl<R: Scalar> Solver<R> {
     /// Bytes that the solver holds now.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.engine.bytes()
+        self.engine.bytes() + self.controls.iter().flatten().map(|signal| signal.bytes()).sum::<usize>()
     }
 
     /// Solves from the initial states `y0`, `[B][D]`, with the field's parameters `theta`, and keeps what
@@ -152,6 +228,7 @@ impl<R: Scalar> Solver<R> {
         let batch = Error::check_rows("y0", y0.len(), dim)?;
         self.engine.warn_at(y0);
         self.engine.paths().validate(batch)?;
+        self.drive(batch)?;
         let draws = self.draws.as_ref().filter(|_| tape);
         self.engine.reserve(batch, tape, draws)?;
         self.engine.set_parameters(theta, tape);

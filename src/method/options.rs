@@ -200,11 +200,17 @@ impl SolverOptions {
         let Problem { t0, t1, .. } = *problem;
         let path = problem.diffusion.as_ref().map(|_| self.path(problem, Paths::default())).transpose()?;
         let resolved = |t: f64| path.map_or(t, |path| path.time(path.tick(t)));
-        let mut stops: Vec<f64> = self.stop_at.iter().map(|&t| problem.settled(resolved(t))).collect();
+        let mut stops: Vec<f64> = self.stops_of(problem).map(|t| problem.settled(resolved(t))).collect();
         stops.sort_by(|a, b| if t1 > t0 { a.total_cmp(b) } else { b.total_cmp(a) });
         stops.dedup_by(|a, b| (*a - *b).abs() <= shortest_step(*a, *b, t1 - t0));
         stops.retain(|t| *t != t0 && *t != t1);
         Ok(stops)
+    }
+
+    /// Where steps are to end: the caller's times, and those at which a control jumps or bends.
+    fn stops_of<'a>(&'a self, problem: &'a Problem) -> impl Iterator<Item = f64> + 'a {
+        let Problem { t0, t1, .. } = *problem;
+        self.stop_at.iter().copied().chain(problem.controls.iter().flat_map(move |control| control.stops(t0, t1)))
     }
 
     /// Checks where steps are to end and how long they may be, against each other and the interval.
@@ -218,6 +224,12 @@ impl SolverOptions {
         if fixed && !self.stop_at.is_empty() {
             let remedy = "fixed steps end where they end: use adaptive ones, or solve from stop to stop";
             return refused("SolverOptions::stop_at", format!("{:?}", self.stop_at), remedy);
+        }
+        if let Some(control) =
+            problem.controls.iter().find(|c| fixed && c.stops(problem.t0, problem.t1).next().is_some())
+        {
+            let remedy = "fixed steps do not end at its knots: use adaptive ones, or Interpolation::Cubic";
+            return refused("Problem::controls", control.name.clone(), remedy);
         }
         if !fixed && self.stops(problem)?.len() >= self.max_steps {
             let remedy = format!("{} steps cannot end at all of them: raise max_steps", self.max_steps);

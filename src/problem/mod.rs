@@ -1,11 +1,13 @@
 //! What is solved: a [`Problem`] is a vector field on an interval of time, with or without noise.
 
 pub(crate) mod brownian;
+mod control;
 mod diffusion;
 mod field;
 mod span;
 
 pub use brownian::{Brownian, Increment, Paths};
+pub use control::{Control, Interpolation};
 pub use diffusion::{Calculus, Diffusion};
 pub(crate) use field::check_parameters;
 pub(crate) use field::program;
@@ -30,6 +32,9 @@ pub struct Problem {
     /// The noise, if there is any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diffusion: Option<Diffusion>,
+    /// What drives field and diffusion, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub controls: Vec<Control>,
     /// Where the interval starts.
     pub t0: f64,
     /// Where it ends; without noise it may lie before `t0`. At `t0` itself the solution is the initial state.
@@ -40,7 +45,7 @@ impl Problem {
     /// An ordinary differential equation on the interval from `t0` to `t1`, forwards or backwards.
     #[must_use]
     pub fn ode(field: impl Into<Field>, t0: f64, t1: f64) -> Self {
-        Self { field: field.into(), diffusion: None, t0, t1 }
+        Self { field: field.into(), diffusion: None, controls: Vec::new(), t0, t1 }
     }
 
     /// A stochastic differential equation on the interval from `t0` to `t1`, which comes after `t0`.
@@ -52,7 +57,14 @@ impl Problem {
     /// ```
     #[must_use]
     pub fn sde(drift: impl Into<Field>, diffusion: Diffusion, t0: f64, t1: f64) -> Self {
-        Self { field: drift.into(), diffusion: Some(diffusion), t0, t1 }
+        Self { field: drift.into(), diffusion: Some(diffusion), controls: Vec::new(), t0, t1 }
+    }
+
+    /// Drives the field, or the diffusion, with a control.
+    #[must_use]
+    pub fn driven_by(mut self, control: Control) -> Self {
+        self.controls.push(control);
+        self
     }
 
     /// Number of features `D` of a state.
@@ -96,7 +108,35 @@ impl Problem {
                 return Err(Error::argument(name, t, "the interval needs finite ends"));
             }
         }
+        self.validate_controls()?;
         self.diffusion.as_ref().map_or(Ok(()), |diffusion| self.validate_noise(diffusion))
+    }
+
+    /// Checks that every control of the fields has knots, and that every one with knots is theirs.
+    fn validate_controls(&self) -> Result<()> {
+        let known = |name: &str| self.controls.iter().filter(|control| control.name == name).count();
+        let fields = || std::iter::once(&self.field).chain(self.diffusion.as_ref().map(|diffusion| &diffusion.network));
+        for name in fields().flat_map(Field::controls).map(|control| control.name.as_str()) {
+            if known(name) != 1 {
+                let remedy = "a control of the field needs knots, once: add it with Problem::driven_by";
+                return Err(Error::argument("Problem::controls", format!("{} of {name:?}", known(name)), remedy));
+            }
+        }
+        for control in &self.controls {
+            control.validate()?;
+            let widths: Vec<usize> = fields().filter_map(|field| field.control_rows(&control.name)).collect();
+            if widths.is_empty() || widths.iter().any(|rows| *rows != widths[0]) {
+                let remedy = "no field has a control of that name, or they have different rows of it";
+                return Err(Error::argument("Problem::controls", format!("{:?}", control.name), remedy));
+            }
+        }
+        Ok(())
+    }
+
+    /// Rows of a control.
+    pub(crate) fn control_rows(&self, name: &str) -> Option<usize> {
+        let noise = || self.diffusion.as_ref().and_then(|diffusion| diffusion.network.control_rows(name));
+        self.field.control_rows(name).or_else(noise)
     }
 
     /// Whether the interval has no length, so that the solution is the initial state.

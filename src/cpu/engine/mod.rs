@@ -12,6 +12,7 @@ use crate::cpu::crew::run::Run;
 use crate::cpu::crew::shard::MAX_SHARDS;
 use crate::cpu::crew::task::{TaskRoom, TaskWork};
 use crate::cpu::crew::workers::Workers;
+use crate::cpu::field::drive::Drive;
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::scalar::Scalar;
 use crate::cpu::regularize::Penalised;
@@ -127,6 +128,11 @@ impl<R: Scalar> Engine<R> {
     pub(crate) fn set_paths(&mut self, paths: Paths) {
         self.paths = paths;
         self.team.follow(paths);
+    }
+
+    /// Drives the solves that follow with controls.
+    pub(crate) fn drive(&mut self, drive: &Drive<R>) {
+        self.team.drive(drive);
     }
 
     pub(crate) const fn paths(&self) -> Paths {

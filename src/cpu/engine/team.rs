@@ -10,6 +10,7 @@ use crate::cpu::crew::run::Run;
 use crate::cpu::crew::shard::{Crew, Room, Shard, WalkRoom};
 use crate::cpu::crew::task::{TaskRoom, TaskWork};
 use crate::cpu::crew::workers::Workers;
+use crate::cpu::field::drive::Drive;
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::lanes::add;
 use crate::cpu::kernel::scalar::Scalar;
@@ -66,6 +67,8 @@ pub(crate) trait Team<R>: Debug + Send + Sync {
     fn pack(&mut self, theta: &[R], backward: bool);
     /// Chooses the noise of the solves that follow.
     fn follow(&mut self, paths: Paths);
+    /// Drives the solves that follow with controls.
+    fn drive(&mut self, drive: &Drive<R>);
 
     /// Makes room for so many tiles in shards on crews; none gives all of it back.
     fn seat(&mut self, tiles: usize, crews: usize, shards: usize);
@@ -159,6 +162,10 @@ impl<S: Scheme> Team<S::Real> for Crews<S> {
 
     fn follow(&mut self, paths: Paths) {
         self.stepper.scheme.networks_mut().follow(paths);
+    }
+
+    fn drive(&mut self, drive: &Drive<S::Real>) {
+        self.stepper.scheme.networks_mut().drive(drive);
     }
 
     fn seat(&mut self, tiles: usize, crews: usize, shards: usize) {

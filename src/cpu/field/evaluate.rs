@@ -1,10 +1,12 @@
 //! [`Field`] on a tile: evaluation and vector-Jacobian product.
 
 use super::compile::{Asked, Blocks, Code, Place, Step, compile};
+use super::drive::{Drive, Seats};
 use super::layer::DenseLayer;
 use super::rows::{Line, Room, run};
 use crate::cpu::kernel::activation::{activate, activate_with_derivative};
 use crate::cpu::kernel::dense::LANES;
+use crate::cpu::kernel::interval::Interval;
 use crate::cpu::kernel::lanes::Lanes;
 use crate::cpu::kernel::scalar::Scalar;
 use crate::error::Result;
@@ -25,6 +27,17 @@ pub(crate) struct Field<R> {
     /// Whether values may be infinite where nothing is wrong: where a trajectory that was given up stands in.
     has_poles: bool,
     moves_state: bool,
+    controls: Vec<Driven>,
+    drive: Option<Drive<R>>,
+}
+
+/// A control of the field: its rows in the scratch room, and its number among the signals of the solve.
+#[derive(Debug)]
+struct Driven {
+    name: String,
+    at: usize,
+    rows: usize,
+    signal: usize,
 }
 
 /// What one evaluation works in, and leaves for its vector-Jacobian product.
@@ -32,6 +45,8 @@ pub(crate) struct Field<R> {
 pub(crate) struct Kept<R> {
     rows: Vec<R>,
     dim: usize,
+    /// Of a driven field.
+    seats: Option<Box<Seats>>,
 }
 
 impl<R: Scalar> Kept<R> {
@@ -42,6 +57,13 @@ impl<R: Scalar> Kept<R> {
 
     pub(crate) fn state_mut(&mut self) -> &mut [R] {
         &mut self.rows[..self.dim * LANES]
+    }
+
+    /// Says whose the lanes are, and within which steps the times of evaluations lie, or at whose starts.
+    pub(crate) fn seat(&mut self, trajectories: &Lanes<u32>, interval: Option<&Interval<R>>) {
+        if let Some(seats) = &mut self.seats {
+            seats.take(trajectories, interval);
+        }
     }
 }
 
@@ -132,6 +154,8 @@ impl<R: Scalar> Field<R> {
         let layers = blocks.blocks.iter().zip(&blocks.linear);
         Ok(Self {
             weights: layers.map(|(block, linear)| DenseLayer::new(block.layer()).with_linear(*linear)).collect(),
+            controls: driven(field, &forward),
+            drive: None,
             scalars: [&forward, &backward].map(|code| vec![R::ZERO; scalars(code)]),
             forward,
             backward,
@@ -140,6 +164,15 @@ impl<R: Scalar> Field<R> {
             has_poles: field.mlp().is_none(),
             moves_state: state.is_some(),
         })
+    }
+
+    /// Drives the field with the controls of its names.
+    pub(crate) fn drive(&mut self, drive: &Drive<R>) {
+        for control in &mut self.controls {
+            let found = drive.signals.iter().position(|signal| signal.name() == control.name);
+            control.signal = found.unwrap_or(control.signal);
+        }
+        self.drive = (!self.controls.is_empty()).then(|| drive.clone());
     }
 
     pub(crate) const fn dim(&self) -> usize {
@@ -179,7 +212,8 @@ impl<R: Scalar> Field<R> {
         for one in &self.forward.ones {
             rows[one * LANES..][..LANES].fill(R::ONE);
         }
-        Kept { rows, dim: self.dim }
+        let seats = (!self.controls.is_empty()).then(|| Box::new(Seats::new()));
+        Kept { rows, dim: self.dim, seats }
     }
 
     pub(crate) fn cotangents(&self) -> Cotangents<R> {
@@ -190,6 +224,11 @@ impl<R: Scalar> Field<R> {
     pub(crate) fn eval(&self, t: &Lanes<R>, kept: &mut Kept<R>, dydt: &mut [R], keep: bool) {
         for time in &self.forward.times {
             kept.rows[time * LANES..][..LANES].copy_from_slice(t);
+        }
+        if let (Some(drive), Some(seats)) = (&self.drive, &kept.seats) {
+            for control in &self.controls {
+                drive.fill(control.signal, t, seats, &mut kept.rows[control.at * LANES..][..control.rows * LANES]);
+            }
         }
         let rooms = Rooms { scratch: &mut kept.rows, kept: &[], bar: &[], scalars: &self.scalars[0], output: dydt };
         self.run(&self.forward, rooms, keep, None);
@@ -283,6 +322,12 @@ fn activate_both<R: Scalar>(
         (&mut after[..n], &mut before[slope_at..][..n])
     };
     activate_with_derivative(activation, z, slopes);
+}
+
+/// The controls that the field looks at.
+fn driven(field: &problem::Field, forward: &Code) -> Vec<Driven> {
+    let places = field.controls().iter().zip(&forward.controls).filter(|(_, at)| **at != usize::MAX);
+    places.map(|(control, at)| Driven { name: control.name.clone(), at: *at, rows: control.rows, signal: 0 }).collect()
 }
 
 fn scalars(code: &Code) -> usize {

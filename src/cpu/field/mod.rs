@@ -1,6 +1,7 @@
 //! Fields on a tile: programs compiled once, and run.
 
 pub(crate) mod compile;
+pub(crate) mod drive;
 pub(crate) mod evaluate;
 pub(crate) mod layer;
 pub(crate) mod rows;

@@ -16,8 +16,8 @@ use crate::cpu::solve::Solve;
 use crate::cpu::solve::initial::Start;
 use crate::cpu::step::scale::ErrorScale;
 use crate::cpu::step::seeds::{Bars, Seeds, StiffnessSeed};
-use crate::cpu::step::state::{begin_second, fold_second};
-use crate::cpu::step::{NoiseOf, Scheme};
+use crate::cpu::step::state::{StepState, begin_second, fold_second};
+use crate::cpu::step::{NoiseOf, Point, Scheme};
 use crate::cpu::tile::Tile;
 use crate::cpu::tile::probe::Probe;
 use crate::math::Real;
@@ -248,7 +248,9 @@ impl<S: Scheme> Penalty<'_, S> {
             let (probe, state) = (&mut probes[n], &mut tile.state);
             let t0 = probe.interval.t0;
             let t = t0.map(S::Real::from_f64);
-            stepper.scheme.slopes(&t, stepper.shape.point_of(&probe.y), &mut state.first, &mut room.attempt);
+            let StepState { first, trajectories, .. } = &mut *state;
+            let point = Point { t: &t, trajectories, y: stepper.shape.point_of(&probe.y) };
+            stepper.scheme.slopes(&point, first, &mut room.attempt);
             if share.is_none() {
                 let h = solve.automatic_steps(&t0, Start::beside(&probe.y, state), &mut room.attempt);
                 let end = |l: usize| self.end_of_probe(t0[l], h[l].copysign(solve.span()));

@@ -11,9 +11,9 @@ use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::interval::Interval;
 use crate::cpu::kernel::lanes::{copy_lane, finite_lanes, select};
 use crate::cpu::kernel::scalar::Scalar;
-use crate::cpu::step::Scheme;
 use crate::cpu::step::ends::step_too_small;
 use crate::cpu::step::state::StepState;
+use crate::cpu::step::{Point, Scheme};
 use crate::cpu::tile::Tile;
 use crate::error::Status;
 use crate::math::Real;
@@ -148,7 +148,8 @@ impl<S: Scheme> Ensemble<'_, S> {
     ) {
         let stepper = self.0.stepper;
         let (t, stale) = (interval.t0.map(S::Real::from_f64), first_ready.map(|ready| !ready));
-        stepper.scheme.slopes(&t, stepper.shape.point_of(&tile.state.y), scratch, attempt);
+        let StepState { y, trajectories, .. } = &tile.state;
+        stepper.scheme.slopes(&Point { t: &t, trajectories, y: stepper.shape.point_of(y) }, scratch, attempt);
         select(&mut tile.state.first, &stale, scratch);
     }
 

@@ -7,10 +7,10 @@ use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::interval::Interval;
 use crate::cpu::kernel::lanes::{Lanes, combine};
 use crate::cpu::kernel::scalar::Scalar;
-use crate::cpu::step::Scheme;
 use crate::cpu::step::networks::Networks;
 use crate::cpu::step::state::StepState;
 use crate::cpu::step::stepper::Stepper;
+use crate::cpu::step::{Point, Scheme};
 use crate::cpu::tile::probe::Probe;
 use crate::math::Real;
 use crate::method::Tableau;
@@ -61,17 +61,20 @@ pub(crate) struct Start<'a, R> {
     pub(crate) slopes: &'a [R],
     pub(crate) trial: &'a mut [R],
     pub(crate) last: &'a mut [R],
+    pub(crate) trajectories: &'a Lanes<u32>,
 }
 
 impl<'a, R: Scalar> Start<'a, R> {
     /// From a tile's state, whose `y1` and `last` it overwrites.
     pub(crate) fn of(state: &'a mut StepState<R>) -> Self {
-        Self { y: &state.y, slopes: &state.first, trial: &mut state.y1, last: &mut state.last }
+        let StepState { y, y1, first, last, trajectories, .. } = state;
+        Self { y, slopes: first, trial: y1, last, trajectories }
     }
 
     /// From another state with the tile's first slopes.
     pub(crate) fn beside(y: &'a [R], state: &'a mut StepState<R>) -> Self {
-        Self { y, slopes: &state.first, trial: &mut state.y1, last: &mut state.last }
+        let StepState { y1, first, last, trajectories, .. } = state;
+        Self { y, slopes: first, trial: y1, last, trajectories }
     }
 
     /// Squared sizes: of the first state, where there is a second one.
@@ -96,7 +99,8 @@ impl<'a, R: Scalar> Start<'a, R> {
         let n = stepper.shape.features * LANES;
         let trial = &mut self.trial[..n];
         combine(trial, Some(&self.y[..n]), &interval.h, [(1.0, &self.slopes[..n])]);
-        stepper.scheme.slopes(&interval.t1.map(R::from_f64), trial, self.last, room);
+        let point = Point { t: &interval.t1.map(R::from_f64), trajectories: self.trajectories, y: trial };
+        stepper.scheme.slopes(&point, self.last, room);
         stepper.scheme.networks().speed_change(self.slopes, self.last);
         stepper.scale.squares(&self.last[..n], self.y, self.y)
     }

@@ -47,8 +47,8 @@ pub(crate) trait Scheme: Debug + Send + Sync {
     fn kept_step(&self) -> Self::Kept;
     fn vjp_room(&self) -> Self::Vjp;
 
-    /// The networks' values at a point `[D]`.
-    fn slopes(&self, t: &Lanes<Self::Real>, y: &[Self::Real], out: &mut [Self::Real], room: &mut Self::Attempt);
+    /// The networks' values at a point `[D]` at which something starts.
+    fn slopes(&self, at: &Point<'_, Self::Real>, out: &mut [Self::Real], room: &mut Self::Attempt);
 
     /// Attempts the step from the state with its first slopes: writes the end to `y1` and, for an FSAL method, the slopes
     /// there to `last`.
@@ -66,7 +66,7 @@ pub(crate) trait Scheme: Debug + Send + Sync {
         room: &Self::Attempt,
     );
 
-    /// Gives a step that is to be kept the increments of its noise.
+    /// Says whose steps are to be kept, and gives them the increments of their noise.
     fn draw(&self, interval: &Interval<Self::Real>, trajectories: &Lanes<u32>, noise: NoiseOf, kept: &mut Self::Kept);
 
     /// Takes the step from `y` anew, along the noise that `kept` was given, and keeps its stages; the last stage of an FSAL
@@ -99,6 +99,14 @@ pub(crate) trait Scheme: Debug + Send + Sync {
 
     /// Bytes of an attempt's room, of a kept step and of a step's cotangents.
     fn room_bytes(&self) -> usize;
+}
+
+/// A point of each lane's trajectory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Point<'a, R> {
+    pub(crate) t: &'a Lanes<R>,
+    pub(crate) trajectories: &'a Lanes<u32>,
+    pub(crate) y: &'a [R],
 }
 
 /// Where the noise of a kept step comes from.

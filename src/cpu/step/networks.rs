@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 
+use crate::cpu::field::drive::Drive;
 use crate::cpu::field::evaluate::{Field, Kept};
 use crate::cpu::kernel::lanes::Lanes;
 use crate::cpu::kernel::scalar::Scalar;
@@ -25,6 +26,9 @@ pub(crate) trait Networks: Debug + Send + Sync {
 
     /// The slopes at a point `[D]`, with nothing kept.
     fn slopes(&self, t: &Lanes<Self::Real>, y: &[Self::Real], out: &mut [Self::Real], points: &mut Self::Points);
+
+    /// Drives the networks with controls.
+    fn drive(&mut self, drive: &Drive<Self::Real>);
 
     /// How fast a trajectory with these slopes moves; with noise, within three standard deviations.
     fn speed(&self, slopes: &[Self::Real], out: &mut [Self::Real]);
@@ -55,6 +59,10 @@ impl<R: Scalar> Networks for Field<R> {
     fn slopes(&self, t: &Lanes<R>, y: &[R], out: &mut [R], point: &mut Kept<R>) {
         point.state_mut().copy_from_slice(y);
         self.eval(t, point, out, false);
+    }
+
+    fn drive(&mut self, drive: &Drive<R>) {
+        self.drive(drive);
     }
 
     fn speed(&self, slopes: &[R], out: &mut [R]) {

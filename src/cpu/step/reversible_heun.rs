@@ -6,7 +6,7 @@ use super::sde::{Sde, SdeAttempt, SdeKept, SdeVjp};
 use super::seeds::{Bars, FirstStage, Seeds};
 use super::stages::{KeptStages, Stages, stages_of};
 use super::state::{Shape, StepState};
-use super::{NoiseOf, Scheme};
+use super::{NoiseOf, Point, Scheme};
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::interval::Interval;
 use crate::cpu::kernel::lanes::{Lanes, add, add_weighted, combine, multiply, select};
@@ -119,18 +119,18 @@ impl<R: Scalar> Scheme for ReversibleHeun<R> {
         VjpRoom { sde: self.sde.vjp_room(), resting: self.shape().states() }
     }
 
-    fn slopes(&self, t: &Lanes<R>, y: &[R], out: &mut [R], room: &mut SdeAttempt<R>) {
-        self.sde.slopes(t, y, out, &mut room.points);
+    fn slopes(&self, at: &Point<'_, R>, out: &mut [R], room: &mut SdeAttempt<R>) {
+        self.sde.slopes_at(at, out, &mut room.points);
     }
 
     fn attempt(&self, interval: &Interval<R>, state: &mut StepState<R>, room: &mut SdeAttempt<R>) {
-        self.sde.follow_path(interval, state, &mut room.increments);
+        self.sde.follow_path(interval, state, room);
         let StepState { y, y1, first, last, .. } = state;
         let (y, z) = y.split_at(y.len() / 2);
         let (y1, z1) = y1.split_at_mut(y.len());
         let (f, g) = first.split_at(y.len());
         advance_second(z1, [y, z], &interval.h, f, &room.increments, g);
-        self.slopes(&interval.stage_time(1.0), z1, last, room);
+        self.sde.slopes(&interval.stage_time(1.0), z1, last, &mut room.points);
         let (f1, g1) = last.split_at(y.len());
         trapezoid(y1, y, &interval.h, [f, f1], &room.increments, [g, g1]);
     }

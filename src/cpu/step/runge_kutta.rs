@@ -1,9 +1,10 @@
 //! Runge-Kutta steps of an ordinary differential equation.
 
+use super::networks::Networks;
 use super::seeds::{Bars, FirstStage, Seeds};
 use super::stages::{KeptStages, StageBars, Stages, drift_error, middle, stages_of};
 use super::state::{Shape, StepState};
-use super::{NoiseOf, Scheme};
+use super::{NoiseOf, Point, Scheme};
 use crate::cpu::field::evaluate::{Field, Kept};
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::interval::Interval;
@@ -96,14 +97,15 @@ impl<R: Scalar> Scheme for RungeKutta<R> {
         VjpRoom { stages: StageBars::new(&self.field, self.tableau.stages()), k_bar }
     }
 
-    fn slopes(&self, t: &Lanes<R>, y: &[R], out: &mut [R], room: &mut Attempt<R>) {
-        room.point.state_mut().copy_from_slice(y);
-        self.field.eval(t, &mut room.point, out, false);
+    fn slopes(&self, at: &Point<'_, R>, out: &mut [R], room: &mut Attempt<R>) {
+        room.point.seat(at.trajectories, None);
+        self.field.slopes(at.t, at.y, out, &mut room.point);
     }
 
     fn attempt(&self, interval: &Interval<R>, state: &mut StepState<R>, room: &mut Attempt<R>) {
-        let StepState { y, y1, first, last, .. } = state;
+        let StepState { y, y1, first, last, trajectories, .. } = state;
         let Tableau { a, b, c, .. } = self.tableau;
+        room.point.seat(trajectories, Some(interval));
         for i in 1..=room.middle.len() {
             let (done, now) = room.middle.split_at_mut(i - 1);
             let ks = std::iter::once(&*first).chain(&*done).map(Vec::as_slice);
@@ -113,7 +115,7 @@ impl<R: Scalar> Scheme for RungeKutta<R> {
         let ks = std::iter::once(&*first).chain(&room.middle).map(Vec::as_slice);
         combine(y1, Some(y), &interval.h, b.iter().copied().zip(ks));
         if self.fsal {
-            self.slopes(&interval.stage_time(1.0), y1, last, room);
+            self.field.slopes(&interval.stage_time(1.0), y1, last, &mut room.point);
         }
     }
 
@@ -126,7 +128,9 @@ impl<R: Scalar> Scheme for RungeKutta<R> {
         drift_error(self.tableau, error, h, self.stages(state, room));
     }
 
-    fn draw(&self, _: &Interval<R>, _: &Lanes<u32>, _: NoiseOf, _: &mut KeptStages<R>) {}
+    fn draw(&self, interval: &Interval<R>, trajectories: &Lanes<u32>, _: NoiseOf, kept: &mut KeptStages<R>) {
+        kept.seat(trajectories, interval);
+    }
 
     fn keep(&self, interval: &Interval<R>, y: &[R], kept: &mut KeptStages<R>, with_last: bool) {
         let Tableau { a, c, .. } = self.tableau;

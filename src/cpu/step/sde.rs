@@ -1,9 +1,10 @@
 //! [`Sde`]: the networks of a stochastic problem with its path, and the rooms of steps with noise.
 
-use super::NoiseOf;
 use super::networks::Networks;
 use super::stages::{KeptStages, StageBars, Stages, drift_error, middle};
 use super::state::StepState;
+use super::{NoiseOf, Point};
+use crate::cpu::field::drive::Drive;
 use crate::cpu::field::evaluate::{Field, Kept};
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::interval::Interval;
@@ -94,10 +95,22 @@ impl<R: Scalar> Sde<R> {
     }
 
     /// Gives an attempt the path's increments. Rooms are shared by tiles, which have paths of their own.
-    pub(crate) fn follow_path(&self, interval: &Interval<R>, state: &mut StepState<R>, increments: &mut Increments<R>) {
+    pub(crate) fn follow_path(&self, interval: &Interval<R>, state: &mut StepState<R>, room: &mut SdeAttempt<R>) {
+        let SdeAttempt { points, increments, .. } = room;
+        for point in points {
+            point.seat(&state.trajectories, Some(interval));
+        }
         std::mem::swap(&mut increments.cuts, &mut state.cuts);
         increments.follow(&self.path, &state.trajectories, interval);
         std::mem::swap(&mut increments.cuts, &mut state.cuts);
+    }
+
+    /// The networks' values at a point at which something starts.
+    pub(crate) fn slopes_at(&self, at: &Point<'_, R>, out: &mut [R], points: &mut [Kept<R>; 2]) {
+        for point in &mut *points {
+            point.seat(at.trajectories, None);
+        }
+        self.slopes(at.t, at.y, out, points);
     }
 
     /// See [`Scheme::draw`](super::Scheme::draw).
@@ -108,6 +121,8 @@ impl<R: Scalar> Sde<R> {
         noise: NoiseOf,
         kept: &mut SdeKept<R>,
     ) {
+        kept.drift.seat(trajectories, interval);
+        kept.diffusion.seat(trajectories, interval);
         match noise {
             NoiseOf::Path => kept.increments.follow(&self.path, trajectories, interval),
             NoiseOf::Apart(n) => kept.increments.draw_apart(&self.path, trajectories, interval, n),
@@ -183,6 +198,11 @@ impl<R: Scalar> Networks for Sde<R> {
         for ((network, point), out) in [&self.drift, &self.diffusion].into_iter().zip(points).zip(out.chunks_mut(n)) {
             network.slopes(t, y, out, point);
         }
+    }
+
+    fn drive(&mut self, drive: &Drive<R>) {
+        self.drift.drive(drive);
+        self.diffusion.drive(drive);
     }
 
     fn speed(&self, slopes: &[R], out: &mut [R]) {

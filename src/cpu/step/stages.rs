@@ -2,6 +2,7 @@
 
 use crate::cpu::field::evaluate::{Cotangents, Field, Kept};
 use crate::cpu::kernel::dense::LANES;
+use crate::cpu::kernel::interval::Interval;
 use crate::cpu::kernel::lanes::{Lanes, combine, combine_differences};
 use crate::cpu::kernel::scalar::Scalar;
 use crate::method::{MAX_STAGES, Tableau};
@@ -56,6 +57,13 @@ impl<R: Scalar> KeptStages<R> {
     /// Bytes of so many.
     pub(crate) fn bytes(network: &Field<R>, count: usize) -> usize {
         count * (network.kept_bytes() + network.dim() * LANES * size_of::<R>())
+    }
+
+    /// Says whose the steps are.
+    pub(crate) fn seat(&mut self, trajectories: &Lanes<u32>, interval: &Interval<R>) {
+        for point in &mut self.points {
+            point.seat(trajectories, Some(interval));
+        }
     }
 
     pub(crate) fn all(&self) -> Stages<'_, R> {

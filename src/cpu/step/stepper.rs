@@ -1,10 +1,10 @@
 //! [`Stepper`]: a scheme, what its errors are measured in, and where its steps end.
 
-use super::Scheme;
 use super::ends::Ends;
 use super::interpolant::Interpolant;
 use super::scale::ErrorScale;
 use super::state::{Shape, StepState};
+use super::{Point, Scheme};
 use crate::cpu::kernel::lanes::Lanes;
 use crate::error::Result;
 use crate::method::SolverOptions;
@@ -33,8 +33,8 @@ impl<S: Scheme> Stepper<S> {
 
     /// The first slopes of a step from the state.
     pub(crate) fn first_slopes(&self, t: &Lanes<S::Real>, state: &mut StepState<S::Real>, room: &mut S::Attempt) {
-        let StepState { y, first, .. } = state;
-        self.scheme.slopes(t, self.shape.point_of(y), first, room);
+        let StepState { y, first, trajectories, .. } = state;
+        self.scheme.slopes(&Point { t, trajectories, y: self.shape.point_of(y) }, first, room);
     }
 
     /// Per lane, the sum over features of the squared scaled error of the last attempt, made in `room`.

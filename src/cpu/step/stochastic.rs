@@ -1,11 +1,10 @@
 //! Stochastic Runge-Kutta steps, in the notation of [`NoiseTableau`].
 
-use super::networks::Networks;
 use super::sde::{Sde, SdeAttempt, SdeKept, SdeVjp};
 use super::seeds::{Bars, FirstStage, Seeds};
 use super::stages::{KeptStages, Stages, first_and};
 use super::state::{Shape, StepState};
-use super::{NoiseOf, Scheme};
+use super::{NoiseOf, Point, Scheme};
 use crate::cpu::kernel::interval::Interval;
 use crate::cpu::kernel::lanes::{Lanes, add, combine};
 use crate::cpu::kernel::scalar::Scalar;
@@ -153,12 +152,12 @@ impl<R: Scalar> Scheme for Stochastic<R> {
         VjpRoom { stages: self.sde.vjp_room(), predicted: self.shape().array() }
     }
 
-    fn slopes(&self, t: &Lanes<R>, y: &[R], out: &mut [R], room: &mut SdeAttempt<R>) {
-        self.sde.slopes(t, y, out, &mut room.points);
+    fn slopes(&self, at: &Point<'_, R>, out: &mut [R], room: &mut SdeAttempt<R>) {
+        self.sde.slopes_at(at, out, &mut room.points);
     }
 
     fn attempt(&self, interval: &Interval<R>, state: &mut StepState<R>, room: &mut SdeAttempt<R>) {
-        self.sde.follow_path(interval, state, &mut room.increments);
+        self.sde.follow_path(interval, state, room);
         let StepState { y, y1, first, .. } = &mut *state;
         let (f_first, g_first) = first.split_at(first.len() / 2);
         let SdeAttempt { points: [f_point, g_point], middle: [f_middle, g_middle], increments } = &mut *room;

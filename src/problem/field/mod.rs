@@ -256,6 +256,11 @@ impl Field {
         self.groups().iter().filter(|group| group.frozen).map(Group::range).collect()
     }
 
+    /// Rows of one of its controls.
+    pub(crate) fn control_rows(&self, name: &str) -> Option<usize> {
+        self.controls().iter().find(|control| control.name == name).map(|control| control.rows)
+    }
+
     /// What drives the field.
     pub(crate) fn controls(&self) -> &[Control] {
         match &self.0 {

@@ -2,6 +2,7 @@
 
 mod accuracy;
 mod batches;
+mod controls;
 mod convergence;
 mod failures;
 mod gradients;

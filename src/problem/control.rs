@@ -1,0 +1,79 @@
+//! [`Control`]: how an input `u(t)` that drives a field goes through its knots.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// How a control goes from knot to knot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Interpolation {
+    /// It keeps a knot's value until the next one. With a single knot it is a constant: a parameter of each trajectory.
+    Hold,
+    /// In straight lines.
+    Linear,
+    /// As the natural cubic spline, which has two continuous derivatives.
+    Cubic,
+}
+
+/// A control `u(t)` of a driven field: its name there, the times of its knots, and how it goes between them. Its values at
+/// the knots are data, given to a solver; see [`Solver::set_control`](crate::Solver::set_control). Before the first knot
+/// and after the last one it keeps their values.
+///
+/// Steps end at the knots of [`Interpolation::Hold`] and [`Interpolation::Linear`], so that no jump or kink lies within
+/// one: an error estimate means nothing there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Control {
+    /// The control's name in the field.
+    pub name: String,
+    /// How it goes from knot to knot.
+    pub interpolation: Interpolation,
+    /// Times of the knots, in ascending order, whatever the direction of the solve.
+    pub times: Vec<f64>,
+}
+
+impl Control {
+    /// A control with knots at `times`.
+    pub fn new(name: impl Into<String>, interpolation: Interpolation, times: impl Into<Vec<f64>>) -> Self {
+        Self { name: name.into(), interpolation, times: times.into() }
+    }
+
+    /// One that is constant in time: a parameter that each trajectory may have its own value of.
+    pub fn constant(name: impl Into<String>) -> Self {
+        Self::new(name, Interpolation::Hold, [0.0])
+    }
+
+    /// Checks the knots.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for times that are not finite and ascending, or too few of them.
+    pub fn validate(&self) -> Result<()> {
+        let least = if self.interpolation == Interpolation::Hold { 1 } else { 2 };
+        let refuse = |value: String, remedy: &str| {
+            let remedy = format!("control {}: {remedy}", self.name);
+            Err(Error::argument("Control::times", value, remedy))
+        };
+        if self.times.len() < least {
+            return refuse(
+                format!("{:?}", self.times),
+                "give one knot at least, and two where it goes from one to the other",
+            );
+        }
+        if let Some(t) = self.times.iter().find(|t| !t.is_finite()) {
+            return refuse(t.to_string(), "times are finite");
+        }
+        match self.times.windows(2).find(|pair| pair[0] >= pair[1]) {
+            Some(pair) => refuse(format!("{} before {}", pair[0], pair[1]), "times ascend"),
+            None => Ok(()),
+        }
+    }
+
+    /// Times within the interval at which it jumps or bends, and steps end.
+    pub(crate) fn stops(&self, t0: f64, t1: f64) -> impl Iterator<Item = f64> + '_ {
+        let bends = self.interpolation != Interpolation::Cubic && self.times.len() > 1;
+        let (low, high) = (t0.min(t1), t0.max(t1));
+        self.times.iter().copied().filter(move |t| bends && low < *t && *t < high)
+    }
+}
