@@ -20,6 +20,18 @@ pub enum Error {
         /// What to do instead.
         remedy: String,
     },
+    /// A text of equations cannot be understood, or what it says does not fit; see [`Field::parse`](crate::Field::parse).
+    #[error("line {line}, column {column}: {reason}\n{excerpt}")]
+    Text {
+        /// The line, counted from 1.
+        line: usize,
+        /// The column, counted from 1 in characters.
+        column: usize,
+        /// What is wrong, and what to write instead.
+        reason: String,
+        /// The line, with marks under what is wrong.
+        excerpt: String,
+    },
     /// A call that needs another one before it.
     #[error("{call} before {needs}: {remedy}")]
     Order {
@@ -173,6 +185,14 @@ pub enum Error {
 impl Error {
     pub(crate) fn argument(argument: &'static str, value: impl ToString, remedy: impl Into<String>) -> Self {
         Self::Argument { argument, value: value.to_string(), remedy: remedy.into() }
+    }
+
+    /// The message without the argument's name, for one that names it otherwise.
+    pub(crate) fn unnamed(&self) -> String {
+        match self {
+            Self::Argument { value, remedy, .. } => format!("{value}: {remedy}"),
+            other => other.to_string(),
+        }
     }
 
     pub(crate) fn check_len(

@@ -19,6 +19,10 @@ chapters! {
     method = "method.md",
         "[`Problem`](crate::Problem), [`Mlp`](crate::Mlp), [`NeuralDe`](crate::NeuralDe), [`Tableau`](crate::Tableau), \
          [`Controller`](crate::Controller), [`Measure`](crate::Measure), [`Stats`](crate::Stats).";
+    fields = "fields.md",
+        "[`Field`](crate::Field), [`Field::parse`](crate::Field::parse), [`Problem::parse`](crate::Problem::parse), \
+         [`Field::build`](crate::Field::build), [`FieldBuilder`](crate::FieldBuilder), [`Value`](crate::Value), \
+         [`Group`](crate::Group), [`Bound`](crate::Bound).";
     choosing_a_solver = "choosing-a-solver.md",
         "[`SolverOptions`](crate::SolverOptions), [`Method`](crate::Method), [`StepControl`](crate::StepControl), \
          [`Controller`](crate::Controller), [`InitialStep`](crate::InitialStep), [`Layout`](crate::Layout), \

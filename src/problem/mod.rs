@@ -5,6 +5,7 @@ mod control;
 mod diffusion;
 mod field;
 mod span;
+mod text;
 
 pub use brownian::{Brownian, Increment, Paths};
 pub use control::{Control, Interpolation};

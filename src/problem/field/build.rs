@@ -5,7 +5,7 @@ use std::ops::{Add, Div, Mul, Neg, Range, Sub};
 use std::rc::Rc;
 
 use super::group::{Bound, Group, Initial};
-use super::mlp::{Activation, Mlp};
+use super::mlp::{Activation, Layer, Mlp};
 use super::program::emitter::Emitter;
 use super::program::emitter::MAX_ROWS;
 use super::program::function::Function;
@@ -40,6 +40,20 @@ pub struct Value {
     node: Node,
 }
 
+/// A network of a field that is being written.
+#[derive(Debug)]
+pub(in crate::problem) struct Network {
+    mlp: Mlp,
+    blocks: Vec<Block>,
+}
+
+impl Network {
+    /// Rows that it takes.
+    pub(in crate::problem) fn inputs(&self) -> usize {
+        self.mlp.sizes().first().copied().unwrap_or(0)
+    }
+}
+
 /// The place of a value among those of the field that is being built, which it has to be of.
 fn taken(draft: &Rc<RefCell<Draft>>, value: &Value) -> Node {
     if !Rc::ptr_eq(draft, &value.draft) {
@@ -50,6 +64,9 @@ fn taken(draft: &Rc<RefCell<Draft>>, value: &Value) -> Node {
 }
 
 impl FieldBuilder {
+    /// Rows that a value may have.
+    pub(in crate::problem) const MAX_ROWS: usize = MAX_ROWS;
+
     pub(super) fn new(inputs: usize) -> Self {
         Self { draft: Rc::new(RefCell::new(Draft::default())), inputs }
     }
@@ -187,19 +204,39 @@ impl FieldBuilder {
     /// A network applied to a value; its weights are a group of parameters.
     #[must_use]
     pub fn mlp(&self, name: &str, mlp: &Mlp, x: &Value) -> Value {
+        self.applied(&self.network(name, mlp), x)
+    }
+
+    /// A network whose weights are a group of parameters.
+    pub(in crate::problem) fn network(&self, name: &str, mlp: &Mlp) -> Network {
         if let Err(error) = mlp.validate() {
             self.draft.borrow_mut().emitter.refuse(error);
-            return x.clone();
+            return Network { mlp: mlp.clone(), blocks: Vec::new() };
         }
-        let x = self.taken(x);
-        let layers = mlp.layers();
         let offset = self.draft.borrow().parameters;
-        let blocks: Vec<Block> =
-            layers.map(|layer| Block { offset: offset + layer.offset, ..Block::of(&layer) }).collect();
+        let placed = |layer: &Layer| Block { offset: offset + layer.offset, ..Block::of(layer) };
+        let blocks: Vec<Block> = mlp.layers().map(|layer| placed(&layer)).collect();
         let initial = Initial::Drawn { blocks: blocks.clone(), initialization: mlp.drawn() };
         self.group(name, mlp.parameter_count(), Bound::None, initial);
-        let node = mlp.emit(&mut self.draft.borrow_mut().emitter, &blocks, x);
+        Network { mlp: mlp.clone(), blocks }
+    }
+
+    /// A network applied to a value, as often as one likes.
+    pub(in crate::problem) fn applied(&self, network: &Network, x: &Value) -> Value {
+        let x = self.taken(x);
+        let node = network.mlp.emit(&mut self.draft.borrow_mut().emitter, &network.blocks, x);
         Value { draft: Rc::clone(&self.draft), node }
+    }
+
+    /// What was refused first.
+    pub(in crate::problem) fn refusal(&self) -> Option<String> {
+        self.draft.borrow().emitter.refused().map(Error::unnamed)
+    }
+
+    /// The numbers that a value is known to be.
+    pub(in crate::problem) fn numbers(&self, value: &Value) -> Option<Vec<f64>> {
+        let node = self.taken(value);
+        self.draft.borrow().emitter.known(node).map(|numbers| numbers.iter().map(|number| number.0).collect())
     }
 
     /// Values one below the other.
@@ -216,7 +253,7 @@ macro_rules! functions {
             #[doc = concat!($what, ", row by row.")]
             #[must_use]
             pub fn $name(&self) -> Self {
-                self.emit(Operation::Map(Function::$function, self.node))
+                self.map(Function::$function)
             }
         )*
     };
@@ -228,9 +265,15 @@ impl Value {
         Self { draft: Rc::clone(&self.draft), node }
     }
 
-    fn zip(&self, op: Arithmetic, other: &Self) -> Self {
+    /// An operation with another value, row by row.
+    pub(in crate::problem) fn zip(&self, op: Arithmetic, other: &Self) -> Self {
         let other = taken(&self.draft, other);
         self.emit(Operation::Zip(op, self.node, other))
+    }
+
+    /// A function of it, row by row.
+    pub(in crate::problem) fn map(&self, f: Function) -> Self {
+        self.emit(Operation::Map(f, self.node))
     }
 
     fn number(&self, x: f64) -> Self {

@@ -10,6 +10,7 @@ pub(crate) mod program;
 mod tests;
 mod written;
 
+pub(in crate::problem) use build::Network;
 pub use build::{FieldBuilder, Value};
 pub use evaluate::GradientCheck;
 pub use group::{Bound, Group};

@@ -131,7 +131,8 @@ impl Emitter {
         self.zip(Arithmetic::Sub, a, b)
     }
 
-    fn known(&self, node: Node) -> Option<&[Number]> {
+    /// The numbers that a value is known to be.
+    pub(crate) fn known(&self, node: Node) -> Option<&[Number]> {
         match self.operation(node)? {
             Operation::Literal(numbers) => Some(numbers),
             _ => None,
