@@ -5,7 +5,8 @@ use std::ops::{Add, Div, Mul, Neg, Range, Sub};
 use std::rc::Rc;
 
 use super::group::{Bound, Group, Initial};
-use super::mlp::{Activation, Layer, Mlp};
+use super::layer::{Activation, Layer};
+use super::mlp::Mlp;
 use super::program::emitter::Emitter;
 use super::program::emitter::MAX_ROWS;
 use super::program::function::Function;

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::mlp::{Initialization, Layer};
+use super::layer::{Initialization, Layer};
 use super::program::operation::{Block, Number};
 
 /// How the values of a group come from its parameters, which an optimizer moves freely.

@@ -3,6 +3,7 @@
 mod build;
 mod evaluate;
 mod group;
+mod layer;
 mod listing;
 mod mlp;
 pub(crate) mod program;
@@ -14,8 +15,9 @@ pub(in crate::problem) use build::Network;
 pub use build::{FieldBuilder, Value};
 pub use evaluate::GradientCheck;
 pub use group::{Bound, Group};
-pub(crate) use mlp::check_parameters;
-pub use mlp::{Activation, Initialization, InputMap, Layer, Mlp, TimeInput};
+pub(crate) use layer::check_parameters;
+pub use layer::{Activation, Initialization, Layer};
+pub use mlp::{InputMap, Mlp, TimeInput};
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -95,6 +97,15 @@ impl From<Mlp> for Field {
 impl From<&Mlp> for Field {
     fn from(mlp: &Mlp) -> Self {
         Self(Form::Mlp(mlp.clone()))
+    }
+}
+
+impl Mlp {
+    /// Draws all parameters: a pure function of the network and `seed`. There are none of a network that
+    /// [`Mlp::validate`] refuses.
+    #[must_use]
+    pub fn initialize<R: Real>(&self, seed: u64) -> Vec<R> {
+        Field::from(self).initialize(seed)
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 
 use super::group::Group;
-use super::mlp::check_parameters;
+use super::layer::check_parameters;
 use super::program::Program;
 use super::program::emitter::MAX_ROWS;
 use super::program::operation::{Operation, Source};

@@ -27,6 +27,17 @@ pub(crate) struct Emitter {
     refused: Option<Error>,
 }
 
+impl Program {
+    /// An emitter that has emitted this program; its values keep their places.
+    pub(crate) fn reopen(&self) -> Emitter {
+        let mut emitter = Emitter::default();
+        for operation in &self.operations {
+            emitter.emit(operation.clone());
+        }
+        emitter
+    }
+}
+
 impl Emitter {
     pub(crate) fn rows(&self, node: Node) -> usize {
         self.rows.get(node.index()).copied().unwrap_or(1)

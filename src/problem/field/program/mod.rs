@@ -6,6 +6,7 @@
 
 pub(crate) mod cost;
 pub(crate) mod emitter;
+mod file;
 pub(crate) mod function;
 pub(crate) mod interpret;
 pub(crate) mod linearize;
@@ -15,65 +16,15 @@ pub(crate) mod tangent;
 #[cfg(test)]
 mod tests;
 
-use serde::{Deserialize, Serialize};
-
-use crate::error::{Error, Result};
-use emitter::Emitter;
 use operation::{Node, Operation};
 
 /// Operations in an order in which each one's operands come before it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Written", into = "Written")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Program {
     operations: Vec<Operation>,
     /// Rows of each value.
     rows: Vec<usize>,
     outputs: Vec<Node>,
-}
-
-/// A program as it is written to files: version 1 of the language.
-#[derive(Serialize, Deserialize)]
-struct Written {
-    version: u32,
-    operations: Vec<Operation>,
-    outputs: Vec<Node>,
-}
-
-/// The version of the language that this library writes, and the only one so far.
-const VERSION: u32 = 1;
-
-impl From<Program> for Written {
-    fn from(program: Program) -> Self {
-        Self { version: VERSION, operations: program.operations, outputs: program.outputs }
-    }
-}
-
-impl TryFrom<Written> for Program {
-    type Error = Error;
-
-    /// What comes from a file is checked as what comes from a builder.
-    fn try_from(written: Written) -> Result<Self> {
-        let Written { version, operations, outputs } = written;
-        if version != VERSION {
-            let remedy = format!("this library reads version {VERSION}: use the one that wrote it, or a later one");
-            return Err(Error::argument("Program::version", version, remedy));
-        }
-        let mut emitter = Emitter::default();
-        let mut nodes: Vec<Node> = Vec::with_capacity(operations.len());
-        let unknown = |node: Node| {
-            let remedy = "an operation takes values of operations before it";
-            Error::argument("Program::operations", format!("value {}", node.index()), remedy)
-        };
-        for operation in operations {
-            if let Some(node) = operation.operands().find(|node| node.index() >= nodes.len()) {
-                return Err(unknown(node));
-            }
-            nodes.push(emitter.emit(operation.renamed(|node| nodes[node.index()])));
-        }
-        let outputs: Result<Vec<Node>> =
-            outputs.into_iter().map(|node| nodes.get(node.index()).copied().ok_or_else(|| unknown(node))).collect();
-        emitter.finish(&outputs?)
-    }
 }
 
 impl Program {
@@ -130,14 +81,5 @@ impl Program {
             rows: (0..needed.len()).filter(kept).map(|i| self.rows[i]).collect(),
             outputs: self.outputs.iter().map(|output| name(*output)).collect(),
         }
-    }
-
-    /// An emitter that has emitted this program; its values keep their places.
-    pub(crate) fn reopen(&self) -> Emitter {
-        let mut emitter = Emitter::default();
-        for operation in &self.operations {
-            emitter.emit(operation.clone());
-        }
-        emitter
     }
 }
