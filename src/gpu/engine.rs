@@ -6,7 +6,7 @@ use super::device::limits::{ITERATIONS, WORKGROUP};
 use super::device::staging::Staging;
 use super::kernel::{Kernels, Storage};
 use super::reach::{atol_per_feature, check_noise, check_parameters, check_steps, checkpoint_stride};
-use super::record::Schedules;
+use super::schedule::Schedules;
 use super::small;
 use super::wire::head::Head;
 use super::wire::modes::flag;

@@ -2,17 +2,17 @@
 //! solutions.
 
 use super::adapter::gpu;
-use super::record::Schedules;
+use super::schedule::Schedules;
 use crate::error::Status;
 use crate::method::{
-    Adjoint, Checkpoints, Layout, Local, Method, PenaltyAt, PenaltyGradient, PenaltyStep, Regularizer, SaveAt,
+    Adjoint, Checkpoints, Layout, Local, Loss, Method, PenaltyAt, PenaltyGradient, PenaltyStep, Regularizer, SaveAt,
     SolverOptions, StepControl, Tolerances,
 };
 use crate::problem::program::interpret::interpret;
 use crate::problem::program::operation::Source;
 use crate::problem::{Activation, Bound, Diffusion, Field, FieldBuilder, Mlp, Problem, TimeInput, Value};
 use crate::solution::{Gradients, Solution};
-use crate::{Cpu, GpuSolver, Solver};
+use crate::{Batch, Cpu, GpuSolver, GpuTrainer, NeuralDe, Optimizer, Solver, Target, Trainer, TrainerConfig};
 
 pub(crate) fn field(inputs: usize, write: impl FnOnce(&FieldBuilder) -> Value) -> Field {
     Field::build(inputs, write).expect("a field")
@@ -395,4 +395,27 @@ fn a_pole_is_one_trajectory_s() {
 /// A diffusion of numbers, the state and the time.
 fn noise(dim: usize) -> Field {
     field(dim, |f| (f.state().sigmoid() + f.time() * 0.1) * f.positive("scale", &[0.1]))
+}
+
+/// Encoder and head around a field that was written out: its parameters lie between theirs.
+#[test]
+fn training_of_a_written_field_is_the_native_engine_s() {
+    let Some(gpu) = gpu() else { return };
+    let options = SolverOptions::default().step_control(StepControl::Fixed { steps: 2 });
+    let (inputs, labels): (Vec<f32>, Vec<u32>) = (narrow(&numbers(9 * 4, 7)), (0..9).map(|i| i % 3).collect());
+    for field in [nested(33), gated(5)] {
+        let model = NeuralDe::new(Problem::ode(field, 0.0, 1.0), options.clone()).encoder(4).head(3);
+        let config = TrainerConfig::new(model, Loss::CrossEntropy).optimizer(Optimizer::sgd(0.5));
+        let batch = Batch { inputs: &inputs, target: Target::Labels(&labels) };
+        let mut native = Trainer::<f32>::new(&Cpu::new().expect("threads"), config.clone()).expect("a trainer");
+        let mut trainer = GpuTrainer::new(&gpu, config).expect("a trainer");
+        for _ in 0..3 {
+            let wanted = native.step(&batch).expect("a step").loss;
+            let found = gpu.block_on(trainer.step(&batch)).expect("a step").loss;
+            assert!((found - wanted).abs() < 1e-5, "loss {found}, natively {wanted}");
+        }
+        let known: Vec<f64> = native.parameters().iter().map(|x| f64::from(*x)).collect();
+        let found = gpu.block_on(trainer.parameters()).expect("parameters");
+        assert!(apart(&found, &known) < 1e-5, "parameters {}", apart(&found, &known));
+    }
 }

@@ -25,6 +25,7 @@ mod print;
 mod reach;
 mod record;
 mod room;
+mod schedule;
 mod small;
 mod solution;
 mod solve;

@@ -2,7 +2,7 @@
 
 use super::buffers::{BackwardSizes, Buffers, NoiseSizes, Owner, Purpose, Sizes, ValueSizes};
 use super::engine::Engine;
-use super::record::Schedules;
+use super::schedule::Schedules;
 use super::wire::records::ticks;
 use crate::error::{Error, Result};
 use crate::memory::Size;

@@ -34,8 +34,6 @@ mod local;
 mod network;
 mod noise;
 mod program;
-mod run;
-mod schedule;
 mod solve;
 mod step;
 mod vjp;
@@ -43,7 +41,6 @@ mod walk;
 pub(crate) mod whole;
 
 pub(crate) use local::check_penalty;
-pub(crate) use program::Schedules;
 pub(crate) use step::{dense_args, time_flag};
 pub(crate) use vjp::{LayerVjp, dense_vjp_input_args};
 

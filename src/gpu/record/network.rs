@@ -1,9 +1,9 @@
 //! [`Network`]: the field, drift or diffusion of a step, and [`Weights`] of its stages.
 
 use super::Step;
-use super::program::Schedules;
 use crate::gpu::buffers::Buffers;
 use crate::gpu::engine::Engine;
+use crate::gpu::schedule::Schedules;
 use crate::gpu::wire::args::parts::Sum;
 use crate::gpu::wire::head::Head;
 use crate::gpu::wire::job::coefficients;

@@ -436,7 +436,7 @@ impl<'a> Compiler<'a> {
 mod tests {
     use super::*;
     use crate::gpu::fields;
-    use crate::gpu::record::program::Schedules;
+    use crate::gpu::schedule::Schedules;
     use crate::problem::{Field, InputMap, Mlp, TimeInput};
 
     fn plain(field: &Field) -> Schedule {
