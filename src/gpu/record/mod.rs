@@ -7,7 +7,7 @@
 //! increments                                   what the paths do over it, where there is noise
 //! for each stage, for the field (and the diffusion):
 //!     combine                                  y + h sum a_ij k_j, to the first layer's input
-//!     dense, a layer at a time                 k_i
+//!     dense, a layer at a time                 k_i; of a field that was written out its products, with runs between them
 //! combine                                      y + h sum b_j k_j, where no stage is there
 //! row_norm                                     the error's norm of each row, with adaptive steps
 //! save                                         states at the points that it covers
