@@ -2,6 +2,8 @@
 
 mod compile;
 mod run;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use compile::{Action, Kind, Product, Schedule};
 pub(crate) use run::{Memory, Place, Run, Way};
