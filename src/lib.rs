@@ -106,8 +106,8 @@ pub use solution::{DenseSolution, Gradients, SavedTimes, Solution, Stats, Worksp
 pub use train::Blocking;
 pub use train::{
     Backend, Batch, Batches, CheckpointInfo, Clip, Deployed, Evaluation, FailurePolicy, GpuData, GpuTrainer, Learner,
-    NeuralDe, Optimizer, OptimizerState, Rule, SliceReport, StepGradients, StepReport, TensorLayout, TrainIo, Trainer,
-    TrainerConfig, Update, models,
+    NeuralDe, Optimizer, OptimizerState, Rule, SliceReport, StateMap, StepGradients, StepReport, TensorLayout, TrainIo,
+    Trainer, TrainerConfig, Update, models,
 };
 
 /// The graphics interface of the wgpu engine, in the version that [`Gpu::from_wgpu`] takes devices of.

@@ -24,8 +24,7 @@ pub use kernel::scalar::Scalar;
 pub use solver::Solver;
 
 pub(crate) use engine::{Engine, Owner};
-pub(crate) use field::layer::DenseLayer;
-pub(crate) use kernel::dense::LANES;
+pub(crate) use field::map::Map;
 #[cfg(test)]
 pub(crate) use kernel::lanes::largest_square_root;
 pub(crate) use layers::loss::Task;

@@ -6,12 +6,12 @@ use std::path::Path;
 use super::batches::Batch;
 use super::checkpoint::{self, Loaded};
 use super::config::TrainerConfig;
-use super::model::NeuralDe;
-use super::optimizer::{OptimizerState, Update, norm};
+use super::optimizer::{Frozen, OptimizerState, Update, norm};
 use super::report::Costs;
 use super::report::{Evaluation, StepGradients, StepReport};
 use super::state::{MeanOutputs, TrainingState};
-use crate::cpu::{Cpu, DenseLayer, Engine, LANES, Owner, Scalar, Task};
+use super::state_map::End;
+use crate::cpu::{Cpu, Engine, Map, Owner, Scalar, Task};
 use crate::error::{Error, Result, Status};
 use crate::math::check_finite;
 use crate::memory::{self, Size};
@@ -38,11 +38,12 @@ use crate::problem::Paths;
 pub struct Trainer<R: Scalar> {
     state: TrainingState,
     engine: Engine<R>,
-    encoder: Option<DenseLayer<R>>,
-    head: Option<DenseLayer<R>>,
+    encoder: Option<Map<R>>,
+    head: Option<Map<R>>,
     theta: Vec<R>,
     gradient: Vec<R>,
     moments: OptimizerState<R>,
+    frozen: Frozen<R>,
     /// What the last gradient's solve has to teach, until the update that it is for.
     seen: Seen,
 }
@@ -65,15 +66,22 @@ impl<R: Scalar> Trainer<R> {
         let state = TrainingState::new::<R>(config)?;
         let TrainerConfig { model, optimizer, seed, .. } = &state.config;
         let parameters = model.parameter_count();
-        let owner = owned::<R>(model);
+        // Sizes are compared with limits before anything is packed, and the exact ones are known then.
+        let around = 2 * Size(parameters.saturating_sub(model.problem.parameter_count()));
+        let owner = Owner { bytes: (4 * Size(parameters) + around).bytes::<R>(), ..Owner::default() };
         let (problem, options) = (&model.problem, &model.options);
+        let mut engine = Engine::new(cpu.workers(), problem, options, parameters, model.field_offset(), owner)?;
+        let map = |end| model.field_of(end).map(|(field, first)| Map::<R>::new(&field, first)).transpose();
+        let (encoder, head) = (map(End::Encoder)?, map(End::Head)?);
+        engine.owner = owned(parameters, encoder.iter().chain(&head));
         Ok(Self {
-            engine: Engine::new(cpu.workers(), problem, options, parameters, model.field_offset(), owner)?,
-            encoder: model.encoder_layer().map(DenseLayer::new),
-            head: model.head_layer().map(DenseLayer::new),
+            engine,
+            encoder,
+            head,
             theta: model.initialize(*seed),
             gradient: memory::zeros("the gradient", parameters)?,
             moments: OptimizerState::new(&optimizer.rule, parameters),
+            frozen: Frozen::new(model.frozen()),
             seen: Seen::default(),
             state,
         })
@@ -167,9 +175,9 @@ impl<R: Scalar> Trainer<R> {
     /// Updates the parameters along the gradient if it is `wanted`, and counts the step.
     fn update(&mut self, wanted: bool) -> Result<Update> {
         let seen = std::mem::take(&mut self.seen);
-        let Self { state, moments, theta, gradient, .. } = self;
+        let Self { state, moments, theta, gradient, frozen, .. } = self;
         let update = if wanted {
-            state.config.optimizer.update(moments, theta, gradient)
+            frozen.update(&state.config.optimizer, moments, theta, gradient)
         } else {
             Update { norm: norm(gradient), made: false }
         };
@@ -260,7 +268,7 @@ impl<R: Scalar> Trainer<R> {
     /// ```
     ///
     /// # Errors
-    /// As [`Trainer::new`], and [`Error::Argument`] naming the first tensor of [`NeuralDe::layout`] that would not be the
+    /// As [`Trainer::new`], and [`Error::Argument`] naming the first tensor of [`NeuralDe::layout`](crate::NeuralDe::layout) that would not be the
     /// same; the trainer is as before then.
     pub fn reconfigure(&mut self, config: TrainerConfig) -> Result<()> {
         self.state.check_change::<R>(&config)?;
@@ -404,15 +412,15 @@ impl<R: Scalar> Trainer<R> {
         engine.paths().validate(count)?;
         engine.reserve(count, tape, draws)?;
         engine.set_parameters(theta, tape);
-        for layer in encoder.iter_mut().chain(head) {
-            layer.pack(theta, tape);
+        for map in encoder.iter_mut().chain(head) {
+            map.pack(theta, tape);
         }
         let task = task(&state.config, encoder.as_ref(), self.head.as_ref(), batch, count);
         engine.for_each_tile(|tile, room| task.load(tile, room));
         engine.solve(tape, draws)
     }
 
-    /// Writes a checkpoint: parameters and optimizer state by the names of [`NeuralDe::layout`], counters and
+    /// Writes a checkpoint: parameters and optimizer state by the names of [`NeuralDe::layout`](crate::NeuralDe::layout), counters and
     /// configuration, and the caller's `metadata`. The file is written whole or not at all.
     ///
     /// # Errors
@@ -461,18 +469,17 @@ impl<R: Scalar> Trainer<R> {
 }
 
 /// What a trainer holds besides its engine: parameters, gradient, two moments and the weights of encoder and head packed
-/// in both directions; and, in the room of each thread, a layer's inputs with a row of ones, outputs and cotangents.
-fn owned<R: Scalar>(model: &NeuralDe) -> Owner {
-    let layers = || model.encoder_layer().into_iter().chain(model.head_layer());
-    let packed: Size = layers().map(|layer| 2 * Size(layer.parameter_count())).sum();
-    let rows: Size = layers().map(|layer| Size(layer.rows()) + layer.outputs + layer.outputs).sum();
-    Owner { bytes: (4 * Size(model.parameter_count()) + packed).bytes::<R>(), room: (rows * LANES).bytes::<R>() }
+/// in both directions; and, in the room of each thread, what those are evaluated in.
+fn owned<'a, R: Scalar>(parameters: usize, maps: impl Iterator<Item = &'a Map<R>> + Clone) -> Owner {
+    let packed: Size = maps.clone().map(|map| Size(map.packed_bytes())).sum();
+    let room: Size = maps.map(|map| Size(map.room_bytes())).sum();
+    Owner { bytes: (4 * Size(parameters)).bytes::<R>() + packed, room }
 }
 
 fn task<'a, R: Scalar>(
     config: &'a TrainerConfig,
-    encoder: Option<&'a DenseLayer<R>>,
-    head: Option<&'a DenseLayer<R>>,
+    encoder: Option<&'a Map<R>>,
+    head: Option<&'a Map<R>>,
     batch: &Batch<'a, R>,
     solved: usize,
 ) -> Task<'a, R> {

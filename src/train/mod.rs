@@ -1,4 +1,4 @@
-//! Training: a linear encoder and head around the equation, losses, regularizers, optimizers and checkpoints.
+//! Training: an encoder and a head around the equation, losses, regularizers, optimizers and checkpoints.
 
 mod batches;
 #[cfg(not(target_arch = "wasm32"))]
@@ -14,6 +14,7 @@ pub mod models;
 mod optimizer;
 mod report;
 mod state;
+mod state_map;
 
 pub use batches::{Batch, Batches};
 #[cfg(not(target_arch = "wasm32"))]
@@ -27,3 +28,4 @@ pub use learner::{Backend, Learner};
 pub use model::{NeuralDe, TensorLayout};
 pub use optimizer::{Clip, Optimizer, OptimizerState, Rule, Update};
 pub use report::{Evaluation, StepGradients, StepReport};
+pub use state_map::StateMap;

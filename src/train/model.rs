@@ -1,16 +1,20 @@
-//! [`NeuralDe`]: a linear encoder, a differential equation and a linear head, with one flat parameter vector.
+//! [`NeuralDe`]: an encoder, a differential equation and a head, with one flat parameter vector.
+
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use super::state_map::{End, StateMap};
 use crate::error::{Error, Result};
-use crate::math::{Purpose, Random, Real};
+use crate::math::Real;
 use crate::method::{SaveAt, SolverOptions};
-use crate::problem::{Field, Initialization, Layer, Problem, check_parameters};
+use crate::problem::{Field, Layer, Problem, check_parameters};
 
-/// `x -> encoder -> y0 -> differential equation -> y(t) -> head -> output`; encoder and head are optional linear layers.
+/// `x -> encoder -> y0 -> differential equation -> y(t) -> head -> output`; encoder and head are optional, linear layers or
+/// any [`Field`] without time.
 ///
-/// Parameters are one flat vector: the encoder's block, the field's, the diffusion's if there is noise, the head's, each
-/// as [`Layer`] describes.
+/// Parameters are one flat vector: the encoder's, the field's, the diffusion's if there is noise, the head's, those of a
+/// layer as [`Layer`] describes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct NeuralDe {
@@ -18,10 +22,10 @@ pub struct NeuralDe {
     pub problem: Problem,
     /// How it is solved.
     pub options: SolverOptions,
-    /// Width of the input that a linear layer maps to the initial state; without, the input is the initial state.
-    pub encoder: Option<usize>,
-    /// Outputs of a linear layer on the saved states; without, the saved states are the output.
-    pub head: Option<usize>,
+    /// What maps an input to the initial state; without, the input is the initial state.
+    pub encoder: Option<StateMap>,
+    /// What maps a saved state to an output; without, the saved states are the output.
+    pub head: Option<StateMap>,
 }
 
 /// A named array of parameters and its place in the flat vector; see [`NeuralDe::layout`].
@@ -39,7 +43,7 @@ pub struct TensorLayout {
 impl TensorLayout {
     /// The array's place in the flat vector.
     #[must_use]
-    pub fn range(&self) -> std::ops::Range<usize> {
+    pub fn range(&self) -> Range<usize> {
         let count = self.shape.iter().fold(1, |count: usize, n| count.saturating_mul(*n));
         self.offset..self.offset.saturating_add(count)
     }
@@ -86,30 +90,39 @@ impl NeuralDe {
         Self { problem, options, encoder: None, head: None }
     }
 
-    /// Puts a linear layer from `inputs` numbers before the equation.
+    /// Puts a linear layer from so many numbers before the equation, or any field from inputs to states.
+    ///
+    /// ```
+    /// use fewsteps::{Activation, Mlp, NeuralDe, Problem, SolverOptions};
+    /// let model = NeuralDe::new(Problem::ode(Mlp::new([32, 64, 32]), 0.0, 1.0), SolverOptions::default());
+    /// let linear = model.clone().encoder(784).head(10);
+    /// let deep = model.encoder(Mlp::new([784, 128, 32]).activation(Activation::Relu)).head(10);
+    /// assert_eq!((linear.input_width(), deep.input_width()), (784, 784));
+    /// assert_eq!(deep.layout()[0].name, "encoder.0.weight");
+    /// ```
     #[must_use]
-    pub const fn encoder(mut self, inputs: usize) -> Self {
-        self.encoder = Some(inputs);
+    pub fn encoder(mut self, map: impl Into<StateMap>) -> Self {
+        self.encoder = Some(map.into());
         self
     }
 
-    /// Puts a linear layer to `outputs` numbers after the equation.
+    /// Puts a linear layer to so many numbers after the equation, or any field from states to outputs.
     #[must_use]
-    pub const fn head(mut self, outputs: usize) -> Self {
-        self.head = Some(outputs);
+    pub fn head(mut self, map: impl Into<StateMap>) -> Self {
+        self.head = Some(map.into());
         self
     }
 
     /// Numbers in an input.
     #[must_use]
     pub fn input_width(&self) -> usize {
-        self.encoder.unwrap_or_else(|| self.problem.dim())
+        self.encoder.as_ref().map_or_else(|| self.problem.dim(), StateMap::inputs)
     }
 
     /// Numbers in an output.
     #[must_use]
     pub fn output_width(&self) -> usize {
-        self.head.unwrap_or_else(|| self.problem.dim())
+        self.head.as_ref().map_or_else(|| self.problem.dim(), StateMap::outputs)
     }
 
     /// Times at which there is an output.
@@ -121,22 +134,54 @@ impl NeuralDe {
         }
     }
 
-    pub(crate) fn encoder_layer(&self) -> Option<Layer> {
-        self.encoder.map(|inputs| Layer::linear(0, inputs, self.problem.dim()))
-    }
-
+    /// Parameters of the encoder, which are the first.
     pub(crate) fn field_offset(&self) -> usize {
-        self.encoder_layer().map_or(0, |layer| layer.range().end)
+        self.encoder.as_ref().map_or(0, |map| map.parameter_count(End::Encoder, self.problem.dim()))
     }
 
-    pub(crate) fn head_layer(&self) -> Option<Layer> {
-        let offset = self.field_offset().saturating_add(self.problem.parameter_count());
-        self.head.map(|outputs| Layer::linear(offset, self.problem.dim(), outputs))
+    pub(crate) fn head_offset(&self) -> usize {
+        self.field_offset().saturating_add(self.problem.parameter_count())
+    }
+
+    /// Encoder and head that there are, with their names and first parameters.
+    fn maps(&self) -> impl Iterator<Item = (End, &StateMap, usize)> {
+        let encoder = self.encoder.as_ref().map(|map| (End::Encoder, map, 0));
+        let head = self.head.as_ref().map(|map| (End::Head, map, self.head_offset()));
+        encoder.into_iter().chain(head)
+    }
+
+    /// The map of an end as a field, with its first parameter.
+    pub(crate) fn field_of(&self, end: End) -> Option<(Field, usize)> {
+        let (_, map, first) = self.maps().find(|(at, ..)| *at == end)?;
+        Some((map.field(end, self.problem.dim()), first))
+    }
+
+    /// The layer of an end, if it is linear.
+    pub(crate) fn layer_of(&self, end: End) -> Option<Layer> {
+        let (_, map, first) = self.maps().find(|(at, ..)| *at == end)?;
+        map.layer(end, self.problem.dim(), first)
+    }
+
+    /// Parameters that have no gradient and stay as they are, of frozen groups.
+    pub(crate) fn frozen(&self) -> Vec<Range<usize>> {
+        let diffusion = self.problem.diffusion.as_ref().map(|diffusion| &diffusion.network);
+        let mut first = self.field_offset();
+        let own = [&self.problem.field].into_iter().chain(diffusion).map(|field| {
+            let at = first;
+            first = first.saturating_add(field.parameter_count());
+            (field, at)
+        });
+        let ends = self.maps().filter_map(|(_, map, first)| map.as_field().map(|field| (field, first)));
+        let shifted = |(field, first): (&Field, usize)| {
+            field.frozen().into_iter().map(move |range| range.start + first..range.end + first)
+        };
+        own.chain(ends).flat_map(shifted).collect()
     }
 
     /// The parameters by their names, in the order of the flat vector: `encoder.weight`, `encoder.bias`; `field.0.weight`,
     /// `field.0.time` where the layer sees the time, `field.0.bias`, `field.1.weight`, ...; `diffusion.0.weight`, ...;
-    /// `head.weight`, `head.bias`. A checkpoint has these tensors, and the optimizer's moments under
+    /// `head.weight`, `head.bias`. Encoders and heads of several layers have their numbers too: `encoder.0.weight`, ... A field
+    /// that was written out has its groups by name, as `field.rates` and `field.friction.0.weight`. A checkpoint has these tensors, and the optimizer's moments under
     /// `optimizer.first.encoder.weight`, ..., `optimizer.second.encoder.weight`, ...
     ///
     /// A weight is `[inputs][outputs]`, row-major: a layer is `x @ weight + t * time + bias`.
@@ -154,8 +199,8 @@ impl NeuralDe {
     #[must_use]
     pub fn layout(&self) -> Vec<TensorLayout> {
         let mut tensors = Vec::new();
-        if let Some(layer) = self.encoder_layer() {
-            tensors.extend(TensorLayout::of_layer("encoder", 0, &layer));
+        if let Some(map) = &self.encoder {
+            tensors.extend(self.tensors_of(End::Encoder, map, 0));
         }
         let mut first = self.field_offset();
         let diffusion = self.problem.diffusion.as_ref().map(|diffusion| ("diffusion", &diffusion.network));
@@ -163,10 +208,17 @@ impl NeuralDe {
             tensors.extend(TensorLayout::of_field(name, first, network));
             first = first.saturating_add(network.parameter_count());
         }
-        if let Some(layer) = self.head_layer() {
-            tensors.extend(TensorLayout::of_layer("head", 0, &layer));
+        if let Some(map) = &self.head {
+            tensors.extend(self.tensors_of(End::Head, map, first));
         }
         tensors
+    }
+
+    fn tensors_of(&self, end: End, map: &StateMap, first: usize) -> Vec<TensorLayout> {
+        match (map.as_field(), map.layer(end, self.problem.dim(), 0)) {
+            (Some(field), _) => TensorLayout::of_field(end.name(), first, field),
+            (None, layer) => layer.iter().flat_map(|layer| TensorLayout::of_layer(end.name(), first, layer)).collect(),
+        }
     }
 
     /// Checks that `other` has the same tensors, so that the parameters of one are those of the other.
@@ -186,12 +238,12 @@ impl NeuralDe {
     /// Length of the flat parameter vector; `usize::MAX` where it would be more, which [`NeuralDe::validate`] refuses.
     #[must_use]
     pub fn parameter_count(&self) -> usize {
-        let field_end = self.field_offset().saturating_add(self.problem.parameter_count());
-        self.head_layer().map_or(field_end, |layer| layer.range().end)
+        let head = self.head.as_ref().map_or(0, |map| map.parameter_count(End::Head, self.problem.dim()));
+        self.head_offset().saturating_add(head)
     }
 
-    /// Draws all parameters: a pure function of the model and `seed`. Encoder and head are Glorot-uniform. There are
-    /// none of a model whose sizes [`NeuralDe::validate`] refuses.
+    /// Draws all parameters: a pure function of the model and `seed`. Linear layers before and after the equation are
+    /// Glorot-uniform, fields as they say. There are none of a model whose sizes [`NeuralDe::validate`] refuses.
     #[must_use]
     pub fn initialize<R: Real>(&self, seed: u64) -> Vec<R> {
         if self.validate_sizes().is_err() {
@@ -201,12 +253,9 @@ impl NeuralDe {
         let offset = self.field_offset();
         let field = self.problem.initialize::<R>(seed);
         theta[offset..offset + field.len()].copy_from_slice(&field);
-        // The field's layers have the indices from 0; these come well after them.
-        for (index, layer) in [(1 << 32, self.encoder_layer()), ((1 << 32) + 1, self.head_layer())] {
-            if let Some(layer) = layer {
-                let mut random = Random::new(seed, Purpose::Initialization, index);
-                layer.initialize(Initialization::GlorotUniform, &mut random, &mut theta[layer.range()]);
-            }
+        for (end, map, first) in self.maps() {
+            let drawn = map.initialize::<R>(end, self.problem.dim(), seed);
+            theta[first..first + drawn.len()].copy_from_slice(&drawn);
         }
         theta
     }
@@ -239,13 +288,8 @@ impl NeuralDe {
     /// Checks the widths, and that there are not too many parameters in all.
     fn validate_sizes(&self) -> Result<()> {
         self.problem.validate_networks()?;
-        let encoder = ("NeuralDe::encoder", self.encoder, self.encoder_layer());
-        let head = ("NeuralDe::head", self.head, self.head_layer());
-        for (name, width, layer) in [encoder, head] {
-            if width == Some(0) {
-                return Err(Error::argument(name, 0, "a layer is at least one number wide"));
-            }
-            check_parameters(name, width.unwrap_or(0), layer.map_or(0, |layer| layer.parameter_count()))?;
+        for (end, map, _) in self.maps() {
+            map.validate(end, self.problem.dim())?;
         }
         check_parameters("NeuralDe::problem", self.problem.field.widths(), self.parameter_count())
     }

@@ -207,6 +207,11 @@ impl<R: Scalar> Field<R> {
         self.forward.rows * LANES * size_of::<R>()
     }
 
+    /// Bytes of a [`Cotangents`].
+    pub(crate) const fn cotangent_bytes(&self) -> usize {
+        self.backward.rows * LANES * size_of::<R>()
+    }
+
     pub(crate) fn kept(&self) -> Kept<R> {
         let mut rows = vec![R::ZERO; self.forward.rows * LANES];
         for one in &self.forward.ones {
@@ -232,6 +237,14 @@ impl<R: Scalar> Field<R> {
         }
         let rooms = Rooms { scratch: &mut kept.rows, kept: &[], bar: &[], scalars: &self.scalars[0], output: dydt };
         self.run(&self.forward, rooms, keep, None);
+    }
+
+    /// Whether [`Field::vjp`] needs nothing but the state: of a single layer.
+    pub(crate) fn keeps_the_state_alone(&self) -> bool {
+        let state = Place { room: Room::Scratch, at: 0 };
+        let reads_state =
+            |step: &Step| matches!(step, Step::Product { x, target, .. } if *x == state && target.room == Room::Output);
+        self.forward.instructions.iter().all(|instruction| reads_state(&instruction.step))
     }
 
     /// Adds `theta_bar += dydt_bar^T df/dtheta` and writes `y_bar = dydt_bar^T df/dy`, at a kept evaluation.

@@ -66,16 +66,6 @@ impl<R: Scalar> DenseLayer<R> {
         add_weight_gradient(&mut theta_bar[offset..offset + rows * outputs], x, z_bar, rows, outputs);
     }
 
-    /// Adds the layer's parameter gradient and writes the cotangent of `x` if asked.
-    pub(crate) fn vjp(&self, x: &[R], z_bar: &[R], theta_bar: Option<&mut [R]>, x_bar: Option<&mut [R]>) {
-        if let Some(theta_bar) = theta_bar {
-            self.add_gradient(x, z_bar, true, theta_bar);
-        }
-        if let Some(x_bar) = x_bar {
-            self.apply_transposed(z_bar, x_bar);
-        }
-    }
-
     pub(crate) fn bytes(&self) -> usize {
         self.forward.bytes() + self.linear.as_ref().map_or(0, Packed::bytes) + self.transposed.bytes()
     }

@@ -1,9 +1,9 @@
 //! [`Task`]: a batch's loss, encoder and head on tiles, with their gradients.
 
 use crate::cpu::crew::task::{TaskRoom, TaskWork};
-use crate::cpu::field::layer::DenseLayer;
+use crate::cpu::field::map::{Map, MapRoom};
 use crate::cpu::kernel::dense::LANES;
-use crate::cpu::kernel::lanes::{gather, rest_unless, scatter};
+use crate::cpu::kernel::lanes::{gather, scatter, stand_in_unless};
 use crate::cpu::kernel::scalar::Scalar;
 use crate::cpu::tile::Tile;
 use crate::error::Status;
@@ -15,8 +15,8 @@ pub(crate) struct Task<'a, R> {
     pub(crate) loss: Loss,
     pub(crate) inputs: &'a [R],
     pub(crate) target: Target<'a, R>,
-    pub(crate) encoder: Option<&'a DenseLayer<R>>,
-    pub(crate) head: Option<&'a DenseLayer<R>>,
+    pub(crate) encoder: Option<&'a Map<R>>,
+    pub(crate) head: Option<&'a Map<R>>,
     pub(crate) batch: usize,
     pub(crate) dim: usize,
     pub(crate) times: usize,
@@ -35,18 +35,18 @@ impl<R: Scalar> Task<'_, R> {
             Some(encoder) => {
                 tile.place(self.batch);
                 if tile.used > 0 {
+                    let room = room.encoder.get_or_insert_with(|| encoder.room());
                     self.gather_inputs(tile, encoder, room);
-                    encoder.apply(&room.input, &mut tile.state.y);
+                    encoder.apply(room, &mut tile.state.y, false);
                 }
             }
         }
     }
 
-    fn gather_inputs(&self, tile: &Tile<R>, encoder: &DenseLayer<R>, room: &mut TaskRoom<R>) {
-        let width = encoder.layer.inputs;
+    fn gather_inputs(&self, tile: &Tile<R>, encoder: &Map<R>, room: &mut MapRoom<R>) {
+        let width = encoder.inputs();
         let first = tile.index * LANES * width;
-        room.prepare(encoder);
-        gather(&mut room.input, &self.inputs[first..first + tile.used * width], width);
+        gather(room.inputs(), &self.inputs[first..first + tile.used * width], width);
     }
 
     /// The solved batch's outputs, `[times][B][outputs]`, NaN where a trajectory failed.
@@ -55,7 +55,7 @@ impl<R: Scalar> Task<'_, R> {
         let mut outputs = vec![R::ZERO; self.times * self.batch * self.outputs];
         for (slot, outputs) in outputs.chunks_exact_mut(self.batch * self.outputs).enumerate() {
             for tile in tiles.clone() {
-                self.output(tile, slot, &mut room);
+                self.output(tile, slot, &mut room, false);
                 let rows = &mut outputs[tile.index * LANES * self.outputs..][..tile.used * self.outputs];
                 scatter(&room.output, rows, self.outputs);
                 let rows = rows.chunks_exact_mut(self.outputs).zip(tile.status);
@@ -79,7 +79,7 @@ impl<R: Scalar> Task<'_, R> {
             for pass in 0..2 {
                 let mut sums = vec![0.0; self.outputs];
                 for tile in tiles.clone() {
-                    self.output(tile, slot, &mut room);
+                    self.output(tile, slot, &mut room, false);
                     let counts = self.counting(tile);
                     for (o, sum) in sums.iter_mut().enumerate() {
                         let mean = if pass == 0 { 0.0 } else { self.moments[slot * self.outputs + o][0] };
@@ -97,18 +97,17 @@ impl<R: Scalar> Task<'_, R> {
         }
     }
 
-    /// Puts the tile's output at a saved time into `room.output`.
-    fn output(&self, tile: &Tile<R>, slot: usize, room: &mut TaskRoom<R>) {
+    /// Puts the tile's output at a saved time into `room.output`; `keep` leaves what the head's gradient needs.
+    fn output(&self, tile: &Tile<R>, slot: usize, room: &mut TaskRoom<R>, keep: bool) {
         room.output.resize(self.outputs * LANES, R::ZERO);
         match self.head {
             None => room.output.copy_from_slice(tile.save(slot)),
             Some(head) => {
-                room.prepare(head);
-                let state = &mut room.input[..self.dim * LANES];
-                state.copy_from_slice(tile.save(slot));
-                // Nothing of a trajectory that failed may reach the weights, not even times zero.
-                rest_unless(state, &solved(tile));
-                head.apply(&room.input, &mut room.output);
+                let TaskRoom { head: room, output, .. } = room;
+                let room = room.get_or_insert_with(|| head.room());
+                room.inputs().copy_from_slice(tile.save(slot));
+                leave_out_failed(room.inputs(), tile);
+                head.apply(room, output, keep);
             }
         }
     }
@@ -142,7 +141,7 @@ impl<R: Scalar> Task<'_, R> {
                 continue;
             }
             room.output_bar.resize(self.outputs * LANES, R::ZERO);
-            self.output(tile, slot, room);
+            self.output(tile, slot, room, theta_bar.is_some());
             let (loss, correct) = match self.target {
                 Target::Labels(labels) => self.cross_entropy(labels, tile, &counts, room),
                 Target::States(states) => {
@@ -157,11 +156,12 @@ impl<R: Scalar> Task<'_, R> {
             tile.loss += loss;
             tile.correct += correct;
             if let Some(theta_bar) = theta_bar.as_deref_mut() {
-                match self.head {
-                    None => tile.save_bar_mut(slot).copy_from_slice(&room.output_bar),
-                    Some(head) => {
-                        head.vjp(&room.input, &room.output_bar, Some(theta_bar), Some(tile.save_bar_mut(slot)));
+                let TaskRoom { head: room, output_bar, .. } = &mut *room;
+                match (self.head, room) {
+                    (Some(head), Some(room)) => {
+                        head.vjp(room, output_bar, theta_bar, Some(tile.save_bar_mut(slot)));
                     }
+                    _ => tile.save_bar_mut(slot).copy_from_slice(output_bar),
                 }
             }
         }
@@ -217,6 +217,14 @@ impl<R: Scalar> Task<'_, R> {
     }
 }
 
+/// Nothing of a trajectory that failed may reach the weights, not even times zero.
+fn leave_out_failed<R: Scalar>(rows: &mut [R], tile: &Tile<R>) {
+    let solved = solved(tile);
+    if solved.contains(&false) {
+        stand_in_unless(rows, &solved);
+    }
+}
+
 /// Lanes that were solved to the end.
 fn solved<R: Scalar>(tile: &Tile<R>) -> [bool; LANES] {
     std::array::from_fn(|l| l < tile.used && tile.alive[l] && tile.status[l] == Status::Done)
@@ -258,8 +266,13 @@ impl<R: Scalar> TaskWork<R> for Task<'_, R> {
 
     fn finish(&self, tile: &mut Tile<R>, room: &mut TaskRoom<R>, theta_bar: &mut [R]) {
         if let Some(encoder) = self.encoder {
+            let TaskRoom { encoder: room, output, .. } = room;
+            let room = room.get_or_insert_with(|| encoder.room());
             self.gather_inputs(tile, encoder, room);
-            encoder.vjp(&room.input, &tile.bar, Some(theta_bar), None);
+            leave_out_failed(room.inputs(), tile);
+            output.resize(self.dim * LANES, R::ZERO);
+            encoder.revisit(room, output);
+            encoder.vjp(room, &tile.bar, theta_bar, None);
         }
     }
 }

@@ -263,6 +263,18 @@ impl Field {
         }
     }
 
+    /// Whether its value depends on the time itself.
+    pub(crate) fn reads_time(&self) -> bool {
+        match &self.0 {
+            Form::Mlp(mlp) => mlp.layers().any(|layer| layer.time),
+            Form::Written(written) => written.program.operations().any(|(_, operation)| match operation {
+                Operation::Input { source, .. } => *source == Source::Time,
+                Operation::Dense { block, affine, .. } => block.time && *affine,
+                _ => false,
+            }),
+        }
+    }
+
     /// Parameters that have no gradient.
     pub(crate) fn frozen(&self) -> Vec<Range<usize>> {
         self.groups().iter().filter(|group| group.frozen).map(Group::range).collect()

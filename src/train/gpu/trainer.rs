@@ -13,6 +13,7 @@ use crate::train::model::NeuralDe;
 use crate::train::optimizer::OptimizerState;
 use crate::train::report::Costs;
 use crate::train::state::TrainingState;
+use crate::train::state_map::End;
 
 /// Trains a model on a device, at `f32`: the twin of [`Trainer`](crate::Trainer). The checkpoints are the same.
 ///
@@ -60,7 +61,8 @@ impl GpuTrainer {
         let state = TrainingState::new::<f32>(config)?;
         let (config, model) = (&state.config, &state.config.model);
         check_penalty(&model.problem, &model.options, &config.regularizer)?;
-        let (encoder, head) = (model.encoder_layer(), model.head_layer());
+        check_maps(model)?;
+        let (encoder, head) = (model.layer_of(End::Encoder), model.layer_of(End::Head));
         let widest = encoder.iter().chain(&head).map(|l| l.inputs.max(l.outputs)).max().unwrap_or(0);
         let parameters = model.parameter_count();
         let around = Around { parameters, offset: model.field_offset(), widest, owner: owned(model) };
@@ -211,6 +213,23 @@ impl GpuTrainer {
         if self.parts.encoder.is_none() {
             self.engine.warn_at(inputs);
         }
+    }
+}
+
+/// A device has linear encoders and heads so far, and moves all parameters.
+fn check_maps(model: &NeuralDe) -> Result<()> {
+    for end in [End::Encoder, End::Head] {
+        if let (Some((field, _)), None) = (model.field_of(end), model.layer_of(end)) {
+            let remedy = "a device computes linear ones so far: give a width, or use Trainer, on the native engine";
+            return Err(Error::argument(end.argument(), field.widths(), remedy));
+        }
+    }
+    match model.frozen().first() {
+        Some(range) => {
+            let remedy = "a device moves all parameters so far: freeze none, or use Trainer, on the native engine";
+            Err(Error::argument("Group::frozen", format!("parameters {range:?}"), remedy))
+        }
+        None => Ok(()),
     }
 }
 

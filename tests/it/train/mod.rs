@@ -3,6 +3,7 @@
 mod checkpoints;
 mod deploy;
 mod failures;
+mod fields;
 mod gradients;
 mod learning;
 mod memory;

@@ -5,7 +5,7 @@ use crate::oracle::{LAYOUTS, cast, close, cpu, gpu, largest, numbers, widen};
 use fewsteps::{
     Adjoint, Batch, Checkpoints, Diffusion, GpuSolver, GpuTrainer, Layout, Learnt, Local, Loss, Measure, Method, Mlp,
     NeuralDe, Paths, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, Problem, Regularizer, SaveAt, Scalar,
-    Schedule, SolverOptions, StepControl, Target, TimeInput, Tolerances, Trainer, TrainerConfig,
+    Schedule, SolverOptions, StateMap, StepControl, Target, TimeInput, Tolerances, Trainer, TrainerConfig,
 };
 
 /// The gradient of a classification on the device and on the native engine: at f64 in lockstep, at f32 in an ensemble,
@@ -151,7 +151,7 @@ fn losses_over_times_without_encoder_or_head() {
             let times = vec![0.0, 0.4, 1.1, 2.0];
             let mut model = model(Layout::Lockstep, Method::Tsit5);
             model.options = model.options.save_at(SaveAt::Times(times));
-            (model.encoder, model.head) = (None, head);
+            (model.encoder, model.head) = (None, head.map(StateMap::from));
             let config = TrainerConfig::new(model.clone(), loss);
             let inputs = cast::<f32>(&numbers(2, 6 * DIM));
             let states = cast::<f32>(&numbers(3, 4 * 6 * model.output_width()));

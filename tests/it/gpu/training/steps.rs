@@ -63,7 +63,7 @@ fn a_data_set_serves_several_trainers() {
         }
     }
     let mut other = TrainerConfig::new(model(Layout::Lockstep, Method::Tsit5), Loss::CrossEntropy);
-    other.model.encoder = Some(INPUTS + 1);
+    other.model.encoder = Some((INPUTS + 1).into());
     let mut other = GpuTrainer::new(&gpu, other).expect("a valid configuration");
     let refused = gpu.block_on(other.step_on(&data, &chosen)).expect_err("other widths").to_string();
     assert!(refused.starts_with("data = [5, 1] numbers"), "{refused}");

@@ -2,7 +2,9 @@
 
 use super::{Case, GRADIENTS, MEASURES, TOLERANCE, check, options};
 use crate::oracle::{LAYOUTS, bits, largest};
-use fewsteps::{Adjoint, Checkpoints, Loss, Measure, Method, Mlp, PenaltyAt, PenaltyGradient, PenaltyStep, SaveAt};
+use fewsteps::{
+    Adjoint, Checkpoints, Loss, Measure, Method, Mlp, PenaltyAt, PenaltyGradient, PenaltyStep, SaveAt, StateMap,
+};
 
 #[test]
 fn every_penalty() {
@@ -131,7 +133,8 @@ fn whole_models_and_every_loss() {
                 for times in [vec![], vec![0.2, 0.9, 1.7]] {
                     let save_at = if times.is_empty() { SaveAt::End } else { SaveAt::Times(times) };
                     let mut case = Case::new().layout(layout).options(|o| o.save_at(save_at));
-                    (case.model.encoder, case.model.head, case.loss) = (encoder, head, loss);
+                    (case.model.encoder, case.model.head) = (encoder.map(StateMap::from), head.map(StateMap::from));
+                    case.loss = loss;
                     case.local = case.local.gradient(PenaltyGradient::Full).times(2);
                     check(&format!("{loss:?} with encoder {encoder:?}, head {head:?}"), &case);
                     case.local.at = PenaltyAt::Biased;

@@ -107,7 +107,7 @@ impl Case {
     /// The parts of the parameters: the field's and the head's.
     fn parts<'a, S>(&self, theta: &'a [S]) -> (&'a [S], &'a [S]) {
         let dim = self.model.problem.dim();
-        let encoder = self.model.encoder.map_or(0, |inputs| (inputs + 1) * dim);
+        let encoder = self.model.encoder.as_ref().map_or(0, |_| (self.model.input_width() + 1) * dim);
         theta[encoder..].split_at(self.model.problem.field.parameter_count())
     }
 
