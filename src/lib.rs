@@ -27,8 +27,8 @@
 //! # }
 //! ```
 //!
-//! A [`Trainer`] puts a linear encoder and head around the problem ([`NeuralDe`]), adds a loss, an [`Optimizer`] and a
-//! [`Regularizer`], and makes one call a training step. [`Local`] describes local regularization.
+//! A [`Trainer`] puts an encoder and a head around the problem, linear or any [`Field`] ([`NeuralDe`]), adds a loss, an
+//! [`Optimizer`] and a [`Regularizer`], and makes one call a training step. [`Local`] describes local regularization.
 //!
 //! A [`Problem::sde`] has diagonal noise, a [`Diffusion`] in the sense of Itô or Stratonovich. Its paths are a pure
 //! function of seed, trajectory, channel and interval ([`Brownian`], [`Paths`]):

@@ -251,14 +251,14 @@ impl ModelFile {
         }
         for (slot, section, width) in [(&mut model.encoder, encoder, inputs), (&mut model.head, head, outputs)] {
             match section.layer {
-                Some(LayerName::Linear) => *slot = Some(width),
+                Some(LayerName::Linear) => *slot = Some(width.into()),
                 Some(LayerName::None) => *slot = None,
                 None => {}
             }
         }
         let dim = model.problem.dim();
         for (slot, section, width, what) in
-            [(model.encoder, "encoder", inputs, "inputs"), (model.head, "head", outputs, "outputs")]
+            [(&model.encoder, "encoder", inputs, "inputs"), (&model.head, "head", outputs, "outputs")]
         {
             if slot.is_none() && dim != width {
                 let key = if field.mlp.is_some() { ("field", "mlp") } else { (section, "layer") };

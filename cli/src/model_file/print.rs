@@ -58,7 +58,7 @@ fn write_model(text: &mut String, settings: &Settings) -> anyhow::Result<()> {
     if settings.task.interval_is_free() {
         line(text, "t1", format!("{:?}", model.problem.t1), "where the interval ends that begins at 0");
     }
-    for (section, layer, place) in [("encoder", model.encoder, "before"), ("head", model.head, "after")] {
+    for (section, layer, place) in [("encoder", &model.encoder, "before"), ("head", &model.head, "after")] {
         let name = if layer.is_some() { "linear" } else { "none" };
         let _ = writeln!(text, "\n[{section}]");
         line(text, "layer", word(name), &format!("{place} the equation: linear, none"));
