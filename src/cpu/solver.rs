@@ -44,6 +44,8 @@ pub struct Solver<R: Scalar> {
     taught: bool,
     /// Values of the problem's controls, in its order.
     controls: Vec<Option<Arc<Signal<R>>>>,
+    /// Solves with controls so far.
+    driven: u64,
 }
 
 impl<R: Scalar> Solver<R> {
@@ -56,7 +58,7 @@ impl<R: Scalar> Solver<R> {
         let parameters = problem.parameter_count();
         let engine = Engine::new(cpu.workers(), problem, options, parameters, 0, Owner::default())?;
         let controls = problem.controls.iter().map(|_| None).collect();
-        Ok(Self { engine, parameters, solved: false, draws: None, taught: false, controls })
+        Ok(Self { engine, parameters, solved: false, draws: None, taught: false, controls, driven: 0 })
     }
 
     /// Bytes that solving and differentiating a batch of `batch` trajectories holds when `steps` steps are accepted.
@@ -137,7 +139,8 @@ impl<R: Scalar> Solver<R> {
         }
         let problem = &self.engine.problem;
         let span = problem.t1 - problem.t0;
-        self.engine.drive(&Drive { signals, first: self.engine.paths().first, span });
+        self.driven += 1;
+        self.engine.drive(&Drive { signals, first: self.engine.paths().first, span, solve: self.driven });
         Ok(())
     }
 

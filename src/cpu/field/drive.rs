@@ -28,6 +28,8 @@ pub(crate) struct Drive<R> {
     pub(crate) first: u32,
     /// From start to end of the interval.
     pub(crate) span: f64,
+    /// Tells one solve's controls from another's.
+    pub(crate) solve: u64,
 }
 
 /// Whose the lanes are, and within which steps their times lie.
@@ -35,16 +37,20 @@ pub(crate) struct Drive<R> {
 pub(crate) struct Seats {
     trajectories: Lanes<u32>,
     middles: Option<Lanes<f64>>,
+    /// The solve whose constant controls are in the rows of these trajectories.
+    filled: Option<u64>,
 }
 
 impl Seats {
     pub(crate) const fn new() -> Self {
-        Self { trajectories: [0; LANES], middles: None }
+        Self { trajectories: [0; LANES], middles: None, filled: None }
     }
 
     /// Times that follow lie in these steps, at either end within them; without, at the start of what comes.
     pub(crate) fn take<R>(&mut self, trajectories: &Lanes<u32>, interval: Option<&Interval<R>>) {
-        self.trajectories = *trajectories;
+        if self.trajectories != *trajectories {
+            (self.trajectories, self.filled) = (*trajectories, None);
+        }
         let middle = |of: &Interval<R>| std::array::from_fn(|l| 0.5 * (of.t0[l] + of.t1[l]));
         self.middles = interval.map(middle);
     }
@@ -136,6 +142,16 @@ fn bend<R: Scalar>(times: &[f64], rows: usize, row: usize, values: &[R], bends: 
 }
 
 impl<R: Scalar> Drive<R> {
+    /// Whether a signal's rows are there already: it is constant, and was filled in.
+    pub(crate) fn is_there(&self, signal: usize, seats: &Seats) -> bool {
+        seats.filled == Some(self.solve) && self.signals[signal].control.times.len() == 1
+    }
+
+    /// Says that all signals were filled in.
+    pub(crate) const fn mark(&self, seats: &mut Seats) {
+        seats.filled = Some(self.solve);
+    }
+
     /// The rows of a signal at the lanes' times.
     pub(crate) fn fill(&self, signal: usize, t: &Lanes<R>, seats: &Seats, out: &mut [R]) {
         for (lane, t) in t.iter().enumerate() {

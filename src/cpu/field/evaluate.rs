@@ -230,10 +230,11 @@ impl<R: Scalar> Field<R> {
         for time in &self.forward.times {
             kept.rows[time * LANES..][..LANES].copy_from_slice(t);
         }
-        if let (Some(drive), Some(seats)) = (&self.drive, &kept.seats) {
-            for control in &self.controls {
+        if let (Some(drive), Some(seats)) = (&self.drive, &mut kept.seats) {
+            for control in self.controls.iter().filter(|control| !drive.is_there(control.signal, seats)) {
                 drive.fill(control.signal, t, seats, &mut kept.rows[control.at * LANES..][..control.rows * LANES]);
             }
+            drive.mark(seats);
         }
         let rooms = Rooms { scratch: &mut kept.rows, kept: &[], bar: &[], scalars: &self.scalars[0], output: dydt };
         self.run(&self.forward, rooms, keep, None);
