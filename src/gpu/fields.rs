@@ -180,6 +180,9 @@ fn slope(loss: impl Fn(&[f64]) -> f64, at: &[f64], direction: &[f64]) -> f64 {
     (8.0 * (moved(e) - moved(-e)) - (moved(2.0 * e) - moved(-2.0 * e))) / (12.0 * e)
 }
 
+/// A loss as a function of what it is differentiated by.
+type Along<'a> = Box<dyn Fn(&[f64]) -> f64 + 'a>;
+
 /// Directions in which a gradient is looked at: each coordinate, or where there are many some mixtures.
 fn directions(count: usize) -> Vec<Vec<f64>> {
     if count <= 12 {
@@ -213,7 +216,7 @@ fn fields_are_their_definitions_layer_by_layer() {
         }
         let frozen = field.frozen();
         let learns = |i: usize| !frozen.iter().any(|range| range.contains(&i));
-        let parts: [(&str, &[f64], &[f32], Box<dyn Fn(&[f64]) -> f64>); 2] = [
+        let parts: [(&str, &[f64], &[f32], Along<'_>); 2] = [
             ("theta", &theta, &gradient.theta, Box::new(|theta| loss(theta, &y0))),
             ("y0", &y0, &gradient.y0, Box::new(|y0| loss(&theta, y0))),
         ];
