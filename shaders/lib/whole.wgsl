@@ -8,7 +8,7 @@ struct SolveArgs {
     path: u32,              // Where the seed and the first trajectory lie among the points.
     turns: u32,             // An attempt each, or some more of the points that one covers.
     hidden: u32,            // Units of the field's hidden layer, and
-    noise_hidden: u32,      // of the diffusion's.
+    noise_hidden: u32,      // of the diffusion's; 1 of what was written out.
 }
 
 alias Args = SolveArgs;

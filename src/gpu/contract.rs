@@ -14,13 +14,15 @@ use super::device::limits::MAX_STORAGE_BUFFERS;
 use super::fields;
 use super::iterations::SAVES;
 use super::kernel::{ALL, Access, MODULES, Shader, Storage, absolute_tolerances, prelude, product_grid};
-use super::record::whole::Printer;
+use super::programs;
+use super::record::whole::{Printed, Printer};
+use super::script::Scripts;
 use super::wire::modes::{BITS, MODES, RowStatus, status};
 use super::wire::{Layout as Twin, args, head, job, records};
 use crate::cpu::{PATIENCE, RESOLVED, STIFFNESS_EPSILON, largest_square_root};
 use crate::error::Status;
 use crate::method::{BUDGET_NUMBERS, BUDGET_WARMUP as WARMUP, BUDGET_WINDOW as WINDOW, LEARNT_NUMBERS, Method};
-use crate::problem::{Activation, InputMap, Layer, Mlp, TimeInput};
+use crate::problem::{Activation, Field, InputMap, Mlp, TimeInput};
 
 /// Every kernel under every method's prelude, parsed; those that measure errors with one absolute tolerance and with
 /// several.
@@ -48,19 +50,15 @@ fn shaders() -> Vec<(&'static Shader, Method, Module)> {
 /// What is put before a kernel besides the method's prelude: the functions of a field.
 fn printed(kernel: &Shader, method: Method) -> Vec<String> {
     let whole = |adjoint: bool| {
-        let fields = [
+        let networks = [
             Mlp::new([3, 3]).time_input(TimeInput::Every),
             Mlp::new([2, 5, 2]).input_map(InputMap::Cube).time_input(TimeInput::First),
         ];
-        let texts = fields.iter().flat_map(|field| {
-            let layers: Vec<Layer> = field.layers().collect();
-            let printer = || {
-                let printer = Printer::new(&layers, field.map(), method.tableau());
-                if method.tableau().noise.is_some() { printer.with_noise(&layers, field.map()) } else { printer }
-            };
-            if adjoint { vec![printer().adjoint(true), printer().adjoint(false)] } else { vec![printer().solve()] }
-        });
-        texts.collect()
+        let networks = networks.map(Field::from).into_iter();
+        // What was written out has other functions, which no method changes.
+        let written = programs::zoo().into_iter().map(|(_, field)| field);
+        let written = written.filter(|_| matches!(method, Method::Tsit5 | Method::Milstein));
+        networks.chain(written).flat_map(|field| whole_text(&field, method, adjoint)).collect()
     };
     match kernel.name {
         // A second state is not carried along there.
@@ -80,6 +78,20 @@ fn runs(back: usize) -> Vec<String> {
     let texts =
         |field| fields::schedules(&field).texts()[back].iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
     fields::written().into_iter().flat_map(texts).collect()
+}
+
+/// What is printed for a field, and for the same field as a diffusion where the method is a stochastic one.
+pub(super) fn whole_text(field: &Field, method: Method, adjoint: bool) -> Vec<String> {
+    let (tableau, layers) = (method.tableau(), field.layers_from(0));
+    let scripts = field.mlp().is_none().then(|| Scripts::new(field, 0).expect("a field"));
+    let printed = scripts.as_ref().map_or(Printed::Layers(&layers, field.input_map()), Printed::Program);
+    let noisy = tableau.noise.is_some();
+    let parameters = if noisy { 2 } else { 1 } * field.parameter_count();
+    let printer = || {
+        let printer = Printer::new(printed, field.inputs(), parameters, tableau);
+        if noisy { printer.with_noise(printed) } else { printer }
+    };
+    if adjoint { vec![printer().adjoint(true), printer().adjoint(false)] } else { vec![printer().solve()] }
 }
 
 /// Fails with all that was found, not with the first.

@@ -7,6 +7,7 @@ use super::device::staging::Staging;
 use super::kernel::{Kernels, Storage};
 use super::reach::{atol_per_feature, check_noise, check_parameters, check_steps, checkpoint_stride};
 use super::schedule::Schedules;
+use super::script::Scripts;
 use super::small;
 use super::wire::head::Head;
 use super::wire::modes::flag;
@@ -36,6 +37,8 @@ pub(crate) struct Engine {
     pub(crate) noise_layers: Vec<Layer>,
     /// The same of a field, and of a diffusion, that is no network.
     pub(crate) programs: [Option<Schedules>; 2],
+    /// What is printed of those that are small enough for trajectories to be solved whole.
+    pub(crate) scripts: [Option<Scripts>; 2],
     pub(crate) kernels: Kernels,
     /// Times at which steps end, in order: as ticks and as they are.
     pub(crate) stops: Vec<([u32; 2], f64)>,
@@ -82,6 +85,7 @@ impl Engine {
         for program in programs.iter().flatten() {
             Self::check_widths(program.layers(), 0)?;
         }
+        let scripts = scripts(problem, model.offset)?;
         Self::check_widths(&layers, model.widest)?;
         Self::check_widths(&noise_layers, 0)?;
         check_steps(options)?;
@@ -99,9 +103,11 @@ impl Engine {
             gpu: gpu.clone(),
             problem: problem.clone(),
             tableau,
-            whole: programs.iter().all(Option::is_none)
-                && small::is_small(&layers)
-                && (problem.diffusion.is_none() || solves_paths_whole(tableau, &noise_layers)),
+            whole: (small::is_small(&layers) || scripts[0].is_some())
+                && problem.diffusion.as_ref().is_none_or(|_| {
+                    (small::is_small(&noise_layers) || scripts[1].is_some())
+                        && tableau.noise.is_some_and(|noise| !noise.reversible)
+                }),
             stops: stops(problem, options)?,
             options: options.clone(),
             checkpoint_stride,
@@ -109,6 +115,7 @@ impl Engine {
             layers,
             noise_layers,
             programs,
+            scripts,
             kernels: Kernels::new(gpu, tableau, atol),
             parameters: model.parameters,
             widest: model.widest,
@@ -321,14 +328,20 @@ fn schedules(problem: &Problem, offset: usize) -> Result<[Option<Schedules>; 2]>
     Ok([of("Problem::field", &problem.field, offset)?, noise.transpose()?.flatten()])
 }
 
+/// What is printed of field and diffusion, where they were written out and are small enough to be solved whole.
+fn scripts(problem: &Problem, offset: usize) -> Result<[Option<Scripts>; 2]> {
+    let script = |field: &Field, first: usize| match field.mlp() {
+        Some(_) => Ok(None),
+        None => Scripts::new(field, first).map(|scripts| Some(scripts).filter(|s| small::is_brief(s, problem.dim()))),
+    };
+    let noise_offset = offset + problem.field.parameter_count();
+    let noise = problem.diffusion.as_ref().map(|d| script(&d.network, noise_offset));
+    Ok([script(&problem.field, offset)?, noise.transpose()?.flatten()])
+}
+
 /// The layers of the field and of the diffusion, whose parameters follow one another from there on.
 fn placed_layers(problem: &Problem, offset: usize) -> [Vec<Layer>; 2] {
     let noise_offset = offset + problem.field.parameter_count();
     let noise = problem.diffusion.as_ref().map_or(Vec::new(), |d| d.network.layers_from(noise_offset));
     [problem.field.layers_from(offset), noise]
-}
-
-/// Whether trajectories with such noise can be solved whole.
-fn solves_paths_whole(tableau: &Tableau, noise_layers: &[Layer]) -> bool {
-    small::is_small(noise_layers) && tableau.noise.is_some_and(|noise| !noise.reversible)
 }

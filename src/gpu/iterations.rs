@@ -7,6 +7,7 @@
 use super::buffers::Purpose;
 use super::device::limits::ITERATIONS;
 use super::engine::Engine;
+use super::script::Scripts;
 use super::small::hidden_units;
 use super::wire::records::Outcome;
 use crate::error::{Error, Result};
@@ -57,11 +58,16 @@ impl Engine {
         1 + 4 * search(points) + self.dim().div_ceil(2) * (1 + path)
     }
 
-    /// Iterations of the loops over hidden units in the stages of a step.
-    fn stage_units(&self) -> usize {
-        let hidden = |layers: &[Layer]| if layers.len() > 1 { hidden_units(layers) } else { 0 };
-        let noise = self.noise().map_or(0, NoiseTableau::stages) * hidden(&self.noise_layers);
-        self.tableau.stages() * hidden(&self.layers) + noise
+    /// Iterations of the loops over hidden units in the stages of a step, and in their vector-Jacobian products.
+    fn stage_units(&self) -> [usize; 2] {
+        let units = |layers: &[Layer], scripts: &Option<Scripts>| match scripts {
+            Some(scripts) => [scripts.value.iterations(), scripts.product.iterations()],
+            None => [if layers.len() > 1 { hidden_units(layers) } else { 0 }; 2],
+        };
+        let [drift, diffusion] = &self.scripts;
+        let [drift, diffusion] = [units(&self.layers, drift), units(&self.noise_layers, diffusion)];
+        let (drifts, diffusions) = (self.tableau.stages(), self.noise().map_or(0, NoiseTableau::stages));
+        [0, 1].map(|at| drifts.saturating_mul(drift[at]).saturating_add(diffusions.saturating_mul(diffusion[at])))
     }
 
     /// Turns that one dispatch of a solve of whole trajectories takes: attempts, or some of an attempt's points.
@@ -70,9 +76,9 @@ impl Engine {
         let dim = self.dim();
         // In lockstep a decision adds 256 rows three times.
         let decision = if self.per_row() { 0 } else { 3 * 8 + 2 };
-        let start = self.stage_units() + 8 * dim + at_start * (1 + dim) + 3 * decision + 32;
-        let turn =
-            self.step_overhead(points) + self.stage_units() + 2 * dim + decision + points.min(SAVES) * (1 + 2 * dim);
+        let [stages, _] = self.stage_units();
+        let start = stages + 8 * dim + at_start * (1 + dim) + 3 * decision + 32;
+        let turn = self.step_overhead(points) + stages + 2 * dim + decision + points.min(SAVES) * (1 + 2 * dim);
         let most =
             self.slice.map_or_else(|| self.attempts_per_submission(), |attempts| self.turns_of(purpose, attempts));
         (self.iterations.saturating_sub(start) / turn).clamp(1, most.max(1))
@@ -93,13 +99,13 @@ impl Engine {
     fn walk_costs(&self, penalty: Option<StepPenalty>) -> [usize; 4] {
         let [points, at_start] = self.point_counts(Purpose { backward: true, penalty });
         let dim = self.dim();
-        let parameters: usize = self.layers.iter().chain(&self.noise_layers).map(Layer::parameter_count).sum();
+        let [stages, products] = self.stage_units();
         let point = 1 + 3 * dim;
         let (row, step) = if self.per_row() { (0, points * point) } else { (points * point, 0) };
         [
-            8 * parameters + 32,
+            8 * self.problem.parameter_count() + 32,
             1 + 2 * dim + at_start * point + row,
-            self.step_overhead(points) + 2 * self.stage_units() + 2 * dim + step,
+            self.step_overhead(points) + stages + products + 2 * dim + step,
             points,
         ]
     }

@@ -22,10 +22,13 @@ mod kernel;
 mod pace;
 mod plan;
 mod print;
+#[cfg(test)]
+mod programs;
 mod reach;
 mod record;
 mod room;
 mod schedule;
+mod script;
 mod small;
 mod solution;
 mod solve;

@@ -2,12 +2,13 @@
 
 use super::Recorder;
 use super::network::Weights;
-use super::whole::Printer;
+use super::whole::{Printed, Printer};
 use crate::error::Result;
 use crate::gpu::buffers::Buffers;
 use crate::gpu::engine::Engine;
 use crate::gpu::kernel;
 use crate::gpu::plan::{Plan, Planner, SolvePlans, flat};
+use crate::gpu::script::Scripts;
 use crate::gpu::small;
 use crate::gpu::wire::args::parts::Controller;
 use crate::gpu::wire::args::{ControlArgs, FinishArgs, SaveArgs, SolveArgs};
@@ -16,7 +17,7 @@ use crate::gpu::wire::modes::{Control, Norm, Save, SolveWhole, flag};
 use crate::gpu::wire::{capped, word};
 use crate::math::Real;
 use crate::method::{self, InitialStep, PenaltyAt, StepControl, penalised_rows};
-use crate::problem::shortest_step;
+use crate::problem::{Field, Layer, shortest_step};
 
 impl Engine {
     /// What the controller's kernels are told.
@@ -123,19 +124,33 @@ impl Engine {
         self.gpu.scoped(|| Planner::record(&self.gpu, record)).await
     }
 
-    /// Hidden units of the field and of the diffusion, where trajectories are solved whole.
+    /// Hidden units of the field and of the diffusion, where trajectories are solved whole; what was written out knows its
+    /// own, and takes them so many times.
     pub(crate) fn hidden_units(&self) -> [u32; 2] {
-        [&self.layers, &self.noise_layers].map(|layers| word(small::hidden_units(layers)))
+        let units = |layers: &[Layer], scripts: &Option<Scripts>| match scripts {
+            Some(_) => 1,
+            None => word(small::hidden_units(layers)),
+        };
+        let [drift, diffusion] = &self.scripts;
+        [units(&self.layers, drift), units(&self.noise_layers, diffusion)]
     }
 
     /// What prints the problem's functions.
     pub(crate) fn printer(&self) -> Printer<'_> {
-        let printer = Printer::new(&self.layers, self.problem.field.input_map(), self.tableau);
-        match &self.problem.diffusion {
+        let [drift, diffusion] = &self.scripts;
+        let problem = &self.problem;
+        let drift = printed(&self.layers, drift.as_ref(), &problem.field);
+        let printer = Printer::new(drift, self.dim(), problem.parameter_count(), self.tableau);
+        match &problem.diffusion {
             None => printer,
-            Some(diffusion) => printer.with_noise(&self.noise_layers, diffusion.network.input_map()),
+            Some(noise) => printer.with_noise(printed(&self.noise_layers, diffusion.as_ref(), &noise.network)),
         }
     }
+}
+
+/// A field as it is printed.
+fn printed<'a>(layers: &'a [Layer], scripts: Option<&'a Scripts>, field: &Field) -> Printed<'a> {
+    scripts.map_or(Printed::Layers(layers, field.input_map()), Printed::Program)
 }
 
 impl Recorder<'_, '_> {

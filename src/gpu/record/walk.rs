@@ -34,7 +34,7 @@ impl Engine {
     pub(crate) fn walks_whole(&self, penalty: Option<StepPenalty>) -> bool {
         let injected = penalty.is_some_and(|p| p.at == PenaltyAt::Biased && p.gradient == PenaltyGradient::Full);
         self.whole
-            && small::has_small_gradient(&self.layers, &self.noise_layers)
+            && small::has_small_gradient(self.problem.parameter_count())
             && self.checkpoint_stride == 1
             && !self.every_step()
             && !injected

@@ -1,31 +1,48 @@
 //! What is printed for a problem whose trajectories are solved whole, each in one invocation: the field, its
 //! vector-Jacobian product and the method's sums, with every loop over features and stages unrolled.
 //!
-//! Small fields only: at most two layers, so that hidden units need not be kept, and few features, so that a state lives
-//! in registers. Others are solved as matrix products.
+//! Small fields only, so that states live in registers: networks of at most two layers, whose hidden units need not be kept
+//! ([`layers`]), and what was written out in not too many words ([`program`]). Others are computed layer by layer.
+
+mod layers;
+mod program;
 
 use std::fmt::Write;
 
-use crate::gpu::kernel::{Module, WHOLE_NOISY, WHOLE_PLAIN, literal};
-use crate::gpu::small::parameters;
-use crate::gpu::wire::modes::Activation;
+use crate::gpu::kernel::{Module, OF_PROGRAMS, WHOLE_NOISY, WHOLE_PLAIN, literal};
+use crate::gpu::script::{Script, Scripts};
 use crate::method::{NoiseScale, NoiseTableau, Tableau};
 use crate::problem::{InputMap, Layer};
+
+/// The field, or the diffusion, as it is printed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Printed<'a> {
+    /// One or two layers after an input map.
+    Layers(&'a [Layer], InputMap),
+    Program(&'a Scripts),
+}
+
+impl Printed<'_> {
+    /// First of its parameters among the model's.
+    fn first(&self) -> usize {
+        match self {
+            Self::Layers(layers, _) => layers.first().map_or(0, |layer| layer.offset),
+            Self::Program(scripts) => scripts.first,
+        }
+    }
+}
 
 /// The constants and functions of a problem, for the kernels `ensemble_solve`, `lockstep_solve` and
 /// `whole_adjoint`.
 #[derive(Debug)]
 pub(crate) struct Printer<'a> {
-    layers: &'a [Layer],
-    map: InputMap,
+    drift: Printed<'a>,
     tableau: &'static Tableau,
     /// What the method does with noise, and the diffusion.
-    noise: Option<(&'static NoiseTableau, &'a [Layer], InputMap)>,
+    noise: Option<(&'static NoiseTableau, Printed<'a>)>,
     dim: usize,
-    /// First of the parameters.
-    first: usize,
-    /// The argument that holds the number of hidden units.
-    hidden: &'static str,
+    /// Parameters of drift and diffusion.
+    parameters: usize,
     text: String,
 }
 
@@ -37,23 +54,22 @@ macro_rules! line {
 }
 
 impl<'a> Printer<'a> {
-    pub(crate) fn new(layers: &'a [Layer], map: InputMap, tableau: &'static Tableau) -> Self {
-        let dim = layers.first().map_or(0, |l| l.inputs);
-        let first = layers.first().map_or(0, |l| l.offset);
-        Self { layers, map, tableau, noise: None, dim, first, hidden: "hidden", text: String::new() }
+    /// Of a problem with so many features and parameters.
+    pub(crate) fn new(drift: Printed<'a>, dim: usize, parameters: usize, tableau: &'static Tableau) -> Self {
+        Self { drift, tableau, noise: None, dim, parameters, text: String::new() }
     }
 
     /// With a diffusion, whose parameters follow the field's; the method is a stochastic one.
-    pub(crate) fn with_noise(self, layers: &'a [Layer], map: InputMap) -> Self {
-        Self { noise: self.tableau.noise.map(|noise| (noise, layers, map)), ..self }
+    pub(crate) fn with_noise(self, diffusion: Printed<'a>) -> Self {
+        Self { noise: self.tableau.noise.map(|noise| (noise, diffusion)), ..self }
     }
 
     /// What a solve needs.
     pub(crate) fn solve(mut self) -> String {
         self.constants();
-        self.field("field");
-        if let Some((noise, ..)) = self.noise {
-            self.of_diffusion(|printer| printer.field("noise"));
+        self.field("field", self.drift, "hidden");
+        if let Some((noise, diffusion)) = self.noise {
+            self.field("noise", diffusion, "noise_hidden");
             self.take_noisy_stages(noise);
         } else {
             self.take_stages();
@@ -66,14 +82,13 @@ impl<'a> Printer<'a> {
     /// What a backward walk needs; `interior` if states are saved within steps.
     pub(crate) fn adjoint(mut self, interior: bool) -> String {
         self.constants();
-        line!(self, "var<private> THETA_BAR: array<f32, PARAMETERS>;");
-        self.field("field");
-        self.field_vjp("field_vjp");
-        if let Some((noise, ..)) = self.noise {
-            self.of_diffusion(|printer| {
-                printer.field("noise");
-                printer.field_vjp("noise_vjp");
-            });
+        let length = if self.parameters == 0 { "1" } else { "PARAMETERS" };
+        line!(self, "var<private> THETA_BAR: array<f32, {length}>;");
+        self.field("field", self.drift, "hidden");
+        self.field_vjp("field_vjp", self.drift, "hidden");
+        if let Some((noise, diffusion)) = self.noise {
+            self.field("noise", diffusion, "noise_hidden");
+            self.field_vjp("noise_vjp", diffusion, "noise_hidden");
             line!(self, "fn clear_seeds() {{}}\n\nfn seed_stages(h: f32, share: f32, save_bar: State) {{}}\n");
             self.noisy_step_vjp(noise);
         } else {
@@ -85,13 +100,35 @@ impl<'a> Printer<'a> {
         self.text
     }
 
-    /// Prints with the diffusion's layers in place of the field's.
-    fn of_diffusion(&mut self, print: impl FnOnce(&mut Self)) {
-        let Some((_, layers, map)) = self.noise else { return };
-        let field = (self.layers, self.map, self.hidden);
-        (self.layers, self.map, self.hidden) = (layers, map, "noise_hidden");
-        print(self);
-        (self.layers, self.map, self.hidden) = field;
+    /// The function `name(t, y)`; `hidden` is the argument that holds the number of hidden units.
+    fn field(&mut self, name: &str, of: Printed<'_>, hidden: &'static str) {
+        match of {
+            Printed::Layers(layers, map) => {
+                self.text += &layers::Writer::new(layers, map, self.drift.first(), hidden).field(name);
+            }
+            Printed::Program(scripts) => {
+                line!(self, "fn {name}(t: f32, y: State) -> State {{");
+                self.body(&scripts.value, scripts.first, hidden);
+            }
+        }
+    }
+
+    /// The function `name(t, y, k_bar)`, which adds to `THETA_BAR` and returns the cotangent of the state.
+    fn field_vjp(&mut self, name: &str, of: Printed<'_>, hidden: &'static str) {
+        match of {
+            Printed::Layers(layers, map) => {
+                self.text += &layers::Writer::new(layers, map, self.drift.first(), hidden).field_vjp(name);
+            }
+            Printed::Program(scripts) => {
+                line!(self, "fn {name}(t: f32, y: State, k_bar: State) -> State {{");
+                self.body(&scripts.product, scripts.first, hidden);
+            }
+        }
+    }
+
+    fn body(&mut self, script: &Script, first: usize, hidden: &'static str) {
+        let (lines, rows) = program::Writer::new(script, first, first - self.drift.first(), hidden).write();
+        line!(self, "{lines}    return State({});\n}}\n", rows.join(", "));
     }
 
     fn declare(&mut self, modules: &[Module]) {
@@ -102,143 +139,17 @@ impl<'a> Printer<'a> {
 
     fn constants(&mut self) {
         self.declare(if self.noise.is_some() { WHOLE_NOISY } else { WHOLE_PLAIN });
-        let (dim, first) = (self.dim, self.first);
-        let all = parameters(self.layers) + self.noise.map_or(0, |(_, layers, _)| parameters(layers));
+        let written = |printed| matches!(printed, Printed::Program(_));
+        if written(self.drift) || self.noise.is_some_and(|(_, diffusion)| written(diffusion)) {
+            self.declare(OF_PROGRAMS);
+        }
+        let (dim, first, all) = (self.dim, self.drift.first(), self.parameters);
         line!(self, "const DIM = {dim}u;\nconst FIELD = {first}u;\nconst PARAMETERS = {all}u;");
         line!(self, "alias State = array<f32, {dim}>;\nvar<private> K: array<State, STAGES>;\n");
         if let Some((noise, ..)) = self.noise {
             line!(self, "var<private> G: array<State, {}>;", noise.stages());
             line!(self, "var<private> INTEGRALS: array<vec4<f32>, {dim}>;\n");
         }
-    }
-
-    /// The field's input from the state.
-    fn map_input(&mut self) {
-        let dim = self.dim;
-        for d in 0..dim {
-            match self.map {
-                InputMap::Identity => line!(self, "    let x{d} = y[{d}];"),
-                InputMap::Cube => line!(self, "    let x{d} = y[{d}] * y[{d}] * y[{d}];"),
-            }
-        }
-    }
-
-    /// A unit's input, `[x, t, 1] W`, in the order of the native engine's sum; `unit` indexes the layer's outputs.
-    fn unit(&mut self, indent: &str, name: &str, layer: Layer, unit: &str) {
-        let at = |row: usize| format!("weight({}u + {unit})", layer.offset + row * layer.outputs);
-        line!(self, "{indent}var {name} = x0 * {};", at(0));
-        for i in 1..layer.inputs {
-            line!(self, "{indent}{name} = fma(x{i}, {}, {name});", at(i));
-        }
-        if layer.time {
-            line!(self, "{indent}{name} = fma(t, {}, {name});", at(layer.inputs));
-        }
-        line!(self, "{indent}{name} += {};", at(layer.rows() - 1));
-    }
-
-    /// The number of hidden units comes from the job: a driver that knew it would unroll the loop in each of the stages,
-    /// and compile for seconds.
-    fn hidden_loop(&mut self) {
-        line!(self, "    for (var j = 0u; j < job.args.{}; j++) {{", self.hidden);
-    }
-
-    fn field(&mut self, name: &str) {
-        line!(self, "fn {name}(t: f32, y: State) -> State {{");
-        self.map_input();
-        match *self.layers {
-            [layer] => {
-                for o in 0..layer.outputs {
-                    self.unit("    ", &format!("z{o}"), layer, &format!("{o}u"));
-                }
-            }
-            [hidden, last] => {
-                for o in 0..last.outputs {
-                    line!(self, "    var z{o} = 0.0;");
-                }
-                self.hidden_loop();
-                self.unit("        ", "z", hidden, "j");
-                line!(self, "        let a = activate({}u, z).x;", Activation::from(hidden.activation) as u32);
-                let (offset, outputs) = (last.offset, last.outputs);
-                for o in 0..outputs {
-                    line!(self, "        z{o} = fma(a, weight({}u + j * {outputs}u), z{o});", offset + o);
-                }
-                line!(self, "    }}");
-                for o in 0..outputs {
-                    let row = |row: usize| offset + row * outputs + o;
-                    if last.time {
-                        line!(self, "    z{o} = fma(t, weight({}u), z{o});", row(last.inputs));
-                    }
-                    line!(self, "    z{o} += weight({}u);", row(last.rows() - 1));
-                }
-            }
-            _ => {}
-        }
-        let list: Vec<String> = (0..self.dim).map(|o| format!("z{o}")).collect();
-        line!(self, "    return State({});\n}}\n", list.join(", "));
-    }
-
-    /// Adds to `THETA_BAR`, and returns the cotangent of the state.
-    fn field_vjp(&mut self, name: &str) {
-        let first = self.first;
-        let dim = self.dim;
-        line!(self, "fn {name}(t: f32, y: State, k_bar: State) -> State {{");
-        self.map_input();
-        for d in 0..dim {
-            line!(self, "    var x_bar{d} = 0.0;");
-        }
-        match *self.layers {
-            [layer] => {
-                for o in 0..layer.outputs {
-                    line!(self, "    let z_bar{o} = k_bar[{o}];");
-                    self.layer_vjp("    ", layer, &format!("z_bar{o}"), &format!("{o}u"), first);
-                }
-            }
-            [hidden, last] => {
-                let (outputs, at) = (last.outputs, last.offset - first);
-                for o in 0..outputs {
-                    if last.time {
-                        line!(self, "    THETA_BAR[{}u] += t * k_bar[{o}];", at + last.inputs * outputs + o);
-                    }
-                    line!(self, "    THETA_BAR[{}u] += k_bar[{o}];", at + (last.rows() - 1) * outputs + o);
-                }
-                self.hidden_loop();
-                self.unit("        ", "z", hidden, "j");
-                line!(self, "        let a = activate({}u, z);", Activation::from(hidden.activation) as u32);
-                line!(self, "        var a_bar = 0.0;");
-                for o in 0..outputs {
-                    line!(
-                        self,
-                        "        a_bar = fma(k_bar[{o}], weight({}u + j * {outputs}u), a_bar);",
-                        last.offset + o
-                    );
-                    line!(self, "        THETA_BAR[{}u + j * {outputs}u] += a.x * k_bar[{o}];", at + o);
-                }
-                line!(self, "        let z_bar = a_bar * a.y;");
-                self.layer_vjp("        ", hidden, "z_bar", "j", first);
-                line!(self, "    }}");
-            }
-            _ => {}
-        }
-        let list: Vec<String> = (0..dim)
-            .map(|d| match self.map {
-                InputMap::Identity => format!("x_bar{d}"),
-                InputMap::Cube => format!("x_bar{d} * 3.0 * y[{d}] * y[{d}]"),
-            })
-            .collect();
-        line!(self, "    return State({});\n}}\n", list.join(", "));
-    }
-
-    /// One unit's part in the gradient and in the input's cotangent.
-    fn layer_vjp(&mut self, indent: &str, layer: Layer, z_bar: &str, unit: &str, first: usize) {
-        let row = |row: usize| layer.offset + row * layer.outputs;
-        for i in 0..layer.inputs {
-            line!(self, "{indent}x_bar{i} = fma({z_bar}, weight({}u + {unit}), x_bar{i});", row(i));
-            line!(self, "{indent}THETA_BAR[{}u + {unit}] += x{i} * {z_bar};", row(i) - first);
-        }
-        if layer.time {
-            line!(self, "{indent}THETA_BAR[{}u + {unit}] += t * {z_bar};", row(layer.inputs) - first);
-        }
-        line!(self, "{indent}THETA_BAR[{}u + {unit}] += {z_bar};", row(layer.rows() - 1) - first);
     }
 
     /// `y[d] + h sum weights_j K[j][d]`, or without `y` the sum times `h` alone.
