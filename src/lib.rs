@@ -97,8 +97,8 @@ pub use method::{
     Tolerances,
 };
 pub use problem::{
-    Activation, Bound, Brownian, Calculus, Control, Diffusion, Field, FieldBuilder, GradientCheck, Group, Increment,
-    Initialization, InputMap, Interpolation, Layer, Mlp, Paths, Problem, TimeInput, Value,
+    Activation, Bound, Brownian, Calculus, Control, Cost, Diffusion, Field, FieldBuilder, FieldCost, GradientCheck,
+    Group, Increment, Initialization, InputMap, Interpolation, Layer, Mlp, Paths, Problem, TimeInput, Value,
 };
 pub use self_check::SelfCheck;
 pub use solution::{DenseSolution, Gradients, SavedTimes, Solution, Stats, Workspace};

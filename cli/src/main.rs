@@ -71,6 +71,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Ending> {
         Command::Predict(args) => command::predict(&args).map(|()| Ending::Finished),
         Command::Deploy(args) => command::deploy(&args).map(|()| Ending::Finished),
         Command::BenchWorkload(args) => command::bench_workload(&args).map(|()| Ending::Finished),
+        Command::CheckField(args) => command::check_field(&args),
         Command::Devices(args) => command::devices(&args).map(|()| Ending::Finished),
         Command::Completions { shell } => completions(shell).map(|()| Ending::Finished),
     }

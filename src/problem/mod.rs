@@ -13,8 +13,8 @@ pub use diffusion::{Calculus, Diffusion};
 pub(crate) use field::check_parameters;
 pub(crate) use field::program;
 pub use field::{
-    Activation, Bound, Field, FieldBuilder, GradientCheck, Group, Initialization, InputMap, Layer, Mlp, TimeInput,
-    Value,
+    Activation, Bound, Cost, Field, FieldBuilder, FieldCost, GradientCheck, Group, Initialization, InputMap, Layer,
+    Mlp, TimeInput, Value,
 };
 pub(crate) use span::{settled, shortest_step, within};
 

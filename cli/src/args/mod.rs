@@ -27,6 +27,7 @@ Examples:
   fewsteps train --task csv --data FILE.csv --label COLUMN     a table of your own: classes, or --targets A,B
   fewsteps train --task series --data FILE.csv --time COLUMN   observed trajectories of your own
   fewsteps predict CHECKPOINT --data NEW.csv
+  fewsteps check-field FILE                  a text of equations: operations, costs, and whether gradients are right
   fewsteps train --device gpu                on an adapter; `fewsteps devices` lists them
   fewsteps completions bash > fewsteps.bash  shell completions
 
@@ -108,6 +109,24 @@ pub(crate) enum Command {
     /// Time one workload of the peer comparison and print its JSON line
     #[command(hide = true)]
     BenchWorkload(WorkloadArgs),
+    /// Check a text of equations: list its operations and those of its gradient, what they cost, and whether they agree
+    ///
+    /// FILE has an equation a line, with the states, parameters and networks that it names:
+    ///
+    ///   # Lotka and Volterra's equations, and a friction that nobody knows
+    ///   state prey, hunters
+    ///   positive parameter a = 1.1, b = 0.4
+    ///   network friction = mlp(1, 16, 1) tanh
+    ///   let meet = prey * hunters
+    ///   prey' = a*prey - b*meet
+    ///   hunters' = 0.1*meet - 0.4*hunters + friction(hunters)
+    ///   prey ~ 0.05*prey        # noise, if there is any
+    ///
+    /// The exact derivatives are compared with central differences at points with rows between 0.5 and 1.5, or at --state.
+    /// Exit code 0 says that they agree. The guide's chapter Fields has the grammar; `Field::parse` and `Problem::parse` read
+    /// the same text.
+    #[command(verbatim_doc_comment)]
+    CheckField(CheckFieldArgs),
     /// List what this machine computes with: the native engine and every adapter, each with a check of its results
     Devices(DevicesArgs),
     /// Print a shell's completion script
@@ -120,6 +139,24 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct DevicesArgs {
     /// Print the list as JSON, and nothing else, to stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckFieldArgs {
+    /// The text of equations
+    pub(crate) file: std::path::PathBuf,
+    /// The state to compare derivatives at, a number a row, with commas between
+    #[arg(long, value_delimiter = ',', allow_hyphen_values = true, value_name = "X,Y,...")]
+    pub(crate) state: Option<Vec<f64>>,
+    /// The time to compare them at
+    #[arg(long, default_value_t = 0.0, allow_hyphen_values = true)]
+    pub(crate) time: f64,
+    /// Seed of weights, points and directions
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Print all as JSON, and nothing else, to stdout
     #[arg(long)]
     pub(crate) json: bool,
 }

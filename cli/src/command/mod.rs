@@ -1,6 +1,7 @@
 //! The subcommands.
 
 mod bench;
+mod check_field;
 mod deploy;
 mod devices;
 mod eval;
@@ -9,6 +10,7 @@ mod train;
 mod workload;
 
 pub(crate) use bench::bench;
+pub(crate) use check_field::check_field;
 pub(crate) use deploy::deploy;
 pub(crate) use devices::devices;
 pub(crate) use eval::eval;

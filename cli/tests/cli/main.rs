@@ -3,6 +3,7 @@
 mod bench;
 mod deploy;
 mod device;
+mod fields;
 mod folders;
 mod noise;
 mod own;

@@ -5,9 +5,11 @@ use std::ops::Range;
 
 use super::Field;
 use super::group::{Bound, Group};
+use super::program::linearize::{Gradient, Linearized};
 use super::program::listing::{Names, sliced};
-use super::program::operation::Block;
+use super::program::operation::{Block, Source};
 use super::written::Control;
+use crate::error::Result;
 
 /// Names of a field's groups and controls.
 struct Named<'a> {
@@ -70,6 +72,61 @@ impl fmt::Display for Field {
             Ok(program) => program.list(&Named { groups: &groups, controls }, f),
             Err(error) => write!(f, "no program: {error}"),
         }
+    }
+}
+
+impl Field {
+    /// The listing of the field's vector-Jacobian product: the program again with what it keeps, then the way back from
+    /// `cotangent`, that of its value, to the cotangents of what comes in and the gradients of parameters.
+    ///
+    /// # Errors
+    /// Those of [`Field::validate`], and [`Error::Argument`](crate::Error::Argument) for a field whose derivatives are too
+    /// many operations.
+    pub fn gradient_listing(&self) -> Result<String> {
+        let linearized = self.program()?.linearize(&self.frozen())?;
+        let names = Named { groups: &self.groups(), controls: self.controls() };
+        Ok(Gradients { linearized: &linearized, names: &names }.to_string())
+    }
+}
+
+/// A vector-Jacobian product with names.
+struct Gradients<'a> {
+    linearized: &'a Linearized,
+    names: &'a Named<'a>,
+}
+
+impl fmt::Display for Gradients<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Linearized { forward, values, backward, inputs, gradients } = self.linearized;
+        forward.list(self.names, f)?;
+        writeln!(f, "\nwhere {values} is the value, and {} are kept", forward.outputs().len() - values)?;
+        backward.list(self.names, f)?;
+        for (output, source) in inputs.iter().enumerate() {
+            let name = match source {
+                Source::Control(n) => self.names.control(*n),
+                Source::Time => "t".to_owned(),
+                _ => "state".to_owned(),
+            };
+            write!(f, "\ncotangent of {name}: value {output} of these")?;
+        }
+        for gradient in gradients {
+            match gradient {
+                Gradient::Block { block, affine, x, z_bar } => {
+                    let row = match (affine, block.time) {
+                        (true, true) => format!("[kept{x}, t, 1]"),
+                        (true, false) => format!("[kept{x}, 1]"),
+                        (false, _) => format!("kept{x}"),
+                    };
+                    write!(f, "\ngradient of {}: {row} times value {z_bar}", self.names.block(block))?;
+                }
+                Gradient::Rows { offset, bar } => {
+                    let rows = backward.rows(backward.outputs()[*bar]);
+                    let name = self.names.parameters(*offset..offset + rows);
+                    write!(f, "\ngradient of {name}: value {bar}")?;
+                }
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! [`Field`]: a vector field, or any map that a model is made of. It is a [`program`], most often that of an [`Mlp`].
 
 mod build;
+mod cost;
 mod evaluate;
 mod group;
 mod layer;
@@ -13,11 +14,13 @@ mod written;
 
 pub(in crate::problem) use build::Network;
 pub use build::{FieldBuilder, Value};
+pub use cost::FieldCost;
 pub use evaluate::GradientCheck;
 pub use group::{Bound, Group};
 pub(crate) use layer::check_parameters;
 pub use layer::{Activation, Initialization, Layer};
 pub use mlp::{InputMap, Mlp, TimeInput};
+pub use program::cost::Cost;
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -283,6 +286,11 @@ impl Field {
     /// Rows of one of its controls.
     pub(crate) fn control_rows(&self, name: &str) -> Option<usize> {
         self.controls().iter().find(|control| control.name == name).map(|control| control.rows)
+    }
+
+    /// What drives the field: names of its controls with their rows, in the order in which it first named them.
+    pub fn driven_by(&self) -> impl ExactSizeIterator<Item = (&str, usize)> {
+        self.controls().iter().map(|control| (control.name.as_str(), control.rows))
     }
 
     /// What drives the field.

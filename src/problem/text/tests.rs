@@ -133,13 +133,36 @@ fn every_definition_is_what_the_builder_defines() {
 
 #[test]
 fn a_network_that_is_called_twice_has_its_weights_once() {
-    let field = Field::parse("network f = mlp(1, 3, 1); a' = f(b); b' = f(a)").expect("a field");
+    let field = Field::parse("network f = mlp(1, 3, 1); a' = f(b); b' = a*f(a)").expect("a field");
     assert_eq!(field.parameter_count(), 10);
     let theta = field.initialize::<f64>(1);
-    let problem = Problem::ode(field, 0.0, 1.0);
-    let swapped = Problem::parse("network f = mlp(1, 3, 1); a' = f(b); b' = f(a)", 0.0, 1.0).expect("a problem");
-    assert_eq!(problem, swapped);
-    assert_eq!(problem.initialize::<f64>(1), theta);
+    let once = Field::parse("network f = mlp(1, 3, 1); y' = f(y)").expect("a field");
+    assert_eq!(once.initialize::<f64>(1), theta);
+    let f = |x: f64| once.evaluate(&theta, 0.0, &[x], &[]).expect("a value")[0];
+    assert_eq!(field.evaluate(&theta, 0.0, &[0.3, -0.8], &[]).expect("a value"), [f(-0.8), 0.3 * f(0.3)]);
+    let check = field.check_gradient(&theta, 0.0, &[0.3, -0.8], &[], 7).expect("finite");
+    assert!(check.worst() < 1e-6, "{check}");
+}
+
+#[test]
+fn values_are_those_of_the_formulas() {
+    let y = [0.7_f64, 1.9];
+    let check = |expression: &str, expected: f64| {
+        let field = Field::parse(&format!("state x, z; x' = {expression}; z' = x")).expect(expression);
+        let found = field.evaluate(&[], 0.5, &y, &[]).expect("a value")[0];
+        assert!((found - expected).abs() <= 1e-14 * expected.abs(), "{expression}: {found}, not {expected}");
+    };
+    let [x, z] = y;
+    check("x - z - 2", x - z - 2.0);
+    check("x / z / 2 * t", x / z / 2.0 * 0.5);
+    check("-x^2 * -z", x * x * z);
+    check("2^3^2 + x^-2", 512.0 + x.powi(-2));
+    check("x^7 + z^-2.5 + x^64", x.powi(7) + z.powf(-2.5) + x.powi(64));
+    check("max(x, z, 1) - min(x, z, 1)", z - x);
+    check("exp(-(x - z)^2 / (2 * pi)) + e", (-(x - z).powi(2) / std::f64::consts::TAU).exp() + std::f64::consts::E);
+    check("dot([x, z], [z, 2]) + mean([x, z])", x * z + 2.0 * z + (x + z) / 2.0);
+    check("sum([x, [z, t]][1..3])", z + 0.5);
+    check("x^0", 1.0);
 }
 
 #[test]

@@ -4,14 +4,15 @@ use super::Program;
 use super::operation::{Arithmetic, Operation};
 
 /// What one evaluation costs for one trajectory.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Cost {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct Cost {
     /// Multiplications with an addition each, in dense layers and elsewhere.
-    pub(crate) multiply_adds: usize,
-    /// Evaluations of functions that take more than an operation or two.
-    pub(crate) functions: usize,
+    pub multiply_adds: usize,
+    /// Evaluations of functions that take more than an operation or two, and quotients.
+    pub functions: usize,
     /// Rows of all values.
-    pub(crate) rows: usize,
+    pub rows: usize,
 }
 
 impl Program {
