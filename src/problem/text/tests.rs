@@ -109,9 +109,10 @@ fn every_definition_is_what_the_builder_defines() {
             let y = b.state();
             let mlp = Mlp::new([2, 8, 2]).activation(Activation::Relu).initialization(Initialization::HeNormal);
             let mlp = mlp.time_input(TimeInput::Every).input_map(InputMap::Cube);
+            let x = y.row(0);
             let z = b.mlp("f", &mlp, &y);
             b.freeze("f");
-            b.stack([z.row(0), y.row(0)])
+            b.stack([z.row(0), x])
         },
     );
     same("control u, wind[2]; y' = u*y + sum(wind)", 1, |f| {
