@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::args::{StepArgs, TrainingArgs};
 use crate::choice::{LAYOUTS, Precision, Training, name_of};
-use crate::data::{Data, DataIdentity, Own, Samples, Source};
+use crate::data::{Data, DataIdentity, Own, Samples, Series, Source};
 use crate::model_file::ModelFile;
 use crate::regularizer;
 use crate::task::TaskName;
@@ -104,6 +104,7 @@ impl Settings {
             Precision::F64 => settings.validate::<f64>(args.file.as_ref())?,
         }
         settings.check_batch(data)?;
+        settings.check_pieces()?;
         Ok(settings)
     }
 
@@ -131,6 +132,19 @@ impl Settings {
         self.config.regularizer.validate(options).with_context(penalty)?;
         let rate = R::from_f64(self.learning_rate).to_f64();
         ensure!(rate > 0.0 && rate.is_finite(), "--lr {}: give a positive, finite learning rate", self.learning_rate);
+        Ok(())
+    }
+
+    /// Pieces of series are solved as if they began together, which only a field that does not see the time takes for the
+    /// same.
+    fn check_pieces(&self) -> anyhow::Result<()> {
+        let Some(Own::Series(Series { window: Some(window), .. })) = &self.own else { return Ok(()) };
+        let sees_time = self.config.model.problem.field.mlp().is_none_or(|mlp| mlp.layers().any(|layer| layer.time));
+        ensure!(
+            !sees_time,
+            "--window {window}: pieces begin at different times, which the field sees; give it [field] time-input = \
+             \"none\", or leave --window out"
+        );
         Ok(())
     }
 

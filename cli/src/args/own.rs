@@ -37,6 +37,12 @@ pub(crate) struct OwnArgs {
     /// series: train on what is observed up to this time, and test on what is observed later
     #[arg(long, value_name = "TIME", conflicts_with = "test", allow_hyphen_values = true)]
     pub(crate) horizon: Option<f64>,
+    /// series: train on all pieces of N observations, each from its own first one, instead of on whole series
+    ///
+    /// A long oscillation is hard to learn as a whole: a field that does nothing is nearer to it than one that is a little
+    /// too slow. Times have to be evenly spaced, and the field must not see them. Tests are of whole series.
+    #[arg(long, value_name = "N")]
+    pub(crate) window: Option<usize>,
     /// Take numbers as they are
     ///
     /// Otherwise every column has mean 0 and deviation 1 over what is trained on, and the time of series is counted from
@@ -59,6 +65,7 @@ impl OwnArgs {
             ("--states", !self.states.is_empty(), false, true),
             ("--id", self.id.is_some(), false, true),
             ("--horizon", self.horizon.is_some(), false, true),
+            ("--window", self.window.is_some(), false, true),
             ("--split", self.split.is_some(), true, true),
             ("--split-seed", self.split_seed.is_some(), true, true),
             ("--raw", self.raw, true, true),

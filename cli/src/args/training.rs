@@ -44,7 +44,7 @@ pub(crate) struct TrainArgs {
 }
 
 /// What a repeated run has settled, so that no option may say it otherwise.
-const SETTLED: [&str; 32] = [
+const SETTLED: [&str; 33] = [
     "task",
     "label",
     "targets",
@@ -55,6 +55,7 @@ const SETTLED: [&str; 32] = [
     "split",
     "split_seed",
     "horizon",
+    "window",
     "raw",
     "model",
     "steps",

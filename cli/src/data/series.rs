@@ -31,6 +31,9 @@ pub(crate) struct Series {
     #[serde(with = "numbers")]
     pub(crate) unit: f64,
     pub(crate) division: Division,
+    /// Observations in a piece, where pieces are trained on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) window: Option<usize>,
     /// Whether numbers are taken as they are.
     #[serde(default)]
     pub(crate) raw: bool,
@@ -74,6 +77,7 @@ pub(crate) fn series(args: &OwnArgs, source: &Source) -> anyhow::Result<Data> {
         origin: 0.0,
         unit: 1.0,
         division: Division::asked(args, source)?,
+        window: args.window,
         raw: args.raw,
     };
     series.read_anew_from(&series.observations(&sheet, 2)?)
@@ -171,8 +175,11 @@ impl Series {
             let others: Vec<usize> = (0..observed.names.len()).filter(|series| !train.contains(series)).collect();
             self.samples(observed, &others, 1..all)
         };
-        let train = Samples::Rows(self.samples(observed, &train, 1..times));
-        Ok(Data { train, test: Samples::Rows(test), own: Some(Own::Series(self.clone())) })
+        let train = match self.window {
+            Some(window) => self.pieces(observed, &train, times, window)?,
+            None => self.samples(observed, &train, 1..times),
+        };
+        Ok(Data { train: Samples::Rows(train), test: Samples::Rows(test), own: Some(Own::Series(self.clone())) })
     }
 
     /// Series from their first observations on, wanted at some of the times; scaled.
@@ -185,6 +192,37 @@ impl Series {
             wanted: Wanted::Numbers { times: times.len(), width: self.states.len(), numbers },
             times: [0].into_iter().chain(times).map(|t| self.counted(observed.times[t])).collect(),
         }
+    }
+
+    /// All pieces of `window` observations of series at their first `times` times, as if each began where the first does.
+    fn pieces(&self, observed: &Observations, series: &[usize], times: usize, window: usize) -> anyhow::Result<Rows> {
+        ensure!(
+            (2..=times).contains(&window),
+            "--window {window}: of {times} times pieces have from 2 to {times}; give as many"
+        );
+        let (first, last) = (observed.times[0], observed.times[times - 1]);
+        let step = (last - first) / (times - 1) as f64;
+        let uneven = (0..times).find(|&t| (observed.times[t] - (first + step * t as f64)).abs() > 1e-6 * step);
+        if let Some(t) = uneven {
+            bail!(
+                "--window {window}: times have to be evenly spaced, and {} is not {step} after {}; leave it out",
+                observed.times[t],
+                observed.times[t - 1]
+            );
+        }
+        let mut pieces = self.samples(observed, &[], 1..window);
+        for start in 0..=times - window {
+            let later = self.samples(observed, series, start..start + window);
+            let Wanted::Numbers { numbers, width, .. } = later.wanted else { continue };
+            for piece in numbers.chunks_exact(window * width) {
+                let (begin, rest) = piece.split_at(width);
+                pieces.inputs.extend_from_slice(begin);
+                if let Wanted::Numbers { numbers, .. } = &mut pieces.wanted {
+                    numbers.extend_from_slice(rest);
+                }
+            }
+        }
+        Ok(pieces)
     }
 
     /// A time as the model counts it.
@@ -324,6 +362,26 @@ mod tests {
         assert_eq!((found.train.sizes(0).2, found.test.sizes(0).2), (4, 5), "up to the horizon and after it");
         let raw = data(&text(1, 10), &OwnArgs { raw: true, ..by_time(None) }).expect("a series");
         assert_eq!(raw.train.times().expect("own")[..2], [1900.0, 1901.0], "as they are");
+    }
+
+    #[test]
+    fn pieces_are_all_that_there_are() {
+        let pieces = OwnArgs { window: Some(3), raw: true, ..by_time(Some("who")) };
+        let found = data(&text(3, 5), &pieces).expect("series");
+        let Samples::Rows(train) = &found.train else { panic!("rows") };
+        assert_eq!((train.len(), found.train.sizes(0)), (2 * 3, (2, 2, 2)), "two series, three pieces of each");
+        let Wanted::Numbers { numbers, .. } = &train.wanted else { panic!("numbers") };
+        for (start, rest) in train.inputs.chunks(2).zip(numbers.chunks(4)) {
+            assert_eq!(rest, [start[0] + 1.0, 5.0, start[0] + 2.0, 5.0], "what follows {start:?}");
+        }
+        assert_eq!(found.train.times(), Some(&[1900.0, 1901.0, 1902.0][..]), "as if all began together");
+        assert_eq!(found.test.sizes(0).2, 4, "tested on whole series");
+        let refused = |text: &str, window| {
+            format!("{:#}", data(text, &OwnArgs { window: Some(window), ..pieces.clone() }).expect_err("refused"))
+        };
+        assert!(refused(&text(3, 5), 1).contains("--window 1") && refused(&text(3, 5), 6).contains("from 2 to 5"));
+        let uneven = text(3, 5).replace("1903,", "1903.5,");
+        assert!(refused(&uneven, 3).contains("evenly spaced, and 1903.5"), "{}", refused(&uneven, 3));
     }
 
     #[test]

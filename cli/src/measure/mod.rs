@@ -166,7 +166,7 @@ pub(crate) fn followed<L: Learner>(
     buffer: &mut BatchBuffer<L::Scalar>,
 ) -> anyhow::Result<Option<Followed>> {
     let Some(Own::Series(series)) = &data.own else { return Ok(None) };
-    let divided_by_time = data.train.times() != data.test.times();
+    let divided_by_time = series.window.is_none() && data.train.times() != data.test.times();
     let parts = if divided_by_time { vec![&data.train, &data.test] } else { vec![&data.test] };
     let state = |name: &Column| FollowedState { name: name.name.clone(), learnt: Vec::new(), given: Vec::new() };
     let (time, states) = (series.time.clone(), series.states.iter().map(state).collect());

@@ -93,7 +93,7 @@ fn write_followed(page: &mut String, results: &Results) -> anyhow::Result<()> {
         if index == 0 {
             let what = match followed.times.get(followed.trained.wrapping_sub(1)) {
                 Some(time) => format!("It was trained on up to {} {time}, and is tested on after it", followed.time),
-                None => "Training has not seen it".to_owned(),
+                None => "Training has not seen what is shown".to_owned(),
             };
             writeln!(
                 page,

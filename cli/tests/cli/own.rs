@@ -171,7 +171,32 @@ fn bad_tables_and_options_are_named() {
     let ragged: Vec<&str> = SWING.iter().map(|&word| if word == "swing.csv" { "ragged.csv" } else { word }).collect();
     refuse(at, &with(&ragged, &[]), 1, &["ragged.csv: line", "series \"1\"", "later release"]);
     refuse(at, &with(&SWING, &["--horizon", "99"]), 1, &["--horizon 99", "from 0 to 6"]);
+    write("time.toml", "[field]\ntime-input = \"first\"\n");
+    refuse(at, &with(&SWING, &["--window", "4", "--model", "time.toml"]), 1, &["--window 4", "which the field sees"]);
     assert!(!at.join("fewsteps-out").exists(), "no output folder is made");
+}
+
+#[test]
+fn a_single_oscillation_is_learnt_from_its_pieces() {
+    let folder = folder();
+    // Five periods, of which the last is tested on.
+    let row = |i: usize| {
+        let angle = std::f64::consts::TAU * i as f64 / 12.0;
+        format!("{},{},{}\n", 1950 + i, 40.0 + 20.0 * angle.cos(), 7.0 * angle.sin())
+    };
+    let text: String = std::iter::once("year,prey,hunters\n".to_owned()).chain((0..60).map(row)).collect();
+    fs::write(folder.path().join("cycle.csv"), text).expect("written");
+    let args = ["train", "--task", "series", "--data", "cycle.csv", "--time", "year", "--steps", "300"];
+    let losses = |more: &[&str]| {
+        let run = record(folder.path(), &with(&args, more));
+        assert!(run["test"]["failed"] == 0, "{}", run["test"]);
+        (number(&run["test"]["loss"]), run["settings"]["data"]["train"].clone())
+    };
+    let (whole, series) = losses(&[]);
+    let (pieces, count) = losses(&["--window", "6"]);
+    assert_eq!((series, count), (1.into(), (48 - 5).into()), "a series, and its pieces");
+    // Both are tested on the last fifth, solved from the first observation.
+    assert!(pieces < 0.1 && pieces < 0.1 * whole, "pieces {pieces}, as a whole {whole}");
 }
 
 /// The lines of a table, taken apart.
