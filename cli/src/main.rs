@@ -6,6 +6,7 @@ mod command;
 mod data;
 mod device;
 mod files;
+mod input;
 mod interrupt;
 mod logging;
 mod machine;

@@ -8,7 +8,6 @@ use fewsteps::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::args::DataArgs;
 use crate::data::{self, Data, IdxFiles, Own, Source};
 
 /// What is learnt.
@@ -202,29 +201,6 @@ impl TaskName {
             }
         );
         Ok(())
-    }
-
-    /// Reads or generates the data that the command line names.
-    pub(crate) fn load(self, args: &DataArgs) -> anyhow::Result<Data> {
-        for (option, csv, series) in args.own.given() {
-            let of = match (csv, series) {
-                (true, true) => "csv and series",
-                (true, false) => "csv",
-                _ => "series",
-            };
-            let takes = match self {
-                Self::Csv => csv,
-                Self::Series => series,
-                _ => false,
-            };
-            ensure!(takes, "{option}: is of --task {of}, and this is --task {}; leave one of them out", self.name());
-        }
-        let source = Source::named(args.data.as_deref(), args.own.test.as_deref());
-        match self {
-            Self::Csv => data::csv(&args.own, &source),
-            Self::Series => data::series(&args.own, &source),
-            _ => self.load_again(None, &source),
-        }
     }
 
     /// Reads or generates data from where a run had them; of one's `own` from the same columns, scaled as they were.

@@ -80,22 +80,9 @@ const SETTLED: [&str; 33] = [
     "fraction",
 ];
 
-impl TrainingArgs {
-    /// Reads the file of the model, and lets it say what the command line leaves open.
-    pub(crate) fn read_model(&mut self, regularization: &mut Option<Training>) -> anyhow::Result<()> {
-        let Some(path) = &self.model else { return Ok(()) };
-        let mut file = ModelFile::read(path)?;
-        file.fill(self, regularization)?;
-        self.file = Some(file);
-        Ok(())
-    }
-}
-
 /// What `bench` and `train` share.
 #[derive(Debug, Args)]
 pub(crate) struct TrainingArgs {
-    #[command(flatten)]
-    pub(crate) data: DataArgs,
     /// A file of the model, its solver and its training; `fewsteps train --print-model` prints a whole one
     ///
     /// TOML with the sections field, encoder, head, solver, optimizer and regularizer, whose keys are the options'. What
@@ -126,6 +113,9 @@ pub(crate) struct TrainingArgs {
     /// Evaluate on the test set every N steps, and at the end [default: a tenth of the steps]
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) eval_every: Option<NonZeroUsize>,
+    // Its headings hold for all that follows.
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
     #[command(flatten, next_help_heading = "Solver")]
     pub(crate) solver: SolverArgs,
     #[command(flatten, next_help_heading = "Regularizer of the local-* methods")]

@@ -6,6 +6,7 @@ use crate::args::BenchArgs;
 use crate::choice::Training;
 use crate::data::Data;
 use crate::files;
+use crate::input;
 use crate::interrupt::{self, Interrupted};
 use crate::machine::Machine;
 use crate::output;
@@ -41,7 +42,7 @@ fn planned(args: &BenchArgs) -> anyhow::Result<(Data, Vec<Settings>)> {
     let BenchArgs { training, .. } = args;
     let methods = distinct(args.methods.iter().copied());
     let seeds = args.seeds.map_or(training.data.task.defaults().seeds, usize::from) as u64;
-    let data = training.data.task.load(&training.data)?;
+    let data = input::load(&training.data)?;
     let runs = (0..seeds)
         .flat_map(|seed| methods.iter().map(move |&method| (method, seed)))
         .map(|(method, seed)| Settings::resolve(training, method, seed, &data))

@@ -7,6 +7,7 @@ use crate::args::TrainArgs;
 use crate::choice::Training;
 use crate::data::{self, Data};
 use crate::files;
+use crate::input;
 use crate::interrupt;
 use crate::model_file;
 use crate::output;
@@ -64,7 +65,7 @@ fn planned(args: &TrainArgs) -> anyhow::Result<(Data, Settings)> {
     if let Some(path) = &training.config {
         return repeat::run(path, &training.data);
     }
-    let data = training.data.task.load(&training.data)?;
+    let data = input::load(&training.data)?;
     let method = args.regularization.unwrap_or(Training::LocalUnbiased);
     let settings = Settings::resolve(training, method, args.seed, &data)?;
     training.regularizer.ensure_used(training.data.task, &[method])?;

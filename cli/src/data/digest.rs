@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::samples::{Data, Rows, Samples, Wanted};
+use super::samples::{Rows, Samples, Wanted};
+use super::set::Data;
 
 /// Samples as they were read, however their files were packed: how many, and a digest of them all.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

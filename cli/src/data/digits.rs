@@ -6,7 +6,8 @@ use anyhow::{Context, ensure};
 use fewsteps::{Purpose, Random};
 
 use super::file;
-use super::samples::{Data, Images, Samples};
+use super::samples::{Images, Samples};
+use super::set::Data;
 
 /// 1,797 lines of 64 pixels from 0 to 16 and a label; origin and licence are in `data/README.md`.
 const DIGITS: &[u8] = include_bytes!("../../data/digits.csv.gz");

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 
 use super::file;
-use super::samples::{Data, Images, Samples};
+use super::samples::{Images, Samples};
+use super::set::Data;
 
 /// Magic numbers: unsigned bytes in three dimensions, and in one.
 const IMAGES: u32 = 0x0803;

@@ -1,30 +1,6 @@
-//! [`Samples`]: a data set, and the batches that are gathered from it.
+//! [`Samples`]: what is trained or tested on, and the batches that are gathered from it.
 
 use fewsteps::{Batch, Scalar, Target};
-
-use super::own::Own;
-
-/// A task's samples, divided into what is trained on and what is tested on.
-#[derive(Debug)]
-pub(crate) struct Data {
-    pub(crate) train: Samples,
-    pub(crate) test: Samples,
-    /// Of one's own data: what columns they are, and how they were scaled.
-    pub(crate) own: Option<Own>,
-}
-
-impl Data {
-    /// Of a task that brings its own data.
-    pub(crate) const fn new(train: Samples, test: Samples) -> Self {
-        Self { train, test, own: None }
-    }
-
-    /// How many classes the labels tell apart; 0 where nothing is classified.
-    pub(crate) fn classes(&self) -> usize {
-        let named = self.own.as_ref().map_or(0, |own| own.classes().len());
-        self.train.classes().max(self.test.classes()).max(named)
-    }
-}
 
 /// Inputs with what the model should make of them.
 #[derive(Debug)]
@@ -105,7 +81,8 @@ impl Samples {
         }
     }
 
-    fn classes(&self) -> usize {
+    /// How many classes the labels tell apart; 0 where nothing is classified.
+    pub(super) fn classes(&self) -> usize {
         match self {
             Self::Images(images) => images.labels.iter().max().map_or(0, |&label| usize::from(label) + 1),
             Self::Rows(Rows { wanted: Wanted::Classes(classes), .. }) => {

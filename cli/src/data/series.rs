@@ -6,9 +6,9 @@ use anyhow::{Context, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::columns::{self, Column};
-use super::own::{Division, Own, Source};
-use super::samples::{Data, Rows, Samples, Wanted};
+use super::samples::{Rows, Samples, Wanted};
 use super::sheet::Sheet;
+use super::source::{Division, Source};
 use crate::args::OwnArgs;
 use crate::numbers;
 
@@ -53,7 +53,7 @@ struct Observations {
 }
 
 /// Reads the series that the command line names.
-pub(crate) fn series(args: &OwnArgs, source: &Source) -> anyhow::Result<Data> {
+pub(super) fn series(args: &OwnArgs, source: &Source) -> anyhow::Result<(Series, Samples, Samples)> {
     let sheet = Sheet::read(source.file(TASK)?)?;
     let time = args.time.clone().with_context(|| {
         let columns = sheet.header().join(", ");
@@ -90,23 +90,26 @@ impl Observations {
 }
 
 impl Series {
-    pub(super) fn read(&self, source: &Source) -> anyhow::Result<Data> {
+    /// The samples of a source, with the scales of this.
+    pub(super) fn read(&self, source: &Source) -> anyhow::Result<(Self, Samples, Samples)> {
         self.divide(&self.observations(&Sheet::read(source.file(TASK)?)?, 2)?)
     }
 
-    pub(super) fn read_anew(&self, source: &Source) -> anyhow::Result<Data> {
+    /// The samples of a source, with scales of their own.
+    pub(super) fn read_anew(&self, source: &Source) -> anyhow::Result<(Self, Samples, Samples)> {
         self.read_anew_from(&self.observations(&Sheet::read(source.file(TASK)?)?, 2)?)
     }
 
-    pub(super) fn read_test(&self, test: &Path) -> anyhow::Result<Data> {
+    /// All series of a file.
+    pub(super) fn read_test(&self, test: &Path) -> anyhow::Result<(Self, Samples, Samples)> {
         let observed = self.observations(&Sheet::read(test)?, 2)?;
         let every: Vec<usize> = (0..observed.names.len()).collect();
         let samples = || Samples::Rows(self.samples(&observed, &every, 1..observed.times.len()));
-        Ok(Data { train: samples(), test: samples(), own: Some(Own::Series(self.clone())) })
+        Ok((self.clone(), samples(), samples()))
     }
 
     /// Fits the scales to what is trained on, and reads it.
-    fn read_anew_from(&self, observed: &Observations) -> anyhow::Result<Data> {
+    fn read_anew_from(&self, observed: &Observations) -> anyhow::Result<(Self, Samples, Samples)> {
         let (train, times) = self.trained_on(observed)?;
         let fitted = if self.raw {
             Self { origin: 0.0, unit: 1.0, ..self.clone() }
@@ -166,7 +169,7 @@ impl Series {
     }
 
     /// Divides observations into what is trained on and what is tested on.
-    fn divide(&self, observed: &Observations) -> anyhow::Result<Data> {
+    fn divide(&self, observed: &Observations) -> anyhow::Result<(Self, Samples, Samples)> {
         let (train, times) = self.trained_on(observed)?;
         let all = observed.times.len();
         let test = if times < all {
@@ -179,7 +182,7 @@ impl Series {
             Some(window) => self.pieces(observed, &train, times, window)?,
             None => self.samples(observed, &train, 1..times),
         };
-        Ok(Data { train: Samples::Rows(train), test: Samples::Rows(test), own: Some(Own::Series(self.clone())) })
+        Ok((self.clone(), Samples::Rows(train), Samples::Rows(test)))
     }
 
     /// Series from their first observations on, wanted at some of the times; scaled.
@@ -330,11 +333,17 @@ fn ensure_common(sheet: &Sheet, all: &[(String, Vec<(f64, usize)>)], least: usiz
 mod tests {
     use super::*;
 
-    fn data(text: &str, args: &OwnArgs) -> anyhow::Result<Data> {
+    #[derive(Debug)]
+    struct Divided {
+        train: Samples,
+        test: Samples,
+    }
+
+    fn data(text: &str, args: &OwnArgs) -> anyhow::Result<Divided> {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("s.csv");
         std::fs::write(&path, text).expect("written");
-        series(args, &Source { data: Some(path), test: None })
+        series(args, &Source { data: Some(path), test: None }).map(|(_, train, test)| Divided { train, test })
     }
 
     fn by_time(id: Option<&str>) -> OwnArgs {

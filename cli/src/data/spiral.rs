@@ -2,7 +2,8 @@
 
 use fewsteps::{Purpose, Random};
 
-use super::samples::{Data, Rows, Samples, Wanted};
+use super::samples::{Rows, Samples, Wanted};
+use super::set::Data;
 
 /// `dy/dt = (y^3) A`, with `y` a row vector and the cube taken of each element.
 const A: [[f64; 2]; 2] = [[-0.1, 2.0], [-2.0, -0.1]];

@@ -6,7 +6,8 @@ use std::path::Path;
 use anyhow::{Context, bail, ensure};
 
 use super::file::{self, Row};
-use super::samples::{Data, PathMoments, Samples};
+use super::samples::{PathMoments, Samples};
+use super::set::Data;
 
 const FILE: &str = "spiral_sde.csv";
 const HEADER: [&str; 5] = ["t", "mean_1", "mean_2", "var_1", "var_2"];

@@ -6,9 +6,9 @@ use anyhow::{bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::columns::{self, Column};
-use super::own::{Division, Own, Source};
-use super::samples::{Data, Rows, Samples, Wanted};
+use super::samples::{Rows, Samples, Wanted};
 use super::sheet::{Sheet, SheetError};
+use super::source::{Division, Source};
 use crate::args::OwnArgs;
 
 const TASK: &str = "csv";
@@ -38,7 +38,7 @@ pub(crate) enum Output {
 }
 
 /// Reads the table that the command line names.
-pub(crate) fn csv(args: &OwnArgs, source: &Source) -> anyhow::Result<Data> {
+pub(super) fn csv(args: &OwnArgs, source: &Source) -> anyhow::Result<(Table, Samples, Samples)> {
     let sheet = Sheet::read(source.file(TASK)?)?;
     let output = match &args.label {
         Some(column) => Output::Label { column: column.clone(), classes: Vec::new() },
@@ -91,7 +91,8 @@ impl Table {
         }
     }
 
-    pub(super) fn read(&self, source: &Source) -> anyhow::Result<Data> {
+    /// The samples of a source, with the scales of this.
+    pub(super) fn read(&self, source: &Source) -> anyhow::Result<(Self, Samples, Samples)> {
         let sheet = Sheet::read(source.file(TASK)?)?;
         let (train, test) = self.divided(&sheet, source)?;
         let train_rows = self.rows(&sheet, &train)?;
@@ -99,21 +100,21 @@ impl Table {
             Some(path) => self.all_rows(path)?,
             None => self.rows(&sheet, &test)?,
         };
-        let own = Some(Own::Csv(self.clone()));
-        Ok(Data { train: Samples::Rows(train_rows), test: Samples::Rows(test_rows), own })
+        Ok((self.clone(), Samples::Rows(train_rows), Samples::Rows(test_rows)))
     }
 
-    pub(super) fn read_anew(&self, source: &Source) -> anyhow::Result<Data> {
+    /// The samples of a source, with scales of their own.
+    pub(super) fn read_anew(&self, source: &Source) -> anyhow::Result<(Self, Samples, Samples)> {
         self.read_anew_from(&Sheet::read(source.file(TASK)?)?, source)
     }
 
-    pub(super) fn read_test(&self, test: &Path) -> anyhow::Result<Data> {
-        let own = Some(Own::Csv(self.clone()));
-        Ok(Data { train: Samples::Rows(self.all_rows(test)?), test: Samples::Rows(self.all_rows(test)?), own })
+    /// All rows of a file.
+    pub(super) fn read_test(&self, test: &Path) -> anyhow::Result<(Self, Samples, Samples)> {
+        Ok((self.clone(), Samples::Rows(self.all_rows(test)?), Samples::Rows(self.all_rows(test)?)))
     }
 
     /// Fits scales and classes to a sheet, and reads it.
-    fn read_anew_from(&self, sheet: &Sheet, source: &Source) -> anyhow::Result<Data> {
+    fn read_anew_from(&self, sheet: &Sheet, source: &Source) -> anyhow::Result<(Self, Samples, Samples)> {
         let (train, _) = self.divided(sheet, source)?;
         // All rows, so that of bad cells the first is told.
         let every: Vec<usize> = (0..sheet.len()).collect();
@@ -222,7 +223,7 @@ fn classes(sheet: &Sheet, column: usize) -> anyhow::Result<Vec<String>> {
 mod tests {
     use super::*;
 
-    fn data(text: &str, args: &OwnArgs) -> anyhow::Result<Data> {
+    fn data(text: &str, args: &OwnArgs) -> anyhow::Result<(Table, Samples, Samples)> {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("t.csv");
         std::fs::write(&path, text).expect("written");
@@ -241,17 +242,16 @@ mod tests {
 
     #[test]
     fn scales_are_those_of_the_training_rows() {
-        let found = data(&text(), &labelled("class")).expect("a table");
-        let (Samples::Rows(train), Samples::Rows(test)) = (&found.train, &found.test) else { panic!("rows") };
+        let (table, train, test) = data(&text(), &labelled("class")).expect("a table");
+        let (Samples::Rows(train), Samples::Rows(test)) = (&train, &test) else { panic!("rows") };
         assert_eq!((train.len(), test.len(), train.width), (8, 2, 2), "x and same; words are left out");
         let mean = train.inputs.iter().step_by(2).sum::<f64>() / 8.0;
         assert!(mean.abs() < 1e-12, "{mean}");
-        let Some(Own::Csv(table)) = &found.own else { panic!("a table") };
         assert_eq!(table.classes(), ["8", "9", "10"], "whole numbers in their order");
         let raw: f64 = train.inputs.iter().chain(&test.inputs).step_by(2).map(|&z| table.inputs[0].unscaled(z)).sum();
         assert!((raw - 45.0).abs() < 1e-12, "test rows are scaled by the same: {raw}");
-        let as_is = data(&text(), &OwnArgs { raw: true, ..labelled("word") }).expect("a table");
-        let Samples::Rows(train) = &as_is.train else { panic!("rows") };
+        let (_, as_is, _) = data(&text(), &OwnArgs { raw: true, ..labelled("word") }).expect("a table");
+        let Samples::Rows(train) = &as_is else { panic!("rows") };
         assert!(train.inputs.chunks(3).all(|row| row[1] == 7.0), "--raw takes them as they are");
     }
 

@@ -1,13 +1,10 @@
-//! [`Own`]: somebody's own data, by the columns that they are read from.
+//! [`Source`]: where data of one's own are, and [`Division`]: how they are divided.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::samples::Data;
-use super::series::Series;
-use super::table::Table;
 use crate::args::OwnArgs;
 
 /// Share of the rows or series that is tested on, unless the command line says otherwise.
@@ -19,15 +16,6 @@ pub(crate) struct Source {
     pub(crate) data: Option<PathBuf>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) test: Option<PathBuf>,
-}
-
-/// Which columns data are read from, how they are divided, and how they were scaled: all that reads them again in the same
-/// way.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Own {
-    Csv(Table),
-    Series(Series),
 }
 
 /// What is trained on and what is tested on.
@@ -81,39 +69,5 @@ impl Source {
             bail!("--data {}: is a folder; {task} takes the file of a table", path.display());
         }
         Ok(path)
-    }
-}
-
-impl Own {
-    /// The names of the classes, if there are such.
-    pub(crate) fn classes(&self) -> &[String] {
-        match self {
-            Self::Csv(table) => table.classes(),
-            Self::Series(_) => &[],
-        }
-    }
-
-    /// Reads data as these were read, with their scales and classes.
-    pub(crate) fn read(&self, source: &Source) -> anyhow::Result<Data> {
-        match self {
-            Self::Csv(table) => table.read(source),
-            Self::Series(series) => series.read(source),
-        }
-    }
-
-    /// Reads data from the same columns, divided as these were, with scales and classes of their own.
-    pub(crate) fn read_anew(&self, source: &Source) -> anyhow::Result<Data> {
-        match self {
-            Self::Csv(table) => table.read_anew(source),
-            Self::Series(series) => series.read_anew(source),
-        }
-    }
-
-    /// Reads the rows of a file all as samples to test on.
-    pub(crate) fn read_test(&self, test: &Path) -> anyhow::Result<Data> {
-        match self {
-            Self::Csv(table) => table.read_test(test),
-            Self::Series(series) => series.read_test(test),
-        }
     }
 }

@@ -1,0 +1,290 @@
+//! [`ModelFile`]: sections of keys that are those of the command line and of the library.
+
+use std::path::Path;
+
+use anyhow::{Context, anyhow, bail};
+use fewsteps::{Activation, Clip, InitialStep, Initialization, InputMap, Layout, Measure, Method, Mlp, NeuralDe};
+use fewsteps::{Optimizer, PenaltyGradient, PenaltyNoise, PenaltyStep, Rule, TimeInput};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::read;
+use crate::choice::{ControllerName, Precision, Training};
+use crate::files;
+use crate::task::TaskName;
+
+/// A file that says how a model is made, solved and trained. What it leaves open is the task's; what the command line says
+/// comes first.
+#[derive(Clone, Debug)]
+pub(crate) struct ModelFile {
+    /// Its name, for errors.
+    name: String,
+    text: String,
+    pub(super) sections: Sections,
+    /// The keys that no option came before, as `[section] key` with the line.
+    pub(super) used: Vec<(&'static str, &'static str)>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Sections {
+    field: FieldSection,
+    encoder: LayerSection,
+    head: LayerSection,
+    pub(super) solver: SolverSection,
+    pub(super) optimizer: OptimizerSection,
+    pub(super) regularizer: RegularizerSection,
+}
+
+/// The vector field: a network, of which `mlp` has the widths. Equations as text will be another key, instead of these.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+struct FieldSection {
+    mlp: Option<Vec<usize>>,
+    activation: Option<Activation>,
+    time_input: Option<TimeInput>,
+    input_map: Option<InputMap>,
+    initialization: Option<Initialization>,
+    /// Where the interval ends, of tasks whose data do not say it.
+    t1: Option<f64>,
+}
+
+/// What stands before or after the equation.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct LayerSection {
+    layer: Option<LayerName>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum LayerName {
+    None,
+    Linear,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub(super) struct SolverSection {
+    pub(super) tol: Option<f64>,
+    #[serde(deserialize_with = "read::method")]
+    pub(super) method: Option<Method>,
+    #[serde(deserialize_with = "read::controller")]
+    pub(super) controller: Option<ControllerName>,
+    #[serde(deserialize_with = "read::first_step")]
+    pub(super) first_step: Option<InitialStep>,
+    #[serde(deserialize_with = "read::layout")]
+    pub(super) layout: Option<Layout>,
+    pub(super) precision: Option<Precision>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub(super) struct OptimizerSection {
+    pub(super) steps: Option<std::num::NonZeroUsize>,
+    pub(super) batch: Option<std::num::NonZeroUsize>,
+    pub(super) lr: Option<f64>,
+    rule: Option<RuleName>,
+    momentum: Option<f64>,
+    nesterov: Option<bool>,
+    beta1: Option<f64>,
+    beta2: Option<f64>,
+    epsilon: Option<f64>,
+    weight_decay: Option<f64>,
+    decay: Option<f64>,
+    clip_norm: Option<f64>,
+    clip_value: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum RuleName {
+    Sgd,
+    Adam,
+    AdamW,
+    AdaMax,
+    AdaBelief,
+    RmsProp,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub(super) struct RegularizerSection {
+    pub(super) regularization: Option<Training>,
+    #[serde(deserialize_with = "read::measure")]
+    pub(super) measure: Option<Measure>,
+    #[serde(deserialize_with = "read::penalty_step")]
+    pub(super) penalty_step: Option<PenaltyStep>,
+    #[serde(deserialize_with = "read::noise")]
+    pub(super) noise: Option<PenaltyNoise>,
+    #[serde(deserialize_with = "read::gradient")]
+    pub(super) gradient: Option<PenaltyGradient>,
+    pub(super) coefficient: Option<f64>,
+    pub(super) coefficient_to: Option<f64>,
+    pub(super) target_nfe: Option<f64>,
+    pub(super) times: Option<usize>,
+    pub(super) fraction: Option<f64>,
+}
+
+impl ModelFile {
+    /// Reads the file.
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
+        let name = path.display().to_string();
+        let text = String::from_utf8(files::read(path)?).map_err(|_| anyhow!("{name}: is no text"))?;
+        let sections = match toml::from_str(&text) {
+            Ok(sections) => sections,
+            Err(error) => {
+                let place = error.span().map_or(String::new(), |span| read::place(&text, span.start));
+                bail!("{name}: {place}{}", error.message().trim_end());
+            }
+        };
+        Ok(Self { name, text, sections, used: Vec::new() })
+    }
+
+    /// An error at a key of the file.
+    pub(super) fn at(&self, section: &str, key: &str, what: impl std::fmt::Display) -> anyhow::Error {
+        anyhow!("{}: {}{what}", self.name, read::place_of(&self.text, section, key))
+    }
+
+    /// Where of these keys those lie that the file has set; `options` where it has set none of them.
+    pub(crate) fn blame(file: Option<&Self>, section: &str, keys: &[&str], options: &str) -> String {
+        let Some(file) = file else { return options.to_owned() };
+        let of = |key: &&&str| file.used.iter().any(|used| *used == (section, **key)) || file.own_key(section, key);
+        let places: Vec<String> = keys.iter().filter(of).map(|key| read::place_of(&file.text, section, key)).collect();
+        let places: Vec<&str> = places.iter().map(|place| place.trim_end_matches([':', ' '])).collect();
+        if places.is_empty() { options.to_owned() } else { format!("{}: {}", file.name, places.join(", ")) }
+    }
+
+    /// Whether the file sets a key that no option is for.
+    fn own_key(&self, section: &str, key: &str) -> bool {
+        let of_rule = section == "optimizer" && !["steps", "batch", "lr"].contains(&key);
+        of_rule && read::find(&self.text, section, key).is_some()
+    }
+
+    /// The task's model with the file's field, encoder and head.
+    pub(crate) fn model(&self, task: TaskName, base: NeuralDe) -> anyhow::Result<NeuralDe> {
+        let Sections { field, encoder, head, .. } = &self.sections;
+        let given = [
+            ("field", read::has(&self.text, "field")),
+            ("encoder", encoder.layer.is_some()),
+            ("head", head.layer.is_some()),
+        ];
+        if let (true, Some((section, _))) = (task.stochastic(), given.iter().find(|given| given.1)) {
+            return Err(self.at(
+                section,
+                "",
+                format!("{} has drift and diffusion of its own; leave the section out", task.name()),
+            ));
+        }
+        let (inputs, outputs) = (base.input_width(), base.output_width());
+        let mut model = base;
+        self.set_field(&mut model)?;
+        if let Some(t1) = field.t1 {
+            if !task.interval_is_free() {
+                return Err(self.at(
+                    "field",
+                    "t1",
+                    format!("the data of {} say how long the interval is; leave it out", task.name()),
+                ));
+            }
+            model.problem.t1 = t1;
+        }
+        for (slot, section, width) in [(&mut model.encoder, encoder, inputs), (&mut model.head, head, outputs)] {
+            match section.layer {
+                Some(LayerName::Linear) => *slot = Some(width.into()),
+                Some(LayerName::None) => *slot = None,
+                None => {}
+            }
+        }
+        let dim = model.problem.dim();
+        for (slot, section, width, what) in
+            [(&model.encoder, "encoder", inputs, "inputs"), (&model.head, "head", outputs, "outputs")]
+        {
+            if slot.is_none() && dim != width {
+                let key = if field.mlp.is_some() { ("field", "mlp") } else { (section, "layer") };
+                let remedy = format!(
+                    "the state has {dim} numbers and the data have {width} {what}: take a linear layer ([{section}] layer = \
+                     \"linear\"), or a state of {width}"
+                );
+                return Err(self.at(key.0, key.1, remedy));
+            }
+        }
+        let place =
+            || format!("{}: {}", self.name, read::place_of(&self.text, "field", "mlp").trim_end_matches([':', ' ']));
+        model.problem.validate().with_context(place)?;
+        Ok(model)
+    }
+
+    /// Sets the network.
+    fn set_field(&self, model: &mut NeuralDe) -> anyhow::Result<()> {
+        let FieldSection { mlp, activation, time_input, input_map, initialization, .. } = &self.sections.field;
+        let base = model.problem.field.mlp().context("the task's field is a network")?;
+        // A network serialises as what it was made with.
+        let mut parts = serde_json::to_value(base)?;
+        let given = [
+            ("sizes", mlp.as_ref().map(serde_json::to_value)),
+            ("activation", activation.map(serde_json::to_value)),
+            ("time_input", time_input.map(serde_json::to_value)),
+            ("input_map", input_map.map(serde_json::to_value)),
+            ("initialization", initialization.map(serde_json::to_value)),
+        ];
+        for (key, value) in given {
+            if let Some(value) = value {
+                parts[key] = value?;
+            }
+        }
+        model.problem.field = serde_json::from_value::<Mlp>(parts)?.into();
+        Ok(())
+    }
+
+    /// The task's optimizer with the file's rule.
+    pub(crate) fn optimizer(&self, base: Optimizer) -> anyhow::Result<Optimizer> {
+        let section = &self.sections.optimizer;
+        let mut optimizer = base;
+        if let Some(rule) = section.rule {
+            optimizer.rule = rule.rule();
+        }
+        let given: [(&str, Option<Value>); 7] = [
+            ("momentum", section.momentum.map(Value::from)),
+            ("nesterov", section.nesterov.map(Value::from)),
+            ("beta1", section.beta1.map(Value::from)),
+            ("beta2", section.beta2.map(Value::from)),
+            ("epsilon", section.epsilon.map(Value::from)),
+            ("weight-decay", section.weight_decay.map(Value::from)),
+            ("decay", section.decay.map(Value::from)),
+        ];
+        let mut rule = serde_json::to_value(optimizer.rule)?;
+        for (key, value) in given {
+            let Some(value) = value else { continue };
+            // A rule is an object of one entry: its name with its numbers.
+            let mut numbers = rule.as_object_mut().into_iter().flat_map(|rule| rule.values_mut());
+            match numbers.next().and_then(|numbers| numbers.get_mut(key.replace('-', "_"))) {
+                Some(number) => *number = value,
+                None => return Err(self.at("optimizer", key, "is no number of this rule; leave it out")),
+            }
+        }
+        optimizer.rule = serde_json::from_value(rule)?;
+        optimizer.clip = match (section.clip_norm, section.clip_value) {
+            (Some(_), Some(_)) => return Err(self.at("optimizer", "clip-value", "leave it out, or clip-norm")),
+            (Some(bound), None) => Some(Clip::Norm(bound)),
+            (None, Some(bound)) => Some(Clip::Value(bound)),
+            (None, None) => optimizer.clip,
+        };
+        Ok(optimizer)
+    }
+}
+
+impl RuleName {
+    /// The rule with the library's numbers.
+    fn rule(self) -> Rule {
+        let optimizer = match self {
+            Self::Sgd => Optimizer::sgd(0.0),
+            Self::Adam => Optimizer::adam(0.0),
+            Self::AdamW => Optimizer::adamw(0.0, 0.01),
+            Self::AdaMax => Optimizer::adamax(0.0),
+            Self::AdaBelief => Optimizer::adabelief(0.0),
+            Self::RmsProp => Optimizer::rmsprop(0.0),
+        };
+        optimizer.rule
+    }
+}
