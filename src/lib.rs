@@ -30,7 +30,7 @@
 //! A [`Trainer`] puts an encoder and a head around the problem, linear or any [`Field`] ([`NeuralDe`]), adds a loss, an
 //! [`Optimizer`] and a [`Regularizer`], and makes one call a training step. [`Local`] describes local regularization.
 //!
-//! A [`Problem::sde`] has diagonal noise, a [`Diffusion`] in the sense of Itô or Stratonovich. Its paths are a pure
+//! A [`Problem::sde`] has noise, a [`Diffusion`] in the sense of Itô or Stratonovich. Its paths are a pure
 //! function of seed, trajectory, channel and interval ([`Brownian`], [`Paths`]):
 //!
 //! ```
@@ -98,7 +98,7 @@ pub use method::{
 };
 pub use problem::{
     Activation, Bound, Brownian, Calculus, Control, Cost, Diffusion, Field, FieldBuilder, FieldCost, GradientCheck,
-    Group, Increment, Initialization, InputMap, Interpolation, Layer, Mlp, Paths, Problem, TimeInput, Value,
+    Group, Increment, Initialization, InputMap, Interpolation, Layer, Mlp, Noise, Paths, Problem, TimeInput, Value,
 };
 pub use self_check::SelfCheck;
 pub use solution::{DenseSolution, Gradients, SavedTimes, Solution, Stats, Workspace};

@@ -2,6 +2,7 @@
 
 struct IncrementsArgs {
     number: u32,            // Of the draw, where it is apart from the path.
+    channels: u32,          // Wiener processes of a row: one a feature, or one that all features share.
 }
 
 alias Args = IncrementsArgs;
@@ -25,7 +26,7 @@ fn drawn(cursor: Cursor, pair: Pair) -> Increment {
 }
 
 fn each(i: u32) {
-    let pairs = (job.dim + 1u) / 2u;
+    let pairs = (job.args.channels + 1u) / 2u;
     let row = i / pairs;
     if row >= job.rows {
         return;
@@ -38,8 +39,13 @@ fn each(i: u32) {
     let tick = job.span * 9.313225746154785e-10;
     let increment = drawn(cursor, Pair(params.paths.xy, params.paths.z + row, number, tick));
     let at = row * job.dim + 2u * number;
-    increments[at] = vec2<f32>(increment.w.x, increment.levy.x);
-    if 2u * number + 1u < job.dim {
+    let even = vec2<f32>(increment.w.x, increment.levy.x);
+    increments[at] = even;
+    if job.args.channels < job.dim {
+        for (var d = 1u; d < job.dim; d++) {
+            increments[at + d] = even;
+        }
+    } else if 2u * number + 1u < job.dim {
         increments[at + 1u] = vec2<f32>(increment.w.y, increment.levy.y);
     }
 }

@@ -1,10 +1,11 @@
 // What the path of one trajectory does over a step, where it is solved whole. The kernel that uses it declares `points`;
-// from `path` of its arguments on it has the seed and the first trajectory's number. INTEGRALS and DIM are printed for the problem.
+// from `path` of its arguments on it has the seed and the first trajectory's number. INTEGRALS, one of each of CHANNELS
+// processes, and DIM are printed for the problem.
 
 fn draw(cursor: Cursor, row: u32) {
     let key = points[job.args.path];
     let trajectory = points[job.args.path + 1u].x + row;
-    for (var p = 0u; 2u * p < DIM; p++) {
+    for (var p = 0u; 2u * p < CHANNELS; p++) {
         let pair = Pair(key, trajectory, p, job.span * 9.313225746154785e-10);
         var increment: Increment;
         if has(FIXED) {
@@ -13,7 +14,7 @@ fn draw(cursor: Cursor, row: u32) {
             increment = brownian_between(pair, path_tick(cursor.t), path_tick(ticks_add(cursor.t, cursor.d)));
         }
         INTEGRALS[2u * p] = noise_integrals(vec2<f32>(increment.w.x, increment.levy.x), cursor.h);
-        if 2u * p + 1u < DIM {
+        if 2u * p + 1u < CHANNELS {
             INTEGRALS[2u * p + 1u] = noise_integrals(vec2<f32>(increment.w.y, increment.levy.y), cursor.h);
         }
     }

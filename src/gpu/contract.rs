@@ -87,11 +87,16 @@ pub(super) fn whole_text(field: &Field, method: Method, adjoint: bool) -> Vec<St
     let printed = scripts.as_ref().map_or(Printed::Layers(&layers, field.input_map()), Printed::Program);
     let noisy = tableau.noise.is_some();
     let parameters = if noisy { 2 } else { 1 } * field.parameter_count();
-    let printer = || {
-        let printer = Printer::new(printed, field.inputs(), parameters, tableau);
-        if noisy { printer.with_noise(printed) } else { printer }
+    // A process for each feature, or one for all.
+    let channels = if noisy { vec![field.inputs(), 1] } else { vec![0] };
+    let text = |channels: usize| {
+        let printer = || {
+            let printer = Printer::new(printed, field.inputs(), parameters, tableau);
+            if noisy { printer.with_noise(printed, channels) } else { printer }
+        };
+        if adjoint { vec![printer().adjoint(true), printer().adjoint(false)] } else { vec![printer().solve()] }
     };
-    if adjoint { vec![printer().adjoint(true), printer().adjoint(false)] } else { vec![printer().solve()] }
+    channels.into_iter().flat_map(text).collect()
 }
 
 /// Fails with all that was found, not with the first.

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::math::Real;
 use crate::method::ToleranceWarning;
 use crate::method::{Layout, SaveAt, SolverOptions, StepControl, Tableau};
-use crate::problem::{Field, InputMap, Layer, Paths, Problem};
+use crate::problem::{Diffusion, Field, InputMap, Layer, Paths, Problem};
 
 /// Attempts that are recorded for the first solve; later ones know from the one before.
 const FIRST_ATTEMPTS: usize = 8;
@@ -162,6 +162,11 @@ impl Engine {
 
     pub(crate) fn dim(&self) -> usize {
         self.problem.dim()
+    }
+
+    /// Wiener processes of a trajectory, if there is noise: one a feature, or one that all features share.
+    pub(crate) fn channels(&self) -> usize {
+        self.problem.diffusion.as_ref().map_or(0, Diffusion::channels)
     }
 
     /// Warns, once, where an absolute tolerance is as large as a feature of the states that solves begin with.

@@ -44,7 +44,7 @@ chapters! {
          [`Trainer::reconfigure`](crate::Trainer::reconfigure), [`Solver::regularize`](crate::Solver::regularize), \
          [`Workspace`](crate::Workspace), [`Optimizer`](crate::Optimizer), [`FailurePolicy`](crate::FailurePolicy).";
     noise = "noise.md",
-        "[`Diffusion`](crate::Diffusion), [`Calculus`](crate::Calculus), [`NoiseTableau`](crate::NoiseTableau), \
+        "[`Diffusion`](crate::Diffusion), [`Noise`](crate::Noise), [`Calculus`](crate::Calculus), [`NoiseTableau`](crate::NoiseTableau), \
          [`Brownian`](crate::Brownian), [`Paths`](crate::Paths), [`Loss::Moments`](crate::Loss::Moments).";
     devices = "devices.md",
         "[`Device`](crate::Device), [`Cpu`](crate::Cpu), [`Gpu`](crate::Gpu), [`Pick`](crate::Pick), \

@@ -1,4 +1,4 @@
-//! [`NoiseTableau`]: what a stochastic Runge-Kutta method for diagonal noise does with the noise.
+//! [`NoiseTableau`]: what a stochastic Runge-Kutta method does with diagonal or scalar noise.
 
 use crate::problem::Calculus;
 
@@ -27,14 +27,14 @@ pub enum NoiseScale {
 /// ```
 ///
 /// where `chi1 = (dW^2 - h) / (2 sqrt h)`, `chi2 = (dW + dZ / sqrt 3) / 2`, `chi3 = (dW^3 - 3 dW h) / (6 h)` are the iterated
-/// integrals `I_11 / sqrt h`, `I_10 / h` and `I_111 / h` of diagonal noise. The rest, `a0`, `c0`, `alpha`, is in the
+/// integrals `I_11 / sqrt h`, `I_10 / h` and `I_111 / h` of a feature's Wiener process. The rest, `a0`, `c0`, `alpha`, is in the
 /// [`Tableau`](super::Tableau) that this belongs to.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct NoiseTableau {
     /// The calculus that the method converges in.
     pub calculus: Calculus,
-    /// Strong order, for noise whose `g_i` depends on `y_i` alone.
+    /// Strong order, for noise whose `g_i` depends on `y_i` alone, and for scalar noise.
     pub strong_order: f64,
     /// Weak order, likewise.
     pub weak_order: f64,

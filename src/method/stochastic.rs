@@ -1,4 +1,5 @@
-//! Stochastic Runge-Kutta methods for diagonal noise. `tests/it/sde/tableau.rs` proves the coefficients by Rößler's conditions.
+//! Stochastic Runge-Kutta methods for diagonal and scalar noise. `tests/it/sde/tableau.rs` proves the coefficients by
+//! Rößler's conditions.
 
 use super::{NoiseScale, NoiseTableau, Tableau};
 use crate::problem::Calculus;
@@ -87,7 +88,9 @@ static HEUN_NOISE: NoiseTableau = NoiseTableau {
 
 // P. Kidger, J. Foster, X. Li, T. Lyons, NeurIPS 2021: with a second state z, z0 = y0,
 // z+ = 2 y - z + f(z) h + g(z) dW and y+ = y + (f(z) + f(z+)) h / 2 + (g(z) + g(z+)) dW / 2. They prove strong order
-// 1/2 for noise in general; for diagonal noise the regressions of tests/sde_order.rs find 1.
+// 1/2 for noise in general; the regressions of tests/it/sde/order.rs and scalar.rs find 1 for diagonal and for scalar noise.
+// There, y - z is a sum of g' g (dW^2 - h) / 2 with alternating signs, of size sqrt h; of first order in it, what it does to
+// g(z) and to g(z+) cancels in the mean of the two.
 pub(super) static REVERSIBLE_HEUN: Tableau =
     drift("reversible-heun", 2, &[0.0, 1.0], &[&[], &[1.0]], &[0.5, 0.5], Some(&[-0.5, 0.5]), &REVERSIBLE_HEUN_NOISE);
 

@@ -9,7 +9,7 @@ mod text;
 
 pub use brownian::{Brownian, Increment, Paths};
 pub use control::{Control, Interpolation};
-pub use diffusion::{Calculus, Diffusion};
+pub use diffusion::{Calculus, Diffusion, Noise};
 pub(crate) use field::check_parameters;
 pub(crate) use field::program;
 pub use field::{
@@ -161,7 +161,11 @@ impl Problem {
     fn validate_noise(&self, diffusion: &Diffusion) -> Result<()> {
         let dim = self.dim();
         if diffusion.network.inputs() != dim || diffusion.network.outputs() != dim {
-            let remedy = format!("noise is diagonal: give it {dim} inputs and {dim} outputs, as the drift has");
+            let kind = match diffusion.noise {
+                Noise::Diagonal => "noise is diagonal",
+                Noise::Scalar => "the noise moves every feature",
+            };
+            let remedy = format!("{kind}: give it {dim} inputs and {dim} outputs, as the drift has");
             return Err(Error::argument("Diffusion::network", diffusion.network.widths(), remedy));
         }
         if self.t1 < self.t0 {

@@ -22,12 +22,14 @@ pub(crate) struct Increments<R> {
     pub(crate) root: Lanes<R>,
     /// What is known of the path near the last steps.
     pub(crate) cuts: Cuts<R>,
+    /// Wiener processes of a trajectory: one a feature, or one that all features share.
+    channels: usize,
 }
 
 impl<R: Scalar> Increments<R> {
-    pub(crate) fn new(features: usize) -> Self {
+    pub(crate) fn new(features: usize, channels: usize) -> Self {
         let zeros = || vec![R::ZERO; features * LANES];
-        Self { w: zeros(), mean: zeros(), h: [R::ZERO; LANES], root: [R::ZERO; LANES], cuts: Cuts::default() }
+        Self { w: zeros(), mean: zeros(), h: [R::ZERO; LANES], root: [R::ZERO; LANES], cuts: Cuts::default(), channels }
     }
 
     /// Those of the path.
@@ -39,7 +41,7 @@ impl<R: Scalar> Increments<R> {
                 let (w, mean) = self.rows(pair);
                 walk.apart(pair, w, mean);
             }
-            return;
+            return self.share();
         }
         let mut cuts = std::mem::take(&mut self.cuts);
         cuts.prepare(&walk, self.pairs());
@@ -48,6 +50,7 @@ impl<R: Scalar> Increments<R> {
             walk.shared(pair, &cuts).write(w, mean);
         }
         self.cuts = cuts;
+        self.share();
     }
 
     /// The `n`-th ones apart from the path, which belong to no time.
@@ -67,6 +70,16 @@ impl<R: Scalar> Increments<R> {
             draw(&mut drawn, &[0; LANES], &[node; LANES], trajectories, pair, key, &h);
             drawn.write(w, mean);
         }
+        self.share();
+    }
+
+    /// Gives all features what the one process does, where they share it.
+    fn share(&mut self) {
+        for rows in [&mut self.w, &mut self.mean] {
+            for from in (self.channels * LANES..rows.len()).step_by(LANES) {
+                rows.copy_within(..LANES, from);
+            }
+        }
     }
 
     fn set_lengths(&mut self, interval: &Interval<R>) {
@@ -75,12 +88,12 @@ impl<R: Scalar> Increments<R> {
     }
 
     fn pairs(&self) -> u32 {
-        u32::try_from(self.w.len().div_ceil(2 * LANES)).unwrap_or(0)
+        u32::try_from(self.channels.div_ceil(2)).unwrap_or(0)
     }
 
     fn rows(&mut self, pair: u32) -> (&mut [R], &mut [R]) {
         let from = 2 * pair as usize * LANES;
-        let to = (from + 2 * LANES).min(self.w.len());
+        let to = (from + 2 * LANES).min(self.channels * LANES);
         (&mut self.w[from..to], &mut self.mean[from..to])
     }
 
@@ -106,7 +119,7 @@ mod tests {
                 } else {
                     Interval::new(t(0), t(1))
                 };
-                let mut found = Increments::<R>::new(features);
+                let mut found = Increments::<R>::new(features, features);
                 found.follow(brownian, &trajectories, &interval);
                 for channel in 0..features {
                     for l in 0..LANES {
@@ -139,10 +152,10 @@ mod tests {
             }
         }
         let back: Vec<[f64; 2]> = steps.iter().rev().copied().collect();
-        let mut with_memory = Increments::<f32>::new(3);
+        let mut with_memory = Increments::<f32>::new(3, 3);
         for [t0, t1] in steps.into_iter().chain(back) {
             let interval = Interval::shared(t0, t1);
-            let mut anew = Increments::<f32>::new(3);
+            let mut anew = Increments::<f32>::new(3, 3);
             with_memory.follow(&brownian, &trajectories, &interval);
             anew.follow(&brownian, &trajectories, &interval);
             assert_eq!((&with_memory.w, &with_memory.mean), (&anew.w, &anew.mean), "from {t0} to {t1}");
@@ -152,7 +165,7 @@ mod tests {
         }
         // Another path's numbers are not taken for this one's.
         let other = Brownian::adaptive(Paths::new(4), 0.0, 1.0);
-        let (interval, mut anew) = (Interval::shared(0.1, 0.125), Increments::<f32>::new(3));
+        let (interval, mut anew) = (Interval::shared(0.1, 0.125), Increments::<f32>::new(3, 3));
         with_memory.follow(&brownian, &trajectories, &interval);
         with_memory.follow(&other, &trajectories, &interval);
         anew.follow(&other, &trajectories, &interval);

@@ -24,6 +24,8 @@ pub(crate) struct Sde<R> {
     pub(crate) diffusion: Field<R>,
     /// Where the diffusion's parameters begin among the problem's.
     pub(crate) offset: usize,
+    /// Wiener processes of a trajectory.
+    channels: usize,
     path: Brownian,
 }
 
@@ -59,7 +61,8 @@ impl<R: Scalar> Sde<R> {
         path: Brownian,
     ) -> Result<Self> {
         let (drift, offset) = (Field::new(&problem.field)?, problem.field.parameter_count());
-        Ok(Self { tableau, noise, drift, diffusion: Field::new(&diffusion.network)?, offset, path })
+        let channels = diffusion.channels();
+        Ok(Self { tableau, noise, drift, diffusion: Field::new(&diffusion.network)?, offset, channels, path })
     }
 
     /// Stages of each network.
@@ -72,7 +75,7 @@ impl<R: Scalar> Sde<R> {
         SdeAttempt {
             points: self.points(),
             middle: [middle(&self.drift, drift), middle(&self.diffusion, diffusion)],
-            increments: Increments::new(self.drift.dim()),
+            increments: Increments::new(self.drift.dim(), self.channels),
         }
     }
 
@@ -81,7 +84,7 @@ impl<R: Scalar> Sde<R> {
         SdeKept {
             drift: KeptStages::new(&self.drift, drift),
             diffusion: KeptStages::new(&self.diffusion, diffusion),
-            increments: Increments::new(self.drift.dim()),
+            increments: Increments::new(self.drift.dim(), self.channels),
         }
     }
 

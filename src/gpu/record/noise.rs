@@ -39,8 +39,9 @@ impl Recorder<'_, '_> {
         let kernel = engine.kernels.get(&kernel::INCREMENTS, &[]);
         let mode = apart.map_or(Increments::Follow, |_| Increments::Fresh);
         let head = Head { mode: mode.into(), ..engine.head(step.rows) };
-        let args = IncrementsArgs { number: word(apart.unwrap_or(0)) };
-        let pairs = step.rows * engine.dim().div_ceil(2);
+        let channels = engine.channels();
+        let args = IncrementsArgs { number: word(apart.unwrap_or(0)), channels: word(channels) };
+        let pairs = step.rows * channels.div_ceil(2);
         let bound = [step.cursors, &engine.params, &buffers.increments];
         self.planner.add(&kernel, &bound, head, args, flat(pairs.div_ceil(64)));
     }

@@ -143,7 +143,10 @@ impl Engine {
         let printer = Printer::new(drift, self.dim(), problem.parameter_count(), self.tableau);
         match &problem.diffusion {
             None => printer,
-            Some(noise) => printer.with_noise(printed(&self.noise_layers, diffusion.as_ref(), &noise.network)),
+            Some(noise) => {
+                let diffusion = printed(&self.noise_layers, diffusion.as_ref(), &noise.network);
+                printer.with_noise(diffusion, noise.channels())
+            }
         }
     }
 }

@@ -105,7 +105,7 @@ arguments! {
     FinishArgs { safety: f32, saved: u32, penalised: u32, carries: u32, }
     GatherArgs { times: u32, width: u32, }
     GradientNormArgs { parameters: u32, least: u32, abort: u32, alone: u32, whole: u32, }
-    IncrementsArgs { number: u32, }
+    IncrementsArgs { number: u32, channels: u32, }
     InjectArgs { probes: u32, source: u32, target: u32, }
     LearnArgs {
         learns: u32,

@@ -15,8 +15,8 @@ pub(crate) use dual::{Dual, Number, gradient};
 pub(crate) use failing::{blow_up, blow_up_defect, blow_up_exact, known_until_failure};
 pub(crate) use memory::{allocated, without_memory};
 pub(crate) use noise::{
-    Course, NOISY_ADAPTIVE, Noisy, NoisyStep, PATHS, Pair, courses, increments, noisy_problem, on_chord, replay, saves,
-    states,
+    Course, NOISY_ADAPTIVE, Noisy, NoisyStep, PATHS, Pair, channel, courses, increments, noisy_problem, on_chord,
+    replay, saves, shared, states,
 };
 pub(crate) use system::{Step, System, penalty, state_at};
 pub(crate) use warnings::warnings_of;

@@ -2,8 +2,8 @@
 //! engines but the tableaus and the paths.
 
 use fewsteps::{
-    Attempt, Brownian, Controller, Diffusion, Increment, InputMap, Layout, Method, Mlp, NoiseScale, NoiseTableau,
-    Paths, Problem, SaveAt, SolverOptions, Tableau, TimeInput, Tolerances,
+    Attempt, Brownian, Controller, Diffusion, Increment, InputMap, Layout, Method, Mlp, Noise, NoiseScale,
+    NoiseTableau, Paths, Problem, SaveAt, SolverOptions, Tableau, TimeInput, Tolerances,
 };
 
 use super::dual::Number;
@@ -213,9 +213,9 @@ pub(crate) struct Course {
 
 impl Course {
     /// The steps between the given times on the path of that trajectory.
-    pub(crate) fn new(path: &Brownian, trajectory: usize, features: usize, times: &[f64]) -> Self {
+    pub(crate) fn new(problem: &Problem, path: &Brownian, trajectory: usize, times: &[f64]) -> Self {
         let trajectory = u32::try_from(trajectory).expect("few trajectories");
-        let increments = times.windows(2).map(|t| increments(path, trajectory, features, t[0], t[1])).collect();
+        let increments = times.windows(2).map(|t| increments(problem, path, trajectory, t[0], t[1])).collect();
         Self { times: times.to_vec(), increments }
     }
 
@@ -226,8 +226,22 @@ impl Course {
 }
 
 /// What the path does from `s` to `t`, one a feature.
-pub(crate) fn increments(path: &Brownian, trajectory: u32, features: usize, s: f64, t: f64) -> Vec<Increment<f64>> {
-    (0..features).map(|channel| path.increment(trajectory, channel as u32, s, t)).collect()
+pub(crate) fn increments(problem: &Problem, path: &Brownian, trajectory: u32, s: f64, t: f64) -> Vec<Increment<f64>> {
+    (0..problem.dim()).map(|feature| path.increment(trajectory, channel(problem, feature), s, t)).collect()
+}
+
+/// The channel of the path that a feature follows: its own, or the first, which all share.
+pub(crate) fn channel(problem: &Problem, feature: usize) -> u32 {
+    match problem.diffusion.as_ref().expect("noise").noise {
+        Noise::Scalar => 0,
+        _ => feature as u32,
+    }
+}
+
+/// The same problem with one Wiener process for all features.
+pub(crate) fn shared(mut problem: Problem) -> Problem {
+    problem.diffusion = problem.diffusion.map(Diffusion::shared);
+    problem
 }
 
 /// `dW`, `chi1`, `chi2` and `chi3`.
@@ -291,7 +305,7 @@ impl Noisy<'_> {
             solved.margin = solved.margin.min(margin);
             let take = |(row, start): (usize, &Pair<f64>)| {
                 let trajectory = first + u32::try_from(row).expect("few rows");
-                let increments = increments(&path, trajectory, start.y.len(), t, end);
+                let increments = increments(self.problem, &path, trajectory, t, end);
                 self.step(theta, (t, end - t), start, &increments, None)
             };
             let steps: Vec<NoisyStep<f64>> = at.iter().enumerate().map(take).collect();
@@ -337,12 +351,12 @@ pub(crate) fn replay(
     theta: &[f64],
     y0: &[f64],
 ) -> Vec<f64> {
-    saves(problem, options, &courses(path, problem.dim(), steps), theta, y0)
+    saves(problem, options, &courses(problem, path, steps), theta, y0)
 }
 
 /// The courses of trajectories that end their steps at those times.
-pub(crate) fn courses(path: &Brownian, features: usize, steps: &[Vec<f64>]) -> Vec<Course> {
-    steps.iter().enumerate().map(|(row, times)| Course::new(path, row, features, times)).collect()
+pub(crate) fn courses(problem: &Problem, path: &Brownian, steps: &[Vec<f64>]) -> Vec<Course> {
+    steps.iter().enumerate().map(|(row, times)| Course::new(problem, path, row, times)).collect()
 }
 
 /// As [`replay`], over given courses.

@@ -1,7 +1,7 @@
 //! Gradients of solves with noise against dual numbers on the same steps and paths, for every method, adjoint, layout
 //! and save mode.
 
-use crate::oracle::{Course, Dual, LAYOUTS, Noisy, Number, cpu, gradient, numbers, on_chord, states};
+use crate::oracle::{Course, Dual, LAYOUTS, Noisy, Number, cpu, gradient, numbers, on_chord, shared, states};
 use fewsteps::{
     Activation, Adjoint, Brownian, Calculus, Checkpoints, Diffusion, Gradients, Layout, Method, Mlp, Paths, Problem,
     SaveAt, SavedTimes, Solver, SolverOptions, StepControl, TimeInput, Tolerances,
@@ -34,6 +34,11 @@ impl Case {
         let problem = problem(calculus(options.method));
         let theta = numbers(3, problem.parameter_count()).iter().map(|x| 0.8 * x).collect();
         Self { problem, options, theta, y0: numbers(4, BATCH * DIM) }
+    }
+
+    /// With one Wiener process for all features.
+    fn shared(self) -> Self {
+        Self { problem: shared(self.problem), ..self }
     }
 
     fn solver(&self, options: &SolverOptions) -> Solver<f64> {
@@ -85,7 +90,7 @@ impl Case {
         expected.theta = vec![0.0; split];
         for row in 0..BATCH {
             let y0 = &self.y0[row * DIM..(row + 1) * DIM];
-            let course = Course::new(&self.path(), row, DIM, &ends[row]);
+            let course = Course::new(&self.problem, &self.path(), row, &ends[row]);
             for (n, state) in self.saves(&self.theta, y0, &course).iter().enumerate() {
                 let at = self.place(row, n, &ends) * DIM;
                 for (x, y) in state.iter().zip(&ys[at..at + DIM]) {
@@ -162,6 +167,24 @@ fn adaptive_steps() {
                 case.check(&name, 1e-11);
             }
         }
+    }
+}
+
+#[test]
+fn scalar_noise() {
+    for layout in LAYOUTS {
+        for method in Method::SDE {
+            for save_at in save_modes() {
+                let name = format!("scalar noise, {method}, {layout:?}, {save_at:?}");
+                Case::new(fixed(method, 7).layout(layout).save_at(save_at.clone())).shared().check(&name, 1e-11);
+                if method.tableau().b_error.is_some() {
+                    let options = SolverOptions::sde(Tolerances::both(0.1)).method(method).layout(layout);
+                    Case::new(options.save_at(save_at)).shared().check(&format!("{name}, adaptive"), 1e-11);
+                }
+            }
+        }
+        let options = fixed(Method::ReversibleHeun, 9).layout(layout).adjoint(Adjoint::Reversible);
+        Case::new(options).shared().check("scalar noise, reversible", 1e-9);
     }
 }
 

@@ -1,9 +1,11 @@
 //! Problems with noise on the native engine.
 
 mod brownian;
+mod free_form;
 mod gradients;
 mod order;
 mod regularizer;
+mod scalar;
 mod solve;
 mod tableau;
 mod training;

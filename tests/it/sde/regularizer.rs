@@ -2,7 +2,8 @@
 //! each option says, with fresh noise and with the path's.
 
 use crate::oracle::{
-    Course, LAYOUTS, Noisy, NoisyStep, Number, Pair, close, courses, cpu, gradient, increments, numbers,
+    Course, LAYOUTS, Noisy, NoisyStep, Number, Pair, channel, close, courses, cpu, gradient, increments, numbers,
+    shared,
 };
 use fewsteps::{
     Activation, Batch, Brownian, Calculus, Controller, Diffusion, Increment, InitialStep, Layout, Learnt, Local, Loss,
@@ -57,6 +58,12 @@ impl Case {
         Self { model: NeuralDe::new(problem, options), local: local.fraction(1.0).coefficient(0.7) }
     }
 
+    /// With one Wiener process for all features.
+    fn shared(mut self) -> Self {
+        self.model.problem = shared(self.model.problem);
+        self
+    }
+
     fn theta(&self) -> Vec<f64> {
         numbers(3, self.model.parameter_count())
     }
@@ -98,7 +105,7 @@ impl Case {
             SavedTimes::Shared(ts) => vec![ts; BATCH],
             SavedTimes::PerTrajectory(ts) => ts,
         };
-        courses(&self.path(), DIM, &ends)
+        courses(&self.model.problem, &self.path(), &ends)
     }
 
     /// The draw of where the step lies, in `[0, 1)`.
@@ -109,13 +116,14 @@ impl Case {
     }
 
     /// Increments apart from the path: normal numbers of node 2^31, scaled by the step's length.
-    fn fresh(row: usize, h: f64) -> Increments {
+    fn fresh(&self, row: usize, h: f64) -> Increments {
         let seed = Self::paths().seed;
         (0..DIM)
-            .map(|channel| {
-                let counter = [0, 1 << 31, row as u32, Purpose::Noise as u32 | (channel as u32 / 2) << 8];
+            .map(|feature| {
+                let channel = channel(&self.model.problem, feature);
+                let counter = [0, 1 << 31, row as u32, Purpose::Noise as u32 | (channel / 2) << 8];
                 let words = philox4x32(counter, [seed as u32, (seed >> 32) as u32]);
-                let first = 2 * (channel % 2);
+                let first = 2 * (channel as usize % 2);
                 let [a, b] = f64::normal_pair(words[first], words[first + 1]);
                 let mut increment = Increment::default();
                 (increment.w, increment.levy) = (h.sqrt() * a, (h / 12.0).sqrt() * b);
@@ -159,7 +167,9 @@ impl Case {
             let from = (t0 / SPAN * ticks).round();
             t1 = if from + wanted >= ticks { SPAN } else { ((from + wanted) / grain).floor() * grain / ticks * SPAN };
         }
-        let increments = if follows { increments(&path, row as u32, DIM, t0, t1) } else { Self::fresh(row, t1 - t0) };
+        let problem = &self.model.problem;
+        let increments =
+            if follows { increments(problem, &path, row as u32, t0, t1) } else { self.fresh(row, t1 - t0) };
         let theta = (t0 - ends[step]) / taken;
         Probe { step, theta, t0, t1, increments }
     }
@@ -296,5 +306,20 @@ fn every_option_of_the_default_method() {
 fn the_other_methods() {
     for method in [Method::Sriw1, Method::StratonovichHeun, Method::ReversibleHeun] {
         check(method, locals().filter(|l| l.measure == Measure::StepCount && l.step == PenaltyStep::Taken));
+    }
+}
+
+#[test]
+fn scalar_noise() {
+    for method in [Method::Sosri, Method::ReversibleHeun] {
+        for layout in LAYOUTS {
+            let plain = Case::new(method, layout, Local::unbiased()).shared().plain();
+            let of_method = |l: &Local| method == Method::Sosri || l.step == PenaltyStep::Taken;
+            let some = |l: &Local| l.gradient != PenaltyGradient::Step && l.measure == Measure::StepCount;
+            for local in locals().filter(|l| of_method(l) && some(l)) {
+                let name = format!("scalar noise, {method}, {layout:?}, {local:?}");
+                Case::new(method, layout, local).shared().check(&name, &plain);
+            }
+        }
     }
 }

@@ -125,7 +125,7 @@ fn steps_end_on_ticks_and_rejections_keep_the_path() {
             let mut before = 0;
             for row in 0..40 {
                 let ts = if lists.len() == 1 { &lists[0] } else { &lists[row] };
-                let course = Course::new(&path, row, DIM, ts);
+                let course = Course::new(&problem, &path, row, ts);
                 let steps = oracle.walk(&theta, &course, &y0[row * DIM..(row + 1) * DIM]);
                 for (n, state) in states(&steps).iter().enumerate() {
                     let at = if lists.len() == 1 { n * 40 + row } else { before + n };

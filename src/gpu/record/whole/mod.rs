@@ -40,6 +40,8 @@ pub(crate) struct Printer<'a> {
     tableau: &'static Tableau,
     /// What the method does with noise, and the diffusion.
     noise: Option<(&'static NoiseTableau, Printed<'a>)>,
+    /// Wiener processes of a trajectory: one a feature, or one that all features share.
+    channels: usize,
     dim: usize,
     /// Parameters of drift and diffusion.
     parameters: usize,
@@ -56,12 +58,12 @@ macro_rules! line {
 impl<'a> Printer<'a> {
     /// Of a problem with so many features and parameters.
     pub(crate) fn new(drift: Printed<'a>, dim: usize, parameters: usize, tableau: &'static Tableau) -> Self {
-        Self { drift, tableau, noise: None, dim, parameters, text: String::new() }
+        Self { drift, tableau, noise: None, channels: dim, dim, parameters, text: String::new() }
     }
 
-    /// With a diffusion, whose parameters follow the field's; the method is a stochastic one.
-    pub(crate) fn with_noise(self, diffusion: Printed<'a>) -> Self {
-        Self { noise: self.tableau.noise.map(|noise| (noise, diffusion)), ..self }
+    /// With a diffusion, whose parameters follow the field's, and so many Wiener processes; the method is a stochastic one.
+    pub(crate) fn with_noise(self, diffusion: Printed<'a>, channels: usize) -> Self {
+        Self { noise: self.tableau.noise.map(|noise| (noise, diffusion)), channels, ..self }
     }
 
     /// What a solve needs.
@@ -148,7 +150,8 @@ impl<'a> Printer<'a> {
         line!(self, "alias State = array<f32, {dim}>;\nvar<private> K: array<State, STAGES>;\n");
         if let Some((noise, ..)) = self.noise {
             line!(self, "var<private> G: array<State, {}>;", noise.stages());
-            line!(self, "var<private> INTEGRALS: array<vec4<f32>, {dim}>;\n");
+            let channels = self.channels;
+            line!(self, "const CHANNELS = {channels}u;\nvar<private> INTEGRALS: array<vec4<f32>, {channels}>;\n");
         }
     }
 
@@ -208,7 +211,7 @@ impl<'a> Printer<'a> {
     /// The state of a stage of either network.
     fn noisy_state(&self, drift: &[f64], noise: &[f64], scale: NoiseScale) -> String {
         let at = |d: usize| {
-            self.combination(Some("y"), "cursor.h", drift, d) + &Self::noise_sum(noise, &factor(scale, d), d)
+            self.combination(Some("y"), "cursor.h", drift, d) + &Self::noise_sum(noise, &self.factor(scale, d), d)
         };
         format!("State({})", (0..self.dim).map(at).collect::<Vec<_>>().join(", "))
     }
@@ -217,8 +220,9 @@ impl<'a> Printer<'a> {
     fn noisy_end(&self, base: Option<&str>, h: &str, drift: &[f64], noise: &[&[f64]; 4]) -> String {
         let at = |d: usize| {
             let sums = ["x", "y", "z", "w"].iter().zip(noise);
-            let noise: String =
-                sums.map(|(part, weights)| Self::noise_sum(weights, &format!("INTEGRALS[{d}].{part}"), d)).collect();
+            let noise: String = sums
+                .map(|(part, weights)| Self::noise_sum(weights, &format!("{}.{part}", self.integrals(d)), d))
+                .collect();
             self.combination(base, h, drift, d) + &noise
         };
         format!("State({})", (0..self.dim).map(at).collect::<Vec<_>>().join(", "))
@@ -369,9 +373,9 @@ impl<'a> Printer<'a> {
                 let bars: Vec<String> = (0..self.dim)
                     .map(|d| {
                         let weights = noise.weights.map(|row| literal(row.get(i).copied().unwrap_or(0.0))).join(", ");
-                        let end = format!("dot(vec4<f32>({weights}), INTEGRALS[{d}]) * bar[{d}]");
+                        let end = format!("dot(vec4<f32>({weights}), {}) * bar[{d}]", self.integrals(d));
                         let scaled = |scale, sum: String| {
-                            if sum.is_empty() { sum } else { format!(" + {} * (0.0{sum})", factor(scale, d)) }
+                            if sum.is_empty() { sum } else { format!(" + {} * (0.0{sum})", self.factor(scale, d)) }
                         };
                         let drift = scaled(noise.drift_scale, later("f", noise.drift_b, i, d));
                         end + &drift + &scaled(noise.scale, later("g", noise.b, i, d))
@@ -388,14 +392,19 @@ impl<'a> Printer<'a> {
         }
         line!(self, "    return bar;\n}}\n");
     }
-}
 
-/// What a scale is at feature `d`.
-fn factor(scale: NoiseScale, d: usize) -> String {
-    match scale {
-        NoiseScale::Increment => format!("INTEGRALS[{d}].x"),
-        NoiseScale::Mean => format!("INTEGRALS[{d}].z"),
-        NoiseScale::Root => "root".to_owned(),
+    /// The iterated integrals of feature `d`'s process.
+    fn integrals(&self, d: usize) -> String {
+        format!("INTEGRALS[{}]", if self.channels == 1 { 0 } else { d })
+    }
+
+    /// What a scale is at feature `d`.
+    fn factor(&self, scale: NoiseScale, d: usize) -> String {
+        match scale {
+            NoiseScale::Increment => self.integrals(d) + ".x",
+            NoiseScale::Mean => self.integrals(d) + ".z",
+            NoiseScale::Root => "root".to_owned(),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::oracle::{
     Dual, LAYOUTS, NOISY_ADAPTIVE, Number, PATHS, cast, close, courses, fixed, gpu, gradient, largest, noisy_problem,
-    numbers, saves, scaled, step_times, widen,
+    numbers, saves, scaled, shared, step_times, widen,
 };
 use fewsteps::{
     Adjoint, Brownian, Checkpoints, Diffusion, GpuSolver, Method, Mlp, Problem, SaveAt, Solution, SolverOptions,
@@ -28,7 +28,7 @@ fn check(name: &str, problem: &Problem, options: &SolverOptions, batch: usize, t
         StepControl::Fixed { steps } => Brownian::with_cells(PATHS, steps, problem.t0, problem.t1).expect("cells"),
         _ => Brownian::adaptive(PATHS, problem.t0, problem.t1),
     };
-    let courses = courses(&path, problem.dim(), &steps);
+    let courses = courses(problem, &path, &steps);
     let ys = saves(problem, options, &courses, &widen(&theta), &widen(&y0));
     let ys_bar = cast::<f32>(&numbers(5, ys.len()));
     let point: Vec<f64> = widen(&theta).into_iter().chain(widen(&y0)).collect();
@@ -115,5 +115,22 @@ fn awkward_sizes() {
             let options = fixed(Method::Sosri, 3).layout(layout).save_at(SaveAt::Times(vec![0.4, 1.0]));
             check(&format!("{batch} x {dim} x {width}, {layout:?}"), &problem, &options, batch, 5e-5);
         }
+    }
+}
+
+/// One Wiener process for all features, whole and layer by layer.
+#[test]
+fn scalar_noise() {
+    for (i, method) in Method::SDE.into_iter().enumerate() {
+        for (dim, save) in [(2, SaveAt::Times(vec![0.4, 1.0, 1.75])), (5, SaveAt::Steps)] {
+            let layout = LAYOUTS[i % 2];
+            let name = format!("{method} {layout:?} {dim} {save:?}");
+            let options = fixed(method, 6).layout(layout).save_at(save);
+            check(&name, &shared(noisy_problem(method, dim)), &options, 4, 2e-5);
+        }
+    }
+    for layout in LAYOUTS {
+        let options = adaptive(Method::Sosri, 3e-2).layout(layout);
+        check(&format!("adaptive {layout:?}"), &shared(noisy_problem(Method::Sosri, 3)), &options, 4, 5e-5);
     }
 }

@@ -1,8 +1,8 @@
 //! Solves with noise on the device against an oracle at f64 that takes the same paths.
 
 use crate::oracle::{
-    LAYOUTS, NOISY_ADAPTIVE, Noisy, PATHS, cast, close, fixed, gpu, noisy_problem, numbers, replay, scaled, solver,
-    step_times, widen,
+    LAYOUTS, NOISY_ADAPTIVE, Noisy, PATHS, cast, close, fixed, gpu, noisy_problem, numbers, replay, scaled, shared,
+    solver, step_times, widen,
 };
 use fewsteps::{
     Brownian, Controller, Diffusion, GpuSolver, InitialStep, InputMap, Layout, Learnt, Method, Mlp, Paths, Problem,
@@ -368,6 +368,34 @@ fn first_steps_are_carried_on_along_paths() {
                 );
                 let [a, b] = [device.learnt(), native.learnt()].map(|learnt| learnt.first.expect("known"));
                 assert!((a - b).abs() < 5e-3 && b != -5.0, "{name}: {a} for {b}");
+            }
+        }
+    }
+}
+
+/// One Wiener process for all features, channel 0 of the path, whole and layer by layer, as on the native engine.
+#[test]
+fn scalar_noise_moves_all_features_along_one_channel() {
+    for layout in LAYOUTS {
+        for (method, dim) in Method::SDE.into_iter().zip([2, 9, 3, 9, 3, 4]) {
+            let problem = shared(noisy_problem(method, dim));
+            let (theta, y0) = point(&problem, 5);
+            let options = fixed(method, 7).layout(layout).save_at(SaveAt::Steps);
+            let Some(found) = solve(&problem, &options, &theta, &y0) else { return };
+            let name = format!("{method} {layout:?} {dim}");
+            let path = Brownian::with_cells(PATHS, 7, problem.t0, problem.t1).expect("a few cells");
+            let times: Vec<f64> = (0..=7).map(|n| path.time(n << 24)).collect();
+            let ys = replay(&problem, &options, &path, &vec![times; 5], &widen(&theta), &widen(&y0));
+            close(&name, &widen(&found.ys), &ys, 5e-6);
+            // Reversible Heun's second state lets solves of hundreds of steps part by rounding.
+            if NOISY_ADAPTIVE.contains(&method) && method != Method::ReversibleHeun {
+                let options = adaptive(method, 2e-2).layout(layout);
+                let Some(found) = solve(&problem, &options, &theta, &y0) else { return };
+                let mut native = solver::<f32>(&problem, &options);
+                native.set_paths(PATHS);
+                let expected = native.solve(&theta, &y0).expect("a valid solve");
+                assert_eq!(found.stats, expected.stats, "{name}, adaptive");
+                close(&format!("{name}, adaptive"), &widen(&found.ys), &widen(&expected.ys), 2e-5);
             }
         }
     }

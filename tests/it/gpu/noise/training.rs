@@ -1,6 +1,6 @@
 //! Training with noise on the device against the native engine: gradients with every regularizer option, and curves.
 
-use crate::oracle::{LAYOUTS, NOISY_ADAPTIVE, cast, close, cpu, gpu, largest, numbers, widen};
+use crate::oracle::{LAYOUTS, NOISY_ADAPTIVE, cast, close, cpu, gpu, largest, numbers, shared, widen};
 use fewsteps::{
     Adjoint, Batch, Checkpoints, Diffusion, Evaluation, GpuTrainer, Layout, Local, Loss, Measure, Method, Mlp,
     NeuralDe, Optimizer, Paths, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, Problem, SaveAt, SolverOptions,
@@ -92,6 +92,22 @@ fn every_regularizer_option() {
         let model = model(layout, Method::Sosri);
         let config = TrainerConfig::new(model, Loss::CrossEntropy).regularizer(local).seed(3);
         compare(&name, &config, 70, 2e-3);
+    }
+}
+
+#[test]
+fn regularized_scalar_noise() {
+    for (layout, local) in options().into_iter().filter(|(_, local)| local.gradient == PenaltyGradient::Full) {
+        for method in [Method::Sosri, Method::ReversibleHeun] {
+            let mut model = model(layout, method);
+            model.problem = shared(model.problem);
+            let tolerance = if method == Method::Sosri { 0.3 } else { 0.5 };
+            let control = SolverOptions::sde(Tolerances::both(tolerance)).step_control;
+            model.options = model.options.step_control(control);
+            let name = format!("scalar noise, {method} {layout:?} {local:?}");
+            let config = TrainerConfig::new(model, Loss::CrossEntropy).regularizer(local.clone().fraction(1.0));
+            compare(&name, &config, 9, 2e-3);
+        }
     }
 }
 
