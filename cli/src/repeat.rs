@@ -19,7 +19,7 @@ enum Recorded {
         #[serde(default)]
         failures: Vec<serde::de::IgnoredAny>,
     },
-    Run(Run),
+    Run(Box<Run>),
 }
 
 #[derive(Debug, Deserialize)]
@@ -32,7 +32,7 @@ pub(crate) fn runs(path: &Path, args: &DataArgs) -> anyhow::Result<(Data, Vec<Se
     let name = path.display();
     let no_record = || format!("--config {name}: is neither a benchmark's results.json nor a run's record");
     let runs = match serde_json::from_slice(&files::read(path)?).with_context(no_record)? {
-        Recorded::Run(run) => vec![run],
+        Recorded::Run(run) => vec![*run],
         Recorded::Results { runs, failures } => {
             if !failures.is_empty() {
                 let count = failures.len();

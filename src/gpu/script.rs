@@ -267,12 +267,10 @@ impl Script {
     pub(crate) fn iterations(&self) -> usize {
         let loops: usize = (0..self.level_count()).flat_map(|level| self.widths(level)).sum();
         let within = |(node, operation): (Node, &Operation)| match operation {
-            Operation::Dense { x, .. } | Operation::Transposed { z_bar: x, .. } if self.place(node) == Place::Loop => {
-                if self.is_wide(*x) {
-                    self.rows(node).saturating_mul(self.rows(*x))
-                } else {
-                    0
-                }
+            Operation::Dense { x, .. } | Operation::Transposed { z_bar: x, .. }
+                if self.place(node) == Place::Loop && self.is_wide(*x) =>
+            {
+                self.rows(node).saturating_mul(self.rows(*x))
             }
             Operation::Stack(_) if self.is_wide(node) => self.rows(node),
             _ => 0,

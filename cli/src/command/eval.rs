@@ -151,7 +151,7 @@ fn check_fit(task: TaskName, data: &Data, settings: &Settings) -> anyhow::Result
     let (inputs, outputs, times) = data.test.sizes(classes.max(learnt));
     let times = if data.test.times().is_some() { model.output_times() } else { times };
     ensure!(
-        (inputs, outputs, times, task.loss(&data))
+        (inputs, outputs, times, task.loss(data))
             == (model.input_width(), learnt, model.output_times(), settings.config.loss),
         "--task {}: its data do not fit the model, which was trained on {}",
         task.name(),

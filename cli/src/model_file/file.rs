@@ -149,7 +149,7 @@ impl ModelFile {
     /// Where of these keys those lie that the file has set; `options` where it has set none of them.
     pub(crate) fn blame(file: Option<&Self>, section: &str, keys: &[&str], options: &str) -> String {
         let Some(file) = file else { return options.to_owned() };
-        let of = |key: &&&str| file.used.iter().any(|used| *used == (section, **key)) || file.own_key(section, key);
+        let of = |key: &&&str| file.used.contains(&(section, **key)) || file.own_key(section, key);
         let places: Vec<String> = keys.iter().filter(of).map(|key| read::place_of(&file.text, section, key)).collect();
         let places: Vec<&str> = places.iter().map(|place| place.trim_end_matches([':', ' '])).collect();
         if places.is_empty() { options.to_owned() } else { format!("{}: {}", file.name, places.join(", ")) }

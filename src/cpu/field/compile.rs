@@ -257,10 +257,10 @@ impl<'a> Compiler<'a> {
                         self.homes[x.index()] = Home::Inside(node, 0);
                     }
                 }
-                Operation::Zip(_, x, _) if self.is_product(*x) && self.is_used_once(*x) => {
-                    if self.rows(*x) == self.rows(node) {
-                        self.homes[x.index()] = Home::Inside(node, 0);
-                    }
+                Operation::Zip(_, x, _)
+                    if self.is_product(*x) && self.is_used_once(*x) && self.rows(*x) == self.rows(node) =>
+                {
+                    self.homes[x.index()] = Home::Inside(node, 0);
                 }
                 _ => {}
             }

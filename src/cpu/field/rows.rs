@@ -88,12 +88,12 @@ multiversion! {
             macro_rules! rows {
                 (|$x:ident| $value:expr) => {
                     for row in 0..line.rows {
-                        let mut lanes = row!(a, row);
-                        for lane in &mut lanes {
-                            let $x = *lane;
-                            *lane = $value;
+                        let lanes = row!(a, row);
+                        let mut values = [R::ZERO; LANES];
+                        for (value, &$x) in values.iter_mut().zip(&lanes) {
+                            *value = $value;
                         }
-                        store!(row, lanes);
+                        store!(row, values);
                     }
                 };
                 (|$x:ident, $y:ident| $value:expr) => {
@@ -129,7 +129,7 @@ multiversion! {
                     Function::Gelu => rows!(|x| formula::gelu(x).0),
                 },
                 Code::Slope(f) => match f {
-                    Function::Neg => rows!(|x| x * R::ZERO - R::ONE),
+                    Function::Neg => rows!(|_x| -R::ONE),
                     Function::Abs => rows!(|x| sign(x)),
                     Function::Square => rows!(|x| x + x),
                     Function::Cube => rows!(|x| R::from_f64(3.0) * x * x),

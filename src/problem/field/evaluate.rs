@@ -98,6 +98,65 @@ impl Field {
         self.value(&point)
     }
 
+    /// The derivatives in time of the solution of `dy/dt = f(t, y)` through a point: `y'`, `y''`, up to the `order`-th. Each
+    /// is the total derivative of the one before it, `d/dt g(t, y) = dg/dt + dg/dy f`, exact. The arguments are those of
+    /// [`Field::evaluate`].
+    ///
+    /// ```
+    /// # fn main() -> fewsteps::Result<()> {
+    /// // y' = t y: y'' = y + t y', y''' = 2 y' + t y''
+    /// let field = fewsteps::Field::build(1, |f| f.time() * f.state())?;
+    /// assert_eq!(field.derivatives(3, &[], 2.0, &[1.0])?, [[2.0], [5.0], [14.0]]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Field::evaluate`]; [`Error::Argument`] for a field that is driven by controls, whose rates nobody knows,
+    /// that is not as wide as its state, or whose derivatives are too many operations.
+    pub fn derivatives(&self, order: usize, theta: &[f64], t: f64, y: &[f64]) -> Result<Vec<Vec<f64>>> {
+        self.validate()?;
+        let point = Point { theta: theta.to_vec(), t, y: y.to_vec(), controls: Vec::new() };
+        let program = self.program()?.derivatives(order)?;
+        self.check_point(&point)?;
+        Ok(interpret(&program, &point.theta, |source| self.input(&point, source)))
+    }
+
+    /// The product of the field's Jacobian with a direction, `df/dy v`, at one state and fixed time, exact. The other arguments
+    /// are those of [`Field::evaluate`].
+    ///
+    /// ```
+    /// # fn main() -> fewsteps::Result<()> {
+    /// // Of a pendulum: J = [0, 1; -cos(angle), 0].
+    /// let field = fewsteps::Field::parse("angle' = speed; speed' = -sin(angle)")?;
+    /// let product = field.jacobian_vector(&[], 0.0, &[0.0, 0.3], &[], &[2.0, 5.0])?;
+    /// assert_eq!(product, [5.0, -2.0]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Field::evaluate`], and [`Error::Shape`] for a direction that is not as wide as the state.
+    pub fn jacobian_vector(
+        &self,
+        theta: &[f64],
+        t: f64,
+        y: &[f64],
+        controls: &[f64],
+        direction: &[f64],
+    ) -> Result<Vec<f64>> {
+        self.validate()?;
+        let point = Point { theta: theta.to_vec(), t, y: y.to_vec(), controls: controls.to_vec() };
+        self.check_point(&point)?;
+        Error::check_len("direction", direction.len(), self.inputs(), || "the field's inputs()".into())?;
+        let program = self.program()?.jacobian_vector(self.inputs())?;
+        let mut values = interpret(&program, &point.theta, |source| match source {
+            Source::Direction => direction.to_vec(),
+            _ => self.input(&point, source),
+        });
+        Ok(values.swap_remove(1))
+    }
+
     /// Compares the exact derivatives of the field with central differences of its value, at one point and in several
     /// directions that are drawn from `seed`. The arguments are those of [`Field::evaluate`].
     ///

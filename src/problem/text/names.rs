@@ -140,10 +140,11 @@ impl<'a> Names<'a> {
                     Meant::Defined(place) => read.push(place),
                     Meant::Time | Meant::Constant(_) => {}
                 },
-                Act::Call(name, count) => match self.called(said, name, count, &step.at)? {
-                    Called::Network(place) => read.push(place),
-                    _ => {}
-                },
+                Act::Call(name, count) => {
+                    if let Called::Network(place) = self.called(said, name, count, &step.at)? {
+                        read.push(place);
+                    }
+                }
                 _ => {}
             }
         }

@@ -128,9 +128,9 @@ fn gradients_go_through_a_driven_pendulum() {
             let [up, down] = [step, -step].map(|step| {
                 let (mut theta, mut y0) = (theta.clone(), y0);
                 if i < 2 {
-                    theta[i] += step
+                    theta[i] += step;
                 } else {
-                    y0[i - 2] += step
+                    y0[i - 2] += step;
                 }
                 value(&theta, &y0)
             });

@@ -81,9 +81,9 @@ fn gradients_along_a_path_are_central_differences() {
                 let at = |by: f64| {
                     let (mut theta, mut y0) = (theta.clone(), y0.clone());
                     if i < theta.len() {
-                        theta[i] += by
+                        theta[i] += by;
                     } else {
-                        y0[i - theta.len()] += by
+                        y0[i - theta.len()] += by;
                     }
                     (theta, y0)
                 };

@@ -69,10 +69,8 @@ impl Program {
             }
         }
         let mut names = vec![Node::new(0); needed.len()];
-        let mut count = 0;
-        for (name, _) in names.iter_mut().zip(&needed).filter(|(_, needed)| **needed) {
+        for (count, (name, _)) in names.iter_mut().zip(&needed).filter(|(_, needed)| **needed).enumerate() {
             *name = Node::new(count);
-            count += 1;
         }
         let name = |node: Node| names[node.index()];
         let kept = |index: &usize| needed[*index];

@@ -93,6 +93,7 @@ pub(crate) enum Arithmetic {
 }
 
 impl Arithmetic {
+    #[cfg(test)]
     pub(crate) const ALL: [Self; 6] = [Self::Add, Self::Sub, Self::Mul, Self::Div, Self::Min, Self::Max];
 
     pub(crate) const fn name(self) -> &'static str {
