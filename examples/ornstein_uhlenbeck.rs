@@ -71,3 +71,8 @@ fn main() -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn the_process_is_learnt() -> anyhow::Result<()> {
+    main()
+}

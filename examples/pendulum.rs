@@ -62,3 +62,8 @@ fn main() -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn the_pendulum_is_found() -> anyhow::Result<()> {
+    main()
+}

@@ -47,8 +47,12 @@ fn read(path: &str) -> anyhow::Result<Vec<[f64; 2]>> {
 }
 
 fn main() -> anyhow::Result<()> {
-    let file = std::env::args().nth(1);
-    let counts = file.as_deref().map_or_else(simulated, read)?;
+    learn(std::env::args().nth(1).as_deref())
+}
+
+/// From the counts of a file, or from simulated ones.
+fn learn(file: Option<&str>) -> anyhow::Result<()> {
+    let counts = file.map_or_else(simulated, read)?;
     let years = counts.len() - 1;
     // From rates that are a seventh off.
     let field = equations([0.63, 0.024, 0.0275, 0.69])?;
@@ -78,4 +82,9 @@ fn main() -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+#[test]
+fn the_rates_are_learnt() -> anyhow::Result<()> {
+    learn(None)
 }

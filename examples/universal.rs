@@ -3,8 +3,8 @@
 
 use anyhow::ensure;
 use fewsteps::{
-    Batch, Cpu, Field, Loss, Mlp, NeuralDe, Optimizer, Problem, Purpose, Random, SaveAt, Schedule, Solver, SolverOptions,
-    Target, Tolerances, Trainer, TrainerConfig,
+    Batch, Cpu, Field, Loss, Mlp, NeuralDe, Optimizer, Problem, Purpose, Random, SaveAt, Schedule, Solver,
+    SolverOptions, Target, Tolerances, Trainer, TrainerConfig,
 };
 
 /// The friction that made the data, which the model has to find: air and a bearing, `0.2 w + 0.4 w |w| / (1 + |w|)`.
@@ -24,10 +24,8 @@ fn main() -> anyhow::Result<()> {
     })?;
     let mut random = Random::new(0, Purpose::Data, 0);
     let starts: Vec<f64> = (0..128).map(|_| 4.0 * random.uniform() - 2.0).collect();
-    let measured = Solver::<f64>::new(&Cpu::new()?, &Problem::ode(truth, 0.0, 3.0), &options)?
-        .solve(&[], &starts)?
-        .check()?
-        .ys;
+    let measured =
+        Solver::<f64>::new(&Cpu::new()?, &Problem::ode(truth, 0.0, 3.0), &options)?.solve(&[], &starts)?.check()?.ys;
 
     // What is known, and a network in place of what is not.
     let field = Field::build(2, |f| {
@@ -61,4 +59,9 @@ fn main() -> anyhow::Result<()> {
     println!("the friction up to |w| = {seen:.2} is found within {:.2} %", 100.0 * error);
     ensure!(error < 0.05, "the friction was not found: {error}");
     Ok(())
+}
+
+#[test]
+fn the_friction_is_found() -> anyhow::Result<()> {
+    main()
 }

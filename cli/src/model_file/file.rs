@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
-use fewsteps::{Activation, Clip, InitialStep, Initialization, InputMap, Layout, Measure, Method, Mlp, NeuralDe};
+use fewsteps::{
+    Activation, Clip, Field, InitialStep, Initialization, InputMap, Layout, Measure, Method, Mlp, NeuralDe,
+};
 use fewsteps::{Optimizer, PenaltyGradient, PenaltyNoise, PenaltyStep, Rule, TimeInput};
 use serde::Deserialize;
 use serde_json::Value;
@@ -36,10 +38,11 @@ pub(super) struct Sections {
     pub(super) regularizer: RegularizerSection,
 }
 
-/// The vector field: a network, of which `mlp` has the widths. Equations as text will be another key, instead of these.
+/// The vector field: a network, of which `mlp` has the widths, or equations as `text`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 struct FieldSection {
+    text: Option<String>,
     mlp: Option<Vec<usize>>,
     activation: Option<Activation>,
     time_input: Option<TimeInput>,
@@ -201,7 +204,11 @@ impl ModelFile {
             [(&model.encoder, "encoder", inputs, "inputs"), (&model.head, "head", outputs, "outputs")]
         {
             if slot.is_none() && dim != width {
-                let key = if field.mlp.is_some() { ("field", "mlp") } else { (section, "layer") };
+                let key = match (&field.text, &field.mlp) {
+                    (Some(_), _) => ("field", "text"),
+                    (None, Some(_)) => ("field", "mlp"),
+                    (None, None) => (section, "layer"),
+                };
                 let remedy = format!(
                     "the state has {dim} numbers and the data have {width} {what}: take a linear layer ([{section}] layer = \
                      \"linear\"), or a state of {width}"
@@ -209,15 +216,29 @@ impl ModelFile {
                 return Err(self.at(key.0, key.1, remedy));
             }
         }
-        let place =
-            || format!("{}: {}", self.name, read::place_of(&self.text, "field", "mlp").trim_end_matches([':', ' ']));
+        let field_key = if field.text.is_some() { "text" } else { "mlp" };
+        let place = || {
+            format!("{}: {}", self.name, read::place_of(&self.text, "field", field_key).trim_end_matches([':', ' ']))
+        };
         model.problem.validate().with_context(place)?;
         Ok(model)
     }
 
-    /// Sets the network.
+    /// Sets the field to the equations, or the network.
     fn set_field(&self, model: &mut NeuralDe) -> anyhow::Result<()> {
-        let FieldSection { mlp, activation, time_input, input_map, initialization, .. } = &self.sections.field;
+        let FieldSection { text, mlp, activation, time_input, input_map, initialization, .. } = &self.sections.field;
+        if let Some(text) = text {
+            let keys = ["mlp", "activation", "time-input", "input-map", "initialization"];
+            if let Some(key) = keys.iter().find(|key| read::find(&self.text, "field", key).is_some()) {
+                return Err(self.at(
+                    "field",
+                    key,
+                    "is of a network; the field is equations, text: leave one of them out",
+                ));
+            }
+            model.problem.field = Field::parse(text).map_err(|error| self.at("field", "text", error))?;
+            return Ok(());
+        }
         let base = model.problem.field.mlp().context("the task's field is a network")?;
         // A network serialises as what it was made with.
         let mut parts = serde_json::to_value(base)?;

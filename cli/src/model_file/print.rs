@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use anyhow::bail;
 use fewsteps::{Clip, InitialStep, Regularizer, Schedule, StepControl};
 use serde_json::Value;
 
@@ -43,17 +44,18 @@ fn word(name: &str) -> String {
 fn write_model(text: &mut String, settings: &Settings) -> anyhow::Result<()> {
     let model = &settings.config.model;
     text.push_str("\n[field]\n");
-    if let Some(mlp) = model.problem.field.mlp() {
-        let parts = serde_json::to_value(mlp)?;
-        line(text, "mlp", format!("{:?}", mlp.sizes()), "widths; the first and the last are the state's");
-        for (key, part, remark) in [
-            ("activation", "activation", "identity, tanh, relu, softplus, sigmoid, silu, gelu"),
-            ("time-input", "time_input", "layers that see the time: none, first, every"),
-            ("input-map", "input_map", "what is done to the state first: identity, cube"),
-            ("initialization", "initialization", "glorot_uniform, glorot_normal, he_uniform, he_normal"),
-        ] {
-            line(text, key, &parts[part], remark);
-        }
+    let Some(mlp) = model.problem.field.mlp() else {
+        bail!("--print-model: the field is equations, which are not written back; keep the file that has them");
+    };
+    let parts = serde_json::to_value(mlp)?;
+    line(text, "mlp", format!("{:?}", mlp.sizes()), "widths; the first and the last are the state's");
+    for (key, part, remark) in [
+        ("activation", "activation", "identity, tanh, relu, softplus, sigmoid, silu, gelu"),
+        ("time-input", "time_input", "layers that see the time: none, first, every"),
+        ("input-map", "input_map", "what is done to the state first: identity, cube"),
+        ("initialization", "initialization", "glorot_uniform, glorot_normal, he_uniform, he_normal"),
+    ] {
+        line(text, key, &parts[part], remark);
     }
     if settings.task.interval_is_free() {
         line(text, "t1", format!("{:?}", model.problem.t1), "where the interval ends that begins at 0");

@@ -342,6 +342,27 @@ fn a_model_is_read_from_a_file_and_printed() {
 }
 
 #[test]
+fn equations_are_trained_from_a_file() {
+    let folder = folder();
+    let at = folder.path();
+    let write = |text: &str| fs::write(at.join("m.toml"), text).expect("written");
+    // A residual field on the digits of the command: a network of the state, beside its decay.
+    let text = "[field]\ntext = \"\"\"\nstate y[64]\nnetwork move = mlp(64, 16, 64) gelu\npositive parameter k = 0.1\n\
+                y' = move(y) - k * y\n\"\"\"\n[optimizer]\nsteps = 40\nlr = 0.01\n[solver]\ntol = 1e-2\n";
+    write(text);
+    let run = record(at, &["train", "--task", "digits", "--model", "m.toml", "--seed", "0"]);
+    let accuracy = number(&run["test"]["accuracy"]);
+    assert!(accuracy > 0.8, "{accuracy}");
+    refuse(at, &["train", "--model", "m.toml", "--print-model"], 1, &["--print-model", "equations"]);
+    write("[field]\ntext = \"y' = - z\"\n");
+    refuse(at, &["train", "--model", "m.toml"], 1, &["m.toml: line 2, [field] text", "unknown", "`z`"]);
+    write("[field]\nactivation = \"tanh\"\ntext = \"y' = - y\"\n");
+    refuse(at, &["train", "--model", "m.toml"], 1, &["m.toml: line 2, [field] activation", "equations"]);
+    write("[field]\ntext = \"state y[3]; y' = -y\"\n[encoder]\nlayer = \"none\"\n");
+    refuse(at, &["train", "--model", "m.toml"], 1, &["m.toml: line 2, [field] text", "3 numbers"]);
+}
+
+#[test]
 fn data_of_ones_own_train_on_a_device_as_natively() {
     if !adapter() {
         return;
