@@ -130,10 +130,11 @@ fn slope_gelu(x: f32) -> f32 {
 }
 
 // The first one where they are equal, or none is known.
+// Of what is no number the smaller or larger one is none.
 fn smaller(a: f32, b: f32) -> f32 {
-    return select(a, b, b < a);
+    return select(select(a, b, b < a), b, is_nan(b));
 }
 
 fn larger(a: f32, b: f32) -> f32 {
-    return select(a, b, b > a);
+    return select(select(a, b, b > a), b, is_nan(b));
 }

@@ -138,6 +138,27 @@ fn tiles_give_what_the_interpreter_gives() {
 }
 
 #[test]
+fn what_is_no_number_is_not_lost() {
+    let field = problem::Field::build(2, |f| {
+        let (a, b) = (f.state().row(0), f.state().row(1));
+        f.stack([a.min(&b), a.max(&b)])
+    })
+    .expect("a field");
+    let mut native = Field::<f32>::new(&field).expect("a field");
+    native.pack(&[], false);
+    let mut kept = native.kept();
+    for (a, b) in [(f32::NAN, 1.0), (1.0, f32::NAN), (f32::NAN, f32::NAN)] {
+        kept.state_mut()[..LANES].fill(a);
+        kept.state_mut()[LANES..].fill(b);
+        let mut out = [0.0; 2 * LANES];
+        native.eval(&[0.0; LANES], &mut kept, &mut out, false);
+        assert!(out.iter().all(|x| x.is_nan()), "of {a} and {b}: {out:?}");
+        let values = field.evaluate(&[], 0.0, &[f64::from(a), f64::from(b)], &[]).expect("a value");
+        assert!(values.iter().all(|x| x.is_nan()), "of {a} and {b}: {values:?}");
+    }
+}
+
+#[test]
 fn products_are_those_of_differences() {
     for (name, field) in fields() {
         let case = Case::new(field);

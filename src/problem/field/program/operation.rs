@@ -114,15 +114,16 @@ impl Arithmetic {
             Self::Sub => a - b,
             Self::Mul => a * b,
             Self::Div => a / b,
+            // Of what is no number the smaller or larger one is none.
             Self::Min => {
-                if b < a {
+                if b < a || b.is_nan() {
                     b
                 } else {
                     a
                 }
             }
             Self::Max => {
-                if b > a {
+                if b > a || b.is_nan() {
                     b
                 } else {
                     a
