@@ -406,7 +406,7 @@ fn training_of_a_written_field_is_the_native_engine_s() {
     let Some(gpu) = gpu() else { return };
     let options = SolverOptions::default().step_control(StepControl::Fixed { steps: 2 });
     let (inputs, labels): (Vec<f32>, Vec<u32>) = (narrow(&numbers(9 * 4, 7)), (0..9).map(|i| i % 3).collect());
-    for field in [nested(33), gated(5)] {
+    for field in [residual(33), gated(5)] {
         let model = NeuralDe::new(Problem::ode(field, 0.0, 1.0), options.clone()).encoder(4).head(3);
         let config = TrainerConfig::new(model, Loss::CrossEntropy).optimizer(Optimizer::sgd(0.5));
         let batch = Batch { inputs: &inputs, target: Target::Labels(&labels) };

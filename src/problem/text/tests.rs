@@ -123,12 +123,12 @@ fn every_definition_is_what_the_builder_defines() {
     // Shorthands of shorthands, before they are there; names of other alphabets, and those of constants.
     same("let b = 2*c, c = α*y₁; parameter α = 3; y₁' = b", 1, |f| {
         let y = f.state();
-        let alpha = f.parameters("α", &[3.0]);
-        f.literal(&[2.0]) * (alpha * y)
+        let c = f.parameters("α", &[3.0]) * y;
+        f.literal(&[2.0]) * c
     });
     same("state s, e; s' = -e; e' = s", 2, |f| {
-        let y = f.state();
-        f.stack([-y.row(1), y.row(0)])
+        let (s, e) = (f.state().row(0), f.state().row(1));
+        f.stack([-e, s])
     });
 }
 
