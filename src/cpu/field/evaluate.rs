@@ -1,6 +1,7 @@
 //! [`Field`] on a tile: evaluation and vector-Jacobian product.
 
-use super::compile::{Asked, Blocks, Code, Place, Step, compile};
+use super::code::{Blocks, Code, Place, Step};
+use super::compile::{Asked, compile};
 use super::drive::{Drive, Seats};
 use super::layer::DenseLayer;
 use super::rows::{Line, Room, run};

@@ -1,5 +1,6 @@
 //! Fields on a tile: programs compiled once, and run.
 
+pub(crate) mod code;
 pub(crate) mod compile;
 pub(crate) mod drive;
 pub(crate) mod evaluate;

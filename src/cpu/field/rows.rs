@@ -55,7 +55,8 @@ pub(crate) struct Line {
 }
 
 multiversion! {
-    /// Runs lines in their order. Rows are `LANES` long.
+    /// Runs lines in their order. Rows are `LANES` long. It is one long function, so that what chooses the instruction set is
+    /// called once for many lines, and every operation's loop is compiled for each set.
     pub(crate) fn run<R>(lines: &[Line], scratch: &mut [R], kept: &[R], bar: &[R], scalars: &[R], output: &mut [R]) {
         for line in lines {
             let [a, b] = line.operands;
