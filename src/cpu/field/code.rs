@@ -23,6 +23,8 @@ pub(crate) enum Step {
     Product { weights: usize, affine: bool, x: Place, target: Place },
     /// `W z_bar`
     Transposed { weights: usize, z_bar: Place, target: Place },
+    /// A product with rows that were kept, in place: a cotangent with an activation's slope.
+    Multiply { rows: usize, place: Place, kept: usize },
     /// In place, with the slope where it is wanted.
     Activate { activation: Activation, rows: usize, place: Place, slope: Option<usize> },
     /// The slope is wanted by the main values too.

@@ -8,7 +8,7 @@ use super::rows::{Line, Room, run};
 use crate::cpu::kernel::activation::{activate, activate_with_derivative};
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::interval::Interval;
-use crate::cpu::kernel::lanes::Lanes;
+use crate::cpu::kernel::lanes::{Lanes, multiply};
 use crate::cpu::kernel::scalar::Scalar;
 use crate::error::Result;
 use crate::problem::program::Program;
@@ -289,6 +289,10 @@ impl<R: Scalar> Field<R> {
                     let Layer { inputs, outputs, .. } = layer.layer;
                     let (z_bar, x_bar) = rooms.apart(*z_bar, outputs, *target, inputs);
                     layer.apply_transposed(z_bar, x_bar);
+                }
+                Step::Multiply { rows, place, kept } => {
+                    let slopes = &rooms.kept[kept * LANES..][..rows * LANES];
+                    multiply(rooms.write(*place, *rows), slopes);
                 }
                 Step::Activate { activation, rows, place, slope: Some(slope) } if all => {
                     let slope = Place { room: Room::Scratch, at: *slope };

@@ -60,38 +60,37 @@ multiversion! {
     pub(crate) fn run<R>(lines: &[Line], scratch: &mut [R], kept: &[R], bar: &[R], scalars: &[R], output: &mut [R]) {
         for line in lines {
             let [a, b] = line.operands;
+            // Numbers that are the same in all lanes, as a row.
+            let mut splats = [[R::ZERO; LANES]; 2];
             macro_rules! row {
-                ($operand:ident, $row:ident) => {{
+                ($operand:ident, $row:ident, $splat:literal) => {{
                     let at = $operand.at + if $operand.many { $row } else { 0 };
-                    let rows: &[R] = match $operand.room {
-                        Room::Scratch => scratch,
-                        Room::Kept => kept,
-                        Room::Bar => bar,
-                        Room::Output => output,
-                        Room::Scalars => &[],
-                    };
-                    let mut lanes = [R::ZERO; LANES];
                     if $operand.room == Room::Scalars {
-                        lanes = [scalars[at]; LANES];
+                        splats[$splat] = [scalars[at]; LANES];
+                        &splats[$splat]
                     } else {
-                        lanes.copy_from_slice(&rows[at * LANES..][..LANES]);
+                        let rows: &[R] = match $operand.room {
+                            Room::Scratch => scratch,
+                            Room::Kept => kept,
+                            Room::Bar => bar,
+                            _ => output,
+                        };
+                        &rows.as_chunks::<LANES>().0[at]
                     }
-                    lanes
                 }};
             }
             macro_rules! store {
                 ($row:expr, $lanes:expr) => {{
                     let (room, at) = line.target;
                     let rows: &mut [R] = if room == Room::Output { output } else { scratch };
-                    rows[(at + $row) * LANES..][..LANES].copy_from_slice(&$lanes);
+                    rows.as_chunks_mut::<LANES>().0[at + $row] = $lanes;
                 }};
             }
             macro_rules! rows {
                 (|$x:ident| $value:expr) => {
                     for row in 0..line.rows {
-                        let lanes = row!(a, row);
                         let mut values = [R::ZERO; LANES];
-                        for (value, &$x) in values.iter_mut().zip(&lanes) {
+                        for (value, &$x) in values.iter_mut().zip(row!(a, row, 0)) {
                             *value = $value;
                         }
                         store!(row, values);
@@ -99,13 +98,13 @@ multiversion! {
                 };
                 (|$x:ident, $y:ident| $value:expr) => {
                     for row in 0..line.rows {
-                        let mut lanes = row!(a, row);
-                        let others = row!(b, row);
-                        for (lane, &$y) in lanes.iter_mut().zip(&others) {
-                            let $x = *lane;
-                            *lane = $value;
+                        let mut values = [R::ZERO; LANES];
+                        let lefts: Lanes<R> = *row!(a, row, 0);
+                        let rights = row!(b, row, 1);
+                        for (value, (&$x, &$y)) in values.iter_mut().zip(lefts.iter().zip(rights)) {
+                            *value = $value;
                         }
-                        store!(row, lanes);
+                        store!(row, values);
                     }
                 };
             }
@@ -159,8 +158,7 @@ multiversion! {
                 Code::Sum => {
                     let mut sum: Lanes<R> = [R::ZERO; LANES];
                     for row in 0..line.rows {
-                        let lanes = row!(a, row);
-                        for (sum, &x) in sum.iter_mut().zip(&lanes) {
+                        for (sum, &x) in sum.iter_mut().zip(row!(a, row, 0)) {
                             *sum += x;
                         }
                     }
@@ -169,8 +167,8 @@ multiversion! {
                 Code::Dot => {
                     let mut sum: Lanes<R> = [R::ZERO; LANES];
                     for row in 0..line.rows {
-                        let (lanes, others) = (row!(a, row), row!(b, row));
-                        for (sum, (&x, &y)) in sum.iter_mut().zip(lanes.iter().zip(&others)) {
+                        let lefts: Lanes<R> = *row!(a, row, 0);
+                        for (sum, (&x, &y)) in sum.iter_mut().zip(lefts.iter().zip(row!(b, row, 1))) {
                             *sum = x.mul_add(y, *sum);
                         }
                     }

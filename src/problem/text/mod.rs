@@ -32,7 +32,6 @@ impl Field {
     ///
     /// # fn main() -> fewsteps::Result<()> {
     /// let field = Field::parse("
-    ///     # Lotka and Volterra's equations, and a friction that nobody knows.
     ///     state prey, hunters
     ///     positive parameter a = 1.1, b = 0.4
     ///     network friction = mlp(1, 16, 1) tanh

@@ -121,8 +121,16 @@ impl Compiler<'_> {
         for (operand, node) in operands.iter_mut().zip([a, b]) {
             operand.many &= self.rows(node) == rows;
         }
-        let target = self.target(node);
-        self.line(LineCode::Zip(op), rows, operands, target, !self.main[node.index()]);
+        let (target, extra) = (self.target(node), !self.main[node.index()]);
+        let [_, kept] = operands;
+        if op == Arithmetic::Mul
+            && self.homes[a.index()] == Home::Inside(node, 0)
+            && kept.room == Room::Kept
+            && kept.many
+        {
+            return self.push(Step::Multiply { rows, place: target, kept: kept.at }, extra);
+        }
+        self.line(LineCode::Zip(op), rows, operands, target, extra);
     }
 
     /// An activation, in place, with its slope if that is wanted.
