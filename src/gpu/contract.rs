@@ -83,7 +83,7 @@ fn runs(back: usize) -> Vec<String> {
 /// What is printed for a field, and for the same field as a diffusion where the method is a stochastic one.
 pub(super) fn whole_text(field: &Field, method: Method, adjoint: bool) -> Vec<String> {
     let (tableau, layers) = (method.tableau(), field.layers_from(0));
-    let scripts = field.mlp().is_none().then(|| Scripts::new(field, 0).expect("a field"));
+    let scripts = field.plain_mlp().is_none().then(|| Scripts::new(field, 0).expect("a field"));
     let printed = scripts.as_ref().map_or(Printed::Layers(&layers, field.input_map()), Printed::Program);
     let noisy = tableau.noise.is_some();
     let parameters = if noisy { 2 } else { 1 } * field.parameter_count();

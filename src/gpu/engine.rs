@@ -324,7 +324,7 @@ fn stops(problem: &Problem, options: &SolverOptions) -> Result<Vec<([u32; 2], f6
 
 /// The schedules of a field, and of a diffusion, that is no network.
 fn schedules(problem: &Problem, offset: usize) -> Result<[Option<Schedules>; 2]> {
-    let of = |argument, field: &Field, first| match field.mlp() {
+    let of = |argument, field: &Field, first| match field.plain_mlp() {
         Some(_) => Ok(None),
         None => Schedules::new(argument, field, first).map(Some),
     };
@@ -335,7 +335,7 @@ fn schedules(problem: &Problem, offset: usize) -> Result<[Option<Schedules>; 2]>
 
 /// What is printed of field and diffusion, where they were written out and are small enough to be solved whole.
 fn scripts(problem: &Problem, offset: usize) -> Result<[Option<Scripts>; 2]> {
-    let script = |field: &Field, first: usize| match field.mlp() {
+    let script = |field: &Field, first: usize| match field.plain_mlp() {
         Some(_) => Ok(None),
         None => Scripts::new(field, first).map(|scripts| Some(scripts).filter(|s| small::is_brief(s, problem.dim()))),
     };

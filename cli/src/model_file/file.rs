@@ -45,6 +45,7 @@ struct FieldSection {
     text: Option<String>,
     mlp: Option<Vec<usize>>,
     activation: Option<Activation>,
+    output_activation: Option<Activation>,
     time_input: Option<TimeInput>,
     input_map: Option<InputMap>,
     initialization: Option<Initialization>,
@@ -226,9 +227,10 @@ impl ModelFile {
 
     /// Sets the field to the equations, or the network.
     fn set_field(&self, model: &mut NeuralDe) -> anyhow::Result<()> {
-        let FieldSection { text, mlp, activation, time_input, input_map, initialization, .. } = &self.sections.field;
+        let FieldSection { text, mlp, activation, output_activation, time_input, input_map, initialization, .. } =
+            &self.sections.field;
         if let Some(text) = text {
-            let keys = ["mlp", "activation", "time-input", "input-map", "initialization"];
+            let keys = ["mlp", "activation", "output-activation", "time-input", "input-map", "initialization"];
             if let Some(key) = keys.iter().find(|key| read::find(&self.text, "field", key).is_some()) {
                 return Err(self.at(
                     "field",
@@ -245,6 +247,7 @@ impl ModelFile {
         let given = [
             ("sizes", mlp.as_ref().map(serde_json::to_value)),
             ("activation", activation.map(serde_json::to_value)),
+            ("output_activation", output_activation.map(serde_json::to_value)),
             ("time_input", time_input.map(serde_json::to_value)),
             ("input_map", input_map.map(serde_json::to_value)),
             ("initialization", initialization.map(serde_json::to_value)),

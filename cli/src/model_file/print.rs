@@ -51,11 +51,14 @@ fn write_model(text: &mut String, settings: &Settings) -> anyhow::Result<()> {
     line(text, "mlp", format!("{:?}", mlp.sizes()), "widths; the first and the last are the state's");
     for (key, part, remark) in [
         ("activation", "activation", "identity, tanh, relu, softplus, sigmoid, silu, gelu"),
+        ("output-activation", "output_activation", "the same, after the last layer"),
         ("time-input", "time_input", "layers that see the time: none, first, every"),
         ("input-map", "input_map", "what is done to the state first: identity, cube"),
         ("initialization", "initialization", "glorot_uniform, glorot_normal, he_uniform, he_normal"),
     ] {
-        line(text, key, &parts[part], remark);
+        // Files of networks do not mention that there is none.
+        let value = if parts[part].is_null() { &Value::from("identity") } else { &parts[part] };
+        line(text, key, value, remark);
     }
     if settings.task.interval_is_free() {
         line(text, "t1", format!("{:?}", model.problem.t1), "where the interval ends that begins at 0");

@@ -292,7 +292,7 @@ fn a_model_is_read_from_a_file_and_printed() {
     moons(at, 60);
     oscillations(at, 3);
     let write = |name: &str, text: &str| fs::write(at.join(name), text).expect("written");
-    let model = "[field]\nmlp = [2, 24, 24, 2]\nactivation = \"softplus\"\nt1 = 0.5\n[encoder]\nlayer = \"none\"\n\
+    let model = "[field]\nmlp = [2, 24, 24, 2]\nactivation = \"softplus\"\noutput-activation = \"tanh\"\nt1 = 0.5\n[encoder]\nlayer = \"none\"\n\
                  [solver]\ntol = 1e-3\nmethod = \"bosh3\"\nfirst-step = 0.25\n[optimizer]\nrule = \"adamw\"\n\
                  weight-decay = 0.1\nclip-norm = 2\nsteps = 3\nlr = 0.5\n[regularizer]\nregularization = \"vanilla\"\n";
     write("m.toml", model);
@@ -301,6 +301,7 @@ fn a_model_is_read_from_a_file_and_printed() {
     let config = &settings["config"];
     assert_eq!(config["model"]["problem"]["field"]["sizes"], serde_json::json!([2, 24, 24, 2]));
     assert_eq!(config["model"]["problem"]["field"]["activation"], "softplus");
+    assert_eq!(config["model"]["problem"]["field"]["output_activation"], "tanh");
     assert_eq!((&config["model"]["problem"]["t1"], &config["model"]["encoder"]), (&0.5.into(), &Value::Null));
     assert_eq!((&config["model"]["head"], &config["model"]["options"]["method"]), (&2.into(), &"bosh3".into()));
     assert_eq!(config["optimizer"]["rule"]["adamw"]["weight_decay"], 0.1);

@@ -13,6 +13,7 @@ fn fields() -> Vec<(&'static str, problem::Field)> {
     vec![
         ("mlp", mlp(&[3, 5, 4, 3]).time_input(TimeInput::Every).input_map(InputMap::Cube).into()),
         ("linear", mlp(&[2, 2]).into()),
+        ("bounded", mlp(&[3, 5, 3]).output_activation(Activation::Tanh).into()),
         (
             "lotka-volterra",
             build(2, &|f| {

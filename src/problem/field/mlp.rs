@@ -35,8 +35,8 @@ pub enum InputMap {
     Cube,
 }
 
-/// A dense network `f(t, y; theta)` whose last layer is linear; it maps `D` numbers to `D` numbers when it is a
-/// vector field.
+/// A dense network `f(t, y; theta)` whose last layer is linear unless [`Mlp::output_activation`] says otherwise; it maps `D`
+/// numbers to `D` numbers when it is a vector field.
 ///
 /// ```
 /// use fewsteps::{Activation, Mlp, TimeInput};
@@ -47,18 +47,30 @@ pub enum InputMap {
 pub struct Mlp {
     sizes: Vec<usize>,
     activation: Activation,
+    /// Files that do not mention it have networks without it.
+    #[serde(default = "linear", skip_serializing_if = "is_linear")]
+    output_activation: Activation,
     time_input: TimeInput,
     input_map: InputMap,
     initialization: Initialization,
 }
 
+const fn linear() -> Activation {
+    Activation::Identity
+}
+
+fn is_linear(activation: &Activation) -> bool {
+    *activation == Activation::Identity
+}
+
 impl Mlp {
-    /// A network with the given widths, first the input's, last the output's: tanh between layers, no time input,
-    /// Glorot-uniform weights.
+    /// A network with the given widths, first the input's, last the output's: tanh between layers, none after the last, no
+    /// time input, Glorot-uniform weights.
     pub fn new(sizes: impl Into<Vec<usize>>) -> Self {
         Self {
             sizes: sizes.into(),
             activation: Activation::default(),
+            output_activation: linear(),
             time_input: TimeInput::default(),
             input_map: InputMap::default(),
             initialization: Initialization::default(),
@@ -69,6 +81,24 @@ impl Mlp {
     #[must_use]
     pub fn activation(mut self, activation: Activation) -> Self {
         self.activation = activation;
+        self
+    }
+
+    /// Sets the nonlinearity after the last layer, which is linear without: a bounded field, say, or an encoder whose
+    /// states are positive.
+    ///
+    /// ```
+    /// use fewsteps::{Activation, Field, Mlp};
+    ///
+    /// # fn main() -> fewsteps::Result<()> {
+    /// let bounded: Field = Mlp::new([1, 1]).output_activation(Activation::Tanh).into();
+    /// assert_eq!(bounded.evaluate(&[3.0, -1.0], 0.0, &[0.5], &[])?, [0.5f64.tanh()]); // weight 3, bias -1
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn output_activation(mut self, activation: Activation) -> Self {
+        self.output_activation = activation;
         self
     }
 
@@ -119,7 +149,7 @@ impl Mlp {
                     TimeInput::First => i == 0,
                     TimeInput::Every => true,
                 },
-                activation: if i == last { Activation::Identity } else { self.activation },
+                activation: if i == last { self.output_activation } else { self.activation },
             };
             offset = layer.range().end;
             layer
@@ -130,6 +160,11 @@ impl Mlp {
     #[must_use]
     pub fn parameter_count(&self) -> usize {
         self.layers().last().map_or(0, |layer| layer.range().end)
+    }
+
+    /// Whether its last layer is followed by nothing.
+    pub(super) fn ends_linear(&self) -> bool {
+        is_linear(&self.output_activation)
     }
 
     /// How its weights are drawn.

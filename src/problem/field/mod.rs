@@ -132,16 +132,21 @@ impl Field {
         }
     }
 
-    /// The layers of the network that the field is, their blocks from parameter `first` on; none of a field that was written
-    /// out.
-    pub(crate) fn layers_from(&self, first: usize) -> Vec<Layer> {
-        let placed = |layer: Layer| Layer { offset: layer.offset + first, ..layer };
-        self.mlp().map_or(Vec::new(), |mlp| mlp.layers().map(placed).collect())
+    /// The network that the field is, if its last layer is linear: a device has kernels for those, and takes all others as
+    /// programs.
+    pub(crate) fn plain_mlp(&self) -> Option<&Mlp> {
+        self.mlp().filter(|mlp| mlp.ends_linear())
     }
 
-    /// What is done to the state before the first layer of the network that the field is.
+    /// The layers of [`Field::plain_mlp`], their blocks from parameter `first` on; none of another field.
+    pub(crate) fn layers_from(&self, first: usize) -> Vec<Layer> {
+        let placed = |layer: Layer| Layer { offset: layer.offset + first, ..layer };
+        self.plain_mlp().map_or(Vec::new(), |mlp| mlp.layers().map(placed).collect())
+    }
+
+    /// What is done to the state before the first layer of [`Field::plain_mlp`].
     pub(crate) fn input_map(&self) -> InputMap {
-        self.mlp().map_or(InputMap::Identity, Mlp::map)
+        self.plain_mlp().map_or(InputMap::Identity, Mlp::map)
     }
 
     /// Rows of the state that it is a field on.

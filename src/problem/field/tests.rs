@@ -153,6 +153,14 @@ v2[3] = silu(v1)
 v3[2] = dense(v2; mlp layer 2)
 return v3";
     assert_eq!(network.to_string(), listing);
+    let bounded: Field = Mlp::new([1, 1]).output_activation(Activation::Sigmoid).into();
+    let listing = "\
+from 1 row to 1, with 2 parameters
+  mlp: parameters 0..2, layers 1 -> 1
+v1 = dense(state; mlp layer 1)
+v2 = sigmoid(v1)
+return v2";
+    assert_eq!(bounded.to_string(), listing);
 }
 
 #[test]
@@ -169,6 +177,11 @@ fn fields_come_back_from_files() {
     let field: Field = serde_json::from_str(network).expect("an old file");
     assert_eq!(field, Mlp::new([2, 3, 2]).into());
     assert_eq!(serde_json::to_string(&field).expect("plain data"), network);
+    // Only one with an activation after its last layer mentions it.
+    let bounded = Field::from(Mlp::new([2, 3, 2]).output_activation(Activation::Tanh));
+    let mention = network.replace(r#""tanh","#, r#""tanh","output_activation":"tanh","#);
+    assert_eq!(serde_json::to_string(&bounded).expect("plain data"), mention);
+    assert_eq!(serde_json::from_str::<Field>(&mention).expect("what was written"), bounded);
     let missing = serde_json::from_str::<Field>(r#"{"sizes":[2,2]}"#).expect_err("half of one").to_string();
     assert!(missing.contains("missing field `activation`"), "{missing}");
 }

@@ -54,7 +54,7 @@ impl Field {
     /// | `parameter a = 1.1, w[3] = 0` | parameters and what they start as: a number, as many rows of it, or `[1, 2, 3]` |
     /// | `positive parameter k = 2` | values that are `e^parameter`; `softplus parameter` for `ln(1 + e^parameter)` |
     /// | `frozen parameter g = 9.81` | no gradient; also `frozen network` |
-    /// | `network f = mlp(2, 50, 1) relu` | a network, called as `f(x, v)`; further words are an activation (`tanh` if none is said), `time` or `time_everywhere`, `cube`, and `glorot_uniform`, `glorot_normal`, `he_uniform` or `he_normal` |
+    /// | `network f = mlp(2, 50, 1) relu` | a network, called as `f(x, v)`; further words are an activation (`tanh` if none is said), `output_sigmoid` and so on for one after the last layer, `time` or `time_everywhere`, `cube`, and `glorot_uniform`, `glorot_normal`, `he_uniform` or `he_normal` |
     /// | `control u, wind[2]` | what drives the field |
     /// | `let meet = x * v` | a shorthand, in any order |
     /// | `# ...` | a comment |

@@ -276,23 +276,27 @@ impl<'a> Parser<'a> {
 
     /// Words that say more of a network, each kind once.
     fn options(&mut self, mut mlp: Mlp) -> Result<Mlp, Fault> {
-        let mut said = [false; 4];
+        let mut said = [false; 5];
         while self.peek().kind == Kind::Name {
             let word = self.name("a word")?;
-            let activation = Activation::ALL.into_iter().zip(ACTIVATIONS).find(|(_, name)| *name == word.name);
+            let named = |name: &str| Activation::ALL.into_iter().zip(ACTIVATIONS).find(|(_, known)| *known == name);
+            let (activation, output) = (named(word.name), word.name.strip_prefix(OUTPUT).and_then(named));
             let weights = INITIALIZATIONS.into_iter().find(|(name, _)| *name == word.name);
             let kind;
-            (mlp, kind) = match (activation, weights, word.name) {
+            (mlp, kind) = match (activation, output, weights, word.name) {
                 (Some((activation, _)), ..) => (mlp.activation(activation), 0),
-                (_, Some((_, weights)), _) => (mlp.initialization(weights), 1),
+                (_, Some((activation, _)), ..) => (mlp.output_activation(activation), 4),
+                (.., Some((_, weights)), _) => (mlp.initialization(weights), 1),
                 (.., "cube") => (mlp.input_map(InputMap::Cube), 2),
                 (.., "time") => (mlp.time_input(TimeInput::First), 3),
                 (.., "time_everywhere") => (mlp.time_input(TimeInput::Every), 3),
                 (.., other) => {
                     let known = ACTIVATIONS.into_iter().chain(["time", "time_everywhere", "cube"]);
                     let known: Vec<&str> = known.chain(INITIALIZATIONS.map(|(name, _)| name)).collect();
-                    let reason = format!("`{other}` says nothing of a network{}", meant(other, known.iter().copied()));
-                    return Err(Fault::new(&word.at, reason + " There are " + &known.join(", ")));
+                    let outputs = ACTIVATIONS.map(|name| OUTPUT.to_owned() + name);
+                    let near = meant(other, known.iter().copied().chain(outputs.iter().map(String::as_str)));
+                    let reason = format!("`{other}` says nothing of a network{near} There are {}", known.join(", "));
+                    return Err(Fault::new(&word.at, reason + ", and output_tanh and so on, of the last layer"));
                 }
             };
             if std::mem::replace(&mut said[kind], true) {
@@ -305,6 +309,9 @@ impl<'a> Parser<'a> {
         Ok(mlp)
     }
 }
+
+/// What stands before the activation of the last layer.
+const OUTPUT: &str = "output_";
 
 /// The names of [`Activation::ALL`].
 const ACTIVATIONS: [&str; 7] = ["identity", "tanh", "relu", "softplus", "sigmoid", "silu", "gelu"];

@@ -103,12 +103,12 @@ fn every_definition_is_what_the_builder_defines() {
         },
     );
     same(
-        "frozen network f = mlp(2, 8, 2) relu he_normal time_everywhere cube; state x, v; x' = f(x, v)[0]; v' = x",
+        "frozen network f = mlp(2, 8, 2) relu he_normal output_tanh time_everywhere cube; state x, v; x' = f(x, v)[0]; v' = x",
         2,
         |b| {
             let y = b.state();
             let mlp = Mlp::new([2, 8, 2]).activation(Activation::Relu).initialization(Initialization::HeNormal);
-            let mlp = mlp.time_input(TimeInput::Every).input_map(InputMap::Cube);
+            let mlp = mlp.time_input(TimeInput::Every).input_map(InputMap::Cube).output_activation(Activation::Tanh);
             let x = y.row(0);
             let z = b.mlp("f", &mlp, &y);
             b.freeze("f");
@@ -243,6 +243,8 @@ fn errors_name_the_place_and_what_helps() {
         ("a = 1; y' = a", 1, 1, "what is `a`? Write `a' = ...` for its derivative, or `let a = ...` for a shorthand"),
         ("network f = nn(1, 1)", 1, 13, "`nn` is no network: there is mlp(1, 16, 1)"),
         ("network f = mlp(1)", 1, 13, "[1]: give at least an input and an output width, all positive"),
+        ("network f = mlp(1, 1) output_thanh", 1, 23, "says nothing of a network: did you mean `output_tanh`?"),
+        ("network f = mlp(1, 1) output_silu output_tanh", 1, 35, "says again what was said"),
         ("network f = mlp(1, 1) thanh", 1, 23, "`thanh` says nothing of a network: did you mean `tanh`?"),
         ("network f = mlp(1, 1) tanh relu", 1, 28, "`relu` says again what was said"),
         ("network f = mlp(1.5, 1)", 1, 17, "1.5 is not a whole number, or beyond all counts"),

@@ -139,6 +139,21 @@ fn every_activation() {
     }
 }
 
+/// Few features are solved and walked back whole, many are not.
+#[test]
+fn every_activation_of_the_last_layer() {
+    for (n, activation) in Activation::ALL.into_iter().enumerate() {
+        let few = if n % 2 == 0 { vec![2, 2] } else { vec![3, 6, 3] };
+        for (sizes, layout) in [few, vec![9, 12, 9]].into_iter().zip(LAYOUTS) {
+            let field = Mlp::new(sizes.clone()).output_activation(activation).time_input(TimeInput::Every);
+            let field = if n % 2 == 0 { field.input_map(InputMap::Cube) } else { field };
+            let options = fixed(Method::Dopri5, 4).layout(layout).save_at(SaveAt::Times(vec![0.2, 0.5]));
+            let name = format!("{activation:?} at the end of {sizes:?}");
+            check(&name, &Problem::ode(field, 0.0, 0.5), &options, 6, 5e-5);
+        }
+    }
+}
+
 /// Penalties of every kind in turn, with a coefficient that depends on the training step.
 fn locals() -> Vec<Local> {
     let kinds = [PenaltyAt::Unbiased, PenaltyAt::Biased].into_iter().flat_map(|at| {

@@ -182,6 +182,17 @@ fn activations() {
     }
 }
 
+/// Of a network of one layer too, whose output is all that there is.
+#[test]
+fn activations_of_the_last_layer() {
+    for activation in Activation::ALL {
+        for sizes in [vec![3, 3], vec![3, 5, 3]] {
+            let field = Mlp::new(sizes).output_activation(activation).time_input(TimeInput::Every);
+            check_everywhere(&format!("{activation:?} at the end"), &Case { field, ..Case::new() });
+        }
+    }
+}
+
 #[test]
 fn inputs() {
     for time_input in [TimeInput::None, TimeInput::First, TimeInput::Every] {
