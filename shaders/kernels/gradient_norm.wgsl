@@ -1,4 +1,4 @@
-// The gradient's norm, and whether there is to be an update.
+// The gradient's norm, without what is frozen, and whether there is to be an update.
 
 struct GradientNormArgs {
     parameters: u32,
@@ -6,6 +6,7 @@ struct GradientNormArgs {
     abort: u32,             // 1 aborts where a trajectory failed or the gradient is not finite.
     alone: u32,             // 1 wants the gradient alone.
     whole: u32,             // 1 where trajectories are walked back whole.
+    freezes: u32,           // 1 where there are frozen parameters.
 }
 
 alias Args = GradientNormArgs;
@@ -13,6 +14,7 @@ alias Args = GradientNormArgs;
 @group(0) @binding(1) var<storage, read> gradient: array<f32>;
 @group(0) @binding(2) var<storage, read_write> outcome: Outcome;
 @group(0) @binding(3) var<storage, read> walks: array<RowWalk>;
+@group(0) @binding(4) var<storage, read> frozen: array<u32>;
 
 const WIDE = 256u;
 
@@ -41,7 +43,7 @@ fn merge(a: u32, b: u32) {
 }
 
 fn with_square(sum: f32, i: u32) -> f32 {
-    if i >= job.args.parameters {
+    if i >= job.args.parameters || is_frozen(i) {
         return sum;
     }
     return fma(gradient[i], gradient[i], sum);

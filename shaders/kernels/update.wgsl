@@ -8,6 +8,7 @@ struct UpdateArgs {
     update: u32,            // LOOK only sees whether all numbers would be finite.
     abort: u32,             // 1 aborts where they would not.
     parameters: u32,
+    freezes: u32,           // 1 where there are frozen parameters.
 }
 
 alias Args = UpdateArgs;
@@ -19,6 +20,7 @@ alias Args = UpdateArgs;
 @group(0) @binding(5) var<storage, read_write> moment1: array<f32>;
 @group(0) @binding(6) var<storage, read_write> moment2: array<f32>;
 @group(0) @binding(7) var<storage, read_write> overflow: atomic<u32>;
+@group(0) @binding(8) var<storage, read> frozen: array<u32>;
 
 const SGD = 0u;
 const MOMENTUM = 1u;
@@ -53,9 +55,9 @@ struct Parameter {
     moment2: f32,
 }
 
-// What the rule makes of the i-th parameter and its moments.
+// What the rule makes of the i-th parameter and its moments. A frozen one has no part in the gradient.
 fn moved(i: u32) -> Parameter {
-    let g = clipped(gradient[i]);
+    let g = clipped(select(gradient[i], 0.0, is_frozen(i)));
     let rates = params.rates;
     let x = theta[i];
     let beta = job.args.beta;
@@ -112,7 +114,10 @@ fn each(i: u32) {
         }
         return;
     }
-    theta[i] = next.x;
+    // Some rules move what has no gradient too.
+    if !is_frozen(i) {
+        theta[i] = next.x;
+    }
     moment1[i] = next.moment1;
     moment2[i] = next.moment2;
 }

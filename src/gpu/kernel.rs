@@ -88,6 +88,7 @@ modules! {
     ELEMENTARY "elementary";
     ENSEMBLE "ensemble";
     FOLD "fold";
+    FROZEN "frozen";
     FUNCTIONS "functions";
     GRID "grid";
     IEEE "ieee";
@@ -172,7 +173,8 @@ kernels! {
         [Write Write Read Write Write Read Write];
     FINISH "finish" FinishArgs [CLOCK OUTCOME ELEMENTARY LOOPS FOLD] [Read Write Read Write];
     GATHER "gather" GatherArgs [GRID EACH] [Read Read Write];
-    GRADIENT_NORM "gradient_norm" GradientNormArgs [OUTCOME ROW_WALK VERDICT ELEMENTARY LOOPS FOLD] [Read Write Read];
+    GRADIENT_NORM "gradient_norm" GradientNormArgs [OUTCOME ROW_WALK VERDICT ELEMENTARY LOOPS FROZEN FOLD]
+        [Read Write Read Read];
     INCREMENTS "increments" IncrementsArgs [CLOCK TIME PARAMS ELEMENTARY PHILOX BROWNIAN PATH GRID EACH] [Read Read Write];
     INJECT "inject" InjectArgs [CLOCK GRID EACH EACH_NUMBER] [Read Read Read Write];
     LEARN "learn" LearnArgs [OUTCOME VERDICT LEARNT ELEMENTARY] [Read Write];
@@ -208,7 +210,8 @@ kernels! {
     SETTLE "settle" SettleArgs [CLOCK TIME ELEMENTARY GRID EACH] [Read Write Read];
     STAGE_BAR "stage_bar" StageBarArgs [CLOCK TIME GRID EACH EACH_NUMBER] [Read Read Read Read Write]
         plain [INTERPOLANT POINTS PLAIN_BAR] [6 Read, 7 Read] noisy [INTEGRALS NOISY_BAR] [7 Read];
-    UPDATE "update" UpdateArgs [OUTCOME VERDICT PARAMS ELEMENTARY GRID EACH] [Write Read Read Write Write Write Write];
+    UPDATE "update" UpdateArgs [OUTCOME VERDICT PARAMS ELEMENTARY FROZEN GRID EACH]
+        [Write Read Read Write Write Write Write Read];
     WALK "walk" WalkArgs [CLOCK TIME OUTCOME GRID EACH] [Read Read Read Write];
     WALK_COUNTS "walk_counts" NoArgs [CLOCK OUTCOME ROW_WALK GRID EACH] [Read Read Read Write];
     WHOLE_ADJOINT "whole_adjoint" WholeAdjointArgs [CLOCK TIME ELEMENTARY ACTIVATION INTERPOLANT WEIGHTS POINTS LOOPS ROW_WALK GRID FOLD LANE_SUMS]

@@ -104,7 +104,7 @@ arguments! {
     }
     FinishArgs { safety: f32, saved: u32, penalised: u32, carries: u32, }
     GatherArgs { times: u32, width: u32, }
-    GradientNormArgs { parameters: u32, least: u32, abort: u32, alone: u32, whole: u32, }
+    GradientNormArgs { parameters: u32, least: u32, abort: u32, alone: u32, whole: u32, freezes: u32, }
     IncrementsArgs { number: u32, channels: u32, }
     InjectArgs { probes: u32, source: u32, target: u32, }
     LearnArgs {
@@ -165,6 +165,7 @@ arguments! {
         update: u32,
         abort: u32,
         parameters: u32,
+        freezes: u32,
     }
     WalkArgs { stride: u32, position: u32, segment: u32, }
     WholeAdjointArgs {

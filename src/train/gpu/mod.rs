@@ -4,6 +4,7 @@ mod apply;
 mod data;
 mod embed;
 mod evaluate;
+mod frozen;
 mod held;
 mod plans;
 mod reconfigure;

@@ -1,5 +1,6 @@
 //! What a training step and an evaluation record on the device.
 
+use super::frozen::FrozenMask;
 use crate::error::{Cure, Result};
 use crate::gpu::args::{
     DenseArgs, GradientNormArgs, LossArgs, LossSumArgs, MomentsArgs, NextStepArgs, SettleArgs, UpdateArgs,
@@ -28,6 +29,7 @@ pub(super) struct Parts {
     pub(super) moments: [wgpu::Buffer; 2],
     /// Whether an update would make a number that is not finite; 0 when one begins.
     pub(super) overflow: wgpu::Buffer,
+    pub(super) frozen: FrozenMask,
     pub(super) schedule: Schedule,
 }
 
@@ -333,8 +335,9 @@ impl TrainRecorder<'_> {
             abort: u32::from(abort),
             alone: u32::from(!update),
             whole: u32::from(walks),
+            freezes: u32::from(self.parts.frozen.any),
         };
-        let bound = [&buffers.gradient, &self.engine.outcome, &buffers.row_walks];
+        let bound = [&buffers.gradient, &self.engine.outcome, &buffers.row_walks, &self.parts.frozen.words];
         planner.add(&kernel, &bound, self.engine.head(rows), args, [1, 1, 1]);
     }
 
@@ -365,6 +368,7 @@ impl TrainRecorder<'_> {
             update: modes::Update::Look.into(),
             abort: u32::from(self.config.failure == FailurePolicy::Abort),
             parameters: word(self.engine.parameters),
+            freezes: u32::from(self.parts.frozen.any),
         };
         let bound = [
             &self.engine.outcome,
@@ -374,6 +378,7 @@ impl TrainRecorder<'_> {
             &self.parts.moments[0],
             &self.parts.moments[1],
             &self.parts.overflow,
+            &self.parts.frozen.words,
         ];
         // First to see whether all of it would be finite, then to do it.
         for update in [modes::Update::Look, modes::Update::Make] {

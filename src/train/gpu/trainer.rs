@@ -1,5 +1,6 @@
 //! [`GpuTrainer`]: one call a training step, on a device.
 
+use super::frozen::FrozenMask;
 use super::held::{Plans, Rooms};
 use super::plans::{Parts, Schedule};
 use crate::error::{Error, Result};
@@ -71,6 +72,7 @@ impl GpuTrainer {
             let remedy = format!("a device tells at most {CLASSES} classes apart: use fewer, or Trainer");
             return Err(Error::argument("classes", model.output_width(), remedy));
         }
+        let frozen = FrozenMask::new(gpu, &model.frozen(), parameters)?;
         let moments =
             gpu.scoped_now(|| ["moment1", "moment2"].map(|name| create(gpu, name, 4 * parameters as u64, false)))?;
         let parts = Parts {
@@ -81,6 +83,7 @@ impl GpuTrainer {
             inputs: model.input_width(),
             moments,
             overflow: gpu.scoped_now(|| create(gpu, "overflow", 4, false))?,
+            frozen,
             schedule: gpu.scoped_now(|| Schedule::new(gpu, 2))?,
         };
         let mut trainer = Self { engine, parts, held: None, updates: 0, embedded: false, unheard: false, state };
@@ -216,7 +219,7 @@ impl GpuTrainer {
     }
 }
 
-/// A device has linear encoders and heads so far, and moves all parameters.
+/// A device has linear encoders and heads so far.
 fn check_maps(model: &NeuralDe) -> Result<()> {
     for end in [End::Encoder, End::Head] {
         if let (Some((field, _)), None) = (model.field_of(end), model.layer_of(end)) {
@@ -224,22 +227,19 @@ fn check_maps(model: &NeuralDe) -> Result<()> {
             return Err(Error::argument(end.argument(), field.widths(), remedy));
         }
     }
-    match model.frozen().first() {
-        Some(range) => {
-            let remedy = "a device moves all parameters so far: freeze none, or use Trainer, on the native engine";
-            Err(Error::argument("Group::frozen", format!("parameters {range:?}"), remedy))
-        }
-        None => Ok(()),
-    }
+    Ok(())
 }
 
-/// What a trainer holds on the device besides its engine: two moments and the schedule; and of each trajectory inputs,
+/// What a trainer holds on the device besides its engine: two moments, what is frozen, and the schedule; and of each trajectory inputs,
 /// targets, outputs with their cotangents, and a loss.
 fn owned(model: &NeuralDe) -> Owner {
     const NUMBER: Size = Size(4);
     let outputs = Size(model.output_times()) * model.output_width();
     Owner {
-        bytes: 2 * NUMBER * model.parameter_count() + 2 * size_of::<Params>() + 2 * NUMBER * outputs,
+        bytes: 2 * NUMBER * model.parameter_count()
+            + FrozenMask::bytes(&model.frozen(), model.parameter_count())
+            + 2 * size_of::<Params>()
+            + 2 * NUMBER * outputs,
         row: NUMBER * (Size(model.input_width()) + 3 * outputs + 2),
     }
 }
