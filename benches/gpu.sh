@@ -15,8 +15,6 @@
 # Environment of `build`: TESTS=0 leaves the tests out, which take longest; PYTHON as above, for the dump.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# Modules of tests/it/gpu, shortest and most telling first.
-tests=(check solve gradients training noise layers failures)
 
 usage() {
     sed -n '2,16s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
@@ -45,7 +43,9 @@ build() {
     cargo build "${cargo[@]}" --bin fewsteps | collect "$folder"
     cargo build "${cargo[@]}" -p fewsteps --bench gpu | collect "$folder"
     if [ "${TESTS:-1}" = 1 ]; then
-        cargo test "${cargo[@]}" -p fewsteps --no-run --test it | collect "$folder"
+        # The library's own tests have the command's name.
+        mkdir -p "$folder/tests"
+        cargo test "${cargo[@]}" -p fewsteps --no-run --lib --test it | collect "$folder/tests"
     fi
     cp benches/peers/*.py benches/peers/requirements.txt "$folder/peers/"
     cp benches/gpu.sh "$folder/"
@@ -120,17 +120,19 @@ find_driver() {
     fi
 }
 
+# Every test of the device, each on a device of its own and as many at once as there are processors.
 suite() {
     local name begun passed
-    if [ ! -x "$here/it" ]; then
+    if [ ! -x "$here/tests/it" ]; then
         echo "SKIPPED the suite: not built (TESTS=0)" | tee -a "$out/failed.txt"
         return
     fi
-    for name in "${tests[@]}"; do
+    for name in fewsteps it; do
         begun=$SECONDS
         passed=true
-        GPU_TESTS=require part 60 "$name" "$here/it" "gpu::$name::" >"$out/gpu_$name.txt" || passed=false
-        grep -E '^test result|FAILED|panicked' "$out/gpu_$name.txt" | sed "s/^/$name: /" || true
+        GPU_TESTS=require part 150 "$name" "$here/tests/$name" gpu:: >"$out/suite_$name.txt" || passed=false
+        grep -cE '^test .* ok$' "$out/suite_$name.txt" | sed "s/^/$name, passed: /" || true
+        grep -E '^test result|FAILED|panicked' "$out/suite_$name.txt" | sed "s/^/$name: /" || true
         echo "{\"test\":\"$name\",\"passed\":$passed,\"seconds\":$((SECONDS - begun))}" >>"$out/tests.json"
     done
 }

@@ -2,6 +2,7 @@
 
 use super::run::Run;
 use super::task::TaskRoom;
+use crate::cpu::kernel::aligned::Aligned;
 use crate::cpu::step::Scheme;
 use crate::cpu::step::state::Shape;
 use crate::cpu::tile::Tile;
@@ -97,7 +98,7 @@ pub(crate) struct WalkRoom<S: Scheme> {
     /// States between two checkpoints; allocated when there are any.
     pub(crate) segment: Vec<Vec<S::Real>>,
     /// Cotangents that states saved within a step give to its stages, and to its start; allocated when there are any.
-    pub(crate) stage_bars: Vec<Vec<S::Real>>,
+    pub(crate) stage_bars: Vec<Aligned<S::Real>>,
     pub(crate) start_bar: Vec<S::Real>,
 }
 
@@ -114,10 +115,10 @@ impl<S: Scheme> WalkRoom<S> {
     }
 
     pub(crate) fn clear_stage_bars(&mut self, stages: usize, n: usize) {
-        self.stage_bars.resize_with(stages, Vec::new);
-        for bar in self.stage_bars.iter_mut().chain([&mut self.start_bar]) {
-            bar.clear();
-            bar.resize(n, S::Real::ZERO);
+        self.stage_bars.resize_with(stages, || Aligned::zeros(n));
+        self.start_bar.resize(n, S::Real::ZERO);
+        for bar in self.stage_bars.iter_mut().map(Aligned::as_mut_slice).chain([&mut *self.start_bar]) {
+            bar.fill(S::Real::ZERO);
         }
     }
 }

@@ -25,6 +25,10 @@ pub(crate) enum Step {
     Transposed { weights: usize, z_bar: Place, target: Place },
     /// A product with rows that were kept, in place: a cotangent with an activation's slope.
     Multiply { rows: usize, place: Place, kept: usize },
+    /// `x^3` of the state: what networks of the spirals begin with, and too short for the loop over lines.
+    Cube { rows: usize, target: Place },
+    /// `bar *= 3 x^2`, with the state that was kept.
+    CubeBar { rows: usize, place: Place },
     /// In place, with the slope where it is wanted.
     Activate { activation: Activation, rows: usize, place: Place, slope: Option<usize> },
     /// The slope is wanted by the main values too.

@@ -6,9 +6,10 @@ use super::drive::{Drive, Seats};
 use super::layer::DenseLayer;
 use super::rows::{Line, Room, run};
 use crate::cpu::kernel::activation::{activate, activate_with_derivative};
+use crate::cpu::kernel::aligned::Aligned;
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::interval::Interval;
-use crate::cpu::kernel::lanes::{Lanes, multiply};
+use crate::cpu::kernel::lanes::{Lanes, cube, cube_bar, multiply};
 use crate::cpu::kernel::scalar::Scalar;
 use crate::error::Result;
 use crate::problem::program::Program;
@@ -44,7 +45,7 @@ struct Driven {
 /// What one evaluation works in, and leaves for its vector-Jacobian product.
 #[derive(Debug)]
 pub(crate) struct Kept<R> {
-    rows: Vec<R>,
+    rows: Aligned<R>,
     dim: usize,
     /// Of a driven field.
     seats: Option<Box<Seats>>,
@@ -71,7 +72,7 @@ impl<R: Scalar> Kept<R> {
 /// Room for cotangents on their way back.
 #[derive(Debug)]
 pub(crate) struct Cotangents<R> {
-    rows: Vec<R>,
+    rows: Aligned<R>,
 }
 
 /// The rooms that code runs in.
@@ -82,6 +83,9 @@ struct Rooms<'a, R> {
     scalars: &'a [R],
     output: &'a mut [R],
 }
+
+/// Where a field's state is.
+const STATE: Place = Place { room: Room::Scratch, at: 0 };
 
 impl<R: Scalar> Rooms<'_, R> {
     fn lines(&mut self, lines: &[Line]) {
@@ -107,6 +111,7 @@ impl<R: Scalar> Rooms<'_, R> {
     }
 
     /// Rows to read, `count` of them, and others to write.
+    #[inline(always)]
     fn apart(&mut self, from: Place, count: usize, to: Place, rows: usize) -> (&[R], &mut [R]) {
         let (count, rows) = (count * LANES, rows * LANES);
         let (from_at, to_at) = (from.at * LANES, to.at * LANES);
@@ -214,7 +219,7 @@ impl<R: Scalar> Field<R> {
     }
 
     pub(crate) fn kept(&self) -> Kept<R> {
-        let mut rows = vec![R::ZERO; self.forward.rows * LANES];
+        let mut rows = Aligned::zeros(self.forward.rows * LANES);
         for one in &self.forward.ones {
             rows[one * LANES..][..LANES].fill(R::ONE);
         }
@@ -223,7 +228,7 @@ impl<R: Scalar> Field<R> {
     }
 
     pub(crate) fn cotangents(&self) -> Cotangents<R> {
-        Cotangents { rows: vec![R::ZERO; self.backward.rows * LANES] }
+        Cotangents { rows: Aligned::zeros(self.backward.rows * LANES) }
     }
 
     /// `dydt = f(t, y)` at the kept state; `keep` leaves what [`Field::vjp`] needs.
@@ -243,9 +248,8 @@ impl<R: Scalar> Field<R> {
 
     /// Whether [`Field::vjp`] needs nothing but the state: of a single layer.
     pub(crate) fn keeps_the_state_alone(&self) -> bool {
-        let state = Place { room: Room::Scratch, at: 0 };
         let reads_state =
-            |step: &Step| matches!(step, Step::Product { x, target, .. } if *x == state && target.room == Room::Output);
+            |step: &Step| matches!(step, Step::Product { x, target, .. } if *x == STATE && target.room == Room::Output);
         self.forward.instructions.iter().all(|instruction| reads_state(&instruction.step))
     }
 
@@ -293,6 +297,14 @@ impl<R: Scalar> Field<R> {
                 Step::Multiply { rows, place, kept } => {
                     let slopes = &rooms.kept[kept * LANES..][..rows * LANES];
                     multiply(rooms.write(*place, *rows), slopes);
+                }
+                Step::Cube { rows, target } => {
+                    let (x, y) = rooms.apart(STATE, *rows, *target, *rows);
+                    cube(x, y);
+                }
+                Step::CubeBar { rows, place } => {
+                    let x = &rooms.kept[..rows * LANES];
+                    cube_bar(rooms.write(*place, *rows), x);
                 }
                 Step::Activate { activation, rows, place, slope: Some(slope) } if all => {
                     let slope = Place { room: Room::Scratch, at: *slope };

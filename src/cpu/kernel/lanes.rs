@@ -167,6 +167,24 @@ multiversion! {
 }
 
 multiversion! {
+    /// `out = x^3`
+    pub(crate) fn cube<R>(x: &[R], out: &mut [R]) {
+        for (out, &x) in out.iter_mut().zip(x) {
+            *out = x * x * x;
+        }
+    }
+}
+
+multiversion! {
+    /// `bar *= 3 x^2`
+    pub(crate) fn cube_bar<R>(bar: &mut [R], x: &[R]) {
+        for (bar, &x) in bar.iter_mut().zip(x) {
+            *bar *= R::from_f64(3.0) * x * x;
+        }
+    }
+}
+
+multiversion! {
     /// Replaces the lanes of `out` for which `mask` holds.
     pub(crate) fn select<R>(out: &mut [R], mask: &[bool; LANES], term: &[R]) {
         for (out, term) in out.chunks_exact_mut(LANES).zip(term.chunks_exact(LANES)) {

@@ -1,6 +1,7 @@
 //! [`Interpolant`]: states within a step.
 
 use super::stages::Stages;
+use crate::cpu::kernel::aligned::Aligned;
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::interval::Interval;
 use crate::cpu::kernel::lanes::{Lanes, add_weighted, combine, indicator};
@@ -75,7 +76,7 @@ impl Interpolant {
         (t, here): (f64, &[bool; LANES]),
         interval: &Interval<R>,
         [start_bar, end_bar]: [&mut [R]; 2],
-        stage_bars: &mut [Vec<R>],
+        stage_bars: &mut [Aligned<R>],
     ) {
         match self {
             Self::Chord => {

@@ -6,6 +6,7 @@ use super::stages::{KeptStages, StageBars, Stages, drift_error, middle, stages_o
 use super::state::{Shape, StepState};
 use super::{NoiseOf, Point, Scheme};
 use crate::cpu::field::evaluate::{Field, Kept};
+use crate::cpu::kernel::aligned::Aligned;
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::interval::Interval;
 use crate::cpu::kernel::lanes::{Lanes, add, add_weighted, combine};
@@ -27,14 +28,14 @@ pub(crate) struct RungeKutta<R> {
 pub(crate) struct Attempt<R> {
     point: Kept<R>,
     /// Stages after the first; the last one too unless the state keeps it for the next step.
-    middle: Vec<Vec<R>>,
+    middle: Vec<Aligned<R>>,
 }
 
 /// Room for cotangents.
 #[derive(Debug)]
 pub(crate) struct VjpRoom<R> {
     stages: StageBars<R>,
-    k_bar: Vec<R>,
+    k_bar: Aligned<R>,
 }
 
 impl<R: Scalar> RungeKutta<R> {
@@ -93,7 +94,7 @@ impl<R: Scalar> Scheme for RungeKutta<R> {
     }
 
     fn vjp_room(&self) -> VjpRoom<R> {
-        let k_bar = vec![R::ZERO; self.field.dim() * LANES];
+        let k_bar = Aligned::zeros(self.field.dim() * LANES);
         VjpRoom { stages: StageBars::new(&self.field, self.tableau.stages()), k_bar }
     }
 
@@ -108,11 +109,11 @@ impl<R: Scalar> Scheme for RungeKutta<R> {
         room.point.seat(trajectories, Some(interval));
         for i in 1..=room.middle.len() {
             let (done, now) = room.middle.split_at_mut(i - 1);
-            let ks = std::iter::once(&*first).chain(&*done).map(Vec::as_slice);
+            let ks = std::iter::once(first.as_slice()).chain(done.iter().map(Aligned::as_slice));
             combine(room.point.state_mut(), Some(y), &interval.h, a[i].iter().copied().zip(ks));
             self.field.eval(&interval.stage_time(c[i]), &mut room.point, &mut now[0], false);
         }
-        let ks = std::iter::once(&*first).chain(&room.middle).map(Vec::as_slice);
+        let ks = std::iter::once(first.as_slice()).chain(room.middle.iter().map(Aligned::as_slice));
         combine(y1, Some(y), &interval.h, b.iter().copied().zip(ks));
         if self.fsal {
             self.field.slopes(&interval.stage_time(1.0), y1, last, &mut room.point);
@@ -120,8 +121,9 @@ impl<R: Scalar> Scheme for RungeKutta<R> {
     }
 
     fn stages<'a>(&self, state: &'a StepState<R>, room: &'a Attempt<R>) -> Stages<'a, R> {
-        let last = self.fsal.then_some(&state.last);
-        stages_of(std::iter::once(&state.first).chain(&room.middle).chain(last).map(Vec::as_slice))
+        let last = self.fsal.then_some(state.last.as_slice());
+        let middle = room.middle.iter().map(Aligned::as_slice);
+        stages_of(std::iter::once(state.first.as_slice()).chain(middle).chain(last))
     }
 
     fn error(&self, error: &mut [R], h: &Lanes<R>, state: &StepState<R>, room: &Attempt<R>) {
@@ -137,7 +139,7 @@ impl<R: Scalar> Scheme for RungeKutta<R> {
         let stages = self.tableau.stages();
         for i in 0..stages {
             let (done, now) = kept.k.split_at_mut(i);
-            let terms = a[i].iter().copied().zip(done.iter().map(Vec::as_slice));
+            let terms = a[i].iter().copied().zip(done.iter().map(Aligned::as_slice));
             combine(kept.points[i].state_mut(), Some(y), &interval.h, terms);
             if i + 1 < stages || !self.fsal || with_last {
                 self.field.eval(&interval.stage_time(c[i]), &mut kept.points[i], &mut now[0], true);
@@ -149,7 +151,7 @@ impl<R: Scalar> Scheme for RungeKutta<R> {
         if self.fsal {
             y1.copy_from_slice(kept.points[self.tableau.stages() - 1].state());
         } else {
-            let ks = kept.k.iter().map(Vec::as_slice);
+            let ks = kept.k.iter().map(Aligned::as_slice);
             combine(y1, Some(y), h, self.tableau.b.iter().copied().zip(ks));
         }
     }

@@ -6,6 +6,7 @@ use super::state::StepState;
 use super::{NoiseOf, Point};
 use crate::cpu::field::drive::Drive;
 use crate::cpu::field::evaluate::{Field, Kept};
+use crate::cpu::kernel::aligned::Aligned;
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::interval::Interval;
 use crate::cpu::kernel::lanes::{Lanes, add_weighted};
@@ -33,7 +34,7 @@ pub(crate) struct Sde<R> {
 #[derive(Debug)]
 pub(crate) struct SdeAttempt<R> {
     pub(crate) points: [Kept<R>; 2],
-    pub(crate) middle: [Vec<Vec<R>>; 2],
+    pub(crate) middle: [Vec<Aligned<R>>; 2],
     pub(crate) increments: Increments<R>,
 }
 
@@ -50,7 +51,7 @@ pub(crate) struct SdeKept<R> {
 pub(crate) struct SdeVjp<R> {
     pub(crate) drift: StageBars<R>,
     pub(crate) diffusion: StageBars<R>,
-    pub(crate) k_bar: Vec<R>,
+    pub(crate) k_bar: Aligned<R>,
 }
 
 impl<R: Scalar> Sde<R> {
@@ -93,7 +94,7 @@ impl<R: Scalar> Sde<R> {
         SdeVjp {
             drift: StageBars::new(&self.drift, drift),
             diffusion: StageBars::new(&self.diffusion, diffusion),
-            k_bar: vec![R::ZERO; self.drift.dim() * LANES],
+            k_bar: Aligned::zeros(self.drift.dim() * LANES),
         }
     }
 

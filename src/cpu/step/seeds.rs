@@ -1,5 +1,6 @@
 //! What a step's vector-Jacobian product starts from, and what it leaves.
 
+use crate::cpu::kernel::aligned::Aligned;
 pub(crate) use crate::method::FirstStage;
 
 /// Cotangents of the last two stages and their states, which the stiffness measure has.
@@ -16,7 +17,7 @@ pub(crate) struct StiffnessSeed<'a, R> {
 pub(crate) struct Seeds<'a, R> {
     pub(crate) error: Option<&'a [R]>,
     /// Cotangents of the stages themselves, which states interpolated within the step have.
-    pub(crate) stages: Option<&'a [Vec<R>]>,
+    pub(crate) stages: Option<&'a [Aligned<R>]>,
     pub(crate) stiffness: Option<StiffnessSeed<'a, R>>,
 }
 

@@ -1,6 +1,7 @@
 //! The stages of a step of one network, wherever they are stored.
 
 use crate::cpu::field::evaluate::{Cotangents, Field, Kept};
+use crate::cpu::kernel::aligned::Aligned;
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::interval::Interval;
 use crate::cpu::kernel::lanes::{Lanes, combine, combine_differences};
@@ -20,13 +21,13 @@ pub(crate) fn stages_of<'a, R: 'a>(stages: impl IntoIterator<Item = &'a [R]>) ->
 }
 
 /// The first stage and those after it.
-pub(crate) fn first_and<'a, R>(first: &'a [R], middle: &'a [Vec<R>]) -> Stages<'a, R> {
-    stages_of(std::iter::once(first).chain(middle.iter().map(Vec::as_slice)))
+pub(crate) fn first_and<'a, R>(first: &'a [R], middle: &'a [Aligned<R>]) -> Stages<'a, R> {
+    stages_of(std::iter::once(first).chain(middle.iter().map(Aligned::as_slice)))
 }
 
 /// Room for so many stages between the first and the last one.
-pub(crate) fn middle<R: Scalar>(network: &Field<R>, count: usize) -> Vec<Vec<R>> {
-    (0..count).map(|_| vec![R::ZERO; network.dim() * LANES]).collect()
+pub(crate) fn middle<R: Scalar>(network: &Field<R>, count: usize) -> Vec<Aligned<R>> {
+    (0..count).map(|_| Aligned::zeros(network.dim() * LANES)).collect()
 }
 
 /// The drift's error estimate `h sum b_error k`; zero for a method that has none.
@@ -43,11 +44,11 @@ pub(crate) fn drift_error<R: Scalar>(tableau: &Tableau, error: &mut [R], h: &Lan
 #[derive(Debug)]
 pub(crate) struct KeptStages<R> {
     pub(crate) points: Vec<Kept<R>>,
-    pub(crate) k: Vec<Vec<R>>,
+    pub(crate) k: Vec<Aligned<R>>,
 }
 
 /// A stage's point, and its value.
-type Now<'a, R> = (&'a mut Kept<R>, &'a mut Vec<R>);
+type Now<'a, R> = (&'a mut Kept<R>, &'a mut Aligned<R>);
 
 impl<R: Scalar> KeptStages<R> {
     pub(crate) fn new(network: &Field<R>, count: usize) -> Self {
@@ -67,7 +68,7 @@ impl<R: Scalar> KeptStages<R> {
     }
 
     pub(crate) fn all(&self) -> Stages<'_, R> {
-        stages_of(self.k.iter().map(Vec::as_slice))
+        stages_of(self.k.iter().map(Aligned::as_slice))
     }
 
     /// Evaluates the network at stage `i`, whose state is there.
@@ -76,7 +77,7 @@ impl<R: Scalar> KeptStages<R> {
     }
 
     /// Stages before the `i`-th, the state there, and it.
-    pub(crate) fn split(&mut self, i: usize) -> (&[Vec<R>], Option<Now<'_, R>>) {
+    pub(crate) fn split(&mut self, i: usize) -> (&[Aligned<R>], Option<Now<'_, R>>) {
         let count = self.k.len();
         let (done, now) = self.k.split_at_mut(i.min(count));
         (done, self.points.get_mut(i).zip(now.first_mut()))
@@ -86,7 +87,7 @@ impl<R: Scalar> KeptStages<R> {
 /// Cotangents of stages' states, and the way there.
 #[derive(Debug)]
 pub(crate) struct StageBars<R> {
-    pub(crate) states: Vec<Vec<R>>,
+    pub(crate) states: Vec<Aligned<R>>,
     pub(crate) cotangents: Cotangents<R>,
 }
 

@@ -5,6 +5,7 @@ use super::seeds::{Bars, FirstStage, Seeds};
 use super::stages::{KeptStages, Stages, first_and};
 use super::state::{Shape, StepState};
 use super::{NoiseOf, Point, Scheme};
+use crate::cpu::kernel::aligned::Aligned;
 use crate::cpu::kernel::interval::Interval;
 use crate::cpu::kernel::lanes::{Lanes, add, combine};
 use crate::cpu::kernel::scalar::Scalar;
@@ -166,8 +167,8 @@ impl<R: Scalar> Scheme for Stochastic<R> {
         for i in 1..drift.max(diffusion) {
             let (f_done, f_now) = f_middle.split_at_mut((i - 1).min(drift - 1));
             let (g_done, g_now) = g_middle.split_at_mut((i - 1).min(diffusion - 1));
-            let f = || std::iter::once(f_first).chain(f_done.iter().map(Vec::as_slice));
-            let g = || std::iter::once(g_first).chain(g_done.iter().map(Vec::as_slice));
+            let f = || std::iter::once(f_first).chain(f_done.iter().map(Aligned::as_slice));
+            let g = || std::iter::once(g_first).chain(g_done.iter().map(Aligned::as_slice));
             if let Some(k) = f_now.first_mut() {
                 self.drift_state(i, f_point.state_mut(), &base, f(), g());
                 self.sde.drift.eval(&interval.stage_time(self.sde.tableau.c[i]), f_point, k, false);
@@ -205,8 +206,8 @@ impl<R: Scalar> Scheme for Stochastic<R> {
         for i in 0..f_count.max(g_count) {
             let (f_done, mut f_now) = drift.split(i);
             let (g_done, g_now) = diffusion.split(i);
-            let f = || f_done.iter().map(Vec::as_slice);
-            let g = || g_done.iter().map(Vec::as_slice);
+            let f = || f_done.iter().map(Aligned::as_slice);
+            let g = || g_done.iter().map(Aligned::as_slice);
             if let Some((point, k)) = &mut f_now {
                 self.drift_state(i, point.state_mut(), &base, f(), g());
                 self.sde.drift.eval(&interval.stage_time(self.sde.tableau.c[i]), point, k, true);

@@ -78,11 +78,16 @@ impl Compiler<'_> {
             }
             Operation::Map(f, x) => match f.activation() {
                 Some(activation) => self.activate(node, activation, *f, *x),
+                None if *f == Function::Cube && self.is_state(*x) && self.homes[node.index()] == Home::Own => {
+                    let target = self.target(node);
+                    self.push(Step::Cube { rows, target }, extra);
+                }
                 None => {
                     let (x, target) = (self.operand(*x), self.target(node));
                     self.line(LineCode::Map(*f), rows, [x; 2], target, extra);
                 }
             },
+            Operation::Slope(..) if self.is_slope_of_cube(node) => {}
             // With its activation, if that is here.
             Operation::Slope(f, x) => {
                 let map = Operation::Map(*f, *x);
@@ -117,6 +122,10 @@ impl Compiler<'_> {
     /// An operation of two values, of which a single row goes with all rows of the other.
     fn zip(&mut self, node: Node, op: Arithmetic, a: Node, b: Node) {
         let rows = self.rows(node);
+        if self.is_slope_of_cube(b) {
+            let place = self.target(node);
+            return self.push(Step::CubeBar { rows, place }, !self.main[node.index()]);
+        }
         let mut operands = [a, b].map(|node| self.operand(node));
         for (operand, node) in operands.iter_mut().zip([a, b]) {
             operand.many &= self.rows(node) == rows;
@@ -131,6 +140,22 @@ impl Compiler<'_> {
             return self.push(Step::Multiply { rows, place: target, kept: kept.at }, extra);
         }
         self.line(LineCode::Zip(op), rows, operands, target, extra);
+    }
+
+    fn is_state(&self, x: Node) -> bool {
+        matches!(self.program.operation(x), Operation::Input { source: Source::State, .. })
+    }
+
+    /// Whether this is the slope of the state's cube, and all it is for is to be multiplied into a product, in place.
+    fn is_slope_of_cube(&self, slope: Node) -> bool {
+        let Operation::Slope(Function::Cube, x) = self.program.operation(slope) else { return false };
+        let [Some(user)] = self.uses[slope.index()][..] else { return false };
+        let (user, kept) = (Node::new(user), self.program.operation(*x));
+        let Operation::Zip(Arithmetic::Mul, bar, other) = self.program.operation(user) else { return false };
+        let Asked::Product { forward, .. } = self.asked else { return false };
+        *other == slope
+            && self.homes[bar.index()] == Home::Inside(user, 0)
+            && matches!(kept, Operation::Input { source: Source::Kept(kept), rows } if forward.kept[*kept] == 0 && *rows == self.rows(user))
     }
 
     /// An activation, in place, with its slope if that is wanted.
