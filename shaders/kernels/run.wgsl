@@ -19,6 +19,11 @@ alias Args = RunArgs;
 @group(0) @binding(6) var<storage, read_write> result: array<f32>;
 
 fn each_lane(row: u32, lane: u32, cursor: Cursor) {
+    // Outside of the equation are no stages, and all rows take part.
+    if has(ALWAYS) {
+        run(row, lane, job.args.result + row * job.dim, 0.0);
+        return;
+    }
     if wants_no_stage(cursor) {
         return;
     }

@@ -6,6 +6,7 @@ struct RunVjpArgs {
     kept1: u32,
     result: u32,    // and the cotangents of its states.
     theta: u32,     // First parameter of the field.
+    trajectories: u32,  // Of which the rows are, those of one saved time after the other.
 }
 
 alias Args = RunVjpArgs;
@@ -20,12 +21,14 @@ alias Args = RunVjpArgs;
 @group(0) @binding(8) var<storage, read_write> result: array<f32>;
 
 fn each_lane(row: u32, lane: u32, cursor: Cursor) {
-    if cursor.moving == STILL {
+    // Outside of the equation no cursor decides.
+    if cursor.moving == STILL && !has(ALWAYS) {
         return;
     }
+    let status = row_status[row % job.args.trajectories];
     let to = job.args.result + row * job.dim;
     // What a row at rest has kept are zeros, at which a field need not be defined.
-    if takes_step(cursor, row_status[row]) {
+    if select(takes_step(cursor, status), is_alive(status), has(ALWAYS)) {
         run(row, lane, to);
     } else {
         rest(row, lane, to);

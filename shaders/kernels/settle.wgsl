@@ -1,9 +1,10 @@
 // Sets the saved states of trajectories that failed: all of them to zero before the model's head, so that nothing of them
-// reaches it; those after the time that was reached to NaN for an application, and what is not finite.
+// reaches it, and what an encoder or a head has kept of them; those after the time that was reached to NaN for an application, and what is not finite.
 
 struct SettleArgs {
     points: u32,
     missing: f32,           // What stands for a state that was not reached.
+    first: u32,             // Where the states begin, or what was kept.
 }
 
 alias Args = SettleArgs;
@@ -25,8 +26,8 @@ fn each(i: u32) {
     let at = job.rows + 2u * row;
     let reached = vec2<u32>(row_status[at], row_status[at + 1u]);
     if job.mode == ZERO {
-        saves[i] = 0.0;
-    } else if job.mode == AFTER_FAILURE && (ticks_less(reached, points[i / size]) || !is_finite(saves[i])) {
-        saves[i] = job.args.missing;
+        saves[job.args.first + i] = 0.0;
+    } else if job.mode == AFTER_FAILURE && (ticks_less(reached, points[i / size]) || !is_finite(saves[job.args.first + i])) {
+        saves[job.args.first + i] = job.args.missing;
     }
 }

@@ -626,6 +626,13 @@ mod recording {
             if let Err(error) = record_written(gpu, half) {
                 failures.push(format!("a field that was written out: {error}"));
             }
+            // Between an encoder and a head that were written out too.
+            let model = NeuralDe::new(Problem::ode(fields::residual(5), 0.0, 1.0), SolverOptions::default());
+            let model = model.encoder(Mlp::new([3, 6, 5]).output_activation(Activation::Relu)).head(fields::gated(5));
+            let config = TrainerConfig::new(model, Loss::CrossEntropy);
+            if let Err(error) = record(gpu, config, half) {
+                failures.push(format!("an encoder that was written out: {error}"));
+            }
         }
         for method in Method::SDE {
             for layout in [Layout::Lockstep, Layout::Ensemble] {

@@ -134,7 +134,7 @@ pub(crate) fn check_counts(batch: usize, attempts: usize) -> Result<()> {
 fn record_settle(engine: &Engine, buffers: &Buffers) -> Plan {
     let points = engine.user_points().len();
     let head = Head { mode: Settle::AfterFailure.into(), ..engine.head(engine.batch) };
-    let args = SettleArgs { points: word(points), missing: f32::NAN };
+    let args = SettleArgs { points: word(points), missing: f32::NAN, first: 0 };
     let settle = engine.kernels.get(&kernel::SETTLE, &[]);
     let size = points * engine.batch * engine.dim();
     let bound = [&buffers.row_status, &buffers.saves, &buffers.points];

@@ -13,11 +13,11 @@ use super::plan::flat;
 #[cfg(test)]
 use super::wire::args;
 use super::wire::args::{
-    BarUpdateArgs, CombineArgs, ControlArgs, DenseArgs, DenseVjpInputArgs, DenseVjpWeightsArgs, FinishArgs, GatherArgs,
-    GradientNormArgs, IncrementsArgs, InjectArgs, LearnArgs, LossArgs, LossSumArgs, MomentsArgs, NarrowArgs,
-    NextStepArgs, NoArgs, ProbeBarArgs, ProbeCursorArgs, ProbeErrorArgs, ProbePlaceArgs, ProbeStepArgs, ProbeStoreArgs,
-    ProbeValueArgs, ReduceArgs, RowNormArgs, RunArgs, RunVjpArgs, SaveArgs, SecondBarArgs, SettleArgs, SolveArgs,
-    StageBarArgs, UpdateArgs, WalkArgs, WholeAdjointArgs,
+    BarUpdateArgs, CombineArgs, ControlArgs, CopyArgs, DenseArgs, DenseVjpInputArgs, DenseVjpWeightsArgs, FinishArgs,
+    GatherArgs, GradientNormArgs, IncrementsArgs, InjectArgs, LearnArgs, LossArgs, LossSumArgs, MomentsArgs,
+    NarrowArgs, NextStepArgs, NoArgs, ProbeBarArgs, ProbeCursorArgs, ProbeErrorArgs, ProbePlaceArgs, ProbeStepArgs,
+    ProbeStoreArgs, ProbeValueArgs, ReduceArgs, RowNormArgs, RunArgs, RunVjpArgs, SaveArgs, SecondBarArgs, SettleArgs,
+    SolveArgs, StageBarArgs, UpdateArgs, WalkArgs, WholeAdjointArgs,
 };
 use super::wire::word;
 use crate::method::Tableau;
@@ -161,6 +161,7 @@ kernels! {
     BEGIN "begin" ControlArgs [CLOCK TIME CONTROLLER ELEMENTARY OUTCOME LEARNT GRID EACH] [Write Write Write Write Read];
     COMBINE "combine" CombineArgs [CLOCK TIME SUM GRID EACH EACH_NUMBER] [Read Read Write Read Write Write]
         plain [PLAIN] [] noisy [INTEGRALS NOISY] [7 Read];
+    COPY "copy" CopyArgs [GRID EACH] [Read Write];
     CONTROL_ENSEMBLE "control_ensemble" ControlArgs [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY ENSEMBLE GRID EACH]
         [Write Write Write Read Write Read];
     CONTROL_LOCKSTEP "control_lockstep" ControlArgs [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY LOCKSTEP FOLD LANE_SUMS]

@@ -33,6 +33,7 @@ mod learn;
 mod local;
 mod network;
 mod noise;
+mod outside;
 mod program;
 mod solve;
 mod step;
@@ -41,6 +42,7 @@ mod walk;
 pub(crate) mod whole;
 
 pub(crate) use local::check_penalty;
+pub(crate) use outside::Outside;
 pub(crate) use step::{dense_args, time_flag};
 pub(crate) use vjp::{LayerVjp, dense_vjp_input_args};
 

@@ -6,7 +6,7 @@ use super::vjp::{LayerVjp, dense_vjp_input_args};
 use super::{Recorder, Step};
 use crate::gpu::kernel;
 use crate::gpu::plan::flat;
-use crate::gpu::schedule::{Action, Kind, Memory, Place, Product, Run, Schedule, Schedules, Way};
+use crate::gpu::schedule::{Action, Back, Kind, Memory, Place, Product, Run, Schedule, Schedules, Way};
 use crate::gpu::wire::args::{DenseArgs, DenseVjpInputArgs, RunArgs, RunVjpArgs};
 use crate::gpu::wire::head::Head;
 use crate::gpu::wire::modes::flag;
@@ -15,19 +15,21 @@ use crate::math::Real;
 use crate::problem::Layer;
 
 /// A stage of a program that is evaluated, or walked back: what its dispatches have in common.
-struct Pass<'a> {
-    way: Way,
-    cursors: &'a wgpu::Buffer,
-    head: Head,
-    stage: usize,
+pub(super) struct Pass<'a> {
+    pub(super) way: Way,
+    pub(super) cursors: &'a wgpu::Buffer,
+    pub(super) head: Head,
+    /// Of which the rows are, all of one saved time after the other.
+    pub(super) trajectories: usize,
+    pub(super) stage: usize,
     /// The stage's `c`.
-    node: f64,
+    pub(super) node: f64,
     /// The first of the field's parameters.
-    theta: usize,
+    pub(super) theta: usize,
     /// The buffers that values lie in, and where those of the stage begin there.
-    own: [(&'a wgpu::Buffer, usize); 2],
-    kept: [(&'a wgpu::Buffer, usize); 2],
-    result: (&'a wgpu::Buffer, usize),
+    pub(super) own: [(&'a wgpu::Buffer, usize); 2],
+    pub(super) kept: [(&'a wgpu::Buffer, usize); 2],
+    pub(super) result: (&'a wgpu::Buffer, usize),
 }
 
 impl<'a> Pass<'a> {
@@ -63,6 +65,7 @@ impl Recorder<'_, '_> {
             way: Way::Forward,
             cursors: step.cursors,
             head: Head { flags: head.flags | flags | step.keeping(), ..head },
+            trajectories: step.rows,
             stage,
             node,
             theta: program.first,
@@ -82,11 +85,11 @@ impl Recorder<'_, '_> {
         (stage, wants_state): (usize, bool),
     ) {
         let (engine, buffers) = (self.engine, self.buffers);
-        let back = &program.back[usize::from(wants_state)];
         let pass = Pass {
             way: Way::Back,
             cursors: step.cursors,
             head: network.head(engine.head(step.rows)),
+            trajectories: step.rows,
             stage,
             node: network.c[stage],
             theta: program.first,
@@ -94,7 +97,12 @@ impl Recorder<'_, '_> {
             kept: network.memory(stage * step.rows, program.kept.widths),
             result: (&buffers.state_bars, (network.bar_slot + stage) * step.rows * engine.dim()),
         };
-        self.actions(&pass, &back.schedule);
+        self.back(&pass, &program.back[usize::from(wants_state)]);
+    }
+
+    /// A way back, and what it adds to the parameters' cotangent.
+    pub(super) fn back(&mut self, pass: &Pass<'_>, back: &Back) {
+        self.actions(pass, &back.schedule);
         for part in &back.gradients {
             let (z_bar, z_bar_offset) = pass.at(part.z_bar);
             // Numbers are summed without an input.
@@ -113,7 +121,7 @@ impl Recorder<'_, '_> {
         }
     }
 
-    fn actions(&mut self, pass: &Pass<'_>, schedule: &Schedule) {
+    pub(super) fn actions(&mut self, pass: &Pass<'_>, schedule: &Schedule) {
         for action in &schedule.actions {
             match action {
                 Action::Product(product) if product.kind == Kind::Transposed => self.transposed(pass, product),
@@ -136,7 +144,7 @@ impl Recorder<'_, '_> {
         if pass.way == Way::Back {
             // Rows at rest have zeros there.
             head.flags |= flag::KEEP;
-        } else if product.to.memory == Memory::Result {
+        } else if product.to.memory == Memory::Result && head.flags & flag::ALWAYS == 0 {
             head.flags |= flag::STAGE_OUT;
         }
         // Nothing else is bound twice to be written to.
@@ -201,7 +209,9 @@ impl Recorder<'_, '_> {
             }
             Way::Back => {
                 let kernel = engine.kernels.printed(&kernel::RUN_VJP, &run.text, &[]);
-                let args = RunVjpArgs { kept0: word(first0), kept1: word(first1), result: word(to), theta };
+                let trajectories = word(pass.trajectories);
+                let args =
+                    RunVjpArgs { kept0: word(first0), kept1: word(first1), result: word(to), theta, trajectories };
                 let bound = [pass.cursors, &buffers.row_status, engine.weights(), kept0, kept1, own0, own1, result];
                 self.planner.add(&kernel, &bound, pass.head, args, grid);
             }

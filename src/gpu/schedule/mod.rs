@@ -22,6 +22,8 @@ use compile::Frame;
 pub(crate) struct Schedules {
     /// The first of its parameters.
     pub(crate) first: usize,
+    /// Rows that it takes and gives.
+    pub(crate) ends: [usize; 2],
     /// A stage, of which nothing is kept.
     pub(crate) plain: Schedule,
     /// One whose vector-Jacobian product is taken.
@@ -77,7 +79,9 @@ impl Schedules {
             _ => None,
         });
         let layers = layers.collect();
-        Ok(Self { first, plain, kept, back, work: cost.multiply_adds + FUNCTION * cost.functions + cost.rows, layers })
+        let ends = [field.inputs(), field.outputs()];
+        let work = cost.multiply_adds + FUNCTION * cost.functions + cost.rows;
+        Ok(Self { first, ends, plain, kept, back, work, layers })
     }
 
     #[cfg(test)]

@@ -71,6 +71,7 @@ arguments! {
     BarUpdateArgs { weights: [f32; 12], slots: u32, points: u32, user_points: u32, every_step: u32, }
     CombineArgs { sum: Sum, stage: u32, target: u32, second: u32, }
     ControlArgs { control: Controller, }
+    CopyArgs { count: u32, }
     DenseArgs {
         inputs: u32,
         outputs: u32,
@@ -131,10 +132,10 @@ arguments! {
     ReduceArgs { parts: u32, parameters: u32, }
     RowNormArgs { sum: Sum, states: [f32; 12], }
     RunArgs { own0: u32, own1: u32, result: u32, theta: u32, stage: u32, node: f32, }
-    RunVjpArgs { kept0: u32, kept1: u32, result: u32, theta: u32, }
+    RunVjpArgs { kept0: u32, kept1: u32, result: u32, theta: u32, trajectories: u32, }
     SaveArgs { points: u32, user_points: u32, shares: u32, }
     SecondBarArgs { second: u32, }
-    SettleArgs { points: u32, missing: f32, }
+    SettleArgs { points: u32, missing: f32, first: u32, }
     SolveArgs {
         control: Controller,
         points: u32,

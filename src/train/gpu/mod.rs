@@ -6,6 +6,7 @@ mod embed;
 mod evaluate;
 mod frozen;
 mod held;
+mod map;
 mod plans;
 mod reconfigure;
 mod room;

@@ -1,6 +1,7 @@
 //! What a training step and an evaluation record on the device.
 
 use super::frozen::FrozenMask;
+use super::map::{Map, MapBuffers};
 use crate::error::{Cure, Result};
 use crate::gpu::args::{
     DenseArgs, GradientNormArgs, LossArgs, LossSumArgs, MomentsArgs, NextStepArgs, SettleArgs, UpdateArgs,
@@ -20,8 +21,8 @@ use crate::train::optimizer::{Clip, Rule};
 /// The model's layers around the field, and what a step keeps besides the engine's buffers.
 #[derive(Debug)]
 pub(super) struct Parts {
-    pub(super) encoder: Option<Layer>,
-    pub(super) head: Option<Layer>,
+    pub(super) encoder: Option<Map>,
+    pub(super) head: Option<Map>,
     pub(super) times: usize,
     pub(super) outputs: usize,
     pub(super) inputs: usize,
@@ -58,6 +59,8 @@ pub(super) struct BatchBuffers {
     row_losses: wgpu::Buffer,
     /// Means and variances of the outputs, where the loss is of them.
     moments: wgpu::Buffer,
+    encoder: MapBuffers,
+    head: MapBuffers,
 }
 
 impl BatchBuffers {
@@ -65,7 +68,12 @@ impl BatchBuffers {
     pub(super) fn check(gpu: &Gpu, parts: &Parts, rows: usize) -> Result<()> {
         let widest = |rows: usize| {
             let outputs = Size(parts.times) * rows * parts.outputs;
-            (4 * outputs.max(Size(rows) * parts.inputs.max(2))).0 as u64
+            let of = |map: &Option<Map>, rows: Size| {
+                let widest = map.as_ref().and_then(|map| map.widths().into_iter().max());
+                rows * widest.unwrap_or(0)
+            };
+            let maps = of(&parts.encoder, Size(rows)).max(of(&parts.head, Size(parts.times) * rows));
+            (4 * outputs.max(Size(rows) * parts.inputs.max(2)).max(maps)).0 as u64
         };
         let fits = |rows: usize| gpu.limit_below(widest(rows)).is_none();
         let cure = || Cure::Batch(largest(rows.saturating_sub(1), fits));
@@ -86,6 +94,8 @@ impl BatchBuffers {
             outputs_bar: create(gpu, "outputs_bar", outputs, poison),
             row_losses: create(gpu, "row losses", 8 * rows as u64, poison),
             moments: create(gpu, "moments", 8 * (parts.times * parts.outputs) as u64, poison),
+            encoder: MapBuffers::new(gpu, parts.encoder.as_ref(), rows, poison),
+            head: MapBuffers::new(gpu, parts.head.as_ref(), parts.times * rows, poison),
         })
         .await
     }
@@ -139,9 +149,9 @@ impl TrainRecorder<'_> {
     pub(super) fn training(&self, solve: SolvePlans) -> TrainPlans {
         Planner::record(&self.engine.gpu, |planner| {
             self.next_step(planner);
-            self.encoder(planner);
+            self.encoder(planner, true);
             let prologue = planner.take();
-            self.outputs(planner);
+            self.outputs(planner, true);
             self.loss(planner, true);
             self.head_vjp(planner);
             let buffers = self.buffers;
@@ -166,9 +176,9 @@ impl TrainRecorder<'_> {
 
     pub(super) fn evaluation(&self, solve: SolvePlans) -> EvaluationPlans {
         Planner::record(&self.engine.gpu, |planner| {
-            self.encoder(planner);
+            self.encoder(planner, false);
             let prologue = planner.take();
-            self.outputs(planner);
+            self.outputs(planner, false);
             let outputs = planner.take();
             self.loss(planner, false);
             EvaluationPlans { prologue, solve, outputs, loss: planner.take() }
@@ -198,13 +208,21 @@ impl TrainRecorder<'_> {
         Head { per_row: 0, flags, ..self.engine.head(rows) }
     }
 
-    /// From inputs to initial states, where a layer does that.
-    fn encoder(&self, planner: &mut Planner<'_>) {
-        let Some(layer) = &self.parts.encoder else { return };
+    /// From inputs to initial states, where something does that; `keep` leaves what its gradient needs.
+    fn encoder(&self, planner: &mut Planner<'_>, keep: bool) {
+        let Some(map) = &self.parts.encoder else { return };
         self.solver(planner).narrow();
         let buffers = self.buffers;
         let rows = self.engine.batch;
-        let args = DenseArgs { target: word(2 * rows * self.engine.dim()), ..dense_args(layer) };
+        let start = 2 * rows * self.engine.dim();
+        let layer = match map {
+            Map::Layer(layer) => layer,
+            Map::Program(program) => {
+                let of = self.batch.encoder.outside(program, 1);
+                return self.solver(planner).outside(of, keep, &self.batch.inputs, (&buffers.tape, start));
+            }
+        };
+        let args = DenseArgs { target: word(start), ..dense_args(layer) };
         let grid = product_grid(rows, layer.outputs, 1);
         let dense = self.engine.kernels.product(&DENSE, grid);
         let bound =
@@ -212,17 +230,24 @@ impl TrainRecorder<'_> {
         planner.add(&dense, &bound, self.outer_head(rows, layer), args, grid);
     }
 
-    /// From saved states to outputs.
-    fn outputs(&self, planner: &mut Planner<'_>) {
+    /// From saved states to outputs; `keep` leaves what the head's gradient needs.
+    fn outputs(&self, planner: &mut Planner<'_>, keep: bool) {
         let buffers = self.buffers;
         let rows = self.engine.batch;
         let settle = self.engine.kernels.get(&SETTLE, &[]);
         let head = Head { mode: modes::Settle::Zero.into(), ..self.engine.head(rows) };
-        let args = SettleArgs { points: word(self.parts.times), missing: 0.0 };
+        let args = SettleArgs { points: word(self.parts.times), missing: 0.0, first: 0 };
         let size = self.parts.times * rows * self.engine.dim();
         let bound = [&buffers.row_status, &buffers.saves, &buffers.points];
         planner.add(&settle, &bound, head, args, flat(size.div_ceil(64)));
-        let Some(layer) = &self.parts.head else { return };
+        let layer = match &self.parts.head {
+            None => return,
+            Some(Map::Layer(layer)) => layer,
+            Some(Map::Program(program)) => {
+                let of = self.batch.head.outside(program, self.parts.times);
+                return self.solver(planner).outside(of, keep, &buffers.saves, (&self.batch.outputs, 0));
+            }
+        };
         let rows = self.parts.times * rows;
         let grid = product_grid(rows, layer.outputs, 1);
         let dense = self.engine.kernels.product(&DENSE, grid);
@@ -268,8 +293,15 @@ impl TrainRecorder<'_> {
 
     /// The head's gradient, and the cotangents of the saved states.
     fn head_vjp(&self, planner: &mut Planner<'_>) {
-        let Some(layer) = &self.parts.head else { return };
         let buffers = self.buffers;
+        let layer = match &self.parts.head {
+            None => return,
+            Some(Map::Layer(layer)) => layer,
+            Some(Map::Program(program)) => {
+                let of = self.batch.head.outside(program, self.parts.times);
+                return self.solver(planner).outside_vjp(of, &self.batch.outputs_bar, Some(&buffers.saves_bar));
+            }
+        };
         let rows = self.parts.times * self.engine.batch;
         self.solver(planner).layer_vjp(LayerVjp {
             layer,
@@ -295,18 +327,23 @@ impl TrainRecorder<'_> {
 
     /// The walk, with the encoder's gradient before its end.
     fn with_encoder_vjp(&self, planner: &mut Planner<'_>, mut walk: WalkPlans) -> WalkPlans {
-        let Some(layer) = &self.parts.encoder else { return walk };
+        let Some(map) = &self.parts.encoder else { return walk };
         let buffers = self.buffers;
-        self.solver(planner).layer_vjp(LayerVjp {
-            layer,
-            cursors: &buffers.cursors,
-            head: self.outer_head(self.engine.batch, layer),
-            node: 0.0,
-            input: &self.batch.inputs,
-            source: 0,
-            z_bar: &buffers.bar,
-            z_bar_offset: 0,
-        });
+        match map {
+            Map::Layer(layer) => self.solver(planner).layer_vjp(LayerVjp {
+                layer,
+                cursors: &buffers.cursors,
+                head: self.outer_head(self.engine.batch, layer),
+                node: 0.0,
+                input: &self.batch.inputs,
+                source: 0,
+                z_bar: &buffers.bar,
+                z_bar_offset: 0,
+            }),
+            Map::Program(program) => {
+                self.solver(planner).outside_vjp(self.batch.encoder.outside(program, 1), &buffers.bar, None);
+            }
+        }
         let mut end = planner.take();
         end.append(&walk.end);
         walk.end = end;

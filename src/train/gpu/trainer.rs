@@ -2,6 +2,7 @@
 
 use super::frozen::FrozenMask;
 use super::held::{Plans, Rooms};
+use super::map::Map;
 use super::plans::{Parts, Schedule};
 use crate::error::{Error, Result};
 use crate::gpu::{Around, CLASSES, Engine, Gpu, Held, Outcome, Owner, Params, Purpose, check_penalty, create};
@@ -62,11 +63,11 @@ impl GpuTrainer {
         let state = TrainingState::new::<f32>(config)?;
         let (config, model) = (&state.config, &state.config.model);
         check_penalty(&model.problem, &model.options, &config.regularizer)?;
-        check_maps(model)?;
-        let (encoder, head) = (model.layer_of(End::Encoder), model.layer_of(End::Head));
-        let widest = encoder.iter().chain(&head).map(|l| l.inputs.max(l.outputs)).max().unwrap_or(0);
+        let (encoder, head) = (Map::of(model, End::Encoder)?, Map::of(model, End::Head)?);
+        let widest = encoder.iter().chain(&head).map(Map::widest).max().unwrap_or(0);
         let parameters = model.parameter_count();
-        let around = Around { parameters, offset: model.field_offset(), widest, owner: owned(model) };
+        let around =
+            Around { parameters, offset: model.field_offset(), widest, owner: owned(model, [&encoder, &head]) };
         let engine = Engine::new(gpu, &model.problem, &model.options, around)?;
         if config.loss == Loss::CrossEntropy && model.output_width() > CLASSES {
             let remedy = format!("a device tells at most {CLASSES} classes apart: use fewer, or Trainer");
@@ -219,28 +220,18 @@ impl GpuTrainer {
     }
 }
 
-/// A device has linear encoders and heads so far.
-fn check_maps(model: &NeuralDe) -> Result<()> {
-    for end in [End::Encoder, End::Head] {
-        if let (Some((field, _)), None) = (model.field_of(end), model.layer_of(end)) {
-            let remedy = "a device computes linear ones so far: give a width, or use Trainer, on the native engine";
-            return Err(Error::argument(end.argument(), field.widths(), remedy));
-        }
-    }
-    Ok(())
-}
-
 /// What a trainer holds on the device besides its engine: two moments, what is frozen, and the schedule; and of each trajectory inputs,
-/// targets, outputs with their cotangents, and a loss.
-fn owned(model: &NeuralDe) -> Owner {
+/// targets, outputs with their cotangents, a loss, and what encoder and head compute in.
+fn owned(model: &NeuralDe, [encoder, head]: [&Option<Map>; 2]) -> Owner {
     const NUMBER: Size = Size(4);
     let outputs = Size(model.output_times()) * model.output_width();
+    let of = |map: &Option<Map>| map.as_ref().map_or(Size(0), Map::row);
     Owner {
         bytes: 2 * NUMBER * model.parameter_count()
             + FrozenMask::bytes(&model.frozen(), model.parameter_count())
             + 2 * size_of::<Params>()
             + 2 * NUMBER * outputs,
-        row: NUMBER * (Size(model.input_width()) + 3 * outputs + 2),
+        row: NUMBER * (Size(model.input_width()) + 3 * outputs + 2 + of(encoder) + of(head) * model.output_times()),
     }
 }
 
