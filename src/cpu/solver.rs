@@ -98,21 +98,9 @@ impl<R: Scalar> Solver<R> {
     /// [`Error::NonFinite`] for values that are not finite.
     pub fn set_control(&mut self, name: &str, values: &[R]) -> Result<()> {
         let problem = &self.engine.problem;
-        let place = problem.controls.iter().position(|control| control.name == name);
-        let (Some(place), Some(rows)) = (place, problem.control_rows(name)) else {
-            let names: Vec<&str> = problem.controls.iter().map(|control| control.name.as_str()).collect();
-            return Err(Error::argument("name", name, format!("the problem is driven by {names:?}")));
-        };
+        let (place, rows) = problem.control(name)?;
         let control = &problem.controls[place];
-        let one = control.times.len() * rows;
-        if values.is_empty() || !values.len().is_multiple_of(one) {
-            return Err(Error::Shape {
-                argument: "values",
-                found: values.len(),
-                expected: one,
-                shape: format!("{} knots of {rows} rows, or that for each trajectory", control.times.len()),
-            });
-        }
+        control.trajectories(rows, values.len())?;
         check_finite("values", values)?;
         self.controls[place] = Some(Arc::new(Signal::new(control, rows, values)));
         Ok(())
@@ -129,12 +117,7 @@ impl<R: Scalar> Solver<R> {
                 let remedy = "give every control of the problem its values first";
                 return Err(Error::Order { call: "Solver::solve", needs: "Solver::set_control", remedy });
             };
-            let held = signal.trajectories();
-            if held != 1 && held != batch {
-                let remedy =
-                    format!("values of {} are for {held} trajectories: set those of this batch", signal.name());
-                return Err(Error::argument("y0", format!("{batch} trajectories"), remedy));
-            }
+            signal.check_batch(batch)?;
             signals.push(Arc::clone(signal));
         }
         let problem = &self.engine.problem;

@@ -76,4 +76,51 @@ impl Control {
         let (low, high) = (t0.min(t1), t0.max(t1));
         self.times.iter().copied().filter(move |t| bends && low < *t && *t < high)
     }
+
+    /// The second derivatives at the knots of the natural cubic spline through such values, by elimination in its
+    /// tridiagonal equations (C. de Boor, A Practical Guide to Splines, 1978, chapter IV).
+    pub(crate) fn bends(&self, value: impl Fn(usize) -> f64) -> Vec<f64> {
+        let (times, n) = (&self.times, self.times.len());
+        let (mut upper, mut bends) = (vec![0.0; n], vec![0.0; n]);
+        for i in 1..n.saturating_sub(1) {
+            let (before, after) = (times[i] - times[i - 1], times[i + 1] - times[i]);
+            let turn = (value(i + 1) - value(i)) / after - (value(i) - value(i - 1)) / before;
+            let pivot = 2.0 * (before + after) - before * upper[i - 1];
+            upper[i] = after / pivot;
+            bends[i] = (6.0 * turn - before * bends[i - 1]) / pivot;
+        }
+        for i in (1..n.saturating_sub(1)).rev() {
+            bends[i] -= upper[i] * bends[i + 1];
+        }
+        bends
+    }
+
+    /// Trajectories that so many values at the knots are for: 1 where they are for all.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for what is not so many times `[T][rows]`.
+    pub(crate) fn trajectories(&self, rows: usize, values: usize) -> Result<usize> {
+        let one = self.times.len() * rows;
+        if values == 0 || !values.is_multiple_of(one) {
+            return Err(Error::Shape {
+                argument: "values",
+                found: values,
+                expected: one,
+                shape: format!("{} knots of {rows} rows, or that for each trajectory", self.times.len()),
+            });
+        }
+        Ok(values / one)
+    }
+
+    /// Checks that values for so many trajectories are those of a batch.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for another batch.
+    pub(crate) fn check_batch(&self, trajectories: usize, batch: usize) -> Result<()> {
+        if trajectories == 1 || trajectories == batch {
+            return Ok(());
+        }
+        let remedy = format!("values of {} are for {trajectories} trajectories: set those of this batch", self.name);
+        Err(Error::argument("y0", format!("{batch} trajectories"), remedy))
+    }
 }

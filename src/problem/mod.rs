@@ -140,6 +140,18 @@ impl Problem {
         self.field.control_rows(name).or_else(noise)
     }
 
+    /// The number of a control among those that drive the problem, and its rows.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a name that the problem has not.
+    pub(crate) fn control(&self, name: &str) -> Result<(usize, usize)> {
+        let number = self.controls.iter().position(|control| control.name == name);
+        number.zip(self.control_rows(name)).ok_or_else(|| {
+            let names: Vec<&str> = self.controls.iter().map(|control| control.name.as_str()).collect();
+            Error::argument("name", name, format!("the problem is driven by {names:?}"))
+        })
+    }
+
     /// Whether the interval has no length, so that the solution is the initial state.
     pub(crate) fn stands_still(&self) -> bool {
         self.t0 == self.t1

@@ -6,6 +6,7 @@ use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::interval::Interval;
 use crate::cpu::kernel::lanes::Lanes;
 use crate::cpu::kernel::scalar::Scalar;
+use crate::error::Result;
 use crate::problem::{Control, Interpolation};
 
 /// A control and its values.
@@ -70,7 +71,12 @@ impl<R: Scalar> Signal<R> {
         if control.interpolation == Interpolation::Cubic {
             signal.bends = vec![R::ZERO; values.len()];
             for (bends, values) in signal.bends.chunks_exact_mut(one).zip(values.chunks_exact(one)) {
-                (0..rows).for_each(|row| bend(&control.times, rows, row, values, bends));
+                for row in 0..rows {
+                    let row_of = |knot: usize| values[knot * rows + row].to_f64();
+                    for (knot, bend) in control.bends(row_of).into_iter().enumerate() {
+                        bends[knot * rows + row] = R::from_f64(bend);
+                    }
+                }
             }
         }
         signal
@@ -80,9 +86,12 @@ impl<R: Scalar> Signal<R> {
         &self.control.name
     }
 
-    /// Trajectories that it has values for; 1 where they are the same for all.
-    pub(crate) const fn trajectories(&self) -> usize {
-        self.trajectories
+    /// Checks that its values are those of a batch.
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::Error::Argument) for another batch.
+    pub(crate) fn check_batch(&self, batch: usize) -> Result<()> {
+        self.control.check_batch(self.trajectories, batch)
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -118,26 +127,6 @@ impl<R: Scalar> Signal<R> {
             let curve = (a * a * a - a) * m0 + (b * b * b - b) * m1;
             put(row, line + curve * R::from_f64(length * length / 6.0));
         }
-    }
-}
-
-/// The second derivatives of a natural cubic spline in one row, by elimination in its tridiagonal equations (C. de Boor, A
-/// Practical Guide to Splines, 1978, chapter IV).
-fn bend<R: Scalar>(times: &[f64], rows: usize, row: usize, values: &[R], bends: &mut [R]) {
-    let n = times.len();
-    let value = |knot: usize| values[knot * rows + row].to_f64();
-    let (mut upper, mut right) = (vec![0.0; n], vec![0.0; n]);
-    for i in 1..n.saturating_sub(1) {
-        let (before, after) = (times[i] - times[i - 1], times[i + 1] - times[i]);
-        let turn = (value(i + 1) - value(i)) / after - (value(i) - value(i - 1)) / before;
-        let pivot = 2.0 * (before + after) - before * upper[i - 1];
-        upper[i] = after / pivot;
-        right[i] = (6.0 * turn - before * right[i - 1]) / pivot;
-    }
-    let mut next = 0.0;
-    for i in (1..n.saturating_sub(1)).rev() {
-        next = right[i] - upper[i] * next;
-        bends[i * rows + row] = R::from_f64(next);
     }
 }
 
