@@ -68,10 +68,8 @@ struct Part {
 pub(crate) fn check_field(args: &CheckFieldArgs) -> anyhow::Result<Ending> {
     let file = args.file.display().to_string();
     let text = String::from_utf8(files::read(&args.file)?).map_err(|_| anyhow!("{file}: is no text in UTF-8"))?;
-    // The interval is no matter of the fields.
-    let problem = Problem::parse(&text, 0.0, 1.0).with_context(|| file.clone())?;
-    let noise = problem.diffusion.as_ref().map(|noise| ("noise", &noise.network));
-    let named = [("drift", &problem.field)].into_iter().chain(noise);
+    let named = fields(&text).with_context(|| file.clone())?;
+    let named = named.iter().map(|(name, field)| (*name, field));
     let fields = named.map(|(name, field)| checked(name, field, args).with_context(|| format!("{file}: {name}")));
     let fields = fields.collect::<anyhow::Result<Vec<_>>>()?;
     let report = Report { file, passed: fields.iter().all(|field| field.check.passed), fields };
@@ -87,6 +85,20 @@ pub(crate) fn check_field(args: &CheckFieldArgs) -> anyhow::Result<Ending> {
         return Ok(Ending::Failed);
     }
     Ok(Ending::Finished)
+}
+
+/// The drift of a text, and the noise if there is any; or a map, an encoder or a head.
+fn fields(text: &str) -> fewsteps::Result<Vec<(&'static str, Field)>> {
+    match Field::parse(text) {
+        Ok(field) if field.inputs() != field.outputs() => Ok(vec![("map", field)]),
+        Ok(field) => Ok(vec![("drift", field)]),
+        Err(_) => {
+            // The interval is no matter of the fields.
+            let problem = Problem::parse(text, 0.0, 1.0)?;
+            let noise = problem.diffusion.map(|noise| ("noise", noise.network));
+            Ok([("drift", problem.field)].into_iter().chain(noise).collect())
+        }
+    }
 }
 
 fn checked(name: &'static str, field: &Field, args: &CheckFieldArgs) -> anyhow::Result<Checked> {

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
 use fewsteps::{
-    Activation, Clip, Field, InitialStep, Initialization, InputMap, Layout, Measure, Method, Mlp, NeuralDe,
+    Activation, Clip, Error, Field, InitialStep, Initialization, InputMap, Layout, Measure, Method, Mlp, NeuralDe,
+    StateMap,
 };
 use fewsteps::{Optimizer, PenaltyGradient, PenaltyNoise, PenaltyStep, Rule, TimeInput};
 use serde::Deserialize;
@@ -31,8 +32,8 @@ pub(crate) struct ModelFile {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Sections {
     field: FieldSection,
-    encoder: LayerSection,
-    head: LayerSection,
+    encoder: MapSection,
+    head: MapSection,
     pub(super) solver: SolverSection,
     pub(super) optimizer: OptimizerSection,
     pub(super) regularizer: RegularizerSection,
@@ -53,11 +54,29 @@ struct FieldSection {
     t1: Option<f64>,
 }
 
-/// What stands before or after the equation.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct LayerSection {
+/// What stands before or after the equation: nothing, a linear layer, a network of which `mlp` has the widths, or a map as
+/// `text`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+struct MapSection {
     layer: Option<LayerName>,
+    text: Option<String>,
+    mlp: Option<Vec<usize>>,
+    activation: Option<Activation>,
+    output_activation: Option<Activation>,
+    input_map: Option<InputMap>,
+    initialization: Option<Initialization>,
+}
+
+impl MapSection {
+    /// The network of these widths.
+    fn network(&self, sizes: &[usize]) -> Mlp {
+        let base = Mlp::new(sizes);
+        let base = self.activation.map_or(base.clone(), |activation| base.activation(activation));
+        let base = self.output_activation.map_or(base.clone(), |activation| base.output_activation(activation));
+        let base = self.input_map.map_or(base.clone(), |map| base.input_map(map));
+        self.initialization.map_or(base.clone(), |initialization| base.initialization(initialization))
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -170,8 +189,8 @@ impl ModelFile {
         let Sections { field, encoder, head, .. } = &self.sections;
         let given = [
             ("field", read::has(&self.text, "field")),
-            ("encoder", encoder.layer.is_some()),
-            ("head", head.layer.is_some()),
+            ("encoder", read::has(&self.text, "encoder")),
+            ("head", read::has(&self.text, "head")),
         ];
         if let (true, Some((section, _))) = (task.stochastic(), given.iter().find(|given| given.1)) {
             return Err(self.at(
@@ -193,14 +212,9 @@ impl ModelFile {
             }
             model.problem.t1 = t1;
         }
-        for (slot, section, width) in [(&mut model.encoder, encoder, inputs), (&mut model.head, head, outputs)] {
-            match section.layer {
-                Some(LayerName::Linear) => *slot = Some(width.into()),
-                Some(LayerName::None) => *slot = None,
-                None => {}
-            }
-        }
         let dim = model.problem.dim();
+        self.set_map(&mut model.encoder, "encoder", encoder, [inputs, dim], inputs)?;
+        self.set_map(&mut model.head, "head", head, [dim, outputs], outputs)?;
         for (slot, section, width, what) in
             [(&model.encoder, "encoder", inputs, "inputs"), (&model.head, "head", outputs, "outputs")]
         {
@@ -222,7 +236,23 @@ impl ModelFile {
             format!("{}: {}", self.name, read::place_of(&self.text, "field", field_key).trim_end_matches([':', ' ']))
         };
         model.problem.validate().with_context(place)?;
+        self.check_maps(&model)?;
         Ok(model)
+    }
+
+    /// Checks what the library wants of maps, but for their widths.
+    fn check_maps(&self, model: &NeuralDe) -> anyhow::Result<()> {
+        let Sections { encoder, head, .. } = &self.sections;
+        for (section, argument, map) in [("encoder", "NeuralDe::encoder", encoder), ("head", "NeuralDe::head", head)] {
+            let key = if map.text.is_some() { "text" } else { "mlp" };
+            match model.validate::<f32>() {
+                Err(error @ Error::Argument { argument: found, .. }) if found == argument => {
+                    return Err(self.at(section, key, error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Sets the field to the equations, or the network.
@@ -258,6 +288,56 @@ impl ModelFile {
             }
         }
         model.problem.field = serde_json::from_value::<Mlp>(parts)?.into();
+        Ok(())
+    }
+
+    /// Sets an end of the model to what its section says, with `widths` and, of a linear layer, the one that is not the state's.
+    fn set_map(
+        &self,
+        slot: &mut Option<StateMap>,
+        section: &str,
+        map: &MapSection,
+        widths: [usize; 2],
+        width: usize,
+    ) -> anyhow::Result<()> {
+        let of_network = ["activation", "output-activation", "input-map", "initialization"];
+        let stray = of_network.into_iter().find(|key| read::find(&self.text, section, key).is_some());
+        if let (None, Some(key)) = (&map.mlp, stray) {
+            return Err(self.at(section, key, "is of a network: say its widths with mlp, or leave it out"));
+        }
+        match (map.layer, &map.text, &map.mlp) {
+            (None, None, None) => {}
+            (Some(LayerName::Linear), None, None) => *slot = Some(width.into()),
+            (Some(LayerName::None), None, None) => *slot = None,
+            (None, None, Some(sizes)) => self.put_map(slot, section, map.network(sizes).into(), widths)?,
+            (None, Some(text), None) => {
+                let field = Field::parse(text).map_err(|error| self.at(section, "text", error))?;
+                self.put_map(slot, section, field, widths)?;
+            }
+            (layer, ..) => {
+                let key = if layer.is_some() { "layer" } else { "text" };
+                return Err(self.at(section, key, "a section has one of layer, text and mlp: leave the others out"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets an end of the model to a field.
+    fn put_map(
+        &self,
+        slot: &mut Option<StateMap>,
+        section: &str,
+        field: Field,
+        [from, to]: [usize; 2],
+    ) -> anyhow::Result<()> {
+        let key = if field.mlp().is_some() { "mlp" } else { "text" };
+        field.validate().map_err(|error| self.at(section, key, error))?;
+        let found = [field.inputs(), field.outputs()];
+        if found != [from, to] {
+            let what = format!("is from {} numbers to {}; here it goes from {from} to {to}", found[0], found[1]);
+            return Err(self.at(section, key, what));
+        }
+        *slot = Some(field.into());
         Ok(())
     }
 

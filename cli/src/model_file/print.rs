@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use anyhow::bail;
-use fewsteps::{Clip, InitialStep, Regularizer, Schedule, StepControl};
+use fewsteps::{Clip, InitialStep, Mlp, Regularizer, Schedule, StateMap, StepControl};
 use serde_json::Value;
 
 use crate::choice::{ControllerName, GRADIENTS, LAYOUTS, MEASURES, NOISES, PENALTY_STEPS, name_of};
@@ -47,8 +47,33 @@ fn write_model(text: &mut String, settings: &Settings) -> anyhow::Result<()> {
     let Some(mlp) = model.problem.field.mlp() else {
         bail!("--print-model: the field is equations, which are not written back; keep the file that has them");
     };
+    write_network(text, mlp, true)?;
+    if settings.task.interval_is_free() {
+        line(text, "t1", format!("{:?}", model.problem.t1), "where the interval ends that begins at 0");
+    }
+    for (section, map, place) in [("encoder", &model.encoder, "before"), ("head", &model.head, "after")] {
+        let _ = writeln!(text, "\n[{section}]");
+        let name = match map {
+            Some(StateMap::Field(field)) => match field.mlp() {
+                Some(mlp) => {
+                    write_network(text, mlp, false)?;
+                    continue;
+                }
+                None => bail!("--print-model: the {section} is equations, which are not written back"),
+            },
+            Some(_) => "linear",
+            None => "none",
+        };
+        line(text, "layer", word(name), &format!("{place} the equation: linear, none; or mlp, or text"));
+    }
+    Ok(())
+}
+
+/// The keys of a network, which is a vector field or stands outside of the equation.
+fn write_network(text: &mut String, mlp: &Mlp, inside: bool) -> anyhow::Result<()> {
     let parts = serde_json::to_value(mlp)?;
-    line(text, "mlp", format!("{:?}", mlp.sizes()), "widths; the first and the last are the state's");
+    let widths = if inside { "widths; the first and the last are the state's" } else { "widths" };
+    line(text, "mlp", format!("{:?}", mlp.sizes()), widths);
     for (key, part, remark) in [
         ("activation", "activation", "identity, tanh, relu, softplus, sigmoid, silu, gelu"),
         ("output-activation", "output_activation", "the same, after the last layer"),
@@ -56,17 +81,12 @@ fn write_model(text: &mut String, settings: &Settings) -> anyhow::Result<()> {
         ("input-map", "input_map", "what is done to the state first: identity, cube"),
         ("initialization", "initialization", "glorot_uniform, glorot_normal, he_uniform, he_normal"),
     ] {
+        if key == "time-input" && !inside {
+            continue;
+        }
         // Files of networks do not mention that there is none.
         let value = if parts[part].is_null() { &Value::from("identity") } else { &parts[part] };
         line(text, key, value, remark);
-    }
-    if settings.task.interval_is_free() {
-        line(text, "t1", format!("{:?}", model.problem.t1), "where the interval ends that begins at 0");
-    }
-    for (section, layer, place) in [("encoder", &model.encoder, "before"), ("head", &model.head, "after")] {
-        let name = if layer.is_some() { "linear" } else { "none" };
-        let _ = writeln!(text, "\n[{section}]");
-        line(text, "layer", word(name), &format!("{place} the equation: linear, none"));
     }
     Ok(())
 }

@@ -45,6 +45,17 @@ fn the_text_of_the_help_is_checked_and_listed() {
 }
 
 #[test]
+fn maps_are_checked_too() {
+    let folder = folder();
+    let text = "input x[3]\nnetwork f = mlp(3, 5, 2) relu output_tanh\noutput z = f(x), length = sqrt(dot(x, x)), last = x[2]\n";
+    fs::write(folder.path().join("map.txt"), text).expect("written");
+    let printed = succeed(folder.path(), &["check-field", "map.txt"]);
+    for part in ["map\n", "  from 3 rows to 4, with 32 parameters", "gradient check: passed"] {
+        assert!(printed.contains(part), "{part:?} in\n{printed}");
+    }
+}
+
+#[test]
 fn what_is_wrong_with_a_text_is_told_by_file_and_place() {
     let folder = folder();
     let write = |text: &str| fs::write(folder.path().join("f.txt"), text).expect("written");

@@ -363,6 +363,42 @@ fn equations_are_trained_from_a_file() {
     refuse(at, &["train", "--model", "m.toml"], 1, &["m.toml: line 2, [field] text", "3 numbers"]);
 }
 
+/// Encoder and head of several layers, and as equations, on both engines.
+#[test]
+fn maps_are_trained_from_a_file() {
+    let folder = folder();
+    let at = folder.path();
+    moons(at, 60);
+    let write = |text: &str| fs::write(at.join("m.toml"), text).expect("written");
+    let model = "[field]\nmlp = [5, 16, 5]\n[encoder]\nmlp = [2, 9, 5]\nactivation = \"relu\"\noutput-activation = \"tanh\"\n\
+                 [head]\ntext = '''\ninput y[5]\nnetwork f = mlp(5, 6, 2)\npositive parameter k = 0.5\n\
+                 output scores = f(y) * k\n'''\n[optimizer]\nsteps = 3\n[regularizer]\nregularization = \"vanilla\"\n";
+    write(model);
+    let train = |device: &str| {
+        record(at, &with(&MOONS, &["--model", "m.toml", "--batch", "8", "--device", device, "--out", device]))
+    };
+    let native = train("cpu");
+    let parts = &native["settings"]["config"]["model"];
+    assert_eq!(parts["encoder"]["sizes"], serde_json::json!([2, 9, 5]));
+    assert_eq!(parts["encoder"]["output_activation"], "tanh");
+    assert_eq!(parts["head"]["groups"][1]["name"], "k");
+    if adapter() {
+        device::same_losses(&train("gpu"), &native);
+    }
+    let refused = |text: &str, parts: &[&str]| {
+        write(text);
+        refuse(at, &with(&MOONS, &["--model", "m.toml"]), 1, parts);
+    };
+    refused("[encoder]\nmlp = [3, 8]\n", &["m.toml: line 2, [encoder] mlp", "from 3 numbers to 8", "from 2 to 8"]);
+    refused("[head]\ntext = 'input y; output z = y'\n", &["line 2, [head] text", "from 1 numbers to 1", "from 8 to 2"]);
+    refused("[head]\ntext = 'input y; output z = x'\n", &["line 2, [head] text", "unknown name `x`"]);
+    let timed = "[head]\ntext = 'input y[8]; output z = y[0] * t, w = y[1]'\n";
+    refused(timed, &["line 2, [head] text", "no time passes"]);
+    refused("[head]\nlayer = \"linear\"\nmlp = [8, 2]\n", &["line 2, [head] layer", "one of layer, text and mlp"]);
+    refused("[head]\nactivation = \"relu\"\n", &["line 2, [head] activation", "widths with mlp"]);
+    refused("[head]\nmlp = [8]\n", &["line 2, [head] mlp", "an output width"]);
+}
+
 #[test]
 fn data_of_ones_own_train_on_a_device_as_natively() {
     if !adapter() {

@@ -25,7 +25,7 @@ use syntax::{Definition, Equation, Meaning, Named, Text};
 const MAX_TEXT: usize = 1 << 20;
 
 impl Field {
-    /// A vector field from its equations, a line each.
+    /// A vector field from its equations, a line each; or with `input` and `output` any map, an encoder or a head.
     ///
     /// ```
     /// use fewsteps::Field;
@@ -57,6 +57,7 @@ impl Field {
     /// | `network f = mlp(2, 50, 1) relu` | a network, called as `f(x, v)`; further words are an activation (`tanh` if none is said), `output_sigmoid` and so on for one after the last layer, `time` or `time_everywhere`, `cube`, and `glorot_uniform`, `glorot_normal`, `he_uniform` or `he_normal` |
     /// | `control u, wind[2]` | what drives the field |
     /// | `let meet = x * v` | a shorthand, in any order |
+    /// | `input x[784]`, `output z = f(x)` | in place of states and their equations: what comes into a map, and what it gives, one below the other |
     /// | `# ...` | a comment |
     ///
     /// Expressions have `+ - * / ^` (powers are whole numbers, or halves of them), the time `t`, `pi` and `e`, rows `y[0]` and
@@ -74,7 +75,7 @@ impl Field {
             Some(at) => {
                 Err(Fault::new(at, "a field has no noise: read the text as a problem, Problem::parse").error(text))
             }
-            None => written(text, &said).map(|(drift, _)| drift),
+            None => Ok(written(text, &said)?.0),
         }
     }
 }
@@ -110,6 +111,14 @@ impl Problem {
         }
         let calculus = said.calculus.as_ref().map_or(Calculus::Ito, |(calculus, _)| *calculus);
         let (drift, noise) = written(text, &said)?;
+        if let Some(Definition { name, meaning }) = said.definitions.iter().find(|definition| definition.of_map()) {
+            let reason = format!(
+                "`{}` is an {} of a map, and a problem has states: read the text as a field, Field::parse",
+                name.name,
+                meaning.kind()
+            );
+            return Err(Fault::new(&name.at, reason).error(text));
+        }
         let problem = match noise {
             Some(noise) => Self::sde(drift, Diffusion::new(noise, calculus), t0, t1),
             None => Self::ode(drift, t0, t1),
@@ -145,7 +154,10 @@ fn infer_states(said: &mut Text<'_>) {
 fn written(text: &str, said: &Text<'_>) -> Result<(Field, Option<Field>)> {
     let check = || {
         let names = Names::of(said, text)?;
-        check_equations(text, said, &names)?;
+        match said.definitions.iter().any(Definition::of_map) {
+            true => check_map(said)?,
+            false => check_equations(text, said, &names)?,
+        }
         let order = names.order(said)?;
         Ok((names, order))
     };
@@ -183,16 +195,45 @@ fn check_equations(text: &str, said: &Text<'_>, names: &Names<'_>) -> Result<(),
     check_states(said)
 }
 
+/// A map has inputs and outputs, and nothing of what belongs to states.
+fn check_map(said: &Text<'_>) -> Result<(), Fault> {
+    let of = |name: &Named<'_>, what: &str, remedy: &str| {
+        Err(Fault::new(
+            &name.at,
+            format!("`{}` {what}, and the text has inputs or outputs of a map: {remedy}", name.name),
+        ))
+    };
+    if let Some(Equation { state, .. }) = said.drift.iter().chain(&said.noise).next() {
+        return of(state, "has an equation", "write `output ... = ...`, or `state` in place of `input`");
+    }
+    for Definition { name, meaning } in &said.definitions {
+        match meaning {
+            Meaning::State { .. } => return of(name, "is a state", "write `input`, or equations of states alone"),
+            Meaning::Control { .. } => return of(name, "is a control", "nothing drives it; take it for an input"),
+            _ => {}
+        }
+    }
+    let Some(any) = said.definitions.iter().find(|definition| definition.of_map()) else { return Ok(()) };
+    let has = |kind| said.definitions.iter().any(|definition| definition.meaning.kind() == kind);
+    for (kind, wanted) in [("input", "input x[4]"), ("output", "output z = f(x)")] {
+        if !has(kind) {
+            return Err(Fault::new(&any.name.at, format!("there is no {kind} to go with it: write `{wanted}`")));
+        }
+    }
+    check_states(said)
+}
+
 /// There are states, and not too many rows of them.
 fn check_states(said: &Text<'_>) -> Result<(), Fault> {
     let most = super::FieldBuilder::MAX_ROWS;
     let mut total = 0_usize;
     for Definition { name, meaning } in &said.definitions {
-        if let Meaning::State { rows } | Meaning::Control { rows } = meaning {
-            let state = matches!(meaning, Meaning::State { .. });
+        if let Meaning::State { rows } | Meaning::Input { rows } | Meaning::Control { rows } = meaning {
+            let state = meaning.state_rows().is_some();
             total = total.saturating_add(if state { *rows } else { 0 });
             if *rows == 0 || *rows > most || total > most {
-                let reason = format!("`{}` has {rows} rows: there are 1 to {most}, of all states together", name.name);
+                let reason =
+                    format!("`{}` has {rows} rows: there are 1 to {most}, of all of these together", name.name);
                 return Err(Fault::new(&name.at, reason));
             }
         }

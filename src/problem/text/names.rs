@@ -151,11 +151,11 @@ impl<'a> Names<'a> {
         Ok(read)
     }
 
-    /// What each shorthand reads; of other definitions, nothing.
+    /// What each shorthand and output reads; of other definitions, nothing.
     fn reads(&self, said: &Text<'a>) -> Result<Vec<Vec<usize>>, Fault> {
-        let read = |definition: &Definition<'a>| match &definition.meaning {
-            Meaning::Let(expression) => self.read(said, expression),
-            _ => Ok(Vec::new()),
+        let read = |definition: &Definition<'a>| match definition.meaning.expression() {
+            Some(expression) => self.read(said, expression),
+            None => Ok(Vec::new()),
         };
         said.definitions.iter().map(read).collect()
     }
@@ -167,9 +167,8 @@ impl<'a> Names<'a> {
     /// Names that are unknown, that are defined by themselves, or that nothing needs.
     pub(super) fn order(&self, said: &Text<'a>) -> Result<Order, Fault> {
         let reads = self.reads(said)?;
-        let needed = |equations: &[Equation<'a>]| {
+        let needed = |equations: &[Equation<'a>], mut open: Vec<usize>| {
             let mut needed = vec![false; reads.len()];
-            let mut open = Vec::new();
             for equation in equations {
                 open.extend(self.read(said, &equation.value)?);
             }
@@ -181,14 +180,15 @@ impl<'a> Names<'a> {
             Ok(needed)
         };
         let order = sorted(said, &reads)?;
-        let (drift, noise) = (needed(&said.drift)?, needed(&said.noise)?);
+        let outputs = (0..reads.len()).filter(|place| matches!(said.definitions[*place].meaning, Meaning::Output(_)));
+        let (drift, noise) = (needed(&said.drift, outputs.collect())?, needed(&said.noise, Vec::new())?);
         let of = |needed: &[bool]| order.iter().copied().filter(|place| needed[*place]).collect();
         let all = Order { drift: of(&drift), noise: of(&noise) };
         let mut read = vec![false; reads.len()];
         reads.iter().flatten().for_each(|place| read[*place] = true);
         for (place, Definition { name: Named { name, at }, meaning }) in said.definitions.iter().enumerate() {
             let kind = meaning.kind();
-            if kind == "state" {
+            if meaning.state_rows().is_some() {
                 continue;
             }
             if !drift[place] && !noise[place] && !read[place] {

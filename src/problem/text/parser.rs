@@ -13,8 +13,19 @@ const MAX_DEPTH: usize = 128;
 const MAX_DEFINITIONS: usize = 1 << 13;
 
 /// Words that a statement begins with.
-const WORDS: [&str; 9] =
-    ["state", "parameter", "network", "control", "let", "positive", "softplus", "frozen", "calculus"];
+const WORDS: [&str; 11] = [
+    "state",
+    "parameter",
+    "network",
+    "control",
+    "let",
+    "input",
+    "output",
+    "positive",
+    "softplus",
+    "frozen",
+    "calculus",
+];
 
 /// What a text says.
 pub(super) fn parse(text: &str) -> Result<Text<'_>, Fault> {
@@ -168,6 +179,11 @@ impl<'a> Parser<'a> {
         let plain = !frozen && bound == Bound::None;
         match word.name {
             "state" if plain => self.list(said, |parser| Ok(Meaning::State { rows: parser.width()?.unwrap_or(1) })),
+            "input" if plain => self.list(said, |parser| Ok(Meaning::Input { rows: parser.width()?.unwrap_or(1) })),
+            "output" if plain => self.list(said, |parser| {
+                parser.expect("=")?;
+                parser.expression().map(Meaning::Output)
+            }),
             "control" if plain => self.list(said, |parser| Ok(Meaning::Control { rows: parser.width()?.unwrap_or(1) })),
             "let" if plain => self.list(said, |parser| {
                 parser.expect("=")?;
@@ -187,7 +203,7 @@ impl<'a> Parser<'a> {
                 let reason = format!("`{}` begins no statement{}", word.name, meant(word.name, WORDS));
                 Err(Fault::new(
                     &word.at,
-                    reason + &format!(" A line is an equation, `y' = ...`, or begins with {}", WORDS[..5].join(", ")),
+                    reason + &format!(" A line is an equation, `y' = ...`, or begins with {}", WORDS[..7].join(", ")),
                 ))
             }
             _ => Err(Fault::new(

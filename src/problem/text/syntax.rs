@@ -29,25 +29,68 @@ pub(super) struct Definition<'a> {
     pub(super) meaning: Meaning<'a>,
 }
 
+impl Definition<'_> {
+    /// Whether it is of a map that is no vector field.
+    pub(super) const fn of_map(&self) -> bool {
+        matches!(self.meaning, Meaning::Input { .. } | Meaning::Output(_))
+    }
+}
+
 /// What a name means.
 #[derive(Debug)]
 pub(super) enum Meaning<'a> {
-    State { rows: usize },
-    Control { rows: usize },
-    Parameter { rows: Option<usize>, start: Expression<'a>, bound: Bound, frozen: bool },
-    Network { mlp: Mlp, frozen: bool },
+    State {
+        rows: usize,
+    },
+    /// What comes into a map that is no vector field.
+    Input {
+        rows: usize,
+    },
+    Control {
+        rows: usize,
+    },
+    Parameter {
+        rows: Option<usize>,
+        start: Expression<'a>,
+        bound: Bound,
+        frozen: bool,
+    },
+    Network {
+        mlp: Mlp,
+        frozen: bool,
+    },
     Let(Expression<'a>),
+    /// What such a map gives.
+    Output(Expression<'a>),
 }
 
-impl Meaning<'_> {
+impl<'a> Meaning<'a> {
+    /// The expression that it is the value of.
+    pub(super) const fn expression(&self) -> Option<&Expression<'a>> {
+        match self {
+            Self::Let(expression) | Self::Output(expression) => Some(expression),
+            _ => None,
+        }
+    }
+
     /// What it is, in errors.
     pub(super) const fn kind(&self) -> &'static str {
         match self {
             Self::State { .. } => "state",
+            Self::Input { .. } => "input",
             Self::Control { .. } => "control",
             Self::Parameter { .. } => "parameter",
             Self::Network { .. } => "network",
             Self::Let(_) => "shorthand",
+            Self::Output(_) => "output",
+        }
+    }
+
+    /// Its rows, if it comes in as the state does.
+    pub(super) const fn state_rows(&self) -> Option<usize> {
+        match self {
+            Self::State { rows } | Self::Input { rows } => Some(*rows),
+            _ => None,
         }
     }
 }

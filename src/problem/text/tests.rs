@@ -133,6 +133,25 @@ fn every_definition_is_what_the_builder_defines() {
 }
 
 #[test]
+fn maps_have_inputs_and_outputs() {
+    let written = Field::build(5, |f| {
+        let (x, u) = (f.state(), f.state().row(4));
+        let scale = f.positive("scale", &[2.0]);
+        let z = f.mlp("net", &Mlp::new([5, 3]).activation(Activation::Relu), &x) * scale;
+        f.stack([z.clone(), z.sum() - u])
+    });
+    let text = "output z = net(x, u) * scale, last = sum(z) - u
+        input x[4], u
+        positive parameter scale = 2
+        network net = mlp(5, 3) relu";
+    let found = Field::parse(text).expect("a map");
+    assert_eq!(found, written.expect("a field"));
+    assert_eq!((found.inputs(), found.outputs()), (5, 4));
+    let Err(Error::Text { reason, column, .. }) = Problem::parse(text, 0.0, 1.0) else { panic!("refused") };
+    assert!(reason.contains("`z` is an output of a map") && column == 8, "{column}: {reason}");
+}
+
+#[test]
 fn a_network_that_is_called_twice_has_its_weights_once() {
     let field = Field::parse("network f = mlp(1, 3, 1); a' = f(b); b' = a*f(a)").expect("a field");
     assert_eq!(field.parameter_count(), 10);
@@ -248,6 +267,15 @@ fn errors_name_the_place_and_what_helps() {
         ("network f = mlp(1, 1) thanh", 1, 23, "`thanh` says nothing of a network: did you mean `tanh`?"),
         ("network f = mlp(1, 1) tanh relu", 1, 28, "`relu` says again what was said"),
         ("network f = mlp(1.5, 1)", 1, 17, "1.5 is not a whole number, or beyond all counts"),
+        // maps
+        ("input x; y' = x", 1, 10, "`y` has an equation, and the text has inputs or outputs of a map: write `output"),
+        ("input x; state y; output z = x", 1, 16, "`y` is a state, and the text has inputs or outputs of a map"),
+        ("control u; input x; output z = x*u", 1, 9, "`u` is a control, and the text has inputs or outputs of a map"),
+        ("input x", 1, 7, "there is no output to go with it: write `output z = f(x)`"),
+        ("output z = 1", 1, 8, "there is no input to go with it: write `input x[4]`"),
+        ("input x; let a = x; output z = x", 1, 14, "nothing uses the shorthand `a`"),
+        ("input x; output z = w, w = z", 1, 17, "`z` is defined by itself: z -> w -> z"),
+        ("input x[1000000000]; output z = x", 1, 7, "`x` has 1000000000 rows: there are 1 to 1048576"),
         // numbers
         ("y' = 1e999", 1, 6, "1e999 is beyond the largest number"),
         ("y' = 1e-999", 1, 6, "1e-999 is below the smallest number"),
@@ -334,8 +362,10 @@ fn texts_beyond_measure_are_refused() {
 }
 
 /// Parts that texts are made of, for random ones.
-const PARTS: [&str; 58] = [
+const PARTS: [&str; 60] = [
     "state",
+    "input",
+    "output",
     "parameter",
     "network",
     "control",

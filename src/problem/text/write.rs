@@ -10,7 +10,8 @@ use crate::problem::{Bound, Field, FieldBuilder, Value};
 /// The largest power that is written out as products.
 const MAX_POWER: f64 = 64.0;
 
-/// The field whose rows are given by one equation a state; where there is none, they are zero.
+/// The field whose rows are given by one equation a state; where there is none, they are zero. That of a map are its
+/// outputs.
 pub(super) fn field(
     text: &str,
     said: &Text<'_>,
@@ -22,7 +23,11 @@ pub(super) fn field(
     let field = Field::build(rows(said), |f| {
         let mut writer = Writer { f, said, names, values: said.definitions.iter().map(|_| None).collect() };
         writer.states();
-        writer.definitions(order).and_then(|()| writer.output(equations)).unwrap_or_else(|found| {
+        let written = writer.definitions(order).and_then(|()| match writer.outputs() {
+            outputs if outputs.is_empty() => writer.output(equations),
+            outputs => Ok(f.stack(outputs)),
+        });
+        written.unwrap_or_else(|found| {
             fault = Some(found);
             f.state()
         })
@@ -35,7 +40,7 @@ pub(super) fn field(
 
 /// Rows of all states together.
 fn rows(said: &Text<'_>) -> usize {
-    said.definitions.iter().map(|d| if let Meaning::State { rows } = d.meaning { rows } else { 0 }).sum()
+    said.definitions.iter().filter_map(|definition| definition.meaning.state_rows()).sum()
 }
 
 /// What a definition is worth.
@@ -62,7 +67,7 @@ impl Writer<'_, '_, '_> {
         let state = self.f.state();
         let mut first = 0;
         for (place, definition) in self.said.definitions.iter().enumerate() {
-            if let Meaning::State { rows } = definition.meaning {
+            if let Some(rows) = definition.meaning.state_rows() {
                 self.values[place] = Some(Worth::Value(state.slice(first..first + rows)));
                 first += rows;
             }
@@ -74,11 +79,11 @@ impl Writer<'_, '_, '_> {
         let mut standing = order.to_vec();
         standing.sort_unstable();
         let said = self.said;
-        let shorthand = |place: &&usize| matches!(said.definitions[**place].meaning, Meaning::Let(_));
+        let shorthand = |place: &&usize| said.definitions[**place].meaning.expression().is_some();
         let plain = standing.iter().filter(|place| !shorthand(place));
         for place in plain.chain(order.iter().filter(shorthand)) {
             let definition = &said.definitions[*place];
-            if !matches!(definition.meaning, Meaning::State { .. }) {
+            if definition.meaning.state_rows().is_none() {
                 self.values[*place] = Some(self.definition(definition)?);
                 self.allowed(&definition.name.at)?;
             }
@@ -89,8 +94,10 @@ impl Writer<'_, '_, '_> {
     fn definition(&self, definition: &Definition<'_>) -> Result<Worth, Fault> {
         let name = definition.name.name;
         match &definition.meaning {
-            Meaning::State { rows } | Meaning::Control { rows } => Ok(Worth::Value(self.f.controls(name, *rows))),
-            Meaning::Let(expression) => self.value(expression).map(Worth::Value),
+            Meaning::State { rows } | Meaning::Input { rows } | Meaning::Control { rows } => {
+                Ok(Worth::Value(self.f.controls(name, *rows)))
+            }
+            Meaning::Let(expression) | Meaning::Output(expression) => self.value(expression).map(Worth::Value),
             Meaning::Parameter { rows, start, bound, frozen } => {
                 let numbers = widened(constant(start)?, *rows, name, &start.at)?;
                 if let Some(x) = numbers.iter().find(|x| !bound.parameter(**x).is_finite()) {
@@ -116,6 +123,15 @@ impl Writer<'_, '_, '_> {
         if frozen {
             self.f.freeze(name);
         }
+    }
+
+    /// The outputs of a map.
+    fn outputs(&self) -> Vec<Value> {
+        let outputs = self.said.definitions.iter().zip(&self.values).filter_map(|(definition, worth)| match worth {
+            Some(Worth::Value(value)) if matches!(definition.meaning, Meaning::Output(_)) => Some(value.clone()),
+            _ => None,
+        });
+        outputs.collect()
     }
 
     /// The states' equations, one below the other.
