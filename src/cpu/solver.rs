@@ -13,7 +13,7 @@ use crate::cpu::solution::assemble;
 use crate::cpu::tile::Tile;
 use crate::error::{Error, Result, Status};
 use crate::math::check_finite;
-use crate::method::{Draws, Layout, Learnt, PenaltyStep, Regularizer, SaveAt, SolverOptions};
+use crate::method::{Asked, Layout, Learnt, PenaltyStep, Regularizer, SaveAt, SolverOptions};
 use crate::problem::{Paths, Problem};
 use crate::solution::{Gradients, Solution, Workspace};
 
@@ -39,7 +39,7 @@ pub struct Solver<R: Scalar> {
     parameters: usize,
     solved: bool,
     /// The penalty of the solves to come.
-    draws: Option<Draws>,
+    asked: Asked,
     /// Whether the last solve's penalty has taught what it has to teach.
     taught: bool,
     /// Values of the problem's controls, in its order.
@@ -58,7 +58,7 @@ impl<R: Scalar> Solver<R> {
         let parameters = problem.parameter_count();
         let engine = Engine::new(cpu.workers(), problem, options, parameters, 0, Owner::default())?;
         let controls = problem.controls.iter().map(|_| None).collect();
-        Ok(Self { engine, parameters, solved: false, draws: None, taught: false, controls, driven: 0 })
+        Ok(Self { engine, parameters, solved: false, asked: Asked::default(), taught: false, controls, driven: 0 })
     }
 
     /// Bytes that solving and differentiating a batch of `batch` trajectories holds when `steps` steps are accepted.
@@ -170,11 +170,8 @@ impl<R: Scalar> Solver<R> {
     /// take none.
     pub fn regularize(&mut self, regularizer: &Regularizer, seed: u64, step: u64) -> Result<()> {
         regularizer.validate(&self.engine.options)?;
-        let penalty = regularizer.lower(step).penalty;
-        // Where no time passes nothing is penalised.
-        let moves = !self.engine.problem.stands_still();
-        let penalty = penalty.filter(|_| moves).map(|penalty| self.engine.learnt.prepare(penalty));
-        self.draws = penalty.map(|penalty| Draws::new(penalty, seed, step));
+        let Engine { problem, learnt, .. } = &self.engine;
+        self.asked = Asked::new(regularizer.lower(step), learnt, problem, seed, step);
         self.solved = false;
         Ok(())
     }
@@ -215,11 +212,12 @@ impl<R: Scalar> Solver<R> {
         self.engine.warn_at(y0);
         self.engine.paths().validate(batch)?;
         self.drive(batch)?;
-        let draws = self.draws.as_ref().filter(|_| tape);
-        self.engine.reserve(batch, tape, draws)?;
+        let nothing = Asked::default();
+        let asked = if tape { &self.asked } else { &nothing };
+        self.engine.reserve(batch, tape, asked)?;
         self.engine.set_parameters(theta, tape);
         self.engine.load(y0);
-        self.engine.solve(tape, draws)?;
+        self.engine.solve(tape, asked)?;
         if let Some(wish) = self.engine.wish() {
             self.engine.learnt.note_first(wish);
         }
@@ -243,11 +241,13 @@ impl<R: Scalar> Solver<R> {
             y0: vec![R::ZERO; self.engine.batch() * self.engine.dim()],
             products: 0,
             penalty: 0.0,
+            global_penalty: None,
         };
         let seeds = self.seeds(ys_bar)?;
-        (gradients.penalty, gradients.products) =
-            self.engine.backward(self.draws.as_ref(), &seeds, &mut gradients.theta)?;
-        let ideal = self.draws.as_ref().is_some_and(|draws| draws.penalty.step == PenaltyStep::Ideal);
+        let added = self.engine.backward(&self.asked, &seeds, &mut gradients.theta)?;
+        (gradients.penalty, gradients.global_penalty) = (added.penalty(), added.global);
+        gradients.products = added.products;
+        let ideal = self.asked.local.as_ref().is_some_and(|draws| draws.penalty.step == PenaltyStep::Ideal);
         if ideal && !std::mem::replace(&mut self.taught, true) {
             self.engine.learnt.note_ideal(gradients.penalty);
         }

@@ -1,7 +1,31 @@
-//! [`Draws`]: the random numbers of a regularizer, the same for either engine.
+//! [`Asked`]: what a regularizer asks of one training step; [`Draws`], its random numbers, the same for either engine.
 
-use super::{PenaltyGradient, StepPenalty};
+use super::{GlobalPenalty, Hooks, Learnt, PenaltyGradient, StepPenalty};
 use crate::math::{Purpose, Random};
+use crate::problem::Problem;
+
+/// What a regularizer asks of one training step.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Asked {
+    pub(crate) local: Option<Draws>,
+    pub(crate) global: Option<GlobalPenalty>,
+    /// Where the solve ends, if not where the problem does.
+    pub(crate) end: Option<f64>,
+}
+
+impl Asked {
+    /// Of training step `step`; nothing where no time passes.
+    pub(crate) fn new(hooks: Hooks, learnt: &Learnt, problem: &Problem, seed: u64, step: u64) -> Self {
+        if problem.stands_still() {
+            return Self::default();
+        }
+        Self {
+            local: hooks.penalty.map(|penalty| Draws::new(learnt.prepare(penalty), seed, step)),
+            global: hooks.global,
+            end: hooks.end_time.map(|end_time| end_time.draw([problem.t0, problem.t1], seed, step)),
+        }
+    }
+}
 
 /// A penalty with its random draws, as every worker sees it.
 #[derive(Clone, Debug)]

@@ -26,7 +26,7 @@ pub use adjoint::{Adjoint, Checkpoints};
 pub(crate) use budget::{BUDGET_NUMBERS, WARMUP as BUDGET_WARMUP, WINDOW as BUDGET_WINDOW};
 pub use budget::{Budget, BudgetState};
 pub use controller::{Attempt, Controller, ControllerMemory, Decision};
-pub(crate) use draws::{Draws, FirstStage, PENALTY_TILE, penalised_rows, penalised_tiles};
+pub(crate) use draws::{Asked, Draws, FirstStage, PENALTY_TILE, penalised_rows, penalised_tiles};
 #[cfg(test)]
 pub(crate) use learnt::LEARNT_NUMBERS;
 pub use learnt::Learnt;
@@ -39,7 +39,8 @@ pub(crate) use noise_tableau::MAX_NOISE_STAGES;
 pub use noise_tableau::{NoiseScale, NoiseTableau};
 pub use options::{Layout, SolverOptions};
 pub use regularizer::{
-    Hooks, Local, Measure, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, Regularizer, StepPenalty,
+    Aggregate, EndTime, Global, GlobalPenalty, Hooks, Local, Measure, PenaltyAt, PenaltyGradient, PenaltyNoise,
+    PenaltyStep, Regularizer, StepPenalty,
 };
 pub use save_at::SaveAt;
 pub use schedule::Schedule;

@@ -14,4 +14,6 @@ pub struct Gradients<R> {
     /// failed. NaN if none is left of it, and 0 without a regularizer. `theta` and `y0` contain its gradient, times the
     /// coefficient.
     pub penalty: f64,
+    /// The penalty of all accepted steps, if there is one. Without a local one it is `penalty` too.
+    pub global_penalty: Option<f64>,
 }

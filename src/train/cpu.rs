@@ -15,7 +15,7 @@ use crate::cpu::{Cpu, Engine, Map, Owner, Scalar, Task};
 use crate::error::{Error, Result, Status};
 use crate::math::check_finite;
 use crate::memory::{self, Size};
-use crate::method::{Draws, Learnt, PenaltyStep, Regularizer, Target};
+use crate::method::{Asked, Learnt, PenaltyStep, Target};
 use crate::problem::Paths;
 
 /// Trains a model on the native engine.
@@ -146,13 +146,14 @@ impl<R: Scalar> Trainer<R> {
     /// Bytes that a training step on `batch` trajectories holds when `steps` steps are accepted.
     #[must_use]
     pub fn workspace(&self, batch: usize, steps: usize) -> crate::solution::Workspace {
-        let penalised = match &self.state.config.regularizer {
-            Regularizer::None => 0.0,
-            Regularizer::Local(local) => local.fraction * local.times as f64,
-        };
+        let regularizer = &self.state.config.regularizer;
+        let penalised = regularizer.local().map_or(0.0, |local| local.fraction * local.times as f64);
         let mut workspace = self.engine.workspace(batch, steps, true);
         workspace.parameters = (self.engine.owner.bytes + workspace.parameters).0;
         workspace.states = workspace.states.saturating_add(self.engine.probe_bytes(batch, penalised));
+        if regularizer.lower(0).global.is_some() {
+            workspace.tape = workspace.tape.saturating_add(self.engine.error_bytes(batch, steps).0);
+        }
         workspace
     }
 
@@ -296,22 +297,25 @@ impl<R: Scalar> Trainer<R> {
     fn differentiate(&mut self, batch: &Batch<'_, R>) -> Result<StepReport> {
         self.seen = Seen::default();
         let step = self.state.steps;
-        let penalty = self.state.penalty_at(step).map(|penalty| self.engine.learnt.prepare(penalty));
-        let draws = penalty.map(|penalty| Draws::new(penalty, self.state.config.seed, step));
+        let asked = self.state.asked(&self.engine.learnt, step);
         self.engine.set_paths(self.state.step_paths(step));
-        let count = self.forward(batch, true, draws.as_ref())?;
+        let count = self.forward(batch, true, &asked)?;
         let failed = self.failures(count)?;
         let wish = self.engine.wish();
         let Self { state, engine, encoder, head, gradient, .. } = self;
         let mut task = task(&state.config, encoder.as_ref(), head.as_ref(), batch, count - failed);
         task.measure(engine.tiles());
-        let mut report = state.report(step, costs(engine), penalty.as_ref());
-        (report.penalty, report.products) = engine.backward(draws.as_ref(), &task, gradient)?;
+        let local = asked.local.as_ref().map(|draws| draws.penalty);
+        let mut report = state.report(step, costs(engine), local.as_ref());
+        (report.global_coefficient, report.end_time) = (asked.global.map(|global| global.coefficient), asked.end);
+        report.coefficient = local.map(|local| local.coefficient).or(report.global_coefficient).unwrap_or(0.0);
+        let added = engine.backward(&asked, &task, gradient)?;
+        (report.penalty, report.global_penalty, report.products) = (added.penalty(), added.global, added.products);
         report.loss = task.total(engine.tiles()).0;
         report.failed = failed;
-        let ideal = penalty.is_some_and(|penalty| penalty.step == PenaltyStep::Ideal);
+        let ideal = local.is_some_and(|penalty| penalty.step == PenaltyStep::Ideal);
         self.seen =
-            Seen { wish, ideal: ideal.then_some(report.penalty), cost: report.ideal_steps.map(|n| (report.nfe, n)) };
+            Seen { wish, ideal: added.local.filter(|_| ideal), cost: report.ideal_steps.map(|n| (report.nfe, n)) };
         report.budget_unreachable = self.engine.learnt.budget.unreachable;
         Ok(report)
     }
@@ -331,7 +335,7 @@ impl<R: Scalar> Trainer<R> {
     /// [`Error::Shape`], [`Error::NonFinite`] and [`Error::Argument`] for a batch that does not fit the model.
     pub fn evaluate(&mut self, batch: &Batch<'_, R>) -> Result<Evaluation> {
         self.engine.set_paths(self.state.evaluation_paths(0));
-        let count = self.forward(batch, false, None)?;
+        let count = self.forward(batch, false, &Asked::default())?;
         let failed = self.engine.statuses().filter(|&s| s != Status::Done).count();
         let Self { state, engine, encoder, head, .. } = self;
         let mut task = task(&state.config, encoder.as_ref(), head.as_ref(), batch, count - failed);
@@ -364,7 +368,7 @@ impl<R: Scalar> Trainer<R> {
     /// Solves the batch along the paths of one sample, and adds its outputs to the mean. The costs.
     fn add_sample(&mut self, batch: &Batch<'_, R>, sample: usize, outputs: &mut MeanOutputs) -> Result<Costs> {
         self.engine.set_paths(self.state.evaluation_paths(sample));
-        let count = self.forward(batch, false, None)?;
+        let count = self.forward(batch, false, &Asked::default())?;
         let solved = self.engine.statuses().map(|status| status == Status::Done);
         outputs.add(&self.outputs(batch, count), solved);
         Ok(costs(&self.engine))
@@ -387,7 +391,7 @@ impl<R: Scalar> Trainer<R> {
         let count = self.state.config.model.check_inputs(inputs)?;
         let batch = Batch { inputs, target: Target::Labels(&[]) };
         self.engine.set_paths(paths);
-        self.solve(&batch, count, false, None)?;
+        self.solve(&batch, count, false, &Asked::default())?;
         Ok(self.outputs(&batch, count))
     }
 
@@ -397,27 +401,27 @@ impl<R: Scalar> Trainer<R> {
     }
 
     /// Checks and loads the batch, and solves it; the number of its trajectories.
-    fn forward(&mut self, batch: &Batch<'_, R>, tape: bool, draws: Option<&Draws>) -> Result<usize> {
+    fn forward(&mut self, batch: &Batch<'_, R>, tape: bool, asked: &Asked) -> Result<usize> {
         let count = self.state.check(batch)?;
-        self.solve(batch, count, tape, draws)?;
+        self.solve(batch, count, tape, asked)?;
         Ok(count)
     }
 
     /// Loads a checked batch and solves it.
-    fn solve(&mut self, batch: &Batch<'_, R>, count: usize, tape: bool, draws: Option<&Draws>) -> Result<()> {
+    fn solve(&mut self, batch: &Batch<'_, R>, count: usize, tape: bool, asked: &Asked) -> Result<()> {
         let Self { state, engine, encoder, head, theta, .. } = self;
         if encoder.is_none() {
             engine.warn_at(batch.inputs);
         }
         engine.paths().validate(count)?;
-        engine.reserve(count, tape, draws)?;
+        engine.reserve(count, tape, asked)?;
         engine.set_parameters(theta, tape);
         for map in encoder.iter_mut().chain(head) {
             map.pack(theta, tape);
         }
         let task = task(&state.config, encoder.as_ref(), self.head.as_ref(), batch, count);
         engine.for_each_tile(|tile, room| task.load(tile, room));
-        engine.solve(tape, draws)
+        engine.solve(tape, asked)
     }
 
     /// Writes a checkpoint: parameters and optimizer state by the names of [`NeuralDe::layout`](crate::NeuralDe::layout), counters and

@@ -11,13 +11,23 @@ pub struct StepReport {
     /// The task's loss, without the penalty: of the trajectories that did not fail. NaN if too few are left.
     #[serde(with = "number")]
     pub loss: f64,
-    /// The penalty, without its coefficient: a mean over the regularizer's share of the batch, without those that failed.
+    /// The first regularizer's penalty, without its coefficient: a mean over the regularizer's share of the batch, without those that failed.
     /// NaN if none is left of it, and 0 without a regularizer.
     #[serde(with = "number")]
     pub penalty: f64,
     /// The penalty's coefficient at this step.
     #[serde(with = "number")]
     pub coefficient: f64,
+    /// The penalty of all accepted steps, without its coefficient, if there is one: the batch's in lockstep, else the
+    /// trajectories' mean. Without a local one it is `penalty` too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub global_penalty: Option<f64>,
+    /// Its coefficient at this step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub global_coefficient: Option<f64>,
+    /// Where the solve ended, if not where the problem does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_time: Option<f64>,
     /// Whether the coefficient follows a [`Budget`](crate::Budget) that is beyond reach.
     #[serde(default)]
     pub budget_unreachable: bool,

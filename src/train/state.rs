@@ -6,7 +6,7 @@ use super::report::Costs;
 use super::report::{Evaluation, StepReport};
 use crate::cpu::Scalar;
 use crate::error::{Error, Result, Status};
-use crate::method::{Loss, PenaltyStep, StepPenalty, Target, score};
+use crate::method::{Asked, Learnt, Loss, PenaltyStep, StepPenalty, Target, score};
 use crate::problem::Paths;
 
 /// A configuration, and how far training has come with it.
@@ -55,7 +55,13 @@ impl TrainingState {
         Paths::of_evaluation(self.config.seed, sample as u64)
     }
 
-    /// The penalty of the training step after `step` others; there is none where no time passes.
+    /// What the training step after `step` others is asked for besides its loss.
+    pub(super) fn asked(&self, learnt: &Learnt, step: u64) -> Asked {
+        let TrainerConfig { regularizer, model, seed, .. } = &self.config;
+        Asked::new(regularizer.lower(step), learnt, &model.problem, *seed, step)
+    }
+
+    /// The local penalty of the training step after `step` others; there is none where no time passes.
     pub(super) fn penalty_at(&self, step: u64) -> Option<StepPenalty> {
         self.config.regularizer.lower(step).penalty.filter(|_| !self.config.model.problem.stands_still())
     }

@@ -1,6 +1,6 @@
 //! [`StepHook`]: what a regularizer adds to the walk back.
 
-use crate::cpu::kernel::interval::Interval;
+use super::rewind::At;
 use crate::cpu::step::Scheme;
 
 /// What a regularizer adds to the walk back over a tile's steps.
@@ -10,13 +10,14 @@ pub(crate) trait StepHook<S: Scheme> {
         false
     }
 
-    /// The cotangent of the error estimate of accepted step `step`, kept from state `y`, where it [has one](Self::seeds_errors).
+    /// The cotangent of the error estimate of an accepted step, kept from state `y`, where it [has one](Self::seeds_errors);
+    /// adds to that of the state at its end.
     fn error_bar(
         &mut self,
-        _step: usize,
-        _interval: &Interval<S::Real>,
+        _at: &At<'_, S>,
         _y: &[S::Real],
         _kept: &S::Kept,
+        _end_bar: &mut [S::Real],
     ) -> Option<&[S::Real]> {
         None
     }

@@ -160,6 +160,6 @@ fn differentiate<S: Scheme>(
 ) {
     let WalkRoom { y, kept, vjp, stage_bars, .. } = room;
     let stages = at.inside.then_some(&stage_bars[..]).filter(|bars| !bars.is_empty());
-    let seeds = Seeds { error: hook.error_bar(at.step, at.interval, y, kept), stages, stiffness: None };
+    let seeds = Seeds { error: hook.error_bar(at, y, kept, bars.state), stages, stiffness: None };
     at.track.stepper.scheme.vjp(&at.interval.h, kept, &seeds, FirstStage::Everything, vjp, bars);
 }

@@ -23,7 +23,15 @@ pub(crate) struct Track<'a, S: Scheme> {
     pub(crate) steps: Steps<'a>,
 }
 
-impl<S: Scheme> Track<'_, S> {
+impl<'a, S: Scheme> Track<'a, S> {
+    /// The steps, if they are the same for all trajectories.
+    pub(crate) const fn shared(&self) -> Option<&'a [[f64; 2]]> {
+        match self.steps {
+            Steps::Shared(steps) => Some(steps),
+            Steps::PerLane => None,
+        }
+    }
+
     pub(crate) fn count(&self, tile: &Tile<S::Real>) -> usize {
         match self.steps {
             Steps::Shared(steps) => steps.len(),

@@ -131,12 +131,12 @@ mod tests {
 
         fn error_bar(
             &mut self,
-            _: usize,
-            interval: &Interval<f64>,
+            at: &At<'_, RungeKutta<f64>>,
             _: &[f64],
             kept: &<RungeKutta<f64> as Scheme>::Kept,
+            _: &mut [f64],
         ) -> Option<&[f64]> {
-            self.0.kept_error(&mut self.1, &interval.h, kept);
+            self.0.kept_error(&mut self.1, &at.interval.h, kept);
             Some(&self.1)
         }
 

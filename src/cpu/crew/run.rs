@@ -9,6 +9,8 @@ use crate::solution::Stats;
 pub(crate) struct Run {
     /// Ends of the accepted steps.
     pub(crate) steps: Vec<[f64; 2]>,
+    /// Their error norms, of adaptive steps, and of how many numbers each is the mean.
+    pub(crate) errors: Vec<(f64, usize)>,
     pub(crate) nfe: usize,
     pub(crate) nfe_diffusion: usize,
     pub(crate) rejected: usize,
@@ -27,7 +29,9 @@ impl Run {
     /// Begins anew, in the room that there is.
     pub(crate) fn begin(&mut self) {
         self.steps.clear();
-        *self = Self { steps: std::mem::take(&mut self.steps), status: Status::Running, ..Self::default() };
+        self.errors.clear();
+        let (steps, errors) = (std::mem::take(&mut self.steps), std::mem::take(&mut self.errors));
+        *self = Self { steps, errors, status: Status::Running, ..Self::default() };
     }
 
     /// Counts evaluations of each network.

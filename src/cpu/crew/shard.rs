@@ -3,6 +3,7 @@
 use super::run::Run;
 use super::task::TaskRoom;
 use crate::cpu::kernel::aligned::Aligned;
+use crate::cpu::regularize::global::ErrorBars;
 use crate::cpu::step::Scheme;
 use crate::cpu::step::state::Shape;
 use crate::cpu::tile::Tile;
@@ -100,6 +101,8 @@ pub(crate) struct WalkRoom<S: Scheme> {
     /// Cotangents that states saved within a step give to its stages, and to its start; allocated when there are any.
     pub(crate) stage_bars: Vec<Aligned<S::Real>>,
     pub(crate) start_bar: Vec<S::Real>,
+    /// For cotangents of the steps' errors; allocated when there are any.
+    pub(crate) errors: Option<ErrorBars<S::Real>>,
 }
 
 impl<S: Scheme> WalkRoom<S> {
@@ -111,6 +114,7 @@ impl<S: Scheme> WalkRoom<S> {
             segment: Vec::new(),
             stage_bars: Vec::new(),
             start_bar: Vec::new(),
+            errors: None,
         }
     }
 

@@ -15,13 +15,13 @@ use crate::cpu::crew::workers::Workers;
 use crate::cpu::field::drive::Drive;
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::scalar::Scalar;
-use crate::cpu::regularize::Penalised;
+use crate::cpu::regularize::{Added, Penalised};
 use crate::cpu::tile::tape::Recording;
 use crate::cpu::tile::{SavePoint, Tile};
 use crate::error::{Error, Result, Status};
 use crate::memory::{self, Size};
 use crate::method::{
-    Draws, InitialStep, Keep, Layout, Learnt, PenaltyAt, SaveAt, SolverOptions, StepControl, ToleranceWarning,
+    Asked, Draws, InitialStep, Keep, Layout, Learnt, PenaltyAt, SaveAt, SolverOptions, StepControl, ToleranceWarning,
     penalised_tiles, quantile_of_wishes,
 };
 use crate::problem::{Paths, Problem};
@@ -50,6 +50,8 @@ pub(crate) struct Engine<R> {
     parameters: usize,
     field_offset: usize,
     saves: Vec<SavePoint>,
+    /// Where the last solve ended, or the next one will.
+    t1: f64,
     /// Save slots of the caller, and those of a regularizer after them.
     slots: [usize; 2],
     recording: Recording,
@@ -88,8 +90,9 @@ impl<R: Scalar> Engine<R> {
             parameters,
             field_offset,
             saves: Vec::new(),
+            t1: problem.t1,
             slots: [0, 0],
-            recording: Recording { keep: Keep::Nothing, ends: false, limit: None },
+            recording: Recording { keep: Keep::Nothing, ends: false, limit: None, errors: false },
             paths: Paths::default(),
             learnt: Learnt::default(),
             owner,
@@ -150,11 +153,11 @@ impl<R: Scalar> Engine<R> {
     /// # Errors
     /// [`Error::Memory`] beyond the memory limit, [`Error::OutOfMemory`] beyond what the system has; nothing is
     /// allocated then.
-    pub(crate) fn reserve(&mut self, batch: usize, tape: bool, draws: Option<&Draws>) -> Result<()> {
+    pub(crate) fn reserve(&mut self, batch: usize, tape: bool, asked: &Asked) -> Result<()> {
         let steps = self.certain_steps(tape);
-        let needed = self.needed(batch, steps, tape, draws);
+        let needed = self.needed(batch, steps, tape, asked);
         if let Some(limit) = self.options.memory_limit.filter(|&limit| needed > Size(limit)) {
-            return Err(self.beyond(limit, batch, steps, tape, draws));
+            return Err(self.beyond(limit, batch, steps, tape, asked));
         }
         self.batch = batch;
         if batch <= self.capacity {
@@ -201,11 +204,11 @@ impl<R: Scalar> Engine<R> {
 
     /// Time of a save slot.
     pub(crate) fn save_time(&self, slot: usize) -> f64 {
-        self.saves.get(slot).map_or(self.problem.t1, |point| point.t)
+        self.saves.get(slot).map_or(self.t1, |point| point.t)
     }
 
-    fn plan_saves(&mut self, draws: Option<&Draws>) {
-        let t1 = self.problem.t1;
+    fn plan_saves(&mut self, asked: &Asked) {
+        let t1 = self.t1;
         self.saves.clear();
         match &self.options.save_at {
             SaveAt::End => self.saves.push(SavePoint { t: t1, slot: 0 }),
@@ -217,7 +220,7 @@ impl<R: Scalar> Engine<R> {
         }
         let user = self.user_slots();
         self.slots = [user, 0];
-        if let Some(draws) = draws.filter(|d| d.penalty.at == PenaltyAt::Unbiased) {
+        if let Some(draws) = asked.local.as_ref().filter(|d| d.penalty.at == PenaltyAt::Unbiased) {
             let (t0, span) = (self.problem.t0, t1 - self.problem.t0);
             self.slots[1] = draws.uniform.len();
             let (ends, noise) = (self.team.ends(), draws.penalty.noise);
@@ -231,32 +234,32 @@ impl<R: Scalar> Engine<R> {
     /// # Errors
     /// [`Error::Memory`] when what is kept outgrows the memory limit, [`Error::OutOfMemory`] when it outgrows what the
     /// system has; the solve stops there.
-    pub(crate) fn solve(&mut self, tape: bool, draws: Option<&Draws>) -> Result<()> {
+    pub(crate) fn solve(&mut self, tape: bool, asked: &Asked) -> Result<()> {
         let Some(limit) = self.options.memory_limit else {
-            self.solve_within(tape, None, draws);
-            return self.check_refusals(tape, draws);
+            self.solve_within(tape, None, asked);
+            return self.check_refusals(tape, asked);
         };
-        let fitting = self.fitting_steps(limit, tape, draws);
+        let fitting = self.fitting_steps(limit, tape, asked);
         if fitting > 0 {
-            self.solve_within(tape, Some(fitting), draws);
-            self.check_refusals(tape, draws)?;
+            self.solve_within(tape, Some(fitting), asked);
+            self.check_refusals(tape, asked)?;
             let stopped = |t: &Tile<R>, l: usize| t.status[l] == Status::MaxSteps && self.accepted(t, l) == fitting;
             if !self.tiles().any(|t| (0..t.used).any(|l| stopped(t, l))) {
                 return Ok(());
             }
         }
-        Err(self.beyond(limit, self.batch, fitting + 1, tape, draws))
+        Err(self.beyond(limit, self.batch, fitting + 1, tape, asked))
     }
 
     /// Refuses a solve of which the system did not keep all steps, whose room is given back then, or has none to go back
     /// over those between two checkpoints.
-    fn check_refusals(&mut self, tape: bool, draws: Option<&Draws>) -> Result<()> {
+    fn check_refusals(&mut self, tape: bool, asked: &Asked) -> Result<()> {
         let most = |engine: &Self| {
             let lanes = engine.tiles().flat_map(|t| (0..t.used).map(move |l| engine.accepted(t, l)));
             lanes.max().unwrap_or(0)
         };
         if self.tiles().any(|tile| tile.tape.refused) {
-            let bytes = self.needed(self.batch, most(self) + 1, tape, draws).0;
+            let bytes = self.needed(self.batch, most(self) + 1, tape, asked).0;
             (self.batch, self.capacity) = (0, 0);
             self.team.seat(0, 0, 0);
             return Err(Error::OutOfMemory { what: "the states of accepted steps", bytes });
@@ -276,10 +279,11 @@ impl<R: Scalar> Engine<R> {
         }
     }
 
-    fn solve_within(&mut self, tape: bool, limit: Option<usize>, draws: Option<&Draws>) {
-        self.plan_saves(draws);
+    fn solve_within(&mut self, tape: bool, limit: Option<usize>, asked: &Asked) {
+        self.t1 = asked.end.unwrap_or(self.problem.t1);
+        self.plan_saves(asked);
         let keep = self.keep(tape);
-        self.recording = Recording { keep, ends: tape || keep != Keep::Nothing, limit };
+        self.recording = Recording { keep, ends: tape || keep != Keep::Nothing, limit, errors: asked.global.is_some() };
         let carried = self.learnt.first_step();
         let (team, plan) = self.plan(carried);
         team.solve(&plan);
@@ -297,12 +301,12 @@ impl<R: Scalar> Engine<R> {
 
     /// The crews, and what they are asked for.
     fn plan(&mut self, carried: Option<f64>) -> (&mut dyn Team<R>, Plan<'_>) {
-        let Self { team, workers, problem, options, saves, slots, recording, paths, .. } = self;
+        let Self { team, workers, problem, options, saves, t1, slots, recording, paths, .. } = self;
         let plan = Plan {
             workers,
             problem,
             options,
-            t1: problem.t1,
+            t1: *t1,
             saves,
             slots: *slots,
             recording: *recording,
@@ -312,28 +316,26 @@ impl<R: Scalar> Engine<R> {
         (&mut **team, plan)
     }
 
-    /// The solve's backward pass with its penalty: `theta_bar` receives the whole gradient, `[parameters]`. Returns the
-    /// unweighted penalty, NaN where no trajectory is left for it, and the number of vector-Jacobian products of the field.
+    /// The solve's backward pass with its penalties: `theta_bar` receives the whole gradient, `[parameters]`. Penalties are
+    /// NaN where no trajectory is left for them.
     ///
     /// # Errors
     /// [`Error::Argument`] for a penalty of accepted steps under an adjoint that keeps none of their states.
-    pub(crate) fn backward(
-        &mut self,
-        draws: Option<&Draws>,
-        task: &impl TaskWork<R>,
-        theta_bar: &mut [R],
-    ) -> Result<(f64, usize)> {
-        let penalised = draws.map(|draws| self.penalised(draws));
+    pub(crate) fn backward(&mut self, asked: &Asked, task: &impl TaskWork<R>, theta_bar: &mut [R]) -> Result<Added> {
+        let penalised = asked.local.as_ref().map(|draws| self.penalised(draws));
+        let rows = self.tiles().map(solved).sum();
         let offset = self.field_offset;
         let (team, plan) = self.plan(None);
-        let (value, products) = team.backward(&plan, penalised, task, theta_bar, offset)?;
-        let value = match penalised {
+        let mut added =
+            team.backward(&plan, (penalised, asked.global.map(|global| (global, rows))), task, theta_bar, offset)?;
+        added.local = match penalised {
             // A mean over no trajectories.
-            Some(penalised) if penalised.rows == 0 => f64::NAN,
-            _ if self.options.layout == Layout::Lockstep => value,
-            _ => self.tiles().map(|t| t.penalty).sum(),
+            None => None,
+            Some(penalised) if penalised.rows == 0 => Some(f64::NAN),
+            Some(_) if self.options.layout == Layout::Lockstep => added.local,
+            Some(_) => Some(self.tiles().map(|t| t.penalty).sum()),
         };
-        Ok((value, products))
+        Ok(added)
     }
 
     /// The tiles with probes, and the solved trajectories in them.

@@ -14,7 +14,7 @@ use crate::cpu::field::drive::Drive;
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::lanes::add;
 use crate::cpu::kernel::scalar::Scalar;
-use crate::cpu::regularize::{Added, Penalised};
+use crate::cpu::regularize::{Added, Pass, Penalties};
 use crate::cpu::solve::Solve;
 use crate::cpu::solve::ensemble::Ensemble;
 use crate::cpu::solve::lockstep::Lockstep;
@@ -89,15 +89,15 @@ pub(crate) trait Team<R>: Debug + Send + Sync {
     fn solve(&mut self, plan: &Plan<'_>);
 
     /// Goes back over the solve: `theta_bar` receives the whole gradient, in which the field's begins at `offset`. Returns the
-    /// penalty, and the number of vector-Jacobian products of the field.
+    /// penalties, and the number of vector-Jacobian products of the field.
     fn backward(
         &mut self,
         plan: &Plan<'_>,
-        penalised: Option<Penalised<'_>>,
+        asked: Penalties<'_>,
         task: &dyn TaskWork<R>,
         theta_bar: &mut [R],
         offset: usize,
-    ) -> Result<(f64, usize)>;
+    ) -> Result<Added>;
 }
 
 /// The crews of one scheme.
@@ -233,15 +233,16 @@ impl<S: Scheme> Team<S::Real> for Crews<S> {
     fn backward(
         &mut self,
         plan: &Plan<'_>,
-        penalised: Option<Penalised<'_>>,
+        asked: Penalties<'_>,
         task: &dyn TaskWork<S::Real>,
         theta_bar: &mut [S::Real],
         offset: usize,
-    ) -> Result<(f64, usize)> {
+    ) -> Result<Added> {
         let Self { stepper, back, crews, tiles } = self;
         let stepper = &*stepper;
         let lockstep = plan.options.layout == Layout::Lockstep;
-        let shared: Vec<[f64; 2]> = crews.first().map(|crew| crew.run.steps.clone()).unwrap_or_default();
+        let (shared, errors) =
+            crews.first().map(|crew| (crew.run.steps.clone(), crew.run.errors.clone())).unwrap_or_default();
         let walk = Walk {
             track: Track { stepper, steps: if lockstep { Steps::Shared(&shared) } else { Steps::PerLane } },
             rewind: &**back,
@@ -250,7 +251,11 @@ impl<S: Scheme> Team<S::Real> for Crews<S> {
             every_step: matches!(plan.options.save_at, SaveAt::Steps | SaveAt::Dense),
         };
         let solve = solve_of(stepper, plan);
-        let added = Added::new(penalised, &walk, &solve, plan.slots[0], offset)?;
+        let pass = Pass::new(asked, &walk, &solve, &errors, plan.slots[0], offset)?;
+        let global = pass
+            .global
+            .as_ref()
+            .map(|global| global.value(stepper.scheme.tableau().error_power(), crews.iter().flat_map(Crew::tiles)));
         let reduction = Reduction::new(crews.len(), *tiles);
         let parameters = theta_bar.len();
         let mut results: Vec<(&mut Crew<S>, f64, usize)> = crews.iter_mut().map(|crew| (crew, 0.0, 0)).collect();
@@ -258,13 +263,13 @@ impl<S: Scheme> Team<S::Real> for Crews<S> {
             begin_backward(crew, parameters, plan.slots);
             let mut room = crew.room.walk.take().unwrap_or_else(|| WalkRoom::new(&stepper.scheme, &stepper.shape));
             let share = lockstep.then(|| Share::new(&reduction, stepper.shape.features));
-            *value = added.before(crew, &mut room, share);
+            *value = pass.before(crew, &mut room, share);
             let Crew { shards, room: Room { task: task_room, .. }, .. } = &mut **crew;
             for shard in shards {
                 let (tiles, theta_bar) = shard.probed();
                 for (tile, probes) in tiles {
                     task.differentiate(tile, task_room, theta_bar);
-                    *products = added.walk(tile, probes, &mut room, &mut theta_bar[offset..]).max(*products);
+                    *products = pass.walk(tile, probes, &mut room, &mut theta_bar[offset..]).max(*products);
                     task.finish(tile, task_room, theta_bar);
                 }
             }
@@ -273,7 +278,7 @@ impl<S: Scheme> Team<S::Real> for Crews<S> {
         let value = results.first().map_or(0.0, |result| result.1);
         let products = results.iter().map(|result| result.2).max().unwrap_or(0);
         self.reduce(plan.workers, theta_bar);
-        Ok((value, products))
+        Ok(Added { local: Some(value), global, products })
     }
 }
 

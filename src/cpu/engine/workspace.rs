@@ -7,7 +7,7 @@ use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::scalar::Scalar;
 use crate::error::Error;
 use crate::memory::{self, Size};
-use crate::method::{Draws, Layout, SaveAt, StepControl};
+use crate::method::{Asked, Layout, SaveAt, StepControl};
 use crate::solution::Workspace;
 
 impl<R: Scalar> Engine<R> {
@@ -56,23 +56,35 @@ impl<R: Scalar> Engine<R> {
     }
 
     /// Bytes that the engine and its owner hold in such a solve.
-    pub(super) fn needed(&self, batch: usize, steps: usize, tape: bool, draws: Option<&Draws>) -> Size {
-        let probes = draws.map_or(0, |d| self.probe_bytes(batch, d.penalty.fraction * d.penalty.times as f64));
-        self.owner.bytes + self.workspace(batch, steps, tape).total() + probes
+    pub(super) fn needed(&self, batch: usize, steps: usize, tape: bool, asked: &Asked) -> Size {
+        let probes =
+            asked.local.as_ref().map_or(0, |d| self.probe_bytes(batch, d.penalty.fraction * d.penalty.times as f64));
+        let errors = asked.global.map_or(Size(0), |_| self.error_bytes(batch, steps));
+        self.owner.bytes + self.workspace(batch, steps, tape).total() + probes + errors
+    }
+
+    /// Bytes of the errors of an ensemble's steps, in lists that grow by doubling, and of rooms for their cotangents.
+    pub(crate) fn error_bytes(&self, batch: usize, steps: usize) -> Size {
+        let room = steps.checked_next_power_of_two().unwrap_or(usize::MAX).max(4);
+        let lists =
+            if self.options.layout == Layout::Ensemble { batch.div_ceil(LANES) * Size(room) * LANES } else { Size(0) };
+        let shape = self.team.shape();
+        let rooms = Size(self.parallelism(batch).0) * ((shape.features + 3 * shape.rows) * LANES);
+        (lists + rooms).bytes::<R>()
     }
 
     /// The error of a solve that needs more than `limit` bytes.
-    pub(super) fn beyond(&self, limit: usize, batch: usize, steps: usize, tape: bool, draws: Option<&Draws>) -> Error {
+    pub(super) fn beyond(&self, limit: usize, batch: usize, steps: usize, tape: bool, asked: &Asked) -> Error {
         // Half the batch with as many steps again: a smaller batch's steps are other ones.
-        let fits = |tiles: usize| self.needed(tiles * LANES, steps.saturating_mul(2), tape, draws) <= Size(limit);
+        let fits = |tiles: usize| self.needed(tiles * LANES, steps.saturating_mul(2), tape, asked) <= Size(limit);
         let largest_batch = memory::largest((batch - 1) / LANES, fits) * LANES;
-        Error::Memory { needed: self.needed(batch, steps, tape, draws).0, limit, steps, batch, largest_batch }
+        Error::Memory { needed: self.needed(batch, steps, tape, asked).0, limit, steps, batch, largest_batch }
     }
 
     /// Accepted steps of this batch that fit into `limit` bytes.
-    pub(super) fn fitting_steps(&self, limit: usize, tape: bool, draws: Option<&Draws>) -> usize {
+    pub(super) fn fitting_steps(&self, limit: usize, tape: bool, asked: &Asked) -> usize {
         memory::largest(self.options.most_attempts(), |steps| {
-            self.needed(self.batch, steps, tape, draws) <= Size(limit)
+            self.needed(self.batch, steps, tape, asked) <= Size(limit)
         })
     }
 

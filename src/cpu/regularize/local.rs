@@ -1,6 +1,5 @@
 //! Local regularization: probes, single steps whose error or stiffness is measured and differentiated.
 
-use crate::cpu::adjoint::hook::StepHook;
 use crate::cpu::adjoint::rewind::Taped;
 use crate::cpu::adjoint::track::Track;
 use crate::cpu::crew::reduction::Share;
@@ -8,8 +7,7 @@ use crate::cpu::crew::shard::{Crew, WalkRoom};
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::interval::Interval;
 use crate::cpu::kernel::lanes::{
-    Lanes, add, add_weighted, copy_lane, indicator, rest_unless, scaled_norm_vjp, squared_difference, stand_in_unless,
-    weighted_difference,
+    Lanes, add, copy_lane, rest_unless, scaled_norm_vjp, squared_difference, stand_in_unless, weighted_difference,
 };
 use crate::cpu::kernel::scalar::Scalar;
 use crate::cpu::solve::Solve;
@@ -54,19 +52,6 @@ pub(crate) enum Origin<'a> {
     Saved(usize),
     /// At accepted steps, whose states are on the tape.
     Steps(&'a Taped),
-}
-
-/// The probes' cotangents reach into the states that they began with.
-impl<S: Scheme> StepHook<S> for &[Probe<S>] {
-    fn state_bar(&mut self, step: usize, bar: &mut [S::Real]) {
-        for probe in *self {
-            let Some(starts) = &probe.starts else { continue };
-            let here = starts.map(|start| start == step);
-            if here.contains(&true) {
-                add_weighted(bar, &indicator(&here), &probe.bar);
-            }
-        }
-    }
 }
 
 impl<S: Scheme> Penalty<'_, S> {

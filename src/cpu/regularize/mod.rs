@@ -1,21 +1,24 @@
 //! What regularizers add to a backward pass: steps of their own before the walk, and a [`StepHook`] on it.
 
+pub(crate) mod global;
 pub(crate) mod local;
 
-#[cfg(doc)]
 use crate::cpu::adjoint::hook::StepHook;
+use crate::cpu::adjoint::rewind::At;
 use crate::cpu::adjoint::walk::Walk;
 use crate::cpu::crew::reduction::Share;
 use crate::cpu::crew::shard::{Crew, WalkRoom};
+use crate::cpu::kernel::lanes::{add_weighted, indicator};
 use crate::cpu::solve::Solve;
 use crate::cpu::step::Scheme;
 use crate::cpu::tile::Tile;
 use crate::cpu::tile::probe::Probe;
 use crate::error::{Error, Result};
-use crate::method::{Draws, PenaltyAt};
+use crate::method::{Draws, GlobalPenalty, PenaltyAt};
+use global::{ErrorBars, StepErrors};
 use local::{Origin, Penalty};
 
-/// A penalty of a backward pass: its draws, the tiles with probes, and the solved trajectories in them.
+/// The local penalty of a backward pass: its draws, the tiles with probes, and the solved trajectories in them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Penalised<'a> {
     pub(crate) draws: &'a Draws,
@@ -23,35 +26,54 @@ pub(crate) struct Penalised<'a> {
     pub(crate) rows: usize,
 }
 
-/// A walk back with what a regularizer adds to it.
+/// The penalties of a backward pass: the local one, and that of all steps with the number of solved trajectories.
+pub(crate) type Penalties<'a> = (Option<Penalised<'a>>, Option<(GlobalPenalty, usize)>);
+
+/// What a backward pass found besides the gradient: penalties without their weights, and the vector-Jacobian products of the
+/// field that it took.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Added {
+    pub(crate) local: Option<f64>,
+    pub(crate) global: Option<f64>,
+    pub(crate) products: usize,
+}
+
+impl Added {
+    /// The first regularizer's penalty.
+    pub(crate) fn penalty(&self) -> f64 {
+        self.local.or(self.global).unwrap_or(0.0)
+    }
+}
+
+/// A walk back with what regularizers add to it.
 #[derive(Debug)]
-pub(crate) struct Added<'a, S: Scheme> {
+pub(crate) struct Pass<'a, S: Scheme> {
     walk: &'a Walk<'a, S>,
-    kind: Kind<'a, S>,
+    local: Option<Penalty<'a, S>>,
+    pub(crate) global: Option<StepErrors<'a>>,
 }
 
-/// Which regularizer.
-#[derive(Debug)]
-enum Kind<'a, S: Scheme> {
-    Nothing,
-    Local(Penalty<'a, S>),
-}
-
-impl<'a, S: Scheme> Added<'a, S> {
-    /// What there is to add, where trajectories are left for it. States for it are saved from slot `slot` on, and the field's
-    /// part of the gradient begins at `offset`.
+impl<'a, S: Scheme> Pass<'a, S> {
+    /// What there is to add, where trajectories are left for it. In lockstep `errors` are those of the steps. States for
+    /// probes are saved from slot `slot` on, and the field's part of the gradient begins at `offset`.
     ///
     /// # Errors
     /// [`Error::Argument`] for a penalty of accepted steps where no state of theirs is kept.
     pub(crate) fn new(
-        penalised: Option<Penalised<'a>>,
+        (local, global): Penalties<'a>,
         walk: &'a Walk<'a, S>,
         solve: &'a Solve<'a, S>,
+        errors: &'a [(f64, usize)],
         slot: usize,
         offset: usize,
     ) -> Result<Self> {
-        let Some(Penalised { draws, tiles, rows }) = penalised.filter(|penalised| penalised.rows > 0) else {
-            return Ok(Self { walk, kind: Kind::Nothing });
+        let global = global.map(|(penalty, rows)| StepErrors {
+            penalty,
+            rows,
+            shared: walk.track.shared().map(|steps| (steps, errors)),
+        });
+        let Some(Penalised { draws, tiles, rows }) = local.filter(|penalised| penalised.rows > 0) else {
+            return Ok(Self { walk, local: None, global });
         };
         let origin = match (draws.penalty.at, walk.rewind.tape()) {
             (PenaltyAt::Unbiased, _) => Origin::Saved(slot),
@@ -61,19 +83,16 @@ impl<'a, S: Scheme> Added<'a, S> {
                 return Err(Error::argument("Local::at", format!("biased with {:?}", solve.options.adjoint), remedy));
             }
         };
-        let penalty = Penalty { draws, track: &walk.track, solve, origin, tiles, rows, offset };
-        Ok(Self { walk, kind: Kind::Local(penalty) })
+        let local = Penalty { draws, track: &walk.track, solve, origin, tiles, rows, offset };
+        Ok(Self { walk, local: Some(local), global })
     }
 
-    /// What is to be done before the walk; the penalty, in lockstep.
+    /// What is to be done before the walk; the local penalty, in lockstep.
     pub(crate) fn before(&self, crew: &mut Crew<S>, room: &mut WalkRoom<S>, share: Option<Share<'_>>) -> f64 {
-        match &self.kind {
-            Kind::Nothing => 0.0,
-            Kind::Local(penalty) => penalty.apply(crew, room, share),
-        }
+        self.local.as_ref().map_or(0.0, |penalty| penalty.apply(crew, room, share))
     }
 
-    /// As [`Walk::walk`], with the regularizer's hook.
+    /// As [`Walk::walk`], with the regularizers' hooks.
     pub(crate) fn walk(
         &self,
         tile: &mut Tile<S::Real>,
@@ -81,9 +100,50 @@ impl<'a, S: Scheme> Added<'a, S> {
         room: &mut WalkRoom<S>,
         theta_bar: &mut [S::Real],
     ) -> usize {
-        match &self.kind {
-            Kind::Nothing => self.walk.walk(tile, &mut [].as_slice(), room, theta_bar),
-            Kind::Local(_) => self.walk.walk(tile, &mut &*probes, room, theta_bar),
+        let probes = if self.local.is_some() { probes } else { &[] };
+        let shape = &self.walk.track.stepper.shape;
+        let errors = self.global.as_ref().map(|of| (of, room.errors.take().unwrap_or_else(|| ErrorBars::new(shape))));
+        let mut hook = Hooks { probes, errors };
+        let products = self.walk.walk(tile, &mut hook, room, theta_bar);
+        if let Some((_, bars)) = hook.errors {
+            room.errors = Some(bars);
+        }
+        products
+    }
+}
+
+/// What the regularizers of a tile add on the walk.
+struct Hooks<'a, S: Scheme> {
+    probes: &'a [Probe<S>],
+    errors: Option<(&'a StepErrors<'a>, ErrorBars<S::Real>)>,
+}
+
+impl<S: Scheme> StepHook<S> for Hooks<'_, S> {
+    fn seeds_errors(&self) -> bool {
+        self.errors.is_some()
+    }
+
+    fn error_bar(
+        &mut self,
+        at: &At<'_, S>,
+        y: &[S::Real],
+        kept: &S::Kept,
+        end_bar: &mut [S::Real],
+    ) -> Option<&[S::Real]> {
+        self.errors.as_mut().map(|(errors, bars)| errors.error_bar(at, y, kept, end_bar, bars))
+    }
+
+    fn state_bar(&mut self, step: usize, bar: &mut [S::Real]) {
+        if let Some((_, bars)) = &self.errors {
+            bars.add_start(bar);
+        }
+        // The probes' cotangents reach into the states that they began with.
+        for probe in self.probes {
+            let Some(starts) = &probe.starts else { continue };
+            let here = starts.map(|start| start == step);
+            if here.contains(&true) {
+                add_weighted(bar, &indicator(&here), &probe.bar);
+            }
         }
     }
 }

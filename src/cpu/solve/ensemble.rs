@@ -268,6 +268,13 @@ impl<S: Scheme> Ensemble<'_, S> {
                 tile.steps.push([[solve.t1; LANES]; 2]);
             }
             (tile.steps[n][0][l], tile.steps[n][1][l]) = (interval.t0[l], interval.t1[l]);
+            if solve.recording.errors {
+                if tile.errors.len() <= n && tile.errors.try_reserve(n + 1 - tile.errors.len()).is_err() {
+                    return tile.give_up_all();
+                }
+                tile.errors.resize(tile.errors.len().max(n + 1), [S::Real::ZERO; LANES]);
+                tile.errors[n][l] = self.error(tile.norms[l]);
+            }
             if self.record_state(n, l, tile).and_then(|()| self.record_stages(n, l, tile, room)).is_none() {
                 return tile.give_up_all();
             }

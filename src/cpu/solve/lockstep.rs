@@ -126,12 +126,13 @@ impl<S: Scheme> Lockstep<'_, S> {
             };
             self.attempt_all(&Interval::shared(at.t, t_next), !at.first_ready, crew, share);
             run.count(solve.stepper.shape.evaluations(at.first_ready));
-            let (error, _) = share.root_mean_square();
+            let (error, count) = share.root_mean_square();
             if share.refused {
                 run.status = Status::MaxSteps;
                 break;
             }
             if self.decide(controller, (error, t_next), &mut at, run) {
+                run.errors.push((error, count));
                 crew.tiles_mut().0.for_each(|tile| self.accept(accepted, tile));
             } else {
                 crew.tiles_mut().0.for_each(|tile| tile.tape.drop_stages());

@@ -41,6 +41,8 @@ pub(crate) struct Tile<R> {
     pub(crate) saves_bar: Vec<R>,
     /// Ensemble: the ends of each lane's n-th accepted step; equal where a lane took fewer.
     pub(crate) steps: Vec<[Lanes<f64>; 2]>,
+    /// Likewise their error norms, where these are asked for; 0 where a lane took fewer.
+    pub(crate) errors: Vec<Lanes<R>>,
     pub(crate) clock: Clock<R>,
     /// Per lane, the sum over features of the last attempt's squared scaled errors.
     pub(crate) norms: Lanes<R>,
@@ -68,6 +70,7 @@ impl<R: Scalar> Tile<R> {
             saves: Vec::new(),
             saves_bar: Vec::new(),
             steps: Vec::new(),
+            errors: Vec::new(),
             clock: Clock::new(),
             norms: [R::ZERO; LANES],
             penalty: 0.0,
@@ -119,6 +122,7 @@ impl<R: Scalar> Tile<R> {
         self.tape.clear();
         self.is_lost = [false; LANES];
         self.steps.clear();
+        self.errors.clear();
         self.norms = [R::ZERO; LANES];
         self.saves.resize(slots * n, R::ZERO);
         self.saves_bar.resize(slots * n, R::ZERO);
@@ -199,6 +203,9 @@ impl<R: Scalar> Tile<R> {
         let StepState { y, y1, first, last, cuts, .. } = &self.state;
         let arrays = [y, y1, first, last, &self.saves, &self.saves_bar, &self.bar, &self.lost];
         let numbers = arrays.into_iter().map(Vec::capacity).sum::<usize>() + self.tape.numbers();
-        numbers * size_of::<R>() + cuts.bytes() + self.steps.capacity() * size_of::<[Lanes<f64>; 2]>()
+        numbers * size_of::<R>()
+            + cuts.bytes()
+            + self.steps.capacity() * size_of::<[Lanes<f64>; 2]>()
+            + self.errors.capacity() * size_of::<Lanes<R>>()
     }
 }

@@ -11,6 +11,8 @@ pub(crate) struct Recording {
     pub(crate) keep: Keep,
     /// Whether the ends of the steps are kept at least.
     pub(crate) ends: bool,
+    /// Whether the errors of an ensemble's accepted steps are kept.
+    pub(crate) errors: bool,
     /// Accepted steps that there is memory for, if that is bounded.
     pub(crate) limit: Option<usize>,
 }

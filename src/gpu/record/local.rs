@@ -27,7 +27,14 @@ use crate::problem::{Brownian, Paths, Problem};
 /// Refuses penalised steps on the path where a device does not find their increments yet: with fixed steps its path has
 /// increments of whole steps alone.
 pub(crate) fn check_penalty(problem: &Problem, options: &SolverOptions, regularizer: &Regularizer) -> Result<()> {
-    let Regularizer::Local(local) = regularizer else { return Ok(()) };
+    let hooks = regularizer.lower(0);
+    for (kind, is_there) in [("global", hooks.global.is_some()), ("end time", hooks.end_time.is_some())] {
+        if is_there {
+            let remedy = "a device takes local ones so far: train on the native engine, or take another";
+            return Err(Error::argument("regularizer", format!("{kind} on a device"), remedy));
+        }
+    }
+    let Some(local) = regularizer.local() else { return Ok(()) };
     let fixed = matches!(options.step_control, StepControl::Fixed { .. });
     let whole = local.at == PenaltyAt::Biased && local.step == PenaltyStep::Taken;
     if problem.diffusion.is_some() && local.noise == PenaltyNoise::Path && fixed && !whole {

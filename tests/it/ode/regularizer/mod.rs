@@ -1,6 +1,7 @@
 //! Gradients of loss and penalty against dual numbers that hold constant exactly what each option says.
 
 mod batches;
+mod global;
 mod gradients;
 
 use crate::oracle::{

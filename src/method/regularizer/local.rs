@@ -1,11 +1,9 @@
-//! [`Regularizer`]: what training adds to the loss so that the dynamics become cheap to integrate.
-//!
-//! A regularizer knows no kernel: it lowers to [`Hooks`], which the engines understand.
+//! [`Local`]: one step at a random time.
 
 use serde::{Deserialize, Serialize};
 
-use super::{Budget, Keep, SaveAt, Schedule, SolverOptions, StepControl};
 use crate::error::{Error, Result};
+use crate::method::{Budget, Schedule};
 
 /// Where a penalised step starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -266,124 +264,5 @@ impl Local {
                 Err(Error::argument("Local::coefficient", format!("{:?}", self.coefficient), remedy))
             }
         }
-    }
-}
-
-/// What training adds to the loss. Evaluation never does.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Regularizer {
-    /// Nothing.
-    #[default]
-    None,
-    /// One step at a random time.
-    Local(Local),
-}
-
-impl From<Local> for Regularizer {
-    fn from(local: Local) -> Self {
-        Self::Local(local)
-    }
-}
-
-/// What an engine has to do in a training step beyond the solve.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-#[non_exhaustive]
-pub struct Hooks {
-    /// Steps to be penalised.
-    pub penalty: Option<StepPenalty>,
-}
-
-/// Steps to be penalised, as an engine sees them.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct StepPenalty {
-    /// Where they start.
-    pub at: PenaltyAt,
-    /// What is measured.
-    pub measure: Measure,
-    /// Their size.
-    pub step: PenaltyStep,
-    /// Their length as a share of the interval, if earlier steps have taught it: for [`PenaltyStep::Ideal`].
-    pub length: Option<f64>,
-    /// What is differentiated.
-    pub gradient: PenaltyGradient,
-    /// Its noise, if any.
-    pub noise: PenaltyNoise,
-    /// How many.
-    pub times: usize,
-    /// On which share of the batch.
-    pub fraction: f64,
-    /// Weight in the loss, at this training step; with a budget, that of the first step.
-    pub coefficient: f64,
-    /// What the weight follows, if it does.
-    pub budget: Option<Budget>,
-}
-
-impl Regularizer {
-    /// What the engine has to do at training step `step`.
-    #[must_use]
-    pub fn lower(&self, step: u64) -> Hooks {
-        match self {
-            Self::None => Hooks::default(),
-            Self::Local(local) => Hooks {
-                penalty: Some(StepPenalty {
-                    at: local.at,
-                    measure: local.measure,
-                    step: local.step,
-                    length: None,
-                    gradient: local.gradient,
-                    noise: local.noise,
-                    times: local.times,
-                    fraction: local.fraction,
-                    coefficient: local.coefficient.value(step),
-                    budget: local.budget,
-                }),
-            },
-        }
-    }
-
-    /// Checks the regularizer's numbers and that a solve can provide what it measures.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] naming what does not fit.
-    pub fn validate(&self, options: &SolverOptions) -> Result<()> {
-        let Self::Local(local) = self else { return Ok(()) };
-        local.validate()?;
-        if matches!(options.save_at, SaveAt::Steps | SaveAt::Dense) {
-            let remedy = "a regularizer needs states saved at the end or at given times";
-            return Err(Error::argument("SolverOptions::save_at", format!("{:?}", options.save_at), remedy));
-        }
-        if let (Some(budget), StepControl::Fixed { steps }) = (local.budget, options.step_control) {
-            let remedy = format!("{steps} equal steps cost what they cost: take adaptive ones, or no budget");
-            return Err(Error::argument("Local::budget", format!("{budget:?}"), remedy));
-        }
-        if local.step == PenaltyStep::Ideal && local.measure != Measure::StepCount {
-            let remedy = "an ideal step's length follows the step-count measure: measure that, or take another step";
-            return Err(Error::argument("Local::step", format!("Ideal with {:?}", local.measure), remedy));
-        }
-        let tableau = options.method.tableau();
-        if options.adjoint.keep() == Keep::Nothing && local.at == PenaltyAt::Biased {
-            let remedy = "this adjoint keeps no states to start from: use Adjoint::Discrete, or the unbiased kind";
-            return Err(Error::argument("Local::at", format!("biased with {:?}", options.adjoint), remedy));
-        }
-        if tableau.b_error.is_none() {
-            return Err(Error::argument(
-                "regularizer",
-                format!("local with {}", tableau.name),
-                "local regularization needs a method with an error estimate: tsit5, dopri5, bosh3 or heun; with noise sosri, sriw1, \
-                 heun-stratonovich or reversible-heun",
-            ));
-        }
-        if local.measure == Measure::Stiffness && tableau.stability_size.is_none() {
-            let remedy = if tableau.noise.is_some() {
-                "the stiffness measure knows no noise: take step-count or error"
-            } else {
-                "the stiffness measure needs two stages at the end of the step: dopri5 or tsit5"
-            };
-            return Err(Error::argument("Local::measure", format!("stiffness with {}", tableau.name), remedy));
-        }
-        Ok(())
     }
 }

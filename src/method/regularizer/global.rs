@@ -1,0 +1,141 @@
+//! [`Global`]: every accepted step.
+
+use serde::{Deserialize, Serialize};
+
+use super::Measure;
+use crate::error::{Error, Result};
+use crate::method::Schedule;
+
+/// What is made of the accepted steps' measures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Aggregate {
+    /// Their sum, as the paper has it. The default.
+    #[default]
+    Sum,
+    /// Their mean over the steps.
+    Mean,
+    /// Their sum over one more than the steps: the mean of the paper's code, which counts the start as a step of length 0.
+    PublishedMean,
+    /// The largest one.
+    Max,
+}
+
+/// Global regularization: the solver's error estimates of all accepted steps (A. Pal, Y. Ma, V. Shah, C. Rackauckas, Opening
+/// the blackbox: accelerating neural differential equations by regularizing internal solver heuristics, ICML 2021). Steps that
+/// were rejected count for nothing; step sizes are constants, states and parameters are not.
+///
+/// It costs no evaluation beyond those of the backward pass, but reaches every step, so that its gradient needs the states
+/// of all of them: local regularization was made to need one.
+///
+/// ```
+/// use fewsteps::{Aggregate, Global, Schedule};
+/// let published = Global::error().aggregate(Aggregate::PublishedMean).coefficient(Schedule::exponential(100.0, 10.0, 7500));
+/// # assert!(published.validate().is_ok());
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Global {
+    /// What is measured of a step: `E |h|`, or `E^(1/q)`, the share of an ideal step that it was.
+    pub measure: Measure,
+    /// What is made of the steps' measures.
+    pub aggregate: Aggregate,
+    /// Weight of the penalty in the loss.
+    pub coefficient: Schedule,
+}
+
+impl Global {
+    /// The sum of `E |h|`: the paper's ERNODE. The coefficient is a hundredth; the paper's tolerances of 1.4e-8 want 100 to 10.
+    #[must_use]
+    pub fn error() -> Self {
+        Self { measure: Measure::Error, aggregate: Aggregate::Sum, coefficient: Schedule::Constant(0.01) }
+    }
+
+    /// The number of steps that an ideal controller would need, `sum E^(1/q)`, so that the coefficient is the price of one
+    /// step.
+    #[must_use]
+    pub fn step_count() -> Self {
+        Self { measure: Measure::StepCount, aggregate: Aggregate::Sum, coefficient: Schedule::Constant(0.1) }
+    }
+
+    /// Sets what is made of the steps' measures.
+    #[must_use]
+    pub const fn aggregate(mut self, aggregate: Aggregate) -> Self {
+        self.aggregate = aggregate;
+        self
+    }
+
+    /// Sets the weight of the penalty in the loss.
+    #[must_use]
+    pub fn coefficient(mut self, coefficient: impl Into<Schedule>) -> Self {
+        self.coefficient = coefficient.into();
+        self
+    }
+
+    /// Checks the numbers.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a coefficient that is not finite, and for the stiffness measure, which there is of single steps
+    /// alone.
+    pub fn validate(&self) -> Result<()> {
+        if self.measure == Measure::Stiffness {
+            let remedy = "of a whole solve there are error and step count: take one, or Local for the stiffness";
+            return Err(Error::argument("Global::measure", "Stiffness", remedy));
+        }
+        self.coefficient.validate("Global::coefficient")
+    }
+}
+
+/// A penalty of all accepted steps, as an engine sees it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct GlobalPenalty {
+    /// What is measured.
+    pub measure: Measure,
+    /// What is made of the steps' measures.
+    pub aggregate: Aggregate,
+    /// Weight in the loss, at this training step.
+    pub coefficient: f64,
+}
+
+impl GlobalPenalty {
+    /// The measure of a step of length `h` with error norm `error`, and its derivative by the norm, for a method of error power
+    /// `power`.
+    pub(crate) fn of_step(&self, error: f64, h: f64, power: f64) -> [f64; 2] {
+        match self.measure {
+            Measure::StepCount => {
+                let count = error.powf(power.recip());
+                [count, if error > 0.0 { count / (power * error) } else { 0.0 }]
+            }
+            Measure::Error | Measure::Stiffness => [error * h.abs(), h.abs()],
+        }
+    }
+
+    /// What a trajectory's steps' measures make together.
+    pub(crate) fn of_steps(&self, measures: impl Iterator<Item = f64> + Clone) -> f64 {
+        let (sum, count) = (measures.clone().sum::<f64>(), measures.clone().count() as f64);
+        match self.aggregate {
+            Aggregate::Sum => sum,
+            Aggregate::Mean if count == 0.0 => 0.0,
+            Aggregate::Mean => sum / count,
+            Aggregate::PublishedMean => sum / (count + 1.0),
+            Aggregate::Max => measures.fold(0.0, f64::max),
+        }
+    }
+
+    /// How much the `step`-th of these measures has in that.
+    pub(crate) fn share(&self, step: usize, measures: impl Iterator<Item = f64> + Clone) -> f64 {
+        let count = || measures.clone().count() as f64;
+        match self.aggregate {
+            Aggregate::Sum => 1.0,
+            Aggregate::Mean => count().recip(),
+            Aggregate::PublishedMean => (count() + 1.0).recip(),
+            Aggregate::Max => {
+                let largest = self.of_steps(measures.clone());
+                let first = measures.clone().position(|measure| measure == largest);
+                f64::from(u8::from(first == Some(step)))
+            }
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! [`Regularizer`]: what training adds to the loss so that the dynamics become cheap to integrate.
+//!
+//! A regularizer knows no kernel: it lowers to [`Hooks`], which the engines understand.
+
+mod end_time;
+mod global;
+mod local;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Adjoint, Budget, Keep, SaveAt, SolverOptions, StepControl};
+use crate::error::{Error, Result};
+pub use end_time::EndTime;
+pub use global::{Aggregate, Global, GlobalPenalty};
+pub use local::{Local, Measure, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep};
+
+/// What training adds to the loss, or does to the solve. Evaluation never does.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Regularizer {
+    /// Nothing.
+    #[default]
+    None,
+    /// One step at a random time.
+    Local(Local),
+    /// Every accepted step.
+    Global(Global),
+    /// A random end of the interval.
+    EndTime(EndTime),
+    /// Several, each of another kind.
+    All(Vec<Self>),
+}
+
+impl From<Local> for Regularizer {
+    fn from(local: Local) -> Self {
+        Self::Local(local)
+    }
+}
+
+impl From<Global> for Regularizer {
+    fn from(global: Global) -> Self {
+        Self::Global(global)
+    }
+}
+
+impl From<EndTime> for Regularizer {
+    fn from(end_time: EndTime) -> Self {
+        Self::EndTime(end_time)
+    }
+}
+
+/// What an engine has to do in a training step beyond the solve.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Hooks {
+    /// Steps to be penalised.
+    pub penalty: Option<StepPenalty>,
+    /// The penalty of all accepted steps.
+    pub global: Option<GlobalPenalty>,
+    /// Where the solve ends.
+    pub end_time: Option<EndTime>,
+}
+
+/// Steps to be penalised, as an engine sees them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct StepPenalty {
+    /// Where they start.
+    pub at: PenaltyAt,
+    /// What is measured.
+    pub measure: Measure,
+    /// Their size.
+    pub step: PenaltyStep,
+    /// Their length as a share of the interval, if earlier steps have taught it: for [`PenaltyStep::Ideal`].
+    pub length: Option<f64>,
+    /// What is differentiated.
+    pub gradient: PenaltyGradient,
+    /// Its noise, if any.
+    pub noise: PenaltyNoise,
+    /// How many.
+    pub times: usize,
+    /// On which share of the batch.
+    pub fraction: f64,
+    /// Weight in the loss, at this training step; with a budget, that of the first step.
+    pub coefficient: f64,
+    /// What the weight follows, if it does.
+    pub budget: Option<Budget>,
+}
+
+impl From<(&Local, u64)> for StepPenalty {
+    fn from((local, step): (&Local, u64)) -> Self {
+        Self {
+            at: local.at,
+            measure: local.measure,
+            step: local.step,
+            length: None,
+            gradient: local.gradient,
+            noise: local.noise,
+            times: local.times,
+            fraction: local.fraction,
+            coefficient: local.coefficient.value(step),
+            budget: local.budget,
+        }
+    }
+}
+
+impl Regularizer {
+    /// This one and another.
+    #[must_use]
+    pub fn and(self, other: impl Into<Self>) -> Self {
+        let mut all = Vec::new();
+        for regularizer in [self, other.into()] {
+            match regularizer {
+                Self::None => {}
+                Self::All(several) => all.extend(several),
+                single => all.push(single),
+            }
+        }
+        if all.len() == 1 { all.remove(0) } else { Self::All(all) }
+    }
+
+    /// The single ones that it is made of.
+    pub(crate) fn terms(&self) -> Vec<&Self> {
+        match self {
+            Self::None => Vec::new(),
+            Self::All(all) => all.iter().flat_map(Self::terms).collect(),
+            single => vec![single],
+        }
+    }
+
+    /// The local one, if there is one.
+    #[must_use]
+    pub fn local(&self) -> Option<&Local> {
+        self.terms().into_iter().find_map(|term| if let Self::Local(local) = term { Some(local) } else { None })
+    }
+
+    /// What the engine has to do at training step `step`.
+    #[must_use]
+    pub fn lower(&self, step: u64) -> Hooks {
+        let mut hooks = Hooks::default();
+        for term in self.terms() {
+            match term {
+                Self::Local(local) => hooks.penalty = Some((local, step).into()),
+                Self::Global(Global { measure, aggregate, coefficient }) => {
+                    let (measure, aggregate, coefficient) = (*measure, *aggregate, coefficient.value(step));
+                    hooks.global = Some(GlobalPenalty { measure, aggregate, coefficient });
+                }
+                Self::EndTime(end_time) => hooks.end_time = Some(*end_time),
+                Self::None | Self::All(_) => {}
+            }
+        }
+        hooks
+    }
+
+    /// Checks the regularizer's numbers and that a solve can provide what it measures.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] naming what does not fit.
+    pub fn validate(&self, options: &SolverOptions) -> Result<()> {
+        let terms = self.terms();
+        for (n, term) in terms.iter().enumerate() {
+            let same = |other: &&Self| std::mem::discriminant(*other) == std::mem::discriminant(*term);
+            if terms[..n].iter().any(same) {
+                let remedy = "one of each kind adds up to something: raise its coefficient, or its number of times";
+                return Err(Error::argument("regularizer", format!("{term:?}, the second of its kind"), remedy));
+            }
+            match term {
+                Self::Local(local) => validate_local(local, options)?,
+                Self::Global(global) => validate_global(global, options)?,
+                Self::EndTime(end_time) => validate_end_time(end_time, options)?,
+                Self::None | Self::All(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn validate_global(global: &Global, options: &SolverOptions) -> Result<()> {
+    global.validate()?;
+    check_saves(options)?;
+    if let StepControl::Fixed { steps } = options.step_control {
+        let remedy = "equal steps are judged by nobody and have no error estimates: take adaptive ones";
+        return Err(Error::argument("regularizer", format!("global with {steps} fixed steps"), remedy));
+    }
+    if options.adjoint == Adjoint::Backsolve {
+        let remedy = "this adjoint does not go back over the steps: use Adjoint::Discrete, or Adjoint::Reversible";
+        return Err(Error::argument("regularizer", format!("global with {:?}", options.adjoint), remedy));
+    }
+    Ok(())
+}
+
+fn validate_end_time(end_time: &EndTime, options: &SolverOptions) -> Result<()> {
+    end_time.validate()?;
+    if options.save_at != SaveAt::End {
+        let remedy = "a random end has no states at given times: save at the end, or leave it out";
+        return Err(Error::argument("SolverOptions::save_at", format!("{:?}", options.save_at), remedy));
+    }
+    if options.method.tableau().noise.is_some() {
+        let remedy = "a path of noise is laid out on its interval: take a problem without noise, or leave it out";
+        return Err(Error::argument("regularizer", format!("end time with {}", options.method.tableau().name), remedy));
+    }
+    Ok(())
+}
+
+fn check_saves(options: &SolverOptions) -> Result<()> {
+    if matches!(options.save_at, SaveAt::Steps | SaveAt::Dense) {
+        let remedy = "a regularizer needs states saved at the end or at given times";
+        return Err(Error::argument("SolverOptions::save_at", format!("{:?}", options.save_at), remedy));
+    }
+    Ok(())
+}
+
+fn validate_local(local: &Local, options: &SolverOptions) -> Result<()> {
+    local.validate()?;
+    check_saves(options)?;
+    if let (Some(budget), StepControl::Fixed { steps }) = (local.budget, options.step_control) {
+        let remedy = format!("{steps} equal steps cost what they cost: take adaptive ones, or no budget");
+        return Err(Error::argument("Local::budget", format!("{budget:?}"), remedy));
+    }
+    if local.step == PenaltyStep::Ideal && local.measure != Measure::StepCount {
+        let remedy = "an ideal step's length follows the step-count measure: measure that, or take another step";
+        return Err(Error::argument("Local::step", format!("Ideal with {:?}", local.measure), remedy));
+    }
+    let tableau = options.method.tableau();
+    if options.adjoint.keep() == Keep::Nothing && local.at == PenaltyAt::Biased {
+        let remedy = "this adjoint keeps no states to start from: use Adjoint::Discrete, or the unbiased kind";
+        return Err(Error::argument("Local::at", format!("biased with {:?}", options.adjoint), remedy));
+    }
+    if tableau.b_error.is_none() {
+        return Err(Error::argument(
+            "regularizer",
+            format!("local with {}", tableau.name),
+            "local regularization needs a method with an error estimate: tsit5, dopri5, bosh3 or heun; with noise sosri, sriw1, \
+                 heun-stratonovich or reversible-heun",
+        ));
+    }
+    if local.measure == Measure::Stiffness && tableau.stability_size.is_none() {
+        let remedy = if tableau.noise.is_some() {
+            "the stiffness measure knows no noise: take step-count or error"
+        } else {
+            "the stiffness measure needs two stages at the end of the step: dopri5 or tsit5"
+        };
+        return Err(Error::argument("Local::measure", format!("stiffness with {}", tableau.name), remedy));
+    }
+    Ok(())
+}
