@@ -1,7 +1,7 @@
 //! The backsolve adjoint: the state and its cotangent are solved back together.
 
-use super::hook::StepHook;
-use super::rewind::{At, Rewind, begin_at_end};
+use super::hook::{At, StepHook};
+use super::rewind::{Rewind, begin_at_end};
 use crate::cpu::crew::shard::WalkRoom;
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::interval::Interval;

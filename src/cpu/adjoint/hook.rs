@@ -1,7 +1,23 @@
 //! [`StepHook`]: what a regularizer adds to the walk back.
 
-use super::rewind::At;
+use super::track::Track;
+use crate::cpu::kernel::dense::LANES;
+use crate::cpu::kernel::interval::Interval;
 use crate::cpu::step::Scheme;
+use crate::cpu::tile::Tile;
+
+/// The step of a tile that a walk goes back over.
+#[derive(Debug)]
+pub(crate) struct At<'a, S: Scheme> {
+    pub(crate) track: &'a Track<'a, S>,
+    pub(crate) tile: &'a Tile<S::Real>,
+    pub(crate) step: usize,
+    pub(crate) interval: &'a Interval<S::Real>,
+    /// Lanes that move in it.
+    pub(crate) moving: &'a [bool; LANES],
+    /// Whether states saved within it have cotangents, in the room's `stage_bars`.
+    pub(crate) inside: bool,
+}
 
 /// What a regularizer adds to the walk back over a tile's steps.
 pub(crate) trait StepHook<S: Scheme> {

@@ -3,11 +3,9 @@
 use std::fmt::Debug;
 use std::num::NonZero;
 
-use super::hook::StepHook;
+use super::hook::{At, StepHook};
 use super::track::Track;
 use crate::cpu::crew::shard::WalkRoom;
-use crate::cpu::kernel::dense::LANES;
-use crate::cpu::kernel::interval::Interval;
 use crate::cpu::kernel::lanes::stand_in_unless;
 use crate::cpu::kernel::scalar::Scalar;
 use crate::cpu::step::reversible_heun::ReversibleHeun;
@@ -15,19 +13,6 @@ use crate::cpu::step::seeds::{Bars, FirstStage, Seeds};
 use crate::cpu::step::{NoiseOf, Scheme};
 use crate::cpu::tile::Tile;
 use crate::math::Real;
-
-/// The step of a tile that a walk goes back over.
-#[derive(Debug)]
-pub(crate) struct At<'a, S: Scheme> {
-    pub(crate) track: &'a Track<'a, S>,
-    pub(crate) tile: &'a Tile<S::Real>,
-    pub(crate) step: usize,
-    pub(crate) interval: &'a Interval<S::Real>,
-    /// Lanes that move in it.
-    pub(crate) moving: &'a [bool; LANES],
-    /// Whether states saved within it have cotangents, in the room's `stage_bars`.
-    pub(crate) inside: bool,
-}
 
 /// Where the state before a step comes from when a walk goes back over it.
 pub(crate) trait Rewind<S: Scheme>: Debug + Send + Sync {

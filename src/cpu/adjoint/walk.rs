@@ -4,8 +4,8 @@
 //! A lane that took fewer steps than its neighbours joins when the walk reaches its last one; until then its step has
 //! no length and its cotangent passes through.
 
-use super::hook::StepHook;
-use super::rewind::{At, Rewind};
+use super::hook::{At, StepHook};
+use super::rewind::Rewind;
 use super::track::Track;
 use crate::cpu::crew::shard::WalkRoom;
 use crate::cpu::kernel::dense::LANES;

@@ -1,9 +1,9 @@
 //! [`Crew`]: what one thread works on, and its room to work in.
 
+use super::error_bars::ErrorBars;
 use super::run::Run;
 use super::task::TaskRoom;
 use crate::cpu::kernel::aligned::Aligned;
-use crate::cpu::regularize::global::ErrorBars;
 use crate::cpu::step::Scheme;
 use crate::cpu::step::state::Shape;
 use crate::cpu::tile::Tile;

@@ -1,13 +1,12 @@
 //! Global regularization: the error estimates of all accepted steps, measured and differentiated on the walk back.
 
-use crate::cpu::adjoint::rewind::At;
-use crate::cpu::kernel::aligned::Aligned;
+use crate::cpu::adjoint::hook::At;
+use crate::cpu::crew::error_bars::ErrorBars;
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::lanes::{Lanes, add, scaled_norm_vjp};
 use crate::cpu::kernel::scalar::Scalar;
 use crate::cpu::step::Scheme;
 use crate::cpu::step::scale::ErrorScale;
-use crate::cpu::step::state::Shape;
 use crate::cpu::tile::Tile;
 use crate::math::Real;
 use crate::method::GlobalPenalty;
@@ -21,27 +20,6 @@ pub(crate) struct StepErrors<'a> {
     /// In lockstep, the steps of all, and their error norms with the numbers that each is a mean of. Otherwise tiles have
     /// their own.
     pub(crate) shared: Option<(&'a [[f64; 2]], &'a [(f64, usize)])>,
-}
-
-/// Room for the cotangents of a step's error estimate, and of the states that it is scaled with.
-#[derive(Debug)]
-pub(crate) struct ErrorBars<R> {
-    error: Aligned<R>,
-    y1: Aligned<R>,
-    start: Aligned<R>,
-    end: Aligned<R>,
-}
-
-impl<R: Scalar> ErrorBars<R> {
-    pub(crate) fn new(shape: &Shape) -> Self {
-        let states = || Aligned::zeros(shape.rows * LANES);
-        Self { error: Aligned::zeros(shape.features * LANES), y1: states(), start: states(), end: states() }
-    }
-
-    /// Adds to the cotangent of the state that the last step began with.
-    pub(crate) fn add_start(&self, bar: &mut [R]) {
-        add(bar, &self.start);
-    }
 }
 
 impl StepErrors<'_> {

@@ -3,9 +3,9 @@
 pub(crate) mod global;
 pub(crate) mod local;
 
-use crate::cpu::adjoint::hook::StepHook;
-use crate::cpu::adjoint::rewind::At;
+use crate::cpu::adjoint::hook::{At, StepHook};
 use crate::cpu::adjoint::walk::Walk;
+use crate::cpu::crew::error_bars::ErrorBars;
 use crate::cpu::crew::reduction::Share;
 use crate::cpu::crew::shard::{Crew, WalkRoom};
 use crate::cpu::kernel::lanes::{add_weighted, indicator};
@@ -15,7 +15,7 @@ use crate::cpu::tile::Tile;
 use crate::cpu::tile::probe::Probe;
 use crate::error::{Error, Result};
 use crate::method::{Draws, GlobalPenalty, PenaltyAt};
-use global::{ErrorBars, StepErrors};
+use global::StepErrors;
 use local::{Origin, Penalty};
 
 /// The local penalty of a backward pass: its draws, the tiles with probes, and the solved trajectories in them.
