@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use anyhow::bail;
-use fewsteps::{Clip, InitialStep, Mlp, Regularizer, Schedule, StateMap, StepControl};
+use anyhow::Context;
+use fewsteps::{Clip, Field, InitialStep, Mlp, Regularizer, Schedule, StateMap, StepControl};
 use serde_json::Value;
 
 use crate::choice::{ControllerName, GRADIENTS, LAYOUTS, MEASURES, NOISES, PENALTY_STEPS, name_of};
@@ -44,28 +44,35 @@ fn word(name: &str) -> String {
 fn write_model(text: &mut String, settings: &Settings) -> anyhow::Result<()> {
     let model = &settings.config.model;
     text.push_str("\n[field]\n");
-    let Some(mlp) = model.problem.field.mlp() else {
-        bail!("--print-model: the field is equations, which are not written back; keep the file that has them");
-    };
-    write_network(text, mlp, true)?;
+    match model.problem.field.mlp() {
+        Some(mlp) => write_network(text, mlp, true)?,
+        None => write_equations(text, &model.problem.field)?,
+    }
     if settings.task.interval_is_free() {
         line(text, "t1", format!("{:?}", model.problem.t1), "where the interval ends that begins at 0");
     }
     for (section, map, place) in [("encoder", &model.encoder, "before"), ("head", &model.head, "after")] {
         let _ = writeln!(text, "\n[{section}]");
         let name = match map {
-            Some(StateMap::Field(field)) => match field.mlp() {
-                Some(mlp) => {
-                    write_network(text, mlp, false)?;
-                    continue;
+            Some(StateMap::Field(field)) => {
+                match field.mlp() {
+                    Some(mlp) => write_network(text, mlp, false)?,
+                    None => write_equations(text, field)?,
                 }
-                None => bail!("--print-model: the {section} is equations, which are not written back"),
-            },
+                continue;
+            }
             Some(_) => "linear",
             None => "none",
         };
         line(text, "layer", word(name), &format!("{place} the equation: linear, none; or mlp, or text"));
     }
+    Ok(())
+}
+
+/// The key of equations, over several lines, in which nothing is escaped: no name and no number has a quotation mark.
+fn write_equations(text: &mut String, field: &Field) -> anyhow::Result<()> {
+    let equations = field.to_text().context("--print-model")?;
+    let _ = writeln!(text, "text = '''\n{equations}'''");
     Ok(())
 }
 

@@ -354,7 +354,15 @@ fn equations_are_trained_from_a_file() {
     let run = record(at, &["train", "--task", "digits", "--model", "m.toml", "--seed", "0"]);
     let accuracy = number(&run["test"]["accuracy"]);
     assert!(accuracy > 0.8, "{accuracy}");
-    refuse(at, &["train", "--model", "m.toml", "--print-model"], 1, &["--print-model", "equations"]);
+    // What is printed says the same equations, and makes the same run.
+    let shown = succeed(at, &["train", "--task", "digits", "--model", "m.toml", "--print-model"]);
+    for part in ["text = '''\nstate y[64]\n", "network move = mlp(64, 16, 64) gelu\n", "\ny' = move(y) - k*y\n'''\n"] {
+        assert!(shown.contains(part), "{part:?} in\n{shown}");
+    }
+    write(&shown);
+    let again = record(at, &["train", "--task", "digits", "--model", "m.toml", "--seed", "0", "--out", "again"]);
+    assert_eq!(again["settings"]["config"], run["settings"]["config"]);
+    assert_eq!(again["test"]["loss"], run["test"]["loss"]);
     write("[field]\ntext = \"y' = - z\"\n");
     refuse(at, &["train", "--model", "m.toml"], 1, &["m.toml: line 2, [field] text", "unknown", "`z`"]);
     write("[field]\nactivation = \"tanh\"\ntext = \"y' = - y\"\n");
@@ -382,6 +390,12 @@ fn maps_are_trained_from_a_file() {
     assert_eq!(parts["encoder"]["sizes"], serde_json::json!([2, 9, 5]));
     assert_eq!(parts["encoder"]["output_activation"], "tanh");
     assert_eq!(parts["head"]["groups"][1]["name"], "k");
+    let shown = succeed(at, &with(&MOONS, &["--model", "m.toml", "--print-model"]));
+    write(&shown);
+    assert_eq!(succeed(at, &with(&MOONS, &["--model", "m.toml", "--print-model"])), shown);
+    assert!(shown.contains("[head]\ntext = '''\ninput x[5]\nnetwork f = mlp(5, 6, 2)\n"), "{shown}");
+    assert!(shown.contains("[encoder]\nmlp = [2, 9, 5]"), "{shown}");
+    write(model);
     if adapter() {
         device::same_losses(&train("gpu"), &native);
     }

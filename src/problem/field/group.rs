@@ -82,6 +82,22 @@ impl Group {
         }
     }
 
+    /// What its parameters start as; of a network nothing, its weights are drawn.
+    pub(crate) fn start(&self) -> Vec<f64> {
+        match &self.initial {
+            Initial::Numbers(numbers) => numbers.iter().map(|number| number.0).collect(),
+            Initial::Drawn { .. } => Vec::new(),
+        }
+    }
+
+    /// How the weights of the network that it is are drawn.
+    pub(crate) const fn initialization(&self) -> Option<Initialization> {
+        match self.initial {
+            Initial::Numbers(_) => None,
+            Initial::Drawn { initialization, .. } => Some(initialization),
+        }
+    }
+
     /// The group's place in the flat parameter vector.
     #[must_use]
     pub const fn range(&self) -> Range<usize> {

@@ -7,6 +7,7 @@
 mod names;
 mod parser;
 mod place;
+mod print;
 mod syntax;
 #[cfg(test)]
 mod tests;
@@ -62,7 +63,7 @@ impl Field {
     ///
     /// Expressions have `+ - * / ^` (powers are whole numbers, or halves of them), the time `t`, `pi` and `e`, rows `y[0]` and
     /// `y[1..3]` (1 and 2, counted from 0), values one below the other `[a, b]`, the functions `abs square cube sqrt recip exp
-    /// ln sin cos tanh sigmoid softplus relu silu gelu`, row by row, and `sum mean dot min max`. A single row goes with all rows
+    /// ln sin cos tanh sigmoid softplus relu silu gelu`, row by row, and `sum mean dot min max repeat`. A single row goes with all rows
     /// of another value. A statement ends with its line or with `;`, unless a bracket is open.
     ///
     /// # Errors

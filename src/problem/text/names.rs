@@ -22,6 +22,8 @@ pub(super) enum Called {
     Dot,
     Min,
     Max,
+    /// A single row, so many times.
+    Repeat,
     /// The network of a definition.
     Network(usize),
 }
@@ -126,6 +128,7 @@ impl<'a> Names<'a> {
         let (fits, wanted) = match called {
             Called::Map(_) | Called::Sum | Called::Mean => (count == 1, "one value; several are one as [a, b]"),
             Called::Dot => (count == 2, "two values"),
+            Called::Repeat => (count == 2, "a value of one row, and how often"),
             _ => (count >= 2, "two values or more"),
         };
         if fits { Ok(called) } else { Err(Fault::new(at, format!("{name} takes {wanted}; here it has {count}"))) }
@@ -271,8 +274,14 @@ fn circle(said: &Text<'_>, path: &[(usize, usize)], first: usize) -> Fault {
 }
 
 /// Functions that are not applied row by row.
-const OF_ROWS: [(&str, Called); 5] =
-    [("sum", Called::Sum), ("mean", Called::Mean), ("dot", Called::Dot), ("min", Called::Min), ("max", Called::Max)];
+const OF_ROWS: [(&str, Called); 6] = [
+    ("sum", Called::Sum),
+    ("mean", Called::Mean),
+    ("dot", Called::Dot),
+    ("min", Called::Min),
+    ("max", Called::Max),
+    ("repeat", Called::Repeat),
+];
 
 /// Functions that every text has.
 fn functions() -> impl Iterator<Item = (&'static str, Called)> {
@@ -281,6 +290,11 @@ fn functions() -> impl Iterator<Item = (&'static str, Called)> {
 
 fn function(name: &str) -> Option<Called> {
     functions().find(|(other, _)| *other == name).map(|(_, called)| called)
+}
+
+/// Whether a text may give a name a meaning of its own.
+pub(super) fn is_free(name: &str) -> bool {
+    name != TIME && function(name).is_none()
 }
 
 /// What to write for a function that other languages have.

@@ -330,9 +330,9 @@ impl<'a> Parser<'a> {
 const OUTPUT: &str = "output_";
 
 /// The names of [`Activation::ALL`].
-const ACTIVATIONS: [&str; 7] = ["identity", "tanh", "relu", "softplus", "sigmoid", "silu", "gelu"];
+pub(super) const ACTIVATIONS: [&str; 7] = ["identity", "tanh", "relu", "softplus", "sigmoid", "silu", "gelu"];
 
-const INITIALIZATIONS: [(&str, Initialization); 4] = [
+pub(super) const INITIALIZATIONS: [(&str, Initialization); 4] = [
     ("glorot_uniform", Initialization::GlorotUniform),
     ("glorot_normal", Initialization::GlorotNormal),
     ("he_uniform", Initialization::HeUniform),

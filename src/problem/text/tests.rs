@@ -243,6 +243,91 @@ fn an_error_shows_its_line_and_marks_the_place() {
     assert_eq!(excerpt, "1 |  y' =  y\n          ^");
 }
 
+/// The text that a field is printed as says the same field, operation by operation, and is printed again as it is.
+fn printed(field: &Field) -> String {
+    let text = field.to_text().unwrap_or_else(|error| panic!("{field}\n{error}"));
+    let again = Field::parse(&text).unwrap_or_else(|error| panic!("{text}\n{error}"));
+    assert_eq!(&again, field, "{text}");
+    assert_eq!(again.to_text().expect("the same"), text);
+    text
+}
+
+#[test]
+fn fields_from_texts_are_printed_as_texts() {
+    let text =
+        "state prey, hunters; positive parameter a = 1.1, b = 0.4; network friction = mlp(1, 16, 1) gelu he_normal
+        frozen parameter w[3] = 0.5, u = [1e-7, -2, 1e300]; softplus parameter s = 1e-3; control torque, wind[2]
+        let meet = prey * hunters; let z = (w - u) / s
+        hunters' = 0.1*meet - 0.4*(hunters - 1) + friction(hunters) + torque - sum(wind) - mean(z)
+        prey' = a*prey - -b*meet^2 + friction(prey)*sin(t)";
+    let text = printed(&Field::parse(text).expect("a field"));
+    let expected = "\
+state y0, y1
+positive parameter a = 1.1
+positive parameter b = 0.4
+frozen network friction = mlp(1, 16, 1) gelu he_normal";
+    assert!(text.starts_with(&expected.replace("frozen network", "network")), "{text}");
+    assert!(
+        text.contains(
+            "frozen parameter w[3] = 0.5\nfrozen parameter u = [1e-7, -2, 1e300]\nsoftplus parameter s = 0.001\n"
+        ),
+        "{text}"
+    );
+    assert!(text.contains("\ncontrol torque\ncontrol wind[2]\nlet v1 = y0*y1\n"), "{text}");
+    for text in [
+        "y' = y",
+        "state y[3]; y' = -y",
+        "y' = 0",
+        "state x, v; x' = v; v' = -x",
+        "state y[64], v; network f = mlp(65, 9, 64) time; y' = f(y, v) - 0.1*y; v' = sum(y[3..7]) - v",
+        "state y[40]; y' = repeat(mean(y), 40) - y",
+        "state v1[2], a; frozen network y0 = mlp(3, 4, 3) time_everywhere identity; v1' = y0(v1, a)[1..3]; a' = max(a, 1)",
+        "state y[70]; let s = sigmoid(y); y' = s*(1 - s) / (y - (s - (y - 1))) * (2 / (s/y))",
+        "y' = -(-(y - 1)) - (-y)^2 - [y, -y][1] * min(y, -1)",
+        "input x[4]; network f = mlp(4, 8, 3) relu output_tanh; output z = f(x) / sum(f(x)), w = x[1..3]",
+        "input z; output x = [z, t]",
+        "let a0 = exp(y), a1 = exp(a0), a2 = exp(a1); let a3 = a2 + a1 - a0; y' = a3 * a1",
+    ] {
+        printed(&Field::parse(text).unwrap_or_else(|error| panic!("{text}\n{error}")));
+    }
+    let long = format!("y' = {}y{}", "sin(".repeat(100), " + 1*y)".repeat(100));
+    printed(&Field::parse(&long).expect("a field"));
+}
+
+#[test]
+fn what_a_text_cannot_say_is_named() {
+    type Build = fn(&FieldBuilder) -> Value;
+    let cases: [(Build, &str); 7] = [
+        (
+            |f| f.parameters("two words", &[1.0]) * f.state(),
+            "\"two words\": the text form cannot say it: this is no name",
+        ),
+        (|f| f.parameters("sin", &[1.0]) * f.state(), "\"sin\": the text form cannot say it"),
+        (|f| f.parameters("t", &[1.0]) * f.state(), "\"t\": the text form cannot say it"),
+        (|f| f.parameters("k", &[1.0]) * f.control("k"), "\"k\": the text form cannot say it: a control and a group"),
+        (|f| f.parameters("k", &[1.0]) * 0.0 + f.state() * 0.0 + f.control("u"), ""),
+        (
+            |f| {
+                let _ = f.parameters("k", &[1.0]);
+                f.state()
+            },
+            "\"k\": the text form cannot say it: nothing uses it",
+        ),
+        (|f| f.parameters("", &[1.0]) * f.state(), "\"\": the text form cannot say it"),
+    ];
+    for (build, expected) in cases {
+        let field = Field::build(1, build).expect("a field");
+        match field.to_text() {
+            Ok(text) => assert!(expected.is_empty(), "{text}"),
+            Err(error) => {
+                let error = error.to_string();
+                assert!(!expected.is_empty() && error.contains(expected), "{error}, and not {expected}");
+                assert!(error.starts_with("Field::to_text = "), "{error}");
+            }
+        }
+    }
+}
+
 #[test]
 fn errors_name_the_place_and_what_helps() {
     let cases = [
@@ -276,6 +361,9 @@ fn errors_name_the_place_and_what_helps() {
         ("input x; let a = x; output z = x", 1, 14, "nothing uses the shorthand `a`"),
         ("input x; output z = w, w = z", 1, 17, "`z` is defined by itself: z -> w -> z"),
         ("input x[1000000000]; output z = x", 1, 7, "`x` has 1000000000 rows: there are 1 to 1048576"),
+        ("y' = repeat(y, 0.5)", 1, 6, "repeat takes a whole number from 1 to 1048576, as in repeat(x, 3)"),
+        ("y' = repeat(y, y)", 1, 6, "repeat takes a whole number"),
+        ("y' = repeat(y)", 1, 6, "repeat takes a value of one row, and how often; here it has 1"),
         // numbers
         ("y' = 1e999", 1, 6, "1e999 is beyond the largest number"),
         ("y' = 1e-999", 1, 6, "1e-999 is below the smallest number"),

@@ -104,6 +104,11 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token<'_>>, Fault> {
     Ok(tokens)
 }
 
+/// Whether a text is a name.
+pub(super) fn is_name(text: &str) -> bool {
+    tokens(text).is_ok_and(|tokens| matches!(&tokens[..], [token, _] if token.kind == Kind::Name && token.text == text))
+}
+
 /// What to write for a character that another program wrote.
 fn instead(c: char) -> &'static str {
     match c {

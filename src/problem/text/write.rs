@@ -213,6 +213,16 @@ impl Writer<'_, '_, '_> {
             (Called::Mean, _) => first.mean(),
             (Called::Dot, [second, ..]) => first.dot(second),
             (Called::Dot, []) => return Err(Fault::new(at, "an argument is missing")),
+            (Called::Repeat, rest) => match rest.first().and_then(|count| self.f.numbers(count)).as_deref() {
+                Some([count]) if count.fract() == 0.0 && (1.0..=FieldBuilder::MAX_ROWS as f64).contains(count) => {
+                    first.repeat(*count as usize)
+                }
+                _ => {
+                    let reason =
+                        format!("repeat takes a whole number from 1 to {}, as in repeat(x, 3)", FieldBuilder::MAX_ROWS);
+                    return Err(Fault::new(at, reason));
+                }
+            },
             (Called::Min, rest) => rest.iter().fold(first.clone(), |least, value| least.min(value)),
             (Called::Max, rest) => rest.iter().fold(first.clone(), |most, value| most.max(value)),
             (Called::Network(place), _) => {

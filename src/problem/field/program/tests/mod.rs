@@ -3,6 +3,7 @@
 mod folding;
 mod jet;
 mod random;
+mod text;
 
 use std::ops::Range;
 
