@@ -6,11 +6,12 @@
 mod call;
 mod names;
 mod state;
+mod words;
 
 use std::fmt::Write;
 
 use super::MAX_TEXT;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::problem::Field;
 use crate::problem::field::program::Program;
 use crate::problem::field::program::function::Function;
@@ -18,6 +19,7 @@ use crate::problem::field::program::operation::{Arithmetic, Node, Number, Operat
 use call::Calls;
 use names::Names;
 use state::States;
+use words::{number, refusal};
 
 /// How deep expressions nest, and letters of one that stands within another. Longer ones have names.
 const MAX_DEPTH: usize = 12;
@@ -54,12 +56,6 @@ impl Field {
             _ => Ok(text),
         }
     }
-}
-
-/// That the text form does not have something.
-fn refusal(what: impl ToString, why: &str) -> Error {
-    let remedy = format!("the text form cannot say it: {why}. Keep the field as JSON, which has all");
-    Error::argument("Field::to_text", what, remedy)
 }
 
 /// How strongly an expression holds together.
@@ -262,9 +258,4 @@ fn literal(numbers: &[Number]) -> Expression {
             Expression::atom(format!("[{}]", all.join(", ")))
         }
     }
-}
-
-/// A number that reads as itself, to the bit.
-fn number(x: f64) -> String {
-    if x == 0.0 || (1e-4..1e15).contains(&x.abs()) { x.to_string() } else { format!("{x:e}") }
 }

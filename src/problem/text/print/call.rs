@@ -1,6 +1,6 @@
 //! [`Calls`]: the layers of a program that are networks, applied to a value.
 
-use super::refusal;
+use super::words::refusal;
 use crate::error::Result;
 use crate::problem::field::program::Program;
 use crate::problem::field::program::operation::{Block, Node, Operation};

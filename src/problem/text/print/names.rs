@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::call::Calls;
-use super::{number, refusal};
+use super::words::{number, refusal};
 use crate::error::{Error, Result};
 use crate::problem::field::program::Program;
 use crate::problem::field::program::function::Function;
