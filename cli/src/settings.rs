@@ -70,7 +70,7 @@ impl Settings {
         }
         let (mut model, mut optimizer) = (task.model(options, data), task.optimizer(learning_rate));
         if let Some(file) = &args.file {
-            (model, optimizer) = (file.model(task, model)?, file.optimizer(optimizer)?);
+            (model, optimizer) = (file.model(task, model)?, file.optimizer(optimizer, learning_rate, steps)?);
         }
         // One batch that blows up should cost that batch, not the other methods' runs; the record counts them.
         let config = TrainerConfig::new(model, task.loss(data))
@@ -116,6 +116,11 @@ impl Settings {
         options.validate::<R>(&self.config.model.problem).with_context(solver)?;
         let rule = [
             "lr",
+            "schedule",
+            "lr-to",
+            "lr-decay",
+            "decay-steps",
+            "warmup",
             "momentum",
             "nesterov",
             "beta1",

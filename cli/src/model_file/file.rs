@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::read;
+use super::schedule::{Rates, ScheduleName};
 use crate::choice::{ControllerName, Precision, Training};
 use crate::files;
 use crate::task::TaskName;
@@ -107,6 +108,11 @@ pub(super) struct OptimizerSection {
     pub(super) steps: Option<std::num::NonZeroUsize>,
     pub(super) batch: Option<std::num::NonZeroUsize>,
     pub(super) lr: Option<f64>,
+    schedule: Option<ScheduleName>,
+    lr_to: Option<f64>,
+    lr_decay: Option<f64>,
+    decay_steps: Option<u64>,
+    warmup: Option<u64>,
     rule: Option<RuleName>,
     momentum: Option<f64>,
     nesterov: Option<bool>,
@@ -341,10 +347,19 @@ impl ModelFile {
         Ok(())
     }
 
-    /// The task's optimizer with the file's rule.
-    pub(crate) fn optimizer(&self, base: Optimizer) -> anyhow::Result<Optimizer> {
+    /// The task's optimizer with the file's rule, and with its schedule from `rate` on in so many steps.
+    pub(crate) fn optimizer(&self, base: Optimizer, rate: f64, steps: u64) -> anyhow::Result<Optimizer> {
         let section = &self.sections.optimizer;
         let mut optimizer = base;
+        let rates = Rates {
+            schedule: section.schedule,
+            to: section.lr_to,
+            decay: section.lr_decay,
+            steps: section.decay_steps,
+            warmup: section.warmup,
+        };
+        let schedule = rates.schedule(&optimizer.learning_rate, rate, steps);
+        optimizer.learning_rate = schedule.map_err(|(key, what)| self.at("optimizer", key, what))?;
         if let Some(rule) = section.rule {
             optimizer.rule = rule.rule();
         }

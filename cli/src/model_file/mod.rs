@@ -4,6 +4,7 @@ mod file;
 mod fill;
 mod print;
 mod read;
+mod schedule;
 
 pub(crate) use file::ModelFile;
 pub(crate) use print::text;

@@ -6,6 +6,7 @@ use anyhow::Context;
 use fewsteps::{Clip, Field, InitialStep, Mlp, Regularizer, Schedule, StateMap, StepControl};
 use serde_json::Value;
 
+use super::schedule::ScheduleName;
 use crate::choice::{ControllerName, GRADIENTS, LAYOUTS, MEASURES, NOISES, PENALTY_STEPS, name_of};
 use crate::settings::Settings;
 
@@ -124,7 +125,8 @@ fn write_optimizer(text: &mut String, settings: &Settings) -> anyhow::Result<()>
     text.push_str("\n[optimizer]\n");
     line(text, "steps", settings.steps, "training steps, each on one batch");
     line(text, "batch", settings.batch, "samples in a batch");
-    line(text, "lr", format!("{:?}", settings.learning_rate), "learning rate");
+    line(text, "lr", format!("{:?}", settings.learning_rate), "learning rate, to begin with");
+    write_schedule(text, &optimizer.learning_rate);
     let rule = serde_json::to_value(optimizer.rule)?;
     let (name, numbers) = rule
         .as_object()
@@ -144,6 +146,24 @@ fn write_optimizer(text: &mut String, settings: &Settings) -> anyhow::Result<()>
         _ => text.push_str("# clip-norm = 1.0                 # the gradient's norm at most; or clip-value\n"),
     }
     Ok(())
+}
+
+fn write_schedule(text: &mut String, schedule: &Schedule) {
+    let (warmup, schedule) = match schedule {
+        Schedule::Warmup { steps, then } => (*steps, &**then),
+        other => (0, other),
+    };
+    let name = ScheduleName::of(schedule).map_or("constant", ScheduleName::text);
+    line(text, "schedule", word(name), "constant, exponential, cosine, inverse-decay");
+    match schedule {
+        Schedule::Exponential { to, steps, .. } | Schedule::Cosine { to, steps, .. } => {
+            line(text, "lr-to", format!("{to:?}"), "where it ends");
+            line(text, "decay-steps", steps, "after so many steps");
+        }
+        Schedule::InverseDecay { rate, .. } => line(text, "lr-decay", format!("{rate:?}"), "lr / (1 + lr-decay n)"),
+        _ => {}
+    }
+    line(text, "warmup", warmup, "steps of a linear ascent before");
 }
 
 fn write_regularizer(text: &mut String, settings: &Settings) {

@@ -320,6 +320,31 @@ fn a_model_is_read_from_a_file_and_printed() {
         let again = succeed(at, &[task, &["--model", "printed.toml", "--print-model"]].concat());
         assert_eq!(shown, again, "{task:?}");
     }
+    let schedules = [
+        ("schedule = \"cosine\"\n", serde_json::json!({ "cosine": { "from": 0.5, "to": 0.0, "steps": 3 } })),
+        (
+            "warmup = 2\nlr-to = 0.25\nschedule = \"exponential\"\n",
+            serde_json::json!({ "warmup": { "steps": 2, "then": { "exponential": { "from": 0.5, "to": 0.25, "steps": 1 } } } }),
+        ),
+        (
+            "schedule = \"inverse-decay\"\nlr-decay = 0.5\n",
+            serde_json::json!({ "inverse_decay": { "initial": 0.5, "rate": 0.5 } }),
+        ),
+        (
+            "schedule = \"cosine\"\nlr-to = 0.1\ndecay-steps = 7\n",
+            serde_json::json!({ "cosine": { "from": 0.5, "to": 0.1, "steps": 7 } }),
+        ),
+    ];
+    for (n, (keys, expected)) in schedules.into_iter().enumerate() {
+        write("m3.toml", &format!("[optimizer]\nsteps = 3\n{keys}"));
+        let folder = format!("schedule{n}");
+        let out = ["--model", "m3.toml", "--lr", "0.5", "--regularization", "vanilla", "--out", &folder];
+        let run = record(at, &with(&MOONS, &out));
+        assert_eq!(run["settings"]["config"]["optimizer"]["learning_rate"], expected, "{keys}");
+        let shown = succeed(at, &[&MOONS[..], &out[..4], &["--print-model"]].concat());
+        write("printed.toml", &shown);
+        assert_eq!(shown, succeed(at, &[&MOONS[..], &["--model", "printed.toml", "--print-model"]].concat()), "{keys}");
+    }
     let refused = |text: &str, parts: &[&str]| {
         write("bad.toml", text);
         refuse(at, &with(&MOONS, &["--model", "bad.toml", "--batch", "8"]), 1, &[&["bad.toml: line "], parts].concat());
@@ -332,6 +357,10 @@ fn a_model_is_read_from_a_file_and_printed() {
     refused("[field]\nmlp = [2, 8, 3]\n[head]\nlayer = \"linear\"\n", &["line 2, [field] mlp"]);
     refused("[field]\nmlp = [3, 8, 3]\n[encoder]\nlayer = \"none\"\n", &["[field] mlp", "2 inputs", "linear"]);
     refused("[optimizer]\nrule = \"sgd\"\nbeta1 = 0.5\n", &["line 3, [optimizer] beta1", "no number of this rule"]);
+    refused("[optimizer]\nlr-to = 0.1\n", &["line 2, [optimizer] lr-to", "exponential or cosine", "constant"]);
+    refused("[optimizer]\nschedule = \"exponential\"\n", &["line 2, [optimizer] schedule", "needs lr-to"]);
+    refused("[optimizer]\nschedule = \"inverse-decay\"\n", &["line 2, [optimizer] schedule", "needs lr-decay"]);
+    refused("[optimizer]\nschedule = \"exponential\"\nlr-to = 0.0\n", &["[optimizer] lr-to", "positive, finite"]);
     refused("[optimizer]\nbeta1 = 1.5\n", &["line 2, [optimizer] beta1", "[0, 1)"]);
     refused("[regularizer]\nmeasure = \"length\"\n", &["line 2, [regularizer] measure", "stiffness"]);
     refused("[field\n", &["line 1"]);

@@ -38,7 +38,7 @@ impl Field {
     /// # fn main() -> fewsteps::Result<()> {
     /// let field = Field::parse("prey' = a*prey - prey*foxes; foxes' = prey*foxes - foxes; positive parameter a = 1.1")?;
     /// let text = field.to_text()?;
-    /// assert_eq!(text.lines().last(), Some("y1' = v1 - y1"));
+    /// assert_eq!(text.lines().last(), Some("y1' = v2 - y1"));
     /// assert_eq!(Field::parse(&text)?, field);
     /// # Ok(())
     /// # }
