@@ -87,6 +87,20 @@ pub(crate) enum Training {
     PublishedUnbiased,
     /// The paper's code at the start of a step the solver took
     PublishedBiased,
+    /// The errors of all accepted steps, times their lengths: what local regularization was made to replace
+    GlobalError,
+    /// The number of steps an ideal controller would need, from all accepted steps
+    GlobalStepCount,
+    /// A random end of the interval, half an interval about it, and no penalty
+    Steer,
+    /// A random end, and the errors of all accepted steps
+    #[value(name = "steer+global-error")]
+    #[serde(rename = "steer+global-error")]
+    SteerGlobalError,
+    /// A random end, and one step at a uniform time
+    #[value(name = "steer+local-unbiased")]
+    #[serde(rename = "steer+local-unbiased")]
+    SteerLocalUnbiased,
 }
 
 impl Training {
@@ -98,12 +112,22 @@ impl Training {
             Self::LocalBiased => "local-biased",
             Self::PublishedUnbiased => "published-unbiased",
             Self::PublishedBiased => "published-biased",
+            Self::GlobalError => "global-error",
+            Self::GlobalStepCount => "global-step-count",
+            Self::Steer => "steer",
+            Self::SteerGlobalError => "steer+global-error",
+            Self::SteerLocalUnbiased => "steer+local-unbiased",
         }
     }
 
-    /// Whether the options of the regularizer apply.
+    /// Whether the options of a penalised step apply.
     pub(crate) const fn takes_options(self) -> bool {
-        matches!(self, Self::LocalUnbiased | Self::LocalBiased)
+        matches!(self, Self::LocalUnbiased | Self::LocalBiased | Self::SteerLocalUnbiased)
+    }
+
+    /// Whether the options of a penalty's weight apply.
+    pub(crate) const fn takes_coefficient(self) -> bool {
+        self.takes_options() || matches!(self, Self::GlobalError | Self::GlobalStepCount | Self::SteerGlobalError)
     }
 }
 

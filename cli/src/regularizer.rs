@@ -1,7 +1,7 @@
 //! From options of the command line to a [`Regularizer`].
 
 use anyhow::ensure;
-use fewsteps::{Budget, Local, Regularizer, Schedule};
+use fewsteps::{Budget, EndTime, Global, Local, Regularizer, Schedule};
 
 use crate::args::RegularizerArgs;
 use crate::choice::Training;
@@ -16,16 +16,36 @@ pub(crate) fn of(training: Training, args: &RegularizerArgs, task: TaskName, ste
         Training::LocalBiased => with_options(Local::biased(), args, biased, steps).into(),
         Training::PublishedUnbiased => task.published(false, steps).into(),
         Training::PublishedBiased => task.published(true, steps).into(),
+        Training::GlobalError => weighted(Global::error(), args, steps).into(),
+        Training::GlobalStepCount => weighted(Global::step_count(), args, steps).into(),
+        Training::Steer => STEER.into(),
+        Training::SteerGlobalError => Regularizer::from(STEER).and(weighted(Global::error(), args, steps)),
+        Training::SteerLocalUnbiased => {
+            Regularizer::from(STEER).and(with_options(Local::unbiased(), args, unbiased, steps))
+        }
     }
+}
+
+/// As Pal, Ma, Shah and Rackauckas have it on MNIST.
+const STEER: EndTime = EndTime::within(0.5);
+
+/// The weight that the command line asks for, in place of the one that there is.
+fn weight(args: &RegularizerArgs, own: Option<f64>, default: &Schedule, steps: u64) -> Schedule {
+    match (args.coefficient.or(own), args.coefficient_to) {
+        (None, None) => default.clone(),
+        (Some(from), None) => Schedule::Constant(from),
+        (from, Some(to)) => Schedule::exponential(from.unwrap_or_else(|| default.value(0)), to, steps),
+    }
+}
+
+fn weighted(global: Global, args: &RegularizerArgs, steps: u64) -> Global {
+    let coefficient = weight(args, None, &global.coefficient, steps);
+    global.coefficient(coefficient)
 }
 
 /// Local regularization with what the command line asks for; `own` is the task's coefficient, if it has one.
 fn with_options(local: Local, args: &RegularizerArgs, own: Option<f64>, steps: u64) -> Local {
-    let coefficient = match (args.coefficient.or(own), args.coefficient_to) {
-        (None, None) => local.coefficient.clone(),
-        (Some(from), None) => Schedule::Constant(from),
-        (from, Some(to)) => Schedule::exponential(from.unwrap_or_else(|| local.coefficient.value(0)), to, steps),
-    };
+    let coefficient = weight(args, own, &local.coefficient, steps);
     let local = local.coefficient(coefficient);
     let budget = args.target_nfe.map(|nfe| Budget::nfe(nfe).for_steps(steps));
     let local = match budget {
@@ -54,8 +74,6 @@ impl RegularizerArgs {
             ("--penalty-step", self.penalty_step.is_some()),
             ("--noise", self.noise.is_some()),
             ("--gradient", self.gradient.is_some()),
-            ("--coefficient", self.coefficient.is_some()),
-            ("--coefficient-to", self.coefficient_to.is_some()),
             ("--target-nfe", self.target_nfe.is_some()),
             ("--times", self.times.is_some()),
             ("--fraction", self.fraction.is_some()),
@@ -63,6 +81,12 @@ impl RegularizerArgs {
         if let Some((option, _)) = given.into_iter().find(|(_, given)| *given) {
             let used = methods.iter().any(|method| method.takes_options());
             ensure!(used, "{option} applies to local-unbiased and local-biased: add one of them, or leave it out");
+        }
+        let weight =
+            [("--coefficient", self.coefficient.is_some()), ("--coefficient-to", self.coefficient_to.is_some())];
+        if let Some((option, _)) = weight.into_iter().find(|(_, given)| *given) {
+            let used = methods.iter().any(|method| method.takes_coefficient());
+            ensure!(used, "{option} applies to the local-* and global-* methods: add one of them, or leave it out");
         }
         ensure!(
             self.noise.is_none() || task.stochastic(),

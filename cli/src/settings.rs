@@ -1,7 +1,7 @@
 //! [`Settings`]: everything that determines a run, resolved from the command line.
 
 use anyhow::{Context, ensure};
-use fewsteps::{Budget, FailurePolicy, Loss, Regularizer, Scalar, Tolerances, TrainerConfig};
+use fewsteps::{Budget, FailurePolicy, Loss, Scalar, Tolerances, TrainerConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::args::{StepArgs, TrainingArgs};
@@ -206,10 +206,7 @@ impl Settings {
 
     /// The target for NFE, if there is one.
     pub(crate) fn budget(&self) -> Option<Budget> {
-        match &self.config.regularizer {
-            Regularizer::Local(local) => local.budget,
-            _ => None,
-        }
+        self.config.regularizer.local().and_then(|local| local.budget)
     }
 
     /// Name of the run's files.

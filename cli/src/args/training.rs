@@ -118,7 +118,7 @@ pub(crate) struct TrainingArgs {
     pub(crate) data: DataArgs,
     #[command(flatten, next_help_heading = "Solver")]
     pub(crate) solver: SolverArgs,
-    #[command(flatten, next_help_heading = "Regularizer of the local-* methods")]
+    #[command(flatten, next_help_heading = "Regularizer of the local-* and global-* methods")]
     pub(crate) regularizer: RegularizerArgs,
     #[command(flatten, next_help_heading = "Output")]
     pub(crate) output: OutputArgs,

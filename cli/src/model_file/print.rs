@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use anyhow::Context;
-use fewsteps::{Clip, Field, InitialStep, Mlp, Regularizer, Schedule, StateMap, StepControl};
+use fewsteps::{Clip, Field, InitialStep, Mlp, Schedule, StateMap, StepControl};
 use serde_json::Value;
 
 use super::schedule::ScheduleName;
@@ -166,42 +166,36 @@ fn write_schedule(text: &mut String, schedule: &Schedule) {
     line(text, "warmup", warmup, "steps of a linear ascent before");
 }
 
+fn write_coefficient(text: &mut String, coefficient: &Schedule, what: &str) {
+    line(text, "coefficient", format!("{:?}", coefficient.value(0)), what);
+    if let Schedule::Exponential { to, .. } = coefficient {
+        line(text, "coefficient-to", format!("{to:?}"), "at the end");
+    }
+}
+
 fn write_regularizer(text: &mut String, settings: &Settings) {
     text.push_str("\n[regularizer]\n");
     let training = settings.training;
     line(text, "regularization", word(training.name()), "of `train`; `bench` compares its --methods");
-    let Regularizer::Local(local) = &settings.config.regularizer else { return };
-    if !training.takes_options() {
+    if !training.takes_coefficient() {
         return;
     }
+    if let Some(global) = settings.config.regularizer.global() {
+        write_coefficient(text, &global.coefficient, "weight of the penalty in the loss");
+    }
+    let Some(local) = settings.config.regularizer.local() else { return };
     line(text, "measure", word(name_of(&MEASURES, local.measure)), &MEASURES.map(|m| m.name).join(", "));
     line(text, "penalty-step", word(name_of(&PENALTY_STEPS, local.step)), &PENALTY_STEPS.map(|s| s.name).join(", "));
     if settings.task.stochastic() {
         line(text, "noise", word(name_of(&NOISES, local.noise)), &NOISES.map(|n| n.name).join(", "));
     }
     line(text, "gradient", word(name_of(&GRADIENTS, local.gradient)), &GRADIENTS.map(|g| g.name).join(", "));
-    match (&local.coefficient, settings.budget()) {
-        (coefficient, Some(budget)) => {
-            line(
-                text,
-                "coefficient",
-                format!("{:?}", coefficient.value(0)),
-                "the price of a solver step to begin with",
-            );
+    match settings.budget() {
+        Some(budget) => {
+            write_coefficient(text, &local.coefficient, "the price of a solver step to begin with");
             line(text, "target-nfe", format!("{:?}", budget.nfe), "which the price follows");
         }
-        (Schedule::Exponential { from, to, .. }, None) => {
-            line(text, "coefficient", format!("{from:?}"), "the price of a solver step, in the loss's units");
-            line(text, "coefficient-to", format!("{to:?}"), "at the end");
-        }
-        (coefficient, None) => {
-            line(
-                text,
-                "coefficient",
-                format!("{:?}", coefficient.value(0)),
-                "the price of a solver step, in the loss's units",
-            );
-        }
+        None => write_coefficient(text, &local.coefficient, "the price of a solver step, in the loss's units"),
     }
     line(text, "times", local.times, "penalised steps per batch");
     line(text, "fraction", format!("{:?}", local.fraction), "share of the batch that they are taken on");

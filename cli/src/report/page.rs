@@ -217,6 +217,11 @@ const fn colour(training: Training) -> (u8, u8, u8) {
         Training::LocalBiased => (0, 158, 115),
         Training::PublishedUnbiased => (204, 121, 167),
         Training::PublishedBiased => (230, 159, 0),
+        Training::GlobalError => (86, 180, 233),
+        Training::GlobalStepCount => (0, 60, 90),
+        Training::Steer => (150, 110, 0),
+        Training::SteerGlobalError => (110, 40, 90),
+        Training::SteerLocalUnbiased => (60, 90, 20),
     }
 }
 

@@ -258,7 +258,11 @@ fn loops_that_end_early_are_an_error() {
         Err(error) => assert!(error.to_string().contains("stops loops"), "{name}: {error}"),
         Ok(found) => {
             assert!(!stops, "{name}: nobody tells of the loops that were stopped");
-            assert_eq!(found, run(ITERATIONS).expect("within the bound"), "{name}");
+            // A walk that is cut adds up its parts of the gradient in another order.
+            let cut = run(ITERATIONS).expect("within the bound");
+            let largest = cut.iter().fold(0f32, |largest, x| largest.max(x.abs()));
+            let near = found.iter().zip(&cut).all(|(a, b)| (a - b).abs() <= 1e-5 * largest);
+            assert!(near && found.len() == cut.len(), "{name}: {found:?} and {cut:?}");
         }
     };
     let problem = Problem::ode(Mlp::new([2, 200, 2]), 0.0, 1.0);

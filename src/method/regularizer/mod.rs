@@ -135,6 +135,12 @@ impl Regularizer {
         self.terms().into_iter().find_map(|term| if let Self::Local(local) = term { Some(local) } else { None })
     }
 
+    /// The one of all accepted steps, if there is one.
+    #[must_use]
+    pub fn global(&self) -> Option<&Global> {
+        self.terms().into_iter().find_map(|term| if let Self::Global(global) = term { Some(global) } else { None })
+    }
+
     /// What the engine has to do at training step `step`.
     #[must_use]
     pub fn lower(&self, step: u64) -> Hooks {
