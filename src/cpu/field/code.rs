@@ -1,11 +1,10 @@
 //! [`Code`]: a program as the native engine runs it on a tile.
 
-use std::collections::HashMap;
 use std::ops::Range;
 
 use super::rows::{Line, Room};
 use crate::problem::Activation;
-use crate::problem::program::operation::{Block, Node, Number};
+use crate::problem::program::operation::{Block, Number};
 
 /// Rows in a room, from `at` on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,8 +62,6 @@ pub(crate) struct Code {
     pub(crate) parameters: Vec<Range<usize>>,
     /// Where the values that the forward pass keeps are.
     pub(crate) kept: Vec<usize>,
-    /// Where dense layers find their inputs: by the value and whether a row of the time follows.
-    pub(crate) inputs: HashMap<(Node, Option<bool>), usize>,
 }
 
 /// The blocks that products are made with; those of forward and backward passes are the same.

@@ -148,15 +148,16 @@ impl<R: Scalar> Field<R> {
         let (program, dim) = (field.program()?, field.inputs());
         let linearized = program.linearize(&field.frozen())?;
         let mut blocks = Blocks::default();
-        let forward = compile(&linearized.forward, &Asked::Field { dim }, &mut blocks);
+        let (forward, inputs) = compile(&linearized.forward, &Asked::Field { dim }, &mut blocks);
         let state = linearized.state_output();
         let asked = Asked::Product {
             forward: &forward,
+            inputs: &inputs,
             kept: &linearized.forward.outputs()[1..],
             state,
             gradients: &linearized.gradients,
         };
-        let backward = compile(&linearized.backward, &asked, &mut blocks);
+        let (backward, _) = compile(&linearized.backward, &asked, &mut blocks);
         let layers = blocks.blocks.iter().zip(&blocks.linear);
         Ok(Self {
             weights: layers.map(|(block, linear)| DenseLayer::new(block.layer()).with_linear(*linear)).collect(),

@@ -65,7 +65,7 @@ impl Compiler<'_> {
             | Operation::Repeat { .. } => {}
             Operation::Dense { x, block, affine } => {
                 let place = if *affine { self.extended_by(*x, block.time) } else { self.stored(*x) };
-                self.code.inputs.insert((*x, affine.then_some(block.time)), place.at);
+                self.inputs.insert((*x, affine.then_some(block.time)), place.at);
                 let weights = self.blocks.number(*block, !affine);
                 let target = self.target(node);
                 self.push(Step::Product { weights, affine: *affine, x: place, target }, extra);
@@ -178,12 +178,12 @@ impl Compiler<'_> {
 
     /// Adds a part of the parameters' cotangent, once its value is there.
     pub(super) fn add(&mut self, node: Node, gradient: Gradient) {
-        let Asked::Product { forward, kept, .. } = self.asked else { return };
+        let Asked::Product { inputs, kept, .. } = self.asked else { return };
         let bar = self.stored(node);
         let step = match gradient {
             Gradient::Block { block, affine, x, .. } => {
                 let weights = self.blocks.number(block, false);
-                let x = forward.inputs[&(kept[x], affine.then_some(block.time))];
+                let x = inputs[&(kept[x], affine.then_some(block.time))];
                 Step::AddBlock { weights, affine, x, z_bar: bar }
             }
             Gradient::Rows { offset, .. } => Step::AddRows { offset, rows: self.rows(node), bar },

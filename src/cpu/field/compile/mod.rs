@@ -36,11 +36,14 @@ pub(crate) enum Asked<'a> {
     Field { dim: usize },
     /// Its vector-Jacobian product: the state's cotangent, if there is one, is output `state`; gradients name theirs.
     /// Kept values are where the forward code left them.
-    Product { forward: &'a Code, kept: &'a [Node], state: Option<usize>, gradients: &'a [Gradient] },
+    Product { forward: &'a Code, inputs: &'a Inputs, kept: &'a [Node], state: Option<usize>, gradients: &'a [Gradient] },
 }
 
-/// Compiles a program.
-pub(crate) fn compile(program: &Program, asked: &Asked<'_>, blocks: &mut Blocks) -> Code {
+/// Where the forward pass's dense layers find their inputs: by the value and whether a row of the time follows.
+pub(crate) type Inputs = HashMap<(Node, Option<bool>), usize>;
+
+/// Compiles a program; also where its dense layers find their inputs.
+pub(crate) fn compile(program: &Program, asked: &Asked<'_>, blocks: &mut Blocks) -> (Code, Inputs) {
     let mut compiler = Compiler::new(program, asked, blocks);
     compiler.find_homes();
     compiler.find_lives();
@@ -71,6 +74,7 @@ struct Compiler<'a> {
     /// Copies that were made of values, by the row that follows them.
     copies: HashMap<(Node, Option<bool>), usize>,
     gradients: HashMap<Node, Vec<Gradient>>,
+    inputs: Inputs,
 }
 
 impl<'a> Compiler<'a> {
@@ -107,6 +111,7 @@ impl<'a> Compiler<'a> {
             scalars: HashMap::new(),
             copies: HashMap::new(),
             gradients: HashMap::new(),
+            inputs: Inputs::new(),
         };
         if let Asked::Product { gradients, .. } = asked {
             for gradient in *gradients {
@@ -277,7 +282,7 @@ impl<'a> Compiler<'a> {
     }
 
     /// Parameters are put after the literals.
-    fn finish(self) -> Code {
+    fn finish(self) -> (Code, Inputs) {
         let mut code = self.code;
         let literals = code.literals.len();
         for operand in code.lines.iter_mut().flat_map(|line| &mut line.operands) {
@@ -285,7 +290,7 @@ impl<'a> Compiler<'a> {
                 operand.at = operand.at - PARAMETERS + literals;
             }
         }
-        code
+        (code, self.inputs)
     }
 }
 
