@@ -10,12 +10,12 @@ mod text;
 pub use brownian::{Brownian, Increment, Paths};
 pub use control::{Control, Interpolation};
 pub use diffusion::{Calculus, Diffusion, Noise};
-pub(crate) use field::check_parameters;
 pub(crate) use field::program;
 pub use field::{
     Activation, Bound, Cost, Field, FieldBuilder, FieldCost, GradientCheck, Group, Initialization, InputMap, Layer,
     Mlp, TimeInput, Value,
 };
+pub(crate) use field::{MAX_ROWS, check_parameters, check_widths};
 pub(crate) use span::{settled, shortest_step, within};
 
 use serde::{Deserialize, Serialize};

@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, Result};
 use crate::math::{Purpose, Random, Real};
-use crate::problem::{Field, Initialization, Layer, Mlp, check_parameters};
+use crate::problem::{Field, Initialization, Layer, Mlp, check_parameters, check_widths};
 
 /// An encoder, from inputs to initial states, or a head, from saved states to outputs: a linear layer, of which the other
 /// width is given, or a [`Field`] that reads neither time nor controls.
@@ -161,7 +161,10 @@ impl StateMap {
         let name = end.argument();
         match self {
             Self::Linear(0) => Err(Error::argument(name, 0, "a layer is at least one number wide")),
-            Self::Linear(width) => check_parameters(name, width, self.parameter_count(end, dim)),
+            Self::Linear(width) => {
+                check_parameters(name, width, self.parameter_count(end, dim))?;
+                check_widths(name, &[*width])
+            }
             Self::Field(field) => validate_field(field, end, dim),
         }
     }

@@ -5,10 +5,9 @@ use std::ops::{Add, Div, Mul, Neg, Range, Sub};
 use std::rc::Rc;
 
 use super::group::{Bound, Group, Initial};
-use super::layer::{Activation, Layer};
+use super::layer::{Activation, Layer, MAX_ROWS};
 use super::mlp::Mlp;
 use super::program::emitter::Emitter;
-use super::program::emitter::MAX_ROWS;
 use super::program::function::Function;
 use super::program::operation::{Arithmetic, Block, Node, Number, Operation, Source};
 use super::written::{Control, Written};

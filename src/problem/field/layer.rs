@@ -9,6 +9,9 @@ use crate::math::{Random, Real};
 /// larger number is a slip, and it would take the machine's memory before anything could be said.
 pub(crate) const MAX_PARAMETERS: usize = 1 << 30;
 
+/// Rows that a value may have, and so the most inputs and outputs of a layer.
+pub(crate) const MAX_ROWS: usize = 1 << 20;
+
 /// An elementwise nonlinearity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -135,6 +138,15 @@ impl Layer {
         }
         bias.fill(R::ZERO);
     }
+}
+
+/// Refuses layers with more inputs or outputs than a value has rows.
+pub(crate) fn check_widths(argument: &'static str, widths: &[usize]) -> Result<()> {
+    if widths.iter().all(|width| *width <= MAX_ROWS) {
+        return Ok(());
+    }
+    let remedy = format!("a layer has at most {MAX_ROWS} inputs and outputs: choose smaller widths");
+    Err(Error::argument(argument, format!("{widths:?}"), remedy))
 }
 
 /// Refuses more parameters than a model may have; `value` of the argument makes so many.

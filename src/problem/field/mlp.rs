@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::group::{Bound, Group, Initial};
-use super::layer::{Activation, Initialization, Layer, check_parameters};
+use super::layer::{Activation, Initialization, Layer, check_parameters, check_widths};
 use super::program::emitter::Emitter;
 use super::program::function::Function;
 use super::program::operation::{Block, Node, Operation};
@@ -203,7 +203,8 @@ impl Mlp {
     /// Checks the widths.
     ///
     /// # Errors
-    /// [`Error::Argument`] when there are fewer than two widths, one is zero, or they make more than 2^30 parameters.
+    /// [`Error::Argument`] when there are fewer than two widths, one is zero or beyond 2^20, or they make
+    /// more than 2^30 parameters.
     pub fn validate(&self) -> Result<()> {
         if self.sizes.len() < 2 || self.sizes.contains(&0) {
             return Err(Error::argument(
@@ -212,6 +213,7 @@ impl Mlp {
                 "give at least an input and an output width, all positive",
             ));
         }
-        check_parameters("Mlp::sizes", &self.sizes, self.parameter_count())
+        check_parameters("Mlp::sizes", &self.sizes, self.parameter_count())?;
+        check_widths("Mlp::sizes", &self.sizes)
     }
 }

@@ -17,8 +17,8 @@ pub use build::{FieldBuilder, Value};
 pub use cost::FieldCost;
 pub use evaluate::GradientCheck;
 pub use group::{Bound, Group};
-pub(crate) use layer::check_parameters;
 pub use layer::{Activation, Initialization, Layer};
+pub(crate) use layer::{MAX_ROWS, check_parameters, check_widths};
 pub use mlp::{InputMap, Mlp, TimeInput};
 pub use program::cost::Cost;
 

@@ -120,6 +120,27 @@ fn programs_have_an_end() {
     }
 }
 
+/// A network is as wide as a program's values may be, and no wider: refused by itself, and wherever it is applied.
+#[test]
+fn networks_have_the_bounds_of_programs() {
+    const MOST: usize = 1 << 20;
+    let fits = Field::from(Mlp::new([MOST, 1, MOST]));
+    fits.validate().expect("as wide as can be");
+    assert_eq!(fits.cost().expect("a program").value.multiply_adds, 4 * MOST + 1 - MOST);
+    for sizes in [vec![MOST + 1, 1], vec![1, MOST + 1, 1], vec![1, MOST + 1]] {
+        let mlp = Mlp::new(sizes.clone());
+        let inside = Field::build(sizes[0].min(MOST), |f| f.mlp("net", &mlp, &f.state())).expect_err("too wide");
+        let problem = Problem::ode(mlp.clone(), 0.0, 1.0).validate().expect_err("too wide");
+        for error in
+            [mlp.validate().expect_err("too wide"), Field::from(mlp).cost().expect_err("too wide"), inside, problem]
+        {
+            let text = error.to_string();
+            assert!(matches!(error, Error::Argument { argument: "Mlp::sizes", .. }), "{text}");
+            assert!(text.contains("a layer has at most 1048576 inputs and outputs"), "{text}");
+        }
+    }
+}
+
 #[test]
 fn a_field_reads_like_its_equations() {
     let listing = "\

@@ -5,9 +5,8 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 
 use super::group::Group;
-use super::layer::check_parameters;
+use super::layer::{MAX_ROWS, check_parameters};
 use super::program::Program;
-use super::program::emitter::MAX_ROWS;
 use super::program::operation::{Operation, Source};
 use crate::error::{Error, Result};
 

@@ -307,6 +307,8 @@ fn maps_that_do_not_fit_are_refused() {
         (model.clone().head(Mlp::new([3, 0])), "Mlp::sizes", ""),
         (model.clone().head(0), "NeuralDe::head = 0", "at least one number wide"),
         (model.clone().encoder(Mlp::new([1 << 40, 3])), "", "parameters"),
+        (model.clone().encoder(Mlp::new([(1 << 20) + 1, 3])), "Mlp::sizes", "at most 1048576 inputs"),
+        (model.clone().head((1 << 20) + 1), "NeuralDe::head = [1048577]", "at most 1048576 inputs and outputs"),
     ] {
         let error = refused.validate::<f64>().expect_err(argument).to_string();
         assert!(error.contains(argument) && error.contains(part), "{argument}, {part}: {error}");

@@ -6,12 +6,10 @@ use super::Program;
 use super::function::Function;
 use super::operation::{Arithmetic, Node, Number, Operation};
 use crate::error::{Error, Result};
+use crate::problem::MAX_ROWS;
 
 /// Operations that a program may have. A longer one is a slip, or generated, and would not be compiled in a lifetime.
 pub(crate) const MAX_OPERATIONS: usize = 1 << 13;
-
-/// Rows that a value may have.
-pub(crate) const MAX_ROWS: usize = 1 << 20;
 
 /// Rows that all values of a program may have together: more would fill the memory while they are written down.
 pub(crate) const MAX_TOTAL_ROWS: usize = 1 << 24;
