@@ -19,6 +19,7 @@ mod regularizer;
 mod repeat;
 mod report;
 mod run;
+mod search;
 mod settings;
 mod solvers;
 mod task;
@@ -68,6 +69,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Ending> {
     match command {
         Command::Bench(args) => command::bench(args),
         Command::Train(args) => command::train(args),
+        Command::Sweep(args) => command::sweep(args),
         Command::Eval(args) => command::eval(&args).map(|()| Ending::Finished),
         Command::Predict(args) => command::predict(&args).map(|()| Ending::Finished),
         Command::Deploy(args) => command::deploy(&args).map(|()| Ending::Finished),

@@ -25,6 +25,9 @@ pub(crate) struct Settings {
     pub(crate) task: TaskName,
     pub(crate) training: Training,
     pub(crate) seed: u64,
+    /// What tells it from other runs of its method and seed in the folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) label: Option<String>,
     pub(crate) steps: u64,
     pub(crate) batch: usize,
     pub(crate) learning_rate: f64,
@@ -86,6 +89,7 @@ impl Settings {
             task,
             training,
             seed,
+            label: None,
             steps,
             batch: args.batch.map_or_else(|| defaults.batch.min(most), usize::from),
             learning_rate,
@@ -211,7 +215,8 @@ impl Settings {
 
     /// Name of the run's files.
     pub(crate) fn run_name(&self) -> String {
-        format!("{}-seed{}", self.training, self.seed)
+        let label = self.label.as_ref().map_or(String::new(), |label| format!("-{label}"));
+        format!("{}{label}-seed{}", self.training, self.seed)
     }
 
     pub(crate) const fn precision_name(&self) -> &'static str {

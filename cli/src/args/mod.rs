@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod own;
+mod search;
 mod solver;
 mod training;
 mod workload;
@@ -10,6 +11,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 pub(crate) use checkpoint::{DeployArgs, EvalArgs, PredictArgs};
 pub(crate) use own::OwnArgs;
+pub(crate) use search::{SweepArgs, TrialArgs};
 pub(crate) use solver::{EngineArgs, StepArgs};
 pub(crate) use training::{BenchArgs, DataArgs, OutputArgs, RegularizerArgs, TrainArgs, TrainingArgs};
 pub(crate) use workload::{Mode, NOISE_TOLERANCE, PenaltyKind, Stepping, Workload, WorkloadArgs};
@@ -23,6 +25,7 @@ Examples:
   fewsteps bench --resume                    go on where an interrupted benchmark stopped
   fewsteps train --regularization vanilla    one run, which leaves a checkpoint
   fewsteps eval fewsteps-out/checkpoints/vanilla-seed0.safetensors --tol 1e-4
+  fewsteps sweep --coefficients 0.03,0.1,0.3 what the regularizer's coefficient does, by short trainings
   fewsteps deploy fewsteps-out/checkpoints/vanilla-seed0.safetensors
   fewsteps train --task csv --data FILE.csv --label COLUMN     a table of your own: classes, or --targets A,B
   fewsteps train --task series --data FILE.csv --time COLUMN   observed trajectories of your own
@@ -91,6 +94,14 @@ pub(crate) enum Command {
     /// Train one model with one method and one seed, and keep its checkpoint
     #[command(after_long_help = TRAIN_EXAMPLES)]
     Train(TrainArgs),
+    /// Find out what a regularizer's coefficient does to accuracy and NFE: short trainings at a row of coefficients
+    ///
+    /// Trains at each coefficient with the same settings and seeds, and once without the regularizer, which all are compared
+    /// with. The table marks where NFE begins to fall (to 0.95 of what it is at 0) and where the model gets worse than
+    /// --max-drop allows; between the two the coefficient is usable. Short trainings tell where to look, not what a whole
+    /// training reaches: add --steps-fraction 1 for that. The page has accuracy and NFE against the coefficient. Goes on with
+    /// --resume, also with more coefficients; a point that is there is not made again.
+    Sweep(SweepArgs),
     /// Measure a checkpoint on its test set: accuracy, NFE, time per batch
     Eval(EvalArgs),
     /// Predict from a table with a checkpoint that was trained on one: classes, numbers, or states at times

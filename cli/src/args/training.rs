@@ -209,7 +209,7 @@ pub(crate) struct OutputArgs {
 }
 
 /// Seeds, of which nobody waits for more than some.
-fn seeds(text: &str) -> Result<NonZeroUsize, String> {
+pub(super) fn seeds(text: &str) -> Result<NonZeroUsize, String> {
     let most = 10_000;
     positive(text).ok().filter(|n| n.get() <= most).ok_or_else(|| format!("give at least 1 and at most {most}"))
 }

@@ -1,13 +1,11 @@
 //! `fewsteps bench`: methods against each other, over several seeds.
 
-use anyhow::bail;
-
 use crate::args::BenchArgs;
 use crate::choice::Training;
 use crate::data::Data;
 use crate::files;
 use crate::input;
-use crate::interrupt::{self, Interrupted};
+use crate::interrupt;
 use crate::machine::Machine;
 use crate::output;
 use crate::record::{Failure, Results, RunRecord};
@@ -15,7 +13,7 @@ use crate::repeat;
 use crate::report::page;
 use crate::report::summary;
 use crate::report::table;
-use crate::run::{Ending, Session};
+use crate::run::{BENCH, Ending, Session};
 use crate::settings::Settings;
 
 pub(crate) fn bench(mut args: BenchArgs) -> anyhow::Result<Ending> {
@@ -27,7 +25,7 @@ pub(crate) fn bench(mut args: BenchArgs) -> anyhow::Result<Ending> {
         None => planned(args)?,
     };
     let methods = distinct(runs.iter().map(|run| run.training));
-    let session = Session::open(&args.training, data, runs, true)?;
+    let session = Session::open(&args.training, data, runs, Some(BENCH))?;
     let (records, failures, ending) = run_all(&session)?;
     if records.is_empty() {
         output::note("fewsteps: error: no run came to its end; there are no results");
@@ -51,29 +49,20 @@ fn planned(args: &BenchArgs) -> anyhow::Result<(Data, Vec<Settings>)> {
     Ok((data, runs))
 }
 
-/// Makes all runs, and says how they ended. One that fails is told, and costs none of the others; what they would all
-/// meet ends the benchmark, before each of them has trained in vain.
+/// Makes all runs, and says how they ended.
 fn run_all(session: &Session<'_>) -> anyhow::Result<(Vec<RunRecord>, Vec<Failure>, Ending)> {
     let (mut records, mut failures, mut ending) = (Vec::new(), Vec::new(), Ending::Finished);
     for settings in &session.runs {
-        let error = match session.run(settings) {
+        match session.attempt(settings)? {
             Ok(record) => {
                 ending = ending.max(if record.defect().is_some() { Ending::NothingToShow } else { Ending::Finished });
                 records.push(record);
-                continue;
             }
-            Err(error) if error.is::<Interrupted>() => return Err(error),
-            Err(error) => error,
-        };
-        let name = settings.run_name();
-        let Some(of_run) = Ending::of(&error) else {
-            let way = interrupt::resume_command(session.out.root());
-            bail!("{name}: {error:#}; the benchmark ends here. When that is mended, go on:\n  {way}");
-        };
-        ending = ending.max(of_run);
-        let error = format!("{error:#}");
-        output::note(&format!("fewsteps: error: {name}: {error}"));
-        failures.push(Failure { training: settings.training, seed: settings.seed, error });
+            Err(lost) => {
+                ending = ending.max(lost.ending);
+                failures.push(Failure { training: settings.training, seed: settings.seed, error: lost.error });
+            }
+        }
     }
     Ok((records, failures, ending))
 }

@@ -6,6 +6,7 @@ mod deploy;
 mod devices;
 mod eval;
 mod predict;
+mod sweep;
 mod train;
 mod workload;
 
@@ -15,5 +16,6 @@ pub(crate) use deploy::deploy;
 pub(crate) use devices::devices;
 pub(crate) use eval::eval;
 pub(crate) use predict::predict;
+pub(crate) use sweep::sweep;
 pub(crate) use train::train;
 pub(crate) use workload::bench_workload;

@@ -42,7 +42,7 @@ pub(crate) fn train(mut args: TrainArgs) -> anyhow::Result<Ending> {
             "--config: that run began with {before}, and this would with {now}; name that checkpoint with --from"
         );
     }
-    let session = Session::open(&args.training, data, vec![settings], false)?.begin_from(args.from.as_deref());
+    let session = Session::open(&args.training, data, vec![settings], None)?.begin_from(args.from.as_deref());
     let record = session.run(&session.runs[0])?;
     if args.training.output.json {
         output::print(&(serde_json::to_string_pretty(&record)? + "\n"))?;

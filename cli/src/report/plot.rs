@@ -50,11 +50,32 @@ pub(crate) enum Scale {
     Logarithmic,
 }
 
+/// How the axes run.
+#[derive(Clone, Copy, Debug)]
+struct Axes {
+    x: Scale,
+    y: Scale,
+}
+
+impl Axes {
+    /// The horizontal one is linear.
+    const fn up(y: Scale) -> Self {
+        Self { x: Scale::Linear, y }
+    }
+}
+
+impl Scale {
+    /// The value at a place of the axis.
+    fn value(self, place: f64) -> f64 {
+        if self == Self::Logarithmic { 10f64.powf(place) } else { place }
+    }
+}
+
 /// One line a series.
 pub(crate) fn lines(labels: Labels<'_>, series: &[Series], scale: Scale) -> anyhow::Result<String> {
     let log = scale == Scale::Logarithmic;
     let shown = |y: f64| if log { y.max(f64::MIN_POSITIVE).log10() } else { y };
-    draw(labels, series, shown, log, |series, plot| {
+    draw(labels, series, shown, Axes::up(scale), |series, plot| {
         let points = series.finite().map(|(x, y)| (x, shown(y)));
         plot.draw_series(LineSeries::new(points, series.colour().stroke_width(2))).map(|_| ())
     })
@@ -64,12 +85,33 @@ pub(crate) fn lines(labels: Labels<'_>, series: &[Series], scale: Scale) -> anyh
 pub(crate) fn scatter(labels: Labels<'_>, series: &[Series], scale: Scale) -> anyhow::Result<String> {
     let log = scale == Scale::Logarithmic;
     let shown = |y: f64| if log { y.max(f64::MIN_POSITIVE).log10() } else { y };
-    draw(labels, series, shown, log, |series, plot| {
+    draw(labels, series, shown, Axes::up(scale), |series, plot| {
         let points = series.finite().map(|(x, y)| (x, shown(y)));
         let (colour, rings) = (series.colour(), series.rings);
         let style = if rings { colour.stroke_width(2) } else { colour.mix(0.7).filled() };
         plot.draw_series(points.map(|point| Circle::new(point, 6, style))).map(|_| ())
     })
+}
+
+/// A line with marks a series, over a horizontal axis of powers of ten.
+pub(crate) fn over_decades(labels: Labels<'_>, series: &[Series]) -> anyhow::Result<String> {
+    let of = |series: &Series| {
+        let points = series.finite().filter(|point| point.0 > 0.0).map(|(x, y)| (x.log10(), y)).collect();
+        Series { points, ..series.clone() }
+    };
+    let series: Vec<Series> = series.iter().map(of).collect();
+    let axes = Axes { x: Scale::Logarithmic, y: Scale::Linear };
+    draw(
+        labels,
+        &series,
+        |y| y,
+        axes,
+        |series, plot| {
+            let (colour, points) = (series.colour(), || series.finite());
+            plot.draw_series(LineSeries::new(points(), colour.stroke_width(2)))?;
+            plot.draw_series(points().map(|point| Circle::new(point, 4, colour.filled()))).map(|_| ())
+        },
+    )
 }
 
 /// A mean with its standard deviation.
@@ -98,7 +140,7 @@ pub(crate) fn band(
         labels,
         &series,
         |y| y,
-        false,
+        Axes::up(Scale::Linear),
         |series, plot| {
             if series.colour == INK_TUPLE {
                 let bars = edge(given, -1.0).into_iter().zip(edge(given, 1.0));
@@ -122,13 +164,13 @@ fn draw(
     labels: Labels<'_>,
     series: &[Series],
     shown: impl Fn(f64) -> f64,
-    log: bool,
+    axes: Axes,
     marks: impl Fn(&Series, &mut Plot<'_, '_>) -> DrawResult,
 ) -> anyhow::Result<String> {
     let mut svg = String::new();
     {
         let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-        chart(&area, labels, series, shown, log, marks).map_err(|error| anyhow!("{}: {error}", labels.title))?;
+        chart(&area, labels, series, shown, axes, marks).map_err(|error| anyhow!("{}: {error}", labels.title))?;
     }
     Ok(themed(&svg, labels.title))
 }
@@ -138,7 +180,7 @@ fn chart(
     labels: Labels<'_>,
     series: &[Series],
     shown: impl Fn(f64) -> f64,
-    log: bool,
+    axes: Axes,
     marks: impl Fn(&Series, &mut Plot<'_, '_>) -> DrawResult,
 ) -> DrawResult {
     let points = || series.iter().flat_map(Series::finite);
@@ -159,8 +201,8 @@ fn chart(
         .axis_desc_style(text(14))
         .x_desc(labels.x)
         .y_desc(labels.y)
-        .x_label_formatter(&|x| number(*x))
-        .y_label_formatter(&|y| number(if log { 10f64.powf(*y) } else { *y }))
+        .x_label_formatter(&|x| number(axes.x.value(*x)))
+        .y_label_formatter(&|y| number(axes.y.value(*y)))
         .draw()?;
     for series in series {
         marks(series, &mut plot)?;

@@ -156,7 +156,7 @@ fn row(method: &MethodSummary, other: bool, published: bool) -> Vec<String> {
 }
 
 /// Accuracy where there is one, otherwise the loss.
-fn quality(accuracy: Option<Spread>, loss: Option<Spread>, seeds: usize) -> String {
+pub(crate) fn quality(accuracy: Option<Spread>, loss: Option<Spread>, seeds: usize) -> String {
     match (accuracy, loss) {
         (Some(accuracy), _) => {
             let percent = Spread { mean: 100.0 * accuracy.mean, std: 100.0 * accuracy.std };
@@ -184,7 +184,7 @@ pub(crate) fn failed(count: usize) -> String {
 }
 
 /// A mean with its spread, which a single seed does not have.
-fn with_spread(spread: Spread, seeds: usize, digits: usize) -> String {
+pub(crate) fn with_spread(spread: Spread, seeds: usize, digits: usize) -> String {
     if seeds > 1 {
         format!("{:.digits$} ± {:.digits$}", spread.mean, spread.std)
     } else {
@@ -222,11 +222,6 @@ fn solver(settings: &Settings) -> String {
 /// Conditions, table and warnings, as printed at the end of a benchmark.
 pub(crate) fn render(results: &Results) -> String {
     let Cells { head, rows } = cells(results);
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(head).add_rows(rows);
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
     let note = match summary::base(&results.summary) {
         Some(base) => format!("x: relative to {}; NFE: mean over the test batches", base.training),
         None => "NFE: mean over the test batches".to_owned(),
@@ -234,9 +229,19 @@ pub(crate) fn render(results: &Results) -> String {
     let warnings = results.warnings.iter().map(|warning| format!("warning: {warning}"));
     let lines: Vec<String> = conditions(results)
         .into_iter()
-        .chain([table.to_string(), note])
+        .chain([drawn(head, rows), note])
         .chain(notes(results))
         .chain(warnings)
         .collect();
     lines.join("\n") + "\n"
+}
+
+/// A table for a terminal: words in the first column, numbers in the others.
+pub(crate) fn drawn(head: Vec<String>, rows: Vec<Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(head).add_rows(rows);
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table.to_string()
 }

@@ -1,5 +1,6 @@
 //! Training runs: one by one, the session that they share, and the folder they are kept in.
 
+mod attempt;
 pub(crate) mod checkpoint;
 mod identity;
 mod metrics;
@@ -8,4 +9,5 @@ mod progress;
 mod session;
 mod training;
 
+pub(crate) use outdir::{BENCH, SWEEP};
 pub(crate) use session::{Ending, Session};

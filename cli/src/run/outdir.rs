@@ -7,6 +7,7 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, ensure};
+use serde::Deserialize;
 
 use super::metrics;
 use crate::args::OutputArgs;
@@ -19,16 +20,35 @@ pub(crate) const DEFAULT: &str = "fewsteps-out";
 /// Held by the process that writes to the folder. The system lets go of it when the process ends, however it does.
 const LOCK: &str = ".fewsteps.lock";
 
-/// What a benchmark writes besides its runs.
-const RESULTS: [&str; 2] = ["results.json", "report.html"];
+/// What is told of all runs of a benchmark together, beside its report.
+pub(crate) const BENCH: &str = "results.json";
+
+/// The same of a row of coefficients.
+pub(crate) const SWEEP: &str = "sweep.json";
+
+/// All of these.
+const RESULTS: [&str; 2] = [BENCH, SWEEP];
+
+const REPORT: &str = "report.html";
 
 /// Runs that an error names before it counts the rest.
 const NAMED: usize = 3;
+
+/// The name of the file that tells of all runs together, if there is to be one.
+type Told = Option<&'static str>;
+
+/// What such a file says of its runs, but a benchmark's.
+#[derive(Deserialize)]
+struct Named {
+    runs: Vec<String>,
+}
 
 /// The folder of a benchmark's or a training's output, which no other process writes to meanwhile.
 #[derive(Debug)]
 pub(crate) struct OutDir {
     root: PathBuf,
+    /// The name of the results' file.
+    results: &'static str,
     _lock: File,
 }
 
@@ -44,9 +64,9 @@ pub(crate) struct RunFiles {
 }
 
 impl OutDir {
-    /// Opens the folder for these runs, and of a benchmark for its results. A folder that holds any of them is refused,
+    /// Opens the folder for these runs, and for the file of what is told of them together, if anything is. A folder that holds any of them is refused,
     /// unless it is said what becomes of them; of the default folders the next one is taken.
-    pub(crate) fn open(args: &OutputArgs, runs: &[String], results: bool) -> anyhow::Result<Self> {
+    pub(crate) fn open(args: &OutputArgs, runs: &[String], results: Told) -> anyhow::Result<Self> {
         let decided = args.out.is_none() && (args.resume || args.overwrite);
         let last = if decided { last_with(runs)? } else { None };
         let out = match args.out.as_ref().or(last.as_ref()) {
@@ -59,22 +79,22 @@ impl OutDir {
         Ok(out)
     }
 
-    fn open_at(root: &Path, args: &OutputArgs, runs: &[String], results: bool) -> anyhow::Result<Self> {
+    fn open_at(root: &Path, args: &OutputArgs, runs: &[String], results: Told) -> anyhow::Result<Self> {
         // Before anything is made there, and again when nobody else writes there.
         ensure_nothing_is_lost(root, args, runs, results)?;
-        let out = Self::create(root)?.with_context(|| in_use(root))?;
+        let out = Self::create(root, results)?.with_context(|| in_use(root))?;
         ensure_nothing_is_lost(root, args, runs, results)?;
         Ok(out)
     }
 
     /// The first of the default folders that holds none of these runs, and that nobody writes to.
-    fn open_free(runs: &[String], results: bool) -> anyhow::Result<Self> {
+    fn open_free(runs: &[String], results: Told) -> anyhow::Result<Self> {
         let mut first = None;
         let mut n = 0_u64;
         loop {
             n += 1;
             let root = if n == 1 { DEFAULT.into() } else { PathBuf::from(format!("{DEFAULT}-{n}")) };
-            let passed = match Self::create(&root)? {
+            let passed = match Self::create(&root, results)? {
                 Some(out) if held(&root, runs, results).is_empty() => {
                     if let Some(why) = first {
                         log::info!("output goes to {}: {DEFAULT} {why}", root.display());
@@ -93,7 +113,7 @@ impl OutDir {
 
     /// Makes the folder with its parts, clears what killed writers left, and proves that it can be written to before
     /// hours are spent on training. `None` where another process writes to it.
-    fn create(root: &Path) -> anyhow::Result<Option<Self>> {
+    fn create(root: &Path, results: Told) -> anyhow::Result<Option<Self>> {
         let remedy = "choose another folder with --out";
         let parts = [root.to_owned(), root.join("runs"), root.join("checkpoints")];
         for folder in &parts {
@@ -116,7 +136,7 @@ impl OutDir {
                 .and_then(|mut file| file.write_all(b"fewsteps"))
                 .with_context(|| format!("{}: cannot be written to; {remedy}", folder.display()))?;
         }
-        Ok(Some(Self { root: root.to_owned(), _lock: lock }))
+        Ok(Some(Self { root: root.to_owned(), results: results.unwrap_or(BENCH), _lock: lock }))
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -163,11 +183,11 @@ impl OutDir {
     }
 
     pub(crate) fn results(&self) -> PathBuf {
-        self.root.join(RESULTS[0])
+        self.root.join(self.results)
     }
 
     pub(crate) fn report(&self) -> PathBuf {
-        self.root.join(RESULTS[1])
+        self.root.join(REPORT)
     }
 }
 
@@ -187,14 +207,14 @@ impl RunFiles {
     }
 }
 
-/// What a folder holds of these runs and, of a benchmark, of its results.
-fn held(root: &Path, runs: &[String], results: bool) -> Vec<String> {
+/// What a folder holds of these runs and of the files that tell of them together.
+fn held(root: &Path, runs: &[String], results: Told) -> Vec<String> {
     let run = |name: &String| {
         let files = RunFiles::all(root, name);
         let finished = files.iter().any(|path| path.extension().is_some_and(|end| end == "json"));
         (!files.is_empty()).then(|| format!("{name} ({})", if finished { "finished" } else { "unfinished" }))
     };
-    let written = RESULTS.into_iter().filter(|name| results && root.join(name).exists());
+    let written = results.into_iter().chain(results.and(Some(REPORT))).filter(|name| root.join(name).exists());
     runs.iter().filter_map(run).chain(written.map(str::to_owned)).collect()
 }
 
@@ -225,7 +245,7 @@ fn last_with(runs: &[String]) -> anyhow::Result<Option<PathBuf>> {
 }
 
 /// Refuses a folder whose runs or results would not be there afterwards, with the ways to go on.
-fn ensure_nothing_is_lost(root: &Path, args: &OutputArgs, runs: &[String], results: bool) -> anyhow::Result<()> {
+fn ensure_nothing_is_lost(root: &Path, args: &OutputArgs, runs: &[String], results: Told) -> anyhow::Result<()> {
     if args.overwrite {
         return Ok(());
     }
@@ -239,10 +259,18 @@ fn ensure_nothing_is_lost(root: &Path, args: &OutputArgs, runs: &[String], resul
             (&another, "another folder"),
         ];
         ensure!(held.is_empty(), refusal(root, "holds ", &held, &ways));
-    } else if results {
-        let others = reported(root)?.into_iter().filter(|run| !runs.contains(run)).collect::<Vec<_>>();
+    } else if let Some(results) = results {
+        // The report would be of other things.
+        let foreign = RESULTS.into_iter().filter(|name| *name != results && root.join(name).exists());
+        let foreign: Vec<String> = foreign.map(str::to_owned).collect();
+        let ways = [("--overwrite", "replace the report; finished runs stay"), (&another, "another folder")];
+        ensure!(foreign.is_empty(), refusal(root, "holds the results of another command, ", &foreign, &ways));
+        let others = reported(root, results)?.into_iter().filter(|run| !runs.contains(run)).collect::<Vec<_>>();
         let ways = [
-            ("--methods, --seeds", "ask for those runs too: the results are then of all"),
+            (
+                if results == BENCH { "--methods, --seeds" } else { "--coefficients, --seeds" },
+                "ask for those runs too: the results are then of all",
+            ),
             ("--overwrite", "replace the results; finished runs stay"),
             (&another, "another folder"),
         ];
@@ -252,8 +280,12 @@ fn ensure_nothing_is_lost(root: &Path, args: &OutputArgs, runs: &[String], resul
 }
 
 /// The runs that a folder's results tell of.
-fn reported(root: &Path) -> anyhow::Result<Vec<String>> {
-    let Some(results) = files::read_json::<Results>(&root.join(RESULTS[0]))? else { return Ok(Vec::new()) };
+fn reported(root: &Path, name: &str) -> anyhow::Result<Vec<String>> {
+    let path = root.join(name);
+    if name != BENCH {
+        return Ok(files::read_json::<Named>(&path)?.map_or(Vec::new(), |told| told.runs));
+    }
+    let Some(results) = files::read_json::<Results>(&path)? else { return Ok(Vec::new()) };
     let finished = results.runs.iter().map(|run| run.settings.run_name());
     let failed = results.failures.iter().map(|run| format!("{}-seed{}", run.training, run.seed));
     Ok(finished.chain(failed).collect())
@@ -294,7 +326,7 @@ mod tests {
             overwrite: decided,
             checkpoint_every: 30,
         };
-        OutDir::open(&args, &["vanilla-seed0".to_owned()], true)
+        OutDir::open(&args, &["vanilla-seed0".to_owned()], Some(BENCH))
     }
 
     #[test]

@@ -76,9 +76,15 @@ enum Beginning {
 }
 
 impl<'a> Session<'a> {
-    /// Opens the engine and the output folder for runs on `data`; `results` says that a benchmark's are written too.
+    /// Opens the engine and the output folder for runs on `data`; `results` names the file of what is told of them together, if
+    /// anything is.
     /// Everything that can be refused is refused here, before training.
-    pub(crate) fn open(args: &'a TrainingArgs, data: Data, runs: Vec<Settings>, results: bool) -> anyhow::Result<Self> {
+    pub(crate) fn open(
+        args: &'a TrainingArgs,
+        data: Data,
+        runs: Vec<Settings>,
+        results: Option<&'static str>,
+    ) -> anyhow::Result<Self> {
         let device = open(args, &runs)?;
         let identity = DataIdentity::of(&data);
         let runs: Vec<Settings> =

@@ -299,8 +299,7 @@ fn a_full_disk_ends_a_benchmark() {
         .expect("a shell");
     let message = stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{message}");
-    for part in
-        ["error: vanilla-seed0: the checkpoint cannot be written", "the benchmark ends here", "--out o --resume"]
+    for part in ["error: vanilla-seed0: the checkpoint cannot be written", "the command ends here", "--out o --resume"]
     {
         assert!(message.contains(part), "{part}: {message}");
     }

@@ -10,6 +10,7 @@ mod own;
 mod refusals;
 mod resume;
 mod runs;
+mod sweep;
 
 use std::fs;
 use std::io::Write;

@@ -1,0 +1,41 @@
+//! What `sweep` takes.
+
+use std::num::NonZeroUsize;
+
+use clap::Args;
+
+use super::training::{TrainingArgs, seeds};
+use crate::choice::Training;
+
+#[derive(Debug, Args)]
+pub(crate) struct SweepArgs {
+    /// Coefficients of the regularizer to train with, separated by commas; 0, training without it, is always among them
+    #[arg(long, value_name = "A,B,...", value_delimiter = ',', allow_hyphen_values = true)]
+    #[arg(default_values_t = [0.0, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0])]
+    pub(crate) coefficients: Vec<f64>,
+    /// How many seeds: 0, 1, ..., N - 1; two or more tell how far chance alone moves the accuracy
+    #[arg(long, value_name = "N", value_parser = seeds, default_value = "1")]
+    pub(crate) seeds: NonZeroUsize,
+    #[command(flatten)]
+    pub(crate) trial: TrialArgs,
+    #[command(flatten)]
+    pub(crate) training: TrainingArgs,
+}
+
+/// How a method is tried out.
+#[derive(Debug, Args)]
+pub(crate) struct TrialArgs {
+    /// The training method whose coefficient is looked for [default: local-unbiased]
+    #[arg(long, value_enum, value_name = "METHOD")]
+    pub(crate) regularization: Option<Training>,
+    /// Share of the steps of a whole training that a trial makes: of --steps, or of the task's
+    #[arg(long, value_name = "SHARE", default_value_t = 0.2, allow_hyphen_values = true)]
+    pub(crate) steps_fraction: f64,
+    /// Points of test accuracy that may be lost against coefficient 0; per cent of the loss where nothing is classified
+    /// [default: 0.2 points, or 5 per cent]
+    ///
+    /// Less than chance moves cannot be seen: of a few hundred test samples one is tenths of a point. What can be seen is
+    /// printed, and taken where it is more.
+    #[arg(long, value_name = "X", allow_hyphen_values = true)]
+    pub(crate) max_drop: Option<f64>,
+}

@@ -1,0 +1,9 @@
+//! Looking for a regularizer's coefficient: what is trained at each, and what came of it.
+
+mod plan;
+mod point;
+mod quality;
+
+pub(crate) use plan::Plan;
+pub(crate) use point::Point;
+pub(crate) use quality::Yardstick;

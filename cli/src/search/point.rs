@@ -1,0 +1,68 @@
+//! [`Point`]: what came of the runs at one coefficient.
+
+use serde::{Deserialize, Serialize};
+
+use crate::measure::stats::Spread;
+use crate::numbers;
+use crate::record::RunRecord;
+
+/// Means over the seeds that came to their end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Point {
+    #[serde(with = "numbers")]
+    pub(crate) coefficient: f64,
+    pub(crate) seeds: usize,
+    pub(crate) accuracy: Option<Spread>,
+    /// Absent where a seed's is not a finite number.
+    pub(crate) test_loss: Option<Spread>,
+    pub(crate) nfe: Option<Spread>,
+    pub(crate) ideal_steps: Option<Spread>,
+    /// Without its coefficient, over the last tenth of the steps; there is none at coefficient 0.
+    #[serde(with = "numbers")]
+    pub(crate) penalty: Option<f64>,
+    /// Trajectories that failed, in training and in tests.
+    pub(crate) failed: usize,
+    /// Updates that were left out.
+    pub(crate) skipped: usize,
+    /// Why runs did not come to their end.
+    pub(crate) errors: Vec<String>,
+    #[serde(with = "numbers")]
+    pub(crate) training_seconds: f64,
+}
+
+impl Point {
+    /// What came of the runs of a coefficient.
+    pub(crate) fn of(coefficient: f64, runs: &[RunRecord], errors: Vec<String>) -> Self {
+        let values = |value: fn(&RunRecord) -> Option<f64>| -> Option<Spread> {
+            let values: Option<Vec<f64>> = runs.iter().map(|run| value(run).filter(|x| x.is_finite())).collect();
+            Spread::of(&values?)
+        };
+        let penalties: Vec<f64> = runs.iter().filter_map(penalty).collect();
+        Self {
+            coefficient,
+            seeds: runs.len(),
+            accuracy: values(|run| run.test.accuracy),
+            test_loss: values(|run| Some(run.test.loss)),
+            nfe: values(|run| Some(run.test.nfe)),
+            ideal_steps: values(|run| run.test.ideal_steps),
+            penalty: Spread::of(&penalties).map(|spread| spread.mean).filter(|_| coefficient > 0.0),
+            failed: runs.iter().map(|run| run.progress.failed + run.test.failed).sum(),
+            skipped: runs.iter().map(|run| run.progress.skipped).sum(),
+            errors,
+            training_seconds: runs.iter().map(|run| run.times.training_seconds).sum(),
+        }
+    }
+
+    /// Whether every run came to its end with a model that can be tested.
+    pub(crate) fn whole(&self) -> bool {
+        self.errors.is_empty() && self.test_loss.is_some()
+    }
+}
+
+/// The mean penalty of the last tenth of the steps, of those that have one.
+fn penalty(run: &RunRecord) -> Option<f64> {
+    let penalties = &run.progress.curve.penalty;
+    let last = &penalties[penalties.len() - penalties.len().div_ceil(10)..];
+    let finite: Vec<f64> = last.iter().copied().filter(|x| x.is_finite()).collect();
+    Spread::of(&finite).map(|spread| spread.mean)
+}
