@@ -1,11 +1,10 @@
 //! [`Solver`]: solves a problem on the native engine, and differentiates the solution.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
 use crate::cpu::crew::cpu::Cpu;
 use crate::cpu::crew::task::{TaskRoom, TaskWork};
 use crate::cpu::engine::{Engine, Owner};
-use crate::cpu::field::drive::{Drive, Signal};
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::lanes::{gather, scatter};
 use crate::cpu::kernel::scalar::Scalar;
@@ -42,10 +41,6 @@ pub struct Solver<R: Scalar> {
     asked: Asked,
     /// Whether the last solve's penalty has taught what it has to teach.
     taught: bool,
-    /// Values of the problem's controls, in its order.
-    controls: Vec<Option<Arc<Signal<R>>>>,
-    /// Solves with controls so far.
-    driven: u64,
 }
 
 impl<R: Scalar> Solver<R> {
@@ -57,8 +52,7 @@ impl<R: Scalar> Solver<R> {
     pub fn new(cpu: &Cpu, problem: &Problem, options: &SolverOptions) -> Result<Self> {
         let parameters = problem.parameter_count();
         let engine = Engine::new(cpu.workers(), problem, options, parameters, 0, Owner::default())?;
-        let controls = problem.controls.iter().map(|_| None).collect();
-        Ok(Self { engine, parameters, solved: false, asked: Asked::default(), taught: false, controls, driven: 0 })
+        Ok(Self { engine, parameters, solved: false, asked: Asked::default(), taught: false })
     }
 
     /// Bytes that solving and differentiating a batch of `batch` trajectories holds when `steps` steps are accepted.
@@ -97,34 +91,7 @@ impl<R: Scalar> Solver<R> {
     /// [`Error::Argument`] for a name that the problem has not, [`Error::Shape`] for values of another length,
     /// [`Error::NonFinite`] for values that are not finite.
     pub fn set_control(&mut self, name: &str, values: &[R]) -> Result<()> {
-        let problem = &self.engine.problem;
-        let (place, rows) = problem.control(name)?;
-        let control = &problem.controls[place];
-        control.trajectories(rows, values.len())?;
-        check_finite("values", values)?;
-        self.controls[place] = Some(Arc::new(Signal::new(control, rows, values)));
-        Ok(())
-    }
-
-    /// Drives the engine with the controls, which a batch of that size needs.
-    fn drive(&mut self, batch: usize) -> Result<()> {
-        if self.controls.is_empty() {
-            return Ok(());
-        }
-        let mut signals = Vec::with_capacity(self.controls.len());
-        for signal in &self.controls {
-            let Some(signal) = signal else {
-                let remedy = "give every control of the problem its values first";
-                return Err(Error::Order { call: "Solver::solve", needs: "Solver::set_control", remedy });
-            };
-            signal.check_batch(batch)?;
-            signals.push(Arc::clone(signal));
-        }
-        let problem = &self.engine.problem;
-        let span = problem.t1 - problem.t0;
-        self.driven += 1;
-        self.engine.drive(&Drive { signals, first: self.engine.paths().first, span, solve: self.driven });
-        Ok(())
+        self.engine.set_control(name, values)
     }
 
     /// What the solves so far have taught those that follow.
@@ -179,7 +146,7 @@ impl<R: Scalar> Solver<R> {
     /// Bytes that the solver holds now.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.engine.bytes() + self.controls.iter().flatten().map(|signal| signal.bytes()).sum::<usize>()
+        self.engine.bytes()
     }
 
     /// Solves from the initial states `y0`, `[B][D]`, with the field's parameters `theta`, and keeps what
@@ -211,7 +178,7 @@ impl<R: Scalar> Solver<R> {
         let batch = Error::check_rows("y0", y0.len(), dim)?;
         self.engine.warn_at(y0);
         self.engine.paths().validate(batch)?;
-        self.drive(batch)?;
+        self.engine.drive(batch, ["Solver::solve", "Solver::set_control"])?;
         let nothing = Asked::default();
         let asked = if tape { &self.asked } else { &nothing };
         self.engine.reserve(batch, tape, asked)?;
@@ -237,8 +204,9 @@ impl<R: Scalar> Solver<R> {
             return Err(Error::unsolved());
         }
         let mut gradients = Gradients {
-            theta: vec![R::ZERO; self.parameters],
+            theta: vec![R::ZERO; self.parameters + self.engine.controls.shared()],
             y0: vec![R::ZERO; self.engine.batch() * self.engine.dim()],
+            controls: BTreeMap::new(),
             products: 0,
             penalty: 0.0,
             global_penalty: None,
@@ -251,6 +219,8 @@ impl<R: Scalar> Solver<R> {
         if ideal && !std::mem::replace(&mut self.taught, true) {
             self.engine.learnt.note_ideal(gradients.penalty);
         }
+        let shared = gradients.theta.split_off(self.parameters);
+        gradients.controls = self.engine.control_bars(&shared);
         let dim = self.engine.dim();
         for tile in self.engine.tiles() {
             scatter(&tile.bar, &mut gradients.y0[tile.index * LANES * dim..][..tile.used * dim], dim);

@@ -5,7 +5,7 @@ use super::device::Gpu;
 use super::device::limits::{ITERATIONS, WORKGROUP};
 use super::device::staging::Staging;
 use super::kernel::{Kernels, Storage};
-use super::reach::{atol_per_feature, check_noise, check_parameters, check_steps, checkpoint_stride};
+use super::reach::{atol_per_feature, check_controls, check_noise, check_parameters, check_steps, checkpoint_stride};
 use super::schedule::Schedules;
 use super::script::Scripts;
 use super::small;
@@ -79,6 +79,7 @@ impl Engine {
         options.validate::<f32>(problem)?;
         check_parameters(gpu, options, &model)?;
         check_noise(problem, options)?;
+        check_controls(problem)?;
         let checkpoint_stride = checkpoint_stride(options)?;
         let [layers, noise_layers] = placed_layers(problem, model.offset);
         let programs = schedules(problem, model.offset)?;

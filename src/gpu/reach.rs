@@ -44,6 +44,17 @@ pub(super) fn atol_per_feature(gpu: &Gpu, options: &SolverOptions) -> Result<Opt
     Ok(Some(buffer))
 }
 
+/// Refuses controls whose gradient is asked for.
+pub(super) fn check_controls(problem: &Problem) -> Result<()> {
+    match problem.controls.iter().find(|control| control.gradient) {
+        Some(control) => {
+            let remedy = "a device has no gradients of controls yet: use Solver, on the native engine";
+            Err(Error::argument("Control::gradient", format!("true of {:?}", control.name), remedy))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Refuses what the native engine does with noise and a device does not yet.
 pub(super) fn check_noise(problem: &Problem, options: &SolverOptions) -> Result<()> {
     if problem.diffusion.is_none() {

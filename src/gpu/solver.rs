@@ -272,7 +272,7 @@ impl GpuSolver {
             self.learnt.note_ideal(penalty);
         }
         let products = most * engine.products_per_step(buffers.penalty());
-        Ok(Gradients { theta, y0, products, penalty, global_penalty: None })
+        Ok(Gradients { theta, y0, products, penalty, ..Gradients::default() })
     }
 }
 

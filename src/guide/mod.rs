@@ -22,7 +22,8 @@ chapters! {
     fields = "fields.md",
         "[`Field`](crate::Field), [`Field::parse`](crate::Field::parse), [`Problem::parse`](crate::Problem::parse), \
          [`Field::build`](crate::Field::build), [`FieldBuilder`](crate::FieldBuilder), [`Value`](crate::Value), \
-         [`Group`](crate::Group), [`Bound`](crate::Bound), [`FieldCost`](crate::FieldCost).";
+         [`Group`](crate::Group), [`Bound`](crate::Bound), [`FieldCost`](crate::FieldCost), \
+         [`Control`](crate::Control), [`Interpolation`](crate::Interpolation), [`Gradients`](crate::Gradients).";
     choosing_a_solver = "choosing-a-solver.md",
         "[`SolverOptions`](crate::SolverOptions), [`Method`](crate::Method), [`StepControl`](crate::StepControl), \
          [`Controller`](crate::Controller), [`InitialStep`](crate::InitialStep), [`Layout`](crate::Layout), \

@@ -32,17 +32,28 @@ pub struct Control {
     pub interpolation: Interpolation,
     /// Times of the knots, in ascending order, whatever the direction of the solve.
     pub times: Vec<f64>,
+    /// Whether [`Solver::gradients`](crate::Solver::gradients) also has the gradient by its values at the knots.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gradient: bool,
 }
 
 impl Control {
     /// A control with knots at `times`.
     pub fn new(name: impl Into<String>, interpolation: Interpolation, times: impl Into<Vec<f64>>) -> Self {
-        Self { name: name.into(), interpolation, times: times.into() }
+        Self { name: name.into(), interpolation, times: times.into(), gradient: false }
     }
 
     /// One that is constant in time: a parameter that each trajectory may have its own value of.
     pub fn constant(name: impl Into<String>) -> Self {
         Self::new(name, Interpolation::Hold, [0.0])
+    }
+
+    /// Asks for the gradient by its values at the knots: [`Gradients::controls`](crate::Gradients::controls). Without, a
+    /// solve spends nothing on it.
+    #[must_use]
+    pub const fn with_gradient(mut self) -> Self {
+        self.gradient = true;
+        self
     }
 
     /// Checks the knots.
@@ -80,19 +91,38 @@ impl Control {
     /// The second derivatives at the knots of the natural cubic spline through such values, by elimination in its
     /// tridiagonal equations (C. de Boor, A Practical Guide to Splines, 1978, chapter IV).
     pub(crate) fn bends(&self, value: impl Fn(usize) -> f64) -> Vec<f64> {
+        self.eliminate(|i, before, after| {
+            6.0 * ((value(i + 1) - value(i)) / after - (value(i) - value(i - 1)) / before)
+        })
+    }
+
+    /// Takes cotangents of [`Control::bends`] to those of the values, which it adds to: the equations are symmetric, so
+    /// they are solved once more, and the differences on their right side are transposed.
+    pub(crate) fn add_bends_vjp(&self, bend_bar: impl Fn(usize) -> f64, mut add: impl FnMut(usize, f64)) {
+        let bars = self.eliminate(|i, _, _| 6.0 * bend_bar(i));
+        for (i, times) in self.times.windows(3).enumerate() {
+            let (before, after) = (bars[i + 1] / (times[1] - times[0]), bars[i + 1] / (times[2] - times[1]));
+            add(i, before);
+            add(i + 1, -before - after);
+            add(i + 2, after);
+        }
+    }
+
+    /// Solves `before x_(i-1) + 2 (before + after) x_i + after x_(i+1) = right(i)` at the inner knots, between intervals of
+    /// these lengths, with zero at the outer ones.
+    fn eliminate(&self, right: impl Fn(usize, f64, f64) -> f64) -> Vec<f64> {
         let (times, n) = (&self.times, self.times.len());
-        let (mut upper, mut bends) = (vec![0.0; n], vec![0.0; n]);
+        let (mut upper, mut x) = (vec![0.0; n], vec![0.0; n]);
         for i in 1..n.saturating_sub(1) {
             let (before, after) = (times[i] - times[i - 1], times[i + 1] - times[i]);
-            let turn = (value(i + 1) - value(i)) / after - (value(i) - value(i - 1)) / before;
             let pivot = 2.0 * (before + after) - before * upper[i - 1];
             upper[i] = after / pivot;
-            bends[i] = (6.0 * turn - before * bends[i - 1]) / pivot;
+            x[i] = (right(i, before, after) - before * x[i - 1]) / pivot;
         }
         for i in (1..n.saturating_sub(1)).rev() {
-            bends[i] -= upper[i] * bends[i + 1];
+            x[i] -= upper[i] * x[i + 1];
         }
-        bends
+        x
     }
 
     /// Trajectories that so many values at the knots are for: 1 where they are for all.

@@ -121,6 +121,42 @@ impl<R: Scalar> Trainer<R> {
         Ok(())
     }
 
+    /// Sets the values of a control at its knots, for the batches after this one: `[T][rows]` for all trajectories alike, or
+    /// `[B][T][rows]` for each its own. Those of each trajectory belong to the samples of a batch: gather them with its inputs
+    /// and targets.
+    ///
+    /// ```
+    /// use fewsteps::{Batch, Batches, Control, Cpu, Field, Loss, NeuralDe, Optimizer, Problem, Schedule, SolverOptions};
+    /// use fewsteps::{Target, Trainer, TrainerConfig};
+    /// # fn main() -> fewsteps::Result<()> {
+    /// // Doses are known, and how fast they decay is to be learnt.
+    /// let field = Field::build(1, |f| f.control("dose") - f.positive("rate", &[0.2]) * f.state())?;
+    /// let problem = Problem::ode(field, 0.0, 2.0).driven_by(Control::constant("dose"));
+    /// let model = NeuralDe::new(problem, SolverOptions::default());
+    /// let config = TrainerConfig::new(model, Loss::Mse).optimizer(Optimizer::adam(Schedule::constant(0.05)));
+    /// let mut trainer = Trainer::<f64>::new(&Cpu::new()?, config)?;
+    /// let doses = [0.5, 1.0, 1.5, 2.0, 2.5, 3.0];
+    /// let level = |dose: f64| dose * (1.0 - (-0.7 * 2.0_f64).exp()) / 0.7;
+    /// let mut batches = Batches::new(doses.len(), 3, 0)?;
+    /// for step in 0..200 {
+    ///     let dose: Vec<f64> = batches.at(step).iter().map(|sample| doses[*sample]).collect();
+    ///     let levels: Vec<f64> = dose.iter().map(|dose| level(*dose)).collect();
+    ///     trainer.set_control("dose", &dose)?;
+    ///     trainer.step(&Batch { inputs: &[0.0; 3], target: Target::States(&levels) })?;
+    /// }
+    /// let rate = trainer.config().model.problem.field.values("rate", trainer.parameters())?[0];
+    /// assert!((rate - 0.7).abs() < 1e-3, "{rate}");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a name that the model's problem has not, [`Error::Shape`] for values of another length,
+    /// [`Error::NonFinite`] for values that are not finite.
+    pub fn set_control(&mut self, name: &str, values: &[R]) -> Result<()> {
+        self.engine.set_control(name, values)
+    }
+
     /// What the training steps have taught the solves that follow, evaluations too. Checkpoints keep it.
     #[must_use]
     pub const fn learnt(&self) -> Learnt {
@@ -249,7 +285,7 @@ impl<R: Scalar> Trainer<R> {
     }
 
     /// Goes on with another configuration: horizon, saved times, tolerances, loss, learning rate, regularizer, seed.
-    /// Parameters and step count stay, and so do the optimizer's moments and number of updates if the new rule keeps the
+    /// Parameters and step count stay, the values of controls that stay as they are, and so do the optimizer's moments and number of updates if the new rule keeps the
     /// same moments (those of Adam and `AdamW` are the same); otherwise they begin anew, schedules of the learning rate
     /// at update 0.
     ///
@@ -280,6 +316,7 @@ impl<R: Scalar> Trainer<R> {
         std::mem::swap(&mut new.theta, &mut self.theta);
         new.state.steps = self.state.steps;
         new.engine.learnt = self.engine.learnt;
+        new.engine.take_controls(&mut self.engine);
         *self = new;
         Ok(())
     }
@@ -414,6 +451,7 @@ impl<R: Scalar> Trainer<R> {
             engine.warn_at(batch.inputs);
         }
         engine.paths().validate(count)?;
+        engine.drive(count, ["Trainer::step", "Trainer::set_control"])?;
         engine.reserve(count, tape, asked)?;
         engine.set_parameters(theta, tape);
         for map in encoder.iter_mut().chain(head) {

@@ -278,9 +278,9 @@ impl NeuralDe {
             let remedy = "train on the end or on given times: steps move while the field is trained";
             return Err(Error::argument("SolverOptions::save_at", format!("{:?}", self.options.save_at), remedy));
         }
-        if let Some(control) = self.problem.controls.first() {
-            let remedy = "a trainer drives no controls yet: use Solver::set_control, and Solver::gradients";
-            return Err(Error::argument("NeuralDe::problem", format!("driven by {:?}", control.name), remedy));
+        if let Some(control) = self.problem.controls.iter().find(|control| control.gradient) {
+            let remedy = "training follows the gradient of parameters alone: ask for that of a control in a Solver";
+            return Err(Error::argument("Control::gradient", format!("true of {:?}", control.name), remedy));
         }
         Ok(())
     }

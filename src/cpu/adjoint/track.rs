@@ -1,5 +1,7 @@
 //! [`Track`]: the steps that a batch took.
 
+use crate::cpu::field::drive::Drive;
+use crate::cpu::field::knots::ControlBars;
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::interval::Interval;
 use crate::cpu::step::Scheme;
@@ -21,6 +23,10 @@ pub(crate) enum Steps<'a> {
 pub(crate) struct Track<'a, S: Scheme> {
     pub(crate) stepper: &'a Stepper<S>,
     pub(crate) steps: Steps<'a>,
+    /// What drove it.
+    pub(crate) drive: Option<&'a Drive<S::Real>>,
+    /// Numbers in the parameters' gradient, which those of shared controls follow.
+    pub(crate) parameters: usize,
 }
 
 impl<'a, S: Scheme> Track<'a, S> {
@@ -43,6 +49,17 @@ impl<'a, S: Scheme> Track<'a, S> {
         match self.steps {
             Steps::Shared(steps) => Interval::shared(steps[step][0], steps[step][1]),
             Steps::PerLane => Interval::new(tile.steps[step][0], tile.steps[step][1]),
+        }
+    }
+
+    /// Hands the cotangents of controls, which the tile's products have left in the room, on to the tile where it has its
+    /// own, and to what follows the parameters' gradient where all share them.
+    pub(crate) fn hand_on_controls(&self, tile: &mut Tile<S::Real>, room: &mut S::Vjp, gradient: &mut [S::Real]) {
+        let Some(drive) = self.drive else { return };
+        let Tile { controls_bar, alive, .. } = tile;
+        let mut bars = ControlBars { shared: &mut gradient[self.parameters..], own: controls_bar, alive };
+        for knots in self.stepper.scheme.knots(room).into_iter().flatten() {
+            drive.hand_on(knots, &mut bars);
         }
     }
 

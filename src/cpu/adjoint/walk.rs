@@ -177,7 +177,7 @@ mod tests {
             let mut gradient = vec![0.0; theta.len()];
             {
                 let walk = Walk {
-                    track: Track { stepper: &stepper, steps: Steps::Shared(&STEPS) },
+                    track: Track { stepper: &stepper, steps: Steps::Shared(&STEPS), drive: None, parameters: 0 },
                     rewind: &Taped { stride: std::num::NonZero::<usize>::MIN },
                     saves: &[],
                     t0: 0.0,

@@ -1,6 +1,8 @@
 //! [`Engine`]: a problem on the workers, from loaded states to gradients. The solver and the trainer drive it.
 
 mod choose;
+mod controls;
+mod driving;
 mod team;
 mod workspace;
 
@@ -12,7 +14,6 @@ use crate::cpu::crew::run::Run;
 use crate::cpu::crew::shard::MAX_SHARDS;
 use crate::cpu::crew::task::{TaskRoom, TaskWork};
 use crate::cpu::crew::workers::Workers;
-use crate::cpu::field::drive::Drive;
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::scalar::Scalar;
 use crate::cpu::regularize::{Added, Penalised};
@@ -27,6 +28,7 @@ use crate::method::{
 use crate::problem::{Paths, Problem};
 use crate::solution::Stats;
 use choose::team;
+use controls::Controls;
 use team::{Plan, Team, solved};
 
 /// Bytes that the engine's owner holds besides: once, and in the room of each thread.
@@ -56,6 +58,7 @@ pub(crate) struct Engine<R> {
     slots: [usize; 2],
     recording: Recording,
     paths: Paths,
+    pub(crate) controls: Controls<R>,
     /// What earlier solves taught.
     pub(crate) learnt: Learnt,
     pub(crate) owner: Owner,
@@ -94,6 +97,7 @@ impl<R: Scalar> Engine<R> {
             slots: [0, 0],
             recording: Recording { keep: Keep::Nothing, ends: false, limit: None, errors: false },
             paths: Paths::default(),
+            controls: Controls::new(problem),
             learnt: Learnt::default(),
             owner,
             warning: ToleranceWarning::new(),
@@ -131,11 +135,6 @@ impl<R: Scalar> Engine<R> {
     pub(crate) fn set_paths(&mut self, paths: Paths) {
         self.paths = paths;
         self.team.follow(paths);
-    }
-
-    /// Drives the solves that follow with controls.
-    pub(crate) fn drive(&mut self, drive: &Drive<R>) {
-        self.team.drive(drive);
     }
 
     pub(crate) const fn paths(&self) -> Paths {
@@ -316,8 +315,8 @@ impl<R: Scalar> Engine<R> {
         (&mut **team, plan)
     }
 
-    /// The solve's backward pass with its penalties: `theta_bar` receives the whole gradient, `[parameters]`. Penalties are
-    /// NaN where no trajectory is left for them.
+    /// The solve's backward pass with its penalties: `theta_bar` receives the whole gradient, `[parameters]`, and that of the
+    /// controls that trajectories share and that it was asked for. Penalties are NaN where no trajectory is left for them.
     ///
     /// # Errors
     /// [`Error::Argument`] for a penalty of accepted steps under an adjoint that keeps none of their states.

@@ -88,8 +88,9 @@ pub(crate) trait Team<R>: Debug + Send + Sync {
     /// Solves from the loaded states.
     fn solve(&mut self, plan: &Plan<'_>);
 
-    /// Goes back over the solve: `theta_bar` receives the whole gradient, in which the field's begins at `offset`. Returns the
-    /// penalties, and the number of vector-Jacobian products of the field.
+    /// Goes back over the solve: `theta_bar` receives the whole gradient, in which the field's begins at `offset`, and that of
+    /// shared controls after it; trajectories' own are in the tiles. Returns the penalties, and the number of vector-Jacobian
+    /// products of the field.
     fn backward(
         &mut self,
         plan: &Plan<'_>,
@@ -107,11 +108,13 @@ pub(crate) struct Crews<S: Scheme> {
     back: Back<S>,
     crews: Vec<Crew<S>>,
     tiles: usize,
+    /// What drives the solves.
+    drive: Option<Drive<S::Real>>,
 }
 
 impl<S: Scheme> Crews<S> {
     pub(crate) const fn new(stepper: Stepper<S>, back: Back<S>) -> Self {
-        Self { stepper, back, crews: Vec::new(), tiles: 0 }
+        Self { stepper, back, crews: Vec::new(), tiles: 0, drive: None }
     }
 
     fn shards(&self) -> usize {
@@ -166,6 +169,7 @@ impl<S: Scheme> Team<S::Real> for Crews<S> {
 
     fn drive(&mut self, drive: &Drive<S::Real>) {
         self.stepper.scheme.networks_mut().drive(drive);
+        self.drive = Some(drive.clone());
     }
 
     fn seat(&mut self, tiles: usize, crews: usize, shards: usize) {
@@ -238,13 +242,19 @@ impl<S: Scheme> Team<S::Real> for Crews<S> {
         theta_bar: &mut [S::Real],
         offset: usize,
     ) -> Result<Added> {
-        let Self { stepper, back, crews, tiles } = self;
+        let Self { stepper, back, crews, tiles, drive } = self;
         let stepper = &*stepper;
         let lockstep = plan.options.layout == Layout::Lockstep;
+        let controls = drive.as_ref().map_or([0, 0], Drive::lengths);
         let (shared, errors) =
             crews.first().map(|crew| (crew.run.steps.clone(), crew.run.errors.clone())).unwrap_or_default();
         let walk = Walk {
-            track: Track { stepper, steps: if lockstep { Steps::Shared(&shared) } else { Steps::PerLane } },
+            track: Track {
+                stepper,
+                steps: if lockstep { Steps::Shared(&shared) } else { Steps::PerLane },
+                drive: drive.as_ref(),
+                parameters: theta_bar.len() - controls[0],
+            },
             rewind: &**back,
             saves: plan.saves,
             t0: plan.problem.t0,
@@ -257,10 +267,10 @@ impl<S: Scheme> Team<S::Real> for Crews<S> {
             .as_ref()
             .map(|global| global.value(stepper.scheme.tableau().error_power(), crews.iter().flat_map(Crew::tiles)));
         let reduction = Reduction::new(crews.len(), *tiles);
-        let parameters = theta_bar.len();
+        let numbers = theta_bar.len();
         let mut results: Vec<(&mut Crew<S>, f64, usize)> = crews.iter_mut().map(|crew| (crew, 0.0, 0)).collect();
         plan.workers.run(&mut results, |_, (crew, value, products)| {
-            begin_backward(crew, parameters, plan.slots);
+            begin_backward(crew, numbers, plan.slots, controls[1]);
             let mut room = crew.room.walk.take().unwrap_or_else(|| WalkRoom::new(&stepper.scheme, &stepper.shape));
             let share = lockstep.then(|| Share::new(&reduction, stepper.shape.features));
             *value = pass.before(crew, &mut room, share);
@@ -270,6 +280,7 @@ impl<S: Scheme> Team<S::Real> for Crews<S> {
                 for (tile, probes) in tiles {
                     task.differentiate(tile, task_room, theta_bar);
                     *products = pass.walk(tile, probes, &mut room, &mut theta_bar[offset..]).max(*products);
+                    walk.track.hand_on_controls(tile, &mut room.vjp, theta_bar);
                     task.finish(tile, task_room, theta_bar);
                 }
             }
@@ -287,13 +298,14 @@ fn solve_of<'a, S: Scheme>(stepper: &'a Stepper<S>, plan: &Plan<'a>) -> Solve<'a
     Solve { stepper, problem, t1, options, saves, recording, carried }
 }
 
-/// No gradient yet, no penalty, and no cotangents of what probes begin with.
-fn begin_backward<S: Scheme>(crew: &mut Crew<S>, parameters: usize, [user, probes]: [usize; 2]) {
+/// No gradient of so many numbers yet, no penalty, and no cotangents of what probes begin with, nor of the `controls` numbers
+/// that each trajectory's own controls have.
+fn begin_backward<S: Scheme>(crew: &mut Crew<S>, numbers: usize, [user, probes]: [usize; 2], controls: usize) {
     for shard in &mut crew.shards {
         shard.theta_bar.clear();
-        shard.theta_bar.resize(parameters, S::Real::ZERO);
+        shard.theta_bar.resize(numbers, S::Real::ZERO);
         for (tile, own) in shard.probed().0 {
-            tile.begin_backward(user..user + probes);
+            tile.begin_backward(user..user + probes, controls);
             own.iter_mut().for_each(|probe| probe.forget());
         }
     }

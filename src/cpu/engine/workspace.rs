@@ -38,11 +38,16 @@ impl<R: Scalar> Engine<R> {
         // Cotangents of a step's stages and start, which states saved within the step have.
         let interior = if matches!(self.options.save_at, SaveAt::Times(_)) { (stages + 1) * array } else { Size(0) };
         let gradients = if tape { shards + 1 } else { 1 };
+        let [shared, own] = if tape { self.controls.numbers(&self.problem) } else { [0, 0] };
+        let controls = self.team.shape().networks() * 2 * Size((shared + own) * LANES).bytes::<R>();
         Workspace {
-            states: (tiles * states).0,
+            states: (tiles * (states + Size(own * LANES).bytes::<R>())).0,
             tape: (tiles * (kept * state + stages_kept * array + ends)).0,
-            parameters: (Size(gradients) * self.parameters()).bytes::<R>().0.saturating_add(self.packed_bytes()),
-            rooms: (threads * (segment + interior + streaming + 2 * array + self.room_bytes())).0,
+            parameters: (Size(gradients) * (self.parameters() + shared))
+                .bytes::<R>()
+                .0
+                .saturating_add(self.packed_bytes()),
+            rooms: (threads * (segment + interior + streaming + 2 * array + controls + self.room_bytes())).0,
         }
     }
 
@@ -120,6 +125,6 @@ impl<R: Scalar> Engine<R> {
     /// Bytes that the engine holds.
     pub(crate) fn bytes(&self) -> usize {
         let rooms = self.team.seated() * self.room_bytes();
-        self.team.bytes() + rooms.0 + self.packed_bytes()
+        self.team.bytes() + rooms.0 + self.packed_bytes() + self.controls.bytes()
     }
 }

@@ -36,6 +36,8 @@ pub(crate) enum Step {
     AddBlock { weights: usize, affine: bool, x: usize, z_bar: Place },
     /// Adds to that of parameters from `offset` on.
     AddRows { offset: usize, rows: usize, bar: Place },
+    /// Adds to that of a control's values.
+    AddControl { control: usize, rows: usize, bar: Place },
 }
 
 /// A step, and whether it can be left out where only the main values are asked for.

@@ -1,12 +1,14 @@
-//! [`Drive`]: the controls of a solve, with their values at a time in each lane.
+//! [`Drive`]: the controls of a solve, with their values at a time in each lane, and the way back to their knots.
 
 use std::sync::Arc;
 
+use super::knots::{ControlBars, Knots, Part};
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::interval::Interval;
 use crate::cpu::kernel::lanes::Lanes;
 use crate::cpu::kernel::scalar::Scalar;
 use crate::error::Result;
+use crate::math::Real;
 use crate::problem::{Control, Interpolation};
 
 /// A control and its values.
@@ -38,13 +40,15 @@ pub(crate) struct Drive<R> {
 pub(crate) struct Seats {
     trajectories: Lanes<u32>,
     middles: Option<Lanes<f64>>,
+    /// The times of the last evaluation.
+    times: Lanes<f64>,
     /// The solve whose constant controls are in the rows of these trajectories.
     filled: Option<u64>,
 }
 
 impl Seats {
     pub(crate) const fn new() -> Self {
-        Self { trajectories: [0; LANES], middles: None, filled: None }
+        Self { trajectories: [0; LANES], middles: None, times: [0.0; LANES], filled: None }
     }
 
     /// Times that follow lie in these steps, at either end within them; without, at the start of what comes.
@@ -98,36 +102,102 @@ impl<R: Scalar> Signal<R> {
         (self.values.capacity() + self.bends.capacity()) * size_of::<R>()
     }
 
-    /// Its rows at time `t`, on the side of `near`, of one trajectory.
-    fn at(&self, t: f64, near: f64, trajectory: usize, out: &mut [R], lane: usize) {
-        let (times, rows) = (&self.control.times, self.rows);
-        let one = times.len() * rows;
-        let first = trajectory.min(self.trajectories - 1) * one;
-        let values = &self.values[first..first + one];
+    /// Numbers in a trajectory's values.
+    pub(crate) fn one(&self) -> usize {
+        self.control.times.len() * self.rows
+    }
+
+    /// Whether its values' gradient is asked for.
+    pub(crate) const fn is_asked(&self) -> bool {
+        self.control.gradient
+    }
+
+    /// Whether its values are the same for all trajectories.
+    pub(crate) const fn is_shared(&self) -> bool {
+        self.trajectories == 1
+    }
+
+    /// Where time `t`, on the side of `near`, is between the knots.
+    fn between(&self, t: f64, near: f64) -> Between<R> {
+        let times = &self.control.times;
         let passed = times.partition_point(|knot| *knot <= near);
-        let held = |knot: usize| values[knot * rows..][..rows].iter().copied();
-        let mut put = |row: usize, value: R| out[row * LANES + lane] = value;
         if passed == 0 || passed == times.len() || self.control.interpolation == Interpolation::Hold {
-            held(passed.max(1) - 1).enumerate().for_each(|(row, value)| put(row, value));
-            return;
+            return Between::At(passed.max(1) - 1);
         }
         let (begin, end) = (times[passed - 1], times[passed]);
         let length = end - begin;
         let share = (t - begin) / length;
         let [b, a] = [share, 1.0 - share].map(R::from_f64);
-        for (row, (from, to)) in held(passed - 1).zip(held(passed)).enumerate() {
-            let line = a * from + b * to;
+        let sixth = R::from_f64(length * length / 6.0);
+        Between::Knots { from: passed - 1, line: [a, b], curve: [a * a * a - a, b * b * b - b], sixth }
+    }
+
+    /// Its rows at time `t`, on the side of `near`, of one trajectory.
+    fn at(&self, t: f64, near: f64, trajectory: usize, out: &mut [R], lane: usize) {
+        let (rows, one) = (self.rows, self.one());
+        let first = trajectory.min(self.trajectories - 1) * one;
+        let values = &self.values[first..first + one];
+        let held = |knot: usize| values[knot * rows..][..rows].iter().copied();
+        let mut put = |row: usize, value: R| out[row * LANES + lane] = value;
+        let (from, [a, b], [p, q], sixth) = match self.between(t, near) {
+            Between::At(knot) => return held(knot).enumerate().for_each(|(row, value)| put(row, value)),
+            Between::Knots { from, line, curve, sixth } => (from, line, curve, sixth),
+        };
+        for (row, (start, end)) in held(from).zip(held(from + 1)).enumerate() {
+            let line = a * start + b * end;
             if self.bends.is_empty() {
                 put(row, line);
                 continue;
             }
-            // `(a^3 - a) m0 + (b^3 - b) m1`, times the length squared over 6
             let bends = &self.bends[first..first + one];
-            let (m0, m1) = (bends[(passed - 1) * rows + row], bends[passed * rows + row]);
-            let curve = (a * a * a - a) * m0 + (b * b * b - b) * m1;
-            put(row, line + curve * R::from_f64(length * length / 6.0));
+            let (m0, m1) = (bends[from * rows + row], bends[(from + 1) * rows + row]);
+            let curve = p * m0 + q * m1;
+            put(row, line + curve * sixth);
         }
     }
+
+    /// Takes the cotangent of its rows at a time to those of the knots there, and of their bends.
+    fn add_vjp(&self, t: f64, near: f64, bar: &[R], knots: &mut Part<R>, lane: usize) {
+        let (rows, between) = (self.rows, self.between(t, near));
+        let place = |knot: usize, row: usize| (knot * rows + row) * LANES + lane;
+        for (row, bar) in bar[lane..].iter().step_by(LANES).enumerate() {
+            match between {
+                Between::At(knot) => knots.values[place(knot, row)] += *bar,
+                Between::Knots { from, line, curve, sixth } => {
+                    for (side, (line, curve)) in line.into_iter().zip(curve).enumerate() {
+                        knots.values[place(from + side, row)] += line * *bar;
+                        if !self.bends.is_empty() {
+                            knots.bends[place(from + side, row)] += curve * sixth * *bar;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Adds the cotangents of the bends to those of the values that they are made of.
+    fn straighten(&self, knots: &mut Part<R>) {
+        if self.bends.is_empty() {
+            return;
+        }
+        let Part { values, bends } = knots;
+        for column in 0..self.rows * LANES {
+            let place = |knot: usize| knot * self.rows * LANES + column;
+            let bend_bar = |knot: usize| bends[place(knot)].to_f64();
+            self.control.add_bends_vjp(bend_bar, |knot, bar| values[place(knot)] += R::from_f64(bar));
+        }
+    }
+}
+
+/// Where a time is between a control's knots.
+#[derive(Clone, Copy, Debug)]
+enum Between<R> {
+    /// The value is that of a knot.
+    At(usize),
+    /// It is `line . values`, and of a spline `sixth (curve . bends)` more, of knot `from` and the next one: with the shares
+    /// `a`, `b` of the interval after and before the time, `line = [a, b]`, `curve = [a^3 - a, b^3 - b]`, and `sixth` is the
+    /// interval's square over 6.
+    Knots { from: usize, line: [R; 2], curve: [R; 2], sixth: R },
 }
 
 impl<R: Scalar> Drive<R> {
@@ -136,22 +206,68 @@ impl<R: Scalar> Drive<R> {
         seats.filled == Some(self.solve) && self.signals[signal].control.times.len() == 1
     }
 
-    /// Says that all signals were filled in.
-    pub(crate) const fn mark(&self, seats: &mut Seats) {
-        seats.filled = Some(self.solve);
+    /// Says that all signals were filled in at these times.
+    pub(crate) fn mark(&self, t: &Lanes<R>, seats: &mut Seats) {
+        (seats.filled, seats.times) = (Some(self.solve), t.map(Real::to_f64));
     }
 
     /// The rows of a signal at the lanes' times.
     pub(crate) fn fill(&self, signal: usize, t: &Lanes<R>, seats: &Seats, out: &mut [R]) {
         for (lane, t) in t.iter().enumerate() {
             let t = t.to_f64();
-            // A time in the rounding of a knot is on the side of its step, or at a start of what comes after it.
-            let near = match &seats.middles {
-                Some(middles) => t + 1e-3 * (middles[lane] - t),
-                None => t + 1e-6 * self.span + (2f64.powi(-22) * t.abs()).copysign(self.span),
-            };
             let trajectory = seats.trajectories[lane].wrapping_sub(self.first) as usize;
-            self.signals[signal].at(t, near, trajectory, out, lane);
+            self.signals[signal].at(t, self.near(t, seats, lane), trajectory, out, lane);
+        }
+    }
+
+    /// On which side of a knot a time in its rounding is: on that of its step, or at a start of what comes after it.
+    fn near(&self, t: f64, seats: &Seats, lane: usize) -> f64 {
+        match &seats.middles {
+            Some(middles) => t + 1e-3 * (middles[lane] - t),
+            None => t + 1e-6 * self.span + (2f64.powi(-22) * t.abs()).copysign(self.span),
+        }
+    }
+
+    /// Takes the cotangent of a signal's rows at the last evaluation to those of its values, of what comes in as the `n`-th.
+    pub(crate) fn add(&self, signal: usize, seats: &Seats, bar: &[R], knots: &mut Knots<R>, n: usize) {
+        knots.signals[n] = Some(signal);
+        for (lane, t) in seats.times.into_iter().enumerate() {
+            self.signals[signal].add_vjp(t, self.near(t, seats, lane), bar, &mut knots.parts[n], lane);
+        }
+    }
+
+    /// The numbers in the cotangents of shared controls that were asked for, and in those of a trajectory's own.
+    pub(crate) fn lengths(&self) -> [usize; 2] {
+        let sum = |shared: bool| {
+            let asked = self.signals.iter().filter(|signal| signal.is_asked() && signal.is_shared() == shared);
+            asked.map(|signal| signal.one()).sum()
+        };
+        [sum(true), sum(false)]
+    }
+
+    /// The place of a signal's cotangent among those like it.
+    pub(crate) fn offset(&self, signal: usize) -> usize {
+        let like = |other: &&Arc<Signal<R>>| other.is_asked() && other.is_shared() == self.signals[signal].is_shared();
+        self.signals[..signal].iter().filter(like).map(|other| other.one()).sum()
+    }
+
+    /// Adds what a tile has come to, and begins anew. Lanes go in their order, so that sums are the same to the bit.
+    pub(crate) fn hand_on(&self, knots: &mut Knots<R>, bars: &mut ControlBars<'_, R>) {
+        for (part, signal) in knots.parts.iter_mut().zip(&mut knots.signals) {
+            let Some(number) = signal.take() else { continue };
+            let (signal, offset) = (&self.signals[number], self.offset(number));
+            signal.straighten(part);
+            for (n, lanes) in part.values.as_chunks::<LANES>().0.iter().enumerate() {
+                for lane in (0..LANES).filter(|lane| bars.alive[*lane]) {
+                    let target = match signal.is_shared() {
+                        true => &mut bars.shared[offset + n],
+                        false => &mut bars.own[(offset + n) * LANES + lane],
+                    };
+                    *target += lanes[lane];
+                }
+            }
+            part.values.fill(R::ZERO);
+            part.bends.fill(R::ZERO);
         }
     }
 }

@@ -1,8 +1,9 @@
 //! [`Field`] on a tile: evaluation and vector-Jacobian product.
 
 use super::code::{Blocks, Code, Place, Step};
-use super::compile::{Asked, compile};
+use super::compile::{Asked, Sink, compile};
 use super::drive::{Drive, Seats};
+use super::knots::Knots;
 use super::layer::DenseLayer;
 use super::rows::{Line, Room, run};
 use crate::cpu::kernel::activation::{activate, activate_with_derivative};
@@ -14,7 +15,7 @@ use crate::cpu::kernel::scalar::Scalar;
 use crate::error::Result;
 use crate::problem::program::Program;
 use crate::problem::program::operation::{Node, Operation};
-use crate::problem::{self, Layer};
+use crate::problem::{self, Control, Layer};
 
 /// A field with its current weights.
 #[derive(Debug)]
@@ -29,17 +30,23 @@ pub(crate) struct Field<R> {
     /// Whether values may be infinite where nothing is wrong: where a trajectory that was given up stands in.
     has_poles: bool,
     moves_state: bool,
-    controls: Vec<Driven>,
+    inlets: Vec<Inlet>,
     drive: Option<Drive<R>>,
 }
 
-/// A control of the field: its rows in the scratch room, and its number among the signals of the solve.
+/// Where a control comes in.
 #[derive(Debug)]
-struct Driven {
+struct Inlet {
     name: String,
+    /// Its number among the field's controls.
+    control: usize,
+    /// Its rows in the scratch room.
     at: usize,
     rows: usize,
+    /// Its number among the signals of the solve.
     signal: usize,
+    /// Numbers in the cotangent of a trajectory's values, where that is asked for.
+    knots: Option<usize>,
 }
 
 /// What one evaluation works in, and leaves for its vector-Jacobian product.
@@ -73,6 +80,8 @@ impl<R: Scalar> Kept<R> {
 #[derive(Debug)]
 pub(crate) struct Cotangents<R> {
     rows: Aligned<R>,
+    /// Where the cotangents of controls add up; none where nobody asked for them.
+    pub(crate) knots: Option<Box<Knots<R>>>,
 }
 
 /// The rooms that code runs in.
@@ -140,28 +149,31 @@ impl<R: Scalar> Rooms<'_, R> {
 }
 
 impl<R: Scalar> Field<R> {
-    /// Compiles a field.
+    /// Compiles a field that the controls drive.
     ///
     /// # Errors
     /// [`Error::Argument`](crate::Error::Argument) for one that does not validate, or whose derivatives are too long.
-    pub(crate) fn new(field: &problem::Field) -> Result<Self> {
+    pub(crate) fn new(field: &problem::Field, controls: &[Control]) -> Result<Self> {
         let (program, dim) = (field.program()?, field.inputs());
-        let linearized = program.linearize(&field.frozen())?;
+        let asked = |n: usize| knots_of(&field.controls()[n].name, field.controls()[n].rows, controls);
+        let linearized = program.linearize_by(&field.frozen(), &|control| asked(control).is_some())?;
         let mut blocks = Blocks::default();
         let (forward, inputs) = compile(&linearized.forward, &Asked::Field { dim }, &mut blocks);
         let state = linearized.state_output();
-        let asked = Asked::Product {
+        let controls_out = linearized.control_outputs().map(|(output, control)| Sink::Control { output, control });
+        let sinks: Vec<Sink> = linearized.gradients.iter().copied().map(Sink::Gradient).chain(controls_out).collect();
+        let product = Asked::Product {
             forward: &forward,
             inputs: &inputs,
             kept: &linearized.forward.outputs()[1..],
             state,
-            gradients: &linearized.gradients,
+            sinks: &sinks,
         };
-        let (backward, _) = compile(&linearized.backward, &asked, &mut blocks);
+        let (backward, _) = compile(&linearized.backward, &product, &mut blocks);
         let layers = blocks.blocks.iter().zip(&blocks.linear);
         Ok(Self {
             weights: layers.map(|(block, linear)| DenseLayer::new(block.layer()).with_linear(*linear)).collect(),
-            controls: driven(field, &forward),
+            inlets: inlets(field, &forward, asked),
             drive: None,
             scalars: [&forward, &backward].map(|code| vec![R::ZERO; scalars(code)]),
             forward,
@@ -175,11 +187,11 @@ impl<R: Scalar> Field<R> {
 
     /// Drives the field with the controls of its names.
     pub(crate) fn drive(&mut self, drive: &Drive<R>) {
-        for control in &mut self.controls {
-            let found = drive.signals.iter().position(|signal| signal.name() == control.name);
-            control.signal = found.unwrap_or(control.signal);
+        for inlet in &mut self.inlets {
+            let found = drive.signals.iter().position(|signal| signal.name() == inlet.name);
+            inlet.signal = found.unwrap_or(inlet.signal);
         }
-        self.drive = (!self.controls.is_empty()).then(|| drive.clone());
+        self.drive = (!self.inlets.is_empty()).then(|| drive.clone());
     }
 
     pub(crate) const fn dim(&self) -> usize {
@@ -214,7 +226,7 @@ impl<R: Scalar> Field<R> {
         self.forward.rows * LANES * size_of::<R>()
     }
 
-    /// Bytes of a [`Cotangents`].
+    /// Bytes of a [`Cotangents`] without those of controls.
     pub(crate) const fn cotangent_bytes(&self) -> usize {
         self.backward.rows * LANES * size_of::<R>()
     }
@@ -224,12 +236,14 @@ impl<R: Scalar> Field<R> {
         for one in &self.forward.ones {
             rows[one * LANES..][..LANES].fill(R::ONE);
         }
-        let seats = (!self.controls.is_empty()).then(|| Box::new(Seats::new()));
+        let seats = (!self.inlets.is_empty()).then(|| Box::new(Seats::new()));
         Kept { rows, dim: self.dim, seats }
     }
 
     pub(crate) fn cotangents(&self) -> Cotangents<R> {
-        Cotangents { rows: Aligned::zeros(self.backward.rows * LANES) }
+        let lengths: Vec<usize> = self.inlets.iter().map(|inlet| inlet.knots.unwrap_or(0)).collect();
+        let knots = lengths.iter().any(|length| *length > 0).then(|| Box::new(Knots::new(&lengths)));
+        Cotangents { rows: Aligned::zeros(self.backward.rows * LANES), knots }
     }
 
     /// `dydt = f(t, y)` at the kept state; `keep` leaves what [`Field::vjp`] needs.
@@ -238,13 +252,13 @@ impl<R: Scalar> Field<R> {
             kept.rows[time * LANES..][..LANES].copy_from_slice(t);
         }
         if let (Some(drive), Some(seats)) = (&self.drive, &mut kept.seats) {
-            for control in self.controls.iter().filter(|control| !drive.is_there(control.signal, seats)) {
-                drive.fill(control.signal, t, seats, &mut kept.rows[control.at * LANES..][..control.rows * LANES]);
+            for inlet in self.inlets.iter().filter(|inlet| !drive.is_there(inlet.signal, seats)) {
+                drive.fill(inlet.signal, t, seats, &mut kept.rows[inlet.at * LANES..][..inlet.rows * LANES]);
             }
-            drive.mark(seats);
+            drive.mark(t, seats);
         }
         let rooms = Rooms { scratch: &mut kept.rows, kept: &[], bar: &[], scalars: &self.scalars[0], output: dydt };
-        self.run(&self.forward, rooms, keep, None);
+        self.run(&self.forward, rooms, keep, None, |_, _| {});
     }
 
     /// Whether [`Field::vjp`] needs nothing but the state: of a single layer.
@@ -273,12 +287,25 @@ impl<R: Scalar> Field<R> {
         if is_idle {
             return;
         }
-        let (scratch, scalars) = (&mut cotangents.rows, &self.scalars[1]);
+        let (Cotangents { rows: scratch, knots }, scalars) = (cotangents, &self.scalars[1]);
         let rooms = Rooms { scratch, kept: &kept.rows, bar: dydt_bar, scalars, output };
-        self.run(&self.backward, rooms, wants_state, theta_bar);
+        self.run(&self.backward, rooms, wants_state, theta_bar, |control, bar| {
+            let inlet = self.inlets.iter().position(|inlet| inlet.control == control);
+            if let (Some(n), Some(knots), Some(drive), Some(seats)) = (inlet, &mut *knots, &self.drive, &kept.seats) {
+                drive.add(self.inlets[n].signal, seats, bar, knots, n);
+            }
+        });
     }
 
-    fn run(&self, code: &Code, mut rooms: Rooms<'_, R>, all: bool, mut theta_bar: Option<&mut [R]>) {
+    /// Runs code; `add_control` takes the cotangent of a control, by its number.
+    fn run(
+        &self,
+        code: &Code,
+        mut rooms: Rooms<'_, R>,
+        all: bool,
+        mut theta_bar: Option<&mut [R]>,
+        mut add_control: impl FnMut(usize, &[R]),
+    ) {
         for instruction in code.instructions.iter().filter(|instruction| all || !instruction.extra) {
             match &instruction.step {
                 Step::Lines(lines) => rooms.lines(&code.lines[lines.clone()]),
@@ -330,6 +357,7 @@ impl<R: Scalar> Field<R> {
                         }
                     }
                 }
+                Step::AddControl { control, rows, bar } => add_control(*control, &rooms.read(*bar)[..rows * LANES]),
             }
         }
     }
@@ -356,10 +384,21 @@ fn activate_both<R: Scalar>(
     activate_with_derivative(activation, z, slopes);
 }
 
-/// The controls that the field looks at.
-fn driven(field: &problem::Field, forward: &Code) -> Vec<Driven> {
-    let places = field.controls().iter().zip(&forward.controls).filter(|(_, at)| **at != usize::MAX);
-    places.map(|(control, at)| Driven { name: control.name.clone(), at: *at, rows: control.rows, signal: 0 }).collect()
+/// Numbers in a trajectory's values of a control, if their gradient is asked for.
+fn knots_of(name: &str, rows: usize, controls: &[Control]) -> Option<usize> {
+    let control = controls.iter().find(|control| control.gradient && control.name == name)?;
+    Some(control.times.len() * rows)
+}
+
+/// Where the controls that the field looks at come in.
+fn inlets(field: &problem::Field, forward: &Code, knots: impl Fn(usize) -> Option<usize>) -> Vec<Inlet> {
+    let places = field.controls().iter().zip(forward.controls.iter().copied()).enumerate();
+    let seen = places.filter(|(_, (_, at))| *at != usize::MAX);
+    let inlets = seen.map(|(n, (control, at))| {
+        let (name, rows) = (control.name.clone(), control.rows);
+        Inlet { name, control: n, at, rows, signal: 0, knots: knots(n) }
+    });
+    inlets.collect()
 }
 
 fn scalars(code: &Code) -> usize {

@@ -37,7 +37,7 @@ impl<R: Scalar> Map<R> {
     /// As [`Field::new`].
     pub(crate) fn new(field: &problem::Field, first: usize) -> Result<Self> {
         let parameters = first..first + field.parameter_count();
-        Ok(Self { outputs: field.outputs(), parameters, field: Field::new(field)? })
+        Ok(Self { outputs: field.outputs(), parameters, field: Field::new(field, &[])? })
     }
 
     /// Numbers of an input.

@@ -4,6 +4,7 @@ pub(crate) mod code;
 pub(crate) mod compile;
 pub(crate) mod drive;
 pub(crate) mod evaluate;
+pub(crate) mod knots;
 pub(crate) mod layer;
 pub(crate) mod map;
 pub(crate) mod rows;

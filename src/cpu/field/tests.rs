@@ -114,7 +114,7 @@ impl Case {
 fn tiles_give_what_the_interpreter_gives() {
     for (name, field) in fields() {
         let case = Case::new(field);
-        let mut native = Field::<f64>::new(&case.field).expect("a field");
+        let mut native = Field::<f64>::new(&case.field, &[]).expect("a field");
         native.pack(&case.theta, false);
         let dim = native.dim();
         for keep in [false, true] {
@@ -145,7 +145,7 @@ fn what_is_no_number_is_not_lost() {
         f.stack([a.min(&b), a.max(&b)])
     })
     .expect("a field");
-    let mut native = Field::<f32>::new(&field).expect("a field");
+    let mut native = Field::<f32>::new(&field, &[]).expect("a field");
     native.pack(&[], false);
     let mut kept = native.kept();
     for (a, b) in [(f32::NAN, 1.0), (1.0, f32::NAN), (f32::NAN, f32::NAN)] {
@@ -163,7 +163,7 @@ fn what_is_no_number_is_not_lost() {
 fn products_are_those_of_differences() {
     for (name, field) in fields() {
         let case = Case::new(field);
-        let mut native = Field::<f64>::new(&case.field).expect("a field");
+        let mut native = Field::<f64>::new(&case.field, &[]).expect("a field");
         native.pack(&case.theta, true);
         let dim = native.dim();
         let (mut kept, mut cotangents) = (native.kept(), native.cotangents());

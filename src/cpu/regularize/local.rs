@@ -74,6 +74,7 @@ impl<S: Scheme> Penalty<'_, S> {
                 };
             self.each(crew, room, |tile, probes, room, theta_bar| {
                 value(tile, &mut probes[n], room, &mut theta_bar[self.offset..]);
+                self.track.hand_on_controls(tile, &mut room.vjp, theta_bar);
             });
             total += norms.map_or(0.0, |norms| self.value_and_slopes(norms, self.span_of(crew, n)).0);
         }

@@ -15,6 +15,7 @@ pub(crate) mod stochastic;
 
 use std::fmt::Debug;
 
+use crate::cpu::field::knots::Knots;
 use crate::cpu::kernel::interval::Interval;
 use crate::cpu::kernel::lanes::Lanes;
 use crate::cpu::kernel::scalar::Scalar;
@@ -93,6 +94,10 @@ pub(crate) trait Scheme: Debug + Send + Sync {
         room: &mut Self::Vjp,
         bars: Bars<'_, Self::Real>,
     );
+
+    /// Where the products in the room have left the cotangents of controls, if those are asked for: of the drift, and of
+    /// the diffusion.
+    fn knots<'a>(&self, room: &'a mut Self::Vjp) -> [Option<&'a mut Knots<Self::Real>>; 2];
 
     /// Bytes of a kept step.
     fn kept_bytes(&self) -> usize;

@@ -7,6 +7,7 @@ use super::seeds::{Bars, FirstStage, Seeds};
 use super::stages::{KeptStages, Stages, stages_of};
 use super::state::{Shape, StepState};
 use super::{NoiseOf, Point, Scheme};
+use crate::cpu::field::knots::Knots;
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::interval::Interval;
 use crate::cpu::kernel::lanes::{Lanes, add, add_weighted, combine, multiply, select};
@@ -213,6 +214,10 @@ impl<R: Scalar> Scheme for ReversibleHeun<R> {
         if rests.contains(&true) {
             select(bars.state, &rests, resting);
         }
+    }
+
+    fn knots<'a>(&self, room: &'a mut VjpRoom<R>) -> [Option<&'a mut Knots<R>>; 2] {
+        room.sde.knots()
     }
 
     fn kept_bytes(&self) -> usize {

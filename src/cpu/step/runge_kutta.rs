@@ -6,6 +6,7 @@ use super::stages::{KeptStages, StageBars, Stages, drift_error, middle, stages_o
 use super::state::{Shape, StepState};
 use super::{NoiseOf, Point, Scheme};
 use crate::cpu::field::evaluate::{Field, Kept};
+use crate::cpu::field::knots::Knots;
 use crate::cpu::kernel::aligned::Aligned;
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::interval::Interval;
@@ -40,7 +41,7 @@ pub(crate) struct VjpRoom<R> {
 
 impl<R: Scalar> RungeKutta<R> {
     pub(crate) fn new(problem: &Problem, tableau: &'static Tableau) -> Result<Self> {
-        Ok(Self { tableau, fsal: tableau.fsal(), field: Field::new(&problem.field)? })
+        Ok(Self { tableau, fsal: tableau.fsal(), field: Field::new(&problem.field, &problem.controls)? })
     }
 
     /// Stages whose states' cotangents go to the step's start: not an FSAL one's, which is the step's end.
@@ -206,6 +207,10 @@ impl<R: Scalar> Scheme for RungeKutta<R> {
         for y_bar in &room.stages.states[first_with_state.min(count)..count] {
             add(bars.state, y_bar);
         }
+    }
+
+    fn knots<'a>(&self, room: &'a mut VjpRoom<R>) -> [Option<&'a mut Knots<R>>; 2] {
+        [room.stages.cotangents.knots.as_deref_mut(), None]
     }
 
     fn kept_bytes(&self) -> usize {

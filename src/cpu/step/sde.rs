@@ -6,6 +6,7 @@ use super::state::StepState;
 use super::{NoiseOf, Point};
 use crate::cpu::field::drive::Drive;
 use crate::cpu::field::evaluate::{Field, Kept};
+use crate::cpu::field::knots::Knots;
 use crate::cpu::kernel::aligned::Aligned;
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::interval::Interval;
@@ -61,9 +62,17 @@ impl<R: Scalar> Sde<R> {
         (tableau, noise): (&'static Tableau, &'static NoiseTableau),
         path: Brownian,
     ) -> Result<Self> {
-        let (drift, offset) = (Field::new(&problem.field)?, problem.field.parameter_count());
+        let (drift, offset) = (Field::new(&problem.field, &problem.controls)?, problem.field.parameter_count());
         let channels = diffusion.channels();
-        Ok(Self { tableau, noise, drift, diffusion: Field::new(&diffusion.network)?, offset, channels, path })
+        Ok(Self {
+            tableau,
+            noise,
+            drift,
+            diffusion: Field::new(&diffusion.network, &problem.controls)?,
+            offset,
+            channels,
+            path,
+        })
     }
 
     /// Stages of each network.
@@ -166,6 +175,13 @@ impl<R: Scalar> Sde<R> {
         let [drift, diffusion] = self.stages();
         let noise = self.diffusion.kept_bytes() + 2 * diffusion * array + Increments::<R>::bytes(self.drift.dim());
         (self.drift.kept_bytes() + drift * array) + self.kept_bytes() + (drift + 3) * array + noise
+    }
+}
+
+impl<R> SdeVjp<R> {
+    /// See [`Scheme::knots`](super::Scheme::knots).
+    pub(crate) fn knots(&mut self) -> [Option<&mut Knots<R>>; 2] {
+        [&mut self.drift, &mut self.diffusion].map(|stages| stages.cotangents.knots.as_deref_mut())
     }
 }
 

@@ -60,10 +60,13 @@ impl<R: Scalar> KeptStages<R> {
         count * (network.kept_bytes() + network.dim() * LANES * size_of::<R>())
     }
 
-    /// Says whose the steps are.
+    /// Says whose the steps are. A lane at rest, which stands at the first moving one's state, is driven as that one is.
     pub(crate) fn seat(&mut self, trajectories: &Lanes<u32>, interval: &Interval<R>) {
+        let moves = |l: &usize| interval.h[*l] != R::ZERO;
+        let model = (0..LANES).find(moves).unwrap_or(0);
+        let drivers = std::array::from_fn(|l| trajectories[if moves(&l) { l } else { model }]);
         for point in &mut self.points {
-            point.seat(trajectories, Some(interval));
+            point.seat(&drivers, Some(interval));
         }
     }
 

@@ -5,6 +5,7 @@ use super::seeds::{Bars, FirstStage, Seeds};
 use super::stages::{KeptStages, Stages, first_and};
 use super::state::{Shape, StepState};
 use super::{NoiseOf, Point, Scheme};
+use crate::cpu::field::knots::Knots;
 use crate::cpu::kernel::aligned::Aligned;
 use crate::cpu::kernel::interval::Interval;
 use crate::cpu::kernel::lanes::{Lanes, add, combine};
@@ -274,6 +275,10 @@ impl<R: Scalar> Scheme for Stochastic<R> {
         for y_bar in room.drift.states[from..].iter().chain(&room.diffusion.states[from..]) {
             add(bars.state, y_bar);
         }
+    }
+
+    fn knots<'a>(&self, room: &'a mut VjpRoom<R>) -> [Option<&'a mut Knots<R>>; 2] {
+        room.stages.knots()
     }
 
     fn kept_bytes(&self) -> usize {

@@ -53,6 +53,8 @@ pub(crate) struct Tile<R> {
     pub(crate) correct: usize,
     /// Cotangent of the current state in the backward pass; that of `y0` after it.
     pub(crate) bar: Vec<R>,
+    /// Cotangents of the trajectories' own controls, where they are asked for.
+    pub(crate) controls_bar: Vec<R>,
 }
 
 impl<R: Scalar> Tile<R> {
@@ -77,6 +79,7 @@ impl<R: Scalar> Tile<R> {
             loss: 0.0,
             correct: 0,
             bar: shape.states(),
+            controls_bar: Vec::new(),
         }
     }
 
@@ -128,8 +131,11 @@ impl<R: Scalar> Tile<R> {
         self.saves_bar.resize(slots * n, R::ZERO);
     }
 
-    /// Makes the tile ready for a backward pass: no cotangents at the probes' slots yet, no penalty.
-    pub(crate) fn begin_backward(&mut self, probe_slots: std::ops::Range<usize>) {
+    /// Makes the tile ready for a backward pass: no cotangents at the probes' slots yet, nor of the `controls` numbers that
+    /// each trajectory's own controls have, no penalty.
+    pub(crate) fn begin_backward(&mut self, probe_slots: std::ops::Range<usize>, controls: usize) {
+        self.controls_bar.clear();
+        self.controls_bar.resize(controls * LANES, R::ZERO);
         for slot in probe_slots {
             self.save_bar_mut(slot).fill(R::ZERO);
         }
@@ -201,7 +207,7 @@ impl<R: Scalar> Tile<R> {
 
     pub(crate) fn bytes(&self) -> usize {
         let StepState { y, y1, first, last, cuts, .. } = &self.state;
-        let arrays = [y, y1, first, last, &self.saves, &self.saves_bar, &self.bar, &self.lost];
+        let arrays = [y, y1, first, last, &self.saves, &self.saves_bar, &self.bar, &self.lost, &self.controls_bar];
         let numbers = arrays.into_iter().map(Vec::capacity).sum::<usize>() + self.tape.numbers();
         numbers * size_of::<R>()
             + cuts.bytes()

@@ -10,7 +10,7 @@ use super::mlp::Mlp;
 use super::program::emitter::Emitter;
 use super::program::function::Function;
 use super::program::operation::{Arithmetic, Block, Node, Number, Operation, Source};
-use super::written::{Control, Written};
+use super::written::{ControlInput, Written};
 use crate::error::{Error, Result};
 
 /// What a field is written with; see [`Field::build`](super::Field::build).
@@ -27,7 +27,7 @@ pub struct FieldBuilder {
 struct Draft {
     emitter: Emitter,
     groups: Vec<Group>,
-    controls: Vec<Control>,
+    controls: Vec<ControlInput>,
     parameters: usize,
 }
 
@@ -129,7 +129,7 @@ impl FieldBuilder {
             let controls = &mut self.draft.borrow_mut().controls;
             let found = controls.iter().position(|control| control.name == name);
             found.unwrap_or_else(|| {
-                controls.push(Control { name: name.to_owned(), rows });
+                controls.push(ControlInput { name: name.to_owned(), rows });
                 controls.len() - 1
             })
         };

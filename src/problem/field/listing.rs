@@ -8,13 +8,13 @@ use super::group::{Bound, Group};
 use super::program::linearize::{Gradient, Linearized};
 use super::program::listing::{Names, sliced};
 use super::program::operation::{Block, Source};
-use super::written::Control;
+use super::written::ControlInput;
 use crate::error::Result;
 
 /// Names of a field's groups and controls.
 struct Named<'a> {
     groups: &'a [Group],
-    controls: &'a [Control],
+    controls: &'a [ControlInput],
 }
 
 impl Names for Named<'_> {
@@ -65,7 +65,7 @@ impl fmt::Display for Field {
         for group in groups.iter() {
             writeln!(f, "  {}: {}", group.name, told(group))?;
         }
-        for Control { name, rows } in controls {
+        for ControlInput { name, rows } in controls {
             writeln!(f, "  {name}: control of {rows} row{}", if *rows == 1 { "" } else { "s" })?;
         }
         match self.program() {

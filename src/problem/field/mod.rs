@@ -34,7 +34,7 @@ use group::Initial;
 use program::Program;
 use program::emitter::Emitter;
 use program::operation::{Block, Operation, Source};
-use written::{Control, Written};
+use written::{ControlInput, Written};
 
 /// A map from rows of numbers to rows of numbers, of one trajectory, with parameters: the vector field `f(t, y; theta)` of
 /// a problem, its diffusion, an encoder or a head.
@@ -299,7 +299,7 @@ impl Field {
     }
 
     /// What drives the field.
-    pub(crate) fn controls(&self) -> &[Control] {
+    pub(crate) fn controls(&self) -> &[ControlInput] {
         match &self.0 {
             Form::Mlp(_) => &[],
             Form::Written(written) => &written.controls,

@@ -17,12 +17,12 @@ pub(super) struct Written {
     pub(super) inputs: usize,
     pub(super) program: Program,
     pub(super) groups: Vec<Group>,
-    pub(super) controls: Vec<Control>,
+    pub(super) controls: Vec<ControlInput>,
 }
 
 /// A control that drives a field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Control {
+pub(crate) struct ControlInput {
     pub(crate) name: String,
     pub(crate) rows: usize,
 }
@@ -55,7 +55,7 @@ impl Written {
             return Err(refuse(format!("{:?}", control.name), "two controls have this name"));
         }
         match self.controls.iter().find(|control| !(1..=MAX_ROWS).contains(&control.rows)) {
-            Some(Control { name, rows }) => {
+            Some(ControlInput { name, rows }) => {
                 Err(refuse(format!("{name:?} of {rows} rows"), format!("a control has 1 to {MAX_ROWS}")))
             }
             None => Ok(()),

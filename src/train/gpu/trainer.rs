@@ -62,6 +62,10 @@ impl GpuTrainer {
     pub fn new(gpu: &Gpu, config: TrainerConfig) -> Result<Self> {
         let state = TrainingState::new::<f32>(config)?;
         let (config, model) = (&state.config, &state.config.model);
+        if let Some(control) = model.problem.controls.first() {
+            let remedy = "a device's trainer drives no controls yet: use Trainer, on the native engine";
+            return Err(Error::argument("NeuralDe::problem", format!("driven by {:?}", control.name), remedy));
+        }
         check_penalty(&model.problem, &model.options, &config.regularizer)?;
         let (encoder, head) = (Map::of(model, End::Encoder)?, Map::of(model, End::Head)?);
         let widest = encoder.iter().chain(&head).map(Map::widest).max().unwrap_or(0);

@@ -6,6 +6,7 @@ mod controls;
 mod convergence;
 mod failures;
 mod gradients;
+mod knots;
 mod memory;
 mod programs;
 mod properties;

@@ -3,6 +3,7 @@
 mod brownian;
 mod free_form;
 mod gradients;
+mod knots;
 mod order;
 mod regularizer;
 mod scalar;

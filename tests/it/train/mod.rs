@@ -1,6 +1,7 @@
 //! The native trainer.
 
 mod checkpoints;
+mod controls;
 mod deploy;
 mod failures;
 mod fields;

@@ -1,6 +1,6 @@
 //! What is done for each operation.
 
-use super::{Asked, Compiler, Home};
+use super::{Asked, Compiler, Home, Sink};
 use crate::cpu::field::code::{Instruction, Place, Step};
 use crate::cpu::field::rows::{Code as LineCode, Line, Operand, Room};
 use crate::problem::Activation;
@@ -25,8 +25,8 @@ impl Compiler<'_> {
         }
         for (node, operation) in self.program.operations() {
             self.emit(node, operation);
-            for gradient in self.gradients.get(&node).cloned().unwrap_or_default() {
-                self.add(node, gradient);
+            for sink in self.sinks.get(&node).cloned().unwrap_or_default() {
+                self.add(node, sink);
             }
             for root in std::mem::take(&mut ends[node.index()]) {
                 self.release(Node::new(root));
@@ -176,17 +176,18 @@ impl Compiler<'_> {
         self.push(step, extra);
     }
 
-    /// Adds a part of the parameters' cotangent, once its value is there.
-    pub(super) fn add(&mut self, node: Node, gradient: Gradient) {
+    /// Adds a part of the parameters' cotangent, or of a control's, once its value is there.
+    pub(super) fn add(&mut self, node: Node, sink: Sink) {
         let Asked::Product { inputs, kept, .. } = self.asked else { return };
         let bar = self.stored(node);
-        let step = match gradient {
-            Gradient::Block { block, affine, x, .. } => {
+        let step = match sink {
+            Sink::Gradient(Gradient::Block { block, affine, x, .. }) => {
                 let weights = self.blocks.number(block, false);
                 let x = inputs[&(kept[x], affine.then_some(block.time))];
                 Step::AddBlock { weights, affine, x, z_bar: bar }
             }
-            Gradient::Rows { offset, .. } => Step::AddRows { offset, rows: self.rows(node), bar },
+            Sink::Gradient(Gradient::Rows { offset, .. }) => Step::AddRows { offset, rows: self.rows(node), bar },
+            Sink::Control { control, .. } => Step::AddControl { control, rows: self.rows(node), bar },
         };
         self.push(step, false);
     }

@@ -4,12 +4,12 @@ use super::{Asked, Compiler, Home};
 use crate::problem::program::operation::{Node, Operation};
 
 impl Compiler<'_> {
-    /// Marks what the main values need: a field's value, or the gradients.
+    /// Marks what the main values need: a field's value, or what sinks take.
     pub(super) fn find_main(&mut self) {
         match self.asked {
             Asked::Field { .. } => self.main[self.program.outputs()[0].index()] = true,
             Asked::Product { .. } => {
-                for node in self.gradients.keys() {
+                for node in self.sinks.keys() {
                     self.main[node.index()] = true;
                 }
             }
@@ -72,7 +72,7 @@ impl Compiler<'_> {
         if let Some(output) = self.output()
             && self.homes[output.index()] == Home::Own
             && self.is_used_once(output)
-            && !self.gradients.contains_key(&output)
+            && !self.sinks.contains_key(&output)
         {
             self.homes[output.index()] = Home::Output;
         }

@@ -34,9 +34,25 @@ enum Home {
 pub(crate) enum Asked<'a> {
     /// A field: the first output is its value, those after it are kept.
     Field { dim: usize },
-    /// Its vector-Jacobian product: the state's cotangent, if there is one, is output `state`; gradients name theirs.
+    /// Its vector-Jacobian product: the state's cotangent, if there is one, is output `state`; sinks name theirs.
     /// Kept values are where the forward code left them.
-    Product { forward: &'a Code, inputs: &'a Inputs, kept: &'a [Node], state: Option<usize>, gradients: &'a [Gradient] },
+    Product { forward: &'a Code, inputs: &'a Inputs, kept: &'a [Node], state: Option<usize>, sinks: &'a [Sink] },
+}
+
+/// What takes a cotangent that is not the state's: a gradient of parameters, or a control, of an output by number.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Sink {
+    Gradient(Gradient),
+    Control { output: usize, control: usize },
+}
+
+impl Sink {
+    const fn output(self) -> usize {
+        match self {
+            Self::Gradient(Gradient::Block { z_bar: output, .. } | Gradient::Rows { bar: output, .. })
+            | Self::Control { output, .. } => output,
+        }
+    }
 }
 
 /// Where the forward pass's dense layers find their inputs: by the value and whether a row of the time follows.
@@ -73,7 +89,7 @@ struct Compiler<'a> {
     scalars: HashMap<Node, usize>,
     /// Copies that were made of values, by the row that follows them.
     copies: HashMap<(Node, Option<bool>), usize>,
-    gradients: HashMap<Node, Vec<Gradient>>,
+    sinks: HashMap<Node, Vec<Sink>>,
     inputs: Inputs,
 }
 
@@ -110,13 +126,12 @@ impl<'a> Compiler<'a> {
             slopes,
             scalars: HashMap::new(),
             copies: HashMap::new(),
-            gradients: HashMap::new(),
+            sinks: HashMap::new(),
             inputs: Inputs::new(),
         };
-        if let Asked::Product { gradients, .. } = asked {
-            for gradient in *gradients {
-                let (Gradient::Block { z_bar: output, .. } | Gradient::Rows { bar: output, .. }) = gradient;
-                compiler.gradients.entry(program.outputs()[*output]).or_default().push(*gradient);
+        if let Asked::Product { sinks, .. } = asked {
+            for sink in *sinks {
+                compiler.sinks.entry(program.outputs()[sink.output()]).or_default().push(*sink);
             }
         }
         compiler

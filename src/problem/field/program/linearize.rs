@@ -43,6 +43,14 @@ impl Linearized {
     pub(crate) fn state_output(&self) -> Option<usize> {
         self.inputs.iter().position(|source| *source == Source::State)
     }
+
+    /// The outputs of the backward program that are cotangents of controls, with the controls' numbers.
+    pub(crate) fn control_outputs(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        self.inputs.iter().enumerate().filter_map(|(output, source)| match source {
+            Source::Control(control) => Some((output, *control)),
+            _ => None,
+        })
+    }
 }
 
 impl Program {
@@ -51,7 +59,15 @@ impl Program {
     /// # Errors
     /// [`Error::Argument`] when that makes too many operations.
     pub(crate) fn linearize(&self, frozen: &[Range<usize>]) -> Result<Linearized> {
-        let mut walk = Walk::new(self, frozen);
+        self.linearize_by(frozen, &|_| true)
+    }
+
+    /// As [`Program::linearize`], with the cotangents of the `wanted` controls alone.
+    ///
+    /// # Errors
+    /// As [`Program::linearize`].
+    pub(crate) fn linearize_by(&self, frozen: &[Range<usize>], wanted: &dyn Fn(usize) -> bool) -> Result<Linearized> {
+        let mut walk = Walk::new(self, frozen, wanted);
         let rows = self.output_rows();
         let cotangent = walk.backward.emit(Operation::Input { source: Source::Cotangent, rows });
         let mut first = 0;
@@ -94,7 +110,7 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(program: &'a Program, frozen: &'a [Range<usize>]) -> Self {
+    fn new(program: &'a Program, frozen: &'a [Range<usize>], wanted: &dyn Fn(usize) -> bool) -> Self {
         let mut walk = Self {
             program,
             frozen,
@@ -108,7 +124,8 @@ impl<'a> Walk<'a> {
         };
         for (_, operation) in program.operations() {
             let active = match operation {
-                Operation::Input { source, .. } => matches!(source, Source::State | Source::Control(_)),
+                Operation::Input { source: Source::Control(control), .. } => wanted(*control),
+                Operation::Input { source, .. } => *source == Source::State,
                 Operation::Parameter { offset, .. } => walk.learns(*offset),
                 Operation::Dense { block, .. } | Operation::Transposed { block, .. } if walk.learns(block.offset) => {
                     true

@@ -3,8 +3,8 @@
 use super::{default_limits, none};
 use crate::oracle::{LAYOUTS, adaptive, bits, cast, cpu, distance, fixed, gpu, largest, numbers, scaled, widen};
 use fewsteps::{
-    Batch, Checkpoints, Error, Gpu, GpuSolver, GpuTrainer, Layout, Local, Loss, Method, Mlp, NeuralDe, Problem, SaveAt,
-    SolverOptions, Target, Trainer, TrainerConfig,
+    Batch, Checkpoints, Control, Error, Field, Gpu, GpuSolver, GpuTrainer, Layout, Local, Loss, Method, Mlp, NeuralDe,
+    Problem, SaveAt, SolverOptions, Target, Trainer, TrainerConfig,
 };
 
 /// A tape that outgrows the room it was given goes on where it paused.
@@ -184,6 +184,21 @@ fn absurd_requests_are_refused() {
     let error = gpu.block_on(trainer.upload(&data, Target::States(&data))).expect_err("160 MB in a binding of 128");
     let message = error.to_string();
     assert!(message.contains("160000000") && message.contains("GpuTrainer::step"), "{message}");
+}
+
+#[test]
+fn what_a_device_does_not_do_with_controls_is_refused() {
+    let gpu = default_limits();
+    let field = Field::build(1, |f| f.control("u") * f.state()).expect("a field");
+    let problem = Problem::ode(field, 0.0, 1.0).driven_by(Control::constant("u"));
+    let options = SolverOptions::default();
+    let config = TrainerConfig::new(NeuralDe::new(problem.clone(), options.clone()), Loss::Mse);
+    let error = GpuTrainer::new(&gpu, config).expect_err("no controls in training").to_string();
+    assert!(error.contains("driven by \"u\"") && error.contains("use Trainer"), "{error}");
+    let mut asked = problem;
+    asked.controls[0].gradient = true;
+    let error = GpuSolver::new(&gpu, &asked, &options).expect_err("no gradient of a control").to_string();
+    assert!(error.contains("Control::gradient") && error.contains("use Solver"), "{error}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::super::operation::{Block, Node, Number, Operation, Source};
 use super::random::{Case, Kinds};
 use crate::problem::Initialization;
 use crate::problem::field::group::{Bound, Group, Initial};
-use crate::problem::field::written::{Control, Written};
+use crate::problem::field::written::{ControlInput, Written};
 use crate::problem::field::{Field, Form};
 
 /// The field that a drawn program is, with a group for each of its layers and parameters, one after the other.
@@ -44,12 +44,12 @@ fn field(case: &Case) -> Field {
         }
     }
     // Controls are numbered as they are first named.
-    let mut controls: Vec<(usize, Control)> = Vec::new();
+    let mut controls: Vec<(usize, ControlInput)> = Vec::new();
     for operation in &mut program.operations {
         if let Operation::Input { source: Source::Control(n), rows } = operation {
             let known = controls.iter().position(|(before, _)| before == n);
             let at = known.unwrap_or_else(|| {
-                controls.push((*n, Control { name: format!("u{n}"), rows: *rows }));
+                controls.push((*n, ControlInput { name: format!("u{n}"), rows: *rows }));
                 controls.len() - 1
             });
             *n = at;
