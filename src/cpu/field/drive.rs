@@ -35,11 +35,11 @@ pub(crate) struct Drive<R> {
     pub(crate) solve: u64,
 }
 
-/// Whose the lanes are, and within which steps their times lie.
+/// Whose the lanes are, and to which steps their times belong.
 #[derive(Clone, Debug)]
 pub(crate) struct Seats {
     trajectories: Lanes<u32>,
-    middles: Option<Lanes<f64>>,
+    steps: Option<[Lanes<f64>; 2]>,
     /// The times of the last evaluation.
     times: Lanes<f64>,
     /// The solve whose constant controls are in the rows of these trajectories.
@@ -48,16 +48,15 @@ pub(crate) struct Seats {
 
 impl Seats {
     pub(crate) const fn new() -> Self {
-        Self { trajectories: [0; LANES], middles: None, times: [0.0; LANES], filled: None }
+        Self { trajectories: [0; LANES], steps: None, times: [0.0; LANES], filled: None }
     }
 
-    /// Times that follow lie in these steps, at either end within them; without, at the start of what comes.
+    /// Times that follow belong to these steps, at either end and beyond it to what is within; without, at the start of what comes.
     pub(crate) fn take<R>(&mut self, trajectories: &Lanes<u32>, interval: Option<&Interval<R>>) {
         if self.trajectories != *trajectories {
             (self.trajectories, self.filled) = (*trajectories, None);
         }
-        let middle = |of: &Interval<R>| std::array::from_fn(|l| 0.5 * (of.t0[l] + of.t1[l]));
-        self.middles = interval.map(middle);
+        self.steps = interval.map(|interval| [interval.t0, interval.t1]);
     }
 }
 
@@ -221,9 +220,14 @@ impl<R: Scalar> Drive<R> {
     }
 
     /// On which side of a knot a time in its rounding is: on that of its step, or at a start of what comes after it.
+    /// A node beyond its step, as stochastic methods have them, is there too: no jump or kink lies between the stages.
     fn near(&self, t: f64, seats: &Seats, lane: usize) -> f64 {
-        match &seats.middles {
-            Some(middles) => t + 1e-3 * (middles[lane] - t),
+        match &seats.steps {
+            Some([t0, t1]) => {
+                let (t0, t1) = (t0[lane], t1[lane]);
+                let within = t.clamp(t0.min(t1), t0.max(t1));
+                within + 1e-3 * (0.5 * (t0 + t1) - within)
+            }
             None => t + 1e-6 * self.span + (2f64.powi(-22) * t.abs()).copysign(self.span),
         }
     }

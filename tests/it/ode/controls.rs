@@ -165,6 +165,28 @@ fn noise_goes_with_a_drive() {
     assert!((at(1, &[2.0])[0] - 2.0 * ones[1]).abs() < 1e-12);
 }
 
+/// SOSRI has stages at 3.75 of a step and before its start: they see the control as it is within the step, so that what is
+/// held is summed exactly up to each jump.
+#[test]
+fn stages_beyond_a_step_see_no_knot() {
+    let field = || Field::build(1, |f| f.control("u") + 0.0 * f.state()).expect("a field");
+    // Nothing beside the drift.
+    let noise = || Field::build(1, |f| f.parameters("g", &[1e-9]) + 0.0 * f.state()).expect("a field");
+    let values = [1.0, -2.0, 4.0, 3.0];
+    let hold = 0.1 * 1.0 + 0.3 * (1.0 - 2.0 + 4.0) + 0.2 * 3.0;
+    let linear = 0.1 * 1.0 + 0.3 * (-0.5 + 1.0 + 3.5) + 0.2 * 3.0;
+    for (interpolation, truth) in [(Interpolation::Hold, hold), (Interpolation::Linear, linear)] {
+        for layout in [Layout::Lockstep, Layout::Ensemble] {
+            let control = Control::new("u", interpolation, [0.1, 0.4, 0.7, 1.0]);
+            let problem = Problem::sde(field(), Diffusion::ito(noise()), 0.0, 1.2).driven_by(control);
+            let mut solver = solver::<f64>(&problem, &SolverOptions::sde(Tolerances::both(3e-2)).layout(layout));
+            solver.set_control("u", &values).expect("values");
+            let found = solver.solve(&[1e-9], &[0.0]).expect("a solve").check().expect("a solution").ys[0];
+            assert!((found - truth).abs() < 2e-8, "{interpolation:?}, {layout:?}: {found}, not {truth}");
+        }
+    }
+}
+
 #[test]
 fn what_does_not_fit_is_refused() {
     let problem = integrator(Control::constant("u"), 0.0, 1.0);
