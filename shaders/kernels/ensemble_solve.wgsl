@@ -9,6 +9,7 @@
 @group(0) @binding(5) var<storage, read_write> steps: array<vec4<u32>>;
 @group(0) @binding(6) var<storage, read> points: array<vec2<u32>>;
 @group(0) @binding(7) var<storage, read_write> saves: array<f32>;
+@group(0) @binding(8) var<storage, read> knots: array<u32>;
 
 const START = 0u;
 const GO_ON = 1u;
@@ -43,9 +44,10 @@ fn each(row: u32) {
     if clock.status != RUNNING {
         return;
     }
+    take_row(row);
     var y = load_state(slot_of(clock.accepted, job.args.control.stride), row);
     // Evaluated before this dispatch, and counted then: the same numbers give the same bits.
-    take_first(node_time(clock.t, vec2<u32>(), 0.0, job.t0, job.span), y);
+    take_first(moment(clock.t, vec2<u32>(), 0.0), y);
     if job.mode == START {
         clock.saved = save_at_start(row, y);
         start(&clock, y);
@@ -62,7 +64,7 @@ fn each(row: u32) {
         }
         if !taken {
             if cursor.first == 1u {
-                take_first(node_time(cursor.t, cursor.d, 0.0, job.t0, job.span), y);
+                take_first(moment(cursor.t, cursor.d, 0.0), y);
             }
             draw(cursor, row);
             y1 = take_stages(cursor, y);

@@ -9,6 +9,7 @@
 @group(0) @binding(5) var<storage, read_write> steps: array<vec4<u32>>;
 @group(0) @binding(6) var<storage, read> points: array<vec2<u32>>;
 @group(0) @binding(7) var<storage, read_write> saves: array<f32>;
+@group(0) @binding(8) var<storage, read> knots: array<u32>;
 
 const WIDE = 256u;
 
@@ -102,9 +103,10 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         return;
     }
     var status = select(DONE, row_status[row], owns);
+    take_row(row);
     var y = load_state(sh_cursor.origin, row);
     // Evaluated and counted before this dispatch, if it goes on: the same numbers give the same bits.
-    take_first(node_time(sh_clock.t, vec2<u32>(), 0.0, job.t0, job.span), y);
+    take_first(moment(sh_clock.t, vec2<u32>(), 0.0), y);
     // Points that are due by what is accepted, and those that this row has.
     var due = 0u;
     var saved = 0u;
@@ -128,7 +130,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         let cursor = workgroupUniformLoad(&sh_cursor);
         if !taken {
             if cursor.first == 1u {
-                take_first(node_time(cursor.t, cursor.d, 0.0, job.t0, job.span), y);
+                take_first(moment(cursor.t, cursor.d, 0.0), y);
             }
             draw(cursor, row);
             y1 = take_stages(cursor, y);

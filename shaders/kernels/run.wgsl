@@ -17,11 +17,12 @@ alias Args = RunArgs;
 @group(0) @binding(4) var<storage, read_write> own0: array<f32>;
 @group(0) @binding(5) var<storage, read_write> own1: array<f32>;
 @group(0) @binding(6) var<storage, read_write> result: array<f32>;
+@group(0) @binding(7) var<storage, read> knots: array<u32>;
 
 fn each_lane(row: u32, lane: u32, cursor: Cursor) {
     // Outside of the equation are no stages, and all rows take part.
     if has(ALWAYS) {
-        run(row, lane, job.args.result + row * job.dim, 0.0);
+        run(row, lane, job.args.result + row * job.dim, cursor);
         return;
     }
     if wants_no_stage(cursor) {
@@ -29,7 +30,7 @@ fn each_lane(row: u32, lane: u32, cursor: Cursor) {
     }
     let to = job.args.result + (stage_slot(job.args.stage, cursor) * job.rows + row) * job.dim;
     if !has(KEEP) || takes_step(cursor, row_status[row]) {
-        run(row, lane, to, node_time(cursor.t, cursor.d, job.args.node, job.t0, job.span));
+        run(row, lane, to, cursor);
     } else {
         rest(row, lane, to);
     }

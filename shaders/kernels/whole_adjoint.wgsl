@@ -22,6 +22,7 @@ alias Args = WholeAdjointArgs;
 @group(0) @binding(5) var<storage, read> points: array<vec2<u32>>;
 @group(0) @binding(6) var<storage, read_write> saves_bar: array<f32>;
 @group(0) @binding(7) var<storage, read_write> partial_: array<f32>;
+@group(0) @binding(8) var<storage, read> knots: array<u32>;
 
 const WIDE = GROUP;
 
@@ -93,6 +94,7 @@ fn walk_row(row: u32) {
     if left == 0u {
         return;
     }
+    take_row(row);
     var bar: State;
     if walk.gone > 0u {
         bar = saved_bar(job.args.bar_slot, row);

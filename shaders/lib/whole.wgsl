@@ -49,7 +49,7 @@ fn trial_change(cursor: Cursor, y: State) -> State {
     for (var i = 0u; i < DIM; i++) {
         moved[i] = fma(cursor.h, K[0][i], y[i]);
     }
-    return change_of_slope(node_time(cursor.t, cursor.d, 1.0, job.t0, job.span), moved);
+    return change_of_slope(moment(cursor.t, cursor.d, 1.0), moved);
 }
 
 fn save_at_start(row: u32, y: State) -> u32 {

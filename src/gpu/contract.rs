@@ -10,10 +10,13 @@ use wgpu::naga::{
 };
 
 use super::Gpu;
+use super::controls::{drives, seats};
 use super::device::limits::MAX_STORAGE_BUFFERS;
+use super::driven;
 use super::fields;
 use super::iterations::SAVES;
 use super::kernel::{ALL, Access, MODULES, Shader, Storage, absolute_tolerances, prelude, product_grid};
+use super::knots::{HEAD, KNOT};
 use super::programs;
 use super::record::whole::{Printed, Printer};
 use super::script::Scripts;
@@ -56,7 +59,7 @@ fn printed(kernel: &Shader, method: Method) -> Vec<String> {
         ];
         let networks = networks.map(Field::from).into_iter();
         // What was written out has other functions, which no method changes.
-        let written = programs::zoo().into_iter().map(|(_, field)| field);
+        let written = programs::zoo().into_iter().map(|(_, field)| field).chain([driven::pendulum(), driven::units()]);
         let written = written.filter(|_| matches!(method, Method::Tsit5 | Method::Milstein));
         networks.chain(written).flat_map(|field| whole_text(&field, method, adjoint)).collect()
     };
@@ -77,13 +80,15 @@ fn printed(kernel: &Shader, method: Method) -> Vec<String> {
 fn runs(back: usize) -> Vec<String> {
     let texts =
         |field| fields::schedules(&field).texts()[back].iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-    fields::written().into_iter().flat_map(texts).collect()
+    let driven = [driven::pendulum(), driven::products(6), driven::products(40)];
+    fields::written().into_iter().chain(driven).flat_map(texts).collect()
 }
 
 /// What is printed for a field, and for the same field as a diffusion where the method is a stochastic one.
 pub(super) fn whole_text(field: &Field, method: Method, adjoint: bool) -> Vec<String> {
-    let (tableau, layers) = (method.tableau(), field.layers_from(0));
-    let scripts = field.plain_mlp().is_none().then(|| Scripts::new(field, 0).expect("a field"));
+    let (tableau, layers, problem) = (method.tableau(), field.layers_from(0), fields::problem(field));
+    let scripts =
+        field.plain_mlp().is_none().then(|| Scripts::new(field, 0, &seats(&problem, field)).expect("a field"));
     let printed = scripts.as_ref().map_or(Printed::Layers(&layers, field.input_map()), Printed::Program);
     let noisy = tableau.noise.is_some();
     let parameters = if noisy { 2 } else { 1 } * field.parameter_count();
@@ -91,7 +96,7 @@ pub(super) fn whole_text(field: &Field, method: Method, adjoint: bool) -> Vec<St
     let channels = if noisy { vec![field.inputs(), 1] } else { vec![0] };
     let text = |channels: usize| {
         let printer = || {
-            let printer = Printer::new(printed, field.inputs(), parameters, tableau);
+            let printer = Printer::new(printed, field.inputs(), parameters, tableau).driven_by(drives(&problem));
             if noisy { printer.with_noise(printed, channels) } else { printer }
         };
         if adjoint { vec![printer().adjoint(true), printer().adjoint(false)] } else { vec![printer().solve()] }
@@ -377,6 +382,8 @@ fn numbers_that_both_sides_use_are_the_same() {
         ("APART", crate::problem::brownian::APART),
         ("NOISE_PURPOSE", crate::math::Purpose::Noise as u32),
         ("SAVES", SAVES as u32),
+        ("HEAD", HEAD as u32),
+        ("KNOT", KNOT as u32),
         ("WARMUP", WARMUP),
         ("WINDOW", WINDOW),
     ];
@@ -437,8 +444,19 @@ fn numbers_that_both_sides_use_are_the_same() {
 #[test]
 fn every_number_of_the_shaders_is_watched_or_their_own() {
     let modes: BTreeSet<&str> = MODES.iter().chain(BITS).flat_map(|modes| modes.numbers).map(|n| n.0).collect();
-    let others =
-        ["PATIENCE", "REGULARIZATION_TIME", "CELL", "LEVELS", "APART", "NOISE_PURPOSE", "SAVES", "WARMUP", "WINDOW"];
+    let others = [
+        "PATIENCE",
+        "REGULARIZATION_TIME",
+        "CELL",
+        "LEVELS",
+        "APART",
+        "NOISE_PURPOSE",
+        "SAVES",
+        "WARMUP",
+        "WINDOW",
+        "HEAD",
+        "KNOT",
+    ];
     let mut failures = Vec::new();
     let files = ALL.iter().map(|k| (k.name, k.source)).chain(MODULES.iter().map(|m| (m.name, m.source)));
     for (file, source) in files {

@@ -103,6 +103,8 @@ impl GpuSolver {
             Around { parameters: solver.parameters, ..Around::default() },
         )?;
         engine.slice = Some(attempts);
+        // Its own, whatever this solver's device has.
+        engine.drive(&mut self.controls.anew(), batch)?;
         let buffers = engine.buffers(batch, Purpose::FORWARD).await?;
         self.paths.validate(batch)?;
         engine.use_paths(self.paths, &buffers);

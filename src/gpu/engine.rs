@@ -1,6 +1,7 @@
 //! [`Engine`]: a problem on the device, from loaded states to a solution. The solver and the trainer drive it.
 
 use super::buffers::{Around, Buffers, OUTCOME, Owner, create};
+use super::controls::seats;
 use super::device::Gpu;
 use super::device::limits::{ITERATIONS, WORKGROUP};
 use super::device::staging::Staging;
@@ -68,6 +69,8 @@ pub(crate) struct Engine {
     pub(super) half: Option<wgpu::Buffer>,
     pub(crate) outcome: wgpu::Buffer,
     pub(crate) params: wgpu::Buffer,
+    /// What drives the problem.
+    pub(crate) knots: wgpu::Buffer,
     /// What solves have taught; see `learnt.rs`.
     pub(crate) learnt: wgpu::Buffer,
 }
@@ -96,8 +99,9 @@ impl Engine {
             ("outcome", OUTCOME as u64),
             ("params", size_of::<Params>() as u64),
             ("learnt", size_of::<LearntState>() as u64),
+            ("knots", 0),
         ];
-        let [theta, outcome, params, learnt] =
+        let [theta, outcome, params, learnt, knots] =
             gpu.scoped_now(|| sizes.map(|(name, bytes)| create(gpu, name, bytes, false)))?;
         let atol = atol_per_feature(gpu, options)?;
         Ok(Self {
@@ -133,6 +137,7 @@ impl Engine {
             theta,
             outcome,
             params,
+            knots,
             learnt,
         })
     }
@@ -327,7 +332,7 @@ fn stops(problem: &Problem, options: &SolverOptions) -> Result<Vec<([u32; 2], f6
 fn schedules(problem: &Problem, offset: usize) -> Result<[Option<Schedules>; 2]> {
     let of = |argument, field: &Field, first| match field.plain_mlp() {
         Some(_) => Ok(None),
-        None => Schedules::new(argument, field, first).map(Some),
+        None => Schedules::new(argument, field, first, &seats(problem, field)).map(Some),
     };
     let noise_offset = offset + problem.field.parameter_count();
     let noise = problem.diffusion.as_ref().map(|d| of("Diffusion::network", &d.network, noise_offset));
@@ -338,7 +343,10 @@ fn schedules(problem: &Problem, offset: usize) -> Result<[Option<Schedules>; 2]>
 fn scripts(problem: &Problem, offset: usize) -> Result<[Option<Scripts>; 2]> {
     let script = |field: &Field, first: usize| match field.plain_mlp() {
         Some(_) => Ok(None),
-        None => Scripts::new(field, first).map(|scripts| Some(scripts).filter(|s| small::is_brief(s, problem.dim()))),
+        None => {
+            let scripts = Scripts::new(field, first, &seats(problem, field))?;
+            Ok(Some(scripts).filter(|scripts| small::is_brief(scripts, problem)))
+        }
     };
     let noise_offset = offset + problem.field.parameter_count();
     let noise = problem.diffusion.as_ref().map(|d| script(&d.network, noise_offset));

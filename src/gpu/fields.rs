@@ -2,6 +2,7 @@
 //! solutions.
 
 use super::adapter::gpu;
+use super::controls::seats;
 use super::schedule::Schedules;
 use crate::error::Status;
 use crate::method::{
@@ -10,7 +11,9 @@ use crate::method::{
 };
 use crate::problem::program::interpret::interpret;
 use crate::problem::program::operation::Source;
-use crate::problem::{Activation, Bound, Diffusion, Field, FieldBuilder, Mlp, Problem, TimeInput, Value};
+use crate::problem::{
+    Activation, Bound, Control, Diffusion, Field, FieldBuilder, Interpolation, Mlp, Problem, TimeInput, Value,
+};
 use crate::solution::{Gradients, Solution};
 use crate::{Batch, Cpu, GpuSolver, GpuTrainer, NeuralDe, Optimizer, Solver, Target, Trainer, TrainerConfig};
 
@@ -128,8 +131,17 @@ pub(crate) fn written() -> Vec<Field> {
     ]
 }
 
+/// A field with knots for its controls, if it has any: one for the first of them, and two for others.
+pub(crate) fn problem(field: &Field) -> Problem {
+    let controls = field.driven_by().enumerate().map(|(n, (name, _))| match n {
+        0 => Control::constant(name),
+        _ => Control::new(name, Interpolation::Linear, [0.0, 1.0]),
+    });
+    controls.fold(Problem::ode(field.clone(), 0.0, 1.0), Problem::driven_by)
+}
+
 pub(crate) fn schedules(field: &Field) -> Schedules {
-    Schedules::new("Problem::field", field, 3).expect("schedules")
+    Schedules::new("Problem::field", field, 3, &seats(&problem(field), field)).expect("schedules")
 }
 
 /// Numbers between -1 and 1.

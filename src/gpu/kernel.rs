@@ -82,6 +82,7 @@ modules! {
     BROWNIAN "brownian";
     CLOCK "clock";
     CONTROLLER "controller";
+    CONTROLS "controls";
     EACH "each";
     EACH_LANE "each_lane";
     EACH_NUMBER "each_number";
@@ -122,6 +123,7 @@ modules! {
     STAGES "stages";
     SUM "sum";
     TIME "time";
+    UNDRIVEN "undriven";
     VERDICT "verdict";
     WEIGHTS "weights";
     WHOLE "whole";
@@ -130,6 +132,10 @@ modules! {
 /// What is printed before a kernel that solves trajectories whole, without noise and with it.
 pub(crate) const WHOLE_PLAIN: &[Module] = &[PLAIN_WHOLE];
 pub(crate) const WHOLE_NOISY: &[Module] = &[PHILOX, BROWNIAN, PATH, INTEGRALS, NOISY_WHOLE];
+
+/// Likewise where nothing drives the problem, and where something does.
+pub(crate) const OF_NO_CONTROLS: &[Module] = &[UNDRIVEN];
+pub(crate) const OF_CONTROLS: &[Module] = &[CONTROLS];
 
 /// What operations of programs are printed with, beside `activation` and `elementary`; see `print.rs`.
 pub(crate) const OF_PROGRAMS: &[Module] = &[IEEE, FUNCTIONS];
@@ -171,7 +177,7 @@ kernels! {
     DENSE_VJP_WEIGHTS "dense_vjp_weights" DenseVjpWeightsArgs [CLOCK TIME GRID PRODUCT_TILES] [Read Read Read Write];
     ENSEMBLE_SOLVE "ensemble_solve" SolveArgs [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY SCALED_ERROR ACTIVATION ENSEMBLE INTERPOLANT
         WEIGHTS POINTS LOOPS WHOLE GRID EACH]
-        [Write Write Read Write Write Read Write];
+        [Write Write Read Write Write Read Write Read];
     FINISH "finish" FinishArgs [CLOCK OUTCOME ELEMENTARY LOOPS FOLD] [Read Write Read Write];
     GATHER "gather" GatherArgs [GRID EACH] [Read Read Write];
     GRADIENT_NORM "gradient_norm" GradientNormArgs [OUTCOME ROW_WALK VERDICT ELEMENTARY LOOPS FROZEN FOLD]
@@ -181,7 +187,7 @@ kernels! {
     LEARN "learn" LearnArgs [OUTCOME VERDICT LEARNT ELEMENTARY] [Read Write];
     LOCKSTEP_SOLVE "lockstep_solve" SolveArgs [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY SCALED_ERROR ACTIVATION LOCKSTEP INTERPOLANT
         WEIGHTS POINTS LOOPS WHOLE FOLD LANE_SUMS]
-        [Write Write Read Write Write Read Write];
+        [Write Write Read Write Write Read Write Read];
     LOSS "loss" LossArgs [CLOCK OUTCOME ELEMENTARY GRID EACH] [Read Read Read Read Write Write Read];
     LOSS_SUM "loss_sum" LossSumArgs [OUTCOME ELEMENTARY FOLD LANE_SUMS] [Read Write];
     MOMENTS "moments" MomentsArgs [CLOCK OUTCOME GRID FOLD LANE_SUMS] [Read Read Read Write];
@@ -202,8 +208,8 @@ kernels! {
     REMAINING "remaining" NoArgs [CLOCK OUTCOME FOLD] [Read Write];
     ROW_NORM "row_norm" RowNormArgs [CLOCK ELEMENTARY SCALED_ERROR SUM STAGES ROW_SUMS GRID FOLD LANE_SUMS] [Read Read Read Write]
         plain [PLAIN_NORM] [] noisy [INTEGRALS NOISY NOISY_NORM] [7 Read];
-    RUN "run" RunArgs [CLOCK TIME ELEMENTARY ACTIVATION IEEE FUNCTIONS WEIGHTS GRID EACH EACH_LANE]
-        [Read Read Read Write Write Write];
+    RUN "run" RunArgs [CLOCK TIME ELEMENTARY ACTIVATION IEEE FUNCTIONS WEIGHTS CONTROLS GRID EACH EACH_LANE]
+        [Read Read Read Write Write Write Read];
     RUN_VJP "run_vjp" RunVjpArgs [CLOCK ELEMENTARY ACTIVATION IEEE FUNCTIONS WEIGHTS GRID EACH EACH_LANE]
         [Read Read Read Read Read Write Write Write];
     SAVE "save" SaveArgs [CLOCK TIME INTERPOLANT OUTCOME POINTS LOOPS GRID EACH] [Read Read Read Read Write Write];
@@ -216,7 +222,7 @@ kernels! {
     WALK "walk" WalkArgs [CLOCK TIME OUTCOME GRID EACH] [Read Read Read Write];
     WALK_COUNTS "walk_counts" NoArgs [CLOCK OUTCOME ROW_WALK GRID EACH] [Read Read Read Write];
     WHOLE_ADJOINT "whole_adjoint" WholeAdjointArgs [CLOCK TIME ELEMENTARY ACTIVATION INTERPOLANT WEIGHTS POINTS LOOPS ROW_WALK GRID FOLD LANE_SUMS]
-        [Write Read Read Read Read Write Write];
+        [Write Read Read Read Read Write Write Read];
 }
 
 /// What the field's weights are stored as. They are computed with at `f32`.

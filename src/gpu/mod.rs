@@ -9,7 +9,10 @@ mod adapter;
 mod buffers;
 #[cfg(test)]
 mod contract;
+mod controls;
 mod device;
+#[cfg(test)]
+mod driven;
 mod embed;
 mod engine;
 #[cfg(test)]
@@ -19,6 +22,7 @@ mod functions;
 mod held;
 mod iterations;
 mod kernel;
+mod knots;
 mod pace;
 mod plan;
 mod print;

@@ -100,12 +100,12 @@ pub(super) fn zoo() -> Vec<(&'static str, Field)> {
     ]
 }
 
-fn wide_numbers(numbers: &[f32]) -> Vec<f64> {
+pub(super) fn wide_numbers(numbers: &[f32]) -> Vec<f64> {
     numbers.iter().copied().map(f64::from).collect()
 }
 
 /// Some numbers between -1 and 1, about none of which a kink is.
-fn numbers(count: usize, seed: usize) -> Vec<f32> {
+pub(super) fn numbers(count: usize, seed: usize) -> Vec<f32> {
     (0..count).map(|i| ((i * 37 + seed * 11) % 101) as f32 / 51.3 - 0.97).collect()
 }
 
@@ -117,7 +117,7 @@ fn theta(problem: &Problem) -> Vec<f32> {
 }
 
 /// What is further from `expected` than `bound` times the largest of its numbers.
-fn apart(found: &[f32], expected: &[f64], bound: f64) -> Option<String> {
+pub(super) fn apart(found: &[f32], expected: &[f64], bound: f64) -> Option<String> {
     let largest = expected.iter().fold(1e-3f64, |most, x| most.max(x.abs()));
     assert_eq!(found.len(), expected.len());
     let pairs = found.iter().zip(expected).enumerate();
@@ -147,7 +147,7 @@ fn compare(name: &str, problem: &Problem, options: &SolverOptions, rows: usize, 
     failures
 }
 
-fn none(failures: &[String]) {
+pub(super) fn none(failures: &[String]) {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 

@@ -183,7 +183,7 @@ impl Engine {
     /// Bytes besides a batch's own buffers.
     fn held_besides(&self) -> Owner {
         let weights = 4 * Size(self.parameters) + if self.has_half_weights() { 2 * self.parameters } else { 0 };
-        Owner { bytes: self.owner.bytes + weights, ..self.owner }
+        Owner { bytes: self.owner.bytes + weights + self.bytes_of_controls(), ..self.owner }
     }
 
     /// Bytes on the device for a batch of such sizes, those of the engine's owner included.

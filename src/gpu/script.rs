@@ -4,11 +4,13 @@
 //! with everything else that is known of the unit by then; sums over units are collected in the same loop. Straight parts
 //! and loops take turns, and are counted in levels: a level is a straight part and the loops after it.
 
+use super::controls::Seat;
 use crate::error::Result;
 use crate::problem::Field;
 use crate::problem::program::Program;
 use crate::problem::program::linearize::{Gradient, Linearized};
 use crate::problem::program::operation::{Block, Node, Operation, Source};
+use crate::problem::program::tangent::zeros;
 
 /// Rows of a value up to which each has a variable of its own.
 pub(crate) const NARROW: usize = 8;
@@ -31,6 +33,8 @@ pub(crate) struct Script {
     /// The value that it is for; none that is zero everywhere.
     pub(crate) output: Option<Node>,
     pub(crate) additions: Vec<Addition>,
+    /// Where its controls are.
+    pub(crate) seats: Vec<Seat>,
     places: Vec<Place>,
     levels: Vec<usize>,
     /// Whether a value of a loop is written to an array, for the straight parts and loops after it.
@@ -81,26 +85,30 @@ pub(crate) enum Addend {
 }
 
 impl Scripts {
-    /// Those of a field whose parameters begin at `first` of the model's.
+    /// Those of a field whose parameters begin at `first` of the model's, and whose controls are there.
     ///
     /// # Errors
     /// [`Error::Argument`](crate::Error::Argument) for a field whose derivative is too long.
-    pub(crate) fn new(field: &Field, first: usize) -> Result<Self> {
+    pub(crate) fn new(field: &Field, first: usize, seats: &[Seat]) -> Result<Self> {
         let linearized = field.program()?.linearize(&field.frozen())?;
-        Ok(Self { first, value: Script::of_value(&linearized)?, product: Script::of_product(&linearized)? })
+        Ok(Self {
+            first,
+            value: Script::of_value(&linearized, seats)?,
+            product: Script::of_product(&linearized, seats)?,
+        })
     }
 }
 
 impl Script {
-    fn of_value(linearized: &Linearized) -> Result<Self> {
+    fn of_value(linearized: &Linearized, seats: &[Seat]) -> Result<Self> {
         let output = linearized.forward.outputs()[0];
         let program = linearized.forward.reopen().finish(&[output])?;
         let output = program.outputs()[0];
-        Ok(Self::new(program, Some(output), &[]))
+        Ok(Self::new(program, Some(output), &[], seats))
     }
 
     /// Forward and backward in one: what is kept on the way is there on the way back.
-    fn of_product(linearized: &Linearized) -> Result<Self> {
+    fn of_product(linearized: &Linearized, seats: &[Seat]) -> Result<Self> {
         let Linearized { forward, values, backward, inputs, gradients } = linearized;
         let mut emitter = forward.reopen();
         let mut nodes: Vec<Node> = Vec::with_capacity(backward.len());
@@ -110,9 +118,14 @@ impl Script {
                 _ => emitter.emit(operation.renamed(|node| nodes[node.index()])),
             });
         }
-        let bars = backward.outputs().iter().map(|node| nodes[node.index()]);
+        let bars = backward.outputs().iter().enumerate().map(|(n, node)| match inputs.get(n) {
+            // Nobody asks for the cotangent of a control.
+            Some(Source::Control(_)) => zeros(&mut emitter, 1),
+            _ => nodes[node.index()],
+        });
+        let bars: Vec<Node> = bars.collect();
         let kept = forward.outputs()[*values..].iter().copied();
-        let outputs: Vec<Node> = bars.chain(kept).collect();
+        let outputs: Vec<Node> = bars.into_iter().chain(kept).collect();
         let program = emitter.finish(&outputs)?;
         let (bars, kept) = program.outputs().split_at(backward.outputs().len());
         let state = inputs.iter().position(|source| *source == Source::State).map(|at| bars[at]);
@@ -127,13 +140,14 @@ impl Script {
                 Gradient::Rows { offset, bar } => addends.push(Addend::Rows { offset, bar: bars[bar] }),
             }
         }
-        Ok(Self::new(program, state, &addends))
+        Ok(Self::new(program, state, &addends, seats))
     }
 
-    fn new(program: Program, output: Option<Node>, addends: &[Addend]) -> Self {
+    fn new(program: Program, output: Option<Node>, addends: &[Addend], seats: &[Seat]) -> Self {
         let count = program.len();
         let (places, levels) = (Vec::with_capacity(count), Vec::with_capacity(count));
-        let mut script = Self { program, output, additions: Vec::new(), places, levels, kept: vec![false; count] };
+        let (additions, kept) = (Vec::new(), vec![false; count]);
+        let mut script = Self { program, output, additions, seats: seats.to_vec(), places, levels, kept };
         for index in 0..count {
             let node = Node::new(index);
             let operation = script.program.operation(node).clone();

@@ -1,7 +1,8 @@
 //! What is small enough for trajectories to be solved whole, each in one invocation.
 
+use super::controls::drives;
 use super::script::{NARROW, Script, Scripts};
-use crate::problem::Layer;
+use crate::problem::{Layer, Problem};
 
 /// The most features of a state that is kept in registers.
 const WIDEST_STATE: usize = 4;
@@ -36,10 +37,11 @@ pub(crate) const fn has_small_gradient(parameters: usize) -> bool {
 }
 
 /// Whether a field that was written out is small enough to be solved whole, by what its vector-Jacobian product comes to.
-pub(crate) fn is_brief(scripts: &Scripts, dim: usize) -> bool {
+pub(crate) fn is_brief(scripts: &Scripts, problem: &Problem) -> bool {
     let Script { program, .. } = &scripts.product;
-    dim <= NARROW
+    let driving: usize = drives(problem).iter().map(|drive| drive.rows).sum();
+    problem.dim() <= NARROW
         && scripts.product.statements() <= MOST_STATEMENTS
-        && scripts.product.numbers() <= MOST_NUMBERS
+        && scripts.product.numbers() + driving <= MOST_NUMBERS
         && program.cost().multiply_adds <= MOST_MULTIPLY_ADDS
 }

@@ -2,6 +2,7 @@
 
 use super::Gpu;
 use super::buffers::{Around, Buffers, Purpose};
+use super::controls::Controls;
 use super::engine::Engine;
 use super::held::{Held, Solves};
 use super::iterations;
@@ -41,6 +42,7 @@ pub struct GpuSolver {
     /// The penalty of the solves to come.
     draws: Option<Draws>,
     learnt: Learnt,
+    pub(super) controls: Controls,
     /// Whether the last solve's penalty has taught what it has to teach.
     taught: bool,
 }
@@ -61,6 +63,7 @@ impl GpuSolver {
             paths: Paths::default(),
             draws: None,
             learnt: Learnt::default(),
+            controls: Controls::new(problem),
             taught: false,
         })
     }
@@ -69,6 +72,34 @@ impl GpuSolver {
     /// seed 0. The same paths give the same noise on the native engine.
     pub const fn set_paths(&mut self, paths: Paths) {
         self.paths = paths;
+    }
+
+    /// Sets the values of a control at its knots, for the solves after this one: `[T][rows]` for all trajectories alike, or
+    /// `[B][T][rows]` for each its own, as [`Solver::set_control`](crate::Solver::set_control). Recorded solves keep those
+    /// that their solver had when they were prepared.
+    ///
+    /// ```no_run
+    /// use fewsteps::{Control, Field, Gpu, GpuSolver, Interpolation, Pick, Problem, SolverOptions};
+    /// # fn main() -> fewsteps::Result<()> {
+    /// let field = Field::build(1, |f| f.control("inflow") - f.control("rate") * f.state())?;
+    /// let problem = Problem::ode(field, 0.0, 3.0)
+    ///     .driven_by(Control::new("inflow", Interpolation::Hold, [0.0, 1.0, 2.0]))
+    ///     .driven_by(Control::constant("rate")); // a parameter of each trajectory
+    /// let gpu = Gpu::open(&Pick::Any)?;
+    /// let mut solver = GpuSolver::new(&gpu, &problem, &SolverOptions::default())?;
+    /// solver.set_control("inflow", &[0.0, 1.0, 0.0])?;
+    /// solver.set_control("rate", &[0.5, 2.0])?;
+    /// let ys = gpu.block_on(solver.solve(&[], &[0.0, 0.0]))?.ys;
+    /// # assert_eq!(ys.len(), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a name that the problem has not, [`Error::Shape`] for values of another length,
+    /// [`Error::NonFinite`] for values that are not finite.
+    pub fn set_control(&mut self, name: &str, values: &[f32]) -> Result<()> {
+        self.controls.set(&self.engine.problem, name, values)
     }
 
     /// Adds a regularizer to the solves after this one, with the coefficient and the random draws of training step
@@ -212,6 +243,10 @@ impl GpuSolver {
         let batch = Error::check_rows("y0", y0.len(), dim)?;
         engine.warn_at(y0);
         self.paths.validate(batch)?;
+        if engine.drive(&mut self.controls, batch)? {
+            // What was recorded binds other knots.
+            self.held = self.held.take().map(|held| held.with(|buffers| buffers));
+        }
         let held = engine.reserve(&mut self.held, batch, purpose).await?;
         if let Some(draws) = self.draws.as_ref().filter(|_| backward) {
             engine.use_draws(draws, self.paths, held.buffers());

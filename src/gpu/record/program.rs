@@ -204,7 +204,7 @@ impl Recorder<'_, '_> {
                     stage: word(pass.stage),
                     node: f32::from_f64(pass.node),
                 };
-                let bound = [pass.cursors, &buffers.row_status, engine.weights(), own0, own1, result];
+                let bound = [pass.cursors, &buffers.row_status, engine.weights(), own0, own1, result, &engine.knots];
                 self.planner.add(&kernel, &bound, pass.head, args, grid);
             }
             Way::Back => {

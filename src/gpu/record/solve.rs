@@ -5,6 +5,7 @@ use super::network::Weights;
 use super::whole::{Printed, Printer};
 use crate::error::Result;
 use crate::gpu::buffers::Buffers;
+use crate::gpu::controls::drives;
 use crate::gpu::engine::Engine;
 use crate::gpu::kernel;
 use crate::gpu::plan::{Plan, Planner, SolvePlans, flat};
@@ -141,6 +142,7 @@ impl Engine {
         let problem = &self.problem;
         let drift = printed(&self.layers, drift.as_ref(), &problem.field);
         let printer = Printer::new(drift, self.dim(), problem.parameter_count(), self.tableau);
+        let printer = printer.driven_by(drives(problem));
         match &problem.diffusion {
             None => printer,
             Some(noise) => {
@@ -190,6 +192,7 @@ impl Recorder<'_, '_> {
                 &buffers.steps,
                 &buffers.points,
                 &buffers.saves,
+                &engine.knots,
             ];
             self.planner.add(&solve, &bound, head, args, flat(engine.batch.div_ceil(64)));
         } else {
@@ -202,6 +205,7 @@ impl Recorder<'_, '_> {
                 &buffers.steps,
                 &buffers.points,
                 &buffers.saves,
+                &engine.knots,
             ];
             self.planner.add(&solve, &bound, head, args, [1, 1, 1]);
             // The kernels after it find the state by the cursor.

@@ -230,6 +230,7 @@ impl Recorder<'_, '_> {
             &buffers.points,
             &buffers.saves_bar,
             &buffers.partial,
+            &engine.knots,
         ];
         let grid = [word(engine.splits(engine.batch, buffers.penalty())), 1, 1];
         self.planner.add(&adjoint, &bound, engine.head(engine.batch), args, grid);

@@ -4,6 +4,7 @@
 //! what needs it allows, so that there are few runs and little is stored. An activation after a layer, and the multiplication
 //! with its slope on the way back, are part of the product.
 
+use super::super::controls::Seat;
 use super::run::{Memory, Place, Printer, Run, Target, Way, is_loop};
 use crate::error::{Error, Result};
 use crate::problem::program::Program;
@@ -65,6 +66,8 @@ pub(crate) struct Frame<'a> {
     pub(crate) result: bool,
     /// Whether slopes of activations are kept.
     pub(crate) keeps: bool,
+    /// Where the field's controls are.
+    pub(crate) seats: &'a [Seat],
 }
 
 impl Schedule {
@@ -108,7 +111,7 @@ struct Draft {
 enum Origin {
     /// It is in memory from the beginning.
     Input,
-    /// The same for all trajectories, or of the time alone: computed wherever it is used.
+    /// The same for all trajectories, of the time alone, or a control: computed wherever it is used.
     Free,
     /// A product makes it, the n-th.
     Product(usize),
@@ -144,8 +147,8 @@ impl<'a> Compiler<'a> {
             let free = operation.operands().all(|operand| origins[operand.index()] == Origin::Free);
             origins.push(match operation {
                 Operation::Input { source: Source::State | Source::Cotangent | Source::Kept(_), .. } => Origin::Input,
-                Operation::Input { source: Source::Control(_) | Source::Direction, .. } => {
-                    let remedy = "a device computes no fields that are driven so far: use Solver, on the native engine";
+                Operation::Input { source: Source::Direction, .. } => {
+                    let remedy = "a device computes no derivative along a direction: use Solver";
                     return Err(Error::argument("Field", operation.name(), remedy));
                 }
                 Operation::Dense { .. } | Operation::Transposed { .. } => Origin::Run,
@@ -380,7 +383,8 @@ impl<'a> Compiler<'a> {
                 };
                 self.places[node.index()].filter(|_| !here)
             };
-            let printer = Printer { program: self.program, way: self.frame.way, wide: self.wide, place: &place };
+            let Frame { way, seats, .. } = self.frame;
+            let printer = Printer { program: self.program, way, wide: self.wide, place: &place, seats };
             actions.extend(printer.print(&self.targets(phase))?.into_iter().map(Action::Run));
             for draft in self.products.iter().filter(|draft| self.phases[draft.node.index()] == phase) {
                 actions.push(Action::Product(self.product(draft)?));

@@ -8,6 +8,7 @@ mod tests;
 pub(crate) use compile::{Action, Kind, Product, Schedule};
 pub(crate) use run::{Memory, Place, Run, Way};
 
+use super::controls::Seat;
 use super::print;
 use crate::error::Result;
 use crate::problem::program::Program;
@@ -57,21 +58,22 @@ pub(crate) struct Part {
 const FUNCTION: usize = 10;
 
 impl Schedules {
-    /// Those of a field whose parameters begin at `first`; `argument` is its name in errors.
+    /// Those of a field whose parameters begin at `first`, and whose controls are there; `argument` is its name in errors.
     ///
     /// # Errors
     /// [`Error::Argument`](crate::Error::Argument) for what a device does not compute.
-    pub(crate) fn new(argument: &'static str, field: &Field, first: usize) -> Result<Self> {
+    pub(crate) fn new(argument: &'static str, field: &Field, first: usize, seats: &[Seat]) -> Result<Self> {
         let program = field.program()?;
         let linearized = program.linearize(&field.frozen())?;
         for program in [&linearized.forward, &linearized.backward] {
             print::check_literals(argument, program)?;
         }
-        let frame = Frame { way: Way::Forward, rows: field.inputs(), kept: &[], result: true, keeps: false };
+        let frame = Frame { way: Way::Forward, rows: field.inputs(), kept: &[], result: true, keeps: false, seats };
         let plain = Schedule::new(&program, frame)?;
         let kept = Schedule::new(&linearized.forward, Frame { keeps: true, ..frame })?;
         let kept_places: Vec<Place> = kept.outputs.iter().map(|place| place.kept()).collect();
-        let frame = Frame { way: Way::Back, rows: field.outputs(), kept: &kept_places, result: true, keeps: false };
+        let frame =
+            Frame { way: Way::Back, rows: field.outputs(), kept: &kept_places, result: true, keeps: false, seats };
         let back = [Back::new(&linearized, frame, false)?, Back::new(&linearized, frame, true)?];
         let cost = program.cost();
         let layers = program.operations().filter_map(|(_, operation)| match operation {

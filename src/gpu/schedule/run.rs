@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use crate::error::{Error, Result};
+use crate::gpu::controls::Seat;
 use crate::gpu::device::limits::ITERATIONS;
 use crate::gpu::print;
 use crate::problem::program::Program;
@@ -119,6 +120,8 @@ pub(crate) struct Printer<'a> {
     pub(crate) wide: bool,
     /// Where a value is that is not computed in the run.
     pub(crate) place: &'a dyn Fn(Node) -> Option<Place>,
+    /// Where the field's controls are.
+    pub(crate) seats: &'a [Seat],
 }
 
 impl Printer<'_> {
@@ -152,7 +155,7 @@ impl Printer<'_> {
     fn rows(&self, targets: &[&Target]) -> Result<Run> {
         let all = |target: &&Target| (0..target.place.rows).map(|row| (target.node, Row::At(row))).collect::<Vec<_>>();
         let block = self.block("    ", targets.iter().flat_map(all).collect())?;
-        let mut text = self.begin() + &block.text;
+        let mut text = block.text.clone();
         let mut rest = self.begin_rest();
         for target in targets {
             for row in 0..target.place.rows {
@@ -161,7 +164,7 @@ impl Printer<'_> {
                 line!(rest, "    {to} = 0.0;");
             }
         }
-        Ok(Run { lanes: 1, text: format!("{text}}}\n\n{rest}}}\n\nconst LANES = 1u;\n") })
+        Ok(self.run(1, &block.controls, &text, &rest))
     }
 
     /// An invocation a row of every value.
@@ -176,7 +179,7 @@ impl Printer<'_> {
                 first += rows;
             }
         }
-        let (mut text, mut rest) = (self.begin(), self.begin_rest());
+        let (mut text, mut rest, mut controls) = (String::new(), self.begin_rest(), BTreeSet::new());
         for (rows, stores) in &stores {
             for text in [&mut text, &mut rest] {
                 line!(text, "    if lane < {rows}u {{\n        let i = lane;");
@@ -184,6 +187,7 @@ impl Printer<'_> {
             let own = |node: Node| (node, self.row(node, Row::Own(0)));
             let block = self.block("        ", stores.iter().map(|(node, _)| own(*node)).collect())?;
             text += &block.text;
+            controls.extend(&block.controls);
             for (node, to) in stores {
                 line!(text, "        {to} = {};", block.names[&own(*node)]);
                 line!(rest, "        {to} = 0.0;");
@@ -192,7 +196,7 @@ impl Printer<'_> {
             rest += "    }\n";
         }
         let lanes = stores.keys().next_back().copied().unwrap_or(1);
-        Ok(Run { lanes, text: format!("{text}}}\n\n{rest}}}\n\nconst LANES = {lanes}u;\n") })
+        Ok(self.run(lanes, &controls, &text, &rest))
     }
 
     /// Sums over rows, an invocation a trajectory: a loop for all over as many.
@@ -206,7 +210,7 @@ impl Printer<'_> {
             let remedy = format!("a device sums over at most {ITERATIONS} rows at once: use Solver");
             return Err(Error::argument("Field", format!("sums over {iterations} rows"), remedy));
         }
-        let (mut text, mut rest) = (self.begin(), self.begin_rest());
+        let (mut text, mut rest, mut controls) = (String::new(), self.begin_rest(), BTreeSet::new());
         for (rows, targets) in &loops {
             let mut needs = BTreeSet::new();
             for target in targets {
@@ -214,6 +218,7 @@ impl Printer<'_> {
                 needs.extend(self.operands(target.node, Row::Own(0)));
             }
             let block = self.block("        ", needs)?;
+            controls.extend(&block.controls);
             line!(text, "    for (var i = 0u; i < {rows}u; i++) {{");
             text += &block.text;
             for target in targets {
@@ -228,12 +233,28 @@ impl Printer<'_> {
                 line!(rest, "    {to} = 0.0;");
             }
         }
-        Ok(Run { lanes: 1, text: format!("{text}}}\n\n{rest}}}\n\nconst LANES = 1u;\n") })
+        Ok(self.run(1, &controls, &text, &rest))
     }
 
-    fn begin(&self) -> String {
-        let time = if self.way == Way::Forward { ", t: f32" } else { "" };
-        format!("fn run(row: u32, lane: u32, to: u32{time}) {{\n")
+    /// A run of such bodies, the first of which reads controls.
+    fn run(&self, lanes: usize, controls: &BTreeSet<usize>, text: &str, rest: &str) -> Run {
+        let begin = self.begin(controls);
+        Run { lanes, text: format!("{begin}{text}}}\n\n{rest}}}\n\nconst LANES = {lanes}u;\n") }
+    }
+
+    fn begin(&self, controls: &BTreeSet<usize>) -> String {
+        if self.way == Way::Back {
+            return "fn run(row: u32, lane: u32, to: u32) {\n".to_owned();
+        }
+        let mut text = "fn run(row: u32, lane: u32, to: u32, cursor: Cursor) {\n".to_owned();
+        line!(text, "    let t = node_time(cursor.t, cursor.d, job.args.node, job.t0, job.span);");
+        if !controls.is_empty() {
+            line!(text, "    let now = moment_of(cursor.t, cursor.d, job.args.node);");
+        }
+        for control in controls {
+            line!(text, "    let piece{control} = piece_at({control}u, now);");
+        }
+        text
     }
 
     /// What is stored of a trajectory at rest.
@@ -335,6 +356,11 @@ impl Printer<'_> {
         let names: Vec<&str> = operands.iter().filter_map(|need| block.names.get(need)).map(String::as_str).collect();
         Ok(match (self.program.operation(node), &names[..]) {
             (Operation::Input { source: Source::Time, .. }, _) => "t".to_owned(),
+            (Operation::Input { source: Source::Control(n), .. }, _) if *n < self.seats.len() => {
+                let number = self.seats[*n].number;
+                block.controls.insert(number);
+                format!("control_row({number}u, piece{number}, {}, row)", row.index())
+            }
             (Operation::Literal(numbers), _) => match row {
                 Row::At(row) => print::number(numbers[row]),
                 _ if numbers.iter().all(|number| *number == numbers[0]) => print::number(numbers[0]),
@@ -376,4 +402,6 @@ struct Block {
     text: String,
     names: BTreeMap<(Node, Row), String>,
     tables: BTreeSet<Node>,
+    /// Controls that they read.
+    controls: BTreeSet<usize>,
 }

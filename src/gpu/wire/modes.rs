@@ -213,6 +213,12 @@ modes! {
         Silu = SILU = 5,
         Gelu = GELU = 6,
     }
+    /// How a control goes from knot to knot.
+    Interpolation ["run"] {
+        Hold = HOLD = 0,
+        Linear = LINES = 1,
+        Cubic = SPLINE = 2,
+    }
 }
 
 bits! {
@@ -278,6 +284,16 @@ impl From<NoiseScale> for Scale {
             NoiseScale::Increment => Self::Increment,
             NoiseScale::Mean => Self::Mean,
             NoiseScale::Root => Self::Root,
+        }
+    }
+}
+
+impl From<problem::Interpolation> for Interpolation {
+    fn from(interpolation: problem::Interpolation) -> Self {
+        match interpolation {
+            problem::Interpolation::Hold => Self::Hold,
+            problem::Interpolation::Linear => Self::Linear,
+            problem::Interpolation::Cubic => Self::Cubic,
         }
     }
 }

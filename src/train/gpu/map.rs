@@ -28,7 +28,7 @@ impl Map {
             return Ok(Some(Self::Layer(layer)));
         }
         let Some((field, first)) = model.field_of(end) else { return Ok(None) };
-        let program = Schedules::new(end.argument(), &field, first)?;
+        let program = Schedules::new(end.argument(), &field, first, &[])?;
         Engine::check_widths(program.layers(), 0)?;
         Ok(Some(Self::Program(Box::new(program))))
     }

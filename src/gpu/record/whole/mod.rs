@@ -9,8 +9,9 @@ mod program;
 
 use std::fmt::Write;
 
-use crate::gpu::kernel::{Module, OF_PROGRAMS, WHOLE_NOISY, WHOLE_PLAIN, literal};
-use crate::gpu::script::{Script, Scripts};
+use crate::gpu::controls::Drive;
+use crate::gpu::kernel::{Module, OF_CONTROLS, OF_NO_CONTROLS, OF_PROGRAMS, WHOLE_NOISY, WHOLE_PLAIN, literal};
+use crate::gpu::script::{NARROW, Script, Scripts};
 use crate::method::{NoiseScale, NoiseTableau, Tableau};
 use crate::problem::{InputMap, Layer};
 
@@ -45,6 +46,8 @@ pub(crate) struct Printer<'a> {
     dim: usize,
     /// Parameters of drift and diffusion.
     parameters: usize,
+    /// What drives them.
+    drives: Vec<Drive>,
     text: String,
 }
 
@@ -58,12 +61,17 @@ macro_rules! line {
 impl<'a> Printer<'a> {
     /// Of a problem with so many features and parameters.
     pub(crate) fn new(drift: Printed<'a>, dim: usize, parameters: usize, tableau: &'static Tableau) -> Self {
-        Self { drift, tableau, noise: None, channels: dim, dim, parameters, text: String::new() }
+        Self { drift, tableau, noise: None, channels: dim, dim, parameters, drives: Vec::new(), text: String::new() }
     }
 
     /// With a diffusion, whose parameters follow the field's, and so many Wiener processes; the method is a stochastic one.
     pub(crate) fn with_noise(self, diffusion: Printed<'a>, channels: usize) -> Self {
         Self { noise: self.tableau.noise.map(|noise| (noise, diffusion)), channels, ..self }
+    }
+
+    /// Of a problem that such controls drive.
+    pub(crate) fn driven_by(self, drives: Vec<Drive>) -> Self {
+        Self { drives, ..self }
     }
 
     /// What a solve needs.
@@ -145,6 +153,7 @@ impl<'a> Printer<'a> {
         if written(self.drift) || self.noise.is_some_and(|(_, diffusion)| written(diffusion)) {
             self.declare(OF_PROGRAMS);
         }
+        self.moment();
         let (dim, first, all) = (self.dim, self.drift.first(), self.parameters);
         line!(self, "const DIM = {dim}u;\nconst FIELD = {first}u;\nconst PARAMETERS = {all}u;");
         line!(self, "alias State = array<f32, {dim}>;\nvar<private> K: array<State, STAGES>;\n");
@@ -152,6 +161,44 @@ impl<'a> Printer<'a> {
             line!(self, "var<private> G: array<State, {}>;", noise.stages());
             let channels = self.channels;
             line!(self, "const CHANNELS = {channels}u;\nvar<private> INTEGRALS: array<vec4<f32>, {channels}>;\n");
+        }
+    }
+
+    /// The function `moment`, which gives a node's time and fills in what the controls are then, and `take_row`, which does so
+    /// with those that are constant.
+    fn moment(&mut self) {
+        if self.drives.is_empty() {
+            return self.declare(OF_NO_CONTROLS);
+        }
+        self.declare(OF_CONTROLS);
+        let count: usize = self.drives.iter().map(|drive| drive.rows).sum();
+        line!(self, "var<private> ROW: u32;\nvar<private> U: array<f32, {count}>;\n");
+        line!(self, "fn take_row(row: u32) {{\n    ROW = row;");
+        line!(self, "    let now = Moment();");
+        self.fill(true);
+        line!(self, "}}\n\nfn moment(t: vec2<u32>, d: vec2<u32>, c: f32) -> f32 {{");
+        line!(self, "    let now = moment_of(t, d, c);");
+        self.fill(false);
+        line!(self, "    return node_time(t, d, c, job.t0, job.span);\n}}\n");
+    }
+
+    /// Fills in what the constant controls are, or the others.
+    fn fill(&mut self, constant: bool) {
+        let mut first = 0;
+        for (number, Drive { rows, is_constant }) in self.drives.clone().into_iter().enumerate() {
+            if is_constant == constant {
+                line!(self, "    let piece{number} = piece_at({number}u, now);");
+                let row = |row: &str| format!("control_row({number}u, piece{number}, {row}, ROW)");
+                if rows > NARROW {
+                    line!(self, "    for (var i = 0u; i < {rows}u; i++) {{");
+                    line!(self, "        U[{first}u + i] = {};\n    }}", row("i"));
+                } else {
+                    for i in 0..rows {
+                        line!(self, "    U[{}] = {};", first + i, row(&format!("{i}u")));
+                    }
+                }
+            }
+            first += rows;
         }
     }
 
@@ -188,7 +235,7 @@ impl<'a> Printer<'a> {
             let state = self.combined_state(Some("y"), "cursor.h", a[i]);
             line!(self, "    let g{i} = {state};");
             let node = literal(c[i]);
-            line!(self, "    K[{i}] = field(node_time(cursor.t, cursor.d, {node}, job.t0, job.span), g{i});");
+            line!(self, "    K[{i}] = field(moment(cursor.t, cursor.d, {node}), g{i});");
         }
         if self.tableau.fsal() {
             line!(self, "    return g{};\n}}\n", stages - 1);
@@ -238,7 +285,7 @@ impl<'a> Printer<'a> {
             let diffusion = noise.a.get(i).map(|a| (noise.c[i], self.noisy_state(a, noise.b[i], noise.scale)));
             let stages = [("K", "field", drift), ("G", "noise", diffusion)];
             for (stages, name, (node, state)) in stages.into_iter().filter_map(|(s, n, stage)| Some((s, n, stage?))) {
-                let time = format!("node_time(cursor.t, cursor.d, {}, job.t0, job.span)", literal(node));
+                let time = format!("moment(cursor.t, cursor.d, {})", literal(node));
                 line!(self, "    {stages}[{i}] = {name}({time}, {state});");
             }
         }
@@ -305,10 +352,7 @@ impl<'a> Printer<'a> {
             let node = literal(c[i]);
             line!(self, "    STATES[{i}] = {state};");
             if i + 1 < stages {
-                line!(
-                    self,
-                    "    K[{i}] = field(node_time(cursor.t, cursor.d, {node}, job.t0, job.span), STATES[{i}]);"
-                );
+                line!(self, "    K[{i}] = field(moment(cursor.t, cursor.d, {node}), STATES[{i}]);");
             }
         }
         for i in (0..taken).rev() {
@@ -323,10 +367,7 @@ impl<'a> Printer<'a> {
                 .collect();
             let node = literal(c[i]);
             line!(self, "    let k_bar{i} = State({});", list.join(", "));
-            line!(
-                self,
-                "    let state_bar{i} = field_vjp(node_time(cursor.t, cursor.d, {node}, job.t0, job.span), STATES[{i}], k_bar{i});"
-            );
+            line!(self, "    let state_bar{i} = field_vjp(moment(cursor.t, cursor.d, {node}), STATES[{i}], k_bar{i});");
             if fsal && i + 1 == stages {
                 for d in 0..dim {
                     line!(self, "    bar[{d}] += state_bar{i}[{d}];");
@@ -345,7 +386,7 @@ impl<'a> Printer<'a> {
     fn noisy_step_vjp(&mut self, noise: &NoiseTableau) {
         let Tableau { a, b, c, .. } = self.tableau;
         let (drifts, diffusions) = (self.tableau.stages(), noise.stages());
-        let time = |node: f64| format!("node_time(cursor.t, cursor.d, {}, job.t0, job.span)", literal(node));
+        let time = |node: f64| format!("moment(cursor.t, cursor.d, {})", literal(node));
         line!(self, "fn step_vjp(cursor: Cursor, y: State, end_bar: State) -> State {{\n    var bar = end_bar;");
         line!(self, "    let root = sqrt(cursor.h);");
         for i in 0..drifts.max(diffusions) {

@@ -133,7 +133,7 @@ impl<'a> Writer<'a> {
                 Operation::Parameter { offset, .. } => format!("weight({})", at.plus(self.first + offset)),
                 Operation::Rows { x, first, .. } => self.row(*x, at.plus(*first)),
                 Operation::Repeat { x, .. } => self.row(*x, At::Row(0)),
-                Operation::Input { source, .. } => input(*source, at),
+                Operation::Input { source, .. } => self.input(*source, at),
                 _ => String::new(),
             },
         }
@@ -191,7 +191,7 @@ impl<'a> Writer<'a> {
         let at = At::Row(row);
         let name = format!("v{}_{row}", node.index());
         let value = match operation {
-            Operation::Input { source, .. } => return input(*source, at),
+            Operation::Input { source, .. } => return self.input(*source, at),
             Operation::Literal(numbers) => return print::number(numbers[row]),
             Operation::Rows { x, first, .. } => return self.row(*x, at.plus(*first)),
             Operation::Repeat { x, .. } => return self.row(*x, At::Row(0)),
@@ -416,18 +416,22 @@ impl<'a> Writer<'a> {
     fn each(&self, node: Node) -> Vec<At> {
         if self.is_wide(node) { vec![UNIT] } else { (0..self.rows_of(node)).map(At::Row).collect() }
     }
-}
 
-/// A row of what comes from outside.
-fn input(source: Source, at: At) -> String {
-    let row = match at {
-        At::Row(row) => row.to_string(),
-        At::Unit(..) => at.to_string(),
-    };
-    match source {
-        Source::State => format!("y[{row}]"),
-        Source::Cotangent => format!("k_bar[{row}]"),
-        Source::Time => "t".to_owned(),
-        Source::Control(_) | Source::Kept(_) | Source::Direction => String::new(),
+    /// A row of what comes from outside.
+    fn input(&self, source: Source, at: At) -> String {
+        let row = match at {
+            At::Row(row) => row.to_string(),
+            At::Unit(..) => at.to_string(),
+        };
+        match source {
+            Source::State => format!("y[{row}]"),
+            Source::Cotangent => format!("k_bar[{row}]"),
+            Source::Time => "t".to_owned(),
+            Source::Control(n) => match at.plus(self.script.seats.get(n).map_or(0, |seat| seat.first)) {
+                At::Row(row) => format!("U[{row}]"),
+                at => format!("U[{at}]"),
+            },
+            Source::Kept(_) | Source::Direction => String::new(),
+        }
     }
 }

@@ -1,0 +1,84 @@
+//! [`Controls`]: what drives a problem on a device, as it was given; `knots.rs` lays it out there.
+
+use crate::error::{Error, Result};
+use crate::math::check_finite;
+use crate::problem::{Control, Field, Problem};
+
+/// Where a control of a field is among those of its problem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seat {
+    pub(crate) number: usize,
+    /// Rows of the controls before it.
+    pub(crate) first: usize,
+}
+
+/// Where the controls of a field are, in its own order.
+pub(crate) fn seats(problem: &Problem, field: &Field) -> Vec<Seat> {
+    let drives = drives(problem);
+    let seat = |name: &str| {
+        let number = problem.controls.iter().position(|control| control.name == name).unwrap_or(0);
+        Seat { number, first: drives[..number].iter().map(|drive| drive.rows).sum() }
+    };
+    field.driven_by().map(|(name, _)| seat(name)).collect()
+}
+
+/// A control, as far as what is printed depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Drive {
+    pub(crate) rows: usize,
+    /// Whether time does not change it.
+    pub(crate) is_constant: bool,
+}
+
+/// The controls of a problem.
+pub(crate) fn drives(problem: &Problem) -> Vec<Drive> {
+    let rows = |control: &Control| problem.control_rows(&control.name).unwrap_or(0);
+    let drive = |control: &Control| Drive { rows: rows(control), is_constant: control.times.len() == 1 };
+    problem.controls.iter().map(drive).collect()
+}
+
+/// The values of a problem's controls at their knots, as they were given.
+#[derive(Clone, Debug)]
+pub(crate) struct Controls {
+    values: Vec<Option<Vec<f32>>>,
+    /// Whether the device has others.
+    pub(crate) news: bool,
+}
+
+impl Controls {
+    /// Those of a problem, none of which has values.
+    pub(crate) fn new(problem: &Problem) -> Self {
+        Self { values: vec![None; problem.controls.len()], news: true }
+    }
+
+    /// Sets one of them.
+    ///
+    /// # Errors
+    /// [`Error::Argument`], [`Error::Shape`] and [`Error::NonFinite`] for what does not fit; it keeps its values then.
+    pub(crate) fn set(&mut self, problem: &Problem, name: &str, values: &[f32]) -> Result<()> {
+        let (number, rows) = problem.control(name)?;
+        problem.controls[number].trajectories(rows, values.len())?;
+        check_finite("values", values)?;
+        self.values[number] = Some(values.to_vec());
+        self.news = true;
+        Ok(())
+    }
+
+    /// The same for a device that has none yet.
+    pub(crate) fn anew(&self) -> Self {
+        Self { news: true, ..self.clone() }
+    }
+
+    /// Each with its rows, its values and the trajectories that they are for.
+    pub(crate) fn all<'a>(
+        &'a self,
+        problem: &'a Problem,
+    ) -> impl Iterator<Item = Result<(&'a Control, usize, &'a [f32], usize)>> + 'a {
+        problem.controls.iter().zip(drives(problem)).zip(&self.values).map(|((control, drive), values)| {
+            let remedy = "give every control of the problem its values first";
+            let order = || Error::Order { call: "GpuSolver::solve", needs: "GpuSolver::set_control", remedy };
+            let values = values.as_deref().ok_or_else(order)?;
+            Ok((control, drive.rows, values, control.trajectories(drive.rows, values.len())?))
+        })
+    }
+}
