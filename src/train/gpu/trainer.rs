@@ -67,11 +67,6 @@ impl GpuTrainer {
             return Err(Error::argument("NeuralDe::problem", format!("driven by {:?}", control.name), remedy));
         }
         check_penalty(&model.problem, &model.options, &config.regularizer)?;
-        if let Some(control) = model.problem.controls.first() {
-            let remedy =
-                "a device trains no driven model yet: use Trainer, or GpuSolver::set_control and its gradients";
-            return Err(Error::argument("NeuralDe::problem", format!("driven by {:?}", control.name), remedy));
-        }
         let (encoder, head) = (Map::of(model, End::Encoder)?, Map::of(model, End::Head)?);
         let widest = encoder.iter().chain(&head).map(Map::widest).max().unwrap_or(0);
         let parameters = model.parameter_count();
