@@ -20,6 +20,8 @@ const BACK = 1u;
 const AGAIN = 2u;
 // Any step, for dense output.
 const AT = 3u;
+// On over as many steps as were walked in tiles.
+const PASS = 4u;
 
 // Between checkpoints states are in a segment of the tape.
 fn walk_slot(step: u32) -> u32 {
@@ -61,6 +63,9 @@ fn each(c: u32) {
             } else {
                 cursors[c] = aim_at(step, walk_slot(step), walk_slot(step + 1u), c, left);
             }
+        }
+        case PASS: {
+            cursors[c].step = left - min(left, job.args.position);
         }
         default: {
             if job.args.position < clocks[c].accepted {

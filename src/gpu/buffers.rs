@@ -88,6 +88,8 @@ pub(crate) struct BackwardSizes {
     pub(crate) times: usize,
     /// Saved states whose cotangents there are: the points, or all accepted steps.
     pub(crate) saves: usize,
+    /// Tiles of the batch, at most, and the parameters that they have a gradient of, if it is walked back in tiles.
+    pub(crate) tiles: Option<[usize; 2]>,
 }
 
 /// Bytes of a clock, a cursor, a row's walk, and what the host reads of a step.
@@ -112,7 +114,7 @@ macro_rules! buffers {
         impl Sizes {
             /// Name and bytes of every buffer.
             pub(crate) fn list(&self) -> Vec<(String, u64)> {
-                let none = BackwardSizes { splits: 0, penalised: 0, times: 0, saves: 0 };
+                let none = BackwardSizes { splits: 0, penalised: 0, times: 0, saves: 0, tiles: None };
                 let mut list = vec![$((stringify!($name).to_owned(), {
                     let ($s, $b) = (self, self.backward.as_ref().unwrap_or(&none));
                     let bytes: Size = $numbers;
@@ -229,6 +231,9 @@ buffers! {
     cotangents1: |s, b| if b.splits > 0 { WORD * s.layered * s.widest } else { NONE };
     /// Parts of the gradient, `[part][parameter]`.
     partial: |s, b| WORD * b.splits * s.parameters;
+    /// What walks in tiles read of the parameters, and their parts of the field's gradient.
+    tile_weights: |s, b| b.tiles.map_or(NONE, |_| 2 * WORD * s.parameters);
+    tile_sums: |_s, b| b.tiles.map_or(NONE, |[groups, parameters]| WORD * groups * parameters);
     gradient: |s, b| if b.splits > 0 { WORD * s.parameters } else { NONE };
     /// State and end of a penalised step, as slots 1 and 2 of a tape; then second states likewise.
     probe_tape: |s, b| if b.times > 0 { s.states() * 3 * WORD * b.penalised * s.dim } else { NONE };

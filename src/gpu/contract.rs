@@ -18,6 +18,7 @@ use super::iterations::SAVES;
 use super::kernel::{ALL, Access, MODULES, Shader, Storage, absolute_tolerances, prelude, product_grid};
 use super::knots::{HEAD, KNOT};
 use super::programs;
+use super::record::tile::{self, Tile, TiledNetwork};
 use super::record::whole::{Printed, Printer};
 use super::script::Scripts;
 use super::wire::modes::{BITS, MODES, RowStatus, status};
@@ -72,8 +73,29 @@ fn printed(kernel: &Shader, method: Method) -> Vec<String> {
         "run" | "run_vjp" if method != Method::Tsit5 => Vec::new(),
         "run" => runs(0),
         "run_vjp" => runs(1),
+        "tile_solve" => tiles(method, false),
+        "tile_adjoint" => tiles(method, true),
         _ => vec![String::new()],
     }
+}
+
+/// What is printed for networks in tiles, of the smallest and of the largest that fill a workgroup.
+fn tiles(method: Method, adjoint: bool) -> Vec<String> {
+    let network = |width: usize, hidden: usize| {
+        let mlp = Mlp::new([width, hidden, width]).time_input(TimeInput::Every).input_map(InputMap::Cube);
+        Field::from(mlp).layers_from(0)
+    };
+    let (tableau, texts) = (method.tableau(), [(5, 7, 1000), (64, 64, 1 << 20), (256, 256, 9)]);
+    let text = |(dim, hidden, rows): (usize, usize, usize)| {
+        let layers = network(dim, hidden);
+        let drift = TiledNetwork { layers: &layers, map: InputMap::Cube };
+        let tile = Tile::new(dim, dim.max(hidden), rows, 128).expect("a tile");
+        let printer =
+            tile::Printer { drift, tableau, noise: tableau.noise.map(|noise| (noise, drift)), channels: dim, tile };
+        if adjoint { printer.back().map(|printer| printer.adjoint()) } else { Some(printer.solve()) }
+    };
+    // A second state is not carried along there.
+    texts.into_iter().filter(|_| tableau.noise.is_none_or(|noise| !noise.reversible)).filter_map(text).collect()
 }
 
 /// What is printed for the runs of fields that were written out, on their way back or not.
@@ -262,7 +284,9 @@ fn workgroups_fit_into_the_default_limits() {
         let constants = constants(&module);
         // Loops and reductions stride by these.
         for name in ["WIDE", "GROUP"] {
-            if let Some(&stride) = constants.get(name)
+            // A tile's workgroup is as large as its units want.
+            let tiled = name == "GROUP" && constants.contains_key("QUADS");
+            if let Some(&stride) = constants.get(name).filter(|_| !tiled)
                 && stride != f64::from(size[0])
             {
                 failures.push(format!("{}: {name} = {stride} in groups of {size:?}", kernel.name));
@@ -581,6 +605,19 @@ mod recording {
         })
     }
 
+    /// Records and submits a solve in tiles, and the walk back in them.
+    fn record_tiles(gpu: &Gpu) -> crate::Result<()> {
+        let problem = Problem::ode(Mlp::new([5, 9, 5]), 0.0, 1.0);
+        let options = SolverOptions::default().step_control(StepControl::Fixed { steps: 3 });
+        let mut solver = GpuSolver::new(gpu, &problem, &options)?;
+        solver.engine.tiles_back = true;
+        gpu.block_on(async {
+            solver.solve(&vec![0.1; problem.parameter_count()], &[0.5; 15]).await?;
+            solver.gradients(&[1.0; 15]).await?;
+            Ok(())
+        })
+    }
+
     /// Records and submits a training step with noise that compares moments, with a penalty.
     fn record_noisy_training(gpu: &Gpu, method: Method, at: PenaltyAt) -> crate::Result<()> {
         let network = Mlp::new([3, 4, 3]);
@@ -639,6 +676,9 @@ mod recording {
                     }
                 }
             }
+        }
+        if let Err(error) = record_tiles(&gpu) {
+            failures.push(format!("tiles: {error}"));
         }
         for (gpu, half) in [(&gpu, false), (&narrow, true)] {
             if let Err(error) = record_written(gpu, half) {

@@ -50,6 +50,11 @@ pub(crate) struct Engine {
     warning: ToleranceWarning,
     /// Whether the field is small enough for trajectories to be solved whole, and that is wanted.
     pub(crate) whole: bool,
+    /// Whether what fits is solved in tiles.
+    pub(crate) tiles: bool,
+    /// Whether it is walked back in them too. Where a processor plays the card, whose shared memory is nothing near it, the walk
+    /// layer by layer takes half the time.
+    pub(crate) tiles_back: bool,
     /// The most attempts in one dispatch of whole trajectories, where an application says so.
     pub(crate) slice: Option<usize>,
     /// The caller's bound on the attempts of a submission.
@@ -116,6 +121,8 @@ impl Engine {
             stops: stops(problem, options)?,
             options: options.clone(),
             checkpoint_stride,
+            tiles: true,
+            tiles_back: !gpu.adapter().software,
             slice: None,
             layers,
             noise_layers,

@@ -17,7 +17,8 @@ use super::wire::args::{
     GatherArgs, GradientNormArgs, IncrementsArgs, InjectArgs, LearnArgs, LossArgs, LossSumArgs, MomentsArgs,
     NarrowArgs, NextStepArgs, NoArgs, ProbeBarArgs, ProbeCursorArgs, ProbeErrorArgs, ProbePlaceArgs, ProbeStepArgs,
     ProbeStoreArgs, ProbeValueArgs, ReduceArgs, RowNormArgs, RunArgs, RunVjpArgs, SaveArgs, SecondBarArgs, SettleArgs,
-    SolveArgs, StageBarArgs, UpdateArgs, WalkArgs, WholeAdjointArgs,
+    SolveArgs, StageBarArgs, TileAdjointArgs, TileClockArgs, TileReduceArgs, TileSolveArgs, TileWeightsArgs,
+    UpdateArgs, WalkArgs, WholeAdjointArgs,
 };
 use super::wire::word;
 use crate::method::Tableau;
@@ -104,6 +105,7 @@ modules! {
     NOISY_BAR "noisy_bar";
     NOISY_NORM "noisy_norm";
     NOISY_PROBE "noisy_probe";
+    NOISY_TILE "noisy_tile";
     NOISY_WHOLE "noisy_whole";
     ONE_ATOL "one_atol";
     OUTCOME "outcome";
@@ -114,6 +116,7 @@ modules! {
     PLAIN_BAR "plain_bar";
     PLAIN_NORM "plain_norm";
     PLAIN_PROBE "plain_probe";
+    PLAIN_TILE "plain_tile";
     PLAIN_WHOLE "plain_whole";
     POINTS "points";
     PRODUCT_TILES "product_tiles";
@@ -122,6 +125,7 @@ modules! {
     SCALED_ERROR "scaled_error";
     STAGES "stages";
     SUM "sum";
+    TILE "tile";
     TIME "time";
     UNDRIVEN "undriven";
     VERDICT "verdict";
@@ -217,6 +221,16 @@ kernels! {
     SETTLE "settle" SettleArgs [CLOCK TIME ELEMENTARY GRID EACH] [Read Write Read];
     STAGE_BAR "stage_bar" StageBarArgs [CLOCK TIME GRID EACH EACH_NUMBER] [Read Read Read Read Write]
         plain [INTERPOLANT POINTS PLAIN_BAR] [6 Read, 7 Read] noisy [INTEGRALS NOISY_BAR] [7 Read];
+    TILE_ADJOINT "tile_adjoint" TileAdjointArgs [CLOCK TIME ELEMENTARY ACTIVATION INTERPOLANT POINTS GRID PHILOX TILE]
+        [Read Read Read Read Read Read Write Write]
+        plain [PLAIN_TILE] [] noisy [BROWNIAN PATH INTEGRALS NOISY_TILE] [];
+    TILE_CLOCK "tile_clock" TileClockArgs [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY LOCKSTEP GRID EACH]
+        [Write Write Write Write Read];
+    TILE_REDUCE "tile_reduce" TileReduceArgs [GRID EACH] [Read Write];
+    TILE_SOLVE "tile_solve" TileSolveArgs [CLOCK TIME OUTCOME ELEMENTARY ACTIVATION INTERPOLANT POINTS WEIGHTS LOOPS GRID PHILOX TILE]
+        [Read Read Write Read Write Write]
+        plain [PLAIN_TILE] [] noisy [BROWNIAN PATH INTEGRALS NOISY_TILE] [];
+    TILE_WEIGHTS "tile_weights" TileWeightsArgs [WEIGHTS GRID EACH] [Read Write];
     UPDATE "update" UpdateArgs [OUTCOME VERDICT PARAMS ELEMENTARY FROZEN GRID EACH]
         [Write Read Read Write Write Write Write Read];
     WALK "walk" WalkArgs [CLOCK TIME OUTCOME GRID EACH] [Read Read Read Write];

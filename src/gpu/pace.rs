@@ -12,7 +12,7 @@ const SOFTWARE_BUDGET: f64 = 2e10;
 impl Engine {
     /// Multiply-adds of the plan of an attempt, which where trajectories are solved whole makes many.
     pub(crate) fn work_of_a_plan(&self, purpose: Purpose) -> f64 {
-        let attempts = if self.solves_whole(self.batch) { self.turns(purpose).min(self.attempts + 1) } else { 1 };
+        let attempts = self.turns_of_a_plan(purpose).map_or(1, |turns| turns.min(self.attempts + 1));
         attempts as f64 * self.attempt_work()
     }
 
@@ -33,14 +33,24 @@ impl Engine {
     pub(crate) fn expected_attempts(&self, purpose: Purpose) -> usize {
         if self.solves_whole(self.batch) {
             self.dispatches_after_start(purpose, self.attempts)
+        } else if self.tile(self.batch).is_some() {
+            self.tile_dispatches(purpose)
         } else {
             self.attempts + 1
         }
     }
 
+    /// Attempts that a recorded one makes in a dispatch, where it makes several.
+    fn turns_of_a_plan(&self, purpose: Purpose) -> Option<usize> {
+        if self.solves_whole(self.batch) {
+            return Some(self.turns(purpose));
+        }
+        self.tile(self.batch).map(|_| self.tile_turns(purpose))
+    }
+
     /// Attempts to record where those were not enough.
     pub(crate) fn more_attempts(&self) -> usize {
-        if self.solves_whole(self.batch) { 1 } else { 8 }
+        if self.solves_whole(self.batch) || self.tile(self.batch).is_some() { 1 } else { 8 }
     }
 
     /// Attempts, or steps of a walk, that fit into one submission.
@@ -54,7 +64,7 @@ impl Engine {
     /// Recorded attempts that fit into one submission; where trajectories are solved whole, each is a dispatch of many.
     pub(crate) fn plans_per_submission(&self, purpose: Purpose) -> usize {
         let fitting = self.attempts_per_submission();
-        if self.solves_whole(self.batch) { (fitting / self.turns(purpose)).max(1) } else { fitting }
+        self.turns_of_a_plan(purpose).map_or(fitting, |turns| (fitting / turns).max(1))
     }
 
     /// Steps back of whole trajectories that a dispatch may take, so that no driver takes it for a hang: each costs what

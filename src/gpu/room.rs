@@ -145,6 +145,7 @@ impl Engine {
                 splits: self.splits(rows, purpose.penalty),
                 penalised: purpose.penalty.map_or(0, |p| penalised_rows(rows, p.fraction)),
                 times: probes,
+                tiles: self.tile_sizes(rows, purpose.penalty),
                 saves: if self.every_step() { steps.saturating_add(1) } else { points + probes },
             }),
         }

@@ -167,6 +167,7 @@ impl GpuSolver {
     #[must_use]
     pub fn layer_by_layer(mut self) -> Self {
         self.engine.whole = false;
+        self.engine.tiles = false;
         self.forget()
     }
 

@@ -37,6 +37,7 @@ mod outside;
 mod program;
 mod solve;
 mod step;
+pub(crate) mod tile;
 mod vjp;
 mod walk;
 pub(crate) mod whole;

@@ -98,7 +98,7 @@ impl Engine {
     }
 
     /// Points that a solve saves: the caller's, and the times of unbiased probes, which a training step draws.
-    fn points_saved(&self, buffers: &Buffers, backward: bool) -> usize {
+    pub(super) fn points_saved(&self, buffers: &Buffers, backward: bool) -> usize {
         let probes = buffers.penalty().filter(|p| backward && p.at == PenaltyAt::Unbiased);
         self.user_points().len() + probes.map_or(0, |p| p.times)
     }
@@ -118,6 +118,8 @@ impl Engine {
                 let modes = [SolveWhole::Start, SolveWhole::GoOn];
                 let [start, attempt] = modes.map(|mode| recorder.whole(mode, backward));
                 SolvePlans { start, attempt, finish: recorder.finish(backward), ..SolvePlans::default() }
+            } else if let Some(tile) = self.tile(self.batch) {
+                recorder.tiles(tile, backward)
             } else {
                 recorder.products(backward)
             }
@@ -228,7 +230,7 @@ impl Recorder<'_, '_> {
     }
 
     /// Clocks at the start, and the states saved there.
-    fn begin(&mut self, backward: bool) {
+    pub(super) fn begin(&mut self, backward: bool) {
         let (engine, buffers) = (self.engine, self.buffers);
         let begin = engine.kernels.get(&kernel::BEGIN, &[]);
         let (head, args) = engine.controlled(buffers, Control::Begin.into(), backward);
@@ -282,7 +284,7 @@ impl Recorder<'_, '_> {
         self.planner.take()
     }
 
-    fn finish(&mut self, backward: bool) -> Plan {
+    pub(super) fn finish(&mut self, backward: bool) -> Plan {
         let (engine, buffers) = (self.engine, self.buffers);
         let step = engine.solving(buffers);
         self.norm(step, Norm::NotFinite, [Weights::NOTHING; 2]);

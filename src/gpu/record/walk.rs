@@ -46,7 +46,7 @@ impl Engine {
     }
 
     /// Points whose cotangents the walk takes up: the caller's, and the probes' if the gradient goes on into the state.
-    fn walk_points(&self, penalty: Option<StepPenalty>) -> usize {
+    pub(super) fn walk_points(&self, penalty: Option<StepPenalty>) -> usize {
         let probes = penalty.filter(|p| p.at == PenaltyAt::Unbiased && p.gradient == PenaltyGradient::Full);
         self.user_points().len() + probes.map_or(0, |p| p.times)
     }
@@ -144,6 +144,10 @@ impl Recorder<'_, '_> {
         }
         self.aim(Walk::Begin, 0, stride);
         self.bar(walking, BarUpdate::Clear, &[]);
+        if let Some(tile) = engine.tile_back(engine.batch, buffers.penalty()) {
+            let begin = self.planner.take();
+            return self.tile_walk(tile, begin);
+        }
         if engine.noise().is_some_and(|noise| noise.reversible) {
             self.second_bar(walking, SecondBar::Clear);
         }
@@ -184,7 +188,7 @@ impl Recorder<'_, '_> {
     }
 
     /// The sum of the gradient's parts.
-    fn sum_of_parts(&mut self) {
+    pub(super) fn sum_of_parts(&mut self) {
         let (engine, buffers) = (self.engine, self.buffers);
         let reduce = engine.kernels.get(&kernel::REDUCE, &[]);
         let parts = word(engine.splits(engine.batch, buffers.penalty()));
@@ -244,7 +248,7 @@ impl Recorder<'_, '_> {
         WalkPlans { begin, segment, end: self.planner.take(), stride: steps, whole: true }
     }
 
-    fn aim(&mut self, mode: Walk, position: usize, stride: usize) {
+    pub(super) fn aim(&mut self, mode: Walk, position: usize, stride: usize) {
         let (engine, buffers) = (self.engine, self.buffers);
         let aim = engine.kernels.get(&kernel::WALK, &[]);
         let head = Head { mode: mode.into(), ..engine.head(engine.batch) };

@@ -158,6 +158,29 @@ arguments! {
         user_points: u32,
         difference: f32,
     }
+    TileAdjointArgs {
+        points: u32,
+        user_points: u32,
+        every_step: u32,
+        path: u32,
+        turns: u32,
+        fixed_steps: u32,
+        turned: u32,
+        once: u32,
+    }
+    TileClockArgs { control: Controller, turns: u32, }
+    TileReduceArgs { tiles: u32, first: u32, count: u32, }
+    TileSolveArgs {
+        points: u32,
+        user_points: u32,
+        path: u32,
+        turns: u32,
+        fixed_steps: u32,
+        most_steps: u32,
+        stride: u32,
+        once: u32,
+    }
+    TileWeightsArgs { inputs: u32, outputs: u32, theta: u32, count: u32, turned: u32, }
     UpdateArgs {
         beta: [f32; 4],
         epsilon: f32,

@@ -108,6 +108,7 @@ modes! {
         Back = BACK = 1,
         Again = AGAIN = 2,
         At = AT = 3,
+        Pass = PASS = 4,
     }
     /// What is added to the cotangent of the state at hand.
     BarUpdate ["bar_update"] {
