@@ -11,15 +11,17 @@ use crate::cpu::tile::Tile;
 use crate::math::Real;
 use crate::method::GlobalPenalty;
 
+/// Steps that all trajectories take, and their error norms with the numbers that each is a mean of.
+pub(crate) type Shared<'a> = (&'a [[f64; 2]], &'a [(f64, usize)]);
+
 /// The penalty of all steps, as every worker sees it.
 #[derive(Debug)]
 pub(crate) struct StepErrors<'a> {
     pub(crate) penalty: GlobalPenalty,
     /// Solved trajectories.
     pub(crate) rows: usize,
-    /// In lockstep, the steps of all, and their error norms with the numbers that each is a mean of. Otherwise tiles have
-    /// their own.
-    pub(crate) shared: Option<(&'a [[f64; 2]], &'a [(f64, usize)])>,
+    /// In lockstep. Otherwise tiles have their own.
+    pub(crate) shared: Option<Shared<'a>>,
 }
 
 impl StepErrors<'_> {

@@ -7,7 +7,7 @@ use crate::math::{Purpose, Random};
 
 /// Training integrates to a random time about the end, a fresh one each step and the same for the whole batch:
 /// `t1' ~ U(t1 - b, t1 + b)` with `b` a share of the interval (A. Ghosh, H. Behl, E. Dupont, P. Torr, V. Namboodiri, STEER:
-/// simple temporal regularization for neural ODEs, NeurIPS 2020). Nothing is added to the loss. The end is a constant, time is
+/// simple temporal regularization for neural ODEs, Neural Information Processing Systems 2020). Nothing is added to the loss. The end is a constant, time is
 /// not rescaled, and evaluation goes to `t1`.
 ///
 /// For states that are saved at the end alone, without noise.

@@ -149,7 +149,7 @@ impl Printer<'_> {
         }
     }
 
-    /// The function `name(lane, t, y, k_bar)`, which adds to THETA_BAR from `first` on and returns the cotangent of the state.
+    /// The function `name(lane, t, y, k_bar)`, which adds to `THETA_BAR` from `first` on and returns the cotangent of the state.
     /// Where its own accumulators end.
     fn field_vjp(&self, text: &mut String, name: &str, of: TiledNetwork<'_>, mut first: usize) -> usize {
         let (layers, lanes) = (of.layers, self.tile.lanes);
