@@ -98,7 +98,8 @@ impl<'a, R: Scalar> Start<'a, R> {
     ) -> Lanes<R> {
         let n = stepper.shape.features * LANES;
         let trial = &mut self.trial[..n];
-        combine(trial, Some(&self.y[..n]), &interval.h, [(1.0, &self.slopes[..n])]);
+        // From where the slopes are: of a state with a second one, from that.
+        combine(trial, Some(stepper.shape.point_of(self.y)), &interval.h, [(1.0, &self.slopes[..n])]);
         let point = Point { t: &interval.t1.map(R::from_f64), trajectories: self.trajectories, y: trial };
         stepper.scheme.slopes(&point, self.last, room);
         stepper.scheme.networks().speed_change(self.slopes, self.last);

@@ -33,8 +33,8 @@ impl Recorder<'_, '_> {
     /// The networks after the Euler step that the automatic initial step tries, where their last stages will be.
     pub(crate) fn trial(&mut self, step: Step<'_>) {
         let (engine, buffers) = (self.engine, self.buffers);
-        // Not a stage's state, whatever that is added to.
-        const TRIAL: usize = 2;
+        // From where the first stage's slopes are.
+        const TRIAL: usize = 0;
         for network in engine.networks(buffers) {
             let weights = Weights::of_drift(&[1.0]);
             self.combine(step, network, weights, flag::STATE, TRIAL);

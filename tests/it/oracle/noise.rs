@@ -164,12 +164,13 @@ impl<'a> Noisy<'a> {
         (total / S::new(count)).power(0.5)
     }
 
-    /// The automatic initial step as a share of an interval of length `span` from `t`, for trajectories that share it.
-    pub(crate) fn initial_step(&self, theta: &[f64], t: f64, span: f64, rows: &[Vec<f64>]) -> f64 {
+    /// The automatic initial step as a share of an interval of length `span` from `t`, for trajectories that share it. The
+    /// networks are seen at second states, which the Euler step begins with too; scales are those of first ones.
+    pub(crate) fn initial_step(&self, theta: &[f64], t: f64, span: f64, rows: &[Pair<f64>]) -> f64 {
         let Tolerances { atol, rtol } = self.tolerances;
         let norm = |values: &dyn Fn(usize, usize) -> f64| {
             let mut squares = Vec::new();
-            for (row, y) in rows.iter().enumerate() {
+            for (row, Pair { y, .. }) in rows.iter().enumerate() {
                 squares.extend(y.iter().enumerate().map(|(i, y)| (values(row, i) / (atol + rtol * y.abs())).powi(2)));
             }
             (squares.iter().sum::<f64>() / squares.len() as f64).sqrt()
@@ -177,8 +178,9 @@ impl<'a> Noisy<'a> {
         let slopes = |t: f64, rows: &[Vec<f64>]| -> Vec<[Vec<f64>; 2]> {
             rows.iter().map(|y| [self.f(theta, t, y), self.g(theta, t, y).iter().map(|g| 3.0 * g).collect()]).collect()
         };
-        let start = slopes(t, rows);
-        let d0 = norm(&|row, i| rows[row][i]);
+        let points: Vec<Vec<f64>> = rows.iter().map(|row| row.z.clone()).collect();
+        let start = slopes(t, &points);
+        let d0 = norm(&|row, i| rows[row].y[i]);
         let d1 = span
             * norm(&|row, i| {
                 let [f, g] = [start[row][0][i], start[row][1][i]];
@@ -188,7 +190,7 @@ impl<'a> Noisy<'a> {
         let moved = |(y, [f, _]): (&Vec<f64>, &[Vec<f64>; 2])| -> Vec<f64> {
             y.iter().zip(f).map(|(y, f)| y + h0 * span * f).collect()
         };
-        let moved: Vec<Vec<f64>> = rows.iter().zip(&start).map(moved).collect();
+        let moved: Vec<Vec<f64>> = points.iter().zip(&start).map(moved).collect();
         let there = slopes(t + h0 * span, &moved);
         let d2 = span / h0
             * norm(&|row, i| {
@@ -295,7 +297,8 @@ impl Noisy<'_> {
         path: Brownian,
     ) -> Adapted {
         let (t0, t1) = (self.problem.t0, self.problem.t1);
-        let mut h = (t1 - t0) * self.initial_step(theta, t0, t1 - t0, rows);
+        let starts: Vec<_> = rows.iter().cloned().map(Pair::of).collect();
+        let mut h = (t1 - t0) * self.initial_step(theta, t0, t1 - t0, &starts);
         let mut memory = controller.memory::<f64>();
         let mut at: Vec<Pair<f64>> = rows.iter().cloned().map(Pair::of).collect();
         let mut solved = Adapted { times: vec![t0], rejected: 0, states: vec![rows.to_vec()], margin: f64::INFINITY };
