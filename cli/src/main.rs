@@ -70,6 +70,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Ending> {
         Command::Bench(args) => command::bench(args),
         Command::Train(args) => command::train(args),
         Command::Sweep(args) => command::sweep(args),
+        Command::Check(args) => command::check(args),
         Command::Eval(args) => command::eval(&args).map(|()| Ending::Finished),
         Command::Predict(args) => command::predict(&args).map(|()| Ending::Finished),
         Command::Deploy(args) => command::deploy(&args).map(|()| Ending::Finished),

@@ -11,7 +11,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 pub(crate) use checkpoint::{DeployArgs, EvalArgs, PredictArgs};
 pub(crate) use own::OwnArgs;
-pub(crate) use search::{SweepArgs, TrialArgs};
+pub(crate) use search::{CheckArgs, SweepArgs, TrialArgs};
 pub(crate) use solver::{EngineArgs, StepArgs};
 pub(crate) use training::{BenchArgs, DataArgs, OutputArgs, RegularizerArgs, TrainArgs, TrainingArgs};
 pub(crate) use workload::{Mode, NOISE_TOLERANCE, PenaltyKind, Stepping, Workload, WorkloadArgs};
@@ -25,6 +25,7 @@ Examples:
   fewsteps bench --resume                    go on where an interrupted benchmark stopped
   fewsteps train --regularization vanilla    one run, which leaves a checkpoint
   fewsteps eval fewsteps-out/checkpoints/vanilla-seed0.safetensors --tol 1e-4
+  fewsteps check --task csv --data FILE.csv --label COLUMN     is local regularization for this task?
   fewsteps sweep --coefficients 0.03,0.1,0.3 what the regularizer's coefficient does, by short trainings
   fewsteps deploy fewsteps-out/checkpoints/vanilla-seed0.safetensors
   fewsteps train --task csv --data FILE.csv --label COLUMN     a table of your own: classes, or --targets A,B
@@ -102,6 +103,14 @@ pub(crate) enum Command {
     /// training reaches: add --steps-fraction 1 for that. The page has accuracy and NFE against the coefficient. Goes on with
     /// --resume, also with more coefficients; a point that is there is not made again.
     Sweep(SweepArgs),
+    /// Find out whether local regularization suits a task: two short trainings, and a look at what came of them
+    ///
+    /// Looks at whether the loss is of the last time only; how far trajectories and fields are from those without the
+    /// regularizer (beyond 5 % do not use the model for system identification); how many evaluations there are to save, and
+    /// whether they fall; what that costs; whether the penalty's gradient counts beside the task's (0.001 to 1 of it);
+    /// whether gradients agree with differences; and whether solves fail or the tolerance is near the rounding. The verdict,
+    /// suitable, with care or not, is that of the worst, with its reasons.
+    Check(CheckArgs),
     /// Measure a checkpoint on its test set: accuracy, NFE, time per batch
     Eval(EvalArgs),
     /// Predict from a table with a checkpoint that was trained on one: classes, numbers, or states at times

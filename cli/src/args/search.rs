@@ -1,4 +1,4 @@
-//! What `sweep` takes.
+//! What `sweep` and `check` take.
 
 use std::num::NonZeroUsize;
 
@@ -22,10 +22,21 @@ pub(crate) struct SweepArgs {
     pub(crate) training: TrainingArgs,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Fixes the initial weights, the order of the samples and the regularization times
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) trial: TrialArgs,
+    #[command(flatten)]
+    pub(crate) training: TrainingArgs,
+}
+
 /// How a method is tried out.
 #[derive(Debug, Args)]
 pub(crate) struct TrialArgs {
-    /// The training method whose coefficient is looked for [default: local-unbiased]
+    /// The training method that is tried [default: local-unbiased]
     #[arg(long, value_enum, value_name = "METHOD")]
     pub(crate) regularization: Option<Training>,
     /// Share of the steps of a whole training that a trial makes: of --steps, or of the task's

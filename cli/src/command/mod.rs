@@ -1,6 +1,7 @@
 //! The subcommands.
 
 mod bench;
+mod check;
 mod check_field;
 mod deploy;
 mod devices;
@@ -11,6 +12,7 @@ mod train;
 mod workload;
 
 pub(crate) use bench::bench;
+pub(crate) use check::check;
 pub(crate) use check_field::check_field;
 pub(crate) use deploy::deploy;
 pub(crate) use devices::devices;

@@ -9,5 +9,5 @@ mod progress;
 mod session;
 mod training;
 
-pub(crate) use outdir::{BENCH, SWEEP};
+pub(crate) use outdir::{BENCH, CHECK, SWEEP};
 pub(crate) use session::{Ending, Session};

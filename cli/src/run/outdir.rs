@@ -26,8 +26,11 @@ pub(crate) const BENCH: &str = "results.json";
 /// The same of a row of coefficients.
 pub(crate) const SWEEP: &str = "sweep.json";
 
+/// The same of whether a task is for a regularizer.
+pub(crate) const CHECK: &str = "check.json";
+
 /// All of these.
-const RESULTS: [&str; 2] = [BENCH, SWEEP];
+const RESULTS: [&str; 3] = [BENCH, SWEEP, CHECK];
 
 const REPORT: &str = "report.html";
 
@@ -265,12 +268,14 @@ fn ensure_nothing_is_lost(root: &Path, args: &OutputArgs, runs: &[String], resul
         let foreign: Vec<String> = foreign.map(str::to_owned).collect();
         let ways = [("--overwrite", "replace the report; finished runs stay"), (&another, "another folder")];
         ensure!(foreign.is_empty(), refusal(root, "holds the results of another command, ", &foreign, &ways));
+        let asked = match results {
+            BENCH => "--methods, --seeds",
+            SWEEP => "--coefficients, --seeds",
+            _ => "--regularization, --seed",
+        };
         let others = reported(root, results)?.into_iter().filter(|run| !runs.contains(run)).collect::<Vec<_>>();
         let ways = [
-            (
-                if results == BENCH { "--methods, --seeds" } else { "--coefficients, --seeds" },
-                "ask for those runs too: the results are then of all",
-            ),
+            (asked, "ask for those runs too: the results are then of all"),
             ("--overwrite", "replace the results; finished runs stay"),
             (&another, "another folder"),
         ];

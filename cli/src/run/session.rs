@@ -62,7 +62,7 @@ pub(crate) struct Session<'a> {
     pub(crate) device: Device,
     pub(crate) out: OutDir,
     pub(crate) runs: Vec<Settings>,
-    data: Data,
+    pub(crate) data: Data,
     weights: Option<PathBuf>,
 }
 

@@ -4,6 +4,6 @@ mod plan;
 mod point;
 mod quality;
 
-pub(crate) use plan::Plan;
+pub(crate) use plan::{Plan, ensure_free};
 pub(crate) use point::Point;
 pub(crate) use quality::Yardstick;

@@ -21,7 +21,10 @@ impl Plan {
     pub(crate) fn new(trial: &TrialArgs, training: &mut TrainingArgs) -> anyhow::Result<Self> {
         let mut method = trial.regularization;
         training.read_model(&mut method)?;
-        ensure_free(training)?;
+        ensure!(
+            training.config.is_none(),
+            "--config: repeats runs as they were, and these are new ones; `fewsteps bench --config` repeats runs"
+        );
         let method = method.unwrap_or(Training::LocalUnbiased);
         ensure!(
             method.takes_options(),
@@ -38,6 +41,11 @@ impl Plan {
         training.steps = std::num::NonZeroUsize::new(steps);
         training.regularizer.ensure_used(training.data.task, &[method])?;
         Ok(Self { method, whole: whole as u64 })
+    }
+
+    /// The settings with the coefficient that the command line says, or the task's.
+    pub(crate) fn regularized(&self, training: &TrainingArgs, seed: u64, data: &Data) -> anyhow::Result<Settings> {
+        Settings::resolve(training, self.method, seed, data)
     }
 
     /// The settings at a coefficient; at 0 there is no regularizer.
@@ -58,8 +66,8 @@ impl Plan {
     }
 }
 
-/// Refuses what would say the coefficient otherwise.
-fn ensure_free(training: &TrainingArgs) -> anyhow::Result<()> {
+/// Refuses what would say the coefficient otherwise, where it is looked for.
+pub(crate) fn ensure_free(training: &TrainingArgs) -> anyhow::Result<()> {
     let regularizer = &training.regularizer;
     let fixed = [
         ("--coefficient", regularizer.coefficient.is_some()),
@@ -69,9 +77,5 @@ fn ensure_free(training: &TrainingArgs) -> anyhow::Result<()> {
     if let Some((option, _)) = fixed.into_iter().find(|(_, given)| *given) {
         bail!("{option}: the coefficient is what is looked for here; leave it out, of the file of --model too");
     }
-    ensure!(
-        training.config.is_none(),
-        "--config: repeats the coefficients of runs, and here they are looked for; `fewsteps bench --config` repeats runs"
-    );
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The built command from outside: what it prints, what it writes, how it fails and how it goes on.
 
 mod bench;
+mod check;
 mod deploy;
 mod device;
 mod fields;

@@ -16,13 +16,14 @@ use crate::machine::Machine;
 use crate::output;
 use crate::record::RunRecord;
 use crate::run::{Ending, SWEEP, Session};
-use crate::search::{Plan, Point, Yardstick};
+use crate::search::{Plan, Point, Yardstick, ensure_free};
 use crate::settings::Settings;
 
 pub(crate) fn sweep(mut args: SweepArgs) -> anyhow::Result<Ending> {
     interrupt::catch()?;
     let coefficients = coefficients(&args.coefficients)?;
     let plan = Plan::new(&args.trial, &mut args.training)?;
+    ensure_free(&args.training)?;
     let data = input::load(&args.training.data)?;
     let samples = data.test.len();
     let seeds = args.seeds.get() as u64;
