@@ -93,8 +93,9 @@ pub use math::{Purpose, Random, Real, philox4x32};
 pub use method::{
     Adjoint, Aggregate, Attempt, Budget, BudgetState, Checkpoints, Controller, ControllerMemory, Decision, EndTime,
     Global, GlobalPenalty, Hooks, InitialStep, Layout, Learnt, Local, Loss, MAX_STAGES, Measure, Method, NoiseScale,
-    NoiseTableau, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, Regularizer, SaveAt, Schedule, SolverOptions,
-    StepControl, StepPenalty, Tableau, Target, Tolerances,
+    NoiseTableau, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, PointMeasure, PointPenalty, PointValue,
+    PointValues, Pointwise, Regularizer, SaveAt, Schedule, SolverOptions, StepControl, StepPenalty, Tableau, Target,
+    Tolerances,
 };
 pub use problem::{
     Activation, Bound, Brownian, Calculus, Control, Cost, Diffusion, Field, FieldBuilder, FieldCost, GradientCheck,

@@ -12,7 +12,7 @@ use crate::cpu::solution::assemble;
 use crate::cpu::tile::Tile;
 use crate::error::{Error, Result, Status};
 use crate::math::check_finite;
-use crate::method::{Asked, Layout, Learnt, PenaltyStep, Regularizer, SaveAt, SolverOptions};
+use crate::method::{Asked, Layout, Learnt, PenaltyStep, PointValues, Regularizer, SaveAt, SolverOptions};
 use crate::problem::{Paths, Problem};
 use crate::solution::{Gradients, Solution, Workspace};
 
@@ -137,6 +137,7 @@ impl<R: Scalar> Solver<R> {
     /// take none.
     pub fn regularize(&mut self, regularizer: &Regularizer, seed: u64, step: u64) -> Result<()> {
         regularizer.validate(&self.engine.options)?;
+        self.engine.check_measures(regularizer)?;
         let Engine { problem, learnt, .. } = &self.engine;
         self.asked = Asked::new(regularizer.lower(step), learnt, problem, seed, step);
         self.solved = false;
@@ -210,10 +211,12 @@ impl<R: Scalar> Solver<R> {
             products: 0,
             penalty: 0.0,
             global_penalty: None,
+            pointwise: PointValues::default(),
         };
         let seeds = self.seeds(ys_bar)?;
         let added = self.engine.backward(&self.asked, &seeds, &mut gradients.theta)?;
         (gradients.penalty, gradients.global_penalty) = (added.penalty(), added.global);
+        gradients.pointwise = added.pointwise;
         gradients.products = added.products;
         let ideal = self.asked.local.as_ref().is_some_and(|draws| draws.penalty.step == PenaltyStep::Ideal);
         if ideal && !std::mem::replace(&mut self.taught, true) {

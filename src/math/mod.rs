@@ -3,6 +3,7 @@
 mod check;
 mod elementary;
 mod ieee;
+pub(crate) mod number;
 pub(crate) mod philox;
 mod real;
 

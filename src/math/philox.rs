@@ -57,6 +57,8 @@ pub enum Purpose {
     Split = 6,
     /// The seeds of the paths that a training step follows.
     Paths = 7,
+    /// The directions in which a regularizer looks.
+    RegularizationDirection = 8,
 }
 
 /// A source of random numbers that is fixed by `(seed, purpose, index)` alone.

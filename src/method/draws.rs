@@ -1,6 +1,6 @@
 //! [`Asked`]: what a regularizer asks of one training step; [`Draws`], its random numbers, the same for either engine.
 
-use super::{GlobalPenalty, Hooks, Learnt, PenaltyGradient, StepPenalty};
+use super::{GlobalPenalty, Hooks, Learnt, PenaltyGradient, PointDraws, StepPenalty};
 use crate::math::{Purpose, Random};
 use crate::problem::Problem;
 
@@ -9,6 +9,7 @@ use crate::problem::Problem;
 pub(crate) struct Asked {
     pub(crate) local: Option<Draws>,
     pub(crate) global: Option<GlobalPenalty>,
+    pub(crate) pointwise: Vec<PointDraws>,
     /// Where the solve ends, if not where the problem does.
     pub(crate) end: Option<f64>,
 }
@@ -22,6 +23,12 @@ impl Asked {
         Self {
             local: hooks.penalty.map(|penalty| Draws::new(learnt.prepare(penalty), seed, step)),
             global: hooks.global,
+            pointwise: hooks
+                .pointwise
+                .into_iter()
+                .flatten()
+                .map(|penalty| PointDraws::new(penalty, seed, step))
+                .collect(),
             end: hooks.end_time.map(|end_time| end_time.draw([problem.t0, problem.t1], seed, step)),
         }
     }

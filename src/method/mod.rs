@@ -38,9 +38,10 @@ pub(crate) use methods::tableau_supports;
 pub(crate) use noise_tableau::MAX_NOISE_STAGES;
 pub use noise_tableau::{NoiseScale, NoiseTableau};
 pub use options::{Layout, SolverOptions};
+pub(crate) use regularizer::PointDraws;
 pub use regularizer::{
     Aggregate, EndTime, Global, GlobalPenalty, Hooks, Local, Measure, PenaltyAt, PenaltyGradient, PenaltyNoise,
-    PenaltyStep, Regularizer, StepPenalty,
+    PenaltyStep, PointMeasure, PointPenalty, PointValue, PointValues, Pointwise, Regularizer, StepPenalty,
 };
 pub use save_at::SaveAt;
 pub use schedule::Schedule;

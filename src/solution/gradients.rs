@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::method::PointValues;
+
 /// Gradients of a loss.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
@@ -22,4 +24,6 @@ pub struct Gradients<R> {
     pub penalty: f64,
     /// The penalty of all accepted steps, if there is one. Without a local one it is `penalty` too.
     pub global_penalty: Option<f64>,
+    /// The penalties of measures at random times. Without a local or global one the first is `penalty` too.
+    pub pointwise: PointValues,
 }

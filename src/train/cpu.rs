@@ -71,6 +71,7 @@ impl<R: Scalar> Trainer<R> {
         let owner = Owner { bytes: (4 * Size(parameters) + around).bytes::<R>(), ..Owner::default() };
         let (problem, options) = (&model.problem, &model.options);
         let mut engine = Engine::new(cpu.workers(), problem, options, parameters, model.field_offset(), owner)?;
+        engine.check_measures(&state.config.regularizer)?;
         let map = |end| model.field_of(end).map(|(field, first)| Map::<R>::new(&field, first)).transpose();
         let (encoder, head) = (map(End::Encoder)?, map(End::Head)?);
         engine.owner = owned(parameters, encoder.iter().chain(&head));
@@ -345,9 +346,13 @@ impl<R: Scalar> Trainer<R> {
         let local = asked.local.as_ref().map(|draws| draws.penalty);
         let mut report = state.report(step, costs(engine), local.as_ref());
         (report.global_coefficient, report.end_time) = (asked.global.map(|global| global.coefficient), asked.end);
-        report.coefficient = local.map(|local| local.coefficient).or(report.global_coefficient).unwrap_or(0.0);
+        let coefficient = local.map(|local| local.coefficient).or(report.global_coefficient);
+        let first = asked.pointwise.first().map(|draws| draws.penalty.coefficient);
+        report.coefficient = coefficient.or(first).unwrap_or(0.0);
+        report.nfe_penalty += asked.pointwise.iter().map(|draws| draws.penalty.evaluations()).sum::<usize>();
         let added = engine.backward(&asked, &task, gradient)?;
         (report.penalty, report.global_penalty, report.products) = (added.penalty(), added.global, added.products);
+        report.pointwise = added.pointwise;
         report.loss = task.total(engine.tiles()).0;
         report.failed = failed;
         let ideal = local.is_some_and(|penalty| penalty.step == PenaltyStep::Ideal);

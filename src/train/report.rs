@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::math::number;
+use crate::method::PointValues;
+
 /// What a training step did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -25,6 +28,10 @@ pub struct StepReport {
     /// Its coefficient at this step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub global_coefficient: Option<f64>,
+    /// The penalties of measures at random times, each with its coefficient. Without a local or global one the first is
+    /// `penalty` too.
+    #[serde(default, skip_serializing_if = "PointValues::is_empty")]
+    pub pointwise: PointValues,
     /// Where the solve ended, if not where the problem does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_time: Option<f64>,
@@ -109,44 +116,5 @@ impl Costs {
     pub(super) const fn evaluation(self, count: usize, failed: usize, loss: f64, correct: usize) -> Evaluation {
         let Self { nfe, nfe_diffusion, accepted, rejected, ideal_steps } = self;
         Evaluation { loss, correct, count, nfe, nfe_diffusion, accepted, rejected, ideal_steps, failed }
-    }
-}
-
-/// A number that may be NaN or infinite: as text, where JSON knows neither, it is `"NaN"`, `"inf"` or `"-inf"`. Where earlier
-/// versions wrote `null` for all of these, it is read as NaN.
-mod number {
-    use serde::de::{Error, Unexpected};
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(x: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-        let named = !x.is_finite() && serializer.is_human_readable();
-        // Rust's names of these.
-        if named { serializer.collect_str(x) } else { x.serialize(serializer) }
-    }
-
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Number {
-        Finite(f64),
-        Named(String),
-        Null(()),
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-        if !deserializer.is_human_readable() {
-            return f64::deserialize(deserializer);
-        }
-        match Number::deserialize(deserializer)? {
-            Number::Finite(x) => Ok(x),
-            Number::Null(()) => Ok(f64::NAN),
-            Number::Named(name) => match name.as_str() {
-                "NaN" => Ok(f64::NAN),
-                "inf" => Ok(f64::INFINITY),
-                "-inf" => Ok(f64::NEG_INFINITY),
-                other => {
-                    Err(D::Error::invalid_value(Unexpected::Str(other), &"a number, \"NaN\", \"inf\" or \"-inf\""))
-                }
-            },
-        }
     }
 }

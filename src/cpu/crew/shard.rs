@@ -4,11 +4,13 @@ use super::error_bars::ErrorBars;
 use super::run::Run;
 use super::task::TaskRoom;
 use crate::cpu::kernel::aligned::Aligned;
+use crate::cpu::regularize::pointwise::PointRoom;
 use crate::cpu::step::Scheme;
 use crate::cpu::step::state::Shape;
 use crate::cpu::tile::Tile;
 use crate::cpu::tile::probe::Probe;
 use crate::math::Real;
+use crate::method::PointMeasure;
 
 /// The most shards of a batch.
 pub(crate) const MAX_SHARDS: usize = 32;
@@ -103,6 +105,8 @@ pub(crate) struct WalkRoom<S: Scheme> {
     pub(crate) start_bar: Vec<S::Real>,
     /// For cotangents of the steps' errors; allocated when there are any.
     pub(crate) errors: Option<ErrorBars<S::Real>>,
+    /// For measures at random times, by their places; likewise.
+    pub(crate) points: [Option<PointRoom<S::Real>>; PointMeasure::COUNT],
 }
 
 impl<S: Scheme> WalkRoom<S> {
@@ -115,6 +119,7 @@ impl<S: Scheme> WalkRoom<S> {
             stage_bars: Vec::new(),
             start_bar: Vec::new(),
             errors: None,
+            points: [const { None }; PointMeasure::COUNT],
         }
     }
 

@@ -16,14 +16,15 @@ use crate::cpu::crew::task::{TaskRoom, TaskWork};
 use crate::cpu::crew::workers::Workers;
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::scalar::Scalar;
+use crate::cpu::regularize::pointwise::{Measures, Points};
 use crate::cpu::regularize::{Added, Penalised};
 use crate::cpu::tile::tape::Recording;
 use crate::cpu::tile::{SavePoint, Tile};
 use crate::error::{Error, Result, Status};
 use crate::memory::{self, Size};
 use crate::method::{
-    Asked, Draws, InitialStep, Keep, Layout, Learnt, PenaltyAt, SaveAt, SolverOptions, StepControl, ToleranceWarning,
-    penalised_tiles, quantile_of_wishes,
+    Asked, Draws, InitialStep, Keep, Layout, Learnt, PenaltyAt, PointDraws, PointValues, Regularizer, SaveAt,
+    SolverOptions, StepControl, ToleranceWarning, penalised_tiles, quantile_of_wishes,
 };
 use crate::problem::{Paths, Problem};
 use crate::solution::Stats;
@@ -63,6 +64,7 @@ pub(crate) struct Engine<R> {
     pub(crate) learnt: Learnt,
     pub(crate) owner: Owner,
     warning: ToleranceWarning,
+    measures: Measures<R>,
 }
 
 impl<R: Scalar> Engine<R> {
@@ -101,6 +103,7 @@ impl<R: Scalar> Engine<R> {
             learnt: Learnt::default(),
             owner,
             warning: ToleranceWarning::new(),
+            measures: Measures::new(),
         })
     }
 
@@ -129,6 +132,9 @@ impl<R: Scalar> Engine<R> {
     /// Takes the networks' weights from the model's parameters.
     pub(crate) fn set_parameters(&mut self, theta: &[R], backward: bool) {
         self.team.pack(&theta[self.field_offset..], backward);
+        if backward {
+            self.measures.pack(&theta[self.field_offset..]);
+        }
     }
 
     /// Chooses the noise of the solves that follow.
@@ -146,6 +152,14 @@ impl<R: Scalar> Engine<R> {
         Cpu::on(Arc::clone(&self.workers))
     }
 
+    /// Compiles a regularizer's measures at random times.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a field that has none of these.
+    pub(crate) fn check_measures(&mut self, regularizer: &Regularizer) -> Result<()> {
+        self.measures.check(&self.problem.field, regularizer.lower(0).pointwise.iter().flatten())
+    }
+
     /// Makes room for a solve of `batch` trajectories, with a tape and penalties if there are any. Room that is there
     /// already is kept, so a smaller batch allocates nothing.
     ///
@@ -153,6 +167,7 @@ impl<R: Scalar> Engine<R> {
     /// [`Error::Memory`] beyond the memory limit, [`Error::OutOfMemory`] beyond what the system has; nothing is
     /// allocated then.
     pub(crate) fn reserve(&mut self, batch: usize, tape: bool, asked: &Asked) -> Result<()> {
+        self.measures.ask(&self.problem.field, &asked.pointwise)?;
         let steps = self.certain_steps(tape);
         let needed = self.needed(batch, steps, tape, asked);
         if let Some(limit) = self.options.memory_limit.filter(|&limit| needed > Size(limit)) {
@@ -225,6 +240,11 @@ impl<R: Scalar> Engine<R> {
             let (ends, noise) = (self.team.ends(), draws.penalty.noise);
             let time = |n| ends.probe_time(t0 + draws.position(n) * span, noise);
             self.saves.extend((0..draws.uniform.len()).map(|n| SavePoint { t: time(n), slot: user + n }));
+        }
+        let interval = [self.problem.t0, t1];
+        for t in asked.pointwise.iter().flat_map(|draws| draws.times(interval)) {
+            self.saves.push(SavePoint { t, slot: user + self.slots[1] });
+            self.slots[1] += 1;
         }
     }
 
@@ -324,9 +344,20 @@ impl<R: Scalar> Engine<R> {
         let penalised = asked.local.as_ref().map(|draws| self.penalised(draws));
         let rows = self.tiles().map(solved).sum();
         let offset = self.field_offset;
+        let measures = std::mem::replace(&mut self.measures, Measures::new());
+        let points = self.points(&measures, asked);
         let (team, plan) = self.plan(None);
-        let mut added =
-            team.backward(&plan, (penalised, asked.global.map(|global| (global, rows))), task, theta_bar, offset)?;
+        let penalties = (penalised, asked.global.map(|global| (global, rows)));
+        let added = team.backward(&plan, penalties, task, &points, theta_bar, offset);
+        let mut pointwise = PointValues::default();
+        for Points { draws: PointDraws { penalty, .. }, rows, .. } in &points {
+            let sum: f64 = self.tiles().map(|tile| tile.points[penalty.measure.index()]).sum();
+            pointwise.set(penalty.measure, if *rows == 0 { f64::NAN } else { sum }, penalty.coefficient);
+        }
+        drop(points);
+        self.measures = measures;
+        let mut added = added?;
+        added.pointwise = pointwise;
         added.local = match penalised {
             // A mean over no trajectories.
             None => None,
@@ -339,9 +370,28 @@ impl<R: Scalar> Engine<R> {
 
     /// The tiles with probes, and the solved trajectories in them.
     fn penalised<'a>(&self, draws: &'a Draws) -> Penalised<'a> {
-        let used = self.batch.div_ceil(LANES);
-        let tiles = penalised_tiles(used, draws.penalty.fraction);
-        Penalised { draws, tiles, rows: self.tiles().filter(|t| t.index < tiles).map(solved).sum() }
+        let (tiles, rows) = self.part(draws.penalty.fraction);
+        Penalised { draws, tiles, rows }
+    }
+
+    /// The tiles that a share of the batch is, and the solved trajectories in them.
+    fn part(&self, fraction: f64) -> (usize, usize) {
+        let tiles = penalised_tiles(self.batch.div_ceil(LANES), fraction);
+        (tiles, self.tiles().filter(|t| t.index < tiles).map(solved).sum())
+    }
+
+    /// The measures at random times.
+    fn points<'a>(&self, measures: &'a Measures<R>, asked: &'a Asked) -> Vec<Points<'a, R>> {
+        let mut slot = self.slots[0] + self.slots[1] - asked.pointwise.iter().map(PointDraws::slots).sum::<usize>();
+        let mut points = Vec::with_capacity(asked.pointwise.len());
+        for draws in &asked.pointwise {
+            let (tiles, rows) = self.part(draws.penalty.fraction);
+            if let Some(field) = measures.get(draws.penalty.measure) {
+                points.push(Points { draws, field, slot, tiles, rows, interval: [self.problem.t0, self.t1] });
+            }
+            slot += draws.slots();
+        }
+        points
     }
 
     /// Costs of the batch in lockstep, of its costliest trajectory in an ensemble, and the steps of an ideal controller

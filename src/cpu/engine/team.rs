@@ -14,6 +14,7 @@ use crate::cpu::field::drive::Drive;
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::lanes::add;
 use crate::cpu::kernel::scalar::Scalar;
+use crate::cpu::regularize::pointwise::Points;
 use crate::cpu::regularize::{Added, Pass, Penalties};
 use crate::cpu::solve::Solve;
 use crate::cpu::solve::ensemble::Ensemble;
@@ -27,7 +28,7 @@ use crate::cpu::tile::tape::Recording;
 use crate::cpu::tile::{SavePoint, Tile};
 use crate::error::{Result, Status};
 use crate::math::Real;
-use crate::method::{Layout, SaveAt, SolverOptions};
+use crate::method::{Layout, PointValues, SaveAt, SolverOptions};
 use crate::problem::{Paths, Problem};
 
 /// What a solve and its backward pass are asked for.
@@ -96,6 +97,7 @@ pub(crate) trait Team<R>: Debug + Send + Sync {
         plan: &Plan<'_>,
         asked: Penalties<'_>,
         task: &dyn TaskWork<R>,
+        points: &[Points<'_, R>],
         theta_bar: &mut [R],
         offset: usize,
     ) -> Result<Added>;
@@ -239,6 +241,7 @@ impl<S: Scheme> Team<S::Real> for Crews<S> {
         plan: &Plan<'_>,
         asked: Penalties<'_>,
         task: &dyn TaskWork<S::Real>,
+        points: &[Points<'_, S::Real>],
         theta_bar: &mut [S::Real],
         offset: usize,
     ) -> Result<Added> {
@@ -278,6 +281,7 @@ impl<S: Scheme> Team<S::Real> for Crews<S> {
             for shard in shards {
                 let (tiles, theta_bar) = shard.probed();
                 for (tile, probes) in tiles {
+                    points.iter().for_each(|points| points.apply(tile, &mut room.points, &mut theta_bar[offset..]));
                     task.differentiate(tile, task_room, theta_bar);
                     *products = pass.walk(tile, probes, &mut room, &mut theta_bar[offset..]).max(*products);
                     walk.track.hand_on_controls(tile, &mut room.vjp, theta_bar);
@@ -289,7 +293,7 @@ impl<S: Scheme> Team<S::Real> for Crews<S> {
         let value = results.first().map_or(0.0, |result| result.1);
         let products = results.iter().map(|result| result.2).max().unwrap_or(0);
         self.reduce(plan.workers, theta_bar);
-        Ok(Added { local: Some(value), global, products })
+        Ok(Added { local: Some(value), global, pointwise: PointValues::default(), products })
     }
 }
 

@@ -5,9 +5,10 @@ use std::num::NonZero;
 use super::Engine;
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::scalar::Scalar;
+use crate::cpu::regularize::pointwise::PointRoom;
 use crate::error::Error;
 use crate::memory::{self, Size};
-use crate::method::{Asked, Layout, SaveAt, StepControl};
+use crate::method::{Asked, Layout, PointDraws, SaveAt, StepControl};
 use crate::solution::Workspace;
 
 impl<R: Scalar> Engine<R> {
@@ -65,7 +66,16 @@ impl<R: Scalar> Engine<R> {
         let probes =
             asked.local.as_ref().map_or(0, |d| self.probe_bytes(batch, d.penalty.fraction * d.penalty.times as f64));
         let errors = asked.global.map_or(Size(0), |_| self.error_bytes(batch, steps));
-        self.owner.bytes + self.workspace(batch, steps, tape).total() + probes + errors
+        self.owner.bytes + self.workspace(batch, steps, tape).total() + probes + errors + self.point_bytes(batch, asked)
+    }
+
+    /// Bytes of measures at random times: packed weights, each thread's rooms, and states with their cotangents.
+    fn point_bytes(&self, batch: usize, asked: &Asked) -> Size {
+        let fields = asked.pointwise.iter().filter_map(|draws| self.measures.get(draws.penalty.measure));
+        let rooms = Size(self.parallelism(batch).0) * fields.map(PointRoom::bytes).sum::<usize>();
+        let slots: usize = asked.pointwise.iter().map(PointDraws::slots).sum();
+        let states = Size(2 * slots * batch.div_ceil(LANES)) * (self.dim() * LANES);
+        rooms + states.bytes::<R>() + self.measures.bytes()
     }
 
     /// Bytes of the errors of an ensemble's steps, in lists that grow by doubling, and of rooms for their cotangents.

@@ -59,6 +59,8 @@ pub(crate) struct Code {
     pub(crate) ones: Vec<usize>,
     /// The first rows of the controls in it.
     pub(crate) controls: Vec<usize>,
+    /// The first row of the direction, of a measure.
+    pub(crate) direction: Option<usize>,
     /// Numbers that are the same in all lanes: literals, and then parameters from their offsets on.
     pub(crate) literals: Vec<Number>,
     pub(crate) parameters: Vec<Range<usize>>,

@@ -154,7 +154,19 @@ impl<R: Scalar> Field<R> {
     /// # Errors
     /// [`Error::Argument`](crate::Error::Argument) for one that does not validate, or whose derivatives are too long.
     pub(crate) fn new(field: &problem::Field, controls: &[Control]) -> Result<Self> {
-        let (program, dim) = (field.program()?, field.inputs());
+        Self::compiled(field, controls, &*field.program()?, field.mlp().is_none())
+    }
+
+    /// Compiles a program of a field's state, as wide as that.
+    ///
+    /// # Errors
+    /// As [`Field::new`].
+    pub(crate) fn measure(field: &problem::Field, program: &Program) -> Result<Self> {
+        Self::compiled(field, &[], program, true)
+    }
+
+    fn compiled(field: &problem::Field, controls: &[Control], program: &Program, has_poles: bool) -> Result<Self> {
+        let dim = field.inputs();
         let asked = |n: usize| knots_of(&field.controls()[n].name, field.controls()[n].rows, controls);
         let linearized = program.linearize_by(&field.frozen(), &|control| asked(control).is_some())?;
         let mut blocks = Blocks::default();
@@ -179,8 +191,8 @@ impl<R: Scalar> Field<R> {
             forward,
             backward,
             dim,
-            work: work(&program),
-            has_poles: field.mlp().is_none(),
+            work: work(program),
+            has_poles,
             moves_state: state.is_some(),
         })
     }
@@ -244,6 +256,12 @@ impl<R: Scalar> Field<R> {
         let lengths: Vec<usize> = self.inlets.iter().map(|inlet| inlet.knots.unwrap_or(0)).collect();
         let knots = lengths.iter().any(|length| *length > 0).then(|| Box::new(Knots::new(&lengths)));
         Cotangents { rows: Aligned::zeros(self.backward.rows * LANES), knots }
+    }
+
+    /// Where a measure looks, if it depends on that.
+    pub(crate) fn direction_mut<'k>(&self, kept: &'k mut Kept<R>) -> Option<&'k mut [R]> {
+        let at = self.forward.direction?;
+        Some(&mut kept.rows[at * LANES..][..self.dim * LANES])
     }
 
     /// `dydt = f(t, y)` at the kept state; `keep` leaves what [`Field::vjp`] needs.

@@ -2,6 +2,7 @@
 
 pub(crate) mod global;
 pub(crate) mod local;
+pub(crate) mod pointwise;
 
 use crate::cpu::adjoint::hook::{At, StepHook};
 use crate::cpu::adjoint::walk::Walk;
@@ -14,7 +15,7 @@ use crate::cpu::step::Scheme;
 use crate::cpu::tile::Tile;
 use crate::cpu::tile::probe::Probe;
 use crate::error::{Error, Result};
-use crate::method::{Draws, GlobalPenalty, PenaltyAt};
+use crate::method::{Draws, GlobalPenalty, PenaltyAt, PointValues};
 use global::StepErrors;
 use local::{Origin, Penalty};
 
@@ -35,13 +36,16 @@ pub(crate) type Penalties<'a> = (Option<Penalised<'a>>, Option<(GlobalPenalty, u
 pub(crate) struct Added {
     pub(crate) local: Option<f64>,
     pub(crate) global: Option<f64>,
+    /// Of measures at random times.
+    pub(crate) pointwise: PointValues,
     pub(crate) products: usize,
 }
 
 impl Added {
     /// The first regularizer's penalty.
     pub(crate) fn penalty(&self) -> f64 {
-        self.local.or(self.global).unwrap_or(0.0)
+        let first = || self.pointwise.iter().next().map(|value| value.penalty);
+        self.local.or(self.global).or_else(first).unwrap_or(0.0)
     }
 }
 

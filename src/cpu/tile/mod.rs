@@ -9,6 +9,7 @@ use crate::cpu::kernel::lanes::{Lanes, copy_lane, gather, rest_unless};
 use crate::cpu::kernel::scalar::Scalar;
 use crate::cpu::step::state::{Shape, StepState, begin_second};
 use crate::error::Status;
+use crate::method::PointMeasure;
 use clock::Clock;
 use tape::Tape;
 
@@ -48,6 +49,8 @@ pub(crate) struct Tile<R> {
     pub(crate) norms: Lanes<R>,
     /// Ensemble: the tile's share of the penalty.
     pub(crate) penalty: f64,
+    /// Its shares of the measures at random times.
+    pub(crate) points: [f64; PointMeasure::COUNT],
     /// The tile's share of the task's loss, and its correctly classified trajectories.
     pub(crate) loss: f64,
     pub(crate) correct: usize,
@@ -76,6 +79,7 @@ impl<R: Scalar> Tile<R> {
             clock: Clock::new(),
             norms: [R::ZERO; LANES],
             penalty: 0.0,
+            points: [0.0; PointMeasure::COUNT],
             loss: 0.0,
             correct: 0,
             bar: shape.states(),
@@ -140,6 +144,7 @@ impl<R: Scalar> Tile<R> {
             self.save_bar_mut(slot).fill(R::ZERO);
         }
         (self.penalty, self.loss, self.correct) = (0.0, 0.0, 0);
+        self.points = [0.0; PointMeasure::COUNT];
     }
 
     /// Lanes whose trajectory is still on its way.

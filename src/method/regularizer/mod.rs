@@ -5,6 +5,7 @@
 mod end_time;
 mod global;
 mod local;
+mod pointwise;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,8 @@ use crate::error::{Error, Result};
 pub use end_time::EndTime;
 pub use global::{Aggregate, Global, GlobalPenalty};
 pub use local::{Local, Measure, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep};
+pub(crate) use pointwise::PointDraws;
+pub use pointwise::{PointMeasure, PointPenalty, PointValue, PointValues, Pointwise};
 
 /// What training adds to the loss, or does to the solve. Evaluation never does.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -28,7 +31,9 @@ pub enum Regularizer {
     Global(Global),
     /// A random end of the interval.
     EndTime(EndTime),
-    /// Several, each of another kind.
+    /// The dynamics at a random time.
+    Pointwise(Pointwise),
+    /// Several, each of another kind or measure.
     All(Vec<Self>),
 }
 
@@ -50,6 +55,12 @@ impl From<EndTime> for Regularizer {
     }
 }
 
+impl From<Pointwise> for Regularizer {
+    fn from(pointwise: Pointwise) -> Self {
+        Self::Pointwise(pointwise)
+    }
+}
+
 /// What an engine has to do in a training step beyond the solve.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
@@ -58,6 +69,8 @@ pub struct Hooks {
     pub penalty: Option<StepPenalty>,
     /// The penalty of all accepted steps.
     pub global: Option<GlobalPenalty>,
+    /// Measures at random times, in the order of [`PointMeasure::ALL`].
+    pub pointwise: [Option<PointPenalty>; PointMeasure::COUNT],
     /// Where the solve ends.
     pub end_time: Option<EndTime>,
 }
@@ -152,6 +165,9 @@ impl Regularizer {
                     let (measure, aggregate, coefficient) = (*measure, *aggregate, coefficient.value(step));
                     hooks.global = Some(GlobalPenalty { measure, aggregate, coefficient });
                 }
+                Self::Pointwise(pointwise) => {
+                    hooks.pointwise[pointwise.measure.index()] = Some((pointwise, step).into());
+                }
                 Self::EndTime(end_time) => hooks.end_time = Some(*end_time),
                 Self::None | Self::All(_) => {}
             }
@@ -166,7 +182,10 @@ impl Regularizer {
     pub fn validate(&self, options: &SolverOptions) -> Result<()> {
         let terms = self.terms();
         for (n, term) in terms.iter().enumerate() {
-            let same = |other: &&Self| std::mem::discriminant(*other) == std::mem::discriminant(*term);
+            let same = |other: &&Self| match (*other, *term) {
+                (Self::Pointwise(other), Self::Pointwise(term)) => other.measure == term.measure,
+                (other, term) => std::mem::discriminant(other) == std::mem::discriminant(term),
+            };
             if terms[..n].iter().any(same) {
                 let remedy = "one of each kind adds up to something: raise its coefficient, or its number of times";
                 return Err(Error::argument("regularizer", format!("{term:?}, the second of its kind"), remedy));
@@ -174,6 +193,7 @@ impl Regularizer {
             match term {
                 Self::Local(local) => validate_local(local, options)?,
                 Self::Global(global) => validate_global(global, options)?,
+                Self::Pointwise(pointwise) => validate_pointwise(pointwise, options)?,
                 Self::EndTime(end_time) => validate_end_time(end_time, options)?,
                 Self::None | Self::All(_) => {}
             }
@@ -192,6 +212,20 @@ fn validate_global(global: &Global, options: &SolverOptions) -> Result<()> {
     if options.adjoint == Adjoint::Backsolve {
         let remedy = "this adjoint does not go back over the steps: use Adjoint::Discrete, or Adjoint::Reversible";
         return Err(Error::argument("regularizer", format!("global with {:?}", options.adjoint), remedy));
+    }
+    Ok(())
+}
+
+fn validate_pointwise(pointwise: &Pointwise, options: &SolverOptions) -> Result<()> {
+    pointwise.validate()?;
+    check_saves(options)?;
+    if options.method.tableau().noise.is_some() {
+        let remedy = "a path with noise has no derivatives: take a problem without, or Local";
+        return Err(Error::argument(
+            "regularizer",
+            format!("pointwise with {}", options.method.tableau().name),
+            remedy,
+        ));
     }
     Ok(())
 }

@@ -88,10 +88,11 @@ impl Compiler<'_> {
                 }
             },
             Operation::Slope(..) if self.is_slope_of_cube(node) => {}
-            // With its activation, if that is here.
+            // With its activation, if that is here before it.
             Operation::Slope(f, x) => {
                 let map = Operation::Map(*f, *x);
-                if f.activation().is_none() || !self.program.operations().any(|(_, operation)| *operation == map) {
+                let mut before = self.program.operations().take(node.index());
+                if f.activation().is_none() || !before.any(|(_, operation)| *operation == map) {
                     let (x, target) = (self.operand(*x), self.target(node));
                     self.line(LineCode::Slope(*f), rows, [x; 2], target, extra);
                 }
@@ -165,7 +166,7 @@ impl Compiler<'_> {
         if self.homes[x.index()] != Home::Inside(node, 0) {
             self.copy(x, place, extra);
         }
-        let slope = self.slopes.get(&(f, x)).copied();
+        let slope = self.slopes.get(&(f, x)).copied().filter(|slope| slope.index() > node.index());
         let slope_place = slope.map(|slope| self.target(slope));
         let step = match (slope, slope_place) {
             (Some(slope), Some(Place { room: Room::Scratch, at })) if self.main[slope.index()] => {

@@ -249,6 +249,7 @@ impl<'a> Compiler<'a> {
                                 controls.resize(controls.len().max(control + 1), usize::MAX);
                                 controls[control] = at;
                             }
+                            Source::Direction => self.code.direction = Some(at),
                             _ => {}
                         }
                         self.rows_at[node.index()] = Some(at);

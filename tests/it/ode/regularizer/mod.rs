@@ -3,6 +3,7 @@
 mod batches;
 mod global;
 mod gradients;
+mod pointwise;
 
 use crate::oracle::{
     Dual, Number, Step, System, close, cpu, gradient, largest, numbers, penalty, scaled, solver, step_times,

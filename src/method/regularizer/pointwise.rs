@@ -1,0 +1,328 @@
+//! [`Pointwise`]: what the dynamics are like at a random time.
+
+use serde::{Deserialize, Serialize};
+
+use super::PenaltyGradient;
+use crate::error::{Error, Result};
+use crate::math::{Purpose, Random};
+use crate::method::Schedule;
+use crate::problem::Field;
+use crate::problem::program::Program;
+use crate::problem::program::operation::{Operation, Source};
+
+/// What is measured of the dynamics at a point: the mean over features of `g(t, y)^2`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum PointMeasure {
+    /// The second total derivative of the state, `g = d^2 y/dt^2` (J. Kelly, J. Bettencourt, M. Johnson, D. Duvenaud, Learning
+    /// differential equations that are easy to solve, NeurIPS 2020).
+    SecondDerivative,
+    /// The third one.
+    ThirdDerivative,
+    /// Half of it, with `g = f`: the kinetic energy of C. Finlay, J.-H. Jacobsen, L. Nurbekyan, A. Oberman, How to train your
+    /// neural ODE, ICML 2020.
+    Kinetic,
+    /// `g = df/dy e`, with random signs `e`, drawn once a solve: in the mean `|df/dy|_F^2 / D` (ibid., which takes
+    /// `e^T df/dy`, of the same mean).
+    Jacobian,
+    /// `g = f - (y(t1) - y(t0)) / (t1 - t0)`, in which the two states are constants: how far the trajectory is from straight.
+    Straightness,
+}
+
+impl PointMeasure {
+    /// All of them.
+    pub const ALL: [Self; Self::COUNT] =
+        [Self::SecondDerivative, Self::ThirdDerivative, Self::Kinetic, Self::Jacobian, Self::Straightness];
+    /// How many there are.
+    pub(crate) const COUNT: usize = 5;
+
+    /// Its place among all.
+    pub(crate) const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// What the mean square of `g` is multiplied by.
+    pub(crate) const fn factor(self) -> f64 {
+        if matches!(self, Self::Kinetic) { 0.5 } else { 1.0 }
+    }
+
+    /// What it costs, in evaluations of the field.
+    pub(crate) const fn evaluations(self) -> usize {
+        match self {
+            Self::SecondDerivative | Self::Jacobian => 2,
+            Self::ThirdDerivative => 3,
+            Self::Kinetic | Self::Straightness => 1,
+        }
+    }
+
+    /// The program of `g`, whose [`Source::Direction`] is what is random or constant in it.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a driven field, and for one of which `g` takes too many operations.
+    pub(crate) fn program(self, field: &Field) -> Result<Program> {
+        if let Some((name, _)) = field.driven_by().next() {
+            let remedy = "measures at random times know no controls: take a field without, or Local, or Global";
+            return Err(Error::argument("regularizer", format!("pointwise with control {name:?}"), remedy));
+        }
+        let program = field.program()?;
+        let program = match self {
+            Self::SecondDerivative => program.derivatives(2)?,
+            Self::ThirdDerivative => program.derivatives(3)?,
+            Self::Kinetic | Self::Straightness => program.into_owned(),
+            Self::Jacobian => program.jacobian_vector(field.inputs())?,
+        };
+        let mut emitter = program.reopen();
+        let mut g = program.outputs()[program.outputs().len() - 1];
+        if self == Self::Straightness {
+            let chord = emitter.emit(Operation::Input { source: Source::Direction, rows: field.inputs() });
+            g = emitter.sub(g, chord);
+        }
+        emitter.finish(&[g])
+    }
+}
+
+/// A measure of the dynamics at a random time, `|t1 - t0| rho(t_r, y(t_r))` with uniform `t_r`: an estimate of
+/// `integral rho dt` over the trajectory without bias, at the cost of a point where quadrature takes all stages of all steps.
+/// `rho` is a mean over features and batch. The state comes from the interpolant; the solve is unchanged.
+///
+/// Several measures may be added, each once, with their own coefficients. For problems without noise and controls, on the
+/// native engine.
+///
+/// ```
+/// use fewsteps::{Pointwise, Regularizer};
+/// let taynode = Regularizer::from(Pointwise::taylor(2)?.coefficient(0.01));
+/// let rnode = Regularizer::from(Pointwise::kinetic()).and(Pointwise::jacobian());
+/// # let _ = (taynode, rnode);
+/// # Ok::<(), fewsteps::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Pointwise {
+    /// What is measured.
+    pub measure: PointMeasure,
+    /// What is differentiated: with [`PenaltyGradient::Full`] the state too, otherwise it is a constant.
+    pub gradient: PenaltyGradient,
+    /// Number of times, one in each of as many equal parts of the interval; the penalty is their mean.
+    pub times: usize,
+    /// Share of the batch, in `(0, 1]`, rounded up to whole tiles of 32.
+    pub fraction: f64,
+    /// Weight of the penalty in the loss.
+    pub coefficient: Schedule,
+}
+
+impl Pointwise {
+    /// The measure at one time, on the whole batch, the state constant, with a coefficient of a hundredth.
+    #[must_use]
+    pub const fn new(measure: PointMeasure) -> Self {
+        let gradient = PenaltyGradient::Step;
+        Self { measure, gradient, times: 1, fraction: 1.0, coefficient: Schedule::Constant(0.01) }
+    }
+
+    /// The derivative of that order along the trajectory: TayNODE.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for an order other than 2 and 3.
+    pub fn taylor(order: usize) -> Result<Self> {
+        match order {
+            2 => Ok(Self::new(PointMeasure::SecondDerivative)),
+            3 => Ok(Self::new(PointMeasure::ThirdDerivative)),
+            _ => {
+                Err(Error::argument("order", order, "take 2 or 3: the first is the field, and beyond weights explode"))
+            }
+        }
+    }
+
+    /// The kinetic energy, the one half of RNODE.
+    #[must_use]
+    pub const fn kinetic() -> Self {
+        Self::new(PointMeasure::Kinetic)
+    }
+
+    /// The Jacobian's norm, the other half of RNODE.
+    #[must_use]
+    pub const fn jacobian() -> Self {
+        Self::new(PointMeasure::Jacobian)
+    }
+
+    /// The distance from a straight trajectory.
+    #[must_use]
+    pub const fn straightness() -> Self {
+        Self::new(PointMeasure::Straightness)
+    }
+
+    /// Sets what is differentiated.
+    #[must_use]
+    pub const fn gradient(mut self, gradient: PenaltyGradient) -> Self {
+        self.gradient = gradient;
+        self
+    }
+
+    /// Sets the number of times.
+    #[must_use]
+    pub const fn times(mut self, times: usize) -> Self {
+        self.times = times;
+        self
+    }
+
+    /// Sets the share of the batch.
+    #[must_use]
+    pub const fn fraction(mut self, fraction: f64) -> Self {
+        self.fraction = fraction;
+        self
+    }
+
+    /// Sets the weight of the penalty in the loss.
+    #[must_use]
+    pub fn coefficient(mut self, coefficient: impl Into<Schedule>) -> Self {
+        self.coefficient = coefficient.into();
+        self
+    }
+
+    /// Checks the numbers.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for no times, a share outside `(0, 1]`, a coefficient that is not finite, and for the published
+    /// gradient, which is of steps.
+    pub fn validate(&self) -> Result<()> {
+        if self.times == 0 || self.times > 64 {
+            return Err(Error::argument("Pointwise::times", self.times, "take 1 to 64 times per batch"));
+        }
+        if !(self.fraction > 0.0 && self.fraction <= 1.0) {
+            return Err(Error::argument("Pointwise::fraction", self.fraction, "choose a share of the batch in (0, 1]"));
+        }
+        if self.gradient == PenaltyGradient::Published {
+            let remedy = "a point has no first stage to leave out: take Step, or Full";
+            return Err(Error::argument("Pointwise::gradient", "Published", remedy));
+        }
+        self.coefficient.validate("Pointwise::coefficient")
+    }
+}
+
+/// A measure at random times, as an engine sees it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct PointPenalty {
+    /// What is measured.
+    pub measure: PointMeasure,
+    /// What is differentiated.
+    pub gradient: PenaltyGradient,
+    /// How many times.
+    pub times: usize,
+    /// On which share of the batch.
+    pub fraction: f64,
+    /// Weight in the loss, at this training step.
+    pub coefficient: f64,
+}
+
+impl PointPenalty {
+    /// What it costs, in evaluations of the field.
+    pub(crate) const fn evaluations(&self) -> usize {
+        self.times * self.measure.evaluations()
+    }
+}
+
+impl From<(&Pointwise, u64)> for PointPenalty {
+    fn from((pointwise, step): (&Pointwise, u64)) -> Self {
+        let Pointwise { measure, gradient, times, fraction, ref coefficient } = *pointwise;
+        Self { measure, gradient, times, fraction, coefficient: coefficient.value(step) }
+    }
+}
+
+/// A measure's penalty, as a training step reports it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PointValue {
+    /// What was measured.
+    pub measure: PointMeasure,
+    /// The penalty without its coefficient: a mean over its share of the batch, without trajectories that failed; NaN where
+    /// none is left.
+    #[serde(with = "crate::math::number")]
+    pub penalty: f64,
+    /// Its coefficient at this step.
+    #[serde(with = "crate::math::number")]
+    pub coefficient: f64,
+}
+
+/// The penalties of measures at random times, each measure once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Vec<PointValue>", into = "Vec<PointValue>")]
+pub struct PointValues([Option<PointValue>; PointMeasure::COUNT]);
+
+impl PointValues {
+    /// That of a measure, if it was asked for.
+    #[must_use]
+    pub const fn get(&self, measure: PointMeasure) -> Option<PointValue> {
+        self.0[measure.index()]
+    }
+
+    /// All that were asked for.
+    pub fn iter(&self) -> impl Iterator<Item = PointValue> {
+        self.0.into_iter().flatten()
+    }
+
+    /// Whether none was.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(Option::is_none)
+    }
+
+    pub(crate) const fn set(&mut self, measure: PointMeasure, penalty: f64, coefficient: f64) {
+        self.0[measure.index()] = Some(PointValue { measure, penalty, coefficient });
+    }
+}
+
+impl From<Vec<PointValue>> for PointValues {
+    fn from(values: Vec<PointValue>) -> Self {
+        let mut all = Self::default();
+        for value in values {
+            all.0[value.measure.index()] = Some(value);
+        }
+        all
+    }
+}
+
+impl From<PointValues> for Vec<PointValue> {
+    fn from(values: PointValues) -> Self {
+        values.iter().collect()
+    }
+}
+
+/// Measures at random times with their draws, as every worker sees them.
+#[derive(Clone, Debug)]
+pub(crate) struct PointDraws {
+    pub(crate) penalty: PointPenalty,
+    uniform: Vec<f64>,
+    seed: u64,
+    step: u64,
+}
+
+impl PointDraws {
+    pub(crate) fn new(penalty: PointPenalty, seed: u64, step: u64) -> Self {
+        let mut random = Random::new(seed, Purpose::RegularizationTime, step << 32);
+        Self { penalty, uniform: (0..penalty.times).map(|_| random.uniform()).collect(), seed, step }
+    }
+
+    /// Position of the n-th time in the interval, in `[0, 1)`: one in each of as many equal parts.
+    pub(crate) fn position(&self, n: usize) -> f64 {
+        (n as f64 + self.uniform[n]) / self.uniform.len() as f64
+    }
+
+    /// A trajectory's random signs, one a feature.
+    pub(crate) fn signs(&self, trajectory: usize) -> impl Iterator<Item = f64> {
+        let mut random =
+            Random::new(self.seed, Purpose::RegularizationDirection, (self.step << 32) + trajectory as u64);
+        std::iter::repeat_with(move || if random.next_u32() >> 31 == 0 { 1.0 } else { -1.0 })
+    }
+
+    /// Save slots that it needs: those of its times, and of the chord's ends.
+    pub(crate) fn slots(&self) -> usize {
+        self.penalty.times + if self.penalty.measure == PointMeasure::Straightness { 2 } else { 0 }
+    }
+
+    /// Their times, on an interval.
+    pub(crate) fn times(&self, [t0, t1]: [f64; 2]) -> impl Iterator<Item = f64> {
+        let ends = [t0, t1].into_iter().take(self.slots() - self.penalty.times);
+        (0..self.penalty.times).map(move |n| t0 + self.position(n) * (t1 - t0)).chain(ends)
+    }
+}
