@@ -101,6 +101,18 @@ pub(crate) enum Training {
     #[value(name = "steer+local-unbiased")]
     #[serde(rename = "steer+local-unbiased")]
     SteerLocalUnbiased,
+    /// `TayNODE`: the second derivative along the trajectory, at a uniform time
+    #[value(name = "taynode-2")]
+    #[serde(rename = "taynode-2")]
+    Taynode2,
+    /// `TayNODE`: the third derivative
+    #[value(name = "taynode-3")]
+    #[serde(rename = "taynode-3")]
+    Taynode3,
+    /// RNODE: kinetic energy and the Jacobian's norm, at a uniform time
+    Rnode,
+    /// The distance from a straight trajectory, at a uniform time
+    Straightness,
 }
 
 impl Training {
@@ -117,6 +129,10 @@ impl Training {
             Self::Steer => "steer",
             Self::SteerGlobalError => "steer+global-error",
             Self::SteerLocalUnbiased => "steer+local-unbiased",
+            Self::Taynode2 => "taynode-2",
+            Self::Taynode3 => "taynode-3",
+            Self::Rnode => "rnode",
+            Self::Straightness => "straightness",
         }
     }
 
@@ -127,7 +143,11 @@ impl Training {
 
     /// Whether the options of a penalty's weight apply.
     pub(crate) const fn takes_coefficient(self) -> bool {
-        self.takes_options() || matches!(self, Self::GlobalError | Self::GlobalStepCount | Self::SteerGlobalError)
+        self.takes_options()
+            || !matches!(
+                self,
+                Self::Baseline | Self::Vanilla | Self::PublishedUnbiased | Self::PublishedBiased | Self::Steer
+            )
     }
 }
 

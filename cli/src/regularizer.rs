@@ -1,7 +1,7 @@
 //! From options of the command line to a [`Regularizer`].
 
 use anyhow::ensure;
-use fewsteps::{Budget, EndTime, Global, Local, Regularizer, Schedule};
+use fewsteps::{Budget, EndTime, Global, Local, PointMeasure, Pointwise, Regularizer, Schedule};
 
 use crate::args::RegularizerArgs;
 use crate::choice::Training;
@@ -23,6 +23,14 @@ pub(crate) fn of(training: Training, args: &RegularizerArgs, task: TaskName, ste
         Training::SteerLocalUnbiased => {
             Regularizer::from(STEER).and(with_options(Local::unbiased(), args, unbiased, steps))
         }
+        Training::Taynode2 => measured(PointMeasure::SecondDerivative, args, steps).into(),
+        Training::Taynode3 => measured(PointMeasure::ThirdDerivative, args, steps).into(),
+        Training::Rnode => Regularizer::from(measured(PointMeasure::Kinetic, args, steps)).and(measured(
+            PointMeasure::Jacobian,
+            args,
+            steps,
+        )),
+        Training::Straightness => measured(PointMeasure::Straightness, args, steps).into(),
     }
 }
 
@@ -36,6 +44,12 @@ fn weight(args: &RegularizerArgs, own: Option<f64>, default: &Schedule, steps: u
         (Some(from), None) => Schedule::Constant(from),
         (from, Some(to)) => Schedule::exponential(from.unwrap_or_else(|| default.value(0)), to, steps),
     }
+}
+
+fn measured(measure: PointMeasure, args: &RegularizerArgs, steps: u64) -> Pointwise {
+    let pointwise = Pointwise::new(measure);
+    let coefficient = weight(args, None, &pointwise.coefficient, steps);
+    pointwise.coefficient(coefficient)
 }
 
 fn weighted(global: Global, args: &RegularizerArgs, steps: u64) -> Global {
@@ -86,7 +100,10 @@ impl RegularizerArgs {
             [("--coefficient", self.coefficient.is_some()), ("--coefficient-to", self.coefficient_to.is_some())];
         if let Some((option, _)) = weight.into_iter().find(|(_, given)| *given) {
             let used = methods.iter().any(|method| method.takes_coefficient());
-            ensure!(used, "{option} applies to the local-* and global-* methods: add one of them, or leave it out");
+            ensure!(
+                used,
+                "{option} applies to methods with a penalty of their own, such as local-* and global-*: add one, or leave it out"
+            );
         }
         ensure!(
             self.noise.is_none() || task.stochastic(),

@@ -183,6 +183,9 @@ fn write_regularizer(text: &mut String, settings: &Settings) {
     if let Some(global) = settings.config.regularizer.global() {
         write_coefficient(text, &global.coefficient, "weight of the penalty in the loss");
     }
+    if let Some(pointwise) = settings.config.regularizer.pointwise().first() {
+        write_coefficient(text, &pointwise.coefficient, "weight of each measure in the loss");
+    }
     let Some(local) = settings.config.regularizer.local() else { return };
     line(text, "measure", word(name_of(&MEASURES, local.measure)), &MEASURES.map(|m| m.name).join(", "));
     line(text, "penalty-step", word(name_of(&PENALTY_STEPS, local.step)), &PENALTY_STEPS.map(|s| s.name).join(", "));

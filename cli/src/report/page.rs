@@ -222,6 +222,10 @@ const fn colour(training: Training) -> (u8, u8, u8) {
         Training::Steer => (150, 110, 0),
         Training::SteerGlobalError => (110, 40, 90),
         Training::SteerLocalUnbiased => (60, 90, 20),
+        Training::Taynode2 => (140, 30, 30),
+        Training::Taynode3 => (190, 80, 80),
+        Training::Rnode => (90, 90, 200),
+        Training::Straightness => (40, 130, 130),
     }
 }
 

@@ -154,6 +154,13 @@ impl Regularizer {
         self.terms().into_iter().find_map(|term| if let Self::Global(global) = term { Some(global) } else { None })
     }
 
+    /// Those of measures at random times.
+    #[must_use]
+    pub fn pointwise(&self) -> Vec<&Pointwise> {
+        let terms = self.terms().into_iter();
+        terms.filter_map(|term| if let Self::Pointwise(pointwise) = term { Some(pointwise) } else { None }).collect()
+    }
+
     /// What the engine has to do at training step `step`.
     #[must_use]
     pub fn lower(&self, step: u64) -> Hooks {
