@@ -49,7 +49,7 @@ pub enum PenaltyStep {
     /// by a stop.
     Taken,
     /// Seven tenths of an ideal controller's step, `0.7 |t1 - t0| / n` with `n` a running mean of earlier steps' step-count
-    /// measure ([`Learnt`](super::Learnt)), at most the whole interval; at first the step the solver took. Its error, 0.17 for
+    /// measure ([`Learnt`](crate::Learnt)), at most the whole interval; at first the step the solver took. Its error, 0.17 for
     /// a method of order 5, is neither rounding, as that of a solver's short steps may be at `f32`, nor beyond the
     /// estimate's reach. It may reach past the interval's end. For the step-count measure alone. The default.
     #[default]

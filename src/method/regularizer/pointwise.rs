@@ -16,7 +16,7 @@ use crate::problem::program::operation::{Operation, Source};
 #[non_exhaustive]
 pub enum PointMeasure {
     /// The second total derivative of the state, `g = d^2 y/dt^2` (J. Kelly, J. Bettencourt, M. Johnson, D. Duvenaud, Learning
-    /// differential equations that are easy to solve, NeurIPS 2020).
+    /// differential equations that are easy to solve, Neural Information Processing Systems 2020).
     SecondDerivative,
     /// The third one.
     ThirdDerivative,
@@ -119,7 +119,7 @@ impl Pointwise {
         Self { measure, gradient, times: 1, fraction: 1.0, coefficient: Schedule::Constant(0.01) }
     }
 
-    /// The derivative of that order along the trajectory: TayNODE.
+    /// The derivative of that order along the trajectory: that of `TayNODE`.
     ///
     /// # Errors
     /// [`Error::Argument`] for an order other than 2 and 3.

@@ -45,7 +45,7 @@ impl Field {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Argument`] naming what the text form does not have: names that it cannot spell, parameters or controls that
+    /// [`Error::Argument`](crate::Error::Argument) naming what the text form does not have: names that it cannot spell, parameters or controls that
     /// nothing uses, parts of networks; and those of [`Field::validate`].
     pub fn to_text(&self) -> Result<String> {
         self.validate()?;

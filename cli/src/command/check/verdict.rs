@@ -166,7 +166,7 @@ fn activity(found: &Found) -> Reason {
     let ratio = found.gradient_ratio;
     let text =
         format!("the penalty's gradient is {ratio:.1e} of the task's; {:.0e} to {} is healthy", HEALTHY[0], HEALTHY[1]);
-    if ratio >= HEALTHY[0] && ratio <= HEALTHY[1] {
+    if (HEALTHY[0]..=HEALTHY[1]).contains(&ratio) {
         return reason("penalty", Verdict::Suitable, text);
     }
     let more = match ratio {
