@@ -476,7 +476,7 @@ mod tests {
             let differences = found.iter().zip(truth).map(|(x, y)| (f64::from(*x) - y).abs() / largest);
             differences.fold(0.0, f64::max)
         };
-        let mut states = Vec::new();
+        let (mut states, plays) = (Vec::new(), gpu.adapter().software);
         for gpu in [gpu.clone(), gpu.into_card()] {
             let mut solver = GpuSolver::new(&gpu, &problem, &options).expect("a solver");
             let solution = gpu.block_on(solver.solve(&theta, &y0)).expect("a solution");
@@ -486,7 +486,8 @@ mod tests {
             assert!(found.iter().all(|apart| *apart < 1e-5), "states, gradients: {found:?}");
             states.push(solution.ys);
         }
-        assert_ne!(states[0], states[1], "sums of four groups are added in another order");
+        // A card is one already.
+        assert_eq!(states[0] != states[1], plays, "sums of four groups are added in another order");
     }
 
     #[test]
