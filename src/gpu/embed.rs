@@ -71,6 +71,7 @@ pub const OUTCOME_WGSL: &str = include_str!("../../shaders/lib/outcome.wgsl");
 #[derive(Debug)]
 pub struct SolveRecording {
     engine: Engine,
+    batch: usize,
     buffers: Buffers,
     plans: SolvePlans,
     settle: Plan,
@@ -109,9 +110,9 @@ impl GpuSolver {
         self.paths.validate(batch)?;
         engine.use_paths(self.paths, &buffers);
         engine.write_learnt(self.learnt());
-        let plans = engine.record_solve(&buffers, false).await?;
-        let settle = engine.gpu.scoped(|| record_settle(&engine, &buffers)).await?;
-        Ok(SolveRecording { engine, buffers, plans, settle, attempts })
+        let plans = engine.record_solve(batch, &buffers, false).await?;
+        let settle = engine.gpu.scoped(|| record_settle(&engine, batch, &buffers)).await?;
+        Ok(SolveRecording { engine, batch, buffers, plans, settle, attempts })
     }
 }
 
@@ -133,12 +134,12 @@ pub(crate) fn check_counts(batch: usize, attempts: usize) -> Result<()> {
 }
 
 /// NaN for what trajectories that failed should have saved after they did.
-fn record_settle(engine: &Engine, buffers: &Buffers) -> Plan {
+fn record_settle(engine: &Engine, rows: usize, buffers: &Buffers) -> Plan {
     let points = engine.user_points().len();
-    let head = Head { mode: Settle::AfterFailure.into(), ..engine.head(engine.batch) };
+    let head = Head { mode: Settle::AfterFailure.into(), ..engine.head(rows) };
     let args = SettleArgs { points: word(points), missing: f32::NAN, first: 0 };
     let settle = engine.kernels.get(&kernel::SETTLE, &[]);
-    let size = points * engine.batch * engine.dim();
+    let size = points * rows * engine.dim();
     let bound = [&buffers.row_status, &buffers.saves, &buffers.points];
     Planner::record(&engine.gpu, |planner| {
         planner.add(&settle, &bound, head, args, flat(size.div_ceil(64)));
@@ -161,7 +162,7 @@ impl SolveRecording {
         check("SolveIo::ys", &io.ys, self.ys_bytes(), wgpu::BufferUsages::COPY_DST)?;
         let states = self.y0_bytes();
         copy_in(encoder, &io.theta, &self.engine.theta, 0, self.theta_bytes());
-        copy_in(encoder, &io.y0, &self.buffers.tape, self.engine.start_of_tape(), states);
+        copy_in(encoder, &io.y0, &self.buffers.tape, self.engine.start_of_tape(self.batch), states);
         for at in (0..self.ys_bytes()).step_by(usize::try_from(states).unwrap_or(usize::MAX)) {
             copy_in(encoder, &io.y0, &self.buffers.saves, at, states);
         }
@@ -190,9 +191,9 @@ impl SolveRecording {
                 self.plans.start.encode(&mut pass);
             }
             // Where trajectories are solved whole, a dispatch makes as many attempts as it can, and that of the start too.
-            let whole = self.engine.solves_whole(self.engine.batch);
+            let whole = self.engine.solves_whole(self.batch);
             let dispatches = if whole {
-                self.engine.dispatches_after_start(Purpose::FORWARD, self.attempts) + usize::from(!begin)
+                self.engine.dispatches_after_start(self.batch, Purpose::FORWARD, self.attempts) + usize::from(!begin)
             } else {
                 self.attempts
             };
@@ -211,7 +212,7 @@ impl SolveRecording {
     /// # Errors
     /// [`Error::Argument`] for paths beyond the last trajectory number.
     pub fn set_paths(&mut self, paths: Paths) -> Result<()> {
-        paths.validate(self.engine.batch)?;
+        paths.validate(self.batch)?;
         self.engine.use_paths(paths, &self.buffers);
         Ok(())
     }
@@ -219,7 +220,7 @@ impl SolveRecording {
     /// Trajectories in the batch.
     #[must_use]
     pub const fn batch(&self) -> usize {
-        self.engine.batch
+        self.batch
     }
 
     /// Attempted steps that each recording makes room for: those asked for, or `max_steps` if that is less.
@@ -237,7 +238,7 @@ impl SolveRecording {
     /// Bytes of the initial states.
     #[must_use]
     pub fn y0_bytes(&self) -> u64 {
-        4 * (self.engine.batch * self.engine.dim()) as u64
+        4 * (self.batch * self.engine.dim()) as u64
     }
 
     /// Bytes of the saved states.

@@ -63,7 +63,6 @@ pub(crate) struct Engine {
     pub(crate) iterations: usize,
     /// How much a submission of a training step may hold, as a share of what is usual.
     pub(crate) submission: f64,
-    pub(crate) batch: usize,
     /// Attempts that the last solve took, and accepted steps.
     pub(crate) attempts: usize,
     pub(crate) accepted: usize,
@@ -136,7 +135,6 @@ impl Engine {
             bound: None,
             iterations: ITERATIONS,
             submission: 1.0,
-            batch: 0,
             attempts: FIRST_ATTEMPTS,
             accepted: FIRST_ATTEMPTS,
             staging: Staging::default(),
@@ -318,9 +316,9 @@ impl Engine {
         self.staging.read(&self.gpu, encoder, &ranges, take).await
     }
 
-    /// Where the first kept state of the tape begins, in bytes: after the two that are overwritten in turn.
-    pub(crate) fn start_of_tape(&self) -> u64 {
-        (2 * 4 * self.batch * self.dim()) as u64
+    /// Where the first kept state of the tape of so many rows begins, in bytes: after the two that are overwritten in turn.
+    pub(crate) fn start_of_tape(&self, rows: usize) -> u64 {
+        (2 * 4 * rows * self.dim()) as u64
     }
 }
 

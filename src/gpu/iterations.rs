@@ -71,7 +71,7 @@ impl Engine {
     }
 
     /// Turns that one dispatch of a solve of whole trajectories takes: attempts, or some of an attempt's points.
-    pub(crate) fn turns(&self, purpose: Purpose) -> usize {
+    pub(crate) fn turns(&self, rows: usize, purpose: Purpose) -> usize {
         let [points, at_start] = self.point_counts(purpose);
         let dim = self.dim();
         // In lockstep a decision adds 256 rows three times.
@@ -80,7 +80,7 @@ impl Engine {
         let start = stages + 8 * dim + at_start * (1 + dim) + 3 * decision + 32;
         let turn = self.step_overhead(points) + stages + 2 * dim + decision + points.min(SAVES) * (1 + 2 * dim);
         let most =
-            self.slice.map_or_else(|| self.attempts_per_submission(), |attempts| self.turns_of(purpose, attempts));
+            self.slice.map_or_else(|| self.attempts_per_submission(rows), |attempts| self.turns_of(purpose, attempts));
         (self.iterations.saturating_sub(start) / turn).clamp(1, most.max(1))
     }
 
@@ -91,8 +91,8 @@ impl Engine {
     }
 
     /// Dispatches of a solve of whole trajectories that so many attempts take, after the one of its start.
-    pub(crate) fn dispatches_after_start(&self, purpose: Purpose, attempts: usize) -> usize {
-        self.turns_of(purpose, attempts).div_ceil(self.turns(purpose)).saturating_sub(1)
+    pub(crate) fn dispatches_after_start(&self, rows: usize, purpose: Purpose, attempts: usize) -> usize {
+        self.turns_of(purpose, attempts).div_ceil(self.turns(rows, purpose)).saturating_sub(1)
     }
 
     /// Iterations that a walk of whole trajectories spends on its gradient, on a row, on a row's step, and on its points.
@@ -124,11 +124,11 @@ impl Engine {
     }
 
     /// Steps back that one dispatch of such a walk takes of each row.
-    pub(crate) fn steps_per_walk(&self, penalty: Option<StepPenalty>) -> usize {
+    pub(crate) fn steps_per_walk(&self, rows: usize, penalty: Option<StepPenalty>) -> usize {
         let [fixed, row, step, _] = self.walk_costs(penalty);
-        let rows_each = self.batch.div_ceil(64 * self.walk_groups(self.batch, penalty)).max(1);
+        let rows_each = rows.div_ceil(64 * self.walk_groups(rows, penalty)).max(1);
         let of_a_row = (self.iterations.saturating_sub(fixed) / rows_each).saturating_sub(row);
-        (of_a_row / step).min(self.walk_steps_in_budget()).max(1)
+        (of_a_row / step).min(self.walk_steps_in_budget(rows)).max(1)
     }
 
     /// Invocations that share a number's save points, layer by layer.

@@ -11,13 +11,13 @@ const SOFTWARE_BUDGET: f64 = 2e10;
 
 impl Engine {
     /// Multiply-adds of the plan of an attempt, which where trajectories are solved whole makes many.
-    pub(crate) fn work_of_a_plan(&self, purpose: Purpose) -> f64 {
-        let attempts = self.turns_of_a_plan(purpose).map_or(1, |turns| turns.min(self.attempts + 1));
-        attempts as f64 * self.attempt_work()
+    pub(crate) fn work_of_a_plan(&self, rows: usize, purpose: Purpose) -> f64 {
+        let attempts = self.turns_of_a_plan(rows, purpose).map_or(1, |turns| turns.min(self.attempts + 1));
+        attempts as f64 * self.attempt_work(rows)
     }
 
-    /// Multiply-adds of one attempt on the batch.
-    pub(crate) fn attempt_work(&self) -> f64 {
+    /// Multiply-adds of one attempt on so many rows.
+    pub(crate) fn attempt_work(&self, rows: usize) -> f64 {
         let [drift, diffusion] = [(&self.layers, 0), (&self.noise_layers, 1)].map(|(layers, network)| {
             let layers: usize = layers.iter().map(Layer::parameter_count).sum();
             self.programs[network].as_ref().map_or(layers, |program| program.work)
@@ -25,52 +25,52 @@ impl Engine {
         let noise = self.noise().map_or(0, NoiseTableau::stages) * diffusion;
         // A query of a path is some 40 random blocks for two channels.
         let queries = if self.noise().is_some() { 2000 * self.dim() } else { 0 };
-        ((self.tableau.stages() * drift + noise + queries) * self.batch) as f64
+        ((self.tableau.stages() * drift + noise + queries) * rows) as f64
     }
 
     /// Attempts to record after a solve's start, from what the last one took; one more, so that a slightly longer solve
     /// needs no second submission.
-    pub(crate) fn expected_attempts(&self, purpose: Purpose) -> usize {
-        if self.solves_whole(self.batch) {
-            self.dispatches_after_start(purpose, self.attempts)
-        } else if self.tile(self.batch).is_some() {
-            self.tile_dispatches(purpose)
+    pub(crate) fn expected_attempts(&self, rows: usize, purpose: Purpose) -> usize {
+        if self.solves_whole(rows) {
+            self.dispatches_after_start(rows, purpose, self.attempts)
+        } else if self.tile(rows).is_some() {
+            self.tile_dispatches(rows, purpose)
         } else {
             self.attempts + 1
         }
     }
 
     /// Attempts that a recorded one makes in a dispatch, where it makes several.
-    fn turns_of_a_plan(&self, purpose: Purpose) -> Option<usize> {
-        if self.solves_whole(self.batch) {
-            return Some(self.turns(purpose));
+    fn turns_of_a_plan(&self, rows: usize, purpose: Purpose) -> Option<usize> {
+        if self.solves_whole(rows) {
+            return Some(self.turns(rows, purpose));
         }
-        self.tile(self.batch).map(|_| self.tile_turns(purpose))
+        self.tile(rows).map(|_| self.tile_turns(rows, purpose))
     }
 
     /// Attempts to record where those were not enough.
-    pub(crate) fn more_attempts(&self) -> usize {
-        if self.solves_whole(self.batch) || self.tile(self.batch).is_some() { 1 } else { 8 }
+    pub(crate) fn more_attempts(&self, rows: usize) -> usize {
+        if self.solves_whole(rows) || self.tile(rows).is_some() { 1 } else { 8 }
     }
 
-    /// Attempts, or steps of a walk, that fit into one submission.
-    pub(crate) fn attempts_per_submission(&self) -> usize {
+    /// Attempts, or steps of a walk, of so many rows that fit into one submission.
+    pub(crate) fn attempts_per_submission(&self, rows: usize) -> usize {
         let budget = self.budget();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and 256")]
-        let fitting = (budget / self.attempt_work().max(1.0)).clamp(1.0, 256.0) as usize;
+        let fitting = (budget / self.attempt_work(rows).max(1.0)).clamp(1.0, 256.0) as usize;
         self.bound.map_or(fitting, |bound| bound.min(fitting))
     }
 
     /// Recorded attempts that fit into one submission; where trajectories are solved whole, each is a dispatch of many.
-    pub(crate) fn plans_per_submission(&self, purpose: Purpose) -> usize {
-        let fitting = self.attempts_per_submission();
-        self.turns_of_a_plan(purpose).map_or(fitting, |turns| (fitting / turns).max(1))
+    pub(crate) fn plans_per_submission(&self, rows: usize, purpose: Purpose) -> usize {
+        let fitting = self.attempts_per_submission(rows);
+        self.turns_of_a_plan(rows, purpose).map_or(fitting, |turns| (fitting / turns).max(1))
     }
 
     /// Steps back of whole trajectories that a dispatch may take, so that no driver takes it for a hang: each costs what
     /// four attempts do.
-    pub(crate) fn walk_steps_in_budget(&self) -> usize {
-        let steps = self.budget() / (4.0 * self.attempt_work()).max(1.0);
+    pub(crate) fn walk_steps_in_budget(&self, rows: usize) -> usize {
+        let steps = self.budget() / (4.0 * self.attempt_work(rows)).max(1.0);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and 2^20")]
         let steps = steps.clamp(1.0, 1_048_576.0) as usize;
         steps

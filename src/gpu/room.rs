@@ -27,19 +27,20 @@ impl Engine {
     /// # Errors
     /// [`Error::Memory`], [`Error::Limit`], [`Error::Argument`] for a batch that has no room.
     pub(crate) fn room<H: AsRef<Buffers>>(
-        &mut self,
+        &self,
         there: &mut Option<H>,
         batch: usize,
         purpose: Purpose,
         steps: usize,
     ) -> Result<Room<H>> {
         let steps = steps.min(self.options.most_attempts());
-        let room = match there.take_if(|held| held.as_ref().serve(batch, purpose, steps)) {
-            Some(held) => Room::Held(held),
-            None => Room::New(Box::new(self.new_sizes(there.as_ref().map(AsRef::as_ref), batch, purpose, steps)?)),
-        };
-        self.batch = batch;
-        Ok(room)
+        match there.take_if(|held| held.as_ref().serve(batch, purpose, steps)) {
+            Some(held) => Ok(Room::Held(held)),
+            None => {
+                let sizes = self.new_sizes(there.as_ref().map(AsRef::as_ref), batch, purpose, steps)?;
+                Ok(Room::New(Box::new(sizes)))
+            }
+        }
     }
 
     fn new_sizes(&self, there: Option<&Buffers>, batch: usize, purpose: Purpose, steps: usize) -> Result<Sizes> {
@@ -55,7 +56,7 @@ impl Engine {
     }
 
     /// Buffers for a batch, where there are none.
-    pub(crate) async fn buffers(&mut self, batch: usize, purpose: Purpose) -> Result<Buffers> {
+    pub(crate) async fn buffers(&self, batch: usize, purpose: Purpose) -> Result<Buffers> {
         match self.room(&mut None::<Buffers>, batch, purpose, 0)? {
             Room::Held(buffers) => Ok(buffers),
             Room::New(sizes) => self.make(&sizes).await,

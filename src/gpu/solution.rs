@@ -16,9 +16,13 @@ struct Ends {
     reached: Vec<[u32; 2]>,
 }
 
-/// Reads back what the last solve left.
-pub(super) async fn assemble(engine: &mut Engine, buffers: &Buffers, outcome: Outcome) -> Result<Solution<f32>> {
-    let batch = engine.batch;
+/// Reads back what the last solve, of so many rows, left.
+pub(super) async fn assemble(
+    engine: &mut Engine,
+    buffers: &Buffers,
+    batch: usize,
+    outcome: Outcome,
+) -> Result<Solution<f32>> {
     let count = if engine.per_row() { batch } else { 1 };
     let [clocks]: [Vec<Clock>; 1] = engine.read([(&buffers.clocks, 0, count)]).await?;
     let [mut rows]: [Vec<u32>; 1] = engine.read([(&buffers.row_status, 0, 3 * batch)]).await?;
@@ -46,7 +50,7 @@ fn stats(engine: &Engine, clock: &Clock) -> Stats {
 
 /// States at the points that were asked for, `[point][B][D]`, NaN where a trajectory did not come to them.
 async fn at_points(engine: &mut Engine, buffers: &Buffers, ends: &Ends) -> Result<Vec<f32>> {
-    let (batch, dim) = (engine.batch, engine.dim());
+    let (batch, dim) = (ends.status.len(), engine.dim());
     let points = engine.user_points();
     let [mut ys]: [Vec<f32>; 1] = engine.read([(&buffers.saves, 0, points.len() * batch * dim)]).await?;
     for (slot, point) in ys.chunks_exact_mut(batch * dim).zip(points) {
@@ -67,9 +71,9 @@ async fn at_steps(
     ends: &Ends,
     most: usize,
 ) -> Result<(SavedTimes, Vec<f32>, Option<DenseSolution<f32>>)> {
-    let (batch, dim) = (engine.batch, engine.dim());
+    let (batch, dim) = (ends.status.len(), engine.dim());
     let size = (most + 1) * batch * dim;
-    let [states]: [Vec<f32>; 1] = engine.read([(&buffers.tape, engine.start_of_tape(), size)]).await?;
+    let [states]: [Vec<f32>; 1] = engine.read([(&buffers.tape, engine.start_of_tape(batch), size)]).await?;
     let count = most * ends.clocks.len();
     let [table]: [Vec<[u32; 4]>; 1] = engine.read([(&buffers.steps, 0, count)]).await?;
     let steps = accepted_steps(engine, ends, &table);
@@ -78,7 +82,7 @@ async fn at_steps(
     if engine.options.save_at != SaveAt::Dense {
         return Ok((ts, ys, None));
     }
-    let nodes = nodes(engine, buffers, &states, &steps, most).await?;
+    let nodes = nodes(engine, buffers, &states, &steps, [batch, most]).await?;
     Ok((ts, ys, Some(steps.dense(dim, engine.options.method, nodes))))
 }
 
@@ -115,13 +119,13 @@ async fn nodes(
     buffers: &Buffers,
     states: &[f32],
     steps: &Steps,
-    most: usize,
+    [batch, most]: [usize; 2],
 ) -> Result<Vec<Vec<f32>>> {
-    let (batch, dim, stages) = (engine.batch, engine.dim(), engine.tableau.stages());
+    let (dim, stages) = (engine.dim(), engine.tableau.stages());
     let state = |step: usize, row: usize| &states[(step * batch + row) * dim..][..dim];
     let mut nodes: Vec<Vec<f32>> = vec![Vec::new(); batch];
     for step in 0..most {
-        let k = engine.stages_of_step(buffers, step).await?;
+        let k = engine.stages_of_step(batch, buffers, step).await?;
         for (row, nodes) in nodes.iter_mut().enumerate().filter(|(row, _)| step < steps.own_steps(*row)) {
             nodes.extend_from_slice(state(step, row));
             for stage in 0..stages {

@@ -13,7 +13,7 @@ use crate::error::Result;
 impl Engine {
     /// Makes room for a batch of a solver; room that is there already is kept.
     pub(crate) async fn reserve<'h>(
-        &mut self,
+        &self,
         held: &'h mut Option<Solves>,
         batch: usize,
         purpose: Purpose,
@@ -28,17 +28,17 @@ impl Engine {
         Ok(held.insert(found))
     }
 
-    /// Solves the states in the tape's first kept slot.
+    /// Solves so many states, which are in the tape's first kept slot.
     ///
     /// # Errors
     /// [`Error::Memory`] when the tape outgrows a binding or the memory limit, [`Error::DeviceLost`].
-    pub(crate) async fn solve(&mut self, held: &mut Solves, backward: bool) -> Result<Outcome> {
+    pub(crate) async fn solve(&mut self, held: &mut Solves, rows: usize, backward: bool) -> Result<Outcome> {
         let purpose = held.buffers().sizes.purpose;
-        let mut plans = self.solve_plans(held, backward).await?;
-        let mut left = self.expected_attempts(purpose);
+        let mut plans = self.solve_plans(held, rows, backward).await?;
+        let mut left = self.expected_attempts(rows, purpose);
         let mut begun = false;
         loop {
-            let attempts = left.min(self.plans_per_submission(purpose));
+            let attempts = left.min(self.plans_per_submission(rows, purpose));
             let mut encoder = self.encoder();
             {
                 let mut pass = encoder
@@ -59,22 +59,22 @@ impl Engine {
                 self.accepted = outcome.most_accepted as usize;
                 return Ok(outcome);
             }
-            left = left.saturating_sub(attempts).max(self.more_attempts());
+            left = left.saturating_sub(attempts).max(self.more_attempts(rows));
             if outcome.paused > 0 {
                 *held = Held::new(self.grown(held.buffers()).await?);
-                plans = self.solve_plans(held, backward).await?;
+                plans = self.solve_plans(held, rows, backward).await?;
                 self.resume(&plans);
             }
         }
     }
 
-    /// The plans of a batch's solve, recorded the first time.
-    async fn solve_plans(&self, held: &mut Solves, backward: bool) -> Result<Arc<SolvePlans>> {
-        let key = (self.batch, backward);
+    /// The plans of a solve of so many rows, recorded the first time.
+    async fn solve_plans(&self, held: &mut Solves, rows: usize, backward: bool) -> Result<Arc<SolvePlans>> {
+        let key = (rows, backward);
         if let Some(plans) = held.plans.get(&key) {
             return Ok(Arc::clone(plans));
         }
-        let plans = Arc::new(self.record_solve(held.buffers(), backward).await?);
+        let plans = Arc::new(self.record_solve(rows, held.buffers(), backward).await?);
         held.plans.insert(key, Arc::clone(&plans));
         Ok(plans)
     }

@@ -37,7 +37,7 @@ use crate::solution::{Gradients, Solution};
 pub struct GpuSolver {
     pub(crate) engine: Engine,
     held: Option<Solves>,
-    solved: Option<Outcome>,
+    solved: Option<Solved>,
     pub(super) paths: Paths,
     /// The penalty of the solves to come.
     draws: Option<Draws>,
@@ -45,6 +45,14 @@ pub struct GpuSolver {
     pub(super) controls: Controls,
     /// Whether the last solve's penalty has taught what it has to teach.
     taught: bool,
+}
+
+/// A solve that can be differentiated.
+#[derive(Clone, Copy, Debug)]
+struct Solved {
+    /// Trajectories of its batch.
+    rows: usize,
+    outcome: Outcome,
 }
 
 impl GpuSolver {
@@ -257,13 +265,13 @@ impl GpuSolver {
             engine.write_learnt(self.learnt);
         }
         engine.gpu.queue.write_buffer(&engine.theta, 0, bytemuck::cast_slice(theta));
-        engine.gpu.queue.write_buffer(&held.buffers().tape, engine.start_of_tape(), bytemuck::cast_slice(y0));
-        let outcome = engine.solve(held, backward).await?;
+        engine.gpu.queue.write_buffer(&held.buffers().tape, engine.start_of_tape(batch), bytemuck::cast_slice(y0));
+        let outcome = engine.solve(held, batch, backward).await?;
         if engine.carries() && outcome.wish > 0.0 {
             self.learnt.note_first(f64::from(outcome.wish));
         }
-        (self.solved, self.taught) = (backward.then_some(outcome), false);
-        assemble(engine, held.buffers(), outcome).await
+        (self.solved, self.taught) = (backward.then_some(Solved { rows: batch, outcome }), false);
+        assemble(engine, held.buffers(), batch, outcome).await
     }
 
     /// Gradients of a loss with cotangents `ys_bar` of the last solve's saved states, in their order. Trajectories that
@@ -275,19 +283,19 @@ impl GpuSolver {
     /// [`Error::Order`] when nothing was solved before, [`Error::Shape`] for a slice of the wrong length,
     /// [`Error::DeviceLost`].
     pub async fn gradients(&mut self, ys_bar: &[f32]) -> Result<Gradients<f32>> {
-        let (Some(outcome), Some(held)) = (self.solved, &self.held) else {
+        let (Some(Solved { rows, outcome }), Some(held)) = (self.solved, &self.held) else {
             return Err(Error::unsolved());
         };
         let (engine, buffers) = (&mut self.engine, held.buffers());
         let most = outcome.most_accepted as usize;
-        let seeds = seeds(engine, buffers, ys_bar, most).await?;
+        let seeds = seeds(engine, buffers, ys_bar, [rows, most]).await?;
         engine.gpu.queue.write_buffer(&buffers.saves_bar, 0, bytemuck::cast_slice(&seeds));
-        engine.walk_back(buffers, most).await?;
-        let (parameters, states) = (engine.parameters, engine.batch * engine.dim());
+        engine.walk_back(rows, buffers, most).await?;
+        let (parameters, states) = (engine.parameters, rows * engine.dim());
         let measured = engine.outcome.clone();
         // Where no time passes there is nothing to walk.
         let walks = engine.walks_whole(buffers.penalty()) && !engine.problem.stands_still();
-        let walked = if walks { engine.batch * size_of::<RowWalk>() / size_of::<f32>() } else { 0 };
+        let walked = if walks { rows * size_of::<RowWalk>() / size_of::<f32>() } else { 0 };
         let value = std::mem::offset_of!(Outcome, penalty) as u64;
         let read = [
             (&buffers.gradient, 0, parameters),
@@ -312,9 +320,9 @@ impl GpuSolver {
     }
 }
 
-/// Cotangents in the device's order, `[save][B][D]`.
-async fn seeds(engine: &mut Engine, buffers: &Buffers, ys_bar: &[f32], most: usize) -> Result<Vec<f32>> {
-    let (batch, dim) = (engine.batch, engine.dim());
+/// Cotangents of so many rows, of at most so many steps, in the device's order, `[save][B][D]`.
+async fn seeds(engine: &mut Engine, buffers: &Buffers, ys_bar: &[f32], [batch, most]: [usize; 2]) -> Result<Vec<f32>> {
+    let dim = engine.dim();
     let count = |accepted: usize| accepted + 1;
     let shape = || "the last solution's ys".into();
     if !(engine.every_step() && engine.per_row()) {

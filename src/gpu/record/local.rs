@@ -94,7 +94,7 @@ impl Recorder<'_, '_> {
     /// of their states where the walk finds them.
     pub(crate) fn penalty(&mut self, penalty: StepPenalty) {
         let (engine, buffers) = (self.engine, self.buffers);
-        let rows = penalised_rows(engine.batch, penalty.fraction);
+        let rows = penalised_rows(self.rows, penalty.fraction);
         let probe = Step {
             cursors: &buffers.probe_cursors,
             tape: &buffers.probe_tape,
@@ -122,7 +122,7 @@ impl Recorder<'_, '_> {
         let place = engine.kernels.get(&kernel::PROBE_PLACE, &[]);
         let head = Head { mode: mode.into(), ..engine.head(probe.rows) };
         let args = ProbePlaceArgs {
-            batch: word(engine.batch),
+            batch: word(self.rows),
             save: word(engine.user_points().len() + n),
             stride: word(stride),
             second: word(buffers.sizes.second_state()),
@@ -150,7 +150,7 @@ impl Recorder<'_, '_> {
             probe: word(n),
             probes: word(penalty.times),
             taken: word(taken),
-            batch: word(engine.batch),
+            batch: word(self.rows),
             follows: u32::from(engine.follows_path(penalty)),
         };
         let bound = [
@@ -236,7 +236,7 @@ impl Recorder<'_, '_> {
         };
         match penalty.at {
             PenaltyAt::Unbiased => {
-                let at = (engine.user_points().len() + n) * engine.batch * engine.dim();
+                let at = (engine.user_points().len() + n) * self.rows * engine.dim();
                 add(0, &buffers.bar, at, &buffers.saves_bar);
             }
             PenaltyAt::Biased => {

@@ -60,6 +60,8 @@ use super::wire::word;
 pub(crate) struct Recorder<'a, 'p> {
     pub(crate) engine: &'a Engine,
     pub(crate) buffers: &'a Buffers,
+    /// Trajectories of the batch, for which there may be more room than that.
+    pub(crate) rows: usize,
     pub(crate) planner: &'a mut Planner<'p>,
 }
 
@@ -83,21 +85,20 @@ impl Step<'_> {
     }
 }
 
-impl Engine {
+impl<'a> Recorder<'a, '_> {
     /// The steps of the solve.
-    pub(crate) fn solving<'a>(&self, buffers: &'a Buffers) -> Step<'a> {
+    fn solving(&self) -> Step<'a> {
+        let buffers = self.buffers;
         Step {
             cursors: &buffers.cursors,
             tape: &buffers.tape,
-            rows: self.batch,
+            rows: self.rows,
             keep: false,
             points: 0,
             second: buffers.sizes.second_state(),
         }
     }
-}
 
-impl Recorder<'_, '_> {
     /// Brings the weights up to date with the parameters.
     pub(crate) fn narrow(&mut self) {
         let engine = self.engine;

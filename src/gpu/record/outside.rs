@@ -33,7 +33,7 @@ impl Recorder<'_, '_> {
         input: &wgpu::Buffer,
         result: (&wgpu::Buffer, usize),
     ) {
-        let rows = of.times * self.engine.batch;
+        let rows = of.times * self.rows;
         let [inputs, outputs] = of.program.ends;
         self.copy(input, &of.values[0], rows * inputs);
         let own = of.values.each_ref().map(|buffer| (buffer, 0));
@@ -42,7 +42,7 @@ impl Recorder<'_, '_> {
             way: Way::Forward,
             cursors: &self.buffers.cursors,
             head: self.outside_head(rows, outputs, keeping),
-            trajectories: self.engine.batch,
+            trajectories: self.rows,
             stage: 0,
             node: 0.0,
             theta: of.program.first,
@@ -56,7 +56,7 @@ impl Recorder<'_, '_> {
     /// From the cotangents of values that were kept, in `bar`, to those of the parameters and, where there is a `result` for
     /// it, of the input.
     pub(crate) fn outside_vjp(&mut self, of: Outside<'_>, bar: &wgpu::Buffer, result: Option<&wgpu::Buffer>) {
-        let rows = of.times * self.engine.batch;
+        let rows = of.times * self.rows;
         let [inputs, outputs] = of.program.ends;
         self.leave_out_failed(of);
         self.copy(bar, &of.bars[0], rows * outputs);
@@ -65,7 +65,7 @@ impl Recorder<'_, '_> {
             way: Way::Back,
             cursors: &self.buffers.cursors,
             head: self.outside_head(rows, inputs, 0),
-            trajectories: self.engine.batch,
+            trajectories: self.rows,
             stage: 0,
             node: 0.0,
             theta: of.program.first,
@@ -86,12 +86,12 @@ impl Recorder<'_, '_> {
     fn leave_out_failed(&mut self, of: Outside<'_>) {
         let (engine, buffers) = (self.engine, self.buffers);
         let settle = engine.kernels.get(&kernel::SETTLE, &[]);
-        let rows = of.times * engine.batch;
+        let rows = of.times * self.rows;
         let mut places = of.program.kept.outputs.clone();
         places.dedup();
         for place in places {
             let Memory::Own(part) = place.memory else { continue };
-            let head = Head { mode: Settle::Zero.into(), dim: word(place.rows), ..engine.head(engine.batch) };
+            let head = Head { mode: Settle::Zero.into(), dim: word(place.rows), ..engine.head(self.rows) };
             let args = SettleArgs { points: word(of.times), missing: 0.0, first: word(place.first * rows) };
             let bound = [&buffers.row_status, &of.values[part], &buffers.points];
             self.planner.add(&settle, &bound, head, args, flat((rows * place.rows).div_ceil(64)));
@@ -100,7 +100,7 @@ impl Recorder<'_, '_> {
 
     fn copy(&mut self, from: &wgpu::Buffer, to: &wgpu::Buffer, count: usize) {
         let kernel = self.engine.kernels.get(&kernel::COPY, &[]);
-        let head = self.engine.head(self.engine.batch);
+        let head = self.engine.head(self.rows);
         self.planner.add(&kernel, &[from, to], head, CopyArgs { count: word(count) }, flat(count.div_ceil(64)));
     }
 }

@@ -76,14 +76,6 @@ impl Engine {
         }
     }
 
-    /// A control kernel's job.
-    pub(super) fn controlled(&self, buffers: &Buffers, mode: u32, backward: bool) -> (Head, ControlArgs) {
-        let recorded = if self.stride(backward).is_some() { flag::RECORD } else { 0 };
-        let head = self.head(self.batch);
-        let head = Head { mode, flags: head.flags | recorded, ..head };
-        (head, ControlArgs { control: self.controller(buffers, backward) })
-    }
-
     /// The controller's safety factor, if there is one.
     pub(crate) const fn safety(&self) -> Option<f64> {
         match self.options.step_control {
@@ -103,22 +95,22 @@ impl Engine {
         self.user_points().len() + probes.map_or(0, |p| p.times)
     }
 
-    /// The recorded parts of a solve of the batch.
+    /// The recorded parts of a solve of so many rows.
     ///
     /// # Errors
     /// [`Error::Device`](crate::Error::Device) where the device refuses one.
-    pub(crate) async fn record_solve(&self, buffers: &Buffers, backward: bool) -> Result<SolvePlans> {
+    pub(crate) async fn record_solve(&self, rows: usize, buffers: &Buffers, backward: bool) -> Result<SolvePlans> {
         let record = |planner: &mut Planner<'_>| {
-            let mut recorder = Recorder { engine: self, buffers, planner };
+            let mut recorder = Recorder { engine: self, buffers, rows, planner };
             if self.problem.stands_still() {
                 recorder.begin(backward);
                 let start = recorder.planner.take();
                 SolvePlans { start, finish: recorder.finish(backward), ..SolvePlans::default() }
-            } else if self.solves_whole(self.batch) {
+            } else if self.solves_whole(rows) {
                 let modes = [SolveWhole::Start, SolveWhole::GoOn];
                 let [start, attempt] = modes.map(|mode| recorder.whole(mode, backward));
                 SolvePlans { start, attempt, finish: recorder.finish(backward), ..SolvePlans::default() }
-            } else if let Some(tile) = self.tile(self.batch) {
+            } else if let Some(tile) = self.tile(rows) {
                 recorder.tiles(tile, backward)
             } else {
                 recorder.products(backward)
@@ -161,16 +153,25 @@ fn printed<'a>(layers: &'a [Layer], scripts: Option<&'a Scripts>, field: &Field)
 }
 
 impl Recorder<'_, '_> {
+    /// A control kernel's job.
+    pub(super) fn controlled(&self, mode: u32, backward: bool) -> (Head, ControlArgs) {
+        let engine = self.engine;
+        let recorded = if engine.stride(backward).is_some() { flag::RECORD } else { 0 };
+        let head = engine.head(self.rows);
+        let head = Head { mode, flags: head.flags | recorded, ..head };
+        (head, ControlArgs { control: engine.controller(self.buffers, backward) })
+    }
+
     /// Trajectories that are solved whole: one dispatch starts them and makes as many attempts as may be in one, another
     /// one goes on.
     fn whole(&mut self, mode: SolveWhole, backward: bool) -> Plan {
         let (engine, buffers) = (self.engine, self.buffers);
-        let (head, args) = engine.controlled(buffers, mode.into(), backward);
+        let (head, args) = self.controlled(mode.into(), backward);
         if mode == SolveWhole::Start {
             self.narrow();
             let begin = engine.kernels.get(&kernel::BEGIN, &[]);
             let bound = [&buffers.clocks, &buffers.cursors, &buffers.row_status, &engine.outcome, &engine.learnt];
-            self.planner.add(&begin, &bound, head, args, flat(engine.batch.div_ceil(64)));
+            self.planner.add(&begin, &bound, head, args, flat(self.rows.div_ceil(64)));
         }
         let text = engine.printer().solve();
         let [hidden, noise_hidden] = engine.hidden_units();
@@ -180,7 +181,7 @@ impl Recorder<'_, '_> {
             user_points: word(engine.user_points().len()),
             // After all points are the paths.
             path: word(buffers.sizes.points),
-            turns: word(engine.turns(buffers.sizes.purpose)),
+            turns: word(engine.turns(self.rows, buffers.sizes.purpose)),
             hidden,
             noise_hidden,
         };
@@ -196,7 +197,7 @@ impl Recorder<'_, '_> {
                 &buffers.saves,
                 &engine.knots,
             ];
-            self.planner.add(&solve, &bound, head, args, flat(engine.batch.div_ceil(64)));
+            self.planner.add(&solve, &bound, head, args, flat(self.rows.div_ceil(64)));
         } else {
             let solve = engine.kernels.printed(&kernel::LOCKSTEP_SOLVE, &text, &[]);
             let bound = [
@@ -233,15 +234,15 @@ impl Recorder<'_, '_> {
     pub(super) fn begin(&mut self, backward: bool) {
         let (engine, buffers) = (self.engine, self.buffers);
         let begin = engine.kernels.get(&kernel::BEGIN, &[]);
-        let (head, args) = engine.controlled(buffers, Control::Begin.into(), backward);
+        let (head, args) = self.controlled(Control::Begin.into(), backward);
         let bound = [&buffers.clocks, &buffers.cursors, &buffers.row_status, &engine.outcome, &engine.learnt];
-        self.planner.add(&begin, &bound, head, args, flat(engine.batch.div_ceil(64)));
+        self.planner.add(&begin, &bound, head, args, flat(self.rows.div_ceil(64)));
         self.save(Save::AtStart, backward);
     }
 
     fn start(&mut self, backward: bool) -> Plan {
-        let (engine, buffers) = (self.engine, self.buffers);
-        let step = engine.solving(buffers);
+        let engine = self.engine;
+        let step = self.solving();
         self.narrow();
         self.begin(backward);
         self.stage(step, 0, flag::FIRST);
@@ -261,8 +262,8 @@ impl Recorder<'_, '_> {
     }
 
     fn attempt(&mut self, backward: bool) -> Plan {
-        let (engine, buffers) = (self.engine, self.buffers);
-        let step = engine.solving(buffers);
+        let engine = self.engine;
+        let step = self.solving();
         let stages = engine.most_stages();
         let fsal = engine.tableau.fsal();
         self.increments(step, None);
@@ -286,30 +287,30 @@ impl Recorder<'_, '_> {
 
     pub(super) fn finish(&mut self, backward: bool) -> Plan {
         let (engine, buffers) = (self.engine, self.buffers);
-        let step = engine.solving(buffers);
+        let step = self.solving();
         self.norm(step, Norm::NotFinite, [Weights::NOTHING; 2]);
         let finish = engine.kernels.get(&kernel::FINISH, &[]);
         // Layer by layer the kernel that saves says itself what it left undone.
-        let whole = engine.solves_whole(engine.batch) && !engine.problem.stands_still();
+        let whole = engine.solves_whole(self.rows) && !engine.problem.stands_still();
         let args = FinishArgs {
             safety: f32::from_f64(engine.safety().unwrap_or(1.0)),
             saved: if whole { word(engine.points_saved(buffers, backward)) } else { u32::MAX },
-            penalised: buffers.penalty().map_or(0, |p| word(penalised_rows(engine.batch, p.fraction))),
+            penalised: buffers.penalty().map_or(0, |p| word(penalised_rows(self.rows, p.fraction))),
             carries: u32::from(engine.carries()),
         };
         let bound = [&buffers.clocks, &buffers.row_status, &buffers.norms, &engine.outcome];
-        self.planner.add(&finish, &bound, engine.head(engine.batch), args, [1, 1, 1]);
+        self.planner.add(&finish, &bound, engine.head(self.rows), args, [1, 1, 1]);
         self.planner.take()
     }
 
     fn control(&mut self, mode: Control, backward: bool) {
         let (engine, buffers) = (self.engine, self.buffers);
-        let (head, args) = engine.controlled(buffers, mode.into(), backward);
+        let (head, args) = self.controlled(mode.into(), backward);
         let bound =
             [&buffers.clocks, &buffers.cursors, &buffers.row_status, &buffers.norms, &buffers.steps, &buffers.points];
         if engine.per_row() {
             let kernel = engine.kernels.get(&kernel::CONTROL_ENSEMBLE, &[]);
-            self.planner.add(&kernel, &bound, head, args, flat(engine.batch.div_ceil(64)));
+            self.planner.add(&kernel, &bound, head, args, flat(self.rows.div_ceil(64)));
         } else {
             let kernel = engine.kernels.get(&kernel::CONTROL_LOCKSTEP, &[]);
             self.planner.add(&kernel, &bound, head, args, [1, 1, 1]);
@@ -326,8 +327,8 @@ impl Recorder<'_, '_> {
         let shares = engine.shares_of_points(points);
         let args =
             SaveArgs { points: word(points), user_points: word(engine.user_points().len()), shares: word(shares) };
-        let head = Head { mode: mode.into(), ..engine.head(engine.batch) };
+        let head = Head { mode: mode.into(), ..engine.head(self.rows) };
         let bound = [&buffers.cursors, &buffers.tape, &buffers.k, &buffers.points, &buffers.saves, &engine.outcome];
-        self.planner.add(&save, &bound, head, args, flat((shares * engine.batch * engine.dim()).div_ceil(64)));
+        self.planner.add(&save, &bound, head, args, flat((shares * self.rows * engine.dim()).div_ceil(64)));
     }
 }

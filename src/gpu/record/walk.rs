@@ -41,8 +41,8 @@ impl Engine {
             && self.fits_into_walks(penalty)
     }
 
-    fn clocks(&self) -> usize {
-        if self.per_row() { self.batch } else { 1 }
+    fn clocks(&self, rows: usize) -> usize {
+        if self.per_row() { rows } else { 1 }
     }
 
     /// Points whose cotangents the walk takes up: the caller's, and the probes' if the gradient goes on into the state.
@@ -63,15 +63,15 @@ impl Engine {
 
     /// Measures the penalised steps, if there are any, and walks back from the loaded cotangents of the saved states: the
     /// gradient is in its buffer then, the cotangent of the initial states in `bar`, and the penalty in the outcome.
-    pub(crate) async fn walk_back(&self, buffers: &Buffers, accepted: usize) -> Result<()> {
-        let (penalty, plans) = self.gpu.scoped(|| self.record_walk(buffers)).await?;
+    pub(crate) async fn walk_back(&self, rows: usize, buffers: &Buffers, accepted: usize) -> Result<()> {
+        let (penalty, plans) = self.gpu.scoped(|| self.record_walk(rows, buffers)).await?;
         // One segment at least: it also leaves the initial states' cotangents where they are looked for.
         let segments = accepted.div_ceil(plans.stride).max(1);
         let mut encoder = self.encoder();
-        self.clear_gradient(buffers, &mut encoder);
+        self.clear_gradient(rows, buffers, &mut encoder);
         encoder.clear_buffer(&self.outcome, std::mem::offset_of!(Outcome, penalty) as u64, Some(4));
         // A step and its vector-Jacobian product cost what four attempts do.
-        let step = 4.0 * self.attempt_work();
+        let step = 4.0 * self.attempt_work(rows);
         let mut to = Submissions::new(self, &mut encoder);
         to.record(&penalty, 1, step * buffers.penalty().map_or(0, |p| p.times) as f64);
         to.record(&plans.begin, 1, 0.0);
@@ -83,18 +83,18 @@ impl Engine {
     }
 
     /// Empties the parts of the gradient, and the cotangents of the probes' states, which nobody else does.
-    pub(crate) fn clear_gradient(&self, buffers: &Buffers, encoder: &mut wgpu::CommandEncoder) {
+    pub(crate) fn clear_gradient(&self, rows: usize, buffers: &Buffers, encoder: &mut wgpu::CommandEncoder) {
         encoder.clear_buffer(&buffers.partial, 0, None);
         if let Some(penalty) = buffers.penalty() {
-            let slot = 4 * (self.batch * self.dim()) as u64;
+            let slot = 4 * (rows * self.dim()) as u64;
             let first = self.user_points().len() as u64 * slot;
             encoder.clear_buffer(&buffers.saves_bar, first, Some(penalty.times as u64 * slot));
         }
     }
 
-    fn record_walk(&self, buffers: &Buffers) -> (Plan, WalkPlans) {
+    fn record_walk(&self, rows: usize, buffers: &Buffers) -> (Plan, WalkPlans) {
         Planner::record(&self.gpu, |planner| {
-            let mut recorder = Recorder { engine: self, buffers, planner };
+            let mut recorder = Recorder { engine: self, buffers, rows, planner };
             if let Some(penalty) = buffers.penalty() {
                 recorder.penalty(penalty);
             }
@@ -103,19 +103,18 @@ impl Engine {
     }
 
     /// The stages of the `n`-th accepted step, `[stage][B][D]`, for dense output.
-    pub(crate) async fn stages_of_step(&mut self, buffers: &Buffers, n: usize) -> Result<Vec<f32>> {
-        let cursors = &buffers.walk_cursors;
-        let step = Step { cursors, ..self.solving(buffers) };
+    pub(crate) async fn stages_of_step(&mut self, rows: usize, buffers: &Buffers, n: usize) -> Result<Vec<f32>> {
         let plan = Planner::record(&self.gpu, |planner| {
-            let mut recorder = Recorder { engine: self, buffers, planner };
+            let mut recorder = Recorder { engine: self, buffers, rows, planner };
             recorder.aim(Walk::At, n, 1);
+            let step = Step { cursors: &buffers.walk_cursors, ..recorder.solving() };
             recorder.keep(step, true);
             recorder.planner.take()
         });
         let mut encoder = self.encoder();
         plan.encode(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));
         self.gpu.queue.submit([encoder.finish()]);
-        let size = self.batch * self.dim();
+        let size = rows * self.dim();
         let stages = self.tableau.stages();
         let [slots] = self.read::<f32, 1>([(&buffers.k, 0, (stages + 1) * size)]).await?;
         // As `stage_slot` has it: the first stage, the last one of an FSAL method, then the others.
@@ -135,7 +134,7 @@ impl Recorder<'_, '_> {
         let stride = if engine.every_step() { 1 } else { engine.checkpoint_stride };
         let cursors = &buffers.walk_cursors;
         let points = if engine.every_step() { 0 } else { engine.walk_points(buffers.penalty()) };
-        let walking = Step { cursors, keep: true, points, ..engine.solving(buffers) };
+        let walking = Step { cursors, keep: true, points, ..self.solving() };
         if engine.problem.stands_still() {
             return self.no_walk();
         }
@@ -144,7 +143,7 @@ impl Recorder<'_, '_> {
         }
         self.aim(Walk::Begin, 0, stride);
         self.bar(walking, BarUpdate::Clear, &[]);
-        if let Some(tile) = engine.tile_back(engine.batch, buffers.penalty()) {
+        if let Some(tile) = engine.tile_back(self.rows, buffers.penalty()) {
             let begin = self.planner.take();
             return self.tile_walk(tile, begin);
         }
@@ -170,16 +169,16 @@ impl Recorder<'_, '_> {
         let segment = self.planner.take();
         let remaining = engine.kernels.get(&kernel::REMAINING, &[]);
         let bound = [&buffers.walk_cursors, &engine.outcome];
-        self.planner.add(&remaining, &bound, engine.head(engine.batch), NoArgs::default(), [1, 1, 1]);
+        self.planner.add(&remaining, &bound, engine.head(self.rows), NoArgs::default(), [1, 1, 1]);
         self.sum_of_parts();
         WalkPlans { begin, segment, end: self.planner.take(), stride, whole: false }
     }
 
     /// No walk, of an interval without length: all that was saved is the initial state.
     fn no_walk(&mut self) -> WalkPlans {
-        let (engine, buffers) = (self.engine, self.buffers);
+        let engine = self.engine;
         let points = if engine.every_step() { 0 } else { engine.user_points().len() };
-        let standing = Step { points, ..engine.solving(buffers) };
+        let standing = Step { points, ..self.solving() };
         self.bar(standing, BarUpdate::Clear, &[]);
         self.bar(standing, BarUpdate::After, &[]);
         let begin = self.planner.take();
@@ -191,10 +190,10 @@ impl Recorder<'_, '_> {
     pub(super) fn sum_of_parts(&mut self) {
         let (engine, buffers) = (self.engine, self.buffers);
         let reduce = engine.kernels.get(&kernel::REDUCE, &[]);
-        let parts = word(engine.splits(engine.batch, buffers.penalty()));
+        let parts = word(engine.splits(self.rows, buffers.penalty()));
         let args = ReduceArgs { parts, parameters: word(engine.parameters) };
         let bound = [&buffers.partial, &buffers.gradient];
-        self.planner.add(&reduce, &bound, engine.head(engine.batch), args, flat(engine.parameters.div_ceil(64)));
+        self.planner.add(&reduce, &bound, engine.head(self.rows), args, flat(engine.parameters.div_ceil(64)));
     }
 
     /// The walk of whole trajectories: a dispatch for so many steps, and one that puts the initial states' cotangents where a walk layer
@@ -203,17 +202,11 @@ impl Recorder<'_, '_> {
         let (engine, buffers) = (self.engine, self.buffers);
         let counts = engine.kernels.get(&kernel::WALK_COUNTS, &[]);
         let bound = [&buffers.clocks, &buffers.row_status, &engine.outcome, &buffers.row_walks];
-        self.planner.add(
-            &counts,
-            &bound,
-            engine.head(engine.batch),
-            NoArgs::default(),
-            flat(engine.batch.div_ceil(64)),
-        );
+        self.planner.add(&counts, &bound, engine.head(self.rows), NoArgs::default(), flat(self.rows.div_ceil(64)));
         let begin = self.planner.take();
         let text = engine.printer().adjoint(engine.interior(buffers.penalty()));
         let adjoint = engine.kernels.printed(&kernel::WHOLE_ADJOINT, &text, &[]);
-        let steps = engine.steps_per_walk(buffers.penalty());
+        let steps = engine.steps_per_walk(self.rows, buffers.penalty());
         let bars = buffers.sizes.backward.as_ref().map_or(0, |b| b.saves);
         let [hidden, noise_hidden] = engine.hidden_units();
         let args = WholeAdjointArgs {
@@ -236,13 +229,13 @@ impl Recorder<'_, '_> {
             &buffers.partial,
             &engine.knots,
         ];
-        let grid = [word(engine.splits(engine.batch, buffers.penalty())), 1, 1];
-        self.planner.add(&adjoint, &bound, engine.head(engine.batch), args, grid);
+        let grid = [word(engine.splits(self.rows, buffers.penalty())), 1, 1];
+        self.planner.add(&adjoint, &bound, engine.head(self.rows), args, grid);
         let store = engine.kernels.get(&kernel::PROBE_STORE, &[]);
-        let size = engine.batch * engine.dim();
+        let size = self.rows * engine.dim();
         let args = ProbeStoreArgs { source: word(bars * size), target: 0 };
         let bound = [&buffers.row_status, &buffers.saves_bar, &buffers.bar];
-        self.planner.add(&store, &bound, engine.head(engine.batch), args, flat(size.div_ceil(64)));
+        self.planner.add(&store, &bound, engine.head(self.rows), args, flat(size.div_ceil(64)));
         let segment = self.planner.take();
         self.sum_of_parts();
         WalkPlans { begin, segment, end: self.planner.take(), stride: steps, whole: true }
@@ -251,11 +244,11 @@ impl Recorder<'_, '_> {
     pub(super) fn aim(&mut self, mode: Walk, position: usize, stride: usize) {
         let (engine, buffers) = (self.engine, self.buffers);
         let aim = engine.kernels.get(&kernel::WALK, &[]);
-        let head = Head { mode: mode.into(), ..engine.head(engine.batch) };
+        let head = Head { mode: mode.into(), ..engine.head(self.rows) };
         let segment = 3 + buffers.sizes.steps.div_ceil(stride);
         let args = WalkArgs { stride: word(stride), position: word(position), segment: word(segment) };
         let bound = [&buffers.clocks, &buffers.steps, &engine.outcome, &buffers.walk_cursors];
-        self.planner.add(&aim, &bound, head, args, flat(engine.clocks().div_ceil(64)));
+        self.planner.add(&aim, &bound, head, args, flat(engine.clocks(self.rows).div_ceil(64)));
     }
 
     fn inject(&mut self) {
@@ -265,7 +258,7 @@ impl Recorder<'_, '_> {
             return;
         }
         let inject = engine.kernels.get(&kernel::INJECT, &[]);
-        let rows = penalised_rows(engine.batch, penalty.fraction);
+        let rows = penalised_rows(self.rows, penalty.fraction);
         let args = InjectArgs { probes: word(penalty.times), source: 0, target: 0 };
         let mut add = |args: InjectArgs, bar: &wgpu::Buffer| {
             let bound = [&buffers.walk_cursors, &buffers.probe_starts, &buffers.probe_bar, bar];
@@ -274,7 +267,7 @@ impl Recorder<'_, '_> {
         add(args, &buffers.bar);
         if engine.noise().is_some_and(|noise| noise.reversible) {
             let source = word(penalty.times * rows * engine.dim());
-            let target = word(engine.second_bar_slot() * engine.batch * engine.dim());
+            let target = word(engine.second_bar_slot() * self.rows * engine.dim());
             add(InjectArgs { source, target, ..args }, &buffers.state_bars);
         }
     }

@@ -42,7 +42,7 @@ impl GpuTrainer {
         self.unheard = true;
         self.take_entries(1);
         let outcome = self.engine.submit_for_outcome(encoder).await?;
-        self.settle(&outcome, self.engine.batch).await?;
+        self.settle(&outcome).await?;
         Ok(Update { norm: f64::from(outcome.gradient_norm), made: outcome.skipped != Verdict::Skipped })
     }
 
@@ -50,7 +50,7 @@ impl GpuTrainer {
         if let Some(plan) = self.held.as_ref().and_then(|held| held.plans.apply.as_ref()) {
             return Ok(plan.clone());
         }
-        let recorder = self.recorder(&self.parts.schedule)?;
+        let recorder = self.recorder(0, &self.parts.schedule)?;
         let plan = self.engine.gpu.scoped(|| recorder.apply()).await?;
         if let Some(held) = &mut self.held {
             held.plans.apply = Some(plan.clone());

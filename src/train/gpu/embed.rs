@@ -57,10 +57,10 @@ impl GpuTrainer {
         self.reserve(batch, purpose, attempts).await?;
         let gpu = self.engine.gpu.clone();
         let schedule = gpu.scoped(|| Schedule::new(&gpu, steps)).await?;
-        let plans = self.record_training(&schedule).await?;
+        let plans = self.record_training(batch, &schedule).await?;
         gpu.queue.write_buffer(&schedule.buffer, 0, bytemuck::cast_slice(&self.params(steps)));
         if let Some(held) = &mut self.held {
-            held.plans.slice = Some(Slice { plans, schedule, batch, attempts, taken: 0 });
+            held.plans.slice = Some(Slice { plans, schedule, attempts, taken: 0 });
         }
         Ok(())
     }
@@ -76,20 +76,20 @@ impl GpuTrainer {
     /// [`GpuTrainer::prepare`]; [`Error::Argument`] when as many steps were recorded as were prepared, and for slices that are too small, not aligned, or
     /// of a buffer without the usage it needs.
     pub fn record(&mut self, encoder: &mut wgpu::CommandEncoder, io: &TrainIo<'_>) -> Result<()> {
-        let (_, slice) = self.prepared()?;
+        let (rooms, slice) = self.prepared()?;
         if slice.taken == slice.schedule.entries {
             return Err(Error::argument("steps", slice.taken, "all of them are recorded: prepare more"));
         }
-        self.engine.batch = slice.batch;
-        let (rooms, slice) = self.prepared()?;
-        let [inputs, targets] = self.batch_bytes(slice.batch);
+        let rows = slice.plans.rows;
+        let [inputs, targets] = self.batch_bytes(rows);
         check("TrainIo::inputs", &io.inputs, inputs, wgpu::BufferUsages::COPY_SRC)?;
         check("TrainIo::targets", &io.targets, targets, wgpu::BufferUsages::COPY_SRC)?;
         copy_in(encoder, &io.inputs, &rooms.batch.inputs, 0, inputs);
         copy_in(encoder, &io.targets, &rooms.batch.targets, 0, targets);
-        let whole = self.engine.solves_whole(slice.batch);
+        let whole = self.engine.solves_whole(rows);
         let purpose = rooms.engine.sizes.purpose;
-        let attempts = if whole { self.engine.dispatches_after_start(purpose, slice.attempts) } else { slice.attempts };
+        let attempts =
+            if whole { self.engine.dispatches_after_start(rows, purpose, slice.attempts) } else { slice.attempts };
         let segments = slice.attempts.div_ceil(slice.plans.walk.stride);
         let mut to = Submissions::uncut(&self.engine, encoder);
         self.record_step(&mut to, rooms, &slice.plans, [attempts, segments], true);
@@ -127,7 +127,7 @@ impl GpuTrainer {
         let made = self.count(&outcome);
         let unfinished = outcome.skipped == Verdict::Incomplete;
         if !unfinished {
-            self.judge(&outcome, self.engine.batch).await?;
+            self.judge(&outcome).await?;
         }
         let last = self.report(&outcome, before + made.saturating_sub(1));
         Ok(SliceReport { made, unfinished, last })

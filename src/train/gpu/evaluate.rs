@@ -104,9 +104,9 @@ impl GpuTrainer {
         let purpose = rooms.engine.sizes.purpose;
         self.engine.use_paths(paths, &rooms.engine);
         let mut encoder = self.engine.encoder();
-        self.encode_inputs(rooms, &mut encoder);
+        self.encode_inputs(rooms, count, &mut encoder);
         let mut begun = false;
-        let mut attempts = self.engine.expected_attempts(purpose);
+        let mut attempts = self.engine.expected_attempts(count, purpose);
         loop {
             {
                 let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
@@ -117,7 +117,7 @@ impl GpuTrainer {
                     plans.prologue.encode(&mut pass);
                     plans.solve.start.encode(&mut pass);
                 }
-                for _ in 0..attempts.min(self.engine.plans_per_submission(purpose)) {
+                for _ in 0..attempts.min(self.engine.plans_per_submission(count, purpose)) {
                     plans.solve.attempt.encode(&mut pass);
                 }
                 plans.solve.finish.encode(&mut pass);
@@ -133,7 +133,7 @@ impl GpuTrainer {
                 self.engine.attempts = (outcome.accepted + outcome.rejected) as usize;
                 return Ok(outcome);
             }
-            attempts = self.engine.more_attempts();
+            attempts = self.engine.more_attempts(count);
             encoder = self.engine.encoder();
         }
     }

@@ -45,7 +45,6 @@ pub(super) struct Gather {
 pub(super) struct Slice {
     pub(super) plans: TrainPlans,
     pub(super) schedule: Schedule,
-    pub(super) batch: usize,
     pub(super) attempts: usize,
     /// Entries of the schedule that are taken.
     pub(super) taken: usize,

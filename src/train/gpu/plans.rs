@@ -109,6 +109,8 @@ impl BatchBuffers {
 /// A training step's recorded parts.
 #[derive(Clone, Debug)]
 pub(super) struct TrainPlans {
+    /// Trajectories of a batch.
+    pub(super) rows: usize,
     pub(super) prologue: Plan,
     pub(super) solve: SolvePlans,
     /// Loss, penalty, and the start of the walk.
@@ -137,13 +139,15 @@ pub(super) struct TrainRecorder<'a> {
     pub(super) parts: &'a Parts,
     pub(super) buffers: &'a Buffers,
     pub(super) batch: &'a BatchBuffers,
+    /// Trajectories of a batch, for which there may be more room than that; none where nothing is solved.
+    pub(super) rows: usize,
     pub(super) schedule: &'a Schedule,
 }
 
 impl TrainRecorder<'_> {
     /// What records the solve's part.
     fn solver<'b, 'p>(&'b self, planner: &'b mut Planner<'p>) -> Recorder<'b, 'p> {
-        Recorder { engine: self.engine, buffers: self.buffers, planner }
+        Recorder { engine: self.engine, buffers: self.buffers, rows: self.rows, planner }
     }
 
     pub(super) fn training(&self, solve: SolvePlans) -> TrainPlans {
@@ -162,7 +166,7 @@ impl TrainRecorder<'_> {
             let loss = planner.take();
             let walk = self.solver(planner).walk();
             let [update, gradient] = [true, false].map(|update| {
-                self.gradient_norm(planner, self.engine.batch, update);
+                self.gradient_norm(planner, update);
                 if update {
                     self.update(planner);
                     self.solver(planner).learn(buffers.penalty(), modes::Learn::Learn);
@@ -170,7 +174,7 @@ impl TrainRecorder<'_> {
                 planner.take()
             });
             let walk = self.with_encoder_vjp(planner, walk);
-            TrainPlans { prologue, solve, loss, walk, update, gradient }
+            TrainPlans { rows: self.rows, prologue, solve, loss, walk, update, gradient }
         })
     }
 
@@ -199,7 +203,7 @@ impl TrainRecorder<'_> {
         };
         let bound =
             [&self.schedule.buffer, &self.engine.outcome, &self.engine.params, &buffers.points, &self.engine.learnt];
-        planner.add(&next, &bound, self.engine.head(self.engine.batch), args, [1, 1, 1]);
+        planner.add(&next, &bound, self.engine.head(self.rows), args, [1, 1, 1]);
     }
 
     /// What a linear layer outside the solve is told: no cursor decides about it.
@@ -213,7 +217,7 @@ impl TrainRecorder<'_> {
         let Some(map) = &self.parts.encoder else { return };
         self.solver(planner).narrow();
         let buffers = self.buffers;
-        let rows = self.engine.batch;
+        let rows = self.rows;
         let start = 2 * rows * self.engine.dim();
         let layer = match map {
             Map::Layer(layer) => layer,
@@ -233,7 +237,7 @@ impl TrainRecorder<'_> {
     /// From saved states to outputs; `keep` leaves what the head's gradient needs.
     fn outputs(&self, planner: &mut Planner<'_>, keep: bool) {
         let buffers = self.buffers;
-        let rows = self.engine.batch;
+        let rows = self.rows;
         let settle = self.engine.kernels.get(&SETTLE, &[]);
         let head = Head { mode: modes::Settle::Zero.into(), ..self.engine.head(rows) };
         let args = SettleArgs { points: word(self.parts.times), missing: 0.0, first: 0 };
@@ -259,7 +263,7 @@ impl TrainRecorder<'_> {
     /// The loss and the outputs' cotangents, which without a head are those of the saved states in `training`.
     fn loss(&self, planner: &mut Planner<'_>, training: bool) {
         let buffers = self.buffers;
-        let rows = self.engine.batch;
+        let rows = self.rows;
         let loss = self.engine.kernels.get(&LOSS, &[]);
         let head = Head { mode: modes::Loss::from(self.config.loss).into(), ..self.engine.head(rows) };
         let [points, outputs, least] = [self.parts.times, self.parts.outputs, self.config.loss.least()].map(word);
@@ -302,7 +306,7 @@ impl TrainRecorder<'_> {
                 return self.solver(planner).outside_vjp(of, &self.batch.outputs_bar, Some(&buffers.saves_bar));
             }
         };
-        let rows = self.parts.times * self.engine.batch;
+        let rows = self.parts.times * self.rows;
         self.solver(planner).layer_vjp(LayerVjp {
             layer,
             cursors: &buffers.cursors,
@@ -333,7 +337,7 @@ impl TrainRecorder<'_> {
             Map::Layer(layer) => self.solver(planner).layer_vjp(LayerVjp {
                 layer,
                 cursors: &buffers.cursors,
-                head: self.outer_head(self.engine.batch, layer),
+                head: self.outer_head(self.rows, layer),
                 node: 0.0,
                 input: &self.batch.inputs,
                 source: 0,
@@ -353,19 +357,19 @@ impl TrainRecorder<'_> {
     /// The update along the gradient that is there, whoever wrote it.
     pub(super) fn apply(&self) -> Plan {
         Planner::record(&self.engine.gpu, |planner| {
-            self.gradient_norm(planner, 0, true);
+            self.gradient_norm(planner, true);
             self.update(planner);
             self.solver(planner).learn(self.buffers.penalty(), modes::Learn::Learn);
             planner.take()
         })
     }
 
-    /// The gradient's norm, after a walk of `rows` trajectories.
-    fn gradient_norm(&self, planner: &mut Planner<'_>, rows: usize, update: bool) {
+    /// The gradient's norm, after a walk if anything was solved.
+    fn gradient_norm(&self, planner: &mut Planner<'_>, update: bool) {
         let buffers = self.buffers;
         let kernel = self.engine.kernels.get(&GRADIENT_NORM, &[]);
         let abort = self.config.failure == FailurePolicy::Abort;
-        let walks = rows > 0 && !self.engine.problem.stands_still() && self.engine.walks_whole(buffers.penalty());
+        let walks = self.rows > 0 && !self.engine.problem.stands_still() && self.engine.walks_whole(buffers.penalty());
         let args = GradientNormArgs {
             parameters: word(self.engine.parameters),
             least: word(self.config.loss.least()),
@@ -375,7 +379,7 @@ impl TrainRecorder<'_> {
             freezes: u32::from(self.parts.frozen.any),
         };
         let bound = [&buffers.gradient, &self.engine.outcome, &buffers.row_walks, &self.parts.frozen.words];
-        planner.add(&kernel, &bound, self.engine.head(rows), args, [1, 1, 1]);
+        planner.add(&kernel, &bound, self.engine.head(self.rows), args, [1, 1, 1]);
     }
 
     fn update(&self, planner: &mut Planner<'_>) {
@@ -396,7 +400,7 @@ impl TrainRecorder<'_> {
             Some(Clip::Norm(bound)) => (modes::Clip::Norm, bound),
             Some(Clip::Value(bound)) => (modes::Clip::Value, bound),
         };
-        let head = Head { mode: rule.into(), ..self.engine.head(self.engine.batch) };
+        let head = Head { mode: rule.into(), ..self.engine.head(self.rows) };
         let args = UpdateArgs {
             beta: coefficients([beta1, 1.0 - beta1, beta2, 1.0 - beta2]),
             epsilon: f32::from_f64(epsilon),

@@ -49,7 +49,7 @@ impl GpuTrainer {
         Ok(())
     }
 
-    pub(super) fn recorder<'a>(&'a self, schedule: &'a Schedule) -> Result<TrainRecorder<'a>> {
+    pub(super) fn recorder<'a>(&'a self, rows: usize, schedule: &'a Schedule) -> Result<TrainRecorder<'a>> {
         let Rooms { engine: buffers, batch } = self.rooms()?;
         Ok(TrainRecorder {
             config: &self.state.config,
@@ -57,6 +57,7 @@ impl GpuTrainer {
             parts: &self.parts,
             buffers,
             batch,
+            rows,
             schedule,
         })
     }
@@ -67,16 +68,16 @@ impl GpuTrainer {
         if let Some(plans) = known {
             return Ok(Arc::clone(plans));
         }
-        let plans = Arc::new(self.record_training(&self.parts.schedule).await?);
+        let plans = Arc::new(self.record_training(count, &self.parts.schedule).await?);
         if let Some(held) = &mut self.held {
             held.plans.training.insert(count, Arc::clone(&plans));
         }
         Ok(plans)
     }
 
-    pub(super) async fn record_training(&self, schedule: &Schedule) -> Result<TrainPlans> {
-        let recorder = self.recorder(schedule)?;
-        let solve = self.engine.record_solve(recorder.buffers, true).await?;
+    pub(super) async fn record_training(&self, count: usize, schedule: &Schedule) -> Result<TrainPlans> {
+        let recorder = self.recorder(count, schedule)?;
+        let solve = self.engine.record_solve(count, recorder.buffers, true).await?;
         self.engine.gpu.scoped(|| recorder.training(solve)).await
     }
 
@@ -86,8 +87,8 @@ impl GpuTrainer {
         if let Some(plans) = known {
             return Ok(Arc::clone(plans));
         }
-        let recorder = self.recorder(&self.parts.schedule)?;
-        let solve = self.engine.record_solve(recorder.buffers, false).await?;
+        let recorder = self.recorder(count, &self.parts.schedule)?;
+        let solve = self.engine.record_solve(count, recorder.buffers, false).await?;
         let plans = Arc::new(self.engine.gpu.scoped(|| recorder.evaluation(solve)).await?);
         if let Some(held) = &mut self.held {
             held.plans.evaluation.insert(count, Arc::clone(&plans));

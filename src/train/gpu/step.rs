@@ -61,7 +61,7 @@ impl GpuTrainer {
     /// Attempts and walk segments to record, from what the last step took.
     fn expected(&self, rooms: &Rooms, plans: &TrainPlans) -> [usize; 2] {
         [
-            self.engine.expected_attempts(rooms.engine.sizes.purpose),
+            self.engine.expected_attempts(plans.rows, rooms.engine.sizes.purpose),
             (self.engine.accepted + 1).div_ceil(plans.walk.stride),
         ]
     }
@@ -110,29 +110,29 @@ impl GpuTrainer {
         [attempts, segments]: [usize; 2],
         update: bool,
     ) {
-        self.encode_inputs(rooms, to.encoder());
+        self.encode_inputs(rooms, plans.rows, to.encoder());
         to.record(&plans.prologue, 1, 0.0);
-        let work = self.engine.work_of_a_plan(rooms.engine.sizes.purpose);
+        let work = self.engine.work_of_a_plan(plans.rows, rooms.engine.sizes.purpose);
         to.record(&plans.solve.start, 1, work);
         to.record(&plans.solve.attempt, attempts, work);
         self.record_tail(to, rooms, plans, segments, update);
     }
 
-    /// Inputs that are initial states go to the tape.
-    pub(super) fn encode_inputs(&self, rooms: &Rooms, encoder: &mut wgpu::CommandEncoder) {
+    /// Inputs of so many rows that are initial states go to the tape.
+    pub(super) fn encode_inputs(&self, rooms: &Rooms, rows: usize, encoder: &mut wgpu::CommandEncoder) {
         if self.parts.encoder.is_none() {
-            let bytes = 4 * (self.engine.batch * self.engine.dim()) as u64;
+            let bytes = 4 * (rows * self.engine.dim()) as u64;
             let (inputs, tape) = (&rooms.batch.inputs, &rooms.engine.tape);
-            encoder.copy_buffer_to_buffer(inputs, 0, tape, self.engine.start_of_tape(), bytes);
+            encoder.copy_buffer_to_buffer(inputs, 0, tape, self.engine.start_of_tape(rows), bytes);
         }
     }
 
     /// What follows the solve: loss, penalty, walk and update.
     fn record_tail(&self, to: &mut Submissions<'_>, rooms: &Rooms, plans: &TrainPlans, segments: usize, update: bool) {
-        self.engine.clear_gradient(&rooms.engine, to.encoder());
+        self.engine.clear_gradient(plans.rows, &rooms.engine, to.encoder());
         to.encoder().clear_buffer(&self.parts.overflow, 0, None);
         // A step and its vector-Jacobian product cost what four attempts do.
-        let step = 4.0 * self.engine.attempt_work();
+        let step = 4.0 * self.engine.attempt_work(plans.rows);
         let probes = rooms.engine.penalty().map_or(0, |p| p.times);
         let steps = plans.walk.stride.min(self.engine.accepted.max(1));
         to.record(&plans.solve.finish, 1, 0.0);
@@ -181,7 +181,11 @@ impl GpuTrainer {
             let mut encoder = self.engine.encoder();
             let mut to = Submissions::new(&self.engine, &mut encoder);
             if outcome.unfinished > 0 {
-                to.record(&plans.solve.attempt, self.engine.more_attempts(), self.engine.work_of_a_plan(purpose));
+                to.record(
+                    &plans.solve.attempt,
+                    self.engine.more_attempts(count),
+                    self.engine.work_of_a_plan(count, purpose),
+                );
             }
             self.record_tail(&mut to, self.rooms()?, &plans, segments, update);
             drop(to);
@@ -189,25 +193,25 @@ impl GpuTrainer {
             outcome = self.engine.submit_for_outcome(encoder).await?;
             outcome.check()?;
         }
-        self.conclude(outcome, count, update).await
+        self.conclude(outcome, update).await
     }
 
     /// Takes note of a finished step.
-    async fn conclude(&mut self, outcome: Outcome, count: usize, update: bool) -> Result<StepReport> {
+    async fn conclude(&mut self, outcome: Outcome, update: bool) -> Result<StepReport> {
         self.engine.attempts = (outcome.accepted + outcome.rejected) as usize;
         self.engine.accepted = outcome.most_accepted as usize;
         let before = self.state.steps;
         if update {
-            self.settle(&outcome, count).await?;
+            self.settle(&outcome).await?;
         } else {
-            self.judge(&outcome, count).await?;
+            self.judge(&outcome).await?;
         }
         Ok(self.report(&outcome, before))
     }
 
     /// Counts a step that the device made or skipped.
-    pub(super) async fn settle(&mut self, outcome: &Outcome, count: usize) -> Result<()> {
-        let judged = self.judge(outcome, count).await;
+    pub(super) async fn settle(&mut self, outcome: &Outcome) -> Result<()> {
+        let judged = self.judge(outcome).await;
         self.unheard = false;
         if judged.is_err() {
             self.take_entries(-1);
@@ -226,7 +230,8 @@ impl GpuTrainer {
     }
 
     /// An error where the failure policy says so.
-    pub(super) async fn judge(&mut self, outcome: &Outcome, count: usize) -> Result<()> {
+    pub(super) async fn judge(&mut self, outcome: &Outcome) -> Result<()> {
+        let count = (outcome.solved + outcome.failed) as usize;
         let first = || (outcome.first_failed as usize, status(outcome.first_status));
         self.state.allow(outcome.failed as usize, count, (outcome.failed > 0).then(first))?;
         if outcome.skipped == Verdict::Aborted {

@@ -95,10 +95,10 @@ impl Engine {
     }
 
     /// Steps back that one dispatch takes.
-    fn tile_turns_back(&self, penalty: Option<StepPenalty>) -> usize {
+    fn tile_turns_back(&self, rows: usize, penalty: Option<StepPenalty>) -> usize {
         let points = self.walk_points(penalty) * (self.tableau.stages() + 2);
         let turns = self.iterations.saturating_sub(points + 64) / (4 * self.tile_iterations());
-        turns.min(self.walk_steps_in_budget()).max(1)
+        turns.min(self.walk_steps_in_budget(rows)).max(1)
     }
 
     /// Tiles of a batch of at most so many rows on the way back, and the parameters that they have a gradient of.
@@ -125,16 +125,16 @@ impl Engine {
     }
 
     /// Steps that one dispatch takes.
-    pub(crate) fn tile_turns(&self, purpose: Purpose) -> usize {
+    pub(crate) fn tile_turns(&self, rows: usize, purpose: Purpose) -> usize {
         let points = self.user_points().len() + purpose.penalty.map_or(0, |p| p.times);
         let spent = points * (self.tableau.stages() + 6) + 64;
-        let most = self.attempts_per_submission().min(self.fixed_steps());
+        let most = self.attempts_per_submission(rows).min(self.fixed_steps());
         (self.iterations.saturating_sub(spent) / self.tile_iterations()).clamp(1, most.max(1))
     }
 
     /// Dispatches of a solve.
-    pub(crate) fn tile_dispatches(&self, purpose: Purpose) -> usize {
-        self.fixed_steps().div_ceil(self.tile_turns(purpose))
+    pub(crate) fn tile_dispatches(&self, rows: usize, purpose: Purpose) -> usize {
+        self.fixed_steps().div_ceil(self.tile_turns(rows, purpose))
     }
 
     fn tile_printer(&self, tile: Tile) -> Printer<'_> {
@@ -169,7 +169,7 @@ impl Recorder<'_, '_> {
     /// The walk in tiles; `begin` aims at the last step.
     pub(super) fn tile_walk(&mut self, tile: Tile, begin: Plan) -> WalkPlans {
         let (engine, buffers) = (self.engine, self.buffers);
-        let (head, penalty) = (engine.head(engine.batch), buffers.penalty());
+        let (head, penalty) = (engine.head(self.rows), buffers.penalty());
         let turned = word(engine.parameters);
         let weights = engine.kernels.get(&kernel::TILE_WEIGHTS, &[]);
         for layer in engine.layers.iter().chain(&engine.noise_layers) {
@@ -191,7 +191,7 @@ impl Recorder<'_, '_> {
         }
         let mut first = begin;
         first.append(&self.planner.take());
-        let turns = engine.tile_turns_back(penalty);
+        let turns = engine.tile_turns_back(self.rows, penalty);
         let every = engine.every_step();
         let args = TileAdjointArgs {
             points: if every { 0 } else { word(engine.walk_points(penalty)) },
@@ -214,7 +214,7 @@ impl Recorder<'_, '_> {
             &buffers.tile_sums,
             &buffers.bar,
         ];
-        let groups = tile.groups(engine.batch);
+        let groups = tile.groups(self.rows);
         self.planner.add(&adjoint, &bound, head, args, flat(groups));
         self.aim(Walk::Pass, turns, 1);
         let reduce = engine.kernels.get(&kernel::TILE_REDUCE, &[]);
@@ -232,8 +232,8 @@ impl Recorder<'_, '_> {
 
     fn tile_steps(&mut self, tile: Tile, buffers: &Buffers, backward: bool) {
         let engine = self.engine;
-        let (head, control) = engine.controlled(buffers, Control::Attempt.into(), backward);
-        let turns = word(engine.tile_turns(buffers.sizes.purpose));
+        let (head, control) = self.controlled(Control::Attempt.into(), backward);
+        let turns = word(engine.tile_turns(self.rows, buffers.sizes.purpose));
         let control = control.control;
         let args = TileSolveArgs {
             points: word(engine.points_saved(buffers, backward)),
@@ -248,7 +248,7 @@ impl Recorder<'_, '_> {
         let solve = engine.kernels.printed(&kernel::TILE_SOLVE, &engine.tile_printer(tile).solve(), &[]);
         let bound =
             [&buffers.clocks, engine.weights(), &buffers.tape, &buffers.points, &buffers.saves, &engine.outcome];
-        self.planner.add(&solve, &bound, head, args, flat(tile.groups(engine.batch)));
+        self.planner.add(&solve, &bound, head, args, flat(tile.groups(self.rows)));
         let clock = engine.kernels.get(&kernel::TILE_CLOCK, &[]);
         let bound = [&buffers.clocks, &buffers.cursors, &buffers.row_status, &buffers.steps, &buffers.points];
         self.planner.add(&clock, &bound, head, TileClockArgs { control, turns }, [1, 1, 1]);
