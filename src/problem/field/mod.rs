@@ -2,6 +2,7 @@
 
 mod build;
 mod cost;
+mod density;
 mod evaluate;
 mod group;
 mod layer;
@@ -15,6 +16,7 @@ mod written;
 pub(in crate::problem) use build::Network;
 pub use build::{FieldBuilder, Value};
 pub use cost::FieldCost;
+pub use density::Trace;
 pub use evaluate::GradientCheck;
 pub use group::{Bound, Group};
 pub use layer::{Activation, Initialization, Layer};
@@ -30,6 +32,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, Result};
 use crate::math::{Purpose, Random, Real};
+use density::Flow;
 use group::Initial;
 use program::Program;
 use program::emitter::Emitter;
@@ -75,6 +78,8 @@ pub struct Field(Form);
 enum Form {
     Mlp(Mlp),
     Written(Box<Written>),
+    /// With its log-density.
+    Flow(Box<Flow>),
 }
 
 impl<'de> Deserialize<'de> for Form {
@@ -82,6 +87,11 @@ impl<'de> Deserialize<'de> for Form {
     /// say that no form fits.
     fn deserialize<D: Deserializer<'de>>(file: D) -> Result<Self, D::Error> {
         let json = serde_json::Value::deserialize(file)?;
+        if json.get(Flow::KEY).is_some() {
+            let flow = Flow::deserialize(json).map_err(D::Error::custom)?;
+            flow.validate().map_err(D::Error::custom)?;
+            return Ok(Self::Flow(Box::new(flow)));
+        }
         if json.get("program").is_none() {
             return Mlp::deserialize(json).map(Self::Mlp).map_err(D::Error::custom);
         }
@@ -128,7 +138,7 @@ impl Field {
     pub const fn mlp(&self) -> Option<&Mlp> {
         match &self.0 {
             Form::Mlp(mlp) => Some(mlp),
-            Form::Written(_) => None,
+            Form::Written(_) | Form::Flow(_) => None,
         }
     }
 
@@ -155,6 +165,7 @@ impl Field {
         match &self.0 {
             Form::Mlp(mlp) => mlp.sizes().first().copied().unwrap_or(0),
             Form::Written(written) => written.inputs,
+            Form::Flow(flow) => flow.rows(),
         }
     }
 
@@ -164,6 +175,7 @@ impl Field {
         match &self.0 {
             Form::Mlp(mlp) => mlp.sizes().last().copied().unwrap_or(0),
             Form::Written(written) => written.program.output_rows(),
+            Form::Flow(flow) => flow.rows(),
         }
     }
 
@@ -171,7 +183,7 @@ impl Field {
     pub(crate) fn widths(&self) -> String {
         match &self.0 {
             Form::Mlp(mlp) => format!("{:?}", mlp.sizes()),
-            Form::Written(_) => format!("{:?}", [self.inputs(), self.outputs()]),
+            Form::Written(_) | Form::Flow(_) => format!("{:?}", [self.inputs(), self.outputs()]),
         }
     }
 
@@ -181,6 +193,7 @@ impl Field {
         match &self.0 {
             Form::Mlp(mlp) => mlp.parameter_count(),
             Form::Written(written) => written.groups.last().map_or(0, |group| group.range().end),
+            Form::Flow(flow) => flow.field.parameter_count(),
         }
     }
 
@@ -190,6 +203,7 @@ impl Field {
         match &self.0 {
             Form::Mlp(mlp) => Cow::Owned(vec![mlp.group()]),
             Form::Written(written) => Cow::Borrowed(&written.groups),
+            Form::Flow(flow) => flow.field.groups(),
         }
     }
 
@@ -253,6 +267,7 @@ impl Field {
         match &self.0 {
             Form::Mlp(mlp) => mlp.validate(),
             Form::Written(written) => written.validate(),
+            Form::Flow(flow) => flow.validate(),
         }
     }
 
@@ -268,6 +283,7 @@ impl Field {
                 emitter.finish(&[output]).map(Cow::Owned)
             }
             Form::Written(written) => Ok(Cow::Borrowed(&written.program)),
+            Form::Flow(flow) => flow.field.program()?.with_log_density(flow.trace).map(Cow::Owned),
         }
     }
 
@@ -280,6 +296,7 @@ impl Field {
                 Operation::Dense { block, affine, .. } => block.time && *affine,
                 _ => false,
             }),
+            Form::Flow(flow) => flow.field.reads_time(),
         }
     }
 
@@ -303,6 +320,7 @@ impl Field {
         match &self.0 {
             Form::Mlp(_) => &[],
             Form::Written(written) => &written.controls,
+            Form::Flow(flow) => flow.field.controls(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Fields as they are written, kept in files, listed and refused.
 
-use super::{Bound, Field, FieldBuilder, Mlp, TimeInput, Value};
+use super::{Bound, Field, FieldBuilder, Mlp, TimeInput, Trace, Value};
 use crate::error::Error;
 use crate::problem::{Activation, Problem};
 
@@ -298,4 +298,58 @@ fn a_kink_is_where_derivatives_are_none() {
     let kink = Field::build(1, |f| (f.state() - 1.0).abs()).expect("it fits");
     let bent = kink.check_gradient(&[], 0.0, &[1.0 + 1e-7], &[], 1).expect("it fits");
     assert!(bent.worst() > 0.5, "{bent}");
+}
+
+/// The first layer's derivatives are rows of its weights, and no products.
+#[test]
+fn a_log_density_is_one_more_row() {
+    let network = Field::from(Mlp::new([2, 3, 2]));
+    let flow = network.clone().with_log_density(Trace::Exact).expect("a vector field");
+    let listing = "\
+from 3 rows to 3, with 17 parameters
+  mlp: parameters 0..17, layers 2 -> 3 -> 2
+v2[3] = dense(state[0..2]; mlp layer 1)
+v3[3] = tanh(v2)
+v4[2] = dense(v3; mlp layer 2)
+v6[3] = tanh'(v2)
+v7[3] = v6 * mlp[0..3]
+v8[2] = linear(v7; mlp layer 2)
+v11[3] = v6 * mlp[3..6]
+v12[2] = linear(v11; mlp layer 2)
+v14 = v8[0] + v12[1]
+v15 = neg(v14)
+v16[3] = stack(v4, v15)
+return v16";
+    assert_eq!(flow.to_string(), listing);
+    assert_eq!((flow.features(), flow.inputs(), flow.outputs(), flow.trace()), (2, 3, 3, Some(Trace::Exact)));
+    assert_eq!(flow.without_log_density(), &network);
+    assert_eq!((network.features(), network.trace()), (2, None));
+    assert_eq!(flow.initialize::<f64>(3), network.initialize::<f64>(3), "parameters are those of the field");
+    let check = flow.check_gradient(&flow.initialize(3), 0.2, &[0.4, -0.9, 1.5], &[], 1).expect("it fits");
+    assert!(check.worst() < 1e-8, "{check}");
+    let estimate = network.clone().with_log_density(Trace::Hutchinson).expect("a vector field");
+    assert_eq!((estimate.features(), estimate.inputs(), estimate.outputs()), (2, 5, 5));
+    for flow in [flow, estimate, hybrid().with_log_density(Trace::Exact).expect("a vector field")] {
+        let json = serde_json::to_string(&flow).expect("plain data");
+        assert_eq!(serde_json::from_str::<Field>(&json).expect("what was written"), flow);
+    }
+    assert_eq!((Trace::of(8), Trace::of(9)), (Trace::Exact, Trace::Hutchinson));
+}
+
+#[test]
+fn what_moves_no_density_is_refused() {
+    let refused = |field: Field| field.with_log_density(Trace::Exact).expect_err("refused").to_string();
+    let narrow = refused(Mlp::new([3, 4, 2]).into());
+    assert!(narrow.contains("[3, 4, 2]: only a vector field, as wide as the state, moves a density"), "{narrow}");
+    let twice = refused(Field::from(Mlp::new([2, 2])).with_log_density(Trace::Exact).expect("a vector field"));
+    assert!(twice.contains("it has a log-density already"), "{twice}");
+    let wide = Field::from(Mlp::new([1 << 19, 1, 1 << 19])).with_log_density(Trace::Hutchinson).expect_err("too wide");
+    assert!(wide.to_string().contains("more than 1048576 rows"), "{wide}");
+    let long = refused(Mlp::new([4000, 3, 4000]).into());
+    assert!(long.contains("a program has at most 8192 operations"), "{long}");
+    let mut json = serde_json::to_value(Field::from(Mlp::new([2, 2])).with_log_density(Trace::Exact).expect("a field"))
+        .expect("plain data");
+    json["log_density_of"]["sizes"] = vec![2, 3].into();
+    let damaged = serde_json::from_value::<Field>(json).expect_err("a file").to_string();
+    assert!(damaged.contains("moves a density"), "{damaged}");
 }

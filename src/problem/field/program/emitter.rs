@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::Program;
 use super::function::Function;
-use super::operation::{Arithmetic, Node, Number, Operation};
+use super::operation::{Arithmetic, Block, Node, Number, Operation};
 use crate::error::{Error, Result};
 use crate::problem::MAX_ROWS;
 
@@ -149,7 +149,7 @@ impl Emitter {
     }
 
     /// Whether all rows of a value are known to be `x`.
-    fn is(&self, node: Node, x: f64) -> bool {
+    pub(crate) fn is(&self, node: Node, x: f64) -> bool {
         self.known(node).is_some_and(|numbers| numbers.iter().all(|number| number.0 == x))
     }
 
@@ -174,6 +174,21 @@ impl Emitter {
             Operation::Dot(a, b) if self.rows(*a) == 1 => Folded::Operation(Operation::Zip(Arithmetic::Mul, *a, *b)),
             Operation::Rows { x, first, count } => self.sliced(*x, *first, *count),
             Operation::Stack(parts) => self.stacked(parts),
+            Operation::Dense { x, block, affine: false } => self.selected(*x, block),
+            _ => Folded::Nothing,
+        }
+    }
+
+    /// A unit vector takes its row of a block, and zeros take nothing: parameters are finite.
+    fn selected(&self, x: Node, block: &Block) -> Folded {
+        let Some(numbers) = self.known(x) else { return Folded::Nothing };
+        let mut others = numbers.iter().enumerate().filter(|(_, number)| number.0 != 0.0);
+        match (others.next(), others.next()) {
+            (None, _) => Folded::Operation(Operation::Literal(vec![Number(0.0); block.outputs])),
+            (Some((row, Number(1.0))), None) => {
+                let offset = block.offset + row * block.outputs;
+                Folded::Operation(Operation::Parameter { offset, rows: block.outputs })
+            }
             _ => Folded::Nothing,
         }
     }

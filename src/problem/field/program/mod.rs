@@ -15,6 +15,7 @@ pub(crate) mod operation;
 pub(crate) mod tangent;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 use operation::{Node, Operation};
 

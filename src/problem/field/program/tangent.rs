@@ -83,7 +83,7 @@ pub(crate) fn along(
             Operation::Input { source, .. } => input(emitter, source),
             _ => derivative(emitter, Node::new(index), &operation, &tangents, time),
         };
-        tangents.push(tangent);
+        tangents.push(tangent.filter(|tangent| !emitter.is(*tangent, 0.0)));
     }
     tangents
 }

@@ -15,6 +15,7 @@ use super::interpret::{Ring, interpret};
 use super::linearize::Linearized;
 use super::operation::{Node, Operation, Source};
 use super::tangent::second;
+use crate::problem::Trace;
 use jet::{Dual, Jet};
 use random::{Case, Kinds};
 
@@ -144,6 +145,41 @@ proptest! {
         check("product", &found[1], &part(1), 1e-11 * largest * largest)?;
         // What RNODE learns from.
         check_pullback(&program, &case, std::slice::from_ref(&case.frozen), &input)?;
+    }
+
+    #[test]
+    fn log_densities_change_by_the_traces_of_dual_numbers(case in Case::any(10, Kinds::All)) {
+        let rows = case.state.len();
+        let theta: Vec<Dual> = case.theta.iter().map(|x| Dual::constant(*x)).collect();
+        let column = |feature: usize| -> Vec<Dual> {
+            interpret(&case.raw, &theta, |source| {
+                let rate = |i: usize| f64::from(u8::from(source == Source::State && i == feature));
+                case.input(source).into_iter().enumerate().map(|(i, x)| Dual::new(x, rate(i))).collect()
+            }).remove(0)
+        };
+        let columns: Vec<Vec<Dual>> = (0..rows).map(column).collect();
+        let field: Vec<f64> = columns[0].iter().map(|x| x.0[0]).collect();
+        let entry = |i: usize, j: usize| columns[j][i].0[1];
+        let signs_of = |n: usize| move |i: usize| if n >> i & 1 == 0 { 1.0 } else { -1.0 };
+        let state = |extra: &[f64]| [&case.state[..], &[0.7], extra].concat();
+        let exact = case.folded().with_log_density(Trace::Exact).expect("few operations");
+        let input = |source| if source == Source::State { state(&[]) } else { case.input(source) };
+        let (found, largest) = values(&exact, &case.theta, input);
+        let trace: f64 = (0..rows).map(|i| entry(i, i)).sum();
+        check("exact", &found[0], &[&field[..], &[-trace]].concat(), 1e-11 * largest * largest)?;
+        check_pullback(&exact, &case, std::slice::from_ref(&case.frozen), &input)?;
+        let estimate = case.folded().with_log_density(Trace::Hutchinson).expect("few operations");
+        let mut mean = 0.0;
+        for n in 0..1 << rows {
+            let signs: Vec<f64> = (0..rows).map(signs_of(n)).collect();
+            let input = |source| if source == Source::State { state(&signs) } else { case.input(source) };
+            let (found, largest) = values(&estimate, &case.theta, input);
+            let product: f64 = (0..rows * rows).map(|n| signs[n / rows] * entry(n / rows, n % rows) * signs[n % rows]).sum();
+            let expected = [&field[..], &[-product], &vec![0.0; rows]].concat();
+            check("estimate", &found[0], &expected, 1e-11 * largest * largest)?;
+            mean -= found[0][rows] / f64::from(1u32 << rows);
+        }
+        check("mean over all signs", &[mean], &[trace], 1e-10 * largest * largest)?;
     }
 
     #[test]
