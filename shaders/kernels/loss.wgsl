@@ -7,6 +7,7 @@ struct LossArgs {
     least: u32,             // Solved rows that the loss takes at least.
     first: u32,             // The first point of this part, and
     count: u32,             // how many it has.
+    features: u32,          // Of a flow: numbers in a point. Its log-density is the next one.
 }
 
 alias Args = LossArgs;
@@ -23,8 +24,12 @@ const CROSS_ENTROPY = 0u;
 const MSE = 1u;
 const MAE = 2u;
 const MOMENTS = 3u;
+const SURPRISE = 4u;
 
 const LN_2 = 0.6931471805599453;
+
+// Half the logarithm of a full turn: what a feature has of a standard normal density's.
+const LN_NORMAL = 0.9189385332046727;
 
 // -log softmax(output)[label], and whether the label's output is the largest.
 fn cross_entropy(row: u32, counts: bool) -> vec2<f32> {
@@ -111,6 +116,29 @@ fn moment_difference(row: u32, counts: bool) -> vec2<f32> {
     return vec2<f32>(loss, 0.0);
 }
 
+// -log p of a point, from where it ended and how its log-density has changed.
+fn surprise(row: u32, counts: bool) -> vec2<f32> {
+    let scale = 1.0 / f32(outcome.solved);
+    let base = row * job.args.outputs;
+    let change = base + job.args.features;
+    var squares = 0.0;
+    for (var o = 0u; o < job.args.outputs; o++) {
+        var slope = 0.0;
+        if counts && o < job.args.features {
+            let z = outputs[base + o];
+            squares += z * z;
+            slope = scale * z;
+        } else if counts && o == job.args.features {
+            slope = scale;
+        }
+        outputs_bar[base + o] = slope;
+    }
+    if !counts {
+        return vec2<f32>();
+    }
+    return vec2<f32>(scale * (0.5 * squares + f32(job.args.features) * LN_NORMAL + outputs[change]), 0.0);
+}
+
 fn each(row: u32) {
     if row >= job.rows {
         return;
@@ -120,6 +148,8 @@ fn each(row: u32) {
         row_losses[row] = cross_entropy(row, counts);
     } else if job.mode == MOMENTS {
         row_losses[row] = moment_difference(row, counts);
+    } else if job.mode == SURPRISE {
+        row_losses[row] = surprise(row, counts);
     } else {
         row_losses[row] = difference(row, counts);
     }

@@ -177,7 +177,7 @@ impl<R: Scalar> Solver<R> {
         check_finite("theta", theta)?;
         let dim = self.engine.dim();
         let batch = Error::check_rows("y0", y0.len(), dim)?;
-        self.engine.warn_at(y0);
+        self.engine.warn_at(y0, dim);
         self.engine.paths().validate(batch)?;
         self.engine.drive(batch, ["Solver::solve", "Solver::set_control"])?;
         let nothing = Asked::default();

@@ -181,8 +181,8 @@ impl Engine {
     }
 
     /// Warns, once, where an absolute tolerance is as large as a feature of the states that solves begin with.
-    pub(crate) fn warn_at(&self, states: &[f32]) {
-        self.warning.look(&self.options, states, self.dim());
+    pub(crate) fn warn_at(&self, states: &[f32], width: usize) {
+        self.warning.look(&self.options, states, width);
     }
 
     pub(crate) fn per_row(&self) -> bool {

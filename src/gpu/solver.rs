@@ -250,7 +250,7 @@ impl GpuSolver {
         check_finite("theta", theta)?;
         let dim = engine.dim();
         let batch = Error::check_rows("y0", y0.len(), dim)?;
-        engine.warn_at(y0);
+        engine.warn_at(y0, dim);
         self.paths.validate(batch)?;
         if engine.drive(&mut self.controls, batch)? {
             // What was recorded binds other knots.

@@ -59,6 +59,10 @@ pub enum Purpose {
     Paths = 7,
     /// The directions in which a regularizer looks.
     RegularizationDirection = 8,
+    /// The directions along which a trace is estimated.
+    TraceDirection = 9,
+    /// Points of the density that a flow begins with.
+    Base = 10,
 }
 
 /// A source of random numbers that is fixed by `(seed, purpose, index)` alone.

@@ -21,6 +21,10 @@ pub enum Loss {
     /// For paths: mean over times and features of the squared differences of their means, plus that of their variances
     /// (over one less than their number).
     Moments,
+    /// Of a flow, a model whose field has a log-density ([`Field::with_log_density`](crate::Field::with_log_density)):
+    /// `-log p(x)` in nats, mean over trajectories, of inputs that are points. The density at the interval's end is the
+    /// standard normal one.
+    NegativeLogLikelihood,
 }
 
 impl Loss {
@@ -35,6 +39,7 @@ impl Loss {
             Self::CrossEntropy => batch,
             Self::Mse | Self::Mae => times * batch * outputs,
             Self::Moments => 2 * times * outputs,
+            Self::NegativeLogLikelihood => 0,
         }
     }
 }
@@ -54,6 +59,8 @@ pub enum Target<'a, R> {
         /// What its variances should be.
         variances: &'a [R],
     },
+    /// Nothing, for [`Loss::NegativeLogLikelihood`]: the inputs alone are to be likely.
+    Nothing,
 }
 
 impl<R: Real> Target<'_, R> {
@@ -86,6 +93,12 @@ impl<R: Real> Target<'_, R> {
                 }
                 Ok(())
             }
+            (Target::Nothing, Loss::NegativeLogLikelihood) => Ok(()),
+            (Target::Nothing, _) => Err(Error::argument(
+                "Target::Nothing",
+                format!("{loss:?}"),
+                "only Loss::NegativeLogLikelihood wants nothing",
+            )),
             (Target::Moments { .. }, _) => {
                 Err(Error::argument("Target::Moments", format!("{loss:?}"), "moments need Loss::Moments"))
             }
@@ -130,6 +143,6 @@ pub(crate) fn score<R: Real>(
                 rows().flat_map(|(row, target)| row.iter().zip(target)).map(|(x, y)| size(x - y.to_f64())).sum();
             (sum / (rows().count() * width) as f64, 0)
         }
-        Target::Moments { .. } => (f64::NAN, 0),
+        Target::Moments { .. } | Target::Nothing => (f64::NAN, 0),
     }
 }

@@ -14,6 +14,7 @@ mod options;
 mod regularizer;
 mod save_at;
 mod schedule;
+mod signs;
 mod step_control;
 mod stochastic;
 mod tableau;
@@ -45,6 +46,7 @@ pub use regularizer::{
 };
 pub use save_at::SaveAt;
 pub use schedule::Schedule;
+pub(crate) use signs::Signs;
 pub use step_control::{InitialStep, StepControl};
 pub use tableau::{MAX_STAGES, Tableau};
 pub use tolerances::Tolerances;

@@ -61,6 +61,10 @@ waits! {
     evaluate_mean(batch: &Batch<'_, L::Scalar>, paths: usize) -> Evaluation;
     /// The outputs, `[times][B][outputs]`, along these paths if there is noise.
     predict_along(inputs: &[L::Scalar], paths: Paths) -> Vec<L::Scalar>;
+    /// The log-density of each point.
+    log_density(points: &[L::Scalar]) -> Vec<f64>;
+    /// Samples `[count][D]`.
+    sample(count: usize, seed: u64) -> Vec<L::Scalar>;
     /// Writes a checkpoint, whole or not at all.
     save(path: &Path, metadata: &BTreeMap<String, String>) -> ();
     /// Copies a data set into the engine's own memory, as [`Learner::hold`] says.

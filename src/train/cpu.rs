@@ -15,7 +15,7 @@ use crate::cpu::{Cpu, Engine, Map, Owner, Scalar, Task};
 use crate::error::{Error, Result, Status};
 use crate::math::check_finite;
 use crate::memory::{self, Size};
-use crate::method::{Asked, Learnt, PenaltyStep, Target};
+use crate::method::{Asked, Learnt, PenaltyStep, Signs, Target};
 use crate::problem::Paths;
 
 /// Trains a model on the native engine.
@@ -46,6 +46,8 @@ pub struct Trainer<R: Scalar> {
     frozen: Frozen<R>,
     /// What the last gradient's solve has to teach, until the update that it is for.
     seen: Seen,
+    /// Those of the next solve.
+    signs: Signs,
 }
 
 /// What a training step's solve has to teach.
@@ -84,6 +86,7 @@ impl<R: Scalar> Trainer<R> {
             moments: OptimizerState::new(&optimizer.rule, parameters),
             frozen: Frozen::new(model.frozen()),
             seen: Seen::default(),
+            signs: state.evaluation_signs(),
             state,
         })
     }
@@ -336,7 +339,7 @@ impl<R: Scalar> Trainer<R> {
         self.seen = Seen::default();
         let step = self.state.steps;
         let asked = self.state.asked(&self.engine.learnt, step);
-        self.engine.set_paths(self.state.step_paths(step));
+        self.draw(self.state.step_paths(step), self.state.step_signs(step));
         let count = self.forward(batch, true, &asked)?;
         let failed = self.failures(count)?;
         let wish = self.engine.wish();
@@ -362,6 +365,12 @@ impl<R: Scalar> Trainer<R> {
         Ok(report)
     }
 
+    /// Sets what is random in the next solve.
+    fn draw(&mut self, paths: Paths, signs: Signs) {
+        self.engine.set_paths(paths);
+        self.signs = signs;
+    }
+
     /// Number of trajectories that failed; an error if that is to abort.
     fn failures(&self, count: usize) -> Result<usize> {
         let mut failures = self.engine.statuses().enumerate().filter(|(_, s)| *s != Status::Done);
@@ -376,7 +385,7 @@ impl<R: Scalar> Trainer<R> {
     /// # Errors
     /// [`Error::Shape`], [`Error::NonFinite`] and [`Error::Argument`] for a batch that does not fit the model.
     pub fn evaluate(&mut self, batch: &Batch<'_, R>) -> Result<Evaluation> {
-        self.engine.set_paths(self.state.evaluation_paths(0));
+        self.draw(self.state.evaluation_paths(0), self.state.evaluation_signs());
         let count = self.forward(batch, false, &Asked::default())?;
         let failed = self.engine.statuses().filter(|&s| s != Status::Done).count();
         let Self { state, engine, encoder, head, .. } = self;
@@ -409,7 +418,7 @@ impl<R: Scalar> Trainer<R> {
 
     /// Solves the batch along the paths of one sample, and adds its outputs to the mean. The costs.
     fn add_sample(&mut self, batch: &Batch<'_, R>, sample: usize, outputs: &mut MeanOutputs) -> Result<Costs> {
-        self.engine.set_paths(self.state.evaluation_paths(sample));
+        self.draw(self.state.evaluation_paths(sample), self.state.evaluation_signs());
         let count = self.forward(batch, false, &Asked::default())?;
         let solved = self.engine.statuses().map(|status| status == Status::Done);
         outputs.add(&self.outputs(batch, count), solved);
@@ -432,7 +441,7 @@ impl<R: Scalar> Trainer<R> {
     pub fn predict_along(&mut self, inputs: &[R], paths: Paths) -> Result<Vec<R>> {
         let count = self.state.config.model.check_inputs(inputs)?;
         let batch = Batch { inputs, target: Target::Labels(&[]) };
-        self.engine.set_paths(paths);
+        self.draw(paths, self.state.evaluation_signs());
         self.solve(&batch, count, false, &Asked::default())?;
         Ok(self.outputs(&batch, count))
     }
@@ -451,9 +460,9 @@ impl<R: Scalar> Trainer<R> {
 
     /// Loads a checked batch and solves it.
     fn solve(&mut self, batch: &Batch<'_, R>, count: usize, tape: bool, asked: &Asked) -> Result<()> {
-        let Self { state, engine, encoder, head, theta, .. } = self;
+        let Self { state, engine, encoder, head, theta, signs, .. } = self;
         if encoder.is_none() {
-            engine.warn_at(batch.inputs);
+            engine.warn_at(batch.inputs, state.config.model.input_width());
         }
         engine.paths().validate(count)?;
         engine.drive(count, ["Trainer::step", "Trainer::set_control"])?;
@@ -463,7 +472,7 @@ impl<R: Scalar> Trainer<R> {
             map.pack(theta, tape);
         }
         let task = task(&state.config, encoder.as_ref(), self.head.as_ref(), batch, count);
-        engine.for_each_tile(|tile, room| task.load(tile, room));
+        engine.for_each_tile(|tile, room| task.load(tile, room, *signs));
         engine.solve(tape, asked)
     }
 
@@ -539,6 +548,8 @@ fn task<'a, R: Scalar>(
         head,
         batch: batch.inputs.len() / model.input_width(),
         dim: model.problem.dim(),
+        points: model.of_points(),
+        features: model.problem.field.features(),
         times: model.output_times(),
         outputs: model.output_width(),
         solved,

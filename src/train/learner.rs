@@ -15,7 +15,7 @@ use crate::gpu::Gpu;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::gpu::wait;
 use crate::method::{Learnt, Regularizer, SolverOptions, Target};
-use crate::problem::Paths;
+use crate::problem::{Paths, Trace};
 
 /// What a [`Learner`] computes on.
 pub trait Backend: Clone {
@@ -161,11 +161,17 @@ pub trait Learner: Sized {
         paths: Paths,
     ) -> impl Future<Output = Result<Vec<Self::Scalar>>>;
 
+    /// The log-density of each point, of a model that has one.
+    fn log_density(&mut self, points: &[Self::Scalar]) -> impl Future<Output = Result<Vec<f64>>>;
+
+    /// Samples `[count][D]`, of a model that has a density.
+    fn sample(&mut self, count: usize, seed: u64) -> impl Future<Output = Result<Vec<Self::Scalar>>>;
+
     /// Writes a checkpoint, whole or not at all.
     fn save(&mut self, path: &Path, metadata: &BTreeMap<String, String>) -> impl Future<Output = Result<()>>;
 
     /// Copies a data set, sample by sample, into the engine's own memory; `None` where it has none, or the data do not
-    /// fit, or are moments, which belong to a batch and not to its samples.
+    /// fit, or are moments, which belong to a batch and not to its samples, or a flow draws signs for each solve.
     fn hold(&self, data: &Batch<'_, Self::Scalar>) -> impl Future<Output = Result<Option<Self::Data>>>;
 
     /// A training step on these samples of a data set that is held.
@@ -244,6 +250,14 @@ impl<R: Scalar> Learner for Trainer<R> {
 
     async fn predict_along(&mut self, inputs: &[R], paths: Paths) -> Result<Vec<R>> {
         self.predict_along(inputs, paths)
+    }
+
+    async fn log_density(&mut self, points: &[R]) -> Result<Vec<f64>> {
+        self.log_density(points)
+    }
+
+    async fn sample(&mut self, count: usize, seed: u64) -> Result<Vec<R>> {
+        self.sample(count, seed)
     }
 
     async fn save(&mut self, path: &Path, metadata: &BTreeMap<String, String>) -> Result<()> {
@@ -336,12 +350,21 @@ impl Learner for GpuTrainer {
         self.predict_along(inputs, paths).await
     }
 
+    async fn log_density(&mut self, points: &[f32]) -> Result<Vec<f64>> {
+        self.log_density(points).await
+    }
+
+    async fn sample(&mut self, count: usize, seed: u64) -> Result<Vec<f32>> {
+        self.sample(count, seed).await
+    }
+
     async fn save(&mut self, path: &Path, metadata: &BTreeMap<String, String>) -> Result<()> {
         self.save(path, metadata).await
     }
 
     async fn hold(&self, data: &Batch<'_, f32>) -> Result<Option<GpuData>> {
-        if matches!(data.target, Target::Moments { .. }) {
+        let signs = self.config().model.of_points() == Some(Trace::Hutchinson);
+        if matches!(data.target, Target::Moments { .. }) || signs {
             return Ok(None);
         }
         match self.upload(data.inputs, data.target).await {

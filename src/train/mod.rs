@@ -7,6 +7,7 @@ mod checkpoint;
 mod config;
 mod cpu;
 mod deployed;
+mod flow;
 mod gpu;
 mod learner;
 mod model;

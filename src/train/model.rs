@@ -53,7 +53,11 @@ impl TensorLayout {
     fn of_field(name: &str, first: usize, field: &Field) -> Vec<Self> {
         let mut tensors = Vec::new();
         for group in field.groups().iter() {
-            let name = if field.mlp().is_some() { name.to_owned() } else { format!("{name}.{}", group.name) };
+            let name = if field.without_log_density().mlp().is_some() {
+                name.to_owned()
+            } else {
+                format!("{name}.{}", group.name)
+            };
             match group.layers() {
                 None => {
                     let offset = first.saturating_add(group.offset);
@@ -113,9 +117,14 @@ impl NeuralDe {
         self
     }
 
-    /// Numbers in an input.
+    /// Numbers in an input: without an encoder, in a state; of a field that has a log-density, in a point.
     #[must_use]
     pub fn input_width(&self) -> usize {
+        self.encoder.as_ref().map_or_else(|| self.problem.field.features(), StateMap::inputs)
+    }
+
+    /// Numbers in what an engine is given of an input: of a point its initial state.
+    pub(super) fn fed_width(&self) -> usize {
         self.encoder.as_ref().map_or_else(|| self.problem.dim(), StateMap::inputs)
     }
 

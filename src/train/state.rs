@@ -6,7 +6,8 @@ use super::report::Costs;
 use super::report::{Evaluation, StepReport};
 use crate::cpu::Scalar;
 use crate::error::{Error, Result, Status};
-use crate::method::{Asked, Learnt, Loss, PenaltyStep, StepPenalty, Target, score};
+use crate::math::Purpose;
+use crate::method::{Asked, Learnt, Loss, PenaltyStep, Signs, StepPenalty, Target, score};
 use crate::problem::Paths;
 
 /// A configuration, and how far training has come with it.
@@ -21,6 +22,7 @@ impl TrainingState {
     /// Before the first step.
     pub(super) fn new<R: Scalar>(config: TrainerConfig) -> Result<Self> {
         config.model.validate::<R>()?;
+        config.model.check_density(config.loss)?;
         config.optimizer.validate()?;
         config.regularizer.validate(&config.model.options)?;
         Ok(Self { config, steps: 0 })
@@ -48,6 +50,16 @@ impl TrainingState {
     /// The paths of the training step after `step` others.
     pub(super) const fn step_paths(&self, step: u64) -> Paths {
         Paths::of_step(self.config.seed, step)
+    }
+
+    /// The signs with which the training step after `step` others estimates traces.
+    pub(super) const fn step_signs(&self, step: u64) -> Signs {
+        Signs::of_step(Purpose::TraceDirection, self.config.seed, step)
+    }
+
+    /// Those of evaluations.
+    pub(super) const fn evaluation_signs(&self) -> Signs {
+        Signs::of_evaluation(Purpose::TraceDirection, self.config.seed)
     }
 
     /// The paths of an evaluation's `sample`-th sample.
@@ -112,8 +124,8 @@ impl TrainingState {
 
     /// Begins to sum the outputs of as many paths of each trajectory.
     pub(super) fn mean_outputs(&self, paths: usize) -> Result<MeanOutputs> {
-        if paths == 0 || self.config.loss == Loss::Moments {
-            let remedy = "take at least one path; moments are of single paths: use evaluate";
+        if paths == 0 || matches!(self.config.loss, Loss::Moments | Loss::NegativeLogLikelihood) {
+            let remedy = "take at least one path; moments and densities are of single paths: use evaluate";
             return Err(Error::argument("samples", paths, remedy));
         }
         Ok(MeanOutputs { paths, mean: Vec::new(), solved: Vec::new() })

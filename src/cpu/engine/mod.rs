@@ -108,8 +108,8 @@ impl<R: Scalar> Engine<R> {
     }
 
     /// Warns, once, where an absolute tolerance is as large as a feature of the states that solves begin with.
-    pub(crate) fn warn_at(&self, states: &[R]) {
-        self.warning.look(&self.options, states, self.dim());
+    pub(crate) fn warn_at(&self, states: &[R], width: usize) {
+        self.warning.look(&self.options, states, width);
     }
 
     pub(crate) const fn batch(&self) -> usize {

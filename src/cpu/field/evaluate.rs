@@ -26,6 +26,8 @@ pub(crate) struct Field<R> {
     /// What is the same in all lanes, of either code.
     scalars: [Vec<R>; 2],
     dim: usize,
+    /// Rows of its value.
+    outputs: usize,
     work: usize,
     /// Whether values may be infinite where nothing is wrong: where a trajectory that was given up stands in.
     has_poles: bool,
@@ -157,7 +159,7 @@ impl<R: Scalar> Field<R> {
         Self::compiled(field, controls, &*field.program()?, field.mlp().is_none())
     }
 
-    /// Compiles a program of a field's state, as wide as that.
+    /// Compiles a program of a field's state.
     ///
     /// # Errors
     /// As [`Field::new`].
@@ -191,6 +193,7 @@ impl<R: Scalar> Field<R> {
             forward,
             backward,
             dim,
+            outputs: program.output_rows(),
             work: work(program),
             has_poles,
             moves_state: state.is_some(),
@@ -208,6 +211,10 @@ impl<R: Scalar> Field<R> {
 
     pub(crate) const fn dim(&self) -> usize {
         self.dim
+    }
+
+    pub(crate) const fn outputs(&self) -> usize {
+        self.outputs
     }
 
     /// Takes the weights from the field's parameters; `backward` also packs them for cotangents.

@@ -7,7 +7,8 @@ use crate::cpu::kernel::lanes::{gather, scatter, stand_in_unless};
 use crate::cpu::kernel::scalar::Scalar;
 use crate::cpu::tile::Tile;
 use crate::error::Status;
-use crate::method::{Loss, Target};
+use crate::method::{Loss, Signs, Target};
+use crate::problem::Trace;
 
 /// A batch's loss as the engine's workers see it.
 #[derive(Debug)]
@@ -19,6 +20,10 @@ pub(crate) struct Task<'a, R> {
     pub(crate) head: Option<&'a Map<R>>,
     pub(crate) batch: usize,
     pub(crate) dim: usize,
+    /// How the trace of a flow is computed, whose inputs are points.
+    pub(crate) points: Option<Trace>,
+    /// Numbers in a point.
+    pub(crate) features: usize,
     pub(crate) times: usize,
     pub(crate) outputs: usize,
     /// Trajectories that were solved, over which the loss is a mean.
@@ -29,15 +34,34 @@ pub(crate) struct Task<'a, R> {
 
 impl<R: Scalar> Task<'_, R> {
     /// Puts the tile's share of the batch into its initial state.
-    pub(crate) fn load(&self, tile: &mut Tile<R>, room: &mut TaskRoom<R>) {
+    pub(crate) fn load(&self, tile: &mut Tile<R>, room: &mut TaskRoom<R>, signs: Signs) {
         match self.encoder {
-            None => tile.load(self.inputs, self.dim),
+            None => {
+                tile.load(self.inputs, self.features);
+                if let Some(trace) = self.points {
+                    self.begin_density(tile, trace, signs);
+                }
+            }
             Some(encoder) => {
                 tile.place(self.batch);
                 if tile.used > 0 {
                     let room = room.encoder.get_or_insert_with(|| encoder.room());
                     self.gather_inputs(tile, encoder, room);
                     encoder.apply(room, &mut tile.state.y, false);
+                }
+            }
+        }
+    }
+
+    /// What a flow's state has besides the point: a log-density of 0, and signs where they are asked for.
+    fn begin_density(&self, tile: &mut Tile<R>, trace: Trace, signs: Signs) {
+        let others = &mut tile.state.y[self.features * LANES..self.dim * LANES];
+        others.fill(R::ZERO);
+        if trace == Trace::Hutchinson {
+            for lane in 0..LANES {
+                let signs = signs.of(tile.index * LANES + lane);
+                for (number, sign) in others[LANES + lane..].iter_mut().step_by(LANES).zip(signs) {
+                    *number = R::from_f64(sign);
                 }
             }
         }
@@ -152,6 +176,7 @@ impl<R: Scalar> Task<'_, R> {
                     let range = slot * self.outputs..(slot + 1) * self.outputs;
                     (self.moment_difference(slot, [&means[range.clone()], &variances[range]], &counts, room), 0)
                 }
+                Target::Nothing => (self.surprise(tile, &counts, room), 0),
             };
             tile.loss += loss;
             tile.correct += correct;
@@ -193,6 +218,26 @@ impl<R: Scalar> Task<'_, R> {
             }
         }
         (loss, correct)
+    }
+
+    /// `-log p(x) = c - log N(z)` of points that ended at `z`, their log-density changed by `c`, summed over the tile and scaled
+    /// to a mean over the batch.
+    fn surprise(&self, tile: &Tile<R>, counts: &[bool; LANES], room: &mut TaskRoom<R>) -> f64 {
+        let scale = 1.0 / self.solved as f64;
+        let normal = 0.5 * self.features as f64 * std::f64::consts::TAU.ln();
+        let mut loss = 0.0;
+        room.output_bar.fill(R::ZERO);
+        for lane in (0..tile.used).filter(|&l| counts[l]) {
+            let mut squares = 0.0;
+            for feature in 0..self.features {
+                let z = room.output[feature * LANES + lane].to_f64();
+                squares += z * z;
+                room.output_bar[feature * LANES + lane] = R::from_f64(scale * z);
+            }
+            loss += scale * (0.5 * squares + normal + room.output[self.features * LANES + lane].to_f64());
+            room.output_bar[self.features * LANES + lane] = R::from_f64(scale);
+        }
+        loss
     }
 
     /// Squared or absolute differences, summed over the tile and scaled to a mean over the batch.

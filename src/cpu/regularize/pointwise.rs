@@ -81,13 +81,14 @@ pub(crate) struct PointRoom<R> {
 
 impl<R: Scalar> PointRoom<R> {
     fn new(field: &Field<R>) -> Self {
-        let array = || vec![R::ZERO; field.dim() * LANES];
-        Self { kept: field.kept(), cotangents: field.cotangents(), value: array(), state_bar: array() }
+        let array = |rows: usize| vec![R::ZERO; rows * LANES];
+        let (value, state_bar) = (array(field.outputs()), array(field.dim()));
+        Self { kept: field.kept(), cotangents: field.cotangents(), value, state_bar }
     }
 
     /// Bytes of a room for that measure.
     pub(crate) fn bytes(field: &Field<R>) -> usize {
-        field.kept_bytes() + field.cotangent_bytes() + 2 * field.dim() * LANES * size_of::<R>()
+        field.kept_bytes() + field.cotangent_bytes() + (field.outputs() + field.dim()) * LANES * size_of::<R>()
     }
 }
 
@@ -131,7 +132,7 @@ impl<R: Scalar> Points<'_, R> {
             }
         } else {
             for lane in 0..LANES {
-                let signs = self.draws.signs(tile.index * LANES + lane);
+                let signs = self.draws.signs().of(tile.index * LANES + lane);
                 for (number, sign) in direction[lane..].iter_mut().step_by(LANES).zip(signs) {
                     *number = R::from_f64(sign);
                 }
@@ -151,7 +152,7 @@ impl<R: Scalar> Points<'_, R> {
         rest_unless(value, &tile.alive);
         let squares: f64 = value.iter().map(|g| g.to_f64() * g.to_f64()).sum();
         let [t0, t1] = self.interval;
-        let numbers = (self.field.dim() * self.rows * penalty.times) as f64;
+        let numbers = (self.field.outputs() * self.rows * penalty.times) as f64;
         let share = penalty.measure.factor() * (t1 - t0).abs() / numbers;
         let weight = R::from_f64(2.0 * penalty.coefficient * share);
         value.iter_mut().for_each(|g| *g *= weight);

@@ -172,6 +172,7 @@ modes! {
         Mse = MSE = 1,
         Mae = MAE = 2,
         Moments = MOMENTS = 3,
+        NegativeLogLikelihood = SURPRISE = 4,
     }
     /// The recurrence of an optimizer.
     Rule ["update"] {
@@ -265,6 +266,7 @@ impl From<method::Loss> for Loss {
             method::Loss::Mse => Self::Mse,
             method::Loss::Mae => Self::Mae,
             method::Loss::Moments => Self::Moments,
+            method::Loss::NegativeLogLikelihood => Self::NegativeLogLikelihood,
         }
     }
 }

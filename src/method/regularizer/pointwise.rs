@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::PenaltyGradient;
 use crate::error::{Error, Result};
 use crate::math::{Purpose, Random};
-use crate::method::Schedule;
+use crate::method::{Schedule, Signs};
 use crate::problem::Field;
 use crate::problem::program::Program;
 use crate::problem::program::operation::{Operation, Source};
@@ -78,13 +78,18 @@ impl PointMeasure {
             let chord = emitter.emit(Operation::Input { source: Source::Direction, rows: field.inputs() });
             g = emitter.sub(g, chord);
         }
+        // Of a flow the features alone: how its log-density moves is no part of its trajectory.
+        if field.trace().is_some() {
+            g = emitter.emit(Operation::Rows { x: g, first: 0, count: field.features() });
+        }
         emitter.finish(&[g])
     }
 }
 
 /// A measure of the dynamics at a random time, `|t1 - t0| rho(t_r, y(t_r))` with uniform `t_r`: an estimate of
 /// `integral rho dt` over the trajectory without bias, at the cost of a point where quadrature takes all stages of all steps.
-/// `rho` is a mean over features and batch. The state comes from the interpolant; the solve is unchanged.
+/// `rho` is a mean over features and batch, of a flow over those of its points. The state comes from the interpolant; the
+/// solve is unchanged.
 ///
 /// Several measures may be added, each once, with their own coefficients. For problems without noise and controls, on the
 /// native engine.
@@ -293,14 +298,14 @@ impl From<PointValues> for Vec<PointValue> {
 pub(crate) struct PointDraws {
     pub(crate) penalty: PointPenalty,
     uniform: Vec<f64>,
-    seed: u64,
-    step: u64,
+    signs: Signs,
 }
 
 impl PointDraws {
     pub(crate) fn new(penalty: PointPenalty, seed: u64, step: u64) -> Self {
         let mut random = Random::new(seed, Purpose::RegularizationTime, step << 32);
-        Self { penalty, uniform: (0..penalty.times).map(|_| random.uniform()).collect(), seed, step }
+        let signs = Signs::of_step(Purpose::RegularizationDirection, seed, step);
+        Self { penalty, uniform: (0..penalty.times).map(|_| random.uniform()).collect(), signs }
     }
 
     /// Position of the n-th time in the interval, in `[0, 1)`: one in each of as many equal parts.
@@ -308,11 +313,9 @@ impl PointDraws {
         (n as f64 + self.uniform[n]) / self.uniform.len() as f64
     }
 
-    /// A trajectory's random signs, one a feature.
-    pub(crate) fn signs(&self, trajectory: usize) -> impl Iterator<Item = f64> {
-        let mut random =
-            Random::new(self.seed, Purpose::RegularizationDirection, (self.step << 32) + trajectory as u64);
-        std::iter::repeat_with(move || if random.next_u32() >> 31 == 0 { 1.0 } else { -1.0 })
+    /// Random signs, one a feature.
+    pub(crate) const fn signs(&self) -> Signs {
+        self.signs
     }
 
     /// Save slots that it needs: those of its times, and of the chord's ends.

@@ -1,54 +1,10 @@
-//! [`Trace`], and fields that carry the log-density of what they move.
+//! Fields that carry the log-density of what they move.
 
-use serde::{Deserialize, Serialize};
-
-use super::Field;
 use super::layer::MAX_ROWS;
+use super::{Field, Flow, Form, Trace};
 use crate::error::{Error, Result};
 
-/// How the trace of a field's Jacobian is computed, which is the rate at which the flow spreads a density.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Trace {
-    /// The sum of the Jacobian's diagonal: as many derivatives as features.
-    Exact,
-    /// `s . (df/dy s)` with random signs `s`, which stay the same throughout a solve: one derivative, and the trace in the
-    /// mean (W. Grathwohl, R. T. Q. Chen, J. Bettencourt, I. Sutskever, D. Duvenaud, FFJORD, ICLR 2019).
-    Hutchinson,
-}
-
-impl Trace {
-    /// Features up to which [`Trace::of`] takes the exact one.
-    const FEW: usize = 8;
-
-    /// The exact one of up to eight features, and the estimate of more.
-    #[must_use]
-    pub const fn of(features: usize) -> Self {
-        if features <= Self::FEW { Self::Exact } else { Self::Hutchinson }
-    }
-
-    /// Rows of a state with so many features: them, the log-density, and the signs of an estimate.
-    pub(crate) const fn rows(self, features: usize) -> usize {
-        match self {
-            Self::Exact => features.saturating_add(1),
-            Self::Hutchinson => features.saturating_mul(2).saturating_add(1),
-        }
-    }
-}
-
-/// A field with the log-density of what it moves.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Flow {
-    #[serde(rename = "log_density_of")]
-    pub(super) field: Field,
-    pub(super) trace: Trace,
-}
-
 impl Flow {
-    /// Its key in files that no other form has.
-    pub(super) const KEY: &'static str = "log_density_of";
-
     pub(super) fn rows(&self) -> usize {
         self.trace.rows(self.field.inputs())
     }
@@ -96,14 +52,14 @@ impl Field {
     pub fn with_log_density(self, trace: Trace) -> Result<Self> {
         let flow = Flow { field: self, trace };
         flow.validate()?;
-        Ok(Self(super::Form::Flow(Box::new(flow))))
+        Ok(Self(Form::Flow(Box::new(flow))))
     }
 
     /// The field alone, if it is one that [`Field::with_log_density`] made, and otherwise itself.
     #[must_use]
     pub const fn without_log_density(&self) -> &Self {
         match &self.0 {
-            super::Form::Flow(flow) => &flow.field,
+            Form::Flow(flow) => &flow.field,
             _ => self,
         }
     }
@@ -112,7 +68,7 @@ impl Field {
     #[must_use]
     pub const fn trace(&self) -> Option<Trace> {
         match &self.0 {
-            super::Form::Flow(flow) => Some(flow.trace),
+            Form::Flow(flow) => Some(flow.trace),
             _ => None,
         }
     }

@@ -11,18 +11,19 @@ mod mlp;
 pub(crate) mod program;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod written;
 
 pub(in crate::problem) use build::Network;
 pub use build::{FieldBuilder, Value};
 pub use cost::FieldCost;
-pub use density::Trace;
 pub use evaluate::GradientCheck;
 pub use group::{Bound, Group};
 pub use layer::{Activation, Initialization, Layer};
 pub(crate) use layer::{MAX_ROWS, check_parameters, check_widths};
 pub use mlp::{InputMap, Mlp, TimeInput};
 pub use program::cost::Cost;
+pub use trace::Trace;
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -32,7 +33,6 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, Result};
 use crate::math::{Purpose, Random, Real};
-use density::Flow;
 use group::Initial;
 use program::Program;
 use program::emitter::Emitter;
@@ -82,12 +82,20 @@ enum Form {
     Flow(Box<Flow>),
 }
 
+/// A field with the log-density of what it moves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Flow {
+    #[serde(rename = "log_density_of")]
+    field: Field,
+    trace: Trace,
+}
+
 impl<'de> Deserialize<'de> for Form {
     /// The form with a program is the written one. What is wrong with it is said as for any other: an untagged enum would
     /// say that no form fits.
     fn deserialize<D: Deserializer<'de>>(file: D) -> Result<Self, D::Error> {
         let json = serde_json::Value::deserialize(file)?;
-        if json.get(Flow::KEY).is_some() {
+        if json.get("log_density_of").is_some() {
             let flow = Flow::deserialize(json).map_err(D::Error::custom)?;
             flow.validate().map_err(D::Error::custom)?;
             return Ok(Self::Flow(Box::new(flow)));

@@ -1,6 +1,7 @@
 //! [`GpuData`]: a data set on the device.
 
 use crate::method::{Loss, Target};
+use crate::problem::Trace;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -44,12 +45,18 @@ impl GpuTrainer {
         let targets: &[u8] = match target {
             Target::Labels(labels) => bytemuck::cast_slice(labels),
             Target::States(states) => bytemuck::cast_slice(states),
+            Target::Nothing => &[],
             Target::Moments { .. } => {
                 let remedy = "moments belong to a batch, not to its samples: use GpuTrainer::step";
                 return Err(Error::argument("Target::Moments", "in a data set", remedy));
             }
         };
+        if model.of_points() == Some(Trace::Hutchinson) {
+            let remedy = "each solve draws its own signs: use GpuTrainer::step";
+            return Err(Error::argument("Trace::Hutchinson", "in a data set", remedy));
+        }
         self.warn_at(inputs);
+        let inputs = &*model.initial_states(inputs, self.state.evaluation_signs());
         let gpu = &self.engine.gpu;
         let [inputs_bytes, targets_bytes] = [size_of_val(inputs), targets.len()].map(|bytes| bytes as u64);
         let stream = || Cure::Other("stream batches by GpuTrainer::step");
@@ -72,8 +79,7 @@ impl GpuTrainer {
 
     /// Numbers in an input, and in a target.
     fn widths(&self) -> [usize; 2] {
-        let labels = self.state.config.loss == Loss::CrossEntropy;
-        [self.parts.inputs, if labels { 1 } else { self.parts.times * self.parts.outputs }]
+        [self.parts.inputs, self.state.config.loss.target_len(1, self.parts.times, self.parts.outputs)]
     }
 
     /// Collects a batch from a data set on the device.
@@ -118,12 +124,18 @@ impl GpuTrainer {
     fn record_gather(&self, data: &GpuData, batch: &BatchBuffers, count: usize) -> Gather {
         let samples = create(&self.engine.gpu, "samples", 4 * count as u64, false);
         let kernel = self.engine.kernels.get(&GATHER, &[]);
-        let labels = self.state.config.loss == Loss::CrossEntropy;
-        let (times, width) = if labels { (1, 1) } else { (self.parts.times, self.parts.outputs) };
+        let (times, width) = match self.state.config.loss {
+            Loss::CrossEntropy => (1, 1),
+            Loss::NegativeLogLikelihood => (0, 0),
+            _ => (self.parts.times, self.parts.outputs),
+        };
         let plan = Planner::record(&self.engine.gpu, |planner| {
             for (from, to, times, width) in
                 [(&data.inputs, &batch.inputs, 1, self.parts.inputs), (&data.targets, &batch.targets, times, width)]
             {
+                if width == 0 {
+                    continue;
+                }
                 let args = GatherArgs { times: word(times), width: word(width) };
                 let grid = flat((times * count * width).div_ceil(64));
                 planner.add(&kernel, &[&samples, from, to], self.engine.head(count), args, grid);

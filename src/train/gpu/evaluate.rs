@@ -16,7 +16,7 @@ impl GpuTrainer {
     /// # Errors
     /// As [`GpuTrainer::step`], but failed trajectories are counted, not an error.
     pub async fn evaluate(&mut self, batch: &Batch<'_, f32>) -> Result<Evaluation> {
-        let count = self.load(batch, Purpose::FORWARD).await?;
+        let count = self.load(batch, Purpose::FORWARD, self.state.evaluation_signs()).await?;
         let outcome = self.solve_and_measure(count, self.state.evaluation_paths(0), true).await?;
         Ok(evaluation(&self.engine, &outcome, count))
     }
@@ -39,7 +39,7 @@ impl GpuTrainer {
     /// [`Loss::Moments`](crate::Loss::Moments), which is of single paths.
     pub async fn evaluate_mean(&mut self, batch: &Batch<'_, f32>, samples: usize) -> Result<Evaluation> {
         let mut outputs = self.state.mean_outputs(samples)?;
-        let count = self.load(batch, Purpose::FORWARD).await?;
+        let count = self.load(batch, Purpose::FORWARD, self.state.evaluation_signs()).await?;
         let of_first = self.add_sample(count, 0, &mut outputs).await?;
         for sample in 1..samples {
             self.add_sample(count, sample, &mut outputs).await?;
@@ -74,7 +74,8 @@ impl GpuTrainer {
         paths.validate(count)?;
         self.warn_at(inputs);
         self.reserve(count, Purpose::FORWARD, 0).await?;
-        self.engine.gpu.queue.write_buffer(&self.rooms()?.batch.inputs, 0, bytemuck::cast_slice(inputs));
+        let states = self.state.config.model.initial_states(inputs, self.state.evaluation_signs());
+        self.engine.gpu.queue.write_buffer(&self.rooms()?.batch.inputs, 0, bytemuck::cast_slice(&states));
         self.solve_and_measure(count, paths, false).await?;
         Ok(self.read_outputs(count).await?.0)
     }

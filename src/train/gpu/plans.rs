@@ -288,7 +288,8 @@ impl TrainRecorder<'_> {
         let most = (self.engine.iterations / 2 / (1 + self.parts.outputs)).max(1);
         for first in (0..self.parts.times).step_by(most) {
             let [first, count] = [first, most.min(self.parts.times - first)].map(word);
-            let args = LossArgs { points, outputs, least, first, count };
+            let features = word(self.config.model.problem.field.features());
+            let args = LossArgs { points, outputs, least, first, count, features };
             planner.add(&loss, &bound, head, args, flat(rows.div_ceil(64)));
         }
         let sum = self.engine.kernels.get(&LOSS_SUM, &[]);

@@ -20,7 +20,7 @@ impl GpuTrainer {
     /// [`Error::DeviceLost`](crate::Error::DeviceLost).
     pub async fn step(&mut self, batch: &Batch<'_, f32>) -> Result<StepReport> {
         self.note_recorded().await?;
-        let count = self.load(batch, self.purpose()).await?;
+        let count = self.load(batch, self.purpose(), self.state.step_signs(self.state.steps)).await?;
         self.train(count, true).await
     }
 
@@ -40,7 +40,7 @@ impl GpuTrainer {
     /// As [`GpuTrainer::step`].
     pub async fn gradients(&mut self, batch: &Batch<'_, f32>) -> Result<StepGradients<f32>> {
         self.note_recorded().await?;
-        let count = self.load(batch, self.purpose()).await?;
+        let count = self.load(batch, self.purpose(), self.state.step_signs(self.state.steps)).await?;
         let mut report = self.train(count, false).await?;
         let gradient = self.read_gradient().await?;
         report.gradient_norm = gradient.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();

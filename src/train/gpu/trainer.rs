@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::gpu::{Around, CLASSES, Engine, Gpu, Held, Outcome, Owner, Params, Purpose, check_penalty, create};
 use crate::math::check_finite;
 use crate::memory::Size;
-use crate::method::{Learnt, Loss, Target};
+use crate::method::{Learnt, Loss, Signs, Target};
 use crate::train::batches::Batch;
 use crate::train::config::TrainerConfig;
 use crate::train::model::NeuralDe;
@@ -85,7 +85,7 @@ impl GpuTrainer {
             head,
             times: model.output_times(),
             outputs: model.output_width(),
-            inputs: model.input_width(),
+            inputs: model.fed_width(),
             moments,
             overflow: gpu.scoped_now(|| create(gpu, "overflow", 4, false))?,
             frozen,
@@ -196,15 +196,17 @@ impl GpuTrainer {
         Purpose { backward: true, penalty: self.state.penalty_at(self.state.steps) }
     }
 
-    /// Checks a batch and sends it; the number of its trajectories.
-    pub(super) async fn load(&mut self, batch: &Batch<'_, f32>, purpose: Purpose) -> Result<usize> {
+    /// Checks a batch and sends it; the number of its trajectories. A flow estimates traces with these signs.
+    pub(super) async fn load(&mut self, batch: &Batch<'_, f32>, purpose: Purpose, signs: Signs) -> Result<usize> {
         let count = self.state.check(batch)?;
         self.warn_at(batch.inputs);
         self.reserve(count, purpose, 0).await?;
         let queue = &self.engine.gpu.queue;
         let buffers = &self.rooms()?.batch;
-        queue.write_buffer(&buffers.inputs, 0, bytemuck::cast_slice(batch.inputs));
+        let states = self.state.config.model.initial_states(batch.inputs, signs);
+        queue.write_buffer(&buffers.inputs, 0, bytemuck::cast_slice(&states));
         match batch.target {
+            Target::Nothing => {}
             Target::Labels(labels) => queue.write_buffer(&buffers.targets, 0, bytemuck::cast_slice(labels)),
             Target::States(states) => queue.write_buffer(&buffers.targets, 0, bytemuck::cast_slice(states)),
             Target::Moments { means, variances } => {
@@ -219,7 +221,7 @@ impl GpuTrainer {
     /// Has the engine look at inputs that are initial states.
     pub(super) fn warn_at(&self, inputs: &[f32]) {
         if self.parts.encoder.is_none() {
-            self.engine.warn_at(inputs);
+            self.engine.warn_at(inputs, self.state.config.model.input_width());
         }
     }
 }
@@ -235,7 +237,7 @@ fn owned(model: &NeuralDe, [encoder, head]: [&Option<Map>; 2]) -> Owner {
             + FrozenMask::bytes(&model.frozen(), model.parameter_count())
             + 2 * size_of::<Params>()
             + 2 * NUMBER * outputs,
-        row: NUMBER * (Size(model.input_width()) + 3 * outputs + 2 + of(encoder) + of(head) * model.output_times()),
+        row: NUMBER * (Size(model.fed_width()) + 3 * outputs + 2 + of(encoder) + of(head) * model.output_times()),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod checkpoints;
 mod controls;
+mod density;
 mod deploy;
 mod failures;
 mod fields;
