@@ -546,7 +546,7 @@ mod recording {
         Layout, Local, Loss, Measure, PenaltyAt, PenaltyGradient, PenaltyStep, Regularizer, SaveAt, SolverOptions,
         StepControl, Target, Tolerances,
     };
-    use crate::problem::{Diffusion, Problem};
+    use crate::problem::{Diffusion, Field, Problem, Trace};
     use crate::train::Optimizer;
     use crate::train::{Batch, GpuTrainer, NeuralDe, TrainerConfig};
 
@@ -632,6 +632,20 @@ mod recording {
         Ok(())
     }
 
+    /// Records and submits a training step of a flow.
+    fn record_flow(gpu: &Gpu) -> crate::Result<()> {
+        let field = Field::from(Mlp::new([3, 4, 3])).with_log_density(Trace::Exact)?;
+        let model = NeuralDe::new(Problem::ode(field, 0.0, 1.0), SolverOptions::default());
+        let mut trainer = GpuTrainer::new(gpu, TrainerConfig::new(model, Loss::NegativeLogLikelihood))?;
+        gpu.block_on(async {
+            trainer.step(&Batch { inputs: &[0.5; 15], target: Target::Nothing }).await?;
+            let data = trainer.upload(&[0.5; 15], Target::Nothing).await?;
+            trainer.step_on(&data, &[4, 0, 2]).await?;
+            trainer.sample(3, 0).await?;
+            Ok(())
+        })
+    }
+
     #[test]
     fn everything_records_on_a_device_with_the_default_limits() {
         let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
@@ -679,6 +693,9 @@ mod recording {
         }
         if let Err(error) = record_tiles(&gpu) {
             failures.push(format!("tiles: {error}"));
+        }
+        if let Err(error) = record_flow(&gpu) {
+            failures.push(format!("a flow: {error}"));
         }
         for (gpu, half) in [(&gpu, false), (&narrow, true)] {
             if let Err(error) = record_written(gpu, half) {
