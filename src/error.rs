@@ -266,6 +266,9 @@ pub enum Status {
     StepTooSmall = 3,
     /// The state or its derivative became infinite or NaN.
     NonFinite = 4,
+    /// Going back does not lead to where the solve came from: the two states of
+    /// [`Adjoint::Reversible`](crate::Adjoint::Reversible) came apart, or it took more steps than rounding lets it undo.
+    Irreversible = 5,
 }
 
 impl Status {
@@ -285,6 +288,9 @@ impl Status {
             Self::NonFinite => {
                 "check the initial state and the weights for infinities; lower the learning rate or clip gradients"
             }
+            Self::Irreversible => {
+                "use Adjoint::Discrete: the dynamics contract too fast, or take too many steps, to be undone"
+            }
         }
     }
 }
@@ -297,6 +303,7 @@ impl std::fmt::Display for Status {
             Self::MaxSteps => "max-steps",
             Self::StepTooSmall => "step-too-small",
             Self::NonFinite => "non-finite",
+            Self::Irreversible => "irreversible",
         })
     }
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Method;
 use crate::error::{Error, Result};
+use crate::math::Real;
 
 /// Which accepted states the forward pass keeps for the backward pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -42,8 +43,17 @@ pub enum Adjoint {
         /// Which states are kept.
         checkpoints: Checkpoints,
     },
-    /// The same gradient with no state kept: [`Method::ReversibleHeun`] is run backwards, which undoes its steps up to
-    /// rounding (P. Kidger, J. Foster, X. Li, T. Lyons, Efficient and accurate gradients for neural SDEs, 2021).
+    /// The exact gradient of the discrete solution with no state kept: steps are undone, up to rounding.
+    ///
+    /// [`Method::ReversibleHeun`] is run backwards as it is (P. Kidger, J. Foster, X. Li, T. Lyons, Efficient and accurate
+    /// gradients for neural SDEs, 2021). Any method for ordinary differential equations is made so that it can be: it
+    /// carries a second state, with two increments of the method a step, coupled by [`SolverOptions::coupling`]
+    /// (S. McCallum, J. Foster, Efficient, accurate and stable gradients for neural ODEs, 2024). That is another discrete
+    /// solution, with the method's order, of twice the evaluations a step. It is only weakly stable: on `y' = -c y` the two
+    /// states come apart as `e^(c t)`, and a trajectory whose states are more than 100 tolerances apart ends as
+    /// [`Status::Irreversible`](crate::Status::Irreversible); with fixed steps, more than `1 + |y|`.
+    ///
+    /// [`SolverOptions::coupling`]: crate::SolverOptions::coupling()
     Reversible,
     /// **Approximate**: the adjoint equation of a Stratonovich problem, solved backwards together with the state by
     /// Heun's method on the steps and the path of the forward pass, with no state kept (X. Li, T.-K. L. Wong, R. T. Q.
@@ -77,12 +87,14 @@ impl Adjoint {
                 return Err(Error::argument("Checkpoints::Stride", 0, "keep every n-th state, n at least 1"));
             }
             Self::Discrete { .. } => true,
-            Self::Reversible => method == Method::ReversibleHeun,
+            Self::Reversible => method.tableau().noise.is_none_or(|noise| noise.reversible),
             // Heun's method on the same steps: its forward pass is the one that it undoes to the order of the method.
             Self::Backsolve => method == Method::StratonovichHeun,
         };
         let remedy = match self {
-            Self::Reversible => "only the reversible-heun method can be undone: choose it, or Adjoint::Discrete",
+            Self::Reversible => {
+                "only the reversible-heun method can be undone along a path: choose it, or Adjoint::Discrete"
+            }
             _ => "the backsolve adjoint is of Stratonovich's calculus: choose heun-stratonovich, or Adjoint::Discrete",
         };
         if fits {
@@ -123,4 +135,19 @@ impl Default for Adjoint {
     fn default() -> Self {
         Self::Discrete { checkpoints: Checkpoints::default() }
     }
+}
+
+/// The growth of rounding, as a logarithm, up to which steps are undone at `f32`: to about 1e-6.
+const UNDO_GROWTH: f64 = 2.0;
+
+/// The most steps that are undone: over `n` of them rounding grows by `coupling^-n`, to as much in either type.
+pub(crate) fn undoable_steps<R: Real>(coupling: f64) -> usize {
+    let digits = (f64::from(f32::EPSILON) / R::EPSILON.to_f64()).ln();
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a positive number, cut at the largest"
+    )]
+    let steps = ((UNDO_GROWTH + digits) / -coupling.ln()) as usize;
+    steps
 }

@@ -21,8 +21,8 @@ mod tableau;
 mod tolerances;
 mod warning;
 
-pub(crate) use adjoint::Keep;
 pub use adjoint::{Adjoint, Checkpoints};
+pub(crate) use adjoint::{Keep, undoable_steps};
 #[cfg(test)]
 pub(crate) use budget::{BUDGET_NUMBERS, WARMUP as BUDGET_WARMUP, WINDOW as BUDGET_WINDOW};
 pub use budget::{Budget, BudgetState};

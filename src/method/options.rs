@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::tolerances::{normal_numbers, warning_at};
-use super::{Adjoint, Controller, InitialStep, Method, SaveAt, StepControl, Tolerances, tableau_supports};
+use super::{
+    Adjoint, Controller, InitialStep, Method, SaveAt, StepControl, Tolerances, tableau_supports, undoable_steps,
+};
 use crate::error::{Error, Result};
 use crate::math::Real;
 use crate::problem::{Brownian, Paths, Problem, shortest_step};
@@ -64,6 +66,20 @@ pub struct SolverOptions {
     /// Absolute tolerances `[D]` in place of [`Tolerances::atol`], where features differ in size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub atol_per_feature: Option<Vec<f64>>,
+    /// Coupling of the two states of [`Adjoint::Reversible`], in (0, 1), where it is made of a method for ordinary
+    /// differential equations.
+    #[serde(default = "coupling", skip_serializing_if = "is_usual_coupling")]
+    pub coupling: f64,
+}
+
+/// The published coupling.
+const fn coupling() -> f64 {
+    0.999
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, clippy::float_cmp, reason = "as serde calls it; what was never set")]
+fn is_usual_coupling(value: &f64) -> bool {
+    *value == coupling()
 }
 
 impl Default for SolverOptions {
@@ -80,6 +96,7 @@ impl Default for SolverOptions {
             largest_step: None,
             stop_at: Vec::new(),
             atol_per_feature: None,
+            coupling: coupling(),
         }
     }
 }
@@ -189,6 +206,20 @@ impl SolverOptions {
     #[must_use]
     pub fn atol_per_feature(mut self, atol: impl Into<Vec<f64>>) -> Self {
         self.atol_per_feature = Some(atol.into());
+        self
+    }
+
+    /// Sets the coupling of the two states of [`Adjoint::Reversible`], in (0, 1); the default is 0.999. The closer to 1, the
+    /// more steps can be undone: `n` of them with `n ln(1/coupling)` up to 2 at `f32` and 22 at `f64`.
+    ///
+    /// ```
+    /// use fewsteps::{Adjoint, SolverOptions};
+    /// let options = SolverOptions::default().adjoint(Adjoint::Reversible).coupling(0.99);
+    /// assert_eq!(options.coupling, 0.99);
+    /// ```
+    #[must_use]
+    pub fn coupling(mut self, coupling: f64) -> Self {
+        self.coupling = coupling;
         self
     }
 
@@ -363,8 +394,37 @@ impl SolverOptions {
             let remedy = "a path has no smooth interpolant: save at times or at steps";
             return Err(Error::argument("SolverOptions::save_at", "Dense", remedy));
         }
+        self.validate_adjoint::<R>()?;
         self.validate_steps(problem)?;
         self.validate_times(problem)
+    }
+
+    /// Checks that steps can be undone, where a method is made for it.
+    fn validate_adjoint<R: Real>(&self) -> Result<()> {
+        if !(self.coupling > 0.0 && self.coupling < 1.0) {
+            let remedy = "the coupling of two states lies between 0 and 1: leave it at 0.999";
+            return Err(Error::argument("SolverOptions::coupling", self.coupling, remedy));
+        }
+        if self.adjoint != Adjoint::Reversible || self.method.tableau().noise.is_some() {
+            return Ok(());
+        }
+        if self.save_at == SaveAt::Dense {
+            let remedy = "steps that can be undone have no interpolant of their method: save at times or at steps";
+            return Err(Error::argument("SolverOptions::save_at", "Dense with Adjoint::Reversible", remedy));
+        }
+        let most = undoable_steps::<R>(self.coupling);
+        match self.step_control {
+            StepControl::Fixed { steps } if steps > most => {
+                let remedy = format!(
+                    "with coupling {} rounding at {} leaves nothing of more than {most} steps that are undone: take fewer, \
+                     raise the coupling, or use Adjoint::Discrete",
+                    self.coupling,
+                    R::NAME
+                );
+                Err(Error::argument("StepControl::Fixed::steps", steps, remedy))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn validate_times(&self, problem: &Problem) -> Result<()> {

@@ -118,7 +118,7 @@ fn the_faq_has_every_error() {
         names.map(|line| line.split([' ', ',', '{']).next().unwrap_or_default().to_owned()).collect::<Vec<_>>()
     };
     let (errors, statuses) = (variants("Error"), variants("Status"));
-    assert!(errors.len() >= 14 && statuses.len() == 5, "{errors:?}, {statuses:?}");
+    assert!(errors.len() >= 14 && statuses.len() >= 5, "{errors:?}, {statuses:?}");
     for error in errors {
         assert!(faq.contains(&format!("`Error::{error}`")), "Error::{error}");
     }

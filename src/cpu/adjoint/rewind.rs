@@ -7,9 +7,8 @@ use super::hook::{At, StepHook};
 use super::track::Track;
 use crate::cpu::crew::shard::WalkRoom;
 use crate::cpu::kernel::lanes::stand_in_unless;
-use crate::cpu::kernel::scalar::Scalar;
-use crate::cpu::step::reversible_heun::ReversibleHeun;
 use crate::cpu::step::seeds::{Bars, FirstStage, Seeds};
+use crate::cpu::step::undo::Undo;
 use crate::cpu::step::{NoiseOf, Scheme};
 use crate::cpu::tile::Tile;
 use crate::math::Real;
@@ -110,23 +109,24 @@ impl Taped {
     }
 }
 
-impl<R: Scalar> Rewind<ReversibleHeun<R>> for Undone {
-    fn begin(&self, tile: &Tile<R>, room: &mut WalkRoom<ReversibleHeun<R>>) {
+impl<S: Undo> Rewind<S> for Undone {
+    fn begin(&self, tile: &Tile<S::Real>, room: &mut WalkRoom<S>) {
         begin_at_end(tile, room);
     }
 
     fn back(
         &self,
-        at: &At<'_, ReversibleHeun<R>>,
-        hook: &mut dyn StepHook<ReversibleHeun<R>>,
-        room: &mut WalkRoom<ReversibleHeun<R>>,
-        bars: Bars<'_, R>,
+        at: &At<'_, S>,
+        hook: &mut dyn StepHook<S>,
+        room: &mut WalkRoom<S>,
+        bars: Bars<'_, S::Real>,
     ) -> usize {
         let scheme = &at.track.stepper.scheme;
-        scheme.draw(at.interval, &at.tile.state.trajectories, NoiseOf::Path, &mut room.kept);
-        scheme.undo(at.interval, at.moving, &mut room.y, &mut room.kept);
+        let WalkRoom { y, kept, .. } = &mut *room;
+        scheme.draw(at.interval, &at.tile.state.trajectories, NoiseOf::Path, kept);
+        let evaluations = scheme.undo(at.interval, at.moving, y, kept, hook.seeds_errors());
         differentiate(at, hook, room, bars);
-        scheme.tableau().stages()
+        evaluations
     }
 }
 

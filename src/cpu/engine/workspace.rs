@@ -107,13 +107,13 @@ impl<R: Scalar> Engine<R> {
         self.team.scheme_bytes().packed
     }
 
-    /// Bytes of a state, and of what a tile holds only with noise, where one feature array has `array` bytes.
+    /// Bytes of a state, and of what a tile holds only with noise or a second state, where one feature array has `array` bytes.
     fn noise_bytes(&self, array: usize) -> (usize, usize) {
         let shape = self.team.shape();
-        if shape.networks() == 1 {
-            return (array, 0);
-        }
         let second = shape.rows / shape.features;
+        if shape.networks() == 1 {
+            return (second * array, 3 * (second - 1) * array);
+        }
         // Two diffusions, and two cuts of the path: increments before and after each, four numbers a pair of channels.
         let noise = 2 * array + 16 * (array / self.dim()) * self.dim().div_ceil(2);
         (second * array, noise + 3 * (second - 1) * array)

@@ -26,6 +26,11 @@ impl<R: Scalar> Interval<R> {
         Self { t0: [t0; LANES], t1: [t1; LANES], h: [R::from_f64(t1 - t0); LANES], shared: true }
     }
 
+    /// The same steps the other way round.
+    pub(crate) fn reversed(&self) -> Self {
+        Self { t0: self.t1, t1: self.t0, h: self.h.map(|h| -h), shared: self.shared }
+    }
+
     /// The earliest and the latest of all ends.
     pub(crate) fn hull(&self) -> [f64; 2] {
         let lanes = if self.shared { 1 } else { LANES };

@@ -253,6 +253,21 @@ multiversion! {
 }
 
 multiversion! {
+    /// Sum over features of `((y - other) / (atol + rtol |y|))^2`, a lane, with one `atol` a feature.
+    pub(crate) fn scaled_distances<R>(sums: &mut Lanes<R>, atol: &[R], rtol: R, y: &[R], other: &[R]) {
+        *sums = [R::ZERO; LANES];
+        let largest = largest_scaled::<R>(y.len() / LANES);
+        let states = y.chunks_exact(LANES).zip(other.chunks_exact(LANES));
+        for ((y, other), &atol) in states.zip(atol) {
+            for lane in 0..LANES {
+                let r = scaled(y[lane] - other[lane], rtol.mul_add(y[lane].abs(), atol), largest);
+                sums[lane] = r.mul_add(r, sums[lane]);
+            }
+        }
+    }
+}
+
+multiversion! {
     /// Sums over features of `(a - b)^2`, and of `a^2` in `sizes`, a lane.
     pub(crate) fn squared_difference<R>(sums: &mut Lanes<R>, sizes: &mut Lanes<R>, a: &[R], b: &[R]) {
         (*sums, *sizes) = ([R::ZERO; LANES], [R::ZERO; LANES]);

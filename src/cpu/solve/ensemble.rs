@@ -169,6 +169,8 @@ impl<S: Scheme> Ensemble<'_, S> {
             let (accepted, rejected) = (tile.clock.accepted[l] as usize, tile.clock.rejected[l] as usize);
             if accepted + rejected == solve.options.most_attempts() || solve.full(accepted) {
                 tile.status[l] = Status::MaxSteps;
+            } else if accepted == solve.stepper.scheme.most_steps() {
+                tile.status[l] = Status::Irreversible;
             } else if fixed || !step_too_small(t, t_next, step_ends.next_stop(t, t1), span) {
                 ends[l] = t_next;
             } else if self.error(tile.norms[l]) <= S::Real::ONE {
@@ -326,6 +328,7 @@ impl<S: Scheme> Ensemble<'_, S> {
         if solve.stepper.shape.fsal {
             select(first, &accept, last);
         }
+        let is_lost = solve.stepper.scheme.is_lost(y);
         for l in (0..LANES).filter(|&l| moving[l]) {
             let taken = interval.t1[l] - interval.t0[l];
             clock.h[l] = taken * decisions.factor[l].to_f64();
@@ -343,6 +346,9 @@ impl<S: Scheme> Ensemble<'_, S> {
             }
             if clock.t[l] == solve.t1 {
                 status[l] = Status::Done;
+            }
+            if is_lost[l] {
+                status[l] = Status::Irreversible;
             }
         }
     }

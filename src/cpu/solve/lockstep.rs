@@ -86,7 +86,7 @@ impl<S: Scheme> Lockstep<'_, S> {
             for tile in tiles {
                 self.attempt(&interval, i == 0 || !fsal, tile, &mut room.attempt);
                 self.store(&interval, tile, &room.attempt);
-                self.accept(i, tile);
+                self.accept(i, ends[1], tile);
             }
             run.steps.push(ends);
         }
@@ -118,6 +118,10 @@ impl<S: Scheme> Lockstep<'_, S> {
                 run.status = Status::MaxSteps;
                 break;
             }
+            if accepted == solve.stepper.scheme.most_steps() {
+                run.status = Status::Irreversible;
+                break;
+            }
             let Some(t_next) = self.next_end(&mut at) else {
                 if !self.give_up(crew, share, Status::StepTooSmall, (at.t, accepted)) {
                     run.status = Status::StepTooSmall;
@@ -133,7 +137,7 @@ impl<S: Scheme> Lockstep<'_, S> {
             }
             if self.decide(controller, (error, t_next), &mut at, run) {
                 run.errors.push((error, count));
-                crew.tiles_mut().0.for_each(|tile| self.accept(accepted, tile));
+                crew.tiles_mut().0.for_each(|tile| self.accept(accepted, t_next, tile));
             } else {
                 crew.tiles_mut().0.for_each(|tile| tile.tape.drop_stages());
                 if at.failures == PATIENCE {
@@ -248,9 +252,14 @@ impl<S: Scheme> Lockstep<'_, S> {
         }
     }
 
-    fn accept(&self, step: usize, tile: &mut Tile<S::Real>) {
+    /// Accepts the attempt at a step that ends at time `t`; gives up lanes that it leaves at a state that cannot be undone.
+    fn accept(&self, step: usize, t: f64, tile: &mut Tile<S::Real>) {
         let Self(solve) = self;
         tile.accept(solve.recording.keep.takes(step), solve.stepper.shape.fsal);
+        let is_lost = solve.stepper.scheme.is_lost(&tile.state.y);
+        if is_lost.contains(&true) {
+            tile.quarantine(&is_lost, Status::Irreversible, t, step + 1);
+        }
     }
 
     /// Length of the first step. Evaluates the first slopes, gives up lanes that start out non-finite.

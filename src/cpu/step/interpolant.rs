@@ -15,6 +15,8 @@ pub(crate) enum Interpolant {
     Polynomial(&'static Tableau),
     /// Of its ends: the chord from `y` to `y1`, for a path is not smooth.
     Chord,
+    /// Of its ends and the slopes there, by Hermite's cubic: the stages are these two slopes.
+    Hermite,
 }
 
 impl Interpolant {
@@ -35,6 +37,14 @@ impl Interpolant {
             Self::Chord => {
                 let ends = [(1.0 - theta, &y[..out.len()]), (theta, &y1[..out.len()])];
                 combine(out, None, &[R::ONE; LANES], ends);
+            }
+            Self::Hermite => {
+                let weights = hermite_weights(theta);
+                let n = out.len();
+                combine(out, None, &[R::ONE; LANES], weights[0].into_iter().zip([&y[..n], &y1[..n]]));
+                for (weight, slopes) in weights[1].into_iter().zip(stages) {
+                    add_weighted(out, &h.map(|h| h * R::from_f64(weight)), slopes);
+                }
             }
             Self::Polynomial(tableau) => {
                 let weights = tableau.interpolant_weights(theta);
@@ -58,6 +68,14 @@ impl Interpolant {
                 out.fill(R::ZERO);
                 add_weighted(out, &start, &y[..out.len()]);
                 add_weighted(out, &end, &y1[..out.len()]);
+            }
+            Self::Hermite => {
+                let [start, end, first, last] = hermite_lanes(interval, t, here);
+                out.fill(R::ZERO);
+                add_weighted(out, &start, &y[..out.len()]);
+                add_weighted(out, &end, &y1[..out.len()]);
+                add_weighted(out, &first, stages[0]);
+                add_weighted(out, &last, stages[1]);
             }
             Self::Polynomial(tableau) => {
                 let weights = interior_weights(tableau, interval, t, here);
@@ -84,6 +102,13 @@ impl Interpolant {
                 add_weighted(start_bar, &start, bar);
                 add_weighted(end_bar, &end, bar);
             }
+            Self::Hermite => {
+                let [start, end, first, last] = hermite_lanes(interval, t, here);
+                add_weighted(start_bar, &start, bar);
+                add_weighted(end_bar, &end, bar);
+                add_weighted(&mut stage_bars[0], &first, bar);
+                add_weighted(&mut stage_bars[1], &last, bar);
+            }
             Self::Polynomial(tableau) => {
                 let weights = interior_weights(tableau, interval, t, here);
                 for (stage_bar, weight) in stage_bars.iter_mut().zip(&weights) {
@@ -98,6 +123,7 @@ impl Interpolant {
     pub(crate) const fn stages(self) -> usize {
         match self {
             Self::Chord => 0,
+            Self::Hermite => 2,
             Self::Polynomial(tableau) => tableau.stages(),
         }
     }
@@ -130,4 +156,26 @@ fn chord_weights<R: Scalar>(interval: &Interval<R>, t: f64, here: &[bool; LANES]
     let weight =
         |of: fn(f64) -> f64| std::array::from_fn(|l| if here[l] { R::from_f64(of(theta(l))) } else { R::ZERO });
     [weight(|theta| 1.0 - theta), weight(|theta| theta)]
+}
+
+/// Shares of a step's ends at `theta` in Hermite's cubic, and of the slopes there times the step's length.
+fn hermite_weights(theta: f64) -> [[f64; 2]; 2] {
+    let rest = 1.0 - theta;
+    [
+        [(1.0 + 2.0 * theta) * rest * rest, theta * theta * (3.0 - 2.0 * theta)],
+        [theta * rest * rest, -theta * theta * rest],
+    ]
+}
+
+/// Weights of start, end, and the slopes there at time `t`, in the lanes of `here`; zero elsewhere.
+fn hermite_lanes<R: Scalar>(interval: &Interval<R>, t: f64, here: &[bool; LANES]) -> [Lanes<R>; 4] {
+    let mut weights = [[R::ZERO; LANES]; 4];
+    for l in (0..LANES).filter(|&l| here[l]) {
+        let h = interval.t1[l] - interval.t0[l];
+        let [[start, end], [first, last]] = hermite_weights((t - interval.t0[l]) / h);
+        for (weight, of) in weights.iter_mut().zip([start, end, h * first, h * last]) {
+            weight[l] = R::from_f64(of);
+        }
+    }
+    weights
 }

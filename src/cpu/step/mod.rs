@@ -4,6 +4,7 @@ pub(crate) mod ends;
 pub(crate) mod interpolant;
 pub(crate) mod networks;
 pub(crate) mod reversible_heun;
+pub(crate) mod reversible_runge_kutta;
 pub(crate) mod runge_kutta;
 pub(crate) mod scale;
 pub(crate) mod sde;
@@ -12,14 +13,17 @@ pub(crate) mod stages;
 pub(crate) mod state;
 pub(crate) mod stepper;
 pub(crate) mod stochastic;
+pub(crate) mod undo;
 
 use std::fmt::Debug;
 
 use crate::cpu::field::knots::Knots;
+use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::interval::Interval;
 use crate::cpu::kernel::lanes::Lanes;
 use crate::cpu::kernel::scalar::Scalar;
 use crate::method::Tableau;
+use interpolant::Interpolant;
 use networks::Networks;
 use seeds::{Bars, FirstStage, Seeds};
 use stages::{KeptStages, Stages};
@@ -66,6 +70,21 @@ pub(crate) trait Scheme: Debug + Send + Sync {
         state: &StepState<Self::Real>,
         room: &Self::Attempt,
     );
+
+    /// What states within a step are made of.
+    fn interpolant(&self) -> Interpolant {
+        Interpolant::of(self.tableau())
+    }
+
+    /// The most steps that can be undone, if these are to be.
+    fn most_steps(&self) -> usize {
+        usize::MAX
+    }
+
+    /// Lanes of a state that cannot be undone, where it is to be.
+    fn is_lost(&self, _y: &[Self::Real]) -> [bool; LANES] {
+        [false; LANES]
+    }
 
     /// Says whose steps are to be kept, and gives them the increments of their noise.
     fn draw(&self, interval: &Interval<Self::Real>, trajectories: &Lanes<u32>, noise: NoiseOf, kept: &mut Self::Kept);

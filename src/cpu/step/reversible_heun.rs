@@ -6,6 +6,7 @@ use super::sde::{Sde, SdeAttempt, SdeKept, SdeVjp};
 use super::seeds::{Bars, FirstStage, Seeds};
 use super::stages::{KeptStages, Stages, stages_of};
 use super::state::{Shape, StepState};
+use super::undo::Undo;
 use super::{NoiseOf, Point, Scheme};
 use crate::cpu::field::knots::Knots;
 use crate::cpu::kernel::dense::LANES;
@@ -33,23 +34,6 @@ pub(crate) struct VjpRoom<R> {
 impl<R: Scalar> ReversibleHeun<R> {
     pub(crate) const fn new(sde: Sde<R>) -> Self {
         Self { sde }
-    }
-
-    /// Undoes a step: replaces the state at its end by that at its start in the moving lanes, and keeps its stages as
-    /// [`Scheme::keep`] would.
-    ///
-    /// `z = 2 y+ - z+ - f(z+) h - g(z+) dW` and `y = y+ - (f(z) + f(z+)) h/2 - (g(z) + g(z+)) dW/2`.
-    pub(crate) fn undo(&self, interval: &Interval<R>, moving: &[bool; LANES], state: &mut [R], kept: &mut SdeKept<R>) {
-        let (y, z) = state.split_at_mut(state.len() / 2);
-        self.evaluate(1, z, &interval.stage_time(1.0), kept);
-        let back = interval.h.map(|h| -h);
-        let first = kept.drift.points[0].state_mut();
-        combine(first, None, &[R::ONE; LANES], [(2.0, &*y), (-1.0, &*z)]);
-        add_weighted(first, &back, &kept.drift.k[1]);
-        add_terms(first, NoiseScale::Increment, &kept.increments, [(-1.0, kept.diffusion.k[1].as_slice())]);
-        select(z, moving, first);
-        self.evaluate(0, z, &interval.stage_time(0.0), kept);
-        kept.retreat(y, &interval.h);
     }
 
     /// Evaluates both networks at `z` and keeps it as stage `i`.
@@ -226,6 +210,30 @@ impl<R: Scalar> Scheme for ReversibleHeun<R> {
 
     fn room_bytes(&self) -> usize {
         self.sde.room_bytes()
+    }
+}
+
+impl<R: Scalar> Undo for ReversibleHeun<R> {
+    /// `z = 2 y+ - z+ - f(z+) h - g(z+) dW` and `y = y+ - (f(z) + f(z+)) h/2 - (g(z) + g(z+)) dW/2`.
+    fn undo(
+        &self,
+        interval: &Interval<R>,
+        moving: &[bool; LANES],
+        state: &mut [R],
+        kept: &mut SdeKept<R>,
+        _: bool,
+    ) -> usize {
+        let (y, z) = state.split_at_mut(state.len() / 2);
+        self.evaluate(1, z, &interval.stage_time(1.0), kept);
+        let back = interval.h.map(|h| -h);
+        let first = kept.drift.points[0].state_mut();
+        combine(first, None, &[R::ONE; LANES], [(2.0, &*y), (-1.0, &*z)]);
+        add_weighted(first, &back, &kept.drift.k[1]);
+        add_terms(first, NoiseScale::Increment, &kept.increments, [(-1.0, kept.diffusion.k[1].as_slice())]);
+        select(z, moving, first);
+        self.evaluate(0, z, &interval.stage_time(0.0), kept);
+        kept.retreat(y, &interval.h);
+        self.tableau().stages()
     }
 }
 

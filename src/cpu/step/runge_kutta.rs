@@ -21,13 +21,13 @@ use crate::problem::Problem;
 pub(crate) struct RungeKutta<R> {
     tableau: &'static Tableau,
     fsal: bool,
-    field: Field<R>,
+    pub(super) field: Field<R>,
 }
 
 /// An attempt's room.
 #[derive(Debug)]
 pub(crate) struct Attempt<R> {
-    point: Kept<R>,
+    pub(super) point: Kept<R>,
     /// Stages after the first; the last one too unless the state keeps it for the next step.
     middle: Vec<Aligned<R>>,
 }
@@ -45,8 +45,35 @@ impl<R: Scalar> RungeKutta<R> {
     }
 
     /// Stages whose states' cotangents go to the step's start: not an FSAL one's, which is the step's end.
-    const fn inner_stages(&self) -> usize {
+    pub(super) const fn inner_stages(&self) -> usize {
         self.tableau.stages() - if self.fsal { 1 } else { 0 }
+    }
+
+    /// Takes the step from `y` with its first slopes to `y1`, and leaves its stages in the room, but for an FSAL one.
+    pub(super) fn advance(
+        &self,
+        interval: &Interval<R>,
+        trajectories: &Lanes<u32>,
+        [y, first]: [&[R]; 2],
+        y1: &mut [R],
+        room: &mut Attempt<R>,
+    ) {
+        let Tableau { a, b, c, .. } = self.tableau;
+        room.point.seat(trajectories, Some(interval));
+        for i in 1..=room.middle.len() {
+            let (done, now) = room.middle.split_at_mut(i - 1);
+            let ks = std::iter::once(first).chain(done.iter().map(Aligned::as_slice));
+            combine(room.point.state_mut(), Some(y), &interval.h, a[i].iter().copied().zip(ks));
+            self.field.eval(&interval.stage_time(c[i]), &mut room.point, &mut now[0], false);
+        }
+        let ks = std::iter::once(first).chain(room.middle.iter().map(Aligned::as_slice));
+        combine(y1, Some(y), &interval.h, b.iter().copied().zip(ks));
+    }
+
+    /// The stages of an attempt made in `room` from its first slopes, and the last one of an FSAL method.
+    pub(super) fn stages_in<'a>(&self, first: &'a [R], last: &'a [R], room: &'a Attempt<R>) -> Stages<'a, R> {
+        let middle = room.middle.iter().map(Aligned::as_slice);
+        stages_of(std::iter::once(first).chain(middle).chain(self.fsal.then_some(last)))
     }
 
     /// The cotangent of stage `i`, in `room.k_bar`.
@@ -56,8 +83,8 @@ impl<R: Scalar> RungeKutta<R> {
         let later = (i + 1..self.inner_stages()).map(|j| (a[j][i], states[j].as_slice()));
         let error = seeds.error.zip(*b_error).map(|(e_bar, weights)| (weights[i], e_bar));
         combine(k_bar, None, h, std::iter::once((b[i], bar)).chain(error).chain(later));
-        if let Some(stage_bars) = seeds.stages {
-            add(k_bar, &stage_bars[i]);
+        if let Some(stage_bar) = seeds.stages.and_then(|bars| bars.get(i)) {
+            add(k_bar, stage_bar);
         }
     }
 }
@@ -106,25 +133,14 @@ impl<R: Scalar> Scheme for RungeKutta<R> {
 
     fn attempt(&self, interval: &Interval<R>, state: &mut StepState<R>, room: &mut Attempt<R>) {
         let StepState { y, y1, first, last, trajectories, .. } = state;
-        let Tableau { a, b, c, .. } = self.tableau;
-        room.point.seat(trajectories, Some(interval));
-        for i in 1..=room.middle.len() {
-            let (done, now) = room.middle.split_at_mut(i - 1);
-            let ks = std::iter::once(first.as_slice()).chain(done.iter().map(Aligned::as_slice));
-            combine(room.point.state_mut(), Some(y), &interval.h, a[i].iter().copied().zip(ks));
-            self.field.eval(&interval.stage_time(c[i]), &mut room.point, &mut now[0], false);
-        }
-        let ks = std::iter::once(first.as_slice()).chain(room.middle.iter().map(Aligned::as_slice));
-        combine(y1, Some(y), &interval.h, b.iter().copied().zip(ks));
+        self.advance(interval, trajectories, [y, first], y1, room);
         if self.fsal {
             self.field.slopes(&interval.stage_time(1.0), y1, last, &mut room.point);
         }
     }
 
     fn stages<'a>(&self, state: &'a StepState<R>, room: &'a Attempt<R>) -> Stages<'a, R> {
-        let last = self.fsal.then_some(state.last.as_slice());
-        let middle = room.middle.iter().map(Aligned::as_slice);
-        stages_of(std::iter::once(state.first.as_slice()).chain(middle).chain(last))
+        self.stages_in(&state.first, &state.last, room)
     }
 
     fn error(&self, error: &mut [R], h: &Lanes<R>, state: &StepState<R>, room: &Attempt<R>) {
@@ -179,7 +195,8 @@ impl<R: Scalar> Scheme for RungeKutta<R> {
         bars: Bars<'_, R>,
     ) {
         let stages = self.tableau.stages();
-        let last_needed = seeds.error.is_some() || seeds.stiffness.is_some() || seeds.stages.is_some();
+        let seeds_last = seeds.stages.is_some_and(|bars| bars.len() == stages);
+        let last_needed = seeds.error.is_some() || seeds.stiffness.is_some() || seeds_last;
         let mut begun = stages;
         for i in (0..stages).rev() {
             let is_end = self.fsal && i + 1 == stages;

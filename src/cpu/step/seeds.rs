@@ -4,7 +4,7 @@ use crate::cpu::kernel::aligned::Aligned;
 pub(crate) use crate::method::FirstStage;
 
 /// Cotangents of the last two stages and their states, which the stiffness measure has.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct StiffnessSeed<'a, R> {
     /// Cotangent of `k_s`, and minus that of `k_(s-1)`.
     pub(crate) k_difference: &'a [R],
@@ -16,7 +16,7 @@ pub(crate) struct StiffnessSeed<'a, R> {
 #[derive(Debug)]
 pub(crate) struct Seeds<'a, R> {
     pub(crate) error: Option<&'a [R]>,
-    /// Cotangents of the stages themselves, which states interpolated within the step have.
+    /// Cotangents of the stages themselves, or of the first of them, which states interpolated within the step have.
     pub(crate) stages: Option<&'a [Aligned<R>]>,
     pub(crate) stiffness: Option<StiffnessSeed<'a, R>>,
 }

@@ -26,7 +26,7 @@ impl<S: Scheme> Stepper<S> {
             shape: scheme.shape(),
             scale: ErrorScale::new(problem.dim(), options),
             ends: Ends::new(problem, options)?,
-            interpolant: Interpolant::of(scheme.tableau()),
+            interpolant: scheme.interpolant(),
             scheme,
         })
     }

@@ -1,6 +1,7 @@
 //! Problems without noise on the native engine.
 
 mod accuracy;
+mod adjoints;
 mod batches;
 mod controls;
 mod convergence;
