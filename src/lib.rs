@@ -99,17 +99,17 @@ pub use method::{
 };
 pub use problem::{
     Activation, Bound, Brownian, Calculus, Control, Cost, Diffusion, Field, FieldBuilder, FieldCost, GradientCheck,
-    Group, Increment, Initialization, InputMap, Interpolation, Layer, Mlp, Noise, Paths, Problem, TimeInput, Trace,
-    Value,
+    Group, Increment, Initialization, InputMap, Interpolation, Layer, Mlp, Noise, Paths, Problem, Subfield, TimeInput,
+    Trace, Value,
 };
 pub use self_check::SelfCheck;
 pub use solution::{DenseSolution, Gradients, SavedTimes, Solution, Stats, Workspace};
 #[cfg(not(target_arch = "wasm32"))]
 pub use train::Blocking;
 pub use train::{
-    Backend, Batch, Batches, CheckpointInfo, Clip, Deployed, Evaluation, FailurePolicy, GpuData, GpuTrainer, Learner,
-    NeuralDe, Optimizer, OptimizerState, Rule, SliceReport, StateMap, StepGradients, StepReport, TensorLayout, TrainIo,
-    Trainer, TrainerConfig, Update, models,
+    Backend, Batch, Batches, CheckpointInfo, Clip, Deployed, Evaluation, FailurePolicy, GpuData, GpuTrainer,
+    HyperReport, HyperTraining, Hypersolver, Learner, NeuralDe, Optimizer, OptimizerState, Rule, SliceReport, StateMap,
+    StepGradients, StepReport, TensorLayout, TrainIo, Trainer, TrainerConfig, Update, models,
 };
 
 /// The graphics interface of the wgpu engine, in the version that [`Gpu::from_wgpu`] takes devices of.

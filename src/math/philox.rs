@@ -63,6 +63,8 @@ pub enum Purpose {
     TraceDirection = 9,
     /// Points of the density that a flow begins with.
     Base = 10,
+    /// The steps whose residuals a hypersolver learns.
+    ResidualSteps = 11,
 }
 
 /// A source of random numbers that is fixed by `(seed, purpose, index)` alone.

@@ -13,7 +13,7 @@ pub use diffusion::{Calculus, Diffusion, Noise};
 pub(crate) use field::program;
 pub use field::{
     Activation, Bound, Cost, Field, FieldBuilder, FieldCost, GradientCheck, Group, Initialization, InputMap, Layer,
-    Mlp, TimeInput, Trace, Value,
+    Mlp, Subfield, TimeInput, Trace, Value,
 };
 pub(crate) use field::{MAX_ROWS, check_parameters, check_widths};
 pub(crate) use span::{settled, shortest_step, within};

@@ -87,8 +87,19 @@ impl FieldBuilder {
     }
 
     /// The place of a value, which has to be of this field.
-    fn taken(&self, value: &Value) -> Node {
+    pub(super) fn taken(&self, value: &Value) -> Node {
         taken(&self.draft, value)
+    }
+
+    /// Refuses the field for an error.
+    pub(super) fn refuse_by(&self, error: Error) {
+        self.draft.borrow_mut().emitter.refuse(error);
+    }
+
+    /// The value that is written so.
+    pub(super) fn written(&self, write: impl FnOnce(&mut Emitter) -> Node) -> Value {
+        let node = write(&mut self.draft.borrow_mut().emitter);
+        Value { draft: Rc::clone(&self.draft), node }
     }
 
     fn refuse(&self, value: impl std::fmt::Debug, remedy: impl Into<String>) {
@@ -125,6 +136,12 @@ impl FieldBuilder {
     /// A control `u(t)` of several rows, by name. The same name is the same control.
     #[must_use]
     pub fn controls(&self, name: &str, rows: usize) -> Value {
+        let place = self.control_place(name, rows);
+        self.emit(Operation::Input { source: Source::Control(place), rows })
+    }
+
+    /// The place of a control among those of the field.
+    pub(super) fn control_place(&self, name: &str, rows: usize) -> usize {
         let place = {
             let controls = &mut self.draft.borrow_mut().controls;
             let found = controls.iter().position(|control| control.name == name);
@@ -137,7 +154,7 @@ impl FieldBuilder {
         if before != rows {
             self.refuse(name, format!("the control has {before} rows, not {rows}"));
         }
-        self.emit(Operation::Input { source: Source::Control(place), rows })
+        place
     }
 
     /// Numbers that stay as they are, a row each.
@@ -179,13 +196,19 @@ impl FieldBuilder {
 
     /// Adds a group, and returns its first parameter.
     fn group(&self, name: &str, count: usize, bound: Bound, initial: Initial) -> usize {
-        if self.draft.borrow().groups.iter().any(|group| group.name == name) {
-            self.refuse(name, "two groups of parameters have this name: give each its own");
+        self.add_group(|offset| Group { name: name.to_owned(), offset, count, frozen: false, bound, initial })
+    }
+
+    /// The same of a group that is made where its first parameter is known.
+    pub(super) fn add_group(&self, group: impl FnOnce(usize) -> Group) -> usize {
+        let offset = self.draft.borrow().parameters;
+        let group = group(offset);
+        if self.draft.borrow().groups.iter().any(|other| other.name == group.name) {
+            self.refuse(&group.name, "two groups of parameters have this name: give each its own");
         }
         let mut draft = self.draft.borrow_mut();
-        let offset = draft.parameters;
-        draft.parameters = offset.saturating_add(count);
-        draft.groups.push(Group { name: name.to_owned(), offset, count, frozen: false, bound, initial });
+        draft.parameters = offset.saturating_add(group.count);
+        draft.groups.push(group);
         offset
     }
 

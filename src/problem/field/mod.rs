@@ -12,6 +12,7 @@ pub(crate) mod program;
 #[cfg(test)]
 mod tests;
 mod trace;
+mod within;
 mod written;
 
 pub(in crate::problem) use build::Network;
@@ -24,6 +25,7 @@ pub(crate) use layer::{MAX_ROWS, check_parameters, check_widths};
 pub use mlp::{InputMap, Mlp, TimeInput};
 pub use program::cost::Cost;
 pub use trace::Trace;
+pub use within::Subfield;
 
 use std::borrow::Cow;
 use std::ops::Range;

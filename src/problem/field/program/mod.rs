@@ -20,7 +20,7 @@ mod trace;
 use operation::{Node, Operation};
 
 /// Operations in an order in which each one's operands come before it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Program {
     operations: Vec<Operation>,
     /// Rows of each value.
