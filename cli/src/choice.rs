@@ -157,6 +157,35 @@ impl std::fmt::Display for Training {
     }
 }
 
+/// What a search makes small.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Objective {
+    /// The evaluations of a test solve
+    #[default]
+    Nfe,
+    /// The time of a prediction
+    Time,
+}
+
+impl Objective {
+    /// How far chance moves its logarithm.
+    pub(crate) const fn spread(self) -> f64 {
+        match self {
+            Self::Nfe => 0.02,
+            Self::Time => 0.05,
+        }
+    }
+
+    /// As a column's head and in a sentence.
+    pub(crate) const fn text(self) -> &'static str {
+        match self {
+            Self::Nfe => "NFE",
+            Self::Time => "prediction, ms a batch,",
+        }
+    }
+}
+
 /// The scalar type a model is trained in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -235,6 +264,13 @@ pub(crate) fn any_method(name: &str) -> Result<Method, String> {
         let names: Vec<&str> = Method::all().map(|m| m.tableau().name).collect();
         format!("choose one of {}", names.join(", "))
     })
+}
+
+/// The methods that a hypersolver may correct.
+pub(crate) fn base_method(name: &str) -> Result<Method, String> {
+    const BASES: [Method; 3] = [Method::Euler, Method::Midpoint, Method::Heun];
+    let base = BASES.into_iter().find(|m| m.tableau().name == name);
+    base.ok_or_else(|| "choose one of euler, midpoint, heun".to_owned())
 }
 
 /// The methods that estimate their error: the others cannot keep a tolerance.

@@ -1,4 +1,4 @@
-//! What `eval` and `deploy` take.
+//! What commands on a checkpoint take.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use clap::Args;
 use fewsteps::Method;
 
 use super::solver::{EngineArgs, StepArgs};
-use crate::choice::{any_method, positive};
+use crate::choice::{any_method, base_method, positive};
 use crate::task::TaskName;
 
 #[derive(Debug, Args)]
@@ -73,6 +73,36 @@ pub(crate) struct PredictArgs {
     pub(crate) overwrite: bool,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HypersolveArgs {
+    /// A checkpoint that `bench` or `train` wrote, of a task whose loss is of the end
+    pub(crate) checkpoint: PathBuf,
+    /// The folder or file of the data, if they lie elsewhere than in training
+    #[arg(long, value_name = "PATH")]
+    pub(crate) data: Option<PathBuf>,
+    /// The method whose residuals are learnt
+    #[arg(long, value_parser = base_method, value_name = "NAME", default_value = "heun")]
+    pub(crate) base: Method,
+    /// Equal steps to measure, separated by commas
+    #[arg(long, value_name = "A,B,...", value_delimiter = ',', value_parser = positive, default_value = "1,2,4")]
+    pub(crate) steps: Vec<NonZeroUsize>,
+    /// Hidden units of the correction
+    #[arg(long, value_name = "N", value_parser = positive, default_value = "32")]
+    pub(crate) hidden: NonZeroUsize,
+    /// Updates of the correction
+    #[arg(long, value_name = "N", default_value_t = 1500)]
+    pub(crate) training_steps: u64,
+    /// Threads of the native engine, on which all of it runs [default: one a core]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) threads: Option<NonZeroUsize>,
+    /// Replace the page beside the checkpoint if it is there
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    /// Print the result as JSON, and nothing else, to stdout
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -9,9 +9,9 @@ mod workload;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
-pub(crate) use checkpoint::{DeployArgs, EvalArgs, PredictArgs};
+pub(crate) use checkpoint::{DeployArgs, EvalArgs, HypersolveArgs, PredictArgs};
 pub(crate) use own::OwnArgs;
-pub(crate) use search::{CheckArgs, SweepArgs, TrialArgs};
+pub(crate) use search::{CheckArgs, SweepArgs, TrialArgs, TuneArgs};
 pub(crate) use solver::{EngineArgs, StepArgs};
 pub(crate) use training::{BenchArgs, DataArgs, OutputArgs, RegularizerArgs, TrainArgs, TrainingArgs};
 pub(crate) use workload::{Mode, NOISE_TOLERANCE, PenaltyKind, Stepping, Workload, WorkloadArgs};
@@ -27,6 +27,7 @@ Examples:
   fewsteps eval fewsteps-out/checkpoints/vanilla-seed0.safetensors --tol 1e-4
   fewsteps check --task csv --data FILE.csv --label COLUMN     is local regularization for this task?
   fewsteps sweep --coefficients 0.03,0.1,0.3 what the regularizer's coefficient does, by short trainings
+  fewsteps tune --trials 8                   look for the coefficient with the fewest evaluations
   fewsteps deploy fewsteps-out/checkpoints/vanilla-seed0.safetensors
   fewsteps train --task csv --data FILE.csv --label COLUMN     a table of your own: classes, or --targets A,B
   fewsteps train --task series --data FILE.csv --time COLUMN   observed trajectories of your own
@@ -103,6 +104,14 @@ pub(crate) enum Command {
     /// training reaches: add --steps-fraction 1 for that. The page has accuracy and NFE against the coefficient. Goes on with
     /// --resume, also with more coefficients; a point that is there is not made again.
     Sweep(SweepArgs),
+    /// Look for the regularizer's coefficient with the fewest evaluations, or the fastest prediction, at the same quality
+    ///
+    /// Trains without the regularizer, at four coefficients of --range, and then where most is expected by what was found so
+    /// far (constrained Bayesian optimization), until --trials are made or nothing worth a trial is expected. Of the
+    /// coefficients whose models lose no more than --max-drop it takes the cheapest. A trial whose loss half way is twice that
+    /// without the regularizer is given up. Goes on with --resume, also with more trials. Where it is known how many
+    /// evaluations there may be, --target-nfe of `train` needs one training instead.
+    Tune(TuneArgs),
     /// Find out whether local regularization suits a task: two short trainings, and a look at what came of them
     ///
     /// Looks at whether the loss is of the last time only; how far trajectories and fields are from those without the
@@ -126,6 +135,14 @@ pub(crate) enum Command {
     /// beside the training's solver: `fewsteps eval` takes it from there, and so do `Trainer::deployed` and
     /// `GpuTrainer::deployed` of the library. A page beside the checkpoint has every solver.
     Deploy(DeployArgs),
+    /// Learn a correction of few equal steps for a checkpoint's model, and measure what it is worth
+    ///
+    /// A small network learns what a step of Euler's, the midpoint or Heun's method leaves out, from training inputs without
+    /// their labels; the model stays as it is (hypersolvers; M. Poli and others, 2020). The table has evaluations of the
+    /// field f and of the correction g, the multiply-adds of both, accuracy or loss on the test set, and the error against
+    /// a converged solve, beside plain methods. It is worth it where no plain method of as many multiply-adds is as near. The
+    /// library's `Hypersolver` makes a model of it, for any device.
+    Hypersolve(HypersolveArgs),
     /// Time one workload of the peer comparison and print its JSON line
     #[command(hide = true)]
     BenchWorkload(WorkloadArgs),

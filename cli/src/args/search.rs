@@ -1,11 +1,11 @@
-//! What `sweep` and `check` take.
+//! What `sweep`, `tune` and `check` take.
 
 use std::num::NonZeroUsize;
 
 use clap::Args;
 
 use super::training::{TrainingArgs, seeds};
-use crate::choice::Training;
+use crate::choice::{Objective, Training};
 
 #[derive(Debug, Args)]
 pub(crate) struct SweepArgs {
@@ -14,6 +14,26 @@ pub(crate) struct SweepArgs {
     #[arg(default_values_t = [0.0, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0])]
     pub(crate) coefficients: Vec<f64>,
     /// How many seeds: 0, 1, ..., N - 1; two or more tell how far chance alone moves the accuracy
+    #[arg(long, value_name = "N", value_parser = seeds, default_value = "1")]
+    pub(crate) seeds: NonZeroUsize,
+    #[command(flatten)]
+    pub(crate) trial: TrialArgs,
+    #[command(flatten)]
+    pub(crate) training: TrainingArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TuneArgs {
+    /// Coefficients to try at most, besides training without the regularizer, which all are compared with
+    #[arg(long, value_name = "N", default_value = "10")]
+    pub(crate) trials: NonZeroUsize,
+    /// What is to become small
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t = Objective::Nfe)]
+    pub(crate) objective: Objective,
+    /// Coefficients to look among, the least and the largest [default: two decades below the method's own to three above]
+    #[arg(long, value_name = "LOW,HIGH", value_delimiter = ',', allow_hyphen_values = true)]
+    pub(crate) range: Vec<f64>,
+    /// How many seeds a coefficient is trained with: 0, 1, ..., N - 1
     #[arg(long, value_name = "N", value_parser = seeds, default_value = "1")]
     pub(crate) seeds: NonZeroUsize,
     #[command(flatten)]

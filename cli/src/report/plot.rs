@@ -93,19 +93,44 @@ pub(crate) fn scatter(labels: Labels<'_>, series: &[Series], scale: Scale) -> an
     })
 }
 
-/// A line with marks a series, over a horizontal axis of powers of ten.
-pub(crate) fn over_decades(labels: Labels<'_>, series: &[Series]) -> anyhow::Result<String> {
-    let of = |series: &Series| {
-        let points = series.finite().filter(|point| point.0 > 0.0).map(|(x, y)| (x.log10(), y)).collect();
-        Series { points, ..series.clone() }
-    };
-    let series: Vec<Series> = series.iter().map(of).collect();
-    let axes = Axes { x: Scale::Logarithmic, y: Scale::Linear };
+/// The horizontal axis has powers of ten.
+const DECADES: Axes = Axes { x: Scale::Logarithmic, y: Scale::Linear };
+
+impl Series {
+    /// The series over the logarithms of its points.
+    fn over_logarithms(&self) -> Self {
+        let points = self.finite().filter(|point| point.0 > 0.0).map(|(x, y)| (x.log10(), y)).collect();
+        Self { points, ..self.clone() }
+    }
+}
+
+/// Lines, and points among them that none goes through, over a horizontal axis of powers of ten.
+pub(crate) fn among_lines(labels: Labels<'_>, lines: &[Series], points: &Series) -> anyhow::Result<String> {
+    let series: Vec<Series> = lines.iter().chain([points]).map(Series::over_logarithms).collect();
     draw(
         labels,
         &series,
         |y| y,
-        axes,
+        DECADES,
+        |series, plot| {
+            let colour = series.colour();
+            if series.colour == points.colour {
+                let discs = series.finite().map(|point| Circle::new(point, 5, colour.filled()));
+                return plot.draw_series(discs).map(|_| ());
+            }
+            plot.draw_series(LineSeries::new(series.finite(), colour.stroke_width(2))).map(|_| ())
+        },
+    )
+}
+
+/// A line with marks a series, over a horizontal axis of powers of ten.
+pub(crate) fn over_decades(labels: Labels<'_>, series: &[Series]) -> anyhow::Result<String> {
+    let series: Vec<Series> = series.iter().map(Series::over_logarithms).collect();
+    draw(
+        labels,
+        &series,
+        |y| y,
+        DECADES,
         |series, plot| {
             let (colour, points) = (series.colour(), || series.finite());
             plot.draw_series(LineSeries::new(points(), colour.stroke_width(2)))?;

@@ -2,6 +2,7 @@
 
 use anyhow::bail;
 
+use super::half_way::HalfWay;
 use super::session::{Ending, Session};
 use crate::interrupt::{self, Interrupted};
 use crate::output;
@@ -19,7 +20,16 @@ impl Session<'_> {
     /// Makes a run. A failure that is its own is told; what the other runs would all meet ends the command, before each of
     /// them has trained in vain.
     pub(crate) fn attempt(&self, settings: &Settings) -> anyhow::Result<Result<RunRecord, Lost>> {
-        let error = match self.run(settings) {
+        self.attempt_beyond(settings, None)
+    }
+
+    /// The same of a run that is given up half way if it is too bad there.
+    pub(crate) fn attempt_beyond(
+        &self,
+        settings: &Settings,
+        half_way: Option<HalfWay>,
+    ) -> anyhow::Result<Result<RunRecord, Lost>> {
+        let error = match self.run_beyond(settings, half_way) {
             Ok(record) => return Ok(Ok(record)),
             Err(error) if error.is::<Interrupted>() => return Err(error),
             Err(error) => error,

@@ -2,6 +2,7 @@
 
 mod attempt;
 pub(crate) mod checkpoint;
+mod half_way;
 mod identity;
 mod metrics;
 mod outdir;
@@ -9,5 +10,6 @@ mod progress;
 mod session;
 mod training;
 
-pub(crate) use outdir::{BENCH, CHECK, SWEEP};
+pub(crate) use half_way::HalfWay;
+pub(crate) use outdir::{BENCH, CHECK, SWEEP, TUNE};
 pub(crate) use session::{Ending, Session};

@@ -26,11 +26,14 @@ pub(crate) const BENCH: &str = "results.json";
 /// The same of a row of coefficients.
 pub(crate) const SWEEP: &str = "sweep.json";
 
+/// The same of a search for a coefficient.
+pub(crate) const TUNE: &str = "tune.json";
+
 /// The same of whether a task is for a regularizer.
 pub(crate) const CHECK: &str = "check.json";
 
 /// All of these.
-const RESULTS: [&str; 3] = [BENCH, SWEEP, CHECK];
+const RESULTS: [&str; 4] = [BENCH, SWEEP, TUNE, CHECK];
 
 const REPORT: &str = "report.html";
 
@@ -271,6 +274,7 @@ fn ensure_nothing_is_lost(root: &Path, args: &OutputArgs, runs: &[String], resul
         let asked = match results {
             BENCH => "--methods, --seeds",
             SWEEP => "--coefficients, --seeds",
+            TUNE => "--range, --seeds",
             _ => "--regularization, --seed",
         };
         let others = reported(root, results)?.into_iter().filter(|run| !runs.contains(run)).collect::<Vec<_>>();

@@ -8,6 +8,7 @@ use anyhow::Context;
 use fewsteps::{CheckpointInfo, Device, Error, GpuTrainer, Learner, Trainer};
 
 use super::checkpoint;
+use super::half_way::{GivenUp, HalfWay};
 use super::outdir::{OutDir, RunFiles};
 use super::progress::Ticker;
 use super::training::{RunOrder, TrainingRun};
@@ -36,6 +37,9 @@ impl Ending {
     /// What the error of one run makes of the whole, if it is that run's alone; `None` where the next one would meet
     /// the same, as with a full disk or a device that is gone.
     pub(crate) fn of(error: &anyhow::Error) -> Option<Self> {
+        if error.is::<GivenUp>() {
+            return Some(Self::Failed);
+        }
         match error.downcast_ref::<Error>()? {
             Error::Diverged { .. } => Some(Self::NothingToShow),
             // How many steps are kept, and so how much memory is needed, depends on what was learnt.
@@ -132,6 +136,11 @@ impl<'a> Session<'a> {
 
     /// Trains, unless the run is finished already.
     pub(crate) fn run(&self, settings: &Settings) -> anyhow::Result<RunRecord> {
+        self.run_beyond(settings, None)
+    }
+
+    /// The same of a run that is given up half way if it is too bad there.
+    pub(super) fn run_beyond(&self, settings: &Settings, half_way: Option<HalfWay>) -> anyhow::Result<RunRecord> {
         let kept = self.runs.iter().any(|run| self.out.holds(&run.run_name()));
         if interrupt::requested() {
             return Err(Interrupted::between_steps(self.out.root(), kept).into());
@@ -153,6 +162,7 @@ impl<'a> Session<'a> {
             checkpoint_every: Duration::from_secs(self.args.output.checkpoint_every),
             resume,
             weights: self.weights.clone(),
+            half_way,
         };
         let mut ticker = Ticker::new(&name, settings.steps)?;
         let record = match (&self.device, settings.precision) {

@@ -8,6 +8,7 @@ use anyhow::{Context, ensure};
 use fewsteps::{Backend, Batches, Blocking, Learner, StepReport};
 
 use super::checkpoint;
+use super::half_way::HalfWay;
 use super::metrics::Metrics;
 use super::progress::Ticker;
 use crate::data::{BatchBuffer, Data};
@@ -36,6 +37,8 @@ pub(crate) struct RunOrder {
     pub(crate) resume: Option<PathBuf>,
     /// The checkpoint with whose weights a new run begins, if not with random ones.
     pub(crate) weights: Option<PathBuf>,
+    /// What it is measured by half way, if it may be given up there.
+    pub(crate) half_way: Option<HalfWay>,
 }
 
 /// A run under way.
@@ -93,6 +96,9 @@ impl<'a, L: Learner> TrainingRun<'a, L> {
             }
             let report = self.step()?;
             ticker.tick(&report);
+            if let Some(half_way) = &self.order.half_way {
+                half_way.judge(report.step, &self.progress.curve.loss)?;
+            }
             if report.step < settings.steps && report.step.is_multiple_of(settings.eval_every) {
                 let found = self.evaluate()?;
                 self.progress.evaluations.push(found);

@@ -27,8 +27,8 @@ impl Plan {
         );
         let method = method.unwrap_or(Training::LocalUnbiased);
         ensure!(
-            method.takes_options(),
-            "--regularization {method}: its coefficient is not to be chosen; take local-unbiased or local-biased"
+            method.takes_coefficient(),
+            "--regularization {method}: its coefficient is not to be chosen; take one of local-*, global-*, taynode-*, rnode, or a combination"
         );
         quality::checked(trial.max_drop)?;
         let share = trial.steps_fraction;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::choice::Objective;
 use crate::measure::stats::Spread;
 use crate::numbers;
 use crate::record::RunRecord;
@@ -17,6 +18,8 @@ pub(crate) struct Point {
     pub(crate) test_loss: Option<Spread>,
     pub(crate) nfe: Option<Spread>,
     pub(crate) ideal_steps: Option<Spread>,
+    /// Of a prediction, in milliseconds a batch.
+    pub(crate) prediction: Option<Spread>,
     /// Without its coefficient, over the last tenth of the steps; there is none at coefficient 0.
     #[serde(with = "numbers")]
     pub(crate) penalty: Option<f64>,
@@ -45,11 +48,34 @@ impl Point {
             test_loss: values(|run| Some(run.test.loss)),
             nfe: values(|run| Some(run.test.nfe)),
             ideal_steps: values(|run| run.test.ideal_steps),
+            prediction: values(|run| Some(run.times.prediction_milliseconds)),
             penalty: Spread::of(&penalties).map(|spread| spread.mean).filter(|_| coefficient > 0.0),
             failed: runs.iter().map(|run| run.progress.failed + run.test.failed).sum(),
             skipped: runs.iter().map(|run| run.progress.skipped).sum(),
             errors,
             training_seconds: runs.iter().map(|run| run.times.training_seconds).sum(),
+        }
+    }
+
+    /// The mean number of evaluations; infinite where nothing could be tested.
+    pub(crate) fn evaluations(&self) -> f64 {
+        self.nfe.map_or(f64::INFINITY, |nfe| nfe.mean)
+    }
+
+    /// What a search makes small, if the point has a model that can be tested.
+    pub(crate) fn objective(&self, objective: Objective) -> Option<f64> {
+        let spread = match objective {
+            Objective::Nfe => self.nfe,
+            Objective::Time => self.prediction,
+        };
+        spread.map(|spread| spread.mean).filter(|mean| *mean > 0.0)
+    }
+
+    /// The quality of the model, by which it is drawn: per cent of accuracy, or its loss.
+    pub(crate) fn quality(&self) -> f64 {
+        match (self.accuracy, self.test_loss) {
+            (Some(accuracy), _) => 100.0 * accuracy.mean,
+            (None, loss) => loss.map_or(f64::NAN, |loss| loss.mean),
         }
     }
 

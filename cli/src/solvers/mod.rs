@@ -5,6 +5,6 @@ mod cheapest;
 mod judge;
 mod paired;
 
-pub(crate) use candidates::{adaptive, equal_steps, name, with_steps};
+pub(crate) use candidates::{adaptive, equal_steps, evaluations, name, with_steps};
 pub(crate) use cheapest::{Limits, cheapest, front, of_run, tested};
 pub(crate) use judge::{Judge, Score, held_out};

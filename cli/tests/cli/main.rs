@@ -6,12 +6,14 @@ mod deploy;
 mod device;
 mod fields;
 mod folders;
+mod hypersolve;
 mod noise;
 mod own;
 mod refusals;
 mod resume;
 mod runs;
 mod sweep;
+mod tune;
 
 use std::fs;
 use std::io::Write;

@@ -70,15 +70,16 @@ impl Analysis {
 
     fn compare(&mut self, base: &Point, rest: &[Point]) {
         let within = |point: &&Point| self.yardstick.drop(base, point).is_some_and(|d| d <= self.yardstick.tolerance());
-        let falls = |point: &&Point| nfe(point) <= FALLS * nfe(base);
+        let falls = |point: &&Point| point.evaluations() <= FALLS * base.evaluations();
         self.falls_from = rest.iter().find(falls).map(|point| point.coefficient);
         let bad = rest.iter().rev().take_while(|point| !within(point)).last();
         self.leaves_at = bad.map(|point| point.coefficient);
         let good: Vec<&Point> = rest.iter().filter(within).filter(falls).collect();
         self.usable = good.first().zip(good.last()).map(|(a, b)| [a.coefficient, b.coefficient]);
-        self.best = good.iter().min_by(|a, b| nfe(a).total_cmp(&nfe(b))).map(|point| point.coefficient);
+        self.best =
+            good.iter().min_by(|a, b| a.evaluations().total_cmp(&b.evaluations())).map(|point| point.coefficient);
         let kept: Vec<&Point> = rest.iter().filter(within).collect();
-        self.sensitivity = elasticity(&kept, |point| Some(nfe(point)));
+        self.sensitivity = elasticity(&kept, |point| Some(point.evaluations()));
         self.sensitivity_ideal_steps = elasticity(&kept, |point| point.ideal_steps.map(|steps| steps.mean));
         self.verdict = match (self.usable, self.falls_from) {
             (Some(_), _) => Verdict::Usable,
@@ -90,11 +91,11 @@ impl Analysis {
     fn words(&self, points: &[Point]) -> String {
         let at = |coefficient: f64| points.iter().find(|point| point.coefficient == coefficient);
         let Some(base) = points.first() else { return String::new() };
-        let (quality, before) = (self.yardstick.quality(), nfe(base));
+        let (quality, before) = (self.yardstick.quality(), base.evaluations());
         match (self.verdict, self.best.and_then(at), self.usable) {
             (Verdict::Usable, Some(best), Some([low, high])) => {
                 let drop = self.yardstick.drop(base, best).unwrap_or(f64::NAN);
-                let (after, unit) = (nfe(best), self.yardstick.unit());
+                let (after, unit) = (best.evaluations(), self.yardstick.unit());
                 let range = if low == high { format!("at {low}") } else { format!("from {low} to {high}") };
                 let change = if drop <= 0.0 { "gained" } else { "lost" };
                 format!(
@@ -125,11 +126,6 @@ impl Analysis {
     }
 }
 
-/// The mean number of evaluations; infinite where nothing could be tested.
-pub(super) fn nfe(point: &Point) -> f64 {
-    point.nfe.map_or(f64::INFINITY, |nfe| nfe.mean)
-}
-
 /// The slope of `ln value` over `ln coefficient` by least squares; of one coefficient there is none.
 fn elasticity(points: &[&Point], value: impl Fn(&Point) -> Option<f64>) -> Option<f64> {
     let of = |point: &&Point| Some((point.coefficient.ln(), value(point).filter(|&x| x > 0.0)?.ln()));
@@ -155,6 +151,7 @@ mod tests {
             test_loss: one(1.0 - accuracy),
             nfe: one(nfe),
             ideal_steps: one(nfe / 10.0),
+            prediction: one(nfe / 7.0),
             penalty: None,
             failed: 0,
             skipped: 0,

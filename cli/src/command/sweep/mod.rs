@@ -7,7 +7,7 @@ mod record;
 use anyhow::ensure;
 
 use self::analysis::Analysis;
-use self::record::{Cost, Sweep};
+use self::record::Sweep;
 use crate::args::SweepArgs;
 use crate::files;
 use crate::input;
@@ -16,7 +16,7 @@ use crate::machine::Machine;
 use crate::output;
 use crate::record::RunRecord;
 use crate::run::{Ending, SWEEP, Session};
-use crate::search::{Plan, Point, Yardstick, ensure_free};
+use crate::search::{Cost, Plan, Point, Yardstick, ensure_free};
 use crate::settings::Settings;
 
 pub(crate) fn sweep(mut args: SweepArgs) -> anyhow::Result<Ending> {

@@ -2,12 +2,12 @@
 
 use std::fmt::Write;
 
-use super::analysis::{Analysis, nfe};
+use super::analysis::Analysis;
 use super::record::Sweep;
 use crate::report::html::{self, escape};
 use crate::report::plot::{self, Labels, Series};
-use crate::report::table;
-use crate::search::Point;
+use crate::report::table::drawn;
+use crate::search::{Point, table};
 
 const TRIED: (u8, u8, u8) = (0, 114, 178);
 const WITHOUT: (u8, u8, u8) = (213, 94, 0);
@@ -15,7 +15,8 @@ const WITHOUT: (u8, u8, u8) = (213, 94, 0);
 /// Conditions, table and verdict, as printed.
 pub(super) fn text(sweep: &Sweep) -> String {
     let mut text = conditions(sweep) + "\n";
-    text += &table::drawn(head(sweep), sweep.points.iter().map(|point| row(sweep, point)).collect());
+    text +=
+        &drawn(table::head(&sweep.analysis.yardstick), sweep.points.iter().map(|point| row(sweep, point)).collect());
     for line in findings(sweep) {
         text += &format!("\n{line}");
     }
@@ -29,7 +30,11 @@ pub(super) fn html(sweep: &Sweep) -> anyhow::Result<String> {
     for line in findings(sweep) {
         writeln!(page, "<p>{}</p>", escape(&line))?;
     }
-    html::write_table(&mut page, &head(sweep), &sweep.points.iter().map(|p| row(sweep, p)).collect::<Vec<_>>())?;
+    html::write_table(
+        &mut page,
+        &table::head(&sweep.analysis.yardstick),
+        &sweep.points.iter().map(|p| row(sweep, p)).collect::<Vec<_>>(),
+    )?;
     figures(&mut page, sweep)?;
     let settings = serde_json::to_string_pretty(&sweep.settings)?;
     writeln!(page, "<details><summary>settings</summary><pre>{}</pre></details>\n</body>\n</html>", escape(&settings))?;
@@ -42,16 +47,9 @@ fn figures(page: &mut String, sweep: &Sweep) -> anyhow::Result<()> {
         write!(page, "<span class=\"key\"><i style=\"background:rgb({r},{g},{b})\"></i>{text}</span>")?;
     }
     page.push_str("</p>\n");
-    let classifies = sweep.analysis.yardstick.classifies;
-    let quality = |point: &Point| {
-        if classifies {
-            return point.accuracy.map_or(f64::NAN, |accuracy| 100.0 * accuracy.mean);
-        }
-        point.test_loss.map_or(f64::NAN, |loss| loss.mean)
-    };
-    let y = if classifies { "test accuracy, %" } else { "test loss" };
-    figure(page, sweep, y, quality)?;
-    figure(page, sweep, "NFE", nfe)
+    let y = if sweep.analysis.yardstick.classifies { "test accuracy, %" } else { "test loss" };
+    figure(page, sweep, y, Point::quality)?;
+    figure(page, sweep, "NFE", Point::evaluations)
 }
 
 /// A value against the coefficient, and what it is without a regularizer as a line across.
@@ -83,25 +81,8 @@ fn conditions(sweep: &Sweep) -> String {
     )
 }
 
-fn head(sweep: &Sweep) -> Vec<String> {
-    let quality = if sweep.analysis.yardstick.classifies { "test accuracy, %" } else { "test loss" };
-    ["coefficient", quality, "NFE", "ideal steps", "penalty", "failures", "training, s", ""].map(str::to_owned).into()
-}
-
 fn row(sweep: &Sweep, point: &Point) -> Vec<String> {
-    let seeds = point.seeds;
-    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-    let failures = point.failed + point.skipped + point.errors.len();
-    vec![
-        point.coefficient.to_string(),
-        table::quality(point.accuracy, point.test_loss, seeds),
-        or_dash(point.nfe.map(|nfe| table::with_spread(nfe, seeds, 1))),
-        or_dash(point.ideal_steps.map(|steps| table::with_spread(steps, seeds, 2))),
-        or_dash(point.penalty.map(|penalty| format!("{penalty:.2e}"))),
-        failures.to_string(),
-        format!("{:.1}", point.training_seconds),
-        marks(&sweep.analysis, point.coefficient).join("; "),
-    ]
+    table::row(point, marks(&sweep.analysis, point.coefficient).join("; "))
 }
 
 /// What happens at a coefficient.
@@ -126,10 +107,7 @@ fn findings(sweep: &Sweep) -> Vec<String> {
             told(analysis.sensitivity),
             told(analysis.sensitivity_ideal_steps)
         ),
-        format!(
-            "cost: {} trainings of {} steps, {:.2} of a whole one, {:.1} s",
-            cost.trials, cost.steps, cost.whole_trainings, cost.seconds
-        ),
+        cost.text(),
     ];
     for point in &sweep.points {
         lines.extend(point.errors.iter().map(|error| format!("coefficient {}: {error}", point.coefficient)));

@@ -5,8 +5,7 @@ use serde::Serialize;
 use super::analysis::Analysis;
 use crate::choice::Training;
 use crate::machine::Machine;
-use crate::numbers;
-use crate::search::Point;
+use crate::search::{Cost, Point};
 use crate::settings::Settings;
 
 /// What `--json` prints, and what lies in the folder.
@@ -23,18 +22,4 @@ pub(super) struct Sweep {
     pub(super) runs: Vec<String>,
     /// Of the last coefficient.
     pub(super) settings: Settings,
-}
-
-/// What the answer cost.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub(super) struct Cost {
-    pub(super) trials: usize,
-    /// Training steps of a trial.
-    pub(super) steps: u64,
-    /// All steps in units of those of a whole training.
-    #[serde(with = "numbers")]
-    pub(super) whole_trainings: f64,
-    /// Of training, of earlier commands that were gone on with too.
-    #[serde(with = "numbers")]
-    pub(super) seconds: f64,
 }
