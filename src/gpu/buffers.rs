@@ -111,21 +111,35 @@ macro_rules! buffers {
             pub(crate) derivatives: Vec<wgpu::Buffer>,
         }
 
+        /// Bytes of each of them.
+        struct Bytes {
+            $($name: u64,)*
+            inputs: Vec<u64>,
+            derivatives: Vec<u64>,
+        }
+
         impl Sizes {
+            fn bytes(&self) -> Bytes {
+                let none = BackwardSizes { splits: 0, penalised: 0, times: 0, saves: 0, tiles: None };
+                let backward = self.backward.as_ref().unwrap_or(&none);
+                let [inputs, derivatives] = [0, 1].map(|part| self.bytes_of_values(part));
+                Bytes {
+                    $($name: {
+                        let ($s, $b) = (self, backward);
+                        let bytes: Size = $numbers;
+                        bytes.0 as u64
+                    },)*
+                    inputs,
+                    derivatives,
+                }
+            }
+
             /// Name and bytes of every buffer.
             pub(crate) fn list(&self) -> Vec<(String, u64)> {
-                let none = BackwardSizes { splits: 0, penalised: 0, times: 0, saves: 0, tiles: None };
-                let mut list = vec![$((stringify!($name).to_owned(), {
-                    let ($s, $b) = (self, self.backward.as_ref().unwrap_or(&none));
-                    let bytes: Size = $numbers;
-                    bytes.0 as u64
-                })),*];
-                for (l, values) in self.values.iter().enumerate() {
-                    for (name, part) in [("inputs", 0), ("derivatives", 1)] {
-                        let kept = if self.backward.is_some() { Size(values.stages) * values.kept[part] } else { NONE };
-                        let numbers = kept.0.max(values.plain[part]);
-                        list.push((format!("{name}[{l}]"), (WORD * self.layered * numbers).0 as u64));
-                    }
+                let bytes = self.bytes();
+                let mut list = vec![$((stringify!($name).to_owned(), bytes.$name)),*];
+                for (l, (inputs, derivatives)) in bytes.inputs.iter().zip(&bytes.derivatives).enumerate() {
+                    list.extend([(format!("inputs[{l}]"), *inputs), (format!("derivatives[{l}]"), *derivatives)]);
                 }
                 list
             }
@@ -133,16 +147,17 @@ macro_rules! buffers {
 
         impl Buffers {
             fn create(gpu: &Gpu, sizes: &Sizes, poison: bool) -> Self {
-                let list = sizes.list();
-                let mut made = list.iter().map(|(name, bytes)| create(gpu, name, *bytes, poison));
-                let mut next = || made.next().unwrap_or_else(|| create(gpu, "none", 0, false));
-                $(let $name = next();)*
-                let (mut inputs, mut derivatives) = (Vec::new(), Vec::new());
-                for _ in &sizes.values {
-                    inputs.push(next());
-                    derivatives.push(next());
+                let bytes = sizes.bytes();
+                let of_values = |name: &str, bytes: &[u64]| {
+                    let named = bytes.iter().enumerate().map(|(l, bytes)| (format!("{name}[{l}]"), *bytes));
+                    named.map(|(name, bytes)| create(gpu, &name, bytes, poison)).collect()
+                };
+                Self {
+                    sizes: sizes.clone(),
+                    $($name: create(gpu, stringify!($name), bytes.$name, poison),)*
+                    inputs: of_values("inputs", &bytes.inputs),
+                    derivatives: of_values("derivatives", &bytes.derivatives),
                 }
-                Self { sizes: sizes.clone(), $($name,)* inputs, derivatives }
             }
         }
     };
@@ -158,6 +173,15 @@ impl Sizes {
 
     fn layered_state(&self) -> Size {
         WORD * self.layered * self.dim
+    }
+
+    /// Bytes of what is kept of each layer or program, in one of its two buffers.
+    fn bytes_of_values(&self, part: usize) -> Vec<u64> {
+        let of = |values: &ValueSizes| {
+            let kept = if self.backward.is_some() { Size(values.stages) * values.kept[part] } else { NONE };
+            (WORD * self.layered * kept.0.max(values.plain[part])).0 as u64
+        };
+        self.values.iter().map(of).collect()
     }
 
     fn clocks(&self) -> usize {
@@ -265,7 +289,7 @@ pub(crate) fn create(gpu: &Gpu, name: &str, bytes: u64, poison: bool) -> wgpu::B
     });
     if poison {
         if let Ok(mut view) = buffer.get_mapped_range_mut(..) {
-            let numbers = vec![POISON; usize::try_from(size / 4).unwrap_or(0)];
+            let numbers: Vec<f32> = (0..size / 4).map(|_| POISON).collect();
             view.copy_from_slice(bytemuck::cast_slice(&numbers));
         }
         buffer.unmap();

@@ -109,8 +109,8 @@ fn runs(back: usize) -> Vec<String> {
 /// What is printed for a field, and for the same field as a diffusion where the method is a stochastic one.
 pub(super) fn whole_text(field: &Field, method: Method, adjoint: bool) -> Vec<String> {
     let (tableau, layers, problem) = (method.tableau(), field.layers_from(0), fields::problem(field));
-    let scripts =
-        field.plain_mlp().is_none().then(|| Scripts::new(field, 0, &seats(&problem, field)).expect("a field"));
+    let (seats, drives) = (seats(&problem, field).expect("controls"), drives(&problem).expect("controls"));
+    let scripts = field.plain_mlp().is_none().then(|| Scripts::new(field, 0, &seats).expect("a field"));
     let printed = scripts.as_ref().map_or(Printed::Layers(&layers, field.input_map()), Printed::Program);
     let noisy = tableau.noise.is_some();
     let parameters = if noisy { 2 } else { 1 } * field.parameter_count();
@@ -118,7 +118,7 @@ pub(super) fn whole_text(field: &Field, method: Method, adjoint: bool) -> Vec<St
     let channels = if noisy { vec![field.inputs(), 1] } else { vec![0] };
     let text = |channels: usize| {
         let printer = || {
-            let printer = Printer::new(printed, field.inputs(), parameters, tableau).driven_by(drives(&problem));
+            let printer = Printer::new(printed, field.inputs(), parameters, tableau).driven_by(drives.clone());
             if noisy { printer.with_noise(printed, channels) } else { printer }
         };
         if adjoint { vec![printer().adjoint(true), printer().adjoint(false)] } else { vec![printer().solve()] }

@@ -13,11 +13,14 @@ pub(crate) struct Seat {
 }
 
 /// Where the controls of a field are, in its own order.
-pub(crate) fn seats(problem: &Problem, field: &Field) -> Vec<Seat> {
-    let drives = drives(problem);
+///
+/// # Errors
+/// [`Error::Argument`] for one that the problem has not.
+pub(crate) fn seats(problem: &Problem, field: &Field) -> Result<Vec<Seat>> {
+    let drives = drives(problem)?;
     let seat = |name: &str| {
-        let number = problem.controls.iter().position(|control| control.name == name).unwrap_or(0);
-        Seat { number, first: drives[..number].iter().map(|drive| drive.rows).sum() }
+        let (number, _) = problem.control(name)?;
+        Ok(Seat { number, first: drives[..number].iter().map(|drive| drive.rows).sum() })
     };
     field.driven_by().map(|(name, _)| seat(name)).collect()
 }
@@ -31,9 +34,14 @@ pub(crate) struct Drive {
 }
 
 /// The controls of a problem.
-pub(crate) fn drives(problem: &Problem) -> Vec<Drive> {
-    let rows = |control: &Control| problem.control_rows(&control.name).unwrap_or(0);
-    let drive = |control: &Control| Drive { rows: rows(control), is_constant: control.times.len() == 1 };
+///
+/// # Errors
+/// [`Error::Argument`] for one that nothing in the problem reads.
+pub(crate) fn drives(problem: &Problem) -> Result<Vec<Drive>> {
+    let drive = |control: &Control| {
+        let (_, rows) = problem.control(&control.name)?;
+        Ok(Drive { rows, is_constant: control.times.len() == 1 })
+    };
     problem.controls.iter().map(drive).collect()
 }
 
@@ -74,11 +82,12 @@ impl Controls {
         &'a self,
         problem: &'a Problem,
     ) -> impl Iterator<Item = Result<(&'a Control, usize, &'a [f32], usize)>> + 'a {
-        problem.controls.iter().zip(drives(problem)).zip(&self.values).map(|((control, drive), values)| {
+        problem.controls.iter().zip(&self.values).map(|(control, values)| {
             let remedy = "give every control of the problem its values first";
             let order = || Error::Order { call: "GpuSolver::solve", needs: "GpuSolver::set_control", remedy };
             let values = values.as_deref().ok_or_else(order)?;
-            Ok((control, drive.rows, values, control.trajectories(drive.rows, values.len())?))
+            let (_, rows) = problem.control(&control.name)?;
+            Ok((control, rows, values, control.trajectories(rows, values.len())?))
         })
     }
 }

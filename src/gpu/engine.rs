@@ -1,7 +1,7 @@
 //! [`Engine`]: a problem on the device, from loaded states to a solution. The solver and the trainer drive it.
 
 use super::buffers::{Around, Buffers, OUTCOME, Owner, create};
-use super::controls::seats;
+use super::controls::{Drive, drives, seats};
 use super::device::Gpu;
 use super::device::limits::{ITERATIONS, WORKGROUP};
 use super::device::staging::Staging;
@@ -40,6 +40,8 @@ pub(crate) struct Engine {
     pub(crate) programs: [Option<Schedules>; 2],
     /// What is printed of those that are small enough for trajectories to be solved whole.
     pub(crate) scripts: [Option<Scripts>; 2],
+    /// The controls, as far as what is printed depends on them.
+    pub(crate) drives: Vec<Drive>,
     pub(crate) kernels: Kernels,
     /// Times at which steps end, in order: as ticks and as they are.
     pub(crate) stops: Vec<([u32; 2], f64)>,
@@ -93,7 +95,8 @@ impl Engine {
         for program in programs.iter().flatten() {
             Self::check_widths(program.layers(), 0)?;
         }
-        let scripts = scripts(problem, model.offset)?;
+        let drives = drives(problem)?;
+        let scripts = scripts(problem, model.offset, &drives)?;
         Self::check_widths(&layers, model.widest)?;
         Self::check_widths(&noise_layers, 0)?;
         check_steps(options)?;
@@ -127,6 +130,7 @@ impl Engine {
             noise_layers,
             programs,
             scripts,
+            drives,
             kernels: Kernels::new(gpu, tableau, atol),
             parameters: model.parameters,
             widest: model.widest,
@@ -337,7 +341,7 @@ fn stops(problem: &Problem, options: &SolverOptions) -> Result<Vec<([u32; 2], f6
 fn schedules(problem: &Problem, offset: usize) -> Result<[Option<Schedules>; 2]> {
     let of = |argument, field: &Field, first| match field.plain_mlp() {
         Some(_) => Ok(None),
-        None => Schedules::new(argument, field, first, &seats(problem, field)).map(Some),
+        None => Schedules::new(argument, field, first, &seats(problem, field)?).map(Some),
     };
     let noise_offset = offset + problem.field.parameter_count();
     let noise = problem.diffusion.as_ref().map(|d| of("Diffusion::network", &d.network, noise_offset));
@@ -345,12 +349,12 @@ fn schedules(problem: &Problem, offset: usize) -> Result<[Option<Schedules>; 2]>
 }
 
 /// What is printed of field and diffusion, where they were written out and are small enough to be solved whole.
-fn scripts(problem: &Problem, offset: usize) -> Result<[Option<Scripts>; 2]> {
+fn scripts(problem: &Problem, offset: usize, drives: &[Drive]) -> Result<[Option<Scripts>; 2]> {
     let script = |field: &Field, first: usize| match field.plain_mlp() {
         Some(_) => Ok(None),
         None => {
-            let scripts = Scripts::new(field, first, &seats(problem, field))?;
-            Ok(Some(scripts).filter(|scripts| small::is_brief(scripts, problem)))
+            let scripts = Scripts::new(field, first, &seats(problem, field)?)?;
+            Ok(Some(scripts).filter(|scripts| small::is_brief(scripts, problem.dim(), drives)))
         }
     };
     let noise_offset = offset + problem.field.parameter_count();

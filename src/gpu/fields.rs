@@ -141,7 +141,7 @@ pub(crate) fn problem(field: &Field) -> Problem {
 }
 
 pub(crate) fn schedules(field: &Field) -> Schedules {
-    Schedules::new("Problem::field", field, 3, &seats(&problem(field), field)).expect("schedules")
+    Schedules::new("Problem::field", field, 3, &seats(&problem(field), field).expect("controls")).expect("schedules")
 }
 
 /// Numbers between -1 and 1.

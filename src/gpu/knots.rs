@@ -8,6 +8,7 @@ use super::wire::records::ticks;
 use super::wire::word;
 use crate::error::{Cure, Result};
 use crate::math::Real;
+use crate::memory::Size;
 use crate::problem::{self, Control, Problem, shortest_step};
 
 /// Words of a control's head, and of a knot: `HEAD` and `KNOT` of the shader.
@@ -29,10 +30,10 @@ impl Engine {
         if !controls.news || self.problem.controls.is_empty() {
             return Ok(false);
         }
-        let words = self.knots_of(controls)?;
-        let bytes = 4 * words.len() as u64;
+        let bytes = 4 * self.count_words(controls)?.0 as u64;
         let smaller = || Cure::Other("use fewer knots, fewer trajectories, or the same values for all of them");
         self.gpu.check_binding(|| "knots of so many values".into(), bytes, smaller)?;
+        let words = self.knots_of(controls)?;
         let moves = self.knots.size() != bytes.next_multiple_of(8).max(16);
         if moves {
             self.knots = self.gpu.scoped_now(|| create(&self.gpu, "knots", bytes, false))?;
@@ -45,6 +46,15 @@ impl Engine {
     /// Bytes of the controls on the device, where there are any.
     pub(crate) fn bytes_of_controls(&self) -> usize {
         if self.problem.controls.is_empty() { 0 } else { usize::try_from(self.knots.size()).unwrap_or(usize::MAX) }
+    }
+
+    /// How many words there are of heads, knots and values.
+    fn count_words(&self, controls: &Controls) -> Result<Size> {
+        controls.all(&self.problem).try_fold(Size(0), |sum, control| {
+            let (control, _, values, _) = control?;
+            let bends = if control.interpolation == problem::Interpolation::Cubic { values.len() } else { 0 };
+            Ok(sum + HEAD + Size(KNOT) * control.times.len() + values.len() + bends)
+        })
     }
 
     /// Heads, knots and values as the kernels find them.

@@ -136,8 +136,7 @@ impl Planner<'_> {
             }));
         }
         let offset = place % MAX_JOBS * size_of::<Job>();
-        // Below 2^18.
-        (self.uniforms[place / MAX_JOBS].clone(), u32::try_from(offset).unwrap_or(u32::MAX))
+        (self.uniforms[place / MAX_JOBS].clone(), word(offset))
     }
 
     /// Adds a dispatch that binds `buffers` in the kernel's order.

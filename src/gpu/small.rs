@@ -1,8 +1,8 @@
 //! What is small enough for trajectories to be solved whole, each in one invocation.
 
-use super::controls::drives;
+use super::controls::Drive;
 use super::script::{NARROW, Script, Scripts};
-use crate::problem::{Layer, Problem};
+use crate::problem::Layer;
 
 /// The most features of a state that is kept in registers.
 const WIDEST_STATE: usize = 4;
@@ -37,10 +37,10 @@ pub(crate) const fn has_small_gradient(parameters: usize) -> bool {
 }
 
 /// Whether a field that was written out is small enough to be solved whole, by what its vector-Jacobian product comes to.
-pub(crate) fn is_brief(scripts: &Scripts, problem: &Problem) -> bool {
+pub(crate) fn is_brief(scripts: &Scripts, dim: usize, drives: &[Drive]) -> bool {
     let Script { program, .. } = &scripts.product;
-    let driving: usize = drives(problem).iter().map(|drive| drive.rows).sum();
-    problem.dim() <= NARROW
+    let driving: usize = drives.iter().map(|drive| drive.rows).sum();
+    dim <= NARROW
         && scripts.product.statements() <= MOST_STATEMENTS
         && scripts.product.numbers() + driving <= MOST_NUMBERS
         && program.cost().multiply_adds <= MOST_MULTIPLY_ADDS

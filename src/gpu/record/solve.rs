@@ -5,7 +5,6 @@ use super::network::Weights;
 use super::whole::{Printed, Printer};
 use crate::error::Result;
 use crate::gpu::buffers::Buffers;
-use crate::gpu::controls::drives;
 use crate::gpu::engine::Engine;
 use crate::gpu::kernel;
 use crate::gpu::plan::{Plan, Planner, SolvePlans, flat};
@@ -136,7 +135,7 @@ impl Engine {
         let problem = &self.problem;
         let drift = printed(&self.layers, drift.as_ref(), &problem.field);
         let printer = Printer::new(drift, self.dim(), problem.parameter_count(), self.tableau);
-        let printer = printer.driven_by(drives(problem));
+        let printer = printer.driven_by(self.drives.clone());
         match &problem.diffusion {
             None => printer,
             Some(noise) => {

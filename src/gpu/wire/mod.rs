@@ -9,9 +9,14 @@ pub(crate) mod records;
 
 /// A number of the host's as a word of the device's. Sizes and places in buffers fit: whoever asks for more numbers than 32
 /// bits address is refused before anything is recorded.
+///
+/// # Panics
+/// Where nobody did so, which is this crate's error: a place that is not the one that was meant would be read for it.
 pub(crate) fn word(n: usize) -> u32 {
-    debug_assert!(u32::try_from(n).is_ok(), "{n} is more than a word holds");
-    capped(n)
+    match u32::try_from(n) {
+        Ok(word) => word,
+        Err(_) => unreachable!("{n} is more than a word holds, and was not refused"),
+    }
 }
 
 /// A bound on what the device counts in words: beyond them it is never reached.

@@ -3,8 +3,8 @@
 use super::{default_limits, none};
 use crate::oracle::{LAYOUTS, adaptive, bits, cast, cpu, distance, fixed, gpu, largest, numbers, scaled, widen};
 use fewsteps::{
-    Batch, Checkpoints, Control, Error, Field, Gpu, GpuSolver, GpuTrainer, Layout, Local, Loss, Method, Mlp, NeuralDe,
-    Problem, SaveAt, SolverOptions, Target, Trainer, TrainerConfig,
+    Batch, Checkpoints, Control, Error, Field, Gpu, GpuSolver, GpuTrainer, Interpolation, Layout, Local, Loss, Method,
+    Mlp, NeuralDe, Problem, SaveAt, SolverOptions, Target, Trainer, TrainerConfig,
 };
 
 /// A tape that outgrows the room it was given goes on where it paused.
@@ -93,13 +93,44 @@ fn a_solver_goes_on_after_a_refused_batch() {
 
 /// Without a limit of one's own, the device's largest binding is one. Such a device computes nothing, but it judges
 /// bindings as any other.
-#[test]
-fn a_batch_beyond_a_binding_names_one_that_fits() {
-    let binding = 1 << 20;
+/// A device that records, and binds no more than so many bytes at once.
+fn bound_to(binding: u64) -> Gpu {
     let limits = wgpu::Limits { max_storage_buffer_binding_size: binding, ..wgpu::Limits::default() };
     let descriptor = wgpu::DeviceDescriptor { required_limits: limits, ..Default::default() };
     let (device, queue) = wgpu::Device::noop(&descriptor);
-    let gpu = Gpu::from_wgpu(&device, &queue).expect("limits that are enough");
+    Gpu::from_wgpu(&device, &queue).expect("limits that are enough")
+}
+
+#[test]
+fn knots_beyond_a_binding_are_refused() {
+    // A control's head has 8 words; a knot has 5, its value one, and the spline's second derivative there another.
+    let (binding, fit) = (1 << 20, 37_448);
+    let gpu = bound_to(binding);
+    let field = Field::build(1, |f| f.control("u") * f.state()).expect("a field");
+    for (knots, fits) in [(fit, true), (fit + 1, false)] {
+        let times: Vec<f64> = (0..knots).map(|i| i as f64 / fit as f64).collect();
+        let driven = Control::new("u", Interpolation::Cubic, times);
+        let problem = Problem::ode(field.clone(), 0.0, 1.0).driven_by(driven);
+        let mut solver = GpuSolver::new(&gpu, &problem, &fixed(Method::Euler, 1)).expect("a valid problem");
+        solver.set_control("u", &vec![0.5; knots]).expect("values");
+        let solved = gpu.block_on(solver.solve(&[], &[1.0]));
+        if fits {
+            solved.expect("as many as a binding takes");
+            continue;
+        }
+        let error = solved.expect_err("too many");
+        assert!(
+            matches!(error, Error::Limit { limit, needed, .. } if limit == binding && needed == binding + 28),
+            "{error}"
+        );
+        assert!(error.to_string().contains("use fewer knots"), "{error}");
+    }
+}
+
+#[test]
+fn a_batch_beyond_a_binding_names_one_that_fits() {
+    let binding = 1 << 20;
+    let gpu = bound_to(binding);
     let problem = Problem::ode(Mlp::new([64, 8, 64]), 0.0, 1.0);
     let mut solver = GpuSolver::new(&gpu, &problem, &fixed(Method::Euler, 1)).expect("a valid problem");
     let theta = vec![0.0; problem.field.parameter_count()];
