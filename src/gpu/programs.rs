@@ -3,9 +3,10 @@
 use super::adapter::gpu;
 use super::contract::whole_text;
 use super::solver::GpuSolver;
-use crate::cpu::{Cpu, Solver};
+use crate::cpu::{Cpu, Scalar, Solver};
 use crate::error::{Error, Status};
 use crate::method::{Layout, Method, SaveAt, SolverOptions, StepControl, Tolerances};
+use crate::problem::program::tests::random::{Drawn, drawn};
 use crate::problem::{Activation, Diffusion, Field, FieldBuilder, Mlp, Problem, TimeInput, Value};
 
 const LAYOUTS: [Layout; 2] = [Layout::Lockstep, Layout::Ensemble];
@@ -181,6 +182,60 @@ fn what_is_written_out_is_the_native_engine_s_with_steps_of_its_own() {
         }
     }
     none(&failures);
+}
+
+/// Random programs, of all operations and sources, against the native engine, whose own error at `f32` says what rounding does
+/// to each.
+#[test]
+fn random_programs_are_the_native_engine_s() {
+    let Some(gpu) = gpu() else { return };
+    let (mut failures, mut whole) = (Vec::new(), 0);
+    for (n, drawn) in drawn(6, 0.05).into_iter().enumerate() {
+        let options = fixed(2).method(Method::Heun).layout(LAYOUTS[n % 2]);
+        let [theta, y0] = [&drawn.theta, &drawn.y0].map(|xs| xs.iter().map(|x| *x as f32).collect::<Vec<_>>());
+        let ys_bar = numbers(y0.len(), n);
+        let truth =
+            natively::<f64>(&drawn, &options, &wide_numbers(&theta), &wide_numbers(&y0), &wide_numbers(&ys_bar));
+        let rounded = natively::<f32>(&drawn, &options, &theta, &y0, &ys_bar);
+        for by_layers in [false, true] {
+            let mut device = GpuSolver::new(&gpu, &drawn.problem, &options).expect("a problem");
+            if by_layers {
+                device = device.layer_by_layer();
+            }
+            whole += usize::from(device.engine.whole);
+            for (name, values) in &drawn.controls {
+                let values: Vec<f32> = values.iter().map(|x| *x as f32).collect();
+                device.set_control(name, &values).expect("values");
+            }
+            let ys = gpu.block_on(device.solve(&theta, &y0)).expect("a solve").ys;
+            let found = gpu.block_on(device.gradients(&ys_bar)).expect("gradients");
+            let parts = ["states", "gradient", "gradient of the start"];
+            for (part, (found, (truth, rounded))) in
+                parts.into_iter().zip([ys, found.theta, found.y0].iter().zip(truth.iter().zip(&rounded)))
+            {
+                let error = rounded.iter().zip(truth).map(|(x, y)| (f64::from(*x) - y).abs()).fold(0.0, f64::max);
+                let largest = truth.iter().fold(1e-3f64, |most, x| most.max(x.abs()));
+                if let Some(far) = apart(found, truth, 3e-6 + 8.0 * error / largest) {
+                    failures.push(format!("{n}, by layers {by_layers}, {part}: {far}\n{}", drawn.problem.field));
+                }
+            }
+        }
+    }
+    none(&failures);
+    assert!(whole > 2, "{whole} were solved whole");
+}
+
+/// States, and gradients by parameters and start, on the native engine.
+fn natively<R: Scalar>(drawn: &Drawn, options: &SolverOptions, theta: &[R], y0: &[R], ys_bar: &[R]) -> [Vec<R>; 3] {
+    let cpu = Cpu::with_threads(1).expect("a thread");
+    let mut solver = Solver::<R>::new(&cpu, &drawn.problem, options).expect("a problem");
+    for (name, values) in &drawn.controls {
+        let values: Vec<R> = values.iter().map(|x| R::from_f64(f64::from(*x as f32))).collect();
+        solver.set_control(name, &values).expect("values");
+    }
+    let ys = solver.solve(theta, y0).expect("a solve").ys;
+    let gradients = solver.gradients(ys_bar).expect("gradients");
+    [ys, gradients.theta, gradients.y0]
 }
 
 #[test]

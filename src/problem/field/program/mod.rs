@@ -14,7 +14,7 @@ pub(crate) mod listing;
 pub(crate) mod operation;
 pub(crate) mod tangent;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod trace;
 
 use operation::{Node, Operation};

@@ -2,7 +2,7 @@
 
 mod folding;
 mod jet;
-mod random;
+pub(crate) mod random;
 mod text;
 
 use std::ops::Range;

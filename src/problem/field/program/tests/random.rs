@@ -1,14 +1,21 @@
 //! [`Case`]: random programs, written down as they come, with a point at which they are evaluated well away from kinks and poles.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 
 use super::super::Program;
 use super::super::emitter::Emitter;
 use super::super::function::Function;
 use super::super::interpret::interpret;
 use super::super::operation::{Arithmetic, Block, Node, Number, Operation, Source};
+use crate::problem::field::group::{Bound, Group, Initial};
+use crate::problem::field::written::{ControlInput, Written};
+use crate::problem::field::{Field, Form};
+use crate::problem::{Control, Initialization, Problem};
 
 /// Rows of each control.
 const CONTROLS: [usize; 2] = [1, 3];
@@ -71,6 +78,84 @@ impl Case {
         let outputs: Vec<Node> = self.raw.outputs().iter().map(|node| names[node.index()]).collect();
         emitter.finish(&outputs).expect("what was drawn fits")
     }
+
+    /// The field that it is, with a group for each of its layers and parameters, one after the other; and those parameters.
+    pub(super) fn field(&self) -> (Field, Vec<f64>) {
+        let mut program = self.folded();
+        let mut groups: Vec<Group> = Vec::new();
+        let mut theta: Vec<f64> = Vec::new();
+        let mut places: HashMap<Range<usize>, usize> = HashMap::new();
+        let mut place = |range: Range<usize>, initial: &dyn Fn(usize) -> Initial| {
+            *places.entry(range.clone()).or_insert_with(|| {
+                let (name, offset, count) = (format!("p{}", groups.len()), theta.len(), range.len());
+                let frozen = range == self.frozen;
+                groups.push(Group { name, offset, count, frozen, bound: Bound::None, initial: initial(offset) });
+                theta.extend(&self.theta[range]);
+                offset
+            })
+        };
+        for operation in &mut program.operations {
+            match operation {
+                Operation::Parameter { offset, rows } => {
+                    let range = *offset..*offset + *rows;
+                    let numbers = self.theta[range.clone()].iter().copied().map(Number).collect();
+                    *offset = place(range, &|_| Initial::Numbers(Vec::clone(&numbers)));
+                }
+                Operation::Dense { block, .. } => {
+                    let drawn = |offset| Block { offset, ..*block };
+                    let initialization = Initialization::HeUniform;
+                    block.offset =
+                        place(block.layer().range(), &|at| Initial::Drawn { blocks: vec![drawn(at)], initialization });
+                }
+                _ => {}
+            }
+        }
+        let controls = self.renumber_controls(&mut program);
+        let written = Written { inputs: self.state.len(), program, groups, controls };
+        written.validate().expect("a field");
+        (Field(Form::Written(Box::new(written))), theta)
+    }
+
+    /// Controls are numbered as they are first named.
+    fn renumber_controls(&self, program: &mut Program) -> Vec<ControlInput> {
+        let mut controls: Vec<(usize, ControlInput)> = Vec::new();
+        for operation in &mut program.operations {
+            if let Operation::Input { source: Source::Control(n), rows } = operation {
+                let known = controls.iter().position(|(before, _)| before == n);
+                let at = known.unwrap_or_else(|| {
+                    controls.push((*n, ControlInput { name: format!("u{n}"), rows: *rows }));
+                    controls.len() - 1
+                });
+                *n = at;
+            }
+        }
+        controls.into_iter().map(|(_, control)| control).collect()
+    }
+}
+
+/// A random problem, for an engine: about its initial state the field is tame.
+pub(crate) struct Drawn {
+    pub(crate) problem: Problem,
+    pub(crate) theta: Vec<f64>,
+    pub(crate) y0: Vec<f64>,
+    /// Values of the controls, which are constant.
+    pub(crate) controls: Vec<(String, Vec<f64>)>,
+}
+
+/// So many of them, the same ones each time, over an interval of length `span`.
+pub(crate) fn drawn(count: usize, span: f64) -> Vec<Drawn> {
+    let mut runner = TestRunner::deterministic();
+    let mut one = || {
+        let case = Case::any(12, Kinds::All).new_tree(&mut runner).expect("a case").current();
+        let (field, theta) = case.field();
+        let number = |name: &str| usize::from(name == "u1");
+        let controls: Vec<_> =
+            field.driven_by().map(|(name, _)| (name.to_owned(), case.controls[number(name)].clone())).collect();
+        let problem = Problem::ode(field, case.time, case.time + span);
+        let problem = controls.iter().fold(problem, |problem, (name, _)| problem.driven_by(Control::constant(name)));
+        Drawn { problem, theta, y0: case.state, controls }
+    };
+    (0..count).map(|_| one()).collect()
 }
 
 struct Draft {

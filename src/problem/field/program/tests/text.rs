@@ -1,65 +1,11 @@
 //! Random programs as texts: what is printed says the same operations.
 
-use std::collections::HashMap;
-use std::ops::Range;
-
 use proptest::prelude::*;
 
 use super::super::Program;
-use super::super::operation::{Block, Node, Number, Operation, Source};
+use super::super::operation::{Node, Operation};
 use super::random::{Case, Kinds};
-use crate::problem::Initialization;
-use crate::problem::field::group::{Bound, Group, Initial};
-use crate::problem::field::written::{ControlInput, Written};
-use crate::problem::field::{Field, Form};
-
-/// The field that a drawn program is, with a group for each of its layers and parameters, one after the other.
-fn field(case: &Case) -> Field {
-    let mut program = case.folded();
-    let mut groups: Vec<Group> = Vec::new();
-    let mut places: HashMap<Range<usize>, usize> = HashMap::new();
-    let mut place = |range: Range<usize>, initial: &dyn Fn(usize) -> Initial| {
-        *places.entry(range.clone()).or_insert_with(|| {
-            let offset = groups.last().map_or(0, |group| group.range().end);
-            let (name, count) = (format!("p{}", groups.len()), range.len());
-            let frozen = range == case.frozen;
-            groups.push(Group { name, offset, count, frozen, bound: Bound::None, initial: initial(offset) });
-            offset
-        })
-    };
-    for operation in &mut program.operations {
-        match operation {
-            Operation::Parameter { offset, rows } => {
-                let range = *offset..*offset + *rows;
-                let numbers = case.theta[range.clone()].iter().copied().map(Number).collect();
-                *offset = place(range, &|_| Initial::Numbers(Vec::clone(&numbers)));
-            }
-            Operation::Dense { block, .. } => {
-                let drawn = |offset| Block { offset, ..*block };
-                let initialization = Initialization::HeUniform;
-                block.offset =
-                    place(block.layer().range(), &|at| Initial::Drawn { blocks: vec![drawn(at)], initialization });
-            }
-            _ => {}
-        }
-    }
-    // Controls are numbered as they are first named.
-    let mut controls: Vec<(usize, ControlInput)> = Vec::new();
-    for operation in &mut program.operations {
-        if let Operation::Input { source: Source::Control(n), rows } = operation {
-            let known = controls.iter().position(|(before, _)| before == n);
-            let at = known.unwrap_or_else(|| {
-                controls.push((*n, ControlInput { name: format!("u{n}"), rows: *rows }));
-                controls.len() - 1
-            });
-            *n = at;
-        }
-    }
-    let controls = controls.into_iter().map(|(_, control)| control).collect();
-    let written = Written { inputs: case.state.len(), program, groups, controls };
-    written.validate().expect("a field");
-    Field(Form::Written(Box::new(written)))
-}
+use crate::problem::Field;
 
 /// The program with what has no place of its own in a text, inputs, parameters, numbers and rows, in an order of its own.
 fn sorted(program: &Program) -> Program {
@@ -109,7 +55,7 @@ proptest! {
 
     #[test]
     fn random_programs_are_said_by_texts(case in prop_oneof![Case::any(6, Kinds::All), Case::any(14, Kinds::Autonomous)]) {
-        let field = field(&case);
+        let (field, _) = case.field();
         let (program, found) = (field.program().expect("a program"), field.to_text());
         prop_assert_eq!(found.is_ok(), is_said(&program), "{}\n{:?}", field, found);
         if let Ok(text) = found {
