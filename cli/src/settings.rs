@@ -71,7 +71,7 @@ impl Settings {
             Training::Baseline => StepArgs::published().apply(&mut options),
             _ => args.solver.steps.apply(&mut options),
         }
-        let (mut model, mut optimizer) = (task.model(options, data), task.optimizer(learning_rate));
+        let (mut model, mut optimizer) = (task.model(options, data)?, task.optimizer(learning_rate));
         if let Some(file) = &args.file {
             (model, optimizer) = (file.model(task, model)?, file.optimizer(optimizer, learning_rate, steps)?);
         }
@@ -148,7 +148,14 @@ impl Settings {
     /// same.
     fn check_pieces(&self) -> anyhow::Result<()> {
         let Some(Own::Series(Series { window: Some(window), .. })) = &self.own else { return Ok(()) };
-        let sees_time = self.config.model.problem.field.mlp().is_none_or(|mlp| mlp.layers().any(|layer| layer.time));
+        let sees_time = self
+            .config
+            .model
+            .problem
+            .field
+            .without_log_density()
+            .mlp()
+            .is_none_or(|mlp| mlp.layers().any(|layer| layer.time));
         ensure!(
             !sees_time,
             "--window {window}: pieces begin at different times, which the field sees; give it [field] time-input = \
@@ -196,6 +203,11 @@ impl Settings {
         self.config.loss == Loss::CrossEntropy
     }
 
+    /// Whether a density is learnt.
+    pub(crate) fn is_of_density(&self) -> bool {
+        self.config.loss == Loss::NegativeLogLikelihood
+    }
+
     /// The loss in few words.
     pub(crate) const fn loss_name(&self) -> &'static str {
         match self.config.loss {
@@ -203,6 +215,7 @@ impl Settings {
             Loss::Mse => "MSE",
             Loss::Mae => "MAE",
             Loss::Moments => "moments",
+            Loss::NegativeLogLikelihood => "nats",
             // The library's losses grow; the tasks' are these.
             _ => "loss",
         }

@@ -3,8 +3,8 @@
 use anyhow::{bail, ensure};
 use clap::ValueEnum;
 use fewsteps::{
-    Local, Loss, Method, Mlp, NeuralDe, Optimizer, Problem, SaveAt, Schedule, SolverOptions, StepControl, TimeInput,
-    Tolerances, models,
+    Field, Local, Loss, Method, Mlp, NeuralDe, Optimizer, Problem, SaveAt, Schedule, SolverOptions, StepControl,
+    TimeInput, Tolerances, Trace, models,
 };
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +26,13 @@ pub(crate) enum TaskName {
     SpiralSde,
     /// The digits of mnist, classified by a neural SDE: the papers' second MNIST model
     MnistSde,
-    /// A table of your own: classes by --label, or numbers by --targets
+    /// The density of two half circles in the plane, generated, by a continuous normalizing flow
+    Moons,
+    /// The density of eight Gaussians on a circle
+    Gaussians,
+    /// The density of the black squares of a board
+    Checkerboard,
+    /// A table of your own: classes by --label, numbers by --targets, or its density by --density
     Csv,
     /// Observed trajectories of your own: states at times
     Series,
@@ -53,6 +59,9 @@ impl TaskName {
             Self::Spiral => "spiral",
             Self::SpiralSde => "spiral-sde",
             Self::MnistSde => "mnist-sde",
+            Self::Moons => "moons",
+            Self::Gaussians => "gaussians",
+            Self::Checkerboard => "checkerboard",
             Self::Csv => "csv",
             Self::Series => "series",
         }
@@ -91,6 +100,15 @@ impl TaskName {
                 coefficients: Some([5e-3, 2e-3]),
                 ..published
             },
+            // Losses are nats.
+            Self::Moons | Self::Gaussians | Self::Checkerboard => Defaults {
+                seeds: 3,
+                steps: 1000,
+                batch: 256,
+                learning_rate: 5e-3,
+                coefficients: Some([1e-2, 1e-2]),
+                ..published
+            },
             // Losses are of numbers whose deviation is 1, or cross-entropies.
             Self::Csv => {
                 Defaults { steps: 1000, batch: 128, learning_rate: 5e-3, coefficients: Some([1e-2, 1e-2]), ..published }
@@ -118,7 +136,9 @@ impl TaskName {
             Self::Digits | Self::Mnist | Self::Fashion | Self::MnistSde => Loss::CrossEntropy,
             Self::Spiral => Loss::Mae,
             Self::SpiralSde => Loss::Moments,
+            Self::Moons | Self::Gaussians | Self::Checkerboard => Loss::NegativeLogLikelihood,
             Self::Csv if data.train.classified() => Loss::CrossEntropy,
+            Self::Csv if data.train.of_density() => Loss::NegativeLogLikelihood,
             Self::Csv | Self::Series => Loss::Mse,
         }
     }
@@ -135,10 +155,16 @@ impl TaskName {
 
     /// The model of these data, solved with `options`, of which it determines the save times. Noise is meant as the method
     /// means it.
-    pub(crate) fn model(self, options: SolverOptions, data: &Data) -> NeuralDe {
+    pub(crate) fn model(self, options: SolverOptions, data: &Data) -> anyhow::Result<NeuralDe> {
         let classes = data.classes();
         let (inputs, outputs, _) = data.train.sizes(classes);
-        match self {
+        if data.train.of_density() {
+            let width = (2 * inputs).max(64);
+            let field: Field = Mlp::new([inputs, width, width, inputs]).time_input(TimeInput::Every).into();
+            let field = field.with_log_density(Trace::of(inputs))?;
+            return Ok(NeuralDe::new(Problem::ode(field, 0.0, 1.0), options));
+        }
+        Ok(match self {
             Self::Digits => models::images(64, 64, classes, options),
             Self::Mnist | Self::Fashion => models::images(784, 100, classes, options),
             Self::Spiral => {
@@ -148,7 +174,7 @@ impl TaskName {
             }
             Self::SpiralSde => models::spiral_sde(options.save_at(SaveAt::Times(data::spiral_sde_times()))),
             Self::MnistSde => models::mnist_sde(classes, options),
-            Self::Csv => {
+            Self::Csv | Self::Moons | Self::Gaussians | Self::Checkerboard => {
                 // Few columns are too few dimensions to tell much apart in without crossing; many are as good as some.
                 let width = inputs.clamp(8, 64);
                 let field = Mlp::new([width, (2 * width).max(32), width]).time_input(TimeInput::Every);
@@ -160,7 +186,7 @@ impl TaskName {
                 let problem = Problem::ode(Mlp::new([inputs, 64, inputs]), *start, end);
                 NeuralDe::new(problem, options.save_at(SaveAt::Times(saved.to_vec())))
             }
-        }
+        })
     }
 
     pub(crate) fn optimizer(self, learning_rate: f64) -> Optimizer {
@@ -213,6 +239,9 @@ impl TaskName {
             Self::Spiral => Ok(data::spiral()),
             Self::SpiralSde => data::spiral_sde(folder),
             Self::MnistSde => IdxFiles::find(folder, "mnist")?.load(),
+            Self::Moons => Ok(data::moons()),
+            Self::Gaussians => Ok(data::gaussians()),
+            Self::Checkerboard => Ok(data::checkerboard()),
             Self::Csv | Self::Series => match own {
                 Some(own) => own.read(source),
                 None => bail!("--task {}: the checkpoint was not trained on columns of a table", self.name()),

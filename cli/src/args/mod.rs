@@ -55,6 +55,9 @@ Data of your own, step by step. flowers.csv begins so:
   fewsteps train --task csv --data flowers.csv --label kind --print-model > model.toml
   fewsteps train --task csv --data flowers.csv --label kind --model model.toml      a model of your own, edited
 
+How likely a row is, by a continuous normalizing flow of the columns of numbers:
+  fewsteps train --task csv --data flowers.csv --density
+
 Trajectories. pelts.csv begins so, one row a time (and a series, if --id names their column):
   year,lynx,hare
   1900,4.0,30.0

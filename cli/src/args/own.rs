@@ -12,6 +12,9 @@ pub(crate) struct OwnArgs {
     /// csv: the columns of the numbers to predict, separated by commas; they make the task a regression
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     pub(crate) targets: Vec<String>,
+    /// csv: learn how likely rows are, from the columns of --inputs; `predict` tells the logarithm of a row's density
+    #[arg(long, conflicts_with_all = ["label", "targets"])]
+    pub(crate) density: bool,
     /// csv: the columns to predict from [default: all others that begin with a number]
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     pub(crate) inputs: Vec<String>,
@@ -59,6 +62,7 @@ impl OwnArgs {
         let all = [
             ("--label", self.label.is_some(), true, false),
             ("--targets", !self.targets.is_empty(), true, false),
+            ("--density", self.density, true, false),
             ("--inputs", !self.inputs.is_empty(), true, false),
             ("--test", self.test.is_some(), true, false),
             ("--time", self.time.is_some(), false, true),

@@ -44,10 +44,11 @@ pub(crate) struct TrainArgs {
 }
 
 /// What a repeated run has settled, so that no option may say it otherwise.
-const SETTLED: [&str; 33] = [
+const SETTLED: [&str; 34] = [
     "task",
     "label",
     "targets",
+    "density",
     "inputs",
     "time",
     "states",

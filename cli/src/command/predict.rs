@@ -103,6 +103,7 @@ impl Asked<'_> {
                 [format!("predicted_{column}")].into_iter().chain(shares).collect()
             }
             Output::Targets(columns) => columns.iter().map(|column| format!("predicted_{}", column.name)).collect(),
+            Output::Density => vec!["log_density".to_owned()],
         };
         writer.write_record(sheet.header().iter().chain(&names))?;
         for (row, output) in outputs.chunks_exact(width).enumerate() {
@@ -115,6 +116,12 @@ impl Asked<'_> {
                 }
                 Output::Targets(columns) => {
                     output.iter().zip(columns).map(|(&x, column)| column.unscaled(x).to_string()).collect()
+                }
+                // That of the columns as they are.
+                Output::Density => {
+                    let density = learner.config().model.log_densities(output)?[0];
+                    let scale: f64 = table.inputs.iter().map(|column| column.deviation.ln()).sum();
+                    vec![(density - scale).to_string()]
                 }
             };
             writer.write_record(sheet.row(row).iter().chain(cells.iter().map(String::as_str)))?;
@@ -147,7 +154,7 @@ impl Asked<'_> {
 
 /// Of what is predicted nothing is wanted.
 const fn nothing() -> Wanted {
-    Wanted::Numbers { times: 0, width: 0, numbers: Vec::new() }
+    Wanted::Nothing
 }
 
 /// The probabilities of classes from a classifier's outputs.

@@ -76,6 +76,11 @@ fn absorb_rows(hash: &mut Sha256, rows: &Rows) -> usize {
             absorb_numbers(hash, &rows.inputs);
             classes.iter().for_each(|class| hash.update(class.to_le_bytes()));
         }
+        Wanted::Nothing => {
+            hash.update([5]);
+            counts(hash, &[count, rows.width]);
+            absorb_numbers(hash, &rows.inputs);
+        }
     }
     count
 }

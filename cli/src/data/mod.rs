@@ -1,6 +1,7 @@
 //! Data sets: read or generated, and what tells them apart.
 
 mod columns;
+mod density;
 mod digest;
 mod digits;
 mod file;
@@ -15,6 +16,7 @@ mod spiral_sde;
 mod table;
 
 pub(crate) use columns::Column;
+pub(crate) use density::{checkerboard, gaussians, moons};
 pub(crate) use digest::{DataIdentity, digest};
 pub(crate) use digits::digits;
 pub(crate) use idx::IdxFiles;

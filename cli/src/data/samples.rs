@@ -1,6 +1,6 @@
 //! [`Samples`]: what is trained or tested on, and the batches that are gathered from it.
 
-use fewsteps::{Batch, Scalar, Target};
+use fewsteps::{Batch, Scalar, Target, Trace};
 
 /// Inputs with what the model should make of them.
 #[derive(Debug)]
@@ -46,6 +46,8 @@ pub(crate) enum Wanted {
     Classes(Vec<u32>),
     /// As many numbers at each of as many times: `[row][time][width]`.
     Numbers { times: usize, width: usize, numbers: Vec<f64> },
+    /// Nothing: how likely rows are is what is learnt.
+    Nothing,
 }
 
 /// Trajectories in the plane that begin alike and then follow their own noise: no path is given, only what they should be
@@ -97,6 +99,11 @@ impl Samples {
         matches!(self, Self::Images(_) | Self::Rows(Rows { wanted: Wanted::Classes(_), .. }))
     }
 
+    /// Whether nothing is wanted of samples but that they are likely.
+    pub(crate) const fn of_density(&self) -> bool {
+        matches!(self, Self::Rows(Rows { wanted: Wanted::Nothing, .. }))
+    }
+
     /// The beginning of the interval and the times of the outputs, where they need not be the model's.
     pub(crate) fn times(&self) -> Option<&[f64]> {
         match self {
@@ -105,13 +112,15 @@ impl Samples {
         }
     }
 
-    /// Numbers in an input, in an output, and times of outputs. Of classes an output has `classes` numbers.
+    /// Numbers in an input, in an output, and times of outputs. Of classes an output has `classes` numbers, of a density the
+    /// state's.
     pub(crate) fn sizes(&self, classes: usize) -> (usize, usize, usize) {
         match self {
             Self::Images(images) => (images.width, classes, 1),
             Self::Rows(rows) => match rows.wanted {
                 Wanted::Classes(_) => (rows.width, classes, 1),
                 Wanted::Numbers { times, width, .. } => (rows.width, width, times),
+                Wanted::Nothing => (rows.width, Trace::of(rows.width).rows(rows.width), 1),
             },
             Self::Moments(moments) => (moments.start.len(), moments.start.len(), moments.means.len()),
         }
@@ -189,6 +198,7 @@ impl<R: Scalar> BatchBuffer<R> {
                         self.states.extend(states.copied().map(R::from_f64));
                         Batch { inputs: &self.inputs, target: Target::States(&self.states) }
                     }
+                    Wanted::Nothing => Batch { inputs: &self.inputs, target: Target::Nothing },
                 }
             }
             Samples::Moments(moments) => {

@@ -35,6 +35,8 @@ pub(crate) enum Output {
     Label { column: String, classes: Vec<String> },
     /// As many numbers.
     Targets(Vec<Column>),
+    /// How likely it is.
+    Density,
 }
 
 /// Reads the table that the command line names.
@@ -42,8 +44,10 @@ pub(super) fn csv(args: &OwnArgs, source: &Source) -> anyhow::Result<(Table, Sam
     let sheet = Sheet::read(source.file(TASK)?)?;
     let output = match &args.label {
         Some(column) => Output::Label { column: column.clone(), classes: Vec::new() },
+        None if args.density => Output::Density,
         None if args.targets.is_empty() => bail!(
-            "--task csv: say what is to be predicted: --label COLUMN for classes, or --targets A,B for numbers; {} has {}",
+            "--task csv: say what is to be predicted: --label COLUMN for classes, --targets A,B for numbers, or --density for \
+             how likely rows are; {} has {}",
             sheet.name(),
             sheet.header().join(", ")
         ),
@@ -79,6 +83,7 @@ impl Output {
         match self {
             Self::Label { column, .. } => vec![column.clone()],
             Self::Targets(columns) => columns::names(columns),
+            Self::Density => Vec::new(),
         }
     }
 }
@@ -87,7 +92,7 @@ impl Table {
     pub(crate) fn classes(&self) -> &[String] {
         match &self.output {
             Output::Label { classes, .. } => classes,
-            Output::Targets(_) => &[],
+            Output::Targets(_) | Output::Density => &[],
         }
     }
 
@@ -130,6 +135,7 @@ impl Table {
                 Output::Label { column: column.clone(), classes: classes(sheet, sheet.column("--label", column)?)? }
             }
             Output::Targets(columns) => Output::Targets(fit("--targets", columns)?),
+            Output::Density => Output::Density,
         };
         let table = Self { inputs: fit("--inputs", &self.inputs)?, output, division: self.division, raw: self.raw };
         table.read(source)
@@ -167,6 +173,7 @@ impl Table {
                 let numbers = scaled(sheet, "--targets", columns, rows)?;
                 Wanted::Numbers { times: 1, width: columns.len(), numbers }
             }
+            Output::Density => Wanted::Nothing,
         };
         let inputs = self.inputs(sheet, rows)?;
         Ok(Rows { width: self.inputs.len(), inputs, wanted, times: Vec::new() })

@@ -1,7 +1,10 @@
 //! Measuring a model on a test set: accuracy, NFE, time. Regularizers play no part in it.
 
 pub(crate) mod accuracy;
+mod density;
 pub(crate) mod stats;
+
+pub(crate) use density::density;
 
 use std::time::{Duration, Instant};
 

@@ -205,8 +205,12 @@ impl ModelFile {
                 format!("{} has drift and diffusion of its own; leave the section out", task.name()),
             ));
         }
-        let (inputs, outputs) = (base.input_width(), base.output_width());
+        // Of a flow the file says the field alone.
+        let trace = base.problem.field.trace();
+        let inputs = base.input_width();
+        let outputs = if trace.is_some() { inputs } else { base.output_width() };
         let mut model = base;
+        model.problem.field = model.problem.field.without_log_density().clone();
         self.set_field(&mut model)?;
         if let Some(t1) = field.t1 {
             if !task.interval_is_free() {
@@ -241,6 +245,13 @@ impl ModelFile {
         let place = || {
             format!("{}: {}", self.name, read::place_of(&self.text, "field", field_key).trim_end_matches([':', ' ']))
         };
+        if let Some(trace) = trace {
+            let ends = [("encoder", model.encoder.is_some()), ("head", model.head.is_some())];
+            if let Some((section, _)) = ends.into_iter().find(|end| end.1) {
+                return Err(self.at(section, "", "a density is of the equation alone; leave the section out"));
+            }
+            model.problem.field = model.problem.field.with_log_density(trace).with_context(place)?;
+        }
         model.problem.validate().with_context(place)?;
         self.check_maps(&model)?;
         Ok(model)

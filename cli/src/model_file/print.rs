@@ -45,9 +45,10 @@ fn word(name: &str) -> String {
 fn write_model(text: &mut String, settings: &Settings) -> anyhow::Result<()> {
     let model = &settings.config.model;
     text.push_str("\n[field]\n");
-    match model.problem.field.mlp() {
+    let field = model.problem.field.without_log_density();
+    match field.mlp() {
         Some(mlp) => write_network(text, mlp, true)?,
-        None => write_equations(text, &model.problem.field)?,
+        None => write_equations(text, field)?,
     }
     if settings.task.interval_is_free() {
         line(text, "t1", format!("{:?}", model.problem.t1), "where the interval ends that begins at 0");

@@ -118,6 +118,39 @@ pub(crate) struct FollowedState {
     pub(crate) given: Vec<f64>,
 }
 
+/// A density that was learnt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LearntDensity {
+    /// Evaluations of the field that samples cost.
+    pub(crate) nfe: usize,
+    /// Samples that could not be drawn.
+    pub(crate) failed: usize,
+    /// Of points in the plane.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) picture: Option<Picture>,
+}
+
+/// A density in the plane, beside points of the data and of the model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Picture {
+    /// Where it begins and ends.
+    #[serde(with = "numbers")]
+    pub(crate) x: [f64; 2],
+    #[serde(with = "numbers")]
+    pub(crate) y: [f64; 2],
+    /// Squares along a side.
+    pub(crate) side: usize,
+    /// The logarithm of the density in the middle of each square, row by row from below.
+    #[serde(with = "numbers")]
+    pub(crate) log_density: Vec<f64>,
+    /// Points of the test set, `[point][2]`.
+    #[serde(with = "numbers")]
+    pub(crate) given: Vec<f64>,
+    /// Points of the model, `[point][2]`.
+    #[serde(with = "numbers")]
+    pub(crate) samples: Vec<f64>,
+}
+
 /// Mean and variance of each dimension at one time.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Moment {

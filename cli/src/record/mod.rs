@@ -6,7 +6,9 @@ mod results;
 mod run;
 
 pub(crate) use budget::BudgetOutcome;
-pub(crate) use measured::{Followed, FollowedState, LearntMoments, Measured, Moment, OtherPaths, Tested, WeakError};
+pub(crate) use measured::{
+    Followed, FollowedState, LearntDensity, LearntMoments, Measured, Moment, OtherPaths, Picture, Tested, WeakError,
+};
 pub(crate) use results::{DeployedSummary, Failure, MethodSummary, OtherSummary, Ratios, Results};
 pub(crate) use run::{Progress, RunRecord, Times};
 
@@ -71,6 +73,18 @@ mod tests {
                 times: list.clone(),
                 trained: 1,
                 states: vec![FollowedState { name: "x".to_owned(), learnt: list.clone(), given: list.clone() }],
+            }),
+            density: Some(LearntDensity {
+                nfe: 1,
+                failed: 0,
+                picture: Some(Picture {
+                    x: [0.5; 2],
+                    y: [0.5; 2],
+                    side: 1,
+                    log_density: list.clone(),
+                    given: list.clone(),
+                    samples: list.clone(),
+                }),
             }),
             budget: Some(BudgetOutcome { target: 0.5, nfe: 0.5, best: 0.5, coefficient: 0.5, unreachable: false }),
             peak_memory_bytes: None,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::budget::BudgetOutcome;
-use super::measured::{Followed, LearntMoments, Measured, Tested};
+use super::measured::{Followed, LearntDensity, LearntMoments, Measured, Tested};
 use crate::machine::Machine;
 use crate::numbers;
 use crate::settings::Settings;
@@ -28,6 +28,9 @@ pub(crate) struct RunRecord {
     /// Where series are learnt: the first of the test set, or what comes before and after the horizon of the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) followed: Option<Followed>,
+    /// Where a density is learnt: samples of it, and how it looks in the plane.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) density: Option<LearntDensity>,
     /// Where NFE had a target: what came of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) budget: Option<BudgetOutcome>,

@@ -62,7 +62,10 @@ fn write_figures(page: &mut String, results: &Results) -> anyhow::Result<()> {
         results.runs.iter().map(|run| Series::new(colour(run.settings.training), thin(&values(run)))).collect()
     };
     let labels = Labels { title: "Loss of the task on the training batches", x: "training step", y: "loss" };
-    figure(page, &plot::lines(labels, &curve(|run| run.progress.curve.loss.clone()), Scale::Logarithmic)?)?;
+    // Nats may be negative.
+    let nats = results.runs.iter().any(|run| run.settings.is_of_density());
+    let scale = if nats { Scale::Linear } else { Scale::Logarithmic };
+    figure(page, &plot::lines(labels, &curve(|run| run.progress.curve.loss.clone()), scale)?)?;
     let labels = Labels { title: "NFE on the training batches", x: "training step", y: "NFE" };
     let nfe = curve(|run| run.progress.curve.nfe.iter().map(|&nfe| nfe as f64).collect());
     figure(page, &plot::lines(labels, &nfe, Scale::Linear)?)?;
@@ -71,7 +74,13 @@ fn write_figures(page: &mut String, results: &Results) -> anyhow::Result<()> {
     figure(page, &plot::lines(labels, &curve(|run| run.progress.curve.ideal_steps.clone()), Scale::Linear)?)?;
     page.push_str("<h2>What a function evaluation buys</h2>\n");
     let classifies = results.runs.iter().any(|run| run.test.accuracy.is_some());
-    let y = if classifies { "test accuracy, %" } else { "test loss" };
+    let y = if classifies {
+        "test accuracy, %"
+    } else if nats {
+        "test loss, nats"
+    } else {
+        "test loss"
+    };
     let labels = Labels { title: "Test set after training: a disc a run, a ring where it is deployed", x: "NFE", y };
     let point = |test: &Measured| (test.nfe, test.accuracy.map_or(test.loss, |accuracy| 100.0 * accuracy));
     let end = |run: &RunRecord| Series::new(colour(run.settings.training), vec![point(&run.test)]);
@@ -82,8 +91,38 @@ fn write_figures(page: &mut String, results: &Results) -> anyhow::Result<()> {
     let ends: Vec<Series> = results.runs.iter().flat_map(|run| [end(run), deployed(run)]).collect();
     figure(page, &plot::scatter(labels, &ends, Scale::Linear)?)?;
     write_moments(page, results)?;
+    write_densities(page, results)?;
     write_followed(page, results)
 }
+
+/// Where densities in the plane are learnt: the first seed's, with samples of it, beside the data, three figures a method.
+fn write_densities(page: &mut String, results: &Results) -> anyhow::Result<()> {
+    let of = |training| results.runs.iter().find(|run: &&RunRecord| run.settings.training == training);
+    let learnt = results.summary.iter().filter_map(|m| Some((m.training, of(m.training)?.density.as_ref()?)));
+    let pictures = learnt.filter_map(|(training, density)| Some((training, density.picture.as_ref()?)));
+    for (index, (training, picture)) in pictures.enumerate() {
+        let points = |title: &str, colour, points: &[f64]| {
+            let points = points.chunks_exact(2).map(|point| (point[0], point[1])).collect();
+            plot::dots(title, [picture.x, picture.y], colour, points)
+        };
+        if index == 0 {
+            writeln!(
+                page,
+                "<h2>What was learnt</h2>\n<p class=\"faint\">The density, darker where it is higher, and as many samples of it \
+                 as there are points of the test set. The first seed of each method.</p>"
+            )?;
+            figure(page, &points("points of the test set", INK, &picture.given)?)?;
+        }
+        let density: Vec<f64> = picture.log_density.iter().map(|density| density.exp()).collect();
+        let heat = plot::heat(&format!("{training}: density"), [picture.x, picture.y], colour(training), &density)?;
+        figure(page, &heat)?;
+        figure(page, &points(&format!("{training}: samples"), colour(training), &picture.samples)?)?;
+    }
+    Ok(())
+}
+
+/// The colour of what is given.
+const INK: (u8, u8, u8) = (120, 120, 120);
 
 /// Where series are learnt: the first seed's beside what was observed, a figure a method and state.
 fn write_followed(page: &mut String, results: &Results) -> anyhow::Result<()> {

@@ -180,6 +180,63 @@ pub(crate) fn band(
     )
 }
 
+/// Small dots within the ends of both axes.
+pub(crate) fn dots(
+    title: &str,
+    ends: [[f64; 2]; 2],
+    colour: (u8, u8, u8),
+    points: Vec<(f64, f64)>,
+) -> anyhow::Result<String> {
+    let [x, y] = ends;
+    let inside = |point: &(f64, f64)| (x[0]..=x[1]).contains(&point.0) && (y[0]..=y[1]).contains(&point.1);
+    let series = [Series::new(colour, points.into_iter().filter(inside).collect())];
+    within(title, ends, &series, |series, plot| {
+        let style = series.colour().mix(0.6).filled();
+        plot.draw_series(series.finite().map(|point| Circle::new(point, 1, style))).map(|_| ())
+    })
+}
+
+/// A square of squares between the ends of both axes, row by row from below, in shades of a colour: full where a value is the
+/// largest.
+pub(crate) fn heat(title: &str, ends: [[f64; 2]; 2], colour: (u8, u8, u8), values: &[f64]) -> anyhow::Result<String> {
+    let side = values.len().isqrt().max(1);
+    let largest = values.iter().copied().filter(|value| value.is_finite()).fold(0.0, f64::max);
+    let [x, y] = ends;
+    let edge = |[low, high]: [f64; 2], i: usize| low + (high - low) * i as f64 / side as f64;
+    within(title, ends, &[Series::new(colour, Vec::new())], |series, plot| {
+        // What would hardly be seen is left out: a picture is thousands of squares.
+        let seen = values.iter().enumerate().map(|(i, value)| (i, value / largest)).filter(|(_, share)| *share > 0.01);
+        plot.draw_series(seen.map(|(i, share)| {
+            let (column, row) = (i % side, i / side);
+            let corners = [(edge(x, column), edge(y, row)), (edge(x, column + 1), edge(y, row + 1))];
+            Rectangle::new(corners, series.colour().mix(share).filled())
+        }))
+        .map(|_| ())
+    })
+}
+
+/// Axes between ends, whatever the series.
+fn within(
+    title: &str,
+    [x, y]: [[f64; 2]; 2],
+    series: &[Series],
+    marks: impl Fn(&Series, &mut Plot<'_, '_>) -> DrawResult,
+) -> anyhow::Result<String> {
+    let corners = Series::new(INK_TUPLE, vec![(x[0], y[0]), (x[1], y[1])]);
+    let all: Vec<Series> = [corners].into_iter().chain(series.iter().cloned()).collect();
+    let labels = Labels { title, x: "first feature", y: "second feature" };
+    draw(
+        labels,
+        &all,
+        |y| y,
+        Axes::up(Scale::Linear),
+        |series, plot| {
+            // The corners only stretch the axes.
+            if series.colour == INK_TUPLE { Ok(()) } else { marks(series, plot) }
+        },
+    )
+}
+
 type Plot<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedF64, RangedF64>>;
 type RangedF64 = plotters::coord::types::RangedCoordf64;
 type DrawResult = Result<(), DrawingAreaErrorKind<std::io::Error>>;

@@ -34,11 +34,20 @@ pub(crate) fn cells(results: &Results) -> Cells {
     head.extend(
         ["NFE", "ideal steps", "solution error", "training, ms a step", "prediction, ms a batch"].map(str::to_owned),
     );
-    let mut rows: Vec<Vec<String>> =
-        results.summary.iter().map(|method| row(method, other.is_some(), published)).collect();
-    rows.extend(results.summary.iter().filter_map(|method| deployed_row(method, other.is_some(), published)));
+    let nats = settings.is_some_and(Settings::is_of_density);
+    let shape = Shape { other: other.is_some(), published, nats };
+    let mut rows: Vec<Vec<String>> = results.summary.iter().map(|method| row(method, shape)).collect();
+    rows.extend(results.summary.iter().filter_map(|method| deployed_row(method, shape)));
     mark_failures(results, head.len(), &mut rows);
     Cells { head, rows }
+}
+
+/// Which columns there are, and whether losses are nats.
+#[derive(Clone, Copy)]
+struct Shape {
+    other: bool,
+    published: bool,
+    nats: bool,
 }
 
 /// What NFE and the columns of paths mean.
@@ -59,6 +68,16 @@ pub(crate) fn notes(results: &Results) -> Vec<String> {
             "deployed: the cheapest equal steps that predict as well on training samples, as fewsteps deploy has it, or the \
              training's solver ({})",
             deployed.join("; ")
+        ));
+    }
+    let sampling = |run: &RunRecord| Some((run.settings.training, run.density.as_ref()?.nfe));
+    let sampling: Vec<String> =
+        results.runs.iter().filter_map(sampling).map(|(training, nfe)| format!("{training} {nfe}")).collect();
+    if !sampling.is_empty() {
+        notes.push(format!(
+            "nats: minus the logarithm of the density, mean over the test set; NFE is that of densities, and of samples, a run \
+             after the other: {}",
+            sampling.join(", ")
         ));
     }
     if run.test.error.is_some() {
@@ -107,11 +126,11 @@ fn mark_failures(results: &Results, columns: usize, rows: &mut Vec<Vec<String>>)
 }
 
 /// The method under the solvers that its predictions need.
-fn deployed_row(method: &MethodSummary, other: bool, published: bool) -> Option<Vec<String>> {
+fn deployed_row(method: &MethodSummary, Shape { other, published, nats }: Shape) -> Option<Vec<String>> {
     let (found, seeds) = (method.deployed.as_ref()?, method.seeds);
     let mut row = vec![
         format!("{}, deployed", method.training),
-        quality(found.accuracy, found.test_loss, seeds) + &failed(found.failed),
+        quality(found.accuracy, found.test_loss, seeds, nats) + &failed(found.failed),
     ];
     row.extend([other, published].into_iter().filter(|&there| there).map(|_| "-".to_owned()));
     row.extend([
@@ -129,16 +148,16 @@ fn cell(spread: Spread, seeds: usize, digits: usize, ratio: Option<f64>) -> Stri
     with_spread(spread, seeds, digits) + &ratio.map_or(String::new(), |ratio| format!("  {ratio:.2}x"))
 }
 
-fn row(method: &MethodSummary, other: bool, published: bool) -> Vec<String> {
+fn row(method: &MethodSummary, Shape { other, published, nats }: Shape) -> Vec<String> {
     let ratios = method.ratios;
     let mut row = vec![
         method.training.to_string(),
-        quality(method.accuracy, method.test_loss, method.seeds) + &failed(method.failed),
+        quality(method.accuracy, method.test_loss, method.seeds, nats) + &failed(method.failed),
     ];
     if other {
         let found = method
             .other_paths
-            .map(|other| quality(other.accuracy, other.test_loss, method.seeds) + &failed(other.failed));
+            .map(|other| quality(other.accuracy, other.test_loss, method.seeds, nats) + &failed(other.failed));
         row.push(found.unwrap_or_else(|| "-".to_owned()));
     }
     if published {
@@ -155,13 +174,14 @@ fn row(method: &MethodSummary, other: bool, published: bool) -> Vec<String> {
     row
 }
 
-/// Accuracy where there is one, otherwise the loss.
-pub(crate) fn quality(accuracy: Option<Spread>, loss: Option<Spread>, seeds: usize) -> String {
+/// Accuracy where there is one, otherwise the loss, which may be nats.
+pub(crate) fn quality(accuracy: Option<Spread>, loss: Option<Spread>, seeds: usize, nats: bool) -> String {
     match (accuracy, loss) {
         (Some(accuracy), _) => {
             let percent = Spread { mean: 100.0 * accuracy.mean, std: 100.0 * accuracy.std };
             with_spread(percent, seeds, 2)
         }
+        (None, Some(loss)) if nats => with_spread(loss, seeds, 3),
         (None, Some(loss)) if seeds > 1 => format!("{:.2e} ± {:.0e}", loss.mean, loss.std),
         (None, Some(loss)) => format!("{:.2e}", loss.mean),
         (None, None) => "not finite".to_owned(),

@@ -229,6 +229,7 @@ fn open(args: &TrainingArgs, runs: &[Settings]) -> anyhow::Result<Device> {
 fn line(record: &RunRecord) -> String {
     let quality = match record.test.accuracy {
         Some(accuracy) => format!("accuracy {:.2} %", 100.0 * accuracy),
+        None if record.settings.is_of_density() => format!("test loss {:.3} nats", record.test.loss),
         None => format!("test loss {}", table::loss(record.test.loss)),
     };
     let other = match record.test.other_paths {

@@ -201,6 +201,11 @@ impl<'a, L: Learner> TrainingRun<'a, L> {
         };
         let moments = measure::moments(&mut self.learner, samples, &mut self.buffer)?;
         let followed = measure::followed(&mut self.learner, data, &mut self.buffer)?;
+        let density = if test.loss.is_finite() {
+            measure::density(engine, &mut self.learner, data, &mut self.buffer)?
+        } else {
+            None
+        };
         let seconds = &self.progress.curve.seconds;
         let first = seconds.first().copied().context("a run has at least one step")?;
         let times = Times {
@@ -220,6 +225,7 @@ impl<'a, L: Learner> TrainingRun<'a, L> {
             deployed,
             moments,
             followed,
+            density,
             budget: self.budget()?,
             peak_memory_bytes: machine::peak_memory(),
             progress: self.progress,

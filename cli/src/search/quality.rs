@@ -33,7 +33,7 @@ impl Yardstick {
         let seeds = base.seeds as f64;
         let noise = spread.and_then(|spread| match (base.seeds, classifies) {
             (2.., true) => Some(100.0 * spread.std / seeds.sqrt()),
-            (2.., false) => Some(100.0 * spread.std / (spread.mean * seeds.sqrt())),
+            (2.., false) => Some(100.0 * spread.std / (spread.mean.abs() * seeds.sqrt())),
             // Of a binomial distribution.
             (_, true) => Some(100.0 * (spread.mean * (1.0 - spread.mean) / samples.max(1) as f64).sqrt()),
             (_, false) => None,
@@ -54,7 +54,9 @@ impl Yardstick {
         if self.classifies {
             return Some(100.0 * (base.accuracy?.mean - point.accuracy?.mean));
         }
-        Some(100.0 * (point.test_loss?.mean / base.test_loss?.mean - 1.0))
+        // Nats may be negative.
+        let (before, after) = (base.test_loss?.mean, point.test_loss?.mean);
+        Some(100.0 * (after - before) / before.abs())
     }
 
     /// The unit of a loss.

@@ -17,7 +17,7 @@ pub(crate) fn row(point: &Point, said: String) -> Vec<String> {
     let failures = point.failed + point.skipped + point.errors.len();
     vec![
         point.coefficient.to_string(),
-        table::quality(point.accuracy, point.test_loss, seeds),
+        table::quality(point.accuracy, point.test_loss, seeds, false),
         or_dash(point.nfe.map(|nfe| table::with_spread(nfe, seeds, 1))),
         or_dash(point.ideal_steps.map(|steps| table::with_spread(steps, seeds, 2))),
         or_dash(point.penalty.map(|penalty| format!("{penalty:.2e}"))),

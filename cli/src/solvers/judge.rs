@@ -228,6 +228,11 @@ impl<'a, L: Learner> Judge<'a, L> {
         for indices in held_out.chunks(*batch) {
             let gathered = buffer.gather(samples, indices);
             let outputs = learner.predict_along(gathered.inputs, paths)?;
+            if samples.of_density() {
+                let densities = config.model.log_densities(&outputs)?.into_iter();
+                outcomes.extend(densities.map(|density| Prediction { loss: -density, class: None }));
+                continue;
+            }
             outcomes
                 .extend((0..indices.len()).map(|i| outcome(loss, &outputs, &gathered.target, width, i, indices.len())));
         }

@@ -23,7 +23,8 @@ pub(super) fn rise_of_loss(before: &[f64], after: &[f64]) -> f64 {
     let mean = differences.iter().sum::<f64>() / n;
     let variance = differences.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / (n - 1.0);
     let rise = mean + student(n - 1.0) * (variance / n).sqrt();
-    rise / (before.iter().sum::<f64>() / n)
+    // Nats may be negative.
+    rise / (before.iter().sum::<f64>() / n).abs()
 }
 
 /// The 95th percentile of Student's distribution, by the expansion of Cornish and Fisher: to 1 % from 4 degrees of

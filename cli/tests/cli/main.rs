@@ -2,6 +2,7 @@
 
 mod bench;
 mod check;
+mod density;
 mod deploy;
 mod device;
 mod fields;

@@ -25,7 +25,8 @@ impl Trace {
     }
 
     /// Rows of a state with so many features: them, the log-density, and the signs of an estimate.
-    pub(crate) const fn rows(self, features: usize) -> usize {
+    #[must_use]
+    pub const fn rows(self, features: usize) -> usize {
         match self {
             Self::Exact => features.saturating_add(1),
             Self::Hutchinson => features.saturating_mul(2).saturating_add(1),
