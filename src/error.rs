@@ -267,7 +267,8 @@ pub enum Status {
     /// The state or its derivative became infinite or NaN.
     NonFinite = 4,
     /// Going back does not lead to where the solve came from: the two states of
-    /// [`Adjoint::Reversible`](crate::Adjoint::Reversible) came apart, or it took more steps than rounding lets it undo.
+    /// [`Adjoint::Reversible`](crate::Adjoint::Reversible) came apart, it took more steps than rounding lets it undo, or
+    /// [`Adjoint::Backsolve`](crate::Adjoint::Backsolve) drifted away.
     Irreversible = 5,
 }
 

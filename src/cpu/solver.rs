@@ -12,7 +12,7 @@ use crate::cpu::solution::assemble;
 use crate::cpu::tile::Tile;
 use crate::error::{Error, Result, Status};
 use crate::math::check_finite;
-use crate::method::{Asked, Layout, Learnt, PenaltyStep, PointValues, Regularizer, SaveAt, SolverOptions};
+use crate::method::{Adjoint, Asked, Layout, Learnt, PenaltyStep, PointValues, Regularizer, SaveAt, SolverOptions};
 use crate::problem::{Paths, Problem};
 use crate::solution::{Gradients, Solution, Workspace};
 
@@ -209,6 +209,9 @@ impl<R: Scalar> Solver<R> {
             y0: vec![R::ZERO; self.engine.batch() * self.engine.dim()],
             controls: BTreeMap::new(),
             products: 0,
+            evaluations: 0,
+            status: Vec::new(),
+            drift: None,
             penalty: 0.0,
             global_penalty: None,
             pointwise: PointValues::default(),
@@ -217,7 +220,12 @@ impl<R: Scalar> Solver<R> {
         let added = self.engine.backward(&self.asked, &seeds, &mut gradients.theta)?;
         (gradients.penalty, gradients.global_penalty) = (added.penalty(), added.global);
         gradients.pointwise = added.pointwise;
-        gradients.products = added.products;
+        (gradients.products, gradients.evaluations) = (added.work.products, added.work.evaluations);
+        gradients.status = self.engine.returned().map(|(status, _)| status).collect();
+        gradients.drift = match self.engine.options.adjoint {
+            Adjoint::Backsolve => self.engine.returned().map(|(_, drift)| drift).reduce(f64::max),
+            _ => None,
+        };
         let ideal = self.asked.local.as_ref().is_some_and(|draws| draws.penalty.step == PenaltyStep::Ideal);
         if ideal && !std::mem::replace(&mut self.taught, true) {
             self.engine.learnt.note_ideal(gradients.penalty);

@@ -55,10 +55,22 @@ pub enum Adjoint {
     ///
     /// [`SolverOptions::coupling`]: crate::SolverOptions::coupling()
     Reversible,
-    /// **Approximate**: the adjoint equation of a Stratonovich problem, solved backwards together with the state by
-    /// Heun's method on the steps and the path of the forward pass, with no state kept (X. Li, T.-K. L. Wong, R. T. Q.
-    /// Chen, D. Duvenaud, Scalable gradients for stochastic differential equations, 2020). It converges to the gradient
-    /// as steps shrink.
+    /// **Approximate**: the adjoint equation `da/dt = -a^T df/dy`, solved backwards by the method within the tolerances, with
+    /// states from the method's interpolant. Its error is as large as the tolerance, whatever the steps of the solve were; it
+    /// is not the gradient of the discrete solution. Without noise.
+    ///
+    /// Parameters' gradients are a quadrature over the accepted steps and have no part in the error norm, in which the
+    /// cotangent is measured in units of the largest that comes in. With fixed steps it takes those of the solve.
+    Interpolating,
+    /// **Approximate**: the adjoint equation, solved backwards together with the state, with no state kept.
+    ///
+    /// Without noise by the method within the tolerances, the state set right at saved times. It is unstable where the flow
+    /// contracts: [`Gradients::drift`](crate::Gradients::drift) tells how far it came from the states that are known, and
+    /// beyond 100 tolerances a trajectory is [`Status::Irreversible`](crate::Status::Irreversible).
+    ///
+    /// Of a Stratonovich problem by Heun's method on the steps and the path of the forward pass (X. Li, T.-K. L. Wong,
+    /// R. T. Q. Chen, D. Duvenaud, Scalable gradients for stochastic differential equations, 2020). It converges to the
+    /// gradient as steps shrink.
     Backsolve,
 }
 
@@ -68,13 +80,23 @@ impl Adjoint {
     pub const fn stride(self) -> usize {
         match self {
             Self::Discrete { checkpoints } => checkpoints.stride(),
+            Self::Interpolating => 1,
             Self::Reversible | Self::Backsolve => 0,
         }
     }
 
     /// The accepted states that a solve keeps for it.
-    pub(crate) fn keep(self) -> Keep {
-        NonZero::new(self.stride()).map_or(Keep::Nothing, Keep::Every)
+    pub(crate) fn keep(self, method: Method) -> Keep {
+        match self {
+            Self::Interpolating => Keep::Dense,
+            Self::Backsolve if self.is_solved(method) => Keep::Initial,
+            _ => NonZero::new(self.stride()).map_or(Keep::Nothing, Keep::Every),
+        }
+    }
+
+    /// Whether it is an equation with steps of its own.
+    pub(crate) const fn is_solved(self, method: Method) -> bool {
+        matches!(self, Self::Interpolating | Self::Backsolve) && method.tableau().noise.is_none()
     }
 
     /// Checks that a method's solution can be differentiated so.
@@ -89,13 +111,17 @@ impl Adjoint {
             Self::Discrete { .. } => true,
             Self::Reversible => method.tableau().noise.is_none_or(|noise| noise.reversible),
             // Heun's method on the same steps: its forward pass is the one that it undoes to the order of the method.
-            Self::Backsolve => method == Method::StratonovichHeun,
+            Self::Backsolve => self.is_solved(method) || method == Method::StratonovichHeun,
+            Self::Interpolating => self.is_solved(method),
         };
         let remedy = match self {
             Self::Reversible => {
                 "only the reversible-heun method can be undone along a path: choose it, or Adjoint::Discrete"
             }
-            _ => "the backsolve adjoint is of Stratonovich's calculus: choose heun-stratonovich, or Adjoint::Discrete",
+            Self::Interpolating => "a path has no smooth interpolant: choose Adjoint::Discrete",
+            _ => {
+                "with noise the backsolve adjoint is of Stratonovich's calculus: choose heun-stratonovich, or Adjoint::Discrete"
+            }
         };
         if fits {
             Ok(())
@@ -109,6 +135,8 @@ impl Adjoint {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Keep {
     Nothing,
+    /// The initial one.
+    Initial,
     /// Every n-th one, the initial state first.
     Every(NonZero<usize>),
     /// All of them, with the stages of every step.
@@ -119,7 +147,7 @@ impl Keep {
     /// Accepted steps from one kept state to the next, if any is kept.
     pub(crate) const fn stride(self) -> Option<NonZero<usize>> {
         match self {
-            Self::Nothing => None,
+            Self::Nothing | Self::Initial => None,
             Self::Every(stride) => Some(stride),
             Self::Dense => Some(NonZero::<usize>::MIN),
         }
@@ -127,7 +155,10 @@ impl Keep {
 
     /// Whether the state before step `n` is kept.
     pub(crate) fn takes(self, n: usize) -> bool {
-        self.stride().is_some_and(|stride| n.is_multiple_of(stride.get()))
+        match self {
+            Self::Initial => n == 0,
+            _ => self.stride().is_some_and(|stride| n.is_multiple_of(stride.get())),
+        }
     }
 }
 

@@ -399,11 +399,17 @@ impl SolverOptions {
         self.validate_times(problem)
     }
 
-    /// Checks that steps can be undone, where a method is made for it.
+    /// Checks that steps can be undone where a method is made for it, and that saved states are at times that are known.
     fn validate_adjoint<R: Real>(&self) -> Result<()> {
         if !(self.coupling > 0.0 && self.coupling < 1.0) {
             let remedy = "the coupling of two states lies between 0 and 1: leave it at 0.999";
             return Err(Error::argument("SolverOptions::coupling", self.coupling, remedy));
+        }
+        if self.adjoint.is_solved(self.method) && matches!(self.save_at, SaveAt::Steps | SaveAt::Dense) {
+            let remedy =
+                "this adjoint has steps of its own: save at the end or at given times, or use Adjoint::Discrete";
+            let value = format!("{:?} with {:?}", self.save_at, self.adjoint);
+            return Err(Error::argument("SolverOptions::save_at", value, remedy));
         }
         if self.adjoint != Adjoint::Reversible || self.method.tableau().noise.is_some() {
             return Ok(());

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::error::Status;
 use crate::method::PointValues;
 
 /// Gradients of a loss.
@@ -16,8 +17,22 @@ pub struct Gradients<R> {
     /// ([`Control::with_gradient`](crate::Control::with_gradient)), by name, each in the shape of the values that were set:
     /// `[T][rows]`, of all trajectories together, or `[B][T][rows]`.
     pub controls: BTreeMap<String, Vec<R>>,
-    /// Vector-Jacobian products of the field that the backward pass took; each also evaluates the field anew.
+    /// Vector-Jacobian products of the field that the backward pass took; each also evaluates the field anew. In an adjoint
+    /// with steps of its own ([`Adjoint::Interpolating`], and [`Adjoint::Backsolve`] without noise) those of the states, of all
+    /// attempts, and those of the parameters, of the accepted ones; of the costliest 32 trajectories.
+    ///
+    /// [`Adjoint::Interpolating`]: crate::Adjoint::Interpolating
+    /// [`Adjoint::Backsolve`]: crate::Adjoint::Backsolve
     pub products: usize,
+    /// Evaluations of the field that the backward pass took, likewise; with checkpoints, those of the steps that it took again
+    /// too. Not counted on a device.
+    pub evaluations: usize,
+    /// How the backward solve of each trajectory ended, in an adjoint with steps of its own; empty in any other. The gradient
+    /// by the initial state of one that did not come to the start is NaN, and that by the parameters lacks its part.
+    pub status: Vec<Status>,
+    /// Of [`Adjoint::Backsolve`](crate::Adjoint::Backsolve) without noise: the largest distance of a state from the same one in
+    /// the solve, at saved times and at the start, as a root mean square in units of the tolerance.
+    pub drift: Option<f64>,
     /// The regularizer's penalty, without its coefficient: a mean over its share of the batch, without those that
     /// failed. NaN if none is left of it, and 0 without a regularizer. `theta`, `y0` and `controls` contain its gradient, times the
     /// coefficient.

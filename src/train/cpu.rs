@@ -354,7 +354,16 @@ impl<R: Scalar> Trainer<R> {
         report.coefficient = coefficient.or(first).unwrap_or(0.0);
         report.nfe_penalty += asked.pointwise.iter().map(|draws| draws.penalty.evaluations()).sum::<usize>();
         let added = engine.backward(&asked, &task, gradient)?;
-        (report.penalty, report.global_penalty, report.products) = (added.penalty(), added.global, added.products);
+        let lost = {
+            let mut lost = engine.returned().map(|(status, _)| status).enumerate().filter(|(_, s)| *s != Status::Done);
+            lost.next().map(|first| (first, 1 + lost.count()))
+        };
+        // Of a solve back that did not come to the start, or to another one, there is no gradient.
+        if let Some((first, failed)) = lost {
+            state.allow(failed, count, Some(first))?;
+            gradient.fill(R::from_f64(f64::NAN));
+        }
+        (report.penalty, report.global_penalty, report.products) = (added.penalty(), added.global, added.work.products);
         report.pointwise = added.pointwise;
         report.loss = task.total(engine.tiles()).0;
         report.failed = failed;

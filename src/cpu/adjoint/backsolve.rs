@@ -1,7 +1,7 @@
-//! The backsolve adjoint: the state and its cotangent are solved back together.
+//! The backsolve adjoint of a Stratonovich problem: the state and its cotangent are solved back together.
 
 use super::hook::{At, StepHook};
-use super::rewind::{Rewind, begin_at_end};
+use super::rewind::{Rewind, Work, begin_at_end};
 use crate::cpu::crew::shard::WalkRoom;
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::interval::Interval;
@@ -30,12 +30,12 @@ impl<R: Scalar> Rewind<Stochastic<R>> for Backsolved {
         _: &mut dyn StepHook<Stochastic<R>>,
         room: &mut WalkRoom<Stochastic<R>>,
         bars: Bars<'_, R>,
-    ) -> usize {
+    ) -> Work {
         let scheme = &at.track.stepper.scheme;
         let WalkRoom { y, kept, vjp, .. } = room;
         scheme.draw(at.interval, &at.tile.state.trajectories, NoiseOf::Path, kept);
         step_back(&scheme.sde, at.interval, y, kept, vjp, bars);
-        scheme.tableau().stages()
+        Work::both(scheme.tableau().stages())
     }
 }
 

@@ -1,10 +1,12 @@
 //! The backward pass: the [`Walk`](walk::Walk) over the accepted steps, and where it has their states from.
 
 pub(crate) mod backsolve;
+pub(crate) mod equation;
 pub(crate) mod hook;
 pub(crate) mod rewind;
 pub(crate) mod track;
 pub(crate) mod walk;
+pub(crate) mod way_back;
 
 use std::num::NonZero;
 
@@ -14,16 +16,19 @@ use crate::cpu::step::runge_kutta::RungeKutta;
 use crate::cpu::step::stochastic::Stochastic;
 use crate::method::{Adjoint, NoiseTableau, SaveAt, SolverOptions};
 use backsolve::Backsolved;
-use rewind::{Rewind, Taped, Undone};
+use equation::Equation;
+use rewind::{Taped, Undone};
+use way_back::WayBack;
 
 /// A way back over a scheme's steps.
-pub(crate) type Back<S> = Box<dyn Rewind<S>>;
+pub(crate) type Back<S> = Box<dyn WayBack<S>>;
 
 /// The way back over Runge-Kutta steps, if the adjoint has one.
-pub(crate) fn of_runge_kutta<R: Scalar>(options: &SolverOptions) -> Option<Back<RungeKutta<R>>> {
+pub(crate) fn of_runge_kutta<R: Scalar>(dim: usize, options: &SolverOptions) -> Option<Back<RungeKutta<R>>> {
     match options.adjoint {
         Adjoint::Discrete { .. } => Some(Box::new(taped(options)?)),
-        Adjoint::Reversible | Adjoint::Backsolve => None,
+        Adjoint::Interpolating | Adjoint::Backsolve => Some(Box::new(Equation::new(dim, options))),
+        Adjoint::Reversible => None,
     }
 }
 
@@ -35,7 +40,7 @@ pub(crate) fn of_stochastic<R: Scalar>(options: &SolverOptions) -> Option<Back<S
     match options.adjoint {
         Adjoint::Discrete { .. } => Some(Box::new(taped(options)?)),
         Adjoint::Backsolve if heun => Some(Box::new(Backsolved)),
-        Adjoint::Reversible | Adjoint::Backsolve => None,
+        Adjoint::Reversible | Adjoint::Interpolating | Adjoint::Backsolve => None,
     }
 }
 
@@ -44,7 +49,7 @@ pub(crate) fn of_reversible_heun<R: Scalar>(options: &SolverOptions) -> Option<B
     match options.adjoint {
         Adjoint::Discrete { .. } => Some(Box::new(taped(options)?)),
         Adjoint::Reversible => Some(Box::new(Undone)),
-        Adjoint::Backsolve => None,
+        Adjoint::Interpolating | Adjoint::Backsolve => None,
     }
 }
 
@@ -52,7 +57,7 @@ pub(crate) fn of_reversible_heun<R: Scalar>(options: &SolverOptions) -> Option<B
 fn taped(options: &SolverOptions) -> Option<Taped> {
     let stride = match options.save_at {
         SaveAt::Steps | SaveAt::Dense => Some(NonZero::<usize>::MIN),
-        SaveAt::End | SaveAt::Times(_) => options.adjoint.keep().stride(),
+        SaveAt::End | SaveAt::Times(_) => options.adjoint.keep(options.method).stride(),
     };
     stride.map(|stride| Taped { stride })
 }

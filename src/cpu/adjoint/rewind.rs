@@ -13,22 +13,41 @@ use crate::cpu::step::{NoiseOf, Scheme};
 use crate::cpu::tile::Tile;
 use crate::math::Real;
 
+/// What a walk back took: evaluations of the field, and its vector-Jacobian products.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Work {
+    pub(crate) evaluations: usize,
+    pub(crate) products: usize,
+}
+
+impl Work {
+    /// The same number of both.
+    pub(crate) const fn both(count: usize) -> Self {
+        Self { evaluations: count, products: count }
+    }
+
+    pub(crate) fn add(&mut self, other: Self) {
+        self.evaluations += other.evaluations;
+        self.products += other.products;
+    }
+
+    /// The larger of each.
+    pub(crate) fn max(self, other: Self) -> Self {
+        Self { evaluations: self.evaluations.max(other.evaluations), products: self.products.max(other.products) }
+    }
+}
+
 /// Where the state before a step comes from when a walk goes back over it.
 pub(crate) trait Rewind<S: Scheme>: Debug + Send + Sync {
     /// Puts the state that the walk begins with into `room.y`, where the state before a step follows from that after it.
     fn begin(&self, tile: &Tile<S::Real>, room: &mut WalkRoom<S>);
 
     /// Goes back over a step: `room.y` becomes the state at its start, `bars.state` from the cotangent at its end that at its
-    /// start, and the parameters' are added to. Returns the number of vector-Jacobian products of the drift.
-    fn back(
-        &self,
-        at: &At<'_, S>,
-        hook: &mut dyn StepHook<S>,
-        room: &mut WalkRoom<S>,
-        bars: Bars<'_, S::Real>,
-    ) -> usize;
+    /// start, and the parameters' are added to. Work is that of the drift.
+    fn back(&self, at: &At<'_, S>, hook: &mut dyn StepHook<S>, room: &mut WalkRoom<S>, bars: Bars<'_, S::Real>)
+    -> Work;
 
-    /// The tape, if this is one: states before any step, in any order.
+    /// The tape, if this is one.
     fn tape(&self) -> Option<&Taped> {
         None
     }
@@ -54,10 +73,11 @@ impl<S: Scheme> Rewind<S> for Taped {
         hook: &mut dyn StepHook<S>,
         room: &mut WalkRoom<S>,
         bars: Bars<'_, S::Real>,
-    ) -> usize {
+    ) -> Work {
         let At { track, tile, step, interval, moving, inside } = *at;
         let next = step + 1;
-        self.restore(track, tile, step, room, next == track.count(tile) || next.is_multiple_of(self.stride.get()));
+        let again =
+            self.restore(track, tile, step, room, next == track.count(tile) || next.is_multiple_of(self.stride.get()));
         if moving.contains(&false) {
             stand_in_unless(&mut room.y, moving);
         }
@@ -66,7 +86,9 @@ impl<S: Scheme> Rewind<S> for Taped {
         scheme.draw(interval, &tile.state.trajectories, NoiseOf::Path, &mut room.kept);
         scheme.keep(interval, &room.y, &mut room.kept, with_last);
         differentiate(at, hook, room, bars);
-        scheme.tableau().stages() - usize::from(track.stepper.shape.fsal && !with_last)
+        let mut work = Work::both(scheme.tableau().stages() - usize::from(track.stepper.shape.fsal && !with_last));
+        work.evaluations += again;
+        work
     }
 
     fn tape(&self) -> Option<&Self> {
@@ -76,7 +98,7 @@ impl<S: Scheme> Rewind<S> for Taped {
 
 impl Taped {
     /// Puts the state before `step` into `room.y`: from the tape, or from the segment since the last checkpoint, whose
-    /// steps are taken again up to this one if `refill`.
+    /// steps are taken again up to this one if `refill`. Returns the evaluations of the drift that this took.
     pub(crate) fn restore<S: Scheme>(
         &self,
         track: &Track<'_, S>,
@@ -84,12 +106,12 @@ impl Taped {
         step: usize,
         room: &mut WalkRoom<S>,
         refill: bool,
-    ) {
+    ) -> usize {
         let inside = step % self.stride;
         let checkpoint = &tile.tape.states[step / self.stride];
         if inside == 0 {
             room.y.copy_from_slice(checkpoint);
-            return;
+            return 0;
         }
         if refill {
             let scheme = &track.stepper.scheme;
@@ -106,6 +128,8 @@ impl Taped {
             }
         }
         room.y.copy_from_slice(&room.segment[inside]);
+        let shape = &track.stepper.shape;
+        if refill { inside * (shape.stages[0] - usize::from(shape.fsal)) } else { 0 }
     }
 }
 
@@ -120,13 +144,13 @@ impl<S: Undo> Rewind<S> for Undone {
         hook: &mut dyn StepHook<S>,
         room: &mut WalkRoom<S>,
         bars: Bars<'_, S::Real>,
-    ) -> usize {
+    ) -> Work {
         let scheme = &at.track.stepper.scheme;
         let WalkRoom { y, kept, .. } = &mut *room;
         scheme.draw(at.interval, &at.tile.state.trajectories, NoiseOf::Path, kept);
         let evaluations = scheme.undo(at.interval, at.moving, y, kept, hook.seeds_errors());
         differentiate(at, hook, room, bars);
-        evaluations
+        Work::both(evaluations)
     }
 }
 

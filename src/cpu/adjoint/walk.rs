@@ -5,7 +5,7 @@
 //! no length and its cotangent passes through.
 
 use super::hook::{At, StepHook};
-use super::rewind::Rewind;
+use super::rewind::{Rewind, Work};
 use super::track::Track;
 use crate::cpu::crew::shard::WalkRoom;
 use crate::cpu::kernel::dense::LANES;
@@ -23,27 +23,28 @@ use crate::problem::within;
 #[derive(Debug)]
 pub(crate) struct Walk<'a, S: Scheme> {
     pub(crate) track: Track<'a, S>,
-    pub(crate) rewind: &'a dyn Rewind<S>,
     pub(crate) saves: &'a [SavePoint],
     pub(crate) t0: f64,
+    pub(crate) t1: f64,
     /// Whether the accepted states' cotangents are in `saves_bar` too, one slot a step, the initial state first.
     pub(crate) every_step: bool,
 }
 
 impl<S: Scheme> Walk<'_, S> {
-    /// Walks the tile's steps back: adds to the parameters' gradient and leaves the cotangent of `y0` in `tile.bar`.
-    /// Returns the number of vector-Jacobian products of the field.
+    /// Walks the tile's steps back, with the states that `rewind` finds: adds to the parameters' gradient and leaves the
+    /// cotangent of `y0` in `tile.bar`.
     pub(crate) fn walk(
         &self,
+        rewind: &dyn Rewind<S>,
         tile: &mut Tile<S::Real>,
         hook: &mut dyn StepHook<S>,
         room: &mut WalkRoom<S>,
         theta_bar: &mut [S::Real],
-    ) -> usize {
+    ) -> Work {
         let mut bar = std::mem::take(&mut tile.bar);
         bar.fill(S::Real::ZERO);
-        let mut products = 0;
-        self.rewind.begin(tile, room);
+        let mut work = Work::default();
+        rewind.begin(tile, room);
         for step in (0..self.track.count(tile)).rev() {
             let (interval, moving) = self.track.moving(tile, step);
             let inside = self.seed_saves(tile, &interval, &moving, room, &mut bar);
@@ -51,7 +52,7 @@ impl<S: Scheme> Walk<'_, S> {
                 add_weighted(&mut bar, &indicator(&moving), tile_slot(tile, step + 1));
             }
             let at = At { track: &self.track, tile, step, interval: &interval, moving: &moving, inside };
-            products += self.rewind.back(&at, hook, room, Bars { theta: theta_bar, state: &mut bar });
+            work.add(rewind.back(&at, hook, room, Bars { theta: theta_bar, state: &mut bar }));
             if inside {
                 add(&mut bar, &room.start_bar);
             }
@@ -65,7 +66,7 @@ impl<S: Scheme> Walk<'_, S> {
         }
         fold_second(&mut bar, tile.features());
         tile.bar = bar;
-        products
+        work
     }
 
     /// Hands out the cotangents of the states saved in this step: those at its end to `bar`, those within to its end, its
@@ -104,7 +105,7 @@ impl<S: Scheme> Walk<'_, S> {
     }
 }
 
-fn tile_slot<R: Scalar>(tile: &Tile<R>, slot: usize) -> &[R] {
+pub(super) fn tile_slot<R: Scalar>(tile: &Tile<R>, slot: usize) -> &[R] {
     &tile.saves_bar[slot * tile.features()..][..tile.features()]
 }
 
@@ -178,15 +179,16 @@ mod tests {
             {
                 let walk = Walk {
                     track: Track { stepper: &stepper, steps: Steps::Shared(&STEPS), drive: None, parameters: 0 },
-                    rewind: &Taped { stride: std::num::NonZero::<usize>::MIN },
                     saves: &[],
                     t0: 0.0,
+                    t1: 1.0,
                     every_step: false,
                 };
+                let tape = Taped { stride: std::num::NonZero::<usize>::MIN };
                 let mut room = WalkRoom::new(&stepper.scheme, &stepper.shape);
                 let mut hook = Errors(&stepper.scheme, stepper.shape.array());
-                let products = walk.walk(&mut tile, &mut hook, &mut room, &mut gradient);
-                assert_eq!(products, STEPS.len() * method.tableau().stages(), "every stage, the last one too");
+                let work = walk.walk(&tape, &mut tile, &mut hook, &mut room, &mut gradient);
+                assert_eq!(work.products, STEPS.len() * method.tableau().stages(), "every stage, the last one too");
             }
             for i in 0..theta.len() {
                 let mut at = |shift: f64| {

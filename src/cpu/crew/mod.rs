@@ -1,6 +1,7 @@
 //! Threads, and what each of them works on.
 
 pub(crate) mod cpu;
+pub(crate) mod equation_room;
 pub(crate) mod error_bars;
 pub(crate) mod reduction;
 pub(crate) mod run;

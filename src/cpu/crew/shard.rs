@@ -1,5 +1,6 @@
 //! [`Crew`]: what one thread works on, and its room to work in.
 
+use super::equation_room::EquationRoom;
 use super::error_bars::ErrorBars;
 use super::run::Run;
 use super::task::TaskRoom;
@@ -105,6 +106,8 @@ pub(crate) struct WalkRoom<S: Scheme> {
     pub(crate) start_bar: Vec<S::Real>,
     /// For cotangents of the steps' errors; allocated when there are any.
     pub(crate) errors: Option<ErrorBars<S::Real>>,
+    /// For a solve of the adjoint equation; likewise.
+    pub(crate) equation: Option<EquationRoom<S::Real>>,
     /// For measures at random times, by their places; likewise.
     pub(crate) points: [Option<PointRoom<S::Real>>; PointMeasure::COUNT],
 }
@@ -119,6 +122,7 @@ impl<S: Scheme> WalkRoom<S> {
             stage_bars: Vec::new(),
             start_bar: Vec::new(),
             errors: None,
+            equation: None,
             points: [const { None }; PointMeasure::COUNT],
         }
     }

@@ -26,7 +26,9 @@ pub(crate) fn team<R: Scalar>(problem: &Problem, options: &SolverOptions) -> Res
             let scheme = ReversibleRungeKutta::new(problem, options)?;
             crews(scheme, Some(Box::new(Undone)), problem, options)
         }
-        (None, None) => crews(RungeKutta::new(problem, tableau)?, of_runge_kutta(options), problem, options),
+        (None, None) => {
+            crews(RungeKutta::new(problem, tableau)?, of_runge_kutta(problem.dim(), options), problem, options)
+        }
         (Some(diffusion), Some(noise)) => {
             let path = options.path(problem, Paths::default())?;
             let sde = Sde::new(problem, diffusion, (tableau, noise), path)?;

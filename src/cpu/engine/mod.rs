@@ -313,7 +313,7 @@ impl<R: Scalar> Engine<R> {
         match self.options.save_at {
             SaveAt::Dense => Keep::Dense,
             SaveAt::Steps => Keep::Every(NonZero::<usize>::MIN),
-            _ if tape => self.options.adjoint.keep(),
+            _ if tape => self.options.adjoint.keep(self.options.method),
             _ => Keep::Nothing,
         }
     }
@@ -440,6 +440,14 @@ impl<R: Scalar> Engine<R> {
                 quantile_of_wishes(lanes.filter(|&wish| wish > 0.0))
             }
         }
+    }
+
+    /// How each trajectory's own solve back ended, and how far it came from states that are known, in units of the tolerance;
+    /// nothing where the adjoint has no such solve.
+    pub(crate) fn returned(&self) -> impl Iterator<Item = (Status, f64)> + '_ {
+        let is_solved = self.options.adjoint.is_solved(self.options.method);
+        let lanes = self.tiles().filter(move |_| is_solved).flat_map(|t| (0..t.used).map(move |l| (t, l)));
+        lanes.map(|(tile, lane)| (tile.returned[lane], tile.drift[lane]))
     }
 
     /// Status of each trajectory.

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 
 use crate::cpu::adjoint::Back;
+use crate::cpu::adjoint::rewind::Work;
 use crate::cpu::adjoint::track::{Steps, Track};
 use crate::cpu::adjoint::walk::Walk;
 use crate::cpu::crew::reduction::{Reduction, Share};
@@ -90,8 +91,8 @@ pub(crate) trait Team<R>: Debug + Send + Sync {
     fn solve(&mut self, plan: &Plan<'_>);
 
     /// Goes back over the solve: `theta_bar` receives the whole gradient, in which the field's begins at `offset`, and that of
-    /// shared controls after it; trajectories' own are in the tiles. Returns the penalties, and the number of vector-Jacobian
-    /// products of the field.
+    /// shared controls after it; trajectories' own are in the tiles. Returns the penalties, and the evaluations and
+    /// vector-Jacobian products of the field in the costliest tile.
     fn backward(
         &mut self,
         plan: &Plan<'_>,
@@ -258,21 +259,22 @@ impl<S: Scheme> Team<S::Real> for Crews<S> {
                 drive: drive.as_ref(),
                 parameters: theta_bar.len() - controls[0],
             },
-            rewind: &**back,
             saves: plan.saves,
             t0: plan.problem.t0,
+            t1: plan.t1,
             every_step: matches!(plan.options.save_at, SaveAt::Steps | SaveAt::Dense),
         };
         let solve = solve_of(stepper, plan);
-        let pass = Pass::new(asked, &walk, &solve, &errors, plan.slots[0], offset)?;
+        let pass = Pass::new(asked, (&walk, &**back), &solve, &errors, plan.slots[0], offset)?;
         let global = pass
             .global
             .as_ref()
             .map(|global| global.value(stepper.scheme.tableau().error_power(), crews.iter().flat_map(Crew::tiles)));
         let reduction = Reduction::new(crews.len(), *tiles);
         let numbers = theta_bar.len();
-        let mut results: Vec<(&mut Crew<S>, f64, usize)> = crews.iter_mut().map(|crew| (crew, 0.0, 0)).collect();
-        plan.workers.run(&mut results, |_, (crew, value, products)| {
+        let mut results: Vec<(&mut Crew<S>, f64, Work)> =
+            crews.iter_mut().map(|crew| (crew, 0.0, Work::default())).collect();
+        plan.workers.run(&mut results, |_, (crew, value, work)| {
             begin_backward(crew, numbers, plan.slots, controls[1]);
             let mut room = crew.room.walk.take().unwrap_or_else(|| WalkRoom::new(&stepper.scheme, &stepper.shape));
             let share = lockstep.then(|| Share::new(&reduction, stepper.shape.features));
@@ -283,7 +285,7 @@ impl<S: Scheme> Team<S::Real> for Crews<S> {
                 for (tile, probes) in tiles {
                     points.iter().for_each(|points| points.apply(tile, &mut room.points, &mut theta_bar[offset..]));
                     task.differentiate(tile, task_room, theta_bar);
-                    *products = pass.walk(tile, probes, &mut room, &mut theta_bar[offset..]).max(*products);
+                    *work = pass.walk(tile, probes, &mut room, &mut theta_bar[offset..]).max(*work);
                     walk.track.hand_on_controls(tile, &mut room.vjp, theta_bar);
                     task.finish(tile, task_room, theta_bar);
                 }
@@ -291,9 +293,9 @@ impl<S: Scheme> Team<S::Real> for Crews<S> {
             crew.room.walk = Some(room);
         });
         let value = results.first().map_or(0.0, |result| result.1);
-        let products = results.iter().map(|result| result.2).max().unwrap_or(0);
+        let work = results.iter().map(|result| result.2).fold(Work::default(), Work::max);
         self.reduce(plan.workers, theta_bar);
-        Ok(Added { local: Some(value), global, pointwise: PointValues::default(), products })
+        Ok(Added { local: Some(value), global, pointwise: PointValues::default(), work })
     }
 }
 

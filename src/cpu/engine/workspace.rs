@@ -8,7 +8,7 @@ use crate::cpu::kernel::scalar::Scalar;
 use crate::cpu::regularize::pointwise::PointRoom;
 use crate::error::Error;
 use crate::memory::{self, Size};
-use crate::method::{Asked, Layout, PointDraws, SaveAt, StepControl};
+use crate::method::{Asked, Keep, Layout, PointDraws, SaveAt, StepControl};
 use crate::solution::Workspace;
 
 impl<R: Scalar> Engine<R> {
@@ -18,11 +18,14 @@ impl<R: Scalar> Engine<R> {
         let array = Size(self.dim() * LANES).bytes::<R>();
         let (state, noise) = self.noise_bytes(array.0);
         let every_step = matches!(self.options.save_at, SaveAt::Steps | SaveAt::Dense);
-        let stride = self.options.adjoint.keep().stride().filter(|_| tape).map(NonZero::get);
-        let kept = Size(if every_step { steps } else { stride.map_or(0, |stride| steps.div_ceil(stride)) });
+        let keep = self.options.adjoint.keep(self.options.method);
+        let stride = keep.stride().filter(|_| tape).map(NonZero::get);
+        let initial = usize::from(tape && keep == Keep::Initial);
+        let kept = Size(if every_step { steps } else { stride.map_or(initial, |stride| steps.div_ceil(stride)) });
         let slots = if every_step { Size(steps) + 1 } else { Size(2 * self.user_slots()) };
         let stages = self.options.method.tableau().stages();
-        let stages_kept = if self.options.save_at == SaveAt::Dense { (Size(steps) + 1) * stages } else { Size(0) };
+        let is_dense = self.options.save_at == SaveAt::Dense || (tape && keep == Keep::Dense);
+        let stages_kept = if is_dense { (Size(steps) + 1) * stages } else { Size(0) };
         // An ensemble keeps the ends of each lane's steps, in a list that grows by doubling.
         let ensemble = self.options.layout == Layout::Ensemble;
         let ends = if ensemble && (tape || every_step) {

@@ -10,7 +10,7 @@ use crate::cpu::kernel::activation::{activate, activate_with_derivative};
 use crate::cpu::kernel::aligned::Aligned;
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::interval::Interval;
-use crate::cpu::kernel::lanes::{Lanes, cube, cube_bar, multiply};
+use crate::cpu::kernel::lanes::{Lanes, cube, cube_bar, multiply, select, stand_in_unless};
 use crate::cpu::kernel::scalar::Scalar;
 use crate::error::Result;
 use crate::problem::program::Program;
@@ -68,6 +68,21 @@ impl<R: Scalar> Kept<R> {
 
     pub(crate) fn state_mut(&mut self) -> &mut [R] {
         &mut self.rows[..self.dim * LANES]
+    }
+
+    /// Takes lanes of another evaluation; not of a driven field, whose lanes go together.
+    pub(crate) fn take_lanes(&mut self, lanes: &[bool; LANES], from: &Self) {
+        debug_assert!(self.seats.is_none(), "no seats to take");
+        select(&mut self.rows, lanes, &from.rows);
+    }
+
+    /// Lets lanes stand in for those of a mask, as [`stand_in_unless`] does.
+    pub(crate) fn stand_in_unless(&mut self, mask: &[bool; LANES]) {
+        stand_in_unless(&mut self.rows, mask);
+    }
+
+    pub(crate) const fn is_driven(&self) -> bool {
+        self.seats.is_some()
     }
 
     /// Says whose the lanes are, and within which steps the times of evaluations lie, or at whose starts.

@@ -5,7 +5,9 @@ pub(crate) mod local;
 pub(crate) mod pointwise;
 
 use crate::cpu::adjoint::hook::{At, StepHook};
+use crate::cpu::adjoint::rewind::Work;
 use crate::cpu::adjoint::walk::Walk;
+use crate::cpu::adjoint::way_back::WayBack;
 use crate::cpu::crew::error_bars::ErrorBars;
 use crate::cpu::crew::reduction::Share;
 use crate::cpu::crew::shard::{Crew, WalkRoom};
@@ -30,15 +32,14 @@ pub(crate) struct Penalised<'a> {
 /// The penalties of a backward pass: the local one, and that of all steps with the number of solved trajectories.
 pub(crate) type Penalties<'a> = (Option<Penalised<'a>>, Option<(GlobalPenalty, usize)>);
 
-/// What a backward pass found besides the gradient: penalties without their weights, and the vector-Jacobian products of the
-/// field that it took.
+/// What a backward pass found besides the gradient: penalties without their weights, and what it took.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Added {
     pub(crate) local: Option<f64>,
     pub(crate) global: Option<f64>,
     /// Of measures at random times.
     pub(crate) pointwise: PointValues,
-    pub(crate) products: usize,
+    pub(crate) work: Work,
 }
 
 impl Added {
@@ -53,6 +54,7 @@ impl Added {
 #[derive(Debug)]
 pub(crate) struct Pass<'a, S: Scheme> {
     walk: &'a Walk<'a, S>,
+    back: &'a dyn WayBack<S>,
     local: Option<Penalty<'a, S>>,
     pub(crate) global: Option<StepErrors<'a>>,
 }
@@ -65,7 +67,7 @@ impl<'a, S: Scheme> Pass<'a, S> {
     /// [`Error::Argument`] for a penalty of accepted steps where no state of theirs is kept.
     pub(crate) fn new(
         (local, global): Penalties<'a>,
-        walk: &'a Walk<'a, S>,
+        (walk, back): (&'a Walk<'a, S>, &'a dyn WayBack<S>),
         solve: &'a Solve<'a, S>,
         errors: &'a [(f64, usize)],
         slot: usize,
@@ -77,9 +79,9 @@ impl<'a, S: Scheme> Pass<'a, S> {
             shared: walk.track.shared().map(|steps| (steps, errors)),
         });
         let Some(Penalised { draws, tiles, rows }) = local.filter(|penalised| penalised.rows > 0) else {
-            return Ok(Self { walk, local: None, global });
+            return Ok(Self { walk, back, local: None, global });
         };
-        let origin = match (draws.penalty.at, walk.rewind.tape()) {
+        let origin = match (draws.penalty.at, back.tape()) {
             (PenaltyAt::Unbiased, _) => Origin::Saved(slot),
             (PenaltyAt::Biased, Some(tape)) => Origin::Steps(tape),
             (PenaltyAt::Biased, None) => {
@@ -88,7 +90,7 @@ impl<'a, S: Scheme> Pass<'a, S> {
             }
         };
         let local = Penalty { draws, track: &walk.track, solve, origin, tiles, rows, offset };
-        Ok(Self { walk, local: Some(local), global })
+        Ok(Self { walk, back, local: Some(local), global })
     }
 
     /// What is to be done before the walk; the local penalty, in lockstep.
@@ -96,23 +98,23 @@ impl<'a, S: Scheme> Pass<'a, S> {
         self.local.as_ref().map_or(0.0, |penalty| penalty.apply(crew, room, share))
     }
 
-    /// As [`Walk::walk`], with the regularizers' hooks.
+    /// As [`WayBack::walk`], with the regularizers' hooks.
     pub(crate) fn walk(
         &self,
         tile: &mut Tile<S::Real>,
         probes: &[Probe<S>],
         room: &mut WalkRoom<S>,
         theta_bar: &mut [S::Real],
-    ) -> usize {
+    ) -> Work {
         let probes = if self.local.is_some() { probes } else { &[] };
         let shape = &self.walk.track.stepper.shape;
         let errors = self.global.as_ref().map(|of| (of, room.errors.take().unwrap_or_else(|| ErrorBars::new(shape))));
         let mut hook = Hooks { probes, errors };
-        let products = self.walk.walk(tile, &mut hook, room, theta_bar);
+        let work = self.back.walk(self.walk, tile, &mut hook, room, theta_bar);
         if let Some((_, bars)) = hook.errors {
             room.errors = Some(bars);
         }
-        products
+        work
     }
 }
 

@@ -3,6 +3,8 @@
 //! A lane is a trajectory. Every operation on a tile works lane by lane with the same instructions, so a trajectory's
 //! result depends neither on its lane nor on its neighbours.
 
+use std::num::NonZero;
+
 use super::Solve;
 use super::control::{Decisions, adapt_lanes, note_steps};
 use super::initial::Start;
@@ -286,13 +288,16 @@ impl<S: Scheme> Ensemble<'_, S> {
     /// Keeps a lane's state before its `n`-th step, if that is to be kept; nothing where the system refuses memory.
     fn record_state(&self, n: usize, lane: usize, tile: &mut Tile<S::Real>) -> Option<()> {
         let keep = self.0.recording.keep;
-        let Some(stride) = keep.stride().filter(|_| keep.takes(n)) else { return Some(()) };
-        while tile.tape.states.len() <= n / stride {
+        if !keep.takes(n) {
+            return Some(());
+        }
+        let place = n / keep.stride().map_or(1, NonZero::get);
+        while tile.tape.states.len() <= place {
             let mut spare = tile.tape.spare(tile.state.y.len())?;
             spare.fill(S::Real::ZERO);
             tile.tape.states.push(spare);
         }
-        copy_lane(&mut tile.tape.states[n / stride], lane, &tile.state.y, lane);
+        copy_lane(&mut tile.tape.states[place], lane, &tile.state.y, lane);
         Some(())
     }
 

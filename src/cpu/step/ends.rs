@@ -53,6 +53,17 @@ impl Ends {
         }
     }
 
+    /// The next time before `t` at which a step back has to end: a stop, or the start of the interval.
+    pub(crate) fn stop_before(&self, t: f64, t0: f64) -> f64 {
+        let passed = |stop: f64| if t0 < t { stop < t } else { stop > t };
+        self.stops.iter().rev().copied().find(|&stop| passed(stop)).unwrap_or(t0)
+    }
+
+    /// End of a step of signed length `h` from `t`, at most at `stop`.
+    pub(crate) fn end_before(&self, t: f64, h: f64, stop: f64) -> f64 {
+        end_of_step(t, if h.abs() > self.largest_step { self.largest_step.copysign(h) } else { h }, stop)
+    }
+
     /// Length of a step from `t` that is just not too small.
     pub(crate) fn smallest_step(&self, t: f64, span: f64) -> f64 {
         match &self.times {

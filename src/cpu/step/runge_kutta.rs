@@ -5,7 +5,7 @@ use super::seeds::{Bars, FirstStage, Seeds};
 use super::stages::{KeptStages, StageBars, Stages, drift_error, middle, stages_of};
 use super::state::{Shape, StepState};
 use super::{NoiseOf, Point, Scheme};
-use crate::cpu::field::evaluate::{Field, Kept};
+use crate::cpu::field::evaluate::{Cotangents, Field, Kept};
 use crate::cpu::field::knots::Knots;
 use crate::cpu::kernel::aligned::Aligned;
 use crate::cpu::kernel::dense::LANES;
@@ -42,6 +42,11 @@ pub(crate) struct VjpRoom<R> {
 impl<R: Scalar> RungeKutta<R> {
     pub(crate) fn new(problem: &Problem, tableau: &'static Tableau) -> Result<Self> {
         Ok(Self { tableau, fsal: tableau.fsal(), field: Field::new(&problem.field, &problem.controls)? })
+    }
+
+    /// Where the products of the room leave the cotangents of controls.
+    pub(crate) fn cotangents(room: &mut VjpRoom<R>) -> &mut Cotangents<R> {
+        &mut room.stages.cotangents
     }
 
     /// Stages whose states' cotangents go to the step's start: not an FSAL one's, which is the step's end.

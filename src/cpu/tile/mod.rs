@@ -56,6 +56,10 @@ pub(crate) struct Tile<R> {
     pub(crate) correct: usize,
     /// Cotangent of the current state in the backward pass; that of `y0` after it.
     pub(crate) bar: Vec<R>,
+    /// How each lane's own solve back ended, where the adjoint has one, and the largest distance there of a state from one that
+    /// is known, in units of the tolerance.
+    pub(crate) returned: [Status; LANES],
+    pub(crate) drift: Lanes<f64>,
     /// Cotangents of the trajectories' own controls, where they are asked for.
     pub(crate) controls_bar: Vec<R>,
 }
@@ -83,6 +87,8 @@ impl<R: Scalar> Tile<R> {
             loss: 0.0,
             correct: 0,
             bar: shape.states(),
+            returned: [Status::Done; LANES],
+            drift: [0.0; LANES],
             controls_bar: Vec::new(),
         }
     }
@@ -145,6 +151,7 @@ impl<R: Scalar> Tile<R> {
         }
         (self.penalty, self.loss, self.correct) = (0.0, 0.0, 0);
         self.points = [0.0; PointMeasure::COUNT];
+        (self.returned, self.drift) = ([Status::Done; LANES], [0.0; LANES]);
     }
 
     /// Lanes whose trajectory is still on its way.

@@ -216,7 +216,7 @@ fn validate_global(global: &Global, options: &SolverOptions) -> Result<()> {
         let remedy = "equal steps are judged by nobody and have no error estimates: take adaptive ones";
         return Err(Error::argument("regularizer", format!("global with {steps} fixed steps"), remedy));
     }
-    if options.adjoint == Adjoint::Backsolve {
+    if matches!(options.adjoint, Adjoint::Interpolating | Adjoint::Backsolve) {
         let remedy = "this adjoint does not go back over the steps: use Adjoint::Discrete, or Adjoint::Reversible";
         return Err(Error::argument("regularizer", format!("global with {:?}", options.adjoint), remedy));
     }
@@ -270,7 +270,13 @@ fn validate_local(local: &Local, options: &SolverOptions) -> Result<()> {
         return Err(Error::argument("Local::step", format!("Ideal with {:?}", local.measure), remedy));
     }
     let tableau = options.method.tableau();
-    if options.adjoint.keep() == Keep::Nothing && local.at == PenaltyAt::Biased {
+    let kept = options.adjoint.keep(options.method);
+    if local.at == PenaltyAt::Biased && local.gradient == PenaltyGradient::Full && kept == Keep::Dense {
+        let remedy = "this adjoint does not stop at accepted steps: use Adjoint::Discrete, the unbiased kind, or the state \
+                      constant";
+        return Err(Error::argument("Local::gradient", format!("Full with {:?}", options.adjoint), remedy));
+    }
+    if kept.stride().is_none() && local.at == PenaltyAt::Biased {
         let remedy = "this adjoint keeps no states to start from: use Adjoint::Discrete, or the unbiased kind";
         return Err(Error::argument("Local::at", format!("biased with {:?}", options.adjoint), remedy));
     }

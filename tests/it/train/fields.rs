@@ -117,6 +117,9 @@ fn penalties_and_adjoints_of_written_fields_are_those_of_networks() {
     let cases = [
         (Method::Tsit5, every_step, times.clone(), false),
         (Method::Tsit5, strided, SaveAt::End, false),
+        (Method::Tsit5, Adjoint::Reversible, times.clone(), false),
+        (Method::Tsit5, Adjoint::Interpolating, times.clone(), false),
+        (Method::Tsit5, Adjoint::Backsolve, SaveAt::End, false),
         (Method::Sosri, strided, times, true),
         (Method::ReversibleHeun, Adjoint::Reversible, SaveAt::End, true),
         (Method::StratonovichHeun, Adjoint::Backsolve, SaveAt::End, true),
