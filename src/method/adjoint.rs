@@ -48,7 +48,7 @@ pub enum Adjoint {
     /// [`Method::ReversibleHeun`] is run backwards as it is (P. Kidger, J. Foster, X. Li, T. Lyons, Efficient and accurate
     /// gradients for neural SDEs, 2021). Any method for ordinary differential equations is made so that it can be: it
     /// carries a second state, with two increments of the method a step, coupled by [`SolverOptions::coupling`]
-    /// (S. McCallum, J. Foster, Efficient, accurate and stable gradients for neural ODEs, 2024). That is another discrete
+    /// (S. `McCallum`, J. Foster, Efficient, accurate and stable gradients for neural ODEs, 2024). That is another discrete
     /// solution, with the method's order, of twice the evaluations a step. It is only weakly stable: on `y' = -c y` the two
     /// states come apart as `e^(c t)`, and a trajectory whose states are more than 100 tolerances apart ends as
     /// [`Status::Irreversible`](crate::Status::Irreversible); with fixed steps, more than `1 + |y|`.

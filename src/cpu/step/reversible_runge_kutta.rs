@@ -1,5 +1,5 @@
 //! Steps that undo, made of any explicit Runge-Kutta method, with a second state `z`
-//! (S. McCallum, J. Foster, Efficient, accurate and stable gradients for neural ODEs, 2024).
+//! (S. `McCallum`, J. Foster, Efficient, accurate and stable gradients for neural ODEs, 2024).
 
 use super::interpolant::Interpolant;
 use super::networks::Networks;
@@ -256,7 +256,7 @@ impl<R: Scalar> Scheme for ReversibleRungeKutta<R> {
         self.method.vjp(h, from_z, &of_start, first, half, Bars { theta: bars.theta, state: bar });
         add(z_bar, bar);
         add_weighted(z_bar, &[-self.coupling; LANES], y_bar);
-        y_bar.iter_mut().for_each(|y| *y = *y * self.coupling);
+        y_bar.iter_mut().for_each(|y| *y *= self.coupling);
         if rests.contains(&true) {
             select(bars.state, &rests, resting);
         }
@@ -334,7 +334,7 @@ mod tests {
             for (n, expected) in expected.into_iter().enumerate() {
                 let [t0, t1] = [n, n + 1].map(|n| 0.1 * n as f64);
                 let interval = Interval { h: [0.1; LANES], ..Interval::shared(t0, t1) };
-                let at = Point { t: &[t0; LANES], trajectories: &[0; LANES], y: &state.y[LANES..].to_vec() };
+                let at = Point { t: &[t0; LANES], trajectories: &[0; LANES], y: &state.y[LANES..] };
                 scheme.slopes(&at, &mut state.first, &mut room);
                 scheme.attempt(&interval, &mut state, &mut room);
                 state.y.clone_from(&state.y1);
