@@ -124,7 +124,15 @@ impl<R: Scalar> Engine<R> {
 
     /// Bytes of a thread's room.
     fn room_bytes(&self) -> Size {
-        self.owner.room + self.team.scheme_bytes().room
+        let bytes = self.team.scheme_bytes();
+        let equation = if self.options.adjoint.is_solved(self.options.method) {
+            // Its stages, each with a cotangent and that one's slope, and arrays beside them.
+            let arrays = 2 * self.options.method.tableau().stages() + 6;
+            bytes.kept + arrays * self.dim() * LANES * size_of::<R>()
+        } else {
+            0
+        };
+        self.owner.room + bytes.room + equation
     }
 
     /// Bytes of a penalty's probes, of which there are `tiles` for each of the batch's tiles on average.
