@@ -44,6 +44,11 @@ chapters! {
          [`Trainer::gradients`](crate::Trainer::gradients), [`Trainer::apply`](crate::Trainer::apply), \
          [`Trainer::reconfigure`](crate::Trainer::reconfigure), [`Solver::regularize`](crate::Solver::regularize), \
          [`Workspace`](crate::Workspace), [`Optimizer`](crate::Optimizer), [`FailurePolicy`](crate::FailurePolicy).";
+    density = "density.md",
+        "[`Field::with_log_density`](crate::Field::with_log_density), [`Trace`](crate::Trace), \
+         [`Loss::NegativeLogLikelihood`](crate::Loss::NegativeLogLikelihood), \
+         [`Trainer::log_density`](crate::Trainer::log_density), [`Trainer::sample`](crate::Trainer::sample), \
+         [`NeuralDe::sampler`](crate::NeuralDe::sampler).";
     noise = "noise.md",
         "[`Diffusion`](crate::Diffusion), [`Noise`](crate::Noise), [`Calculus`](crate::Calculus), [`NoiseTableau`](crate::NoiseTableau), \
          [`Brownian`](crate::Brownian), [`Paths`](crate::Paths), [`Loss::Moments`](crate::Loss::Moments).";

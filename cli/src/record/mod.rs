@@ -142,7 +142,8 @@ mod tests {
     #[test]
     fn every_number_of_a_record_may_be_any() {
         let evaluation = 6 + 3 + 2 + 2;
-        comes_back(&record(), 3 * evaluation + 1 + 4 + (2 + 2 * 4) + 3 * 2 + 4 + 1 + 4 * 2);
+        let picture = 2 * 2 + 3 * 2;
+        comes_back(&record(), 3 * evaluation + 1 + 4 + (2 + 2 * 4) + 3 * 2 + picture + 4 + 1 + 4 * 2);
     }
 
     #[test]
