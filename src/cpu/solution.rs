@@ -15,7 +15,7 @@ pub(super) fn assemble<R: Scalar>(engine: &Engine<R>) -> Solution<R> {
     let status: Vec<Status> = engine.statuses().collect();
     let steps = steps(engine);
     let (ts, ys) = match &engine.options.save_at {
-        SaveAt::End => (SavedTimes::Shared(vec![engine.problem.t1]), slots(engine, 1)),
+        SaveAt::End => (SavedTimes::Shared(vec![engine.t1()]), slots(engine, 1)),
         SaveAt::Times(times) => (SavedTimes::Shared(times.clone()), slots(engine, times.len())),
         SaveAt::Steps | SaveAt::Dense => {
             let trajectories: Vec<_> = lanes(engine).collect();

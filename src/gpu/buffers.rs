@@ -4,7 +4,7 @@ use super::Gpu;
 use super::wire::records::{Clock, Cursor, Outcome, RowWalk};
 use crate::error::{Cure, Error, Result};
 use crate::memory::{Size, largest};
-use crate::method::StepPenalty;
+use crate::method::{Asked, StepPenalty};
 
 /// What a solve is for; buffers and plans differ.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -16,6 +16,11 @@ pub(crate) struct Purpose {
 }
 
 impl Purpose {
+    /// A backward pass follows, and that is asked for.
+    pub(crate) fn of(asked: &Asked) -> Self {
+        Self { backward: true, penalty: asked.local.as_ref().map(|draws| draws.penalty) }
+    }
+
     /// Nothing is kept for gradients.
     pub(crate) const FORWARD: Self = Self { backward: false, penalty: None };
 

@@ -13,7 +13,7 @@ use super::wire::head::Head;
 use super::wire::modes::{Settle, status};
 use super::wire::word;
 use crate::error::{Error, Result, Status};
-use crate::problem::Paths;
+use crate::problem::{Paths, Problem};
 
 /// The application's buffers that a recorded solve reads and writes, at `f32`. `y0` and `ys` may be one.
 #[derive(Clone, Copy, Debug)]
@@ -97,9 +97,11 @@ impl GpuSolver {
             let remedy = "save at the end or at given times: how many steps there will be is not known ahead";
             return Err(Error::argument("SolverOptions::save_at", format!("{:?}", solver.options.save_at), remedy));
         }
+        // To the problem's own end, wherever the solver's last solve ended.
+        let problem = Problem { t1: solver.given.0, ..solver.problem.clone() };
         let mut engine = Engine::new(
             &solver.gpu,
-            &solver.problem,
+            &problem,
             &solver.options,
             Around { parameters: solver.parameters, ..Around::default() },
         )?;

@@ -23,10 +23,14 @@ use crate::problem::{Diffusion, Field, InputMap, Layer, Paths, Problem};
 /// Attempts that are recorded for the first solve; later ones know from the one before.
 const FIRST_ATTEMPTS: usize = 8;
 
+/// Times at which steps end, in order: as ticks and as they are.
+pub(crate) type Stops = Vec<([u32; 2], f64)>;
+
 /// A problem on the device.
 #[derive(Debug)]
 pub(crate) struct Engine {
     pub(crate) gpu: Gpu,
+    /// What is solved: the problem that was given, to the end at hand ([`Engine::end_at`]).
     pub(crate) problem: Problem,
     pub(crate) options: SolverOptions,
     /// Accepted steps from one kept state to the next: at least one.
@@ -43,8 +47,10 @@ pub(crate) struct Engine {
     /// The controls, as far as what is printed depends on them.
     pub(crate) drives: Vec<Drive>,
     pub(crate) kernels: Kernels,
-    /// Times at which steps end, in order: as ticks and as they are.
-    pub(crate) stops: Vec<([u32; 2], f64)>,
+    /// Times at which steps end, in order: as ticks and as they are. Those within the interval at hand.
+    pub(crate) stops: Stops,
+    /// Where the problem that was given ends, and all times that may be stops of a solve to another end.
+    pub(crate) given: (f64, Vec<f64>),
     pub(crate) parameters: usize,
     /// The widest row of a layer outside the field.
     pub(crate) widest: usize,
@@ -111,6 +117,7 @@ impl Engine {
         let [theta, outcome, params, learnt, knots] =
             gpu.scoped_now(|| sizes.map(|(name, bytes)| create(gpu, name, bytes, false)))?;
         let atol = atol_per_feature(gpu, options)?;
+        let stops = options.reachable_stops(problem)?;
         Ok(Self {
             gpu: gpu.clone(),
             problem: problem.clone(),
@@ -120,7 +127,8 @@ impl Engine {
                     (small::is_small(&noise_layers) || scripts[1].is_some())
                         && tableau.noise.is_some_and(|noise| !noise.reversible)
                 }),
-            stops: stops(problem, options)?,
+            stops: stops_of(problem, &stops),
+            given: (problem.t1, stops),
             options: options.clone(),
             checkpoint_stride,
             tiles: true,
@@ -326,15 +334,16 @@ impl Engine {
     }
 }
 
-/// The times at which steps end, as ticks and as they are; with noise on ticks of the path, of which 2^30 are the interval.
-fn stops(problem: &Problem, options: &SolverOptions) -> Result<Vec<([u32; 2], f64)>> {
+/// Those of the times that lie within the interval, as ticks and as they are; with noise on ticks of the path, of which 2^30 are
+/// the interval.
+pub(super) fn stops_of(problem: &Problem, times: &[f64]) -> Stops {
     let Problem { t0, t1, .. } = *problem;
+    let share = |t: f64| (t - t0) / (t1 - t0);
     let at = |t: f64| {
-        let share = (t - t0) / (t1 - t0);
         let grain = 2f64.powi(30);
-        ticks(if problem.diffusion.is_some() { (share * grain).round() / grain } else { share })
+        ticks(if problem.diffusion.is_some() { (share(t) * grain).round() / grain } else { share(t) })
     };
-    Ok(options.stops(problem)?.into_iter().map(|t| (at(t), t)).collect())
+    times.iter().filter(|&&t| (t - t1) * (t1 - t0) < 0.0).map(|&t| (at(t), t)).collect()
 }
 
 /// The schedules of a field, and of a diffusion, that is no network.

@@ -1,11 +1,14 @@
 //! [`Plan`]: prepared dispatches. A solve is a recording: a plan re-encoded in a tight loop.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::device::Gpu;
 use super::device::compiled::Compiled;
 use super::device::limits::LONGEST;
 use super::wire::args::Args;
+use super::wire::args::parts::Controller;
 use super::wire::head::Head;
 use super::wire::job::Job;
 use super::wire::word;
@@ -61,6 +64,33 @@ impl Plan {
     }
 }
 
+/// The jobs of plans that were recorded together: what they say about the interval may change.
+#[derive(Debug)]
+pub(crate) struct Jobs {
+    uniforms: Vec<wgpu::Buffer>,
+    /// Each with whether its arguments are [controlled](Args::CONTROLLED).
+    jobs: Vec<(Job, bool)>,
+    /// Bits of the time at which they say that the interval ends.
+    end: AtomicU64,
+}
+
+impl Jobs {
+    /// Says so of another end, unless they do: the interval's length, and what a controller knows.
+    pub(crate) fn set_end(&self, gpu: &Gpu, end: f64, span: f32, control: impl Fn(Controller) -> Controller) {
+        if self.end.swap(end.to_bits(), Ordering::Relaxed) == end.to_bits() {
+            return;
+        }
+        let changed = |(mut job, controlled): (Job, bool)| {
+            job.set_interval(span, controlled.then_some(&control));
+            job
+        };
+        for (buffer, jobs) in self.uniforms.iter().zip(self.jobs.chunks(MAX_JOBS)) {
+            let jobs: Vec<Job> = jobs.iter().copied().map(changed).collect();
+            gpu.queue.write_buffer(buffer, 0, bytemuck::cast_slice(&jobs));
+        }
+    }
+}
+
 /// The recorded parts of a solve.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SolvePlans {
@@ -68,6 +98,8 @@ pub(crate) struct SolvePlans {
     pub(crate) attempt: Plan,
     pub(crate) resume: Plan,
     pub(crate) finish: Plan,
+    /// Their jobs, once all are recorded.
+    pub(crate) jobs: Option<Arc<Jobs>>,
 }
 
 /// The recorded parts of a backward pass.
@@ -98,8 +130,9 @@ const MAX_JOBS: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct Planner<'a> {
     gpu: &'a Gpu,
-    jobs: Vec<Job>,
-    places: HashMap<Job, usize>,
+    /// Each with whether its arguments are [controlled](Args::CONTROLLED).
+    jobs: Vec<(Job, bool)>,
+    places: HashMap<(Job, bool), usize>,
     uniforms: Vec<wgpu::Buffer>,
     plan: Plan,
 }
@@ -107,25 +140,31 @@ pub(crate) struct Planner<'a> {
 impl Planner<'_> {
     /// Has `work` collect plans, and uploads what their dispatches have to do.
     pub(crate) fn record<T>(gpu: &Gpu, work: impl FnOnce(&mut Planner<'_>) -> T) -> T {
+        Self::record_until(gpu, 0.0, work).0
+    }
+
+    /// The same with the jobs, which are told of an interval that ends at `end`.
+    pub(crate) fn record_until<T>(gpu: &Gpu, end: f64, work: impl FnOnce(&mut Planner<'_>) -> T) -> (T, Arc<Jobs>) {
         let mut planner =
             Planner { gpu, jobs: Vec::new(), places: HashMap::new(), uniforms: Vec::new(), plan: Plan::default() };
         let plans = work(&mut planner);
-        planner.finish();
-        plans
+        (plans, Arc::new(planner.finish(end)))
     }
 
-    fn finish(self) {
+    fn finish(self, end: f64) -> Jobs {
         for (buffer, jobs) in self.uniforms.iter().zip(self.jobs.chunks(MAX_JOBS)) {
-            self.gpu.queue.write_buffer(buffer, 0, bytemuck::cast_slice(jobs));
+            let jobs: Vec<Job> = jobs.iter().map(|(job, _)| *job).collect();
+            self.gpu.queue.write_buffer(buffer, 0, bytemuck::cast_slice(&jobs));
         }
+        Jobs { uniforms: self.uniforms, jobs: self.jobs, end: AtomicU64::new(end.to_bits()) }
     }
 
     /// The buffer of a job, and its offset there.
-    fn place(&mut self, job: Job) -> (wgpu::Buffer, u32) {
+    fn place(&mut self, job: Job, controlled: bool) -> (wgpu::Buffer, u32) {
         let new = self.jobs.len();
-        let place = *self.places.entry(job).or_insert(new);
+        let place = *self.places.entry((job, controlled)).or_insert(new);
         if place == new {
-            self.jobs.push(job);
+            self.jobs.push((job, controlled));
         }
         if self.uniforms.len() == place / MAX_JOBS {
             self.uniforms.push(self.gpu.device.create_buffer(&wgpu::BufferDescriptor {
@@ -148,7 +187,7 @@ impl Planner<'_> {
         args: A,
         grid: [u32; 3],
     ) {
-        let (uniforms, job) = self.place(Job::new(&head, &args));
+        let (uniforms, job) = self.place(Job::new(&head, &args), A::CONTROLLED);
         let uniform = wgpu::BufferBinding { buffer: &uniforms, offset: 0, size: wgpu::BufferSize::new(Job::SIZE) };
         let mut entries = vec![wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(uniform) }];
         for (binding, buffer) in kernel.shader.bindings.iter().zip(buffers) {

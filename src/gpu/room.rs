@@ -71,12 +71,7 @@ impl Engine {
         let buffers = Buffers::new(&self.gpu, sizes).await?;
         let points: Vec<[u32; 2]> = self.user_points().into_iter().map(ticks).collect();
         self.gpu.queue.write_buffer(&buffers.points, 0, bytemuck::cast_slice(&points));
-        let stops: Vec<[u32; 2]> = self.stops.iter().map(|stop| stop.0).collect();
-        self.gpu.queue.write_buffer(
-            &buffers.points,
-            8 * buffers.sizes.first_stop() as u64,
-            bytemuck::cast_slice(&stops),
-        );
+        self.write_stops(&buffers);
         Ok(buffers)
     }
 
@@ -141,7 +136,7 @@ impl Engine {
             steps: stride.map_or(1, |_| steps),
             slots: stride.map_or(3, |stride| (Size(3) + steps.div_ceil(stride) + segment(stride)).0),
             points: points + probes,
-            stops: self.stops.len(),
+            stops: self.given.1.len(),
             backward: purpose.backward.then(|| BackwardSizes {
                 splits: self.splits(rows, purpose.penalty),
                 penalised: purpose.penalty.map_or(0, |p| penalised_rows(rows, p.fraction)),

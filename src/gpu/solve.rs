@@ -72,6 +72,7 @@ impl Engine {
     async fn solve_plans(&self, held: &mut Solves, rows: usize, backward: bool) -> Result<Arc<SolvePlans>> {
         let key = (rows, backward);
         if let Some(plans) = held.plans.get(&key) {
+            plans.jobs.iter().for_each(|jobs| self.tell(jobs));
             return Ok(Arc::clone(plans));
         }
         let plans = Arc::new(self.record_solve(rows, held.buffers(), backward).await?);

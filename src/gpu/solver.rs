@@ -12,7 +12,7 @@ use super::wire::records::{Clock, Outcome, RowWalk};
 use super::wire::word;
 use crate::error::{Error, Result};
 use crate::math::check_finite;
-use crate::method::{Draws, Learnt, PenaltyStep, Regularizer, SolverOptions};
+use crate::method::{Asked, Learnt, PenaltyStep, Regularizer, SolverOptions};
 use crate::problem::{Paths, Problem};
 use crate::solution::{Gradients, Solution};
 
@@ -39,8 +39,8 @@ pub struct GpuSolver {
     held: Option<Solves>,
     solved: Option<Solved>,
     pub(super) paths: Paths,
-    /// The penalty of the solves to come.
-    draws: Option<Draws>,
+    /// What the solves to come are asked for besides.
+    asked: Asked,
     learnt: Learnt,
     pub(super) controls: Controls,
     /// Whether the last solve's penalty has taught what it has to teach.
@@ -69,7 +69,7 @@ impl GpuSolver {
             held: None,
             solved: None,
             paths: Paths::default(),
-            draws: None,
+            asked: Asked::default(),
             learnt: Learnt::default(),
             controls: Controls::new(problem),
             taught: false,
@@ -140,10 +140,9 @@ impl GpuSolver {
         let Engine { problem, options, .. } = &self.engine;
         regularizer.validate(options)?;
         check_penalty(problem, options, regularizer)?;
-        // Where no time passes nothing is penalised.
-        let penalty = regularizer.lower(step).penalty.filter(|_| !problem.stands_still());
-        let penalty = penalty.map(|penalty| self.learnt.prepare(penalty));
-        self.draws = penalty.map(|penalty| Draws::new(penalty, seed, step));
+        // The problem as it was given.
+        let problem = Problem { t1: self.engine.given.0, ..problem.clone() };
+        self.asked = Asked::new(regularizer.lower(step), &self.learnt, &problem, seed, step);
         self.solved = None;
         Ok(())
     }
@@ -167,7 +166,7 @@ impl GpuSolver {
 
     /// What a solve is for.
     fn purpose(&self, backward: bool) -> Purpose {
-        Purpose { backward, penalty: self.draws.as_ref().filter(|_| backward).map(|draws| draws.penalty) }
+        if backward { Purpose::of(&self.asked) } else { Purpose::FORWARD }
     }
 
     /// Solves an ensemble of a small field layer by layer too, as matrix products, instead of each trajectory whole in one
@@ -252,12 +251,15 @@ impl GpuSolver {
         let batch = Error::check_rows("y0", y0.len(), dim)?;
         engine.warn_at(y0, dim);
         self.paths.validate(batch)?;
+        let end = self.asked.end.filter(|_| backward).unwrap_or(engine.given.0);
+        // Knots lie at shares of the interval.
+        self.controls.news |= engine.end_at(end, self.held.as_ref().map(Held::buffers));
         if engine.drive(&mut self.controls, batch)? {
             // What was recorded binds other knots.
             self.held = self.held.take().map(|held| held.with(|buffers| buffers));
         }
         let held = engine.reserve(&mut self.held, batch, purpose).await?;
-        if let Some(draws) = self.draws.as_ref().filter(|_| backward) {
+        if let Some(draws) = self.asked.local.as_ref().filter(|_| backward) {
             engine.use_draws(draws, self.paths, held.buffers());
         }
         engine.use_paths(self.paths, held.buffers());

@@ -238,6 +238,22 @@ impl SolverOptions {
         Ok(stops)
     }
 
+    /// The same, and those beyond the interval that a drawn end may leave within it: as far again.
+    ///
+    /// # Errors
+    /// As [`SolverOptions::path`].
+    pub(crate) fn reachable_stops(&self, problem: &Problem) -> Result<Vec<f64>> {
+        let mut stops = self.stops(problem)?;
+        if problem.diffusion.is_none() {
+            let (t1, span) = (problem.t1, problem.t1 - problem.t0);
+            let reach = Problem { t1: t1 + span, ..problem.clone() };
+            let all = self.stops(&reach)?.into_iter().map(|t| problem.settled(t));
+            stops.extend(all.filter(|t| (t - t1) * span >= 0.0));
+            stops.dedup();
+        }
+        Ok(stops)
+    }
+
     /// Where steps are to end: the caller's times, and those at which a control jumps or bends.
     fn stops_of<'a>(&'a self, problem: &'a Problem) -> impl Iterator<Item = f64> + 'a {
         let Problem { t0, t1, .. } = *problem;

@@ -78,6 +78,11 @@ impl TrainingState {
         self.config.regularizer.lower(step).penalty.filter(|_| !self.config.model.problem.stands_still())
     }
 
+    /// Where the training step after `step` others ends, if not where the problem does.
+    pub(super) fn end_at(&self, step: u64) -> Option<f64> {
+        self.asked(&Learnt::default(), step).end
+    }
+
     /// The report of the step after `before` others, as far as both engines tell it in the same way.
     pub(super) fn report(&self, before: u64, costs: Costs, penalty: Option<&StepPenalty>) -> StepReport {
         let Costs { nfe, nfe_diffusion, accepted, rejected, ideal_steps } = costs;

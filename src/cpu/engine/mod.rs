@@ -216,6 +216,11 @@ impl<R: Scalar> Engine<R> {
         self.team.run()
     }
 
+    /// Where the last solve ended, or the next one ends.
+    pub(crate) const fn t1(&self) -> f64 {
+        self.t1
+    }
+
     /// Time of a save slot.
     pub(crate) fn save_time(&self, slot: usize) -> f64 {
         self.saves.get(slot).map_or(self.t1, |point| point.t)

@@ -8,7 +8,7 @@ use crate::problem::{Brownian, Paths, Problem, shortest_step};
 #[derive(Debug)]
 pub(crate) struct Ends {
     times: Times,
-    /// In the direction of integration.
+    /// In the direction of integration; beyond the interval too, as far as an end may be drawn.
     stops: Vec<f64>,
     largest_step: f64,
 }
@@ -28,7 +28,7 @@ impl Ends {
             Some(_) => Times::Ticks(options.path(problem, Paths::default())?),
         };
         let largest_step = options.largest_step.unwrap_or(f64::INFINITY);
-        Ok(Self { times, stops: options.stops(problem)?, largest_step })
+        Ok(Self { times, stops: options.reachable_stops(problem)?, largest_step })
     }
 
     /// The next time after `t` at which a step has to end: a stop, or the end of the interval.
@@ -39,7 +39,8 @@ impl Ends {
 
     fn stop_after(&self, t: f64, t1: f64) -> f64 {
         let passed = self.stops.partition_point(|&stop| if t < t1 { stop <= t } else { stop >= t });
-        self.stops.get(passed).copied().unwrap_or(t1)
+        let inside = |stop: &f64| if t < t1 { *stop < t1 } else { *stop > t1 };
+        self.stops.get(passed).copied().filter(inside).unwrap_or(t1)
     }
 
     /// End of a step of signed length `h` from `t`, at most at the next stop.

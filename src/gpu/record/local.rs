@@ -29,9 +29,7 @@ use crate::problem::{Brownian, Paths, Problem};
 pub(crate) fn check_penalty(problem: &Problem, options: &SolverOptions, regularizer: &Regularizer) -> Result<()> {
     let hooks = regularizer.lower(0);
     let pointwise = hooks.pointwise.iter().any(Option::is_some);
-    for (kind, is_there) in
-        [("global", hooks.global.is_some()), ("pointwise", pointwise), ("end time", hooks.end_time.is_some())]
-    {
+    for (kind, is_there) in [("global", hooks.global.is_some()), ("pointwise", pointwise)] {
         if is_there {
             let remedy = "a device takes local ones so far: train on the native engine, or take another";
             return Err(Error::argument("regularizer", format!("{kind} on a device"), remedy));

@@ -30,20 +30,20 @@ impl Engine {
             // Where nothing is kept, no step is so late that it would be.
             stride: stride.map_or(u32::MAX, word),
             first_stop: word(buffers.sizes.first_stop()),
-            stops: word(self.stops.len()),
             ..Controller::default()
         };
+        let control = self.of_interval(control);
         match self.options.step_control {
             StepControl::Fixed { steps } => Controller { fixed_steps: word(steps), ..control },
-            StepControl::Adaptive { controller, initial_step, .. } => self.adaptive(control, controller, initial_step),
+            StepControl::Adaptive { controller, .. } => self.adaptive(control, controller),
         }
     }
 
-    /// With the numbers of an adaptive one.
-    fn adaptive(&self, control: Controller, of: method::Controller, initial_step: InitialStep) -> Controller {
+    /// With what goes by the interval: lengths, as shares of it, and the number of stops in it.
+    pub(crate) fn of_interval(&self, control: Controller) -> Controller {
+        let control = Controller { stops: word(self.stops.len()), ..control };
+        let StepControl::Adaptive { initial_step, .. } = self.options.step_control else { return control };
         let (t0, t1) = (self.problem.t0, self.problem.t1);
-        let q = self.tableau.error_power();
-        let [b1, b2, b3] = of.beta;
         // What the native engine calls too small, as a share of the interval; a path has ticks of 2^-30.
         let resolution = match self.noise() {
             None => shortest_step(t0, t1, t1 - t0) / (t1 - t0).abs(),
@@ -56,16 +56,26 @@ impl Engine {
         };
         let r = f32::from_f64;
         Controller {
+            smallest_share: r(resolution),
+            first_length: r(length),
+            // No bound is one that no step reaches.
+            longest: r(self.options.largest_step.map_or(2.0, |longest| longest / (t1 - t0).abs())),
+            ..control
+        }
+    }
+
+    /// With the numbers of an adaptive one.
+    fn adaptive(&self, control: Controller, of: method::Controller) -> Controller {
+        let q = self.tableau.error_power();
+        let [b1, b2, b3] = of.beta;
+        let r = f32::from_f64;
+        Controller {
             beta: [b1 / q, b2 / q, b3 / q, of.beta_reject / q].map(r),
             log_safety: r(of.safety.log2()),
             log_floor: r(of.error_floor.log2()),
             min_factor: r(of.min_factor),
             max_factor: r(of.max_factor),
-            smallest_share: r(resolution),
             log_initial_error: r(of.initial_error.map_or(0.0, f64::log2)),
-            first_length: r(length),
-            // No bound is one that no step reaches.
-            longest: r(self.options.largest_step.map_or(2.0, |longest| longest / (t1 - t0).abs())),
             first_factor: r(of.first_factor.unwrap_or(of.max_factor)),
             alpha: r(of.alpha),
             finish: r(f64::from(of.finish)),
@@ -115,7 +125,9 @@ impl Engine {
                 recorder.products(backward)
             }
         };
-        self.gpu.scoped(|| Planner::record(&self.gpu, record)).await
+        let end = self.problem.t1;
+        let (plans, jobs) = self.gpu.scoped(|| Planner::record_until(&self.gpu, end, record)).await?;
+        Ok(SolvePlans { jobs: Some(jobs), ..plans })
     }
 
     /// Hidden units of the field and of the diffusion, where trajectories are solved whole; what was written out knows its
@@ -226,6 +238,7 @@ impl Recorder<'_, '_> {
                 self.planner.take()
             },
             finish: self.finish(backward),
+            jobs: None,
         }
     }
 
@@ -266,7 +279,7 @@ impl Recorder<'_, '_> {
         let stages = engine.most_stages();
         let fsal = engine.tableau.fsal();
         self.increments(step, None);
-        if !engine.reuses_last() || !engine.stops.is_empty() {
+        if !engine.reuses_last() || !engine.given.1.is_empty() {
             self.stage(step, 0, flag::FIRST);
         }
         for stage in 1..stages {

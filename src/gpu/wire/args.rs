@@ -6,6 +6,8 @@ use super::twins;
 
 /// A kernel's arguments.
 pub(crate) trait Args: bytemuck::Pod {
+    /// Whether they begin with what the controller knows.
+    const CONTROLLED: bool;
     #[cfg(test)]
     const NAME: &'static str;
 }
@@ -53,11 +55,17 @@ pub(crate) mod parts {
 
 use parts::{Controller, Sum};
 
+/// Whether the first member is `control`.
+const fn begins_with_control(members: &[&str]) -> bool {
+    matches!(members[0].as_bytes(), b"control")
+}
+
 macro_rules! arguments {
     ($($name:ident { $($member:ident: $type:ty,)* })*) => {
         twins! { $($name { $($member: $type,)* })* }
 
         $(impl Args for $name {
+            const CONTROLLED: bool = begins_with_control(&[$(stringify!($member)),*]);
             #[cfg(test)]
             const NAME: &'static str = stringify!($name);
         }

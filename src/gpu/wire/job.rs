@@ -1,6 +1,9 @@
 //! [`Job`]: what one dispatch has to do: a [`Head`] that every kernel reads, and the arguments of its own.
 
+use std::mem::offset_of;
+
 use super::args::Args;
+use super::args::parts::Controller;
 use super::head::Head;
 
 /// What one dispatch has to do. Jobs of a plan lie one after the other in a uniform buffer, and each dispatch binds its
@@ -19,6 +22,17 @@ impl Job {
         let args = bytemuck::bytes_of(args);
         back[..args.len()].copy_from_slice(args);
         Self(bytes)
+    }
+
+    /// Another length of the interval; where the arguments are [controlled](Args::CONTROLLED), what the controller knows then.
+    pub(crate) fn set_interval(&mut self, span: f32, control: Option<impl Fn(Controller) -> Controller>) {
+        let (front, back) = self.0.split_at_mut(size_of::<Head>());
+        front[offset_of!(Head, span)..][..size_of::<f32>()].copy_from_slice(bytemuck::bytes_of(&span));
+        if let Some(control) = control {
+            let place = &mut back[..size_of::<Controller>()];
+            let changed = control(bytemuck::pod_read_unaligned(place));
+            place.copy_from_slice(bytemuck::bytes_of(&changed));
+        }
     }
 }
 

@@ -40,7 +40,8 @@ impl GpuTrainer {
     /// attempted solver steps. Preparing again goes on where the device is.
     ///
     /// # Errors
-    /// [`Error::Argument`] for an empty batch, no steps, no attempts or more than 65,536; [`Error::Memory`], [`Error::Limit`],
+    /// [`Error::Argument`] for an empty batch, no steps, no attempts or more than 65,536, and for a regularizer with an
+    /// [`EndTime`](crate::EndTime), which the host draws; [`Error::Memory`], [`Error::Limit`],
     /// [`Error::Device`], [`Error::DeviceLost`].
     pub async fn prepare(&mut self, batch: usize, steps: usize, attempts: usize) -> Result<()> {
         check_counts(batch, attempts)?;
@@ -49,6 +50,11 @@ impl GpuTrainer {
         if steps == 0 {
             return Err(Error::argument("steps", 0, "ask for at least one"));
         }
+        if self.state.config.regularizer.lower(0).end_time.is_some() {
+            let remedy = "only the host draws a step's end, and is not there between those: use GpuTrainer::step";
+            return Err(Error::argument("regularizer", "end time in recorded steps", remedy));
+        }
+        self.end_at(None);
         let schedule_bytes = (Size(steps) * size_of::<Params>()).0 as u64;
         let cure = || Cure::Other("prepare fewer");
         self.engine.gpu.check_binding(|| "the schedule of so many steps".into(), schedule_bytes, cure)?;

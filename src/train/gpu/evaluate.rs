@@ -100,6 +100,7 @@ impl GpuTrainer {
 
     /// Solves the loaded batch along `paths`, and measures the loss if that is asked for.
     async fn solve_and_measure(&mut self, count: usize, paths: Paths, loss: bool) -> Result<Outcome> {
+        self.end_at(None);
         let plans = self.evaluation_plans(count).await?;
         let rooms = self.rooms()?;
         let purpose = rooms.engine.sizes.purpose;

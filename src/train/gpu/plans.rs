@@ -1,5 +1,7 @@
 //! What a training step and an evaluation record on the device.
 
+use std::sync::Arc;
+
 use super::frozen::FrozenMask;
 use super::map::{Map, MapBuffers};
 use crate::error::{Cure, Result};
@@ -7,9 +9,9 @@ use crate::gpu::args::{
     DenseArgs, GradientNormArgs, LossArgs, LossSumArgs, MomentsArgs, NextStepArgs, SettleArgs, UpdateArgs,
 };
 use crate::gpu::{
-    Buffers, DENSE, DENSE_VJP_INPUT, Engine, GRADIENT_NORM, Gpu, Head, LOSS, LOSS_SUM, LayerVjp, MOMENTS, NEXT_STEP,
-    Params, Plan, Planner, Recorder, SETTLE, SolvePlans, UPDATE, WalkPlans, coefficients, create, dense_args,
-    dense_vjp_input_args, flat, modes, product_grid, time_flag, word,
+    Buffers, DENSE, DENSE_VJP_INPUT, Engine, GRADIENT_NORM, Gpu, Head, Jobs, LOSS, LOSS_SUM, LayerVjp, MOMENTS,
+    NEXT_STEP, Params, Plan, Planner, Recorder, SETTLE, SolvePlans, UPDATE, WalkPlans, coefficients, create,
+    dense_args, dense_vjp_input_args, flat, modes, product_grid, time_flag, word,
 };
 use crate::math::Real;
 use crate::memory::{Size, largest};
@@ -120,6 +122,8 @@ pub(super) struct TrainPlans {
     pub(super) update: Plan,
     /// The same without an update.
     pub(super) gradient: Plan,
+    /// The jobs of all but the solve.
+    pub(super) jobs: Arc<Jobs>,
 }
 
 /// An evaluation's recorded parts.
@@ -151,7 +155,8 @@ impl TrainRecorder<'_> {
     }
 
     pub(super) fn training(&self, solve: SolvePlans) -> TrainPlans {
-        Planner::record(&self.engine.gpu, |planner| {
+        let end = self.engine.problem.t1;
+        let (plans, jobs) = Planner::record_until(&self.engine.gpu, end, |planner| {
             self.next_step(planner);
             self.encoder(planner, true);
             let prologue = planner.take();
@@ -174,8 +179,10 @@ impl TrainRecorder<'_> {
                 planner.take()
             });
             let walk = self.with_encoder_vjp(planner, walk);
-            TrainPlans { rows: self.rows, prologue, solve, loss, walk, update, gradient }
-        })
+            let rows = self.rows;
+            |jobs| TrainPlans { rows, prologue, solve, loss, walk, update, gradient, jobs }
+        });
+        plans(jobs)
     }
 
     pub(super) fn evaluation(&self, solve: SolvePlans) -> EvaluationPlans {

@@ -16,6 +16,12 @@ impl GpuTrainer {
         held.ok_or(Error::Order { call: "a training step", needs: "its batch", remedy: "load a batch first" })
     }
 
+    /// Has the solves to come end at `t1`, or where the problem does.
+    pub(super) fn end_at(&mut self, t1: Option<f64>) {
+        let buffers = self.held.as_ref().map(AsRef::as_ref);
+        self.engine.end_at(t1.unwrap_or(self.engine.given.0), buffers);
+    }
+
     /// Makes room for a batch, of so many accepted steps at least; room that is there already is kept.
     pub(super) async fn reserve(&mut self, count: usize, purpose: Purpose, steps: usize) -> Result<()> {
         BatchBuffers::check(&self.engine.gpu, &self.parts, count)?;
@@ -66,6 +72,7 @@ impl GpuTrainer {
     pub(super) async fn training_plans(&mut self, count: usize) -> Result<Arc<TrainPlans>> {
         let known = self.held.as_ref().and_then(|held| held.plans.training.get(&count));
         if let Some(plans) = known {
+            plans.solve.jobs.iter().chain([&plans.jobs]).for_each(|jobs| self.engine.tell(jobs));
             return Ok(Arc::clone(plans));
         }
         let plans = Arc::new(self.record_training(count, &self.parts.schedule).await?);

@@ -147,6 +147,7 @@ impl GpuTrainer {
 
     /// A training step on the loaded batch.
     async fn train(&mut self, count: usize, update: bool) -> Result<StepReport> {
+        self.end_at(self.state.end_at(self.state.steps));
         let mut plans = self.training_plans(count).await?;
         self.engine.gpu.queue.write_buffer(
             &self.parts.schedule.buffer,
@@ -256,6 +257,7 @@ impl GpuTrainer {
             failed: outcome.failed as usize,
             skipped: outcome.skipped == Verdict::Skipped,
             budget_unreachable: outcome.unreachable != 0,
+            end_time: self.state.end_at(before),
             ..self.state.report(before, costs(&self.engine, outcome), penalty.as_ref())
         }
     }

@@ -3,6 +3,7 @@
 mod density;
 mod fields;
 mod gradients;
+mod regularizers;
 mod steps;
 
 use crate::oracle::{cast, numbers};

@@ -5,8 +5,8 @@ use super::{SEED, options};
 use crate::oracle::{Dual, Number, Step, System, close, cpu, gradient, numbers, scaled, solver, step_times};
 use fewsteps::{
     Adjoint, Aggregate, Batch, Checkpoints, Controller, EndTime, Error, Field, Global, InitialStep, Layout, Local,
-    Loss, Measure, Method, Mlp, NeuralDe, PenaltyGradient, Problem, Regularizer, SaveAt, SolverOptions, StepControl,
-    Target, TimeInput, Tolerances, Trainer, TrainerConfig,
+    Loss, Measure, Method, Mlp, NeuralDe, PenaltyGradient, Problem, Regularizer, SaveAt, SavedTimes, SolverOptions,
+    Status, StepControl, Target, TimeInput, Tolerances, Trainer, TrainerConfig,
 };
 
 const AGGREGATES: [Aggregate; 4] = [Aggregate::Sum, Aggregate::Mean, Aggregate::PublishedMean, Aggregate::Max];
@@ -200,4 +200,29 @@ fn what_does_not_go_together_is_refused() {
     assert_eq!(refused(stiff.into(), &plain), "Global::measure");
     assert_eq!(refused(Global::error().coefficient(f64::NAN).into(), &plain), "Global::coefficient");
     assert_eq!(refused(Global::error().into(), &plain.save_at(SaveAt::Steps)), "SolverOptions::save_at");
+}
+
+/// A drawn end may come before a stop, where no step has to end then; what was saved lies at the end.
+#[test]
+fn a_drawn_end_comes_before_stops() {
+    let field = Field::build(1, |f| -f.state()).expect("a field");
+    for layout in [Layout::Lockstep, Layout::Ensemble] {
+        let options = options(Method::Tsit5).layout(layout).stop_at(vec![0.45, 0.95]);
+        let mut solver = solver::<f64>(&Problem::ode(field.clone(), 0.0, 1.0), &options);
+        let ends: Vec<f64> = (0..20)
+            .map(|step| {
+                solver.regularize(&EndTime::within(0.5).into(), 9, step).expect("a valid regularizer");
+                let solution = solver.solve(&[], &[1.0]).expect("a valid call");
+                let SavedTimes::Shared(times) = &solution.ts else { panic!("{:?}", solution.ts) };
+                assert_eq!(solution.status, [Status::Done], "{layout:?}, to {times:?}");
+                assert!(
+                    (solution.ys[0] - (-times[0]).exp()).abs() < 1e-3,
+                    "{layout:?}: {} at {times:?}",
+                    solution.ys[0]
+                );
+                times[0]
+            })
+            .collect();
+        assert!(ends.iter().any(|end| *end < 0.95) && ends.iter().any(|end| *end > 0.95), "{ends:?}");
+    }
 }
