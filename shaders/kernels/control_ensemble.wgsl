@@ -74,6 +74,9 @@ fn ensemble_attempt(clock: ptr<function, Clock>, error: f32, row: u32) {
     let cursor = cursors[row];
     if ensemble_judge(clock, cursor, error) && has(RECORD) {
         steps[cursor.step * job.rows + row] = vec4<u32>(cursor.t, cursor.d);
+        if has(ERRORS) {
+            note_error(cursor.step, row, error);
+        }
     }
     let first = select(0u, 1u, (*clock).accepted > cursor.step && !keeps_last((*clock).t));
     cursors[row] = ensemble_aim(clock, error, first);

@@ -85,6 +85,9 @@ fn decide(clock: ptr<function, Clock>, cursor: ptr<function, Cursor>, sum: vec3<
             let code = lockstep_attempt(clock, cursor, sum);
             if has(RECORD) && (*clock).accepted > attempted.step {
                 steps[attempted.step] = vec4<u32>(attempted.t, attempted.d);
+                if has(ERRORS) {
+                    note_error(attempted.step, sum);
+                }
             }
             return code;
         }

@@ -86,6 +86,9 @@ fn each(row: u32) {
             y = y1;
             if has(RECORD) {
                 steps[cursor.step * job.rows + row] = vec4<u32>(cursor.t, cursor.d);
+                if has(ERRORS) {
+                    note_error(cursor.step, row, error);
+                }
                 store_state(cursor.target_, row, y);
             }
             if has(FSAL) {

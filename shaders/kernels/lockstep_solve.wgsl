@@ -40,7 +40,12 @@ fn decide(what: u32, lane: u32, norm: vec2<f32>, status: ptr<function, u32>) {
         switch what {
             case BEGIN: { sh_code = lockstep_begin(&clock, &cursor, sum); }
             case CHANGE: { sh_code = lockstep_change(&clock, &cursor, sum); }
-            default: { sh_code = lockstep_attempt(&clock, &cursor, sum); }
+            default: {
+                sh_code = lockstep_attempt(&clock, &cursor, sum);
+                if has(ERRORS) && clock.accepted > sh_cursor.step {
+                    note_error(sh_cursor.step, sum);
+                }
+            }
         }
     }
     for (var round = 0u; round < 2u; round++) {

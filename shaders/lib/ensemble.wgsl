@@ -28,6 +28,13 @@ fn ensemble_judge(clock: ptr<function, Clock>, cursor: Cursor, error: f32) -> bo
     return decision.accept;
 }
 
+// What is known of the error of a row's accepted step, which nobody has weighed yet: its norm, and of how many numbers it is a
+// mean. The kernel that uses it declares `steps`.
+fn note_error(step: u32, row: u32, error: f32) {
+    steps[(job.args.control.tape_steps + step) * job.rows + row] =
+        vec4<u32>(bitcast<u32>(error), bitcast<u32>(f32(job.dim)), 0u, 0u);
+}
+
 // The next attempt, if the trajectory may make one, from the error of the last one, or 0 where that is no matter.
 fn ensemble_aim(clock: ptr<function, Clock>, error: f32, first: u32) -> Cursor {
     if (*clock).status == RUNNING {

@@ -56,6 +56,14 @@ fn lockstep_change(clock: ptr<function, Clock>, cursor: ptr<function, Cursor>, s
     return lockstep_prepare(clock, cursor, 0u);
 }
 
+// What is known of an accepted step's error, which nobody has weighed yet: its norm, and of how many numbers it is a mean. The
+// kernel that uses it declares `steps`.
+fn note_error(step: u32, sum: vec3<f32>) {
+    let count = max(sum.z * f32(job.dim), 1.0);
+    steps[job.args.control.tape_steps + step] =
+        vec4<u32>(bitcast<u32>(sqrt(sum.x / count)), bitcast<u32>(count), 0u, 0u);
+}
+
 // Judges an attempt by its squared error norm. It is accepted if the clock counts one more step afterwards.
 fn lockstep_attempt(clock: ptr<function, Clock>, cursor: ptr<function, Cursor>, sum: vec3<f32>) -> u32 {
     let attempted = *cursor;

@@ -25,4 +25,5 @@ struct Outcome {
     wish: f32,            // The first step that the solve would have begun with, as a share of the interval, or 0.
     coefficient: f32,     // The penalty's at this training step.
     unreachable: u32,     // Whether it follows a budget that is beyond reach.
+    global: f32,          // The penalty of all accepted steps.
 }

@@ -7,7 +7,7 @@ struct Params {
     update: u32,                  // The optimizer update that `rates` belong to: not the step, where some are skipped.
     coefficient: f32,             // Of the penalty.
     share: f32,                   // Length of a penalised step where it is known from earlier ones, or 0.
-    pad: u32,
+    global: f32,                  // Coefficient of the penalty of all accepted steps.
     paths: vec4<u32>,             // Seed of the noise, low word first, and number of the first trajectory.
     rates: vec4<f32>,             // Learning rate, 1 / sqrt(1 - beta2^t), what weight decay leaves.
     draws: array<vec2<u32>, 64>,  // Per probe: its time in ticks, or for biased ones its place among the steps.

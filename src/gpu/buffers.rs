@@ -4,7 +4,7 @@ use super::Gpu;
 use super::wire::records::{Clock, Cursor, Outcome, RowWalk};
 use crate::error::{Cure, Error, Result};
 use crate::memory::{Size, largest};
-use crate::method::{Asked, StepPenalty};
+use crate::method::{Asked, GlobalPenalty, StepPenalty};
 
 /// What a solve is for; buffers and plans differ.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -13,21 +13,27 @@ pub(crate) struct Purpose {
     pub(crate) backward: bool,
     /// Steps that are penalised in it.
     pub(crate) penalty: Option<StepPenalty>,
+    /// The penalty of all accepted steps.
+    pub(crate) global: Option<GlobalPenalty>,
 }
 
 impl Purpose {
     /// A backward pass follows, and that is asked for.
     pub(crate) fn of(asked: &Asked) -> Self {
-        Self { backward: true, penalty: asked.local.as_ref().map(|draws| draws.penalty) }
+        Self { backward: true, penalty: asked.local.as_ref().map(|draws| draws.penalty), global: asked.global }
     }
 
     /// Nothing is kept for gradients.
-    pub(crate) const FORWARD: Self = Self { backward: false, penalty: None };
+    pub(crate) const FORWARD: Self = Self { backward: false, penalty: None, global: None };
 
     /// Whether what is recorded for one serves the other: coefficients are read when it runs.
     fn is_as(self, other: Self) -> bool {
-        let apart = |p: Self| p.penalty.map(|penalty| StepPenalty { coefficient: 0.0, length: None, ..penalty });
-        self.backward == other.backward && apart(self) == apart(other)
+        let apart = |p: Self| Self {
+            penalty: p.penalty.map(|penalty| StepPenalty { coefficient: 0.0, length: None, ..penalty }),
+            global: p.global.map(|global| GlobalPenalty { coefficient: 0.0, ..global }),
+            ..p
+        };
+        apart(self) == apart(other)
     }
 }
 
@@ -233,8 +239,8 @@ buffers! {
     row_status: |s, _b| 3 * WORD * s.rows;
     /// Accepted states, `[slot][B][D]`: two in turn, then those that are kept. Then second states likewise.
     tape: |s, _b| Size(s.states()) * s.slots * s.state();
-    /// Start and length of the accepted steps, `[step][clock]`.
-    steps: |s, _b| 4 * WORD * s.steps * s.clocks();
+    /// Start and length of the accepted steps, `[step][clock]`; then what is known of their errors, where it is asked for.
+    steps: |s, _b| 4 * WORD * s.steps * s.clocks() * (1 + usize::from(s.purpose.global.is_some()));
     /// Stages of the step at hand, `[slot][B][D]`.
     k: |s, _b| s.stage_slots() * s.layered_state();
     /// What each path does over the step at hand: increment and space-time Levy area, `[B][D]`.

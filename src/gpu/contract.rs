@@ -543,8 +543,8 @@ mod recording {
     use super::*;
     use crate::GpuSolver;
     use crate::method::{
-        Layout, Local, Loss, Measure, PenaltyAt, PenaltyGradient, PenaltyStep, Regularizer, SaveAt, SolverOptions,
-        StepControl, Target, Tolerances,
+        Global, Layout, Local, Loss, Measure, PenaltyAt, PenaltyGradient, PenaltyStep, Regularizer, SaveAt,
+        SolverOptions, StepControl, Target, Tolerances,
     };
     use crate::problem::{Diffusion, Field, Problem, Trace};
     use crate::train::Optimizer;
@@ -625,7 +625,8 @@ mod recording {
         let options = SolverOptions::sde(Tolerances::both(1e-2)).method(method);
         let model = NeuralDe::new(Problem::sde(network, diffusion, 0.0, 1.0), options);
         let local = Local { at, ..Local::published_unbiased_sde() }.gradient(PenaltyGradient::Full).times(2);
-        let config = TrainerConfig::new(model, Loss::Moments).regularizer(local);
+        let both = Regularizer::from(local).and(Global::error());
+        let config = TrainerConfig::new(model, Loss::Moments).regularizer(both);
         let mut trainer = GpuTrainer::new(gpu, config)?;
         let target = Target::Moments { means: &[0.0; 3], variances: &[1.0; 3] };
         gpu.block_on(trainer.step(&Batch { inputs: &[0.5; 12], target }))?;
@@ -663,7 +664,8 @@ mod recording {
                     let local = local.gradient(PenaltyGradient::Full);
                     let stiff = method.tableau().stability_size.is_some() && at == PenaltyAt::Biased;
                     let local = if stiff { local.measure(Measure::Stiffness) } else { local };
-                    let regularizer = if estimates { Regularizer::Local(local) } else { Regularizer::None };
+                    let both = Regularizer::from(local).and(Global::step_count());
+                    let regularizer = if estimates { both } else { Regularizer::None };
                     // Four features are few enough for trajectories to be solved whole, five are not.
                     let width = if at == PenaltyAt::Biased { 5 } else { 4 };
                     let field = Mlp::new([width, 6, width]).activation(Activation::Gelu).time_input(TimeInput::Every);

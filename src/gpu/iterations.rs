@@ -11,7 +11,7 @@ use super::script::Scripts;
 use super::small::hidden_units;
 use super::wire::records::Outcome;
 use crate::error::{Error, Result};
-use crate::method::{NoiseTableau, StepControl, StepPenalty};
+use crate::method::{NoiseTableau, StepControl};
 use crate::problem::Layer;
 
 /// Save points that a solve of whole trajectories writes in one turn, as `shaders/lib/whole.wgsl` has it.
@@ -96,8 +96,8 @@ impl Engine {
     }
 
     /// Iterations that a walk of whole trajectories spends on its gradient, on a row, on a row's step, and on its points.
-    fn walk_costs(&self, penalty: Option<StepPenalty>) -> [usize; 4] {
-        let [points, at_start] = self.point_counts(Purpose { backward: true, penalty });
+    fn walk_costs(&self, purpose: Purpose) -> [usize; 4] {
+        let [points, at_start] = self.point_counts(purpose);
         let dim = self.dim();
         let [stages, products] = self.stage_units();
         let point = 1 + 3 * dim;
@@ -111,22 +111,22 @@ impl Engine {
     }
 
     /// Whether one invocation can walk a row back by a step at a time, at least.
-    pub(crate) fn fits_into_walks(&self, penalty: Option<StepPenalty>) -> bool {
-        let [fixed, row, step, _] = self.walk_costs(penalty);
+    pub(crate) fn fits_into_walks(&self, purpose: Purpose) -> bool {
+        let [fixed, row, step, _] = self.walk_costs(purpose);
         fixed + row + step <= ITERATIONS / 4
     }
 
     /// Workgroups of a walk of whole trajectories: no more than make sense, unless there are too many rows for them.
-    pub(crate) fn walk_groups(&self, rows: usize, penalty: Option<StepPenalty>) -> usize {
-        let [fixed, row, step, _] = self.walk_costs(penalty);
+    pub(crate) fn walk_groups(&self, rows: usize, purpose: Purpose) -> usize {
+        let [fixed, row, step, _] = self.walk_costs(purpose);
         let rows_each = (self.iterations.saturating_sub(fixed) / (row + step)).max(1);
         rows.div_ceil(64).clamp(1, 256).max(rows.div_ceil(64 * rows_each))
     }
 
     /// Steps back that one dispatch of such a walk takes of each row.
-    pub(crate) fn steps_per_walk(&self, rows: usize, penalty: Option<StepPenalty>) -> usize {
-        let [fixed, row, step, _] = self.walk_costs(penalty);
-        let rows_each = rows.div_ceil(64 * self.walk_groups(rows, penalty)).max(1);
+    pub(crate) fn steps_per_walk(&self, rows: usize, purpose: Purpose) -> usize {
+        let [fixed, row, step, _] = self.walk_costs(purpose);
+        let rows_each = rows.div_ceil(64 * self.walk_groups(rows, purpose)).max(1);
         let of_a_row = (self.iterations.saturating_sub(fixed) / rows_each).saturating_sub(row);
         (of_a_row / step).min(self.walk_steps_in_budget(rows)).max(1)
     }

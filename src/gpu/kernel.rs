@@ -13,12 +13,12 @@ use super::plan::flat;
 #[cfg(test)]
 use super::wire::args;
 use super::wire::args::{
-    BarUpdateArgs, CombineArgs, ControlArgs, CopyArgs, DenseArgs, DenseVjpInputArgs, DenseVjpWeightsArgs, FinishArgs,
-    GatherArgs, GradientNormArgs, IncrementsArgs, InjectArgs, LearnArgs, LossArgs, LossSumArgs, MomentsArgs,
-    NarrowArgs, NextStepArgs, NoArgs, ProbeBarArgs, ProbeCursorArgs, ProbeErrorArgs, ProbePlaceArgs, ProbeStepArgs,
-    ProbeStoreArgs, ProbeValueArgs, ReduceArgs, RowNormArgs, RunArgs, RunVjpArgs, SaveArgs, SecondBarArgs, SettleArgs,
-    SolveArgs, StageBarArgs, TileAdjointArgs, TileClockArgs, TileReduceArgs, TileSolveArgs, TileWeightsArgs,
-    UpdateArgs, WalkArgs, WholeAdjointArgs,
+    BarUpdateArgs, CombineArgs, ControlArgs, CopyArgs, DenseArgs, DenseVjpInputArgs, DenseVjpWeightsArgs, ErrorBarArgs,
+    FinishArgs, GatherArgs, GradientNormArgs, IncrementsArgs, InjectArgs, LearnArgs, LossArgs, LossSumArgs,
+    MomentsArgs, NarrowArgs, NextStepArgs, NoArgs, ProbeBarArgs, ProbeCursorArgs, ProbeErrorArgs, ProbePlaceArgs,
+    ProbeStepArgs, ProbeStoreArgs, ProbeValueArgs, ReduceArgs, RowNormArgs, RunArgs, RunVjpArgs, SaveArgs,
+    SecondBarArgs, SettleArgs, SolveArgs, StageBarArgs, StepWeightsArgs, TileAdjointArgs, TileClockArgs,
+    TileReduceArgs, TileSolveArgs, TileWeightsArgs, UpdateArgs, WalkArgs, WholeAdjointArgs,
 };
 use super::wire::word;
 use crate::method::Tableau;
@@ -84,6 +84,7 @@ modules! {
     CLOCK "clock";
     CONTROLLER "controller";
     CONTROLS "controls";
+    DIFFERENCES "differences";
     EACH "each";
     EACH_LANE "each_lane";
     EACH_NUMBER "each_number";
@@ -182,6 +183,9 @@ kernels! {
     ENSEMBLE_SOLVE "ensemble_solve" SolveArgs [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY SCALED_ERROR ACTIVATION ENSEMBLE INTERPOLANT
         WEIGHTS POINTS LOOPS WHOLE GRID EACH]
         [Write Write Read Write Write Read Write Read];
+    ERROR_BAR "error_bar" ErrorBarArgs [CLOCK ELEMENTARY SUM STAGES SCALED_ERROR GRID EACH EACH_NUMBER]
+        [Read Read Read Read Read Write Write]
+        plain [PLAIN_NORM PLAIN_PROBE] [] noisy [NOISY_PROBE] [];
     FINISH "finish" FinishArgs [CLOCK OUTCOME ELEMENTARY LOOPS FOLD] [Read Write Read Write];
     GATHER "gather" GatherArgs [GRID EACH] [Read Read Write];
     GRADIENT_NORM "gradient_norm" GradientNormArgs [OUTCOME ROW_WALK VERDICT ELEMENTARY LOOPS FROZEN FOLD]
@@ -197,7 +201,7 @@ kernels! {
     MOMENTS "moments" MomentsArgs [CLOCK OUTCOME GRID FOLD LANE_SUMS] [Read Read Read Write];
     NARROW "narrow" NarrowArgs [GRID EACH] [Read Write];
     NEXT_STEP "next_step" NextStepArgs [OUTCOME PARAMS LEARNT] [Read Write Write Write Read];
-    PROBE_BAR "probe_bar" ProbeBarArgs [CLOCK ELEMENTARY SUM STAGES SCALED_ERROR GRID EACH EACH_NUMBER]
+    PROBE_BAR "probe_bar" ProbeBarArgs [CLOCK ELEMENTARY SUM STAGES DIFFERENCES SCALED_ERROR GRID EACH EACH_NUMBER]
         [Read Read Read Read Read Write Write]
         plain [PLAIN_NORM PLAIN_PROBE] [] noisy [NOISY_PROBE] [];
     PROBE_CURSOR "probe_cursor" ProbeCursorArgs [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY OUTCOME PARAMS PHILOX GRID EACH]
@@ -210,7 +214,7 @@ kernels! {
     PROBE_VALUE "probe_value" ProbeValueArgs [CLOCK OUTCOME PARAMS ELEMENTARY FOLD LANE_SUMS] [Read Read Read Read Write Write];
     REDUCE "reduce" ReduceArgs [GRID EACH] [Read Write];
     REMAINING "remaining" NoArgs [CLOCK OUTCOME FOLD] [Read Write];
-    ROW_NORM "row_norm" RowNormArgs [CLOCK ELEMENTARY SCALED_ERROR SUM STAGES ROW_SUMS GRID FOLD LANE_SUMS] [Read Read Read Write]
+    ROW_NORM "row_norm" RowNormArgs [CLOCK ELEMENTARY SCALED_ERROR SUM STAGES DIFFERENCES ROW_SUMS GRID FOLD LANE_SUMS] [Read Read Read Write]
         plain [PLAIN_NORM] [] noisy [INTEGRALS NOISY NOISY_NORM] [7 Read];
     RUN "run" RunArgs [CLOCK TIME ELEMENTARY ACTIVATION IEEE FUNCTIONS WEIGHTS CONTROLS GRID EACH EACH_LANE]
         [Read Read Read Write Write Write Read];
@@ -221,6 +225,9 @@ kernels! {
     SETTLE "settle" SettleArgs [CLOCK TIME ELEMENTARY GRID EACH] [Read Write Read];
     STAGE_BAR "stage_bar" StageBarArgs [CLOCK TIME GRID EACH EACH_NUMBER] [Read Read Read Read Write]
         plain [INTERPOLANT POINTS PLAIN_BAR] [6 Read, 7 Read] noisy [INTEGRALS NOISY_BAR] [7 Read];
+    STEP_SUM "step_sum" NoArgs [OUTCOME ELEMENTARY FOLD LANE_SUMS] [Read Write];
+    STEP_WEIGHTS "step_weights" StepWeightsArgs [CLOCK TIME OUTCOME PARAMS ELEMENTARY GRID EACH]
+        [Read Read Read Read Write Write];
     TILE_ADJOINT "tile_adjoint" TileAdjointArgs [CLOCK TIME ELEMENTARY ACTIVATION INTERPOLANT POINTS GRID PHILOX TILE]
         [Read Read Read Read Read Read Write Write]
         plain [PLAIN_TILE] [] noisy [BROWNIAN PATH INTEGRALS NOISY_TILE] [];

@@ -75,11 +75,11 @@ impl Engine {
         Ok(buffers)
     }
 
-    /// Buffers with room for twice as many steps, and all that a paused solve has.
+    /// Buffers with room for twice as many steps, and all that a paused solve of so many trajectories has.
     ///
     /// # Errors
     /// As [`Engine::room`] and [`Engine::make`].
-    pub(crate) async fn grown(&self, old: &Buffers) -> Result<Buffers> {
+    pub(crate) async fn grown(&self, old: &Buffers, rows: usize) -> Result<Buffers> {
         let steps = old.sizes.steps.saturating_mul(2).min(self.options.most_attempts());
         let sizes = self.checked_sizes(old.sizes.rows, steps, old.sizes.purpose)?;
         let new = Buffers::new(&self.gpu, &sizes).await?;
@@ -100,6 +100,12 @@ impl Engine {
         if from > 0 {
             encoder.copy_buffer_to_buffer(&old.tape, from, &new.tape, to, from);
         }
+        // What is known of errors lies after all steps there is room for.
+        if old.sizes.purpose.global.is_some() {
+            let clocks = if self.per_row() { rows } else { 1 };
+            let [from, to] = [old, &new].map(|b| (16 * b.sizes.steps * clocks) as u64);
+            encoder.copy_buffer_to_buffer(&old.steps, from, &new.steps, to, from);
+        }
         self.gpu.queue.submit([encoder.finish()]);
         Ok(new)
     }
@@ -107,7 +113,7 @@ impl Engine {
     /// Rows that are worked on layer by layer.
     fn layered_rows(&self, rows: usize, purpose: Purpose) -> usize {
         let solved_whole = self.solves_whole(rows) && self.options.save_at != SaveAt::Dense;
-        if !solved_whole || (purpose.backward && !self.walks_whole(purpose.penalty)) {
+        if !solved_whole || (purpose.backward && !self.walks_whole(purpose)) {
             return rows;
         }
         purpose.penalty.filter(|_| purpose.backward).map_or(0, |p| penalised_rows(rows, p.fraction))
@@ -138,10 +144,10 @@ impl Engine {
             points: points + probes,
             stops: self.given.1.len(),
             backward: purpose.backward.then(|| BackwardSizes {
-                splits: self.splits(rows, purpose.penalty),
+                splits: self.splits(rows, purpose),
                 penalised: purpose.penalty.map_or(0, |p| penalised_rows(rows, p.fraction)),
                 times: probes,
-                tiles: self.tile_sizes(rows, purpose.penalty),
+                tiles: self.tile_sizes(rows, purpose),
                 saves: if self.every_step() { steps.saturating_add(1) } else { points + probes },
             }),
         }

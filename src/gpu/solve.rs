@@ -61,7 +61,7 @@ impl Engine {
             }
             left = left.saturating_sub(attempts).max(self.more_attempts(rows));
             if outcome.paused > 0 {
-                *held = Held::new(self.grown(held.buffers()).await?);
+                *held = Held::new(self.grown(held.buffers(), rows).await?);
                 plans = self.solve_plans(held, rows, backward).await?;
                 self.resume(&plans);
             }

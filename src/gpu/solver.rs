@@ -135,7 +135,8 @@ impl GpuSolver {
     ///
     /// # Errors
     /// [`Error::Argument`] naming what does not fit in the regularizer, that [`SaveAt::Steps`](crate::SaveAt::Steps) and
-    /// [`SaveAt::Dense`](crate::SaveAt::Dense) take none, or that a device does not penalise such steps on the path.
+    /// [`SaveAt::Dense`](crate::SaveAt::Dense) take none, or that a device does not penalise such steps on the path, or
+    /// measure points ([`Pointwise`](crate::Pointwise)).
     pub fn regularize(&mut self, regularizer: &Regularizer, seed: u64, step: u64) -> Result<()> {
         let Engine { problem, options, .. } = &self.engine;
         regularizer.validate(options)?;
@@ -259,8 +260,8 @@ impl GpuSolver {
             self.held = self.held.take().map(|held| held.with(|buffers| buffers));
         }
         let held = engine.reserve(&mut self.held, batch, purpose).await?;
-        if let Some(draws) = self.asked.local.as_ref().filter(|_| backward) {
-            engine.use_draws(draws, self.paths, held.buffers());
+        if backward {
+            engine.use_asked(&self.asked, self.paths, held.buffers());
         }
         engine.use_paths(self.paths, held.buffers());
         if engine.carries() {
@@ -296,29 +297,32 @@ impl GpuSolver {
         let (parameters, states) = (engine.parameters, rows * engine.dim());
         let measured = engine.outcome.clone();
         // Where no time passes there is nothing to walk.
-        let walks = engine.walks_whole(buffers.penalty()) && !engine.problem.stands_still();
+        let walks = engine.walks_whole(buffers.sizes.purpose) && !engine.problem.stands_still();
         let walked = if walks { rows * size_of::<RowWalk>() / size_of::<f32>() } else { 0 };
-        let value = std::mem::offset_of!(Outcome, penalty) as u64;
+        let [local, global] = [std::mem::offset_of!(Outcome, penalty), std::mem::offset_of!(Outcome, global)];
         let read = [
             (&buffers.gradient, 0, parameters),
             (&buffers.bar, 0, states),
-            (&measured, value, 1),
+            (&measured, local as u64, 1),
+            (&measured, global as u64, 1),
             (&buffers.row_walks, 0, walked),
         ];
-        let [theta, y0, penalty, walks]: [Vec<f32>; 4] = engine.read(read).await?;
+        let [theta, y0, local, global, walks]: [Vec<f32>; 5] = engine.read(read).await?;
         // Read with the rest, and words all the same.
         let walks: &[RowWalk] = bytemuck::cast_slice(&walks);
         let unwalked = walks.iter().filter(|walk| walk.steps != walk.gone || walk.cut == 1).count();
         if unwalked > 0 {
             return Err(iterations::cut(word(unwalked)));
         }
-        let penalty = f64::from(penalty[0]);
+        let global_penalty = self.asked.global.map(|_| f64::from(global[0]));
+        let local = self.asked.local.as_ref().map(|_| f64::from(local[0]));
+        let penalty = local.or(global_penalty).unwrap_or(0.0);
         let ideal = buffers.penalty().is_some_and(|penalty| penalty.step == PenaltyStep::Ideal);
         if ideal && !std::mem::replace(&mut self.taught, true) {
             self.learnt.note_ideal(penalty);
         }
-        let products = most * engine.products_per_step(buffers.penalty());
-        Ok(Gradients { theta, y0, products, penalty, ..Gradients::default() })
+        let products = most * engine.products_per_step(buffers.sizes.purpose);
+        Ok(Gradients { theta, y0, products, penalty, global_penalty, ..Gradients::default() })
     }
 }
 

@@ -7,7 +7,7 @@ use super::report::{Evaluation, StepReport};
 use crate::cpu::Scalar;
 use crate::error::{Error, Result, Status};
 use crate::math::Purpose;
-use crate::method::{Asked, Learnt, Loss, PenaltyStep, Signs, StepPenalty, Target, score};
+use crate::method::{Asked, GlobalPenalty, Learnt, Loss, PenaltyStep, Signs, StepPenalty, Target, score};
 use crate::problem::Paths;
 
 /// A configuration, and how far training has come with it.
@@ -76,6 +76,11 @@ impl TrainingState {
     /// The local penalty of the training step after `step` others; there is none where no time passes.
     pub(super) fn penalty_at(&self, step: u64) -> Option<StepPenalty> {
         self.config.regularizer.lower(step).penalty.filter(|_| !self.config.model.problem.stands_still())
+    }
+
+    /// The penalty of all accepted steps at the training step after `step` others; there is none where no time passes.
+    pub(super) fn global_at(&self, step: u64) -> Option<GlobalPenalty> {
+        self.config.regularizer.lower(step).global.filter(|_| !self.config.model.problem.stands_still())
     }
 
     /// Where the training step after `step` others ends, if not where the problem does.

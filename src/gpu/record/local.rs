@@ -4,36 +4,33 @@ use super::network::Weights;
 use super::vjp::Seed;
 use super::{Recorder, Step};
 use crate::error::{Error, Result};
-use crate::gpu::buffers::Buffers;
+use crate::gpu::buffers::{Buffers, Purpose};
 use crate::gpu::engine::Engine;
 use crate::gpu::kernel;
 use crate::gpu::plan::flat;
 use crate::gpu::wire::args::parts::Controller;
 use crate::gpu::wire::args::{
-    ProbeBarArgs, ProbeCursorArgs, ProbeErrorArgs, ProbePlaceArgs, ProbeStepArgs, ProbeStoreArgs, ProbeValueArgs,
+    ProbeBarArgs, ProbeCursorArgs, ProbePlaceArgs, ProbeStepArgs, ProbeStoreArgs, ProbeValueArgs,
 };
 use crate::gpu::wire::head::Head;
 use crate::gpu::wire::job::coefficients;
-use crate::gpu::wire::modes::{Norm, ProbeAt, ProbeMeasure, ProbeStep, SecondBar, flag};
+use crate::gpu::wire::modes::{Norm, ProbeAt, ProbeMeasure, ProbeStep, SecondBar};
 use crate::gpu::wire::records::{Params, ticks};
 use crate::gpu::wire::word;
 use crate::math::Real;
 use crate::method::{
-    Draws, Measure, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, Regularizer, SolverOptions, StepControl,
-    StepPenalty, penalised_rows,
+    Asked, Draws, Measure, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, Regularizer, SolverOptions,
+    StepControl, StepPenalty, penalised_rows,
 };
 use crate::problem::{Brownian, Paths, Problem};
 
-/// Refuses penalised steps on the path where a device does not find their increments yet: with fixed steps its path has
+/// Refuses measures at points; and penalised steps on the path where a device does not find their increments yet: with fixed steps its path has
 /// increments of whole steps alone.
 pub(crate) fn check_penalty(problem: &Problem, options: &SolverOptions, regularizer: &Regularizer) -> Result<()> {
     let hooks = regularizer.lower(0);
-    let pointwise = hooks.pointwise.iter().any(Option::is_some);
-    for (kind, is_there) in [("global", hooks.global.is_some()), ("pointwise", pointwise)] {
-        if is_there {
-            let remedy = "a device takes local ones so far: train on the native engine, or take another";
-            return Err(Error::argument("regularizer", format!("{kind} on a device"), remedy));
-        }
+    if hooks.pointwise.iter().any(Option::is_some) {
+        let remedy = "a device measures steps, not points: train on the native engine, or take another";
+        return Err(Error::argument("regularizer", "pointwise on a device", remedy));
     }
     let Some(local) = regularizer.local() else { return Ok(()) };
     let fixed = matches!(options.step_control, StepControl::Fixed { .. });
@@ -60,13 +57,19 @@ impl Engine {
         }
     }
 
-    /// Says where the penalised steps of the next solve in such buffers lie: as `next_step.wgsl` does in a training step.
-    pub(crate) fn use_draws(&self, draws: &Draws, paths: Paths, buffers: &Buffers) {
-        let mut params = Params::new(draws.seed, draws.step, paths);
-        self.set_draws(&mut params, draws);
+    /// Says what the next solve in such buffers is asked for, and where its penalised steps lie: as `next_step.wgsl` does in a
+    /// training step.
+    pub(crate) fn use_asked(&self, asked: &Asked, paths: Paths, buffers: &Buffers) {
+        let local = asked.local.as_ref();
+        let (seed, step) = local.map_or((0, 0), |draws| (draws.seed, draws.step));
+        let mut params = Params::new(seed, step, paths);
+        params.global = asked.global.map_or(0.0, |global| f32::from_f64(global.coefficient));
+        if let Some(draws) = local {
+            self.set_draws(&mut params, draws);
+        }
         self.gpu.queue.write_buffer(&self.params, 0, bytemuck::bytes_of(&params));
         let first = 8 * self.user_points().len() as u64;
-        let probes = &params.draws[..draws.penalty.times];
+        let probes = &params.draws[..local.map_or(0, |draws| draws.penalty.times)];
         self.gpu.queue.write_buffer(&buffers.points, first, bytemuck::cast_slice(probes));
     }
 
@@ -88,6 +91,17 @@ impl Engine {
 }
 
 impl Recorder<'_, '_> {
+    /// Records what comes before the walk: the weights of the steps' errors, and the penalised steps.
+    pub(crate) fn penalties(&mut self) {
+        let Purpose { penalty, global, .. } = self.buffers.sizes.purpose;
+        if let Some(global) = global.filter(|_| !self.engine.problem.stands_still()) {
+            self.step_errors(global);
+        }
+        if let Some(penalty) = penalty {
+            self.penalty(penalty);
+        }
+    }
+
     /// Records the penalised steps: adds to the outcome's penalty and to the partial gradients, and leaves the cotangents
     /// of their states where the walk finds them.
     pub(crate) fn penalty(&mut self, penalty: StepPenalty) {
@@ -191,15 +205,8 @@ impl Recorder<'_, '_> {
     fn measure(&mut self, probe: Step<'_>, penalty: StepPenalty, n: usize) {
         let engine = self.engine;
         let tableau = engine.tableau;
-        let stages = engine.most_stages();
         self.increments(probe, (!engine.follows_path(penalty)).then_some(n));
-        for stage in 0..stages {
-            let end = if tableau.fsal() && stage + 1 == stages { flag::END } else { 0 };
-            self.stage(probe, stage, end);
-        }
-        if !tableau.fsal() {
-            self.end(probe);
-        }
+        self.keep(probe, true, true);
         let stiffness = penalty.measure == Measure::Stiffness;
         let (slopes, states) = last_differences(tableau.a);
         let weights = if stiffness {
@@ -271,12 +278,7 @@ impl Recorder<'_, '_> {
         let (engine, buffers) = (self.engine, self.buffers);
         let grid = flat((probe.rows * engine.dim()).div_ceil(64));
         let sum = engine.sum(probe, weights);
-        if engine.noise().is_some() {
-            let error = engine.kernels.get(&kernel::PROBE_ERROR, &[]);
-            let target = word(engine.error_bar_slot() * probe.rows * engine.dim());
-            let bound = [probe.cursors, &buffers.k, &buffers.state_bars, &buffers.increments];
-            self.planner.add(&error, &bound, engine.head(probe.rows), ProbeErrorArgs { sum, target }, grid);
-        }
+        self.noisy_error(probe, weights);
         let kernel = engine.kernels.get(&kernel::PROBE_BAR, &[]);
         let measure = if stiffness { ProbeMeasure::Stiffness } else { ProbeMeasure::Error };
         let head = Head { mode: measure.into(), ..engine.head(probe.rows) };

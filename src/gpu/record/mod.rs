@@ -20,6 +20,7 @@
 //! walk                                         aims the cursor at it
 //! bar_update                                   takes up the cotangents of states saved at its end
 //! increments, then combine and dense           its stages again, kept
+//! error_bar                                    the cotangent of its error, where all of them are penalised
 //! for each stage, last to first:
 //!     stage_bar                                k_i_bar
 //!     dense_vjp_weights, dense_vjp_input       of each layer, last to first: theta_bar and the state's cotangent
@@ -29,6 +30,7 @@
 //!
 //! Small fields do without: a kernel that is printed for the problem ([`whole`]) solves trajectories whole.
 
+mod global;
 mod learn;
 mod local;
 mod network;

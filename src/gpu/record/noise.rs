@@ -74,8 +74,8 @@ impl Recorder<'_, '_> {
         let mut weights: Vec<(usize, f64)> = Vec::new();
         if noise.reversible {
             // Penalised steps may start where the solve has no step's end.
-            let between =
-                seed == Seed::Error && buffers.penalty().is_some_and(|penalty| penalty.at == PenaltyAt::Unbiased);
+            let between = step.tape == &buffers.probe_tape
+                && buffers.penalty().is_some_and(|penalty| penalty.at == PenaltyAt::Unbiased);
             let mode = if between { SecondBar::FirstStep } else { SecondBar::Step };
             self.second_bar(step, mode);
         } else {

@@ -167,7 +167,8 @@ impl Recorder<'_, '_> {
     /// A control kernel's job.
     pub(super) fn controlled(&self, mode: u32, backward: bool) -> (Head, ControlArgs) {
         let engine = self.engine;
-        let recorded = if engine.stride(backward).is_some() { flag::RECORD } else { 0 };
+        let errors = if backward && self.buffers.sizes.purpose.global.is_some() { flag::ERRORS } else { 0 };
+        let recorded = if engine.stride(backward).is_some() { flag::RECORD | errors } else { 0 };
         let head = engine.head(self.rows);
         let head = Head { mode, flags: head.flags | recorded, ..head };
         (head, ControlArgs { control: engine.controller(self.buffers, backward) })

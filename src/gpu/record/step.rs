@@ -59,11 +59,14 @@ impl Recorder<'_, '_> {
     }
 
     /// Takes a step and keeps what its vector-Jacobian product needs; the last stage of an FSAL method only
-    /// `with_last`.
-    pub(crate) fn keep(&mut self, step: Step<'_>, with_last: bool) {
-        let engine = self.engine;
-        for stage in 0..engine.most_stages() - usize::from(engine.tableau.fsal() && !with_last) {
-            self.stage(step, stage, 0);
+    /// `with_last`, and the step's end, where the cursor wants it, only `with_end`.
+    pub(crate) fn keep(&mut self, step: Step<'_>, with_last: bool, with_end: bool) {
+        let (stages, fsal) = (self.engine.most_stages(), self.engine.tableau.fsal());
+        for stage in 0..stages - usize::from(fsal && !with_last) {
+            self.stage(step, stage, if with_end && fsal && stage + 1 == stages { flag::END } else { 0 });
+        }
+        if with_end && !fsal {
+            self.end(step);
         }
     }
 

@@ -176,7 +176,7 @@ impl Recorder<'_, '_> {
     pub(crate) fn layer_vjp(&mut self, vjp: LayerVjp<'_>) {
         let (engine, buffers) = (self.engine, self.buffers);
         let LayerVjp { layer, cursors, head, node, input, source, z_bar, z_bar_offset } = vjp;
-        let splits = engine.splits(self.rows, buffers.penalty());
+        let splits = engine.splits(self.rows, buffers.sizes.purpose);
         // A head has a row for each trajectory and time; what the parts cannot sum at once they sum in turns.
         let (rows, most) = (head.rows as usize, splits * DEPTH);
         for first in (0..rows).step_by(most) {

@@ -5,7 +5,7 @@
 use super::vjp::Seed;
 use super::{Recorder, Step};
 use crate::error::Result;
-use crate::gpu::buffers::Buffers;
+use crate::gpu::buffers::{Buffers, Purpose};
 use crate::gpu::engine::Engine;
 use crate::gpu::iterations::DEPTH;
 use crate::gpu::kernel;
@@ -17,28 +17,30 @@ use crate::gpu::wire::head::Head;
 use crate::gpu::wire::modes::{BarUpdate, SecondBar, Walk};
 use crate::gpu::wire::records::Outcome;
 use crate::gpu::wire::word;
-use crate::method::{FirstStage, PenaltyAt, PenaltyGradient, StepPenalty, penalised_rows};
+use crate::method::{FirstStage, PenaltyAt, PenaltyGradient, penalised_rows};
 
 impl Engine {
     /// Parts in which the gradient is summed: enough for the device to be busy, few enough to be added quickly.
-    pub(crate) fn splits(&self, rows: usize, penalty: Option<StepPenalty>) -> usize {
-        if self.walks_whole(penalty) {
+    pub(crate) fn splits(&self, rows: usize, purpose: Purpose) -> usize {
+        if self.walks_whole(purpose) {
             // One for each workgroup of the walk, which takes several rows an invocation in a large batch.
-            self.walk_groups(rows, penalty)
+            self.walk_groups(rows, purpose)
         } else {
             rows.div_ceil(128).clamp(1, 16).max(rows.div_ceil(DEPTH))
         }
     }
 
     /// Whether each trajectory is walked back whole in one invocation.
-    pub(crate) fn walks_whole(&self, penalty: Option<StepPenalty>) -> bool {
-        let injected = penalty.is_some_and(|p| p.at == PenaltyAt::Biased && p.gradient == PenaltyGradient::Full);
+    pub(crate) fn walks_whole(&self, purpose: Purpose) -> bool {
+        let injected =
+            purpose.penalty.is_some_and(|p| p.at == PenaltyAt::Biased && p.gradient == PenaltyGradient::Full);
         self.whole
             && small::has_small_gradient(self.problem.parameter_count())
             && self.checkpoint_stride == 1
             && !self.every_step()
             && !injected
-            && self.fits_into_walks(penalty)
+            && purpose.global.is_none()
+            && self.fits_into_walks(purpose)
     }
 
     fn clocks(&self, rows: usize) -> usize {
@@ -46,19 +48,24 @@ impl Engine {
     }
 
     /// Points whose cotangents the walk takes up: the caller's, and the probes' if the gradient goes on into the state.
-    pub(super) fn walk_points(&self, penalty: Option<StepPenalty>) -> usize {
-        let probes = penalty.filter(|p| p.at == PenaltyAt::Unbiased && p.gradient == PenaltyGradient::Full);
+    pub(super) fn walk_points(&self, purpose: Purpose) -> usize {
+        let probes = purpose.penalty.filter(|p| p.at == PenaltyAt::Unbiased && p.gradient == PenaltyGradient::Full);
         self.user_points().len() + probes.map_or(0, |p| p.times)
     }
 
     /// Whether states are saved within steps, so that the last stage has a cotangent of its own.
-    fn interior(&self, penalty: Option<StepPenalty>) -> bool {
-        self.walk_points(penalty) > self.user_points().len() || self.user_points().iter().any(|&p| p > 0.0 && p < 1.0)
+    fn interior(&self, purpose: Purpose) -> bool {
+        self.walk_points(purpose) > self.user_points().len() || self.user_points().iter().any(|&p| p > 0.0 && p < 1.0)
+    }
+
+    /// Whether something else than a step's end depends on its last stage: states saved within it, or its error.
+    fn wants_last(&self, purpose: Purpose) -> bool {
+        self.interior(purpose) || purpose.global.is_some()
     }
 
     /// Vector-Jacobian products of the field for each step of the walk.
-    pub(crate) fn products_per_step(&self, penalty: Option<StepPenalty>) -> usize {
-        self.tableau.stages() - usize::from(self.tableau.fsal() && !self.interior(penalty))
+    pub(crate) fn products_per_step(&self, purpose: Purpose) -> usize {
+        self.tableau.stages() - usize::from(self.tableau.fsal() && !self.wants_last(purpose))
     }
 
     /// Measures the penalised steps, if there are any, and walks back from the loaded cotangents of the saved states: the
@@ -95,9 +102,7 @@ impl Engine {
     fn record_walk(&self, rows: usize, buffers: &Buffers) -> (Plan, WalkPlans) {
         Planner::record(&self.gpu, |planner| {
             let mut recorder = Recorder { engine: self, buffers, rows, planner };
-            if let Some(penalty) = buffers.penalty() {
-                recorder.penalty(penalty);
-            }
+            recorder.penalties();
             (recorder.planner.take(), recorder.walk())
         })
     }
@@ -108,7 +113,7 @@ impl Engine {
             let mut recorder = Recorder { engine: self, buffers, rows, planner };
             recorder.aim(Walk::At, n, 1);
             let step = Step { cursors: &buffers.walk_cursors, ..recorder.solving() };
-            recorder.keep(step, true);
+            recorder.keep(step, true, false);
             recorder.planner.take()
         });
         let mut encoder = self.encoder();
@@ -133,17 +138,17 @@ impl Recorder<'_, '_> {
         let (engine, buffers) = (self.engine, self.buffers);
         let stride = if engine.every_step() { 1 } else { engine.checkpoint_stride };
         let cursors = &buffers.walk_cursors;
-        let points = if engine.every_step() { 0 } else { engine.walk_points(buffers.penalty()) };
+        let points = if engine.every_step() { 0 } else { engine.walk_points(buffers.sizes.purpose) };
         let walking = Step { cursors, keep: true, points, ..self.solving() };
         if engine.problem.stands_still() {
             return self.no_walk();
         }
-        if engine.walks_whole(buffers.penalty()) {
+        if engine.walks_whole(buffers.sizes.purpose) {
             return self.whole_walk();
         }
         self.aim(Walk::Begin, 0, stride);
         self.bar(walking, BarUpdate::Clear, &[]);
-        if let Some(tile) = engine.tile_back(self.rows, buffers.penalty()) {
+        if let Some(tile) = engine.tile_back(self.rows, buffers.sizes.purpose) {
             let begin = self.planner.take();
             return self.tile_walk(tile, begin);
         }
@@ -161,9 +166,14 @@ impl Recorder<'_, '_> {
             self.aim(Walk::Back, i, stride);
             self.bar(walking, BarUpdate::Before, &[]);
             self.increments(walking, None);
-            let interior = engine.interior(buffers.penalty());
-            self.keep(walking, interior);
-            self.step_vjp(walking, Seed::None, FirstStage::Everything, interior);
+            let with_last = engine.wants_last(buffers.sizes.purpose);
+            let seed = if buffers.sizes.purpose.global.is_some() { Seed::Error } else { Seed::None };
+            // An error is scaled by the step's end.
+            self.keep(walking, with_last, seed == Seed::Error);
+            if seed == Seed::Error {
+                self.error_bar(walking);
+            }
+            self.step_vjp(walking, seed, FirstStage::Everything, with_last);
             self.inject();
         }
         let segment = self.planner.take();
@@ -190,7 +200,7 @@ impl Recorder<'_, '_> {
     pub(super) fn sum_of_parts(&mut self) {
         let (engine, buffers) = (self.engine, self.buffers);
         let reduce = engine.kernels.get(&kernel::REDUCE, &[]);
-        let parts = word(engine.splits(self.rows, buffers.penalty()));
+        let parts = word(engine.splits(self.rows, buffers.sizes.purpose));
         let args = ReduceArgs { parts, parameters: word(engine.parameters) };
         let bound = [&buffers.partial, &buffers.gradient];
         self.planner.add(&reduce, &bound, engine.head(self.rows), args, flat(engine.parameters.div_ceil(64)));
@@ -204,13 +214,13 @@ impl Recorder<'_, '_> {
         let bound = [&buffers.clocks, &buffers.row_status, &engine.outcome, &buffers.row_walks];
         self.planner.add(&counts, &bound, engine.head(self.rows), NoArgs::default(), flat(self.rows.div_ceil(64)));
         let begin = self.planner.take();
-        let text = engine.printer().adjoint(engine.interior(buffers.penalty()));
+        let text = engine.printer().adjoint(engine.interior(buffers.sizes.purpose));
         let adjoint = engine.kernels.printed(&kernel::WHOLE_ADJOINT, &text, &[]);
-        let steps = engine.steps_per_walk(self.rows, buffers.penalty());
+        let steps = engine.steps_per_walk(self.rows, buffers.sizes.purpose);
         let bars = buffers.sizes.backward.as_ref().map_or(0, |b| b.saves);
         let [hidden, noise_hidden] = engine.hidden_units();
         let args = WholeAdjointArgs {
-            points: word(engine.walk_points(buffers.penalty())),
+            points: word(engine.walk_points(buffers.sizes.purpose)),
             user_points: word(engine.user_points().len()),
             path: word(buffers.sizes.points),
             steps: word(steps),
@@ -229,7 +239,7 @@ impl Recorder<'_, '_> {
             &buffers.partial,
             &engine.knots,
         ];
-        let grid = [word(engine.splits(self.rows, buffers.penalty())), 1, 1];
+        let grid = [word(engine.splits(self.rows, buffers.sizes.purpose)), 1, 1];
         self.planner.add(&adjoint, &bound, engine.head(self.rows), args, grid);
         let store = engine.kernels.get(&kernel::PROBE_STORE, &[]);
         let size = self.rows * engine.dim();

@@ -111,6 +111,7 @@ arguments! {
         part_depth: u32,
         node: f32,
     }
+    ErrorBarArgs { sum: Sum, error_slot: u32, steps: u32, }
     FinishArgs { safety: f32, saved: u32, penalised: u32, carries: u32, }
     GatherArgs { times: u32, width: u32, }
     GradientNormArgs { parameters: u32, least: u32, abort: u32, alone: u32, whole: u32, freezes: u32, }
@@ -166,6 +167,7 @@ arguments! {
         user_points: u32,
         difference: f32,
     }
+    StepWeightsArgs { steps: u32, error_power: f32, aggregate: u32, }
     TileAdjointArgs {
         points: u32,
         user_points: u32,

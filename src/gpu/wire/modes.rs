@@ -151,10 +151,17 @@ modes! {
         Step = STEP = 1,
     }
     /// What is measured of a probe.
-    ProbeMeasure ["probe_value" "probe_bar"] {
+    ProbeMeasure ["probe_value" "probe_bar" "step_weights"] {
         Error = ERROR = 0,
         Stiffness = STIFFNESS = 1,
         StepCount = STEP_COUNT = 2,
+    }
+    /// What is made of the measures of a solve's steps.
+    Aggregate ["step_weights"] {
+        Sum = SUM = 0,
+        Mean = AVERAGE = 1,
+        PublishedMean = PUBLISHED_AVERAGE = 2,
+        Max = LARGEST = 3,
     }
     /// What saved states of trajectories that failed are set to.
     Settle ["settle"] {
@@ -242,6 +249,7 @@ bits! {
         SECOND = 8192,
         BARE = 16384,
         TOGETHER = 32768,
+        ERRORS = 65536,
     }
     /// What is known, or to be learnt.
     learnable ["begin" "next_step" "learn"] {
@@ -277,6 +285,17 @@ impl From<method::Measure> for ProbeMeasure {
             method::Measure::Error => Self::Error,
             method::Measure::Stiffness => Self::Stiffness,
             method::Measure::StepCount => Self::StepCount,
+        }
+    }
+}
+
+impl From<method::Aggregate> for Aggregate {
+    fn from(aggregate: method::Aggregate) -> Self {
+        match aggregate {
+            method::Aggregate::Sum => Self::Sum,
+            method::Aggregate::Mean => Self::Mean,
+            method::Aggregate::PublishedMean => Self::PublishedMean,
+            method::Aggregate::Max => Self::Max,
         }
     }
 }

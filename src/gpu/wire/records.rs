@@ -33,6 +33,7 @@ twins! {
         wish: f32,
         coefficient: f32,
         unreachable: u32,
+        global: f32,
     }
     /// Where a solve is, for the controller: `shaders/lib/clock.wgsl`.
     Clock {
@@ -81,7 +82,7 @@ twins! {
         update: u32,
         coefficient: f32,
         share: f32,
-        pad: u32,
+        global: f32,
         paths: [u32; 4],
         rates: [f32; 4],
         draws: [[u32; 2]; 64],

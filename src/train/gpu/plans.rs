@@ -164,9 +164,7 @@ impl TrainRecorder<'_> {
             self.loss(planner, true);
             self.head_vjp(planner);
             let buffers = self.buffers;
-            if let Some(penalty) = buffers.penalty() {
-                self.solver(planner).penalty(penalty);
-            }
+            self.solver(planner).penalties();
             self.solver(planner).learn(buffers.penalty(), modes::Learn::Note);
             let loss = planner.take();
             let walk = self.solver(planner).walk();
@@ -180,7 +178,7 @@ impl TrainRecorder<'_> {
             });
             let walk = self.with_encoder_vjp(planner, walk);
             let rows = self.rows;
-            |jobs| TrainPlans { rows, prologue, solve, loss, walk, update, gradient, jobs }
+            move |jobs| TrainPlans { rows, prologue, solve, loss, walk, update, gradient, jobs }
         });
         plans(jobs)
     }
@@ -377,7 +375,8 @@ impl TrainRecorder<'_> {
         let buffers = self.buffers;
         let kernel = self.engine.kernels.get(&GRADIENT_NORM, &[]);
         let abort = self.config.failure == FailurePolicy::Abort;
-        let walks = self.rows > 0 && !self.engine.problem.stands_still() && self.engine.walks_whole(buffers.penalty());
+        let walks =
+            self.rows > 0 && !self.engine.problem.stands_still() && self.engine.walks_whole(buffers.sizes.purpose);
         let args = GradientNormArgs {
             parameters: word(self.engine.parameters),
             least: word(self.config.loss.least()),

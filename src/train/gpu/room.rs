@@ -48,9 +48,9 @@ impl GpuTrainer {
         Ok(())
     }
 
-    /// Gives a paused solve room for more steps. Its batch stays where it is.
-    pub(super) async fn grow(&mut self) -> Result<()> {
-        let engine = self.engine.grown(&self.rooms()?.engine).await?;
+    /// Gives a paused solve of so many trajectories room for more steps. Its batch stays where it is.
+    pub(super) async fn grow(&mut self, rows: usize) -> Result<()> {
+        let engine = self.engine.grown(&self.rooms()?.engine, rows).await?;
         self.held = self.held.take().map(|held| held.with(|rooms| Rooms { engine, ..rooms }));
         Ok(())
     }

@@ -76,6 +76,7 @@ impl GpuTrainer {
                 rates: self.rates(self.updates + ahead),
                 ..Params::new(seed, step, self.state.step_paths(step))
             };
+            params.global = self.state.global_at(step).map_or(0.0, |global| single(global.coefficient));
             if let Some(penalty) = self.state.penalty_at(step) {
                 self.engine.set_draws(&mut params, &Draws::new(penalty, seed, step));
             }
@@ -170,7 +171,7 @@ impl GpuTrainer {
         // A solve that is longer than the one before it by more than was foreseen goes on.
         while outcome.skipped == Verdict::Incomplete {
             if outcome.paused > 0 {
-                self.grow().await?;
+                self.grow(count).await?;
                 plans = self.training_plans(count).await?;
                 self.engine.resume(&plans.solve);
             }
@@ -249,16 +250,25 @@ impl GpuTrainer {
             Some(_) => StepPenalty { coefficient: f64::from(outcome.coefficient), ..penalty },
             None => penalty,
         });
+        let report = self.state.report(before, costs(&self.engine, outcome), penalty.as_ref());
+        let global = self.state.global_at(before);
+        let global_penalty = global.map(|_| f64::from(outcome.global));
+        let global_coefficient = global.map(|global| global.coefficient);
+        let local = penalty.map(|_| (f64::from(outcome.penalty), report.coefficient));
+        let (penalty, coefficient) = local.or(global_penalty.zip(global_coefficient)).unwrap_or_default();
         StepReport {
             loss: f64::from(outcome.loss),
-            penalty: f64::from(outcome.penalty),
+            penalty,
+            coefficient,
+            global_penalty,
+            global_coefficient,
             gradient_norm: f64::from(outcome.gradient_norm),
-            products: outcome.most_accepted as usize * self.engine.products_per_step(self.state.penalty_at(before)),
+            products: outcome.most_accepted as usize * self.engine.products_per_step(self.purpose_at(before)),
             failed: outcome.failed as usize,
             skipped: outcome.skipped == Verdict::Skipped,
             budget_unreachable: outcome.unreachable != 0,
             end_time: self.state.end_at(before),
-            ..self.state.report(before, costs(&self.engine, outcome), penalty.as_ref())
+            ..report
         }
     }
 

@@ -20,7 +20,7 @@ use crate::train::state_map::End;
 /// Trains a model on a device, at `f32`: the twin of [`Trainer`](crate::Trainer). The checkpoints are the same.
 ///
 /// Solve, loss, penalty, adjoint and update are one submission, or several where they would keep the device busy for too
-/// long; the host reads 96 bytes back once a step.
+/// long; the host reads 100 bytes back once a step.
 ///
 /// ```no_run
 /// use fewsteps::{Batch, Gpu, GpuTrainer, Local, Loss, Mlp, NeuralDe, Problem, Pick, SolverOptions, Target};
@@ -193,7 +193,12 @@ impl GpuTrainer {
     }
 
     pub(super) fn purpose(&self) -> Purpose {
-        Purpose { backward: true, penalty: self.state.penalty_at(self.state.steps) }
+        self.purpose_at(self.state.steps)
+    }
+
+    /// What the solve of the training step after `step` others is for.
+    pub(super) fn purpose_at(&self, step: u64) -> Purpose {
+        Purpose { backward: true, penalty: self.state.penalty_at(step), global: self.state.global_at(step) }
     }
 
     /// Checks a batch and sends it; the number of its trajectories. A flow estimates traces with these signs.

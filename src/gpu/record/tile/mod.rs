@@ -23,7 +23,7 @@ use crate::gpu::plan::{Plan, SolvePlans, WalkPlans, flat};
 use crate::gpu::wire::args::{NoArgs, TileAdjointArgs, TileClockArgs, TileReduceArgs, TileSolveArgs, TileWeightsArgs};
 use crate::gpu::wire::modes::{Control, Walk};
 use crate::gpu::wire::word;
-use crate::method::{PenaltyAt, PenaltyGradient, StepControl, StepPenalty};
+use crate::method::{PenaltyAt, PenaltyGradient, StepControl};
 use crate::problem::{Diffusion, InputMap};
 
 /// The most features, or units of a layer.
@@ -83,27 +83,28 @@ impl Engine {
 
     /// How so many rows are cut on the way back, if they are walked back in tiles. A tape of every state is wanted, and
     /// penalties that have no gradient in it.
-    pub(crate) fn tile_back(&self, rows: usize, penalty: Option<StepPenalty>) -> Option<Tile> {
-        let injected = penalty.is_some_and(|p| p.at == PenaltyAt::Biased && p.gradient == PenaltyGradient::Full);
-        if !self.tiles_back || self.checkpoint_stride != 1 || injected || self.walks_whole(penalty) {
+    pub(crate) fn tile_back(&self, rows: usize, purpose: Purpose) -> Option<Tile> {
+        let injected =
+            purpose.penalty.is_some_and(|p| p.at == PenaltyAt::Biased && p.gradient == PenaltyGradient::Full);
+        if !self.tiles_back || self.checkpoint_stride != 1 || injected || self.walks_whole(purpose) {
             return None;
         }
         let Printer { tile, .. } = self.tile_printer(self.tile(rows)?).back()?;
         // A step back evaluates the stages twice and goes back through them.
-        let points = self.walk_points(penalty) * (self.tableau.stages() + 2);
+        let points = self.walk_points(purpose) * (self.tableau.stages() + 2);
         (points + 4 * self.tile_iterations() <= self.iterations).then_some(tile)
     }
 
     /// Steps back that one dispatch takes.
-    fn tile_turns_back(&self, rows: usize, penalty: Option<StepPenalty>) -> usize {
-        let points = self.walk_points(penalty) * (self.tableau.stages() + 2);
+    fn tile_turns_back(&self, rows: usize, purpose: Purpose) -> usize {
+        let points = self.walk_points(purpose) * (self.tableau.stages() + 2);
         let turns = self.iterations.saturating_sub(points + 64) / (4 * self.tile_iterations());
         turns.min(self.walk_steps_in_budget(rows)).max(1)
     }
 
     /// Tiles of a batch of at most so many rows on the way back, and the parameters that they have a gradient of.
-    pub(crate) fn tile_sizes(&self, rows: usize, penalty: Option<StepPenalty>) -> Option<[usize; 2]> {
-        let tile = self.tile_back(rows, penalty)?;
+    pub(crate) fn tile_sizes(&self, rows: usize, purpose: Purpose) -> Option<[usize; 2]> {
+        let tile = self.tile_back(rows, purpose)?;
         // A smaller batch may have more tiles, of fewer trajectories.
         let groups = tile.groups(rows).max(rows.div_ceil(4).min(2 * BUSY));
         Some([groups, self.problem.parameter_count()])
@@ -169,7 +170,7 @@ impl Recorder<'_, '_> {
     /// The walk in tiles; `begin` aims at the last step.
     pub(super) fn tile_walk(&mut self, tile: Tile, begin: Plan) -> WalkPlans {
         let (engine, buffers) = (self.engine, self.buffers);
-        let (head, penalty) = (engine.head(self.rows), buffers.penalty());
+        let (head, purpose) = (engine.head(self.rows), buffers.sizes.purpose);
         let turned = word(engine.parameters);
         let weights = engine.kernels.get(&kernel::TILE_WEIGHTS, &[]);
         for layer in engine.layers.iter().chain(&engine.noise_layers) {
@@ -191,10 +192,10 @@ impl Recorder<'_, '_> {
         }
         let mut first = begin;
         first.append(&self.planner.take());
-        let turns = engine.tile_turns_back(self.rows, penalty);
+        let turns = engine.tile_turns_back(self.rows, purpose);
         let every = engine.every_step();
         let args = TileAdjointArgs {
-            points: if every { 0 } else { word(engine.walk_points(penalty)) },
+            points: if every { 0 } else { word(engine.walk_points(purpose)) },
             user_points: if every { 0 } else { word(engine.user_points().len()) },
             every_step: u32::from(every),
             path: word(buffers.sizes.points),

@@ -2,6 +2,7 @@
 
 use super::super::super::adapter::gpu;
 use crate::cpu::{Cpu, Solver};
+use crate::gpu::buffers::Purpose;
 use crate::gpu::solver::GpuSolver;
 use crate::method::{Method, SaveAt, SolverOptions, StepControl};
 use crate::problem::{Activation, Diffusion, InputMap, Mlp, Problem, TimeInput};
@@ -76,7 +77,7 @@ fn tiles_are_solved_as_the_native_engine_does() {
             let mut tiled = GpuSolver::new(&gpu, &problem, &options).expect("a solver");
             (tiled.engine.whole, tiled.engine.tiles_back) = (false, true);
             assert!(tiled.engine.tile(rows).is_some(), "{name} is solved in tiles");
-            assert!(tiled.engine.tile_back(rows, None).is_some(), "{name} is walked back in tiles");
+            assert!(tiled.engine.tile_back(rows, Purpose::FORWARD).is_some(), "{name} is walked back in tiles");
             let found = gpu.block_on(tiled.solve(&theta, &y0)).expect("a solution");
             assert_eq!(found.stats, before.stats, "{name}: costs");
             assert_eq!(found.status, before.status, "{name}: statuses");
