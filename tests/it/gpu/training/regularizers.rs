@@ -4,8 +4,8 @@ use crate::oracle::{LAYOUTS, cast, close, cpu, gpu, largest, numbers, solver as 
 use fewsteps::{
     Adjoint, Aggregate, Batch, Checkpoints, Control, Diffusion, EndTime, Field, Global, GpuSolver, GpuTrainer,
     InitialStep, Interpolation, Layout, Local, Loss, Measure, Method, Mlp, NeuralDe, PenaltyAt, PenaltyGradient,
-    Problem, Regularizer, SaveAt, SolverOptions, Status, StepControl, Target, TimeInput, Tolerances, Trainer,
-    TrainerConfig,
+    Pointwise, Problem, Regularizer, SaveAt, SolverOptions, Status, StepControl, Target, TimeInput, Tolerances,
+    Trainer, TrainerConfig,
 };
 
 const BATCH: usize = 7;
