@@ -14,7 +14,7 @@ fn config(layout: Layout) -> TrainerConfig {
 }
 
 #[test]
-fn a_training_step_waits_once_and_reads_96_bytes() {
+fn a_training_step_waits_once_and_reads_100_bytes() {
     let Some(gpu) = own_gpu() else { return };
     let inputs = cast::<f32>(&numbers(1, 40 * 3));
     let labels: Vec<u32> = (0..40).map(|i| i % 2).collect();
