@@ -42,7 +42,9 @@ pub(crate) mod formula {
 
     #[inline(always)]
     pub(crate) fn relu<R: Real>(x: R) -> (R, R) {
-        if x > R::ZERO { (x, R::ONE) } else { (R::ZERO, R::ZERO) }
+        // What is no number stays none.
+        let value = if x <= R::ZERO { R::ZERO } else { x };
+        (value, if x > R::ZERO { R::ONE } else { R::ZERO })
     }
 
     /// `1 / (1 + e^-x)`, from `e^-|x|`, so that nothing overflows on either side.
@@ -74,8 +76,10 @@ pub(crate) mod formula {
     #[inline(always)]
     pub(crate) fn gelu<R: Real>(x: R) -> (R, R) {
         let c = R::from_f64(2.0 * (2.0 / std::f64::consts::PI).sqrt());
-        // Beyond 20 the sigmoid is at its limit; the clamp keeps the cube finite.
-        let inside = x.min(R::from_f64(20.0)).max(R::from_f64(-20.0));
+        // Beyond 20 the sigmoid is at its limit; the clamp keeps the cube finite, and what is no number none.
+        let most = R::from_f64(20.0);
+        let inside = if x > most { most } else { x };
+        let inside = if x < -most { -most } else { inside };
         let square = inside * inside;
         let (s, ds) = sigmoid(c * inside * R::from_f64(0.044_715).mul_add(square, R::ONE));
         let du = c * R::from_f64(3.0 * 0.044_715).mul_add(square, R::ONE);

@@ -45,7 +45,8 @@ impl Activation {
         match self {
             Self::Identity => (x, 1.0),
             Self::Tanh => (x.tanh(), x.cosh().powi(-2)),
-            Self::Relu => (x.max(0.0), f64::from(u8::from(x > 0.0))),
+            // What is no number stays none.
+            Self::Relu => (if x <= 0.0 { 0.0 } else { x }, f64::from(u8::from(x > 0.0))),
             Self::Softplus => (x.max(0.0) + (-x.abs()).exp().ln_1p(), sigmoid(x)),
             Self::Sigmoid => (sigmoid(x), sigmoid(x) * sigmoid(-x)),
             Self::Silu => (x * sigmoid(x), sigmoid(x) + x * sigmoid(x) * sigmoid(-x)),

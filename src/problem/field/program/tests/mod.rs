@@ -1,5 +1,6 @@
 //! Programs against arithmetic that shares nothing with them: values, products with Jacobians, and derivatives in time.
 
+pub(crate) mod ends;
 mod folding;
 mod jet;
 pub(crate) mod random;
