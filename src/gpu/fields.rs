@@ -4,6 +4,7 @@
 use super::adapter::gpu;
 use super::controls::seats;
 use super::schedule::Schedules;
+use crate::cpu::Scalar;
 use crate::error::Status;
 use crate::method::{
     Adjoint, Checkpoints, Layout, Local, Loss, Method, PenaltyAt, PenaltyGradient, PenaltyStep, Regularizer, SaveAt,
@@ -315,13 +316,18 @@ fn a_network_that_is_written_out_has_the_network_s_bits() {
     }
 }
 
-/// The same on the native engine, at `f64`.
-fn natively(problem: &Problem, options: &SolverOptions, penalty: &Regularizer) -> (Solution<f64>, Gradients<f64>) {
-    let mut solver = Solver::<f64>::new(&Cpu::new().expect("threads"), problem, options).expect("a solver");
+/// The same on the native engine.
+fn natively<R: Scalar>(
+    problem: &Problem,
+    options: &SolverOptions,
+    penalty: &Regularizer,
+) -> (Solution<R>, Gradients<R>) {
+    let mut solver = Solver::<R>::new(&Cpu::new().expect("threads"), problem, options).expect("a solver");
+    let scalars = |xs: &[f64]| -> Vec<R> { xs.iter().map(|x| R::from_f64(*x)).collect() };
     let theta: Vec<f64> = problem.initialize::<f32>(2).into_iter().map(f64::from).collect();
     solver.regularize(penalty, 3, 4).expect("a penalty");
-    let solution = solver.solve(&theta, &numbers(5 * problem.dim(), 7)).expect("a solution");
-    let gradients = solver.gradients(&numbers(solution.ys.len(), 13)).expect("gradients");
+    let solution = solver.solve(&scalars(&theta), &scalars(&numbers(5 * problem.dim(), 7))).expect("a solution");
+    let gradients = solver.gradients(&scalars(&numbers(solution.ys.len(), 13))).expect("gradients");
     (solution, gradients)
 }
 
@@ -366,6 +372,108 @@ fn written_fields_are_the_native_engine_s() {
         compare(&format!("field {n} with noise"), &noisy, &options, &Regularizer::None, 1e-3);
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Weights and parameters at 16 bits, whole and layer by layer: states and gradients are those at the rounded ones.
+#[test]
+fn written_fields_compute_with_half_weights() {
+    let Some(gpu) = gpu() else { return };
+    let options = SolverOptions::default().step_control(StepControl::Fixed { steps: 2 });
+    for (n, field) in [prey_and_hunters(), pendulum(), residual(6), nested(33)].into_iter().enumerate() {
+        let problem = Problem::ode(field, 0.0, 1.0);
+        let theta: Vec<f64> = problem.initialize::<f32>(2).into_iter().map(f64::from).collect();
+        let rounded: Vec<f64> = theta.iter().map(|x| half::f16::from_f64(*x).to_f64()).collect();
+        let y0 = numbers(5 * problem.dim(), 7);
+        let ys_bar = numbers(y0.len(), 13);
+        let mut native = Solver::<f64>::new(&Cpu::new().expect("threads"), &problem, &options).expect("a solver");
+        let unrounded = native.solve(&theta, &y0).expect("a solution").ys;
+        let truth = native.solve(&rounded, &y0).expect("a solution");
+        let felt = apart(&narrow(&unrounded), &truth.ys);
+        let truth = (truth, native.gradients(&ys_bar).expect("gradients"));
+        for by_layers in [false, true] {
+            let solver = GpuSolver::new(&gpu, &problem, &options).expect("a solver");
+            let solver = if by_layers { solver.layer_by_layer() } else { solver };
+            let mut solver = match solver.half_weights() {
+                Ok(solver) => solver,
+                Err(error) => return assert!(error.to_string().contains("half_weights"), "{error}"),
+            };
+            let solution = gpu.block_on(solver.solve(&narrow(&theta), &narrow(&y0))).expect("a solution");
+            let gradients = gpu.block_on(solver.gradients(&narrow(&ys_bar))).expect("gradients");
+            let found = differences(&(solution, gradients), &truth);
+            assert!(found.iter().all(|apart| *apart < 5e-5), "field {n}, by layers {by_layers}: {found:?}");
+            assert!(4.0 * found[0] < felt, "field {n}: rounding is felt, by {felt:e}");
+        }
+    }
+}
+
+/// Penalised steps beside solves of whole trajectories.
+#[test]
+fn penalties_of_what_is_solved_whole_are_the_native_engine_s() {
+    let Some(gpu) = gpu() else { return };
+    let fixed = SolverOptions::default().step_control(StepControl::Fixed { steps: 3 });
+    let fixed = fixed.save_at(SaveAt::Times(vec![0.3, 1.0]));
+    let mut failures = Vec::new();
+    for (n, field) in [prey_and_hunters(), pendulum()].into_iter().enumerate() {
+        let problem = Problem::ode(field, 0.0, 1.0);
+        for (m, at) in [PenaltyAt::Unbiased, PenaltyAt::Biased].into_iter().enumerate() {
+            for (l, gradient) in [PenaltyGradient::Step, PenaltyGradient::Full].into_iter().enumerate() {
+                let layout = if (n + m + l) % 2 == 0 { Layout::Ensemble } else { Layout::Lockstep };
+                let local = Local { at, ..Local::unbiased() }.gradient(gradient).step(PenaltyStep::Taken);
+                let penalty = Regularizer::from(local.times(2).fraction(0.6).coefficient(20.0));
+                let options = fixed.clone().layout(layout);
+                let mut solver = GpuSolver::new(&gpu, &problem, &options).expect("a solver");
+                assert!(solver.engine.whole, "field {n} is solved whole");
+                let (theta, y0) = (problem.initialize::<f32>(2), narrow(&numbers(5 * problem.dim(), 7)));
+                solver.regularize(&penalty, 3, 4).expect("a penalty");
+                let solution = gpu.block_on(solver.solve(&theta, &y0)).expect("a solution");
+                let ys_bar = narrow(&numbers(solution.ys.len(), 13));
+                let gradients = gpu.block_on(solver.gradients(&ys_bar)).expect("gradients");
+                let truth = natively(&problem, &options, &penalty);
+                let plain = natively::<f64>(&problem, &options, &Regularizer::None);
+                let name = format!("field {n}, {at:?}, {gradient:?}, {layout:?}");
+                assert!(apart(&narrow(&truth.1.theta), &plain.1.theta) > 1e-2, "{name}: a penalty is felt");
+                let found = differences(&(solution, gradients), &truth);
+                // Of an estimated error's digits some are lost to rounding, on either engine.
+                let rounding = differences(&natively(&problem, &options, &penalty), &truth);
+                if found.iter().zip(rounding).any(|(apart, lost)| apart.is_nan() || *apart > 1e-4 + 4.0 * lost) {
+                    failures.push(format!("{name}: states, gradients, penalty {found:?}, lost natively {rounding:?}"));
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// A field's program with the layers' biases, and what they do with the time, left out.
+fn without_bias(field: &Field) -> Field {
+    let text = serde_json::to_string(field).expect("plain data").replace("\"affine\":true", "\"affine\":false");
+    serde_json::from_str(&text).expect("a field")
+}
+
+/// Products alone, which no builder writes and files may have.
+#[test]
+fn products_without_a_bias_are_the_native_engine_s() {
+    let Some(gpu) = gpu() else { return };
+    let options = SolverOptions::default().step_control(StepControl::Fixed { steps: 2 });
+    for (n, affine) in [pendulum(), residual(6), nested(33)].into_iter().enumerate() {
+        let field = without_bias(&affine);
+        assert_ne!(field, affine, "field {n} has layers");
+        let problem = Problem::ode(field, 0.0, 1.0);
+        let theta: Vec<f32> = numbers(problem.parameter_count(), 17).iter().map(|x| 0.4 * *x as f32).collect();
+        let (y0, wide) = (numbers(5 * problem.dim(), 7), theta.iter().map(|x| f64::from(*x)).collect::<Vec<_>>());
+        let ys_bar = numbers(y0.len(), 13);
+        let mut native = Solver::<f64>::new(&Cpu::new().expect("threads"), &problem, &options).expect("a solver");
+        let truth = native.solve(&wide, &y0).expect("a solution");
+        let truth = (truth, native.gradients(&ys_bar).expect("gradients"));
+        for by_layers in [false, true] {
+            let solver = GpuSolver::new(&gpu, &problem, &options).expect("a solver");
+            let mut solver = if by_layers { solver.layer_by_layer() } else { solver };
+            let solution = gpu.block_on(solver.solve(&theta, &narrow(&y0))).expect("a solution");
+            let gradients = gpu.block_on(solver.gradients(&narrow(&ys_bar))).expect("gradients");
+            let found = differences(&(solution, gradients), &truth);
+            assert!(found.iter().all(|apart| *apart < 5e-5), "field {n}, by layers {by_layers}: {found:?}");
+        }
+    }
 }
 
 /// Adaptive steps, of which the device may take one more or less, have ends within the tolerance.
