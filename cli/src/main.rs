@@ -11,6 +11,7 @@ mod interrupt;
 mod logging;
 mod machine;
 mod measure;
+mod method;
 mod model_file;
 mod numbers;
 mod output;

@@ -4,14 +4,19 @@ use anyhow::ensure;
 use fewsteps::{Budget, EndTime, Global, Local, PointMeasure, Pointwise, Regularizer, Schedule};
 
 use crate::args::RegularizerArgs;
-use crate::choice::Training;
+use crate::method::Training;
 use crate::task::TaskName;
 
 /// What a method adds to the loss of a task that is trained for `steps` steps.
 pub(crate) fn of(training: Training, args: &RegularizerArgs, task: TaskName, steps: u64) -> Regularizer {
+    training.parts().fold(Regularizer::None, |sum, part| sum.and(of_part(part, args, task, steps)))
+}
+
+/// What one of them adds.
+fn of_part(training: Training, args: &RegularizerArgs, task: TaskName, steps: u64) -> Regularizer {
     let [unbiased, biased] = task.defaults().coefficients.map_or([None; 2], |own| own.map(Some));
     match training {
-        Training::Baseline | Training::Vanilla => Regularizer::None,
+        Training::Baseline | Training::Vanilla | Training::Sum(_) => Regularizer::None,
         Training::LocalUnbiased => with_options(Local::unbiased(), args, unbiased, steps).into(),
         Training::LocalBiased => with_options(Local::biased(), args, biased, steps).into(),
         Training::PublishedUnbiased => task.published(false, steps).into(),
@@ -19,10 +24,6 @@ pub(crate) fn of(training: Training, args: &RegularizerArgs, task: TaskName, ste
         Training::GlobalError => weighted(Global::error(), args, steps).into(),
         Training::GlobalStepCount => weighted(Global::step_count(), args, steps).into(),
         Training::Steer => STEER.into(),
-        Training::SteerGlobalError => Regularizer::from(STEER).and(weighted(Global::error(), args, steps)),
-        Training::SteerLocalUnbiased => {
-            Regularizer::from(STEER).and(with_options(Local::unbiased(), args, unbiased, steps))
-        }
         Training::Taynode2 => measured(PointMeasure::SecondDerivative, args, steps).into(),
         Training::Taynode3 => measured(PointMeasure::ThirdDerivative, args, steps).into(),
         Training::Rnode => Regularizer::from(measured(PointMeasure::Kinetic, args, steps)).and(measured(
@@ -49,7 +50,8 @@ fn weight(args: &RegularizerArgs, own: Option<f64>, default: &Schedule, steps: u
 fn measured(measure: PointMeasure, args: &RegularizerArgs, steps: u64) -> Pointwise {
     let pointwise = Pointwise::new(measure);
     let coefficient = weight(args, None, &pointwise.coefficient, steps);
-    pointwise.coefficient(coefficient)
+    let pointwise = pointwise.coefficient(coefficient);
+    if args.quadrature { pointwise.quadrature() } else { pointwise }
 }
 
 fn weighted(global: Global, args: &RegularizerArgs, steps: u64) -> Global {
@@ -105,6 +107,10 @@ impl RegularizerArgs {
                 "{option} applies to methods with a penalty of their own, such as local-* and global-*: add one, or leave it out"
             );
         }
+        ensure!(
+            !self.quadrature || methods.iter().any(|method| method.measures_dynamics()),
+            "--quadrature applies to taynode-2, taynode-3, rnode and straightness: add one of them, or leave it out"
+        );
         ensure!(
             self.noise.is_none() || task.stochastic(),
             "--noise: {} has no noise; leave it out, or take spiral-sde or mnist-sde",

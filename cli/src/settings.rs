@@ -5,8 +5,9 @@ use fewsteps::{Budget, FailurePolicy, Loss, Scalar, Tolerances, TrainerConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::args::{StepArgs, TrainingArgs};
-use crate::choice::{LAYOUTS, Precision, Training, name_of};
+use crate::choice::{LAYOUTS, Precision, name_of};
 use crate::data::{Data, DataIdentity, Own, Samples, Series, Source};
+use crate::method::Training;
 use crate::model_file::ModelFile;
 use crate::regularizer;
 use crate::task::TaskName;

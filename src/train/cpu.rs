@@ -194,6 +194,8 @@ impl<R: Scalar> Trainer<R> {
         if regularizer.lower(0).global.is_some() {
             workspace.tape = workspace.tape.saturating_add(self.engine.error_bytes(batch, steps).0);
         }
+        let asked = self.state.asked(&self.engine.learnt, self.state.steps);
+        workspace.rooms = workspace.rooms.saturating_add(self.engine.point_bytes(batch, &asked).0);
         workspace
     }
 
@@ -352,7 +354,9 @@ impl<R: Scalar> Trainer<R> {
         let coefficient = local.map(|local| local.coefficient).or(report.global_coefficient);
         let first = asked.pointwise.first().map(|draws| draws.penalty.coefficient);
         report.coefficient = coefficient.or(first).unwrap_or(0.0);
-        report.nfe_penalty += asked.pointwise.iter().map(|draws| draws.penalty.evaluations()).sum::<usize>();
+        let (tableau, accepted) = (state.config.model.options.method.tableau(), report.accepted);
+        let evaluations = asked.pointwise.iter().map(|draws| draws.penalty.evaluations(tableau, accepted));
+        report.nfe_penalty += evaluations.sum::<usize>();
         let added = engine.backward(&asked, &task, gradient)?;
         let lost = {
             let mut lost = engine.returned().map(|(status, _)| status).enumerate().filter(|(_, s)| *s != Status::Done);

@@ -5,7 +5,8 @@ use std::num::NonZeroUsize;
 use clap::Args;
 
 use super::training::{TrainingArgs, seeds};
-use crate::choice::{Objective, Training};
+use crate::choice::Objective;
+use crate::method::{Methods, Training};
 
 #[derive(Debug, Args)]
 pub(crate) struct SweepArgs {
@@ -57,13 +58,13 @@ pub(crate) struct CheckArgs {
 #[derive(Debug, Args)]
 pub(crate) struct TrialArgs {
     /// The training method that is tried [default: local-unbiased]
-    #[arg(long, value_enum, value_name = "METHOD")]
+    #[arg(long, value_parser = Methods, value_name = "METHOD")]
     pub(crate) regularization: Option<Training>,
     /// Share of the steps of a whole training that a trial makes: of --steps, or of the task's
     #[arg(long, value_name = "SHARE", default_value_t = 0.2, allow_hyphen_values = true)]
     pub(crate) steps_fraction: f64,
-    /// Points of test accuracy that may be lost against coefficient 0; per cent of the loss where nothing is classified
-    /// [default: 0.2 points, or 5 per cent]
+    /// Points of test accuracy that may be lost against coefficient 0; per cent of the loss where nothing is classified, nats of
+    /// a density [default: 0.2 points, 5 per cent, or 0.02 nats]
     ///
     /// Less than chance moves cannot be seen: of a few hundred test samples one is tenths of a point. What can be seen is
     /// printed, and taken where it is more.

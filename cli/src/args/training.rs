@@ -8,14 +8,17 @@ use fewsteps::{Measure, PenaltyGradient, PenaltyNoise, PenaltyStep};
 
 use super::own::OwnArgs;
 use super::solver::SolverArgs;
-use crate::choice::{GRADIENTS, MEASURES, NOISES, PENALTY_STEPS, Training, named, positive};
+use crate::choice::{GRADIENTS, MEASURES, NOISES, PENALTY_STEPS, named, positive};
+use crate::method::{Methods, Training};
 use crate::model_file::ModelFile;
 use crate::task::TaskName;
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
     /// Training methods to compare, separated by commas; ratios are to the baseline, or to vanilla where there is none
-    #[arg(long, value_enum, value_delimiter = ',', conflicts_with = "config")]
+    ///
+    /// Regularizers add up: steer+global-error, local-unbiased+taynode-2. --coefficient is the weight of each then.
+    #[arg(long, value_parser = Methods, value_delimiter = ',', value_name = "METHOD,...", conflicts_with = "config")]
     #[arg(default_values_t = [Training::Baseline, Training::Vanilla, Training::LocalUnbiased, Training::LocalBiased])]
     pub(crate) methods: Vec<Training>,
     /// How many seeds: 0, 1, ..., N - 1 [default: the task's]
@@ -27,8 +30,8 @@ pub(crate) struct BenchArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct TrainArgs {
-    /// The training method [default: local-unbiased]
-    #[arg(long, value_enum, value_name = "METHOD", conflicts_with = "config")]
+    /// The training method, or several with a + between [default: local-unbiased]
+    #[arg(long, value_parser = Methods, value_name = "METHOD", conflicts_with = "config")]
     pub(crate) regularization: Option<Training>,
     /// Fixes the initial weights, the order of the samples and the regularization times
     #[arg(long, default_value_t = 0, conflicts_with = "config")]
@@ -44,7 +47,7 @@ pub(crate) struct TrainArgs {
 }
 
 /// What a repeated run has settled, so that no option may say it otherwise.
-const SETTLED: [&str; 34] = [
+const SETTLED: [&str; 35] = [
     "task",
     "label",
     "targets",
@@ -79,6 +82,7 @@ const SETTLED: [&str; 34] = [
     "target_nfe",
     "times",
     "fraction",
+    "quadrature",
 ];
 
 /// What `bench` and `train` share.
@@ -177,6 +181,9 @@ pub(crate) struct RegularizerArgs {
     /// Share of the batch on which the penalised step is taken [default: 0.125]
     #[arg(long, value_name = "F", allow_hyphen_values = true)]
     pub(crate) fraction: Option<f64>,
+    /// taynode-*, rnode, straightness: measure every stage of all accepted steps, as published, instead of a random time
+    #[arg(long)]
+    pub(crate) quadrature: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,12 +1,12 @@
 //! `fewsteps bench`: methods against each other, over several seeds.
 
 use crate::args::BenchArgs;
-use crate::choice::Training;
 use crate::data::Data;
 use crate::files;
 use crate::input;
 use crate::interrupt;
 use crate::machine::Machine;
+use crate::method::Training;
 use crate::output;
 use crate::record::{Failure, Results, RunRecord};
 use crate::repeat;

@@ -4,11 +4,11 @@ use anyhow::ensure;
 use fewsteps::CheckpointInfo;
 
 use crate::args::TrainArgs;
-use crate::choice::Training;
 use crate::data::{self, Data};
 use crate::files;
 use crate::input;
 use crate::interrupt;
+use crate::method::Training;
 use crate::model_file;
 use crate::output;
 use crate::repeat;

@@ -13,8 +13,9 @@ use serde_json::Value;
 
 use super::read;
 use super::schedule::{Rates, ScheduleName};
-use crate::choice::{ControllerName, Precision, Training};
+use crate::choice::{ControllerName, Precision};
 use crate::files;
+use crate::method::Training;
 use crate::task::TaskName;
 
 /// A file that says how a model is made, solved and trained. What it leaves open is the task's; what the command line says

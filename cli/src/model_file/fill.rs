@@ -2,7 +2,7 @@
 
 use super::file::{ModelFile, Sections};
 use crate::args::TrainingArgs;
-use crate::choice::Training;
+use crate::method::Training;
 
 /// Lets the file say what the command line left open, and notes the keys of which that came true.
 macro_rules! fill {

@@ -177,7 +177,7 @@ fn write_coefficient(text: &mut String, coefficient: &Schedule, what: &str) {
 fn write_regularizer(text: &mut String, settings: &Settings) {
     text.push_str("\n[regularizer]\n");
     let training = settings.training;
-    line(text, "regularization", word(training.name()), "of `train`; `bench` compares its --methods");
+    line(text, "regularization", word(&training.to_string()), "of `train`; `bench` compares its --methods");
     if !training.takes_coefficient() {
         return;
     }

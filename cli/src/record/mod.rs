@@ -22,9 +22,9 @@ mod tests {
     use super::run::Curve;
     use super::*;
     use crate::args::{Cli, Command};
-    use crate::choice::Training;
     use crate::data;
     use crate::machine::Machine;
+    use crate::method::Training;
     use crate::report::summary;
     use crate::settings::Settings;
 

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::run::RunRecord;
-use crate::choice::Training;
 use crate::machine::Machine;
 use crate::measure::stats::Spread;
+use crate::method::Training;
 use crate::numbers;
 
 /// A benchmark's `results.json`.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::choice::Training;
+use crate::method::Training;
 use crate::record::{Measured, Moment, Results, RunRecord};
 use crate::report::html::{escape, figure, opening, write_table};
 use crate::report::plot::{self, Deviation, Labels, Scale, Series};
@@ -248,7 +248,7 @@ fn thin(values: &[f64]) -> Vec<(f64, f64)> {
 }
 
 /// Colours that stay apart for readers who do not see all of them (M. Okabe, K. Ito, 2008).
-const fn colour(training: Training) -> (u8, u8, u8) {
+fn colour(training: Training) -> (u8, u8, u8) {
     match training {
         Training::Baseline => (120, 120, 120),
         Training::Vanilla => (213, 94, 0),
@@ -259,13 +259,24 @@ const fn colour(training: Training) -> (u8, u8, u8) {
         Training::GlobalError => (86, 180, 233),
         Training::GlobalStepCount => (0, 60, 90),
         Training::Steer => (150, 110, 0),
-        Training::SteerGlobalError => (110, 40, 90),
-        Training::SteerLocalUnbiased => (60, 90, 20),
         Training::Taynode2 => (140, 30, 30),
         Training::Taynode3 => (190, 80, 80),
         Training::Rnode => (90, 90, 200),
         Training::Straightness => (40, 130, 130),
+        Training::Sum(_) => mixed(training.parts().map(colour)),
     }
+}
+
+/// The mean of colours, darkened so that it is none of them.
+fn mixed(colours: impl Iterator<Item = (u8, u8, u8)>) -> (u8, u8, u8) {
+    let (mut sum, mut count) = ([0_u16; 3], 0);
+    for (r, g, b) in colours {
+        sum = [sum[0] + u16::from(r), sum[1] + u16::from(g), sum[2] + u16::from(b)];
+        count += 1;
+    }
+    // Three quarters of it.
+    let [r, g, b] = sum.map(|sum| u8::try_from(3 * sum / (4 * count.max(1))).unwrap_or(u8::MAX));
+    (r, g, b)
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::choice::Training;
 use crate::machine::Machine;
 use crate::measure::stats::Spread;
+use crate::method::Training;
 use crate::record::{
     DeployedSummary, Failure, MethodSummary, OtherPaths, OtherSummary, Ratios, Results, RunRecord, Tested,
 };

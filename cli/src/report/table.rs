@@ -2,8 +2,8 @@
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use crate::choice::Training;
 use crate::measure::stats::Spread;
+use crate::method::Training;
 use crate::record::{Failure, MethodSummary, Results, RunRecord};
 use crate::report::summary;
 use crate::settings::Settings;

@@ -119,8 +119,8 @@ mod tests {
 
     use super::*;
     use crate::args::{Cli, Command};
-    use crate::choice::Training;
     use crate::data::{self, DataIdentity};
+    use crate::method::Training;
 
     fn settings(options: &[&str]) -> Settings {
         let words = [&["fewsteps", "train"], options].concat();

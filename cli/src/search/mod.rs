@@ -10,4 +10,4 @@ pub(crate) mod table;
 pub(crate) use cost::Cost;
 pub(crate) use plan::{Plan, ensure_free};
 pub(crate) use point::Point;
-pub(crate) use quality::Yardstick;
+pub(crate) use quality::{Quality, Yardstick};

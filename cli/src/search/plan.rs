@@ -4,8 +4,8 @@ use anyhow::{bail, ensure};
 
 use super::quality;
 use crate::args::{TrainingArgs, TrialArgs};
-use crate::choice::Training;
 use crate::data::Data;
+use crate::method::Training;
 use crate::settings::Settings;
 
 /// What all trials share.

@@ -13,8 +13,9 @@ pub(crate) struct Point {
     #[serde(with = "numbers")]
     pub(crate) coefficient: f64,
     pub(crate) seeds: usize,
+    pub(crate) nats: bool,
     pub(crate) accuracy: Option<Spread>,
-    /// Absent where a seed's is not a finite number.
+    /// Absent where a seed's is not a finite number. In nats, if the model is a density.
     pub(crate) test_loss: Option<Spread>,
     pub(crate) nfe: Option<Spread>,
     pub(crate) ideal_steps: Option<Spread>,
@@ -44,6 +45,7 @@ impl Point {
         Self {
             coefficient,
             seeds: runs.len(),
+            nats: runs.first().is_some_and(|run| run.settings.is_of_density()),
             accuracy: values(|run| run.test.accuracy),
             test_loss: values(|run| Some(run.test.loss)),
             nfe: values(|run| Some(run.test.nfe)),

@@ -12,10 +12,45 @@ const POINTS: f64 = 0.2;
 /// Per cent by which a loss may rise.
 const PER_CENT: f64 = 5.0;
 
-/// What coefficients are measured by: points of accuracy, or per cent of the loss where nothing is classified.
+/// Nats by which minus the logarithm of a density may rise: it may be negative, so that no share of it means anything.
+const NATS: f64 = 0.02;
+
+/// What a model is good at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Quality {
+    /// It classifies: points of accuracy.
+    Accuracy,
+    /// Per cent of its loss.
+    Loss,
+    /// It is a density: nats.
+    Nats,
+}
+
+impl Quality {
+    /// What the models of a point are good at.
+    const fn of(point: &Point) -> Self {
+        match point.accuracy {
+            Some(_) => Self::Accuracy,
+            None if point.nats => Self::Nats,
+            None => Self::Loss,
+        }
+    }
+
+    /// What may be lost unless the command line says otherwise.
+    const fn asked(self) -> f64 {
+        match self {
+            Self::Accuracy => POINTS,
+            Self::Loss => PER_CENT,
+            Self::Nats => NATS,
+        }
+    }
+}
+
+/// What coefficients are measured by.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Yardstick {
-    pub(crate) classifies: bool,
+    pub(crate) quality: Quality,
     /// What may be lost.
     #[serde(with = "numbers")]
     pub(crate) asked: f64,
@@ -28,17 +63,18 @@ pub(crate) struct Yardstick {
 impl Yardstick {
     /// By what came of training without a regularizer, and so many `samples` to test on.
     pub(crate) fn new(asked: Option<f64>, base: &Point, samples: usize) -> anyhow::Result<Self> {
-        let classifies = base.accuracy.is_some();
-        let spread = if classifies { base.accuracy } else { base.test_loss };
+        let quality = Quality::of(base);
+        let spread = if quality == Quality::Accuracy { base.accuracy } else { base.test_loss };
         let seeds = base.seeds as f64;
-        let noise = spread.and_then(|spread| match (base.seeds, classifies) {
-            (2.., true) => Some(100.0 * spread.std / seeds.sqrt()),
-            (2.., false) => Some(100.0 * spread.std / (spread.mean.abs() * seeds.sqrt())),
+        let noise = spread.and_then(|spread| match (base.seeds, quality) {
+            (2.., Quality::Accuracy) => Some(100.0 * spread.std / seeds.sqrt()),
+            (2.., Quality::Loss) => Some(100.0 * spread.std / (spread.mean * seeds.sqrt())),
+            (2.., Quality::Nats) => Some(spread.std / seeds.sqrt()),
             // Of a binomial distribution.
-            (_, true) => Some(100.0 * (spread.mean * (1.0 - spread.mean) / samples.max(1) as f64).sqrt()),
-            (_, false) => None,
+            (_, Quality::Accuracy) => Some(100.0 * (spread.mean * (1.0 - spread.mean) / samples.max(1) as f64).sqrt()),
+            _ => None,
         });
-        Ok(Self { classifies, asked: checked(asked)?.unwrap_or(if classifies { POINTS } else { PER_CENT }), noise })
+        Ok(Self { quality, asked: checked(asked)?.unwrap_or(quality.asked()), noise })
     }
 
     /// What may be lost, or what can be seen where that is more.
@@ -51,22 +87,38 @@ impl Yardstick {
         if !point.whole() {
             return None;
         }
-        if self.classifies {
-            return Some(100.0 * (base.accuracy?.mean - point.accuracy?.mean));
-        }
-        // Nats may be negative.
-        let (before, after) = (base.test_loss?.mean, point.test_loss?.mean);
-        Some(100.0 * (after - before) / before.abs())
+        Some(match self.quality {
+            Quality::Accuracy => 100.0 * (base.accuracy?.mean - point.accuracy?.mean),
+            Quality::Loss => 100.0 * (point.test_loss?.mean / base.test_loss?.mean - 1.0),
+            Quality::Nats => point.test_loss?.mean - base.test_loss?.mean,
+        })
     }
 
     /// The unit of a loss.
     pub(crate) const fn unit(&self) -> &'static str {
-        if self.classifies { "points" } else { "%" }
+        match self.quality {
+            Quality::Accuracy => "points",
+            Quality::Loss => "%",
+            Quality::Nats => "nats",
+        }
     }
 
     /// The quality of a model in one word.
     pub(crate) const fn quality(&self) -> &'static str {
-        if self.classifies { "accuracy" } else { "loss" }
+        match self.quality {
+            Quality::Accuracy => "accuracy",
+            Quality::Loss => "loss",
+            Quality::Nats => "likelihood",
+        }
+    }
+
+    /// The head of its column.
+    pub(crate) const fn column(&self) -> &'static str {
+        match self.quality {
+            Quality::Accuracy => "test accuracy, %",
+            Quality::Loss => "test loss",
+            Quality::Nats => "test loss, nats",
+        }
     }
 
     /// What may be lost, in words.

@@ -6,8 +6,9 @@ use crate::report::table;
 
 /// Its columns, the last of which is for what is said of a coefficient.
 pub(crate) fn head(yardstick: &Yardstick) -> Vec<String> {
-    let quality = if yardstick.classifies { "test accuracy, %" } else { "test loss" };
-    ["coefficient", quality, "NFE", "ideal steps", "penalty", "failures", "training, s", ""].map(str::to_owned).into()
+    ["coefficient", yardstick.column(), "NFE", "ideal steps", "penalty", "failures", "training, s", ""]
+        .map(str::to_owned)
+        .into()
 }
 
 /// The row of a coefficient, of which `said` is said.
@@ -17,7 +18,7 @@ pub(crate) fn row(point: &Point, said: String) -> Vec<String> {
     let failures = point.failed + point.skipped + point.errors.len();
     vec![
         point.coefficient.to_string(),
-        table::quality(point.accuracy, point.test_loss, seeds, false),
+        table::quality(point.accuracy, point.test_loss, seeds, point.nats),
         or_dash(point.nfe.map(|nfe| table::with_spread(nfe, seeds, 1))),
         or_dash(point.ideal_steps.map(|steps| table::with_spread(steps, seeds, 2))),
         or_dash(point.penalty.map(|penalty| format!("{penalty:.2e}"))),

@@ -1,6 +1,7 @@
 //! [`StepHook`]: what a regularizer adds to the walk back.
 
 use super::track::Track;
+use crate::cpu::kernel::aligned::Aligned;
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::interval::Interval;
 use crate::cpu::step::Scheme;
@@ -36,6 +37,21 @@ pub(crate) trait StepHook<S: Scheme> {
         _end_bar: &mut [S::Real],
     ) -> Option<&[S::Real]> {
         None
+    }
+
+    /// How many of the steps' stages, from the first on, it has cotangents of.
+    fn seeds_stages(&self) -> usize {
+        0
+    }
+
+    /// Adds to the cotangents of the [stages](Self::seeds_stages) of an accepted step, and to the parameters'.
+    fn stage_bars(
+        &mut self,
+        _at: &At<'_, S>,
+        _kept: &S::Kept,
+        _bars: &mut [Aligned<S::Real>],
+        _theta_bar: &mut [S::Real],
+    ) {
     }
 
     /// Adds to the cotangent of the state before accepted step `step`.

@@ -167,8 +167,15 @@ fn differentiate<S: Scheme>(
     room: &mut WalkRoom<S>,
     bars: Bars<'_, S::Real>,
 ) {
+    let (inside, hooked) = (at.track.stepper.interpolant.stages(), hook.seeds_stages());
+    let seeded = if at.inside { inside.max(hooked) } else { hooked };
+    if hooked > 0 {
+        let begun = if at.inside { inside } else { 0 };
+        room.clear_stage_bars(begun..seeded, at.tile.features());
+        hook.stage_bars(at, &room.kept, &mut room.stage_bars, bars.theta);
+    }
     let WalkRoom { y, kept, vjp, stage_bars, .. } = room;
-    let stages = at.inside.then_some(&stage_bars[..]).filter(|bars| !bars.is_empty());
+    let stages = (seeded > 0).then(|| &stage_bars[..seeded]);
     let seeds = Seeds { error: hook.error_bar(at, y, kept, bars.state), stages, stiffness: None };
     at.track.stepper.scheme.vjp(&at.interval.h, kept, &seeds, FirstStage::Everything, vjp, bars);
 }

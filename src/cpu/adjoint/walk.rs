@@ -95,11 +95,18 @@ impl<S: Scheme> Walk<'_, S> {
                 continue;
             }
             if !any_inside {
-                room.clear_stage_bars(interpolant.stages(), tile.features());
+                room.clear_stage_bars(0..interpolant.stages(), tile.features());
+                room.clear_start_bar(tile.features());
                 any_inside = true;
             }
             let WalkRoom { start_bar, stage_bars, .. } = &mut *room;
-            interpolant.vjp(save_bar, (point.t, &inside), interval, [start_bar, bar], stage_bars);
+            interpolant.vjp(
+                save_bar,
+                (point.t, &inside),
+                interval,
+                [start_bar, bar],
+                &mut stage_bars[..interpolant.stages()],
+            );
         }
         any_inside
     }

@@ -1,17 +1,18 @@
 //! [`Crew`]: what one thread works on, and its room to work in.
 
+use std::ops::Range;
+
 use super::equation_room::EquationRoom;
 use super::error_bars::ErrorBars;
 use super::run::Run;
 use super::task::TaskRoom;
 use crate::cpu::kernel::aligned::Aligned;
-use crate::cpu::regularize::pointwise::PointRoom;
+use crate::cpu::regularize::quadrature::Rooms;
 use crate::cpu::step::Scheme;
 use crate::cpu::step::state::Shape;
 use crate::cpu::tile::Tile;
 use crate::cpu::tile::probe::Probe;
 use crate::math::Real;
-use crate::method::PointMeasure;
 
 /// The most shards of a batch.
 pub(crate) const MAX_SHARDS: usize = 32;
@@ -108,8 +109,8 @@ pub(crate) struct WalkRoom<S: Scheme> {
     pub(crate) errors: Option<ErrorBars<S::Real>>,
     /// For a solve of the adjoint equation; likewise.
     pub(crate) equation: Option<EquationRoom<S::Real>>,
-    /// For measures at random times, by their places; likewise.
-    pub(crate) points: [Option<PointRoom<S::Real>>; PointMeasure::COUNT],
+    /// For measures of the dynamics.
+    pub(crate) points: Rooms<S::Real>,
 }
 
 impl<S: Scheme> WalkRoom<S> {
@@ -123,15 +124,20 @@ impl<S: Scheme> WalkRoom<S> {
             start_bar: Vec::new(),
             errors: None,
             equation: None,
-            points: [const { None }; PointMeasure::COUNT],
+            points: Rooms::default(),
         }
     }
 
-    pub(crate) fn clear_stage_bars(&mut self, stages: usize, n: usize) {
-        self.stage_bars.resize_with(stages, || Aligned::zeros(n));
+    /// No cotangents of these stages yet. Room that there is stays, so that no step allocates after the first.
+    pub(crate) fn clear_stage_bars(&mut self, stages: Range<usize>, n: usize) {
+        let count = self.stage_bars.len().max(stages.end);
+        self.stage_bars.resize_with(count, || Aligned::zeros(n));
+        self.stage_bars[stages].iter_mut().for_each(|bar| bar.fill(S::Real::ZERO));
+    }
+
+    /// Nor of the step's start.
+    pub(crate) fn clear_start_bar(&mut self, n: usize) {
+        self.start_bar.clear();
         self.start_bar.resize(n, S::Real::ZERO);
-        for bar in self.stage_bars.iter_mut().map(Aligned::as_mut_slice).chain([&mut *self.start_bar]) {
-            bar.fill(S::Real::ZERO);
-        }
     }
 }

@@ -283,9 +283,11 @@ impl<S: Scheme> Team<S::Real> for Crews<S> {
             for shard in shards {
                 let (tiles, theta_bar) = shard.probed();
                 for (tile, probes) in tiles {
-                    points.iter().for_each(|points| points.apply(tile, &mut room.points, &mut theta_bar[offset..]));
+                    points
+                        .iter()
+                        .for_each(|points| points.apply(tile, &mut room.points.points, &mut theta_bar[offset..]));
                     task.differentiate(tile, task_room, theta_bar);
-                    *work = pass.walk(tile, probes, &mut room, &mut theta_bar[offset..]).max(*work);
+                    *work = pass.walk(tile, probes, points, &mut room, &mut theta_bar[offset..]).max(*work);
                     walk.track.hand_on_controls(tile, &mut room.vjp, theta_bar);
                     task.finish(tile, task_room, theta_bar);
                 }

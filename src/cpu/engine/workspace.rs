@@ -72,13 +72,18 @@ impl<R: Scalar> Engine<R> {
         self.owner.bytes + self.workspace(batch, steps, tape).total() + probes + errors + self.point_bytes(batch, asked)
     }
 
-    /// Bytes of measures at random times: packed weights, each thread's rooms, and states with their cotangents.
-    fn point_bytes(&self, batch: usize, asked: &Asked) -> Size {
+    /// Bytes of measures at random times and over all steps: packed weights, each thread's rooms, states with their cotangents,
+    /// and the cotangents of a step's stages.
+    pub(crate) fn point_bytes(&self, batch: usize, asked: &Asked) -> Size {
         let fields = asked.pointwise.iter().filter_map(|draws| self.measures.get(draws.penalty.measure));
-        let rooms = Size(self.parallelism(batch).0) * fields.map(PointRoom::bytes).sum::<usize>();
+        let threads = self.parallelism(batch).0;
+        let rooms = Size(threads) * fields.map(PointRoom::bytes).sum::<usize>();
+        let over_steps = asked.pointwise.iter().any(|draws| draws.penalty.quadrature);
+        let arrays = if over_steps { self.options.method.tableau().stages() + 2 } else { 0 };
+        let stages = Size(threads * arrays) * (self.dim() * LANES);
         let slots: usize = asked.pointwise.iter().map(PointDraws::slots).sum();
         let states = Size(2 * slots * batch.div_ceil(LANES)) * (self.dim() * LANES);
-        rooms + states.bytes::<R>() + self.measures.bytes()
+        rooms + (states + stages).bytes::<R>() + self.measures.bytes()
     }
 
     /// Bytes of the errors of an ensemble's steps, in lists that grow by doubling, and of rooms for their cotangents.

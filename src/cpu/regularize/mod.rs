@@ -3,6 +3,7 @@
 pub(crate) mod global;
 pub(crate) mod local;
 pub(crate) mod pointwise;
+pub(crate) mod quadrature;
 
 use crate::cpu::adjoint::hook::{At, StepHook};
 use crate::cpu::adjoint::rewind::Work;
@@ -11,15 +12,18 @@ use crate::cpu::adjoint::way_back::WayBack;
 use crate::cpu::crew::error_bars::ErrorBars;
 use crate::cpu::crew::reduction::Share;
 use crate::cpu::crew::shard::{Crew, WalkRoom};
+use crate::cpu::kernel::aligned::Aligned;
 use crate::cpu::kernel::lanes::{add_weighted, indicator};
 use crate::cpu::solve::Solve;
 use crate::cpu::step::Scheme;
 use crate::cpu::tile::Tile;
 use crate::cpu::tile::probe::Probe;
 use crate::error::{Error, Result};
-use crate::method::{Draws, GlobalPenalty, PenaltyAt, PointValues};
+use crate::method::{Draws, GlobalPenalty, PenaltyAt, PointValues, Tableau};
 use global::StepErrors;
 use local::{Origin, Penalty};
+use pointwise::Points;
+use quadrature::{Quadratures, weighted_stages};
 
 /// The local penalty of a backward pass: its draws, the tiles with probes, and the solved trajectories in them.
 #[derive(Clone, Copy, Debug)]
@@ -103,16 +107,21 @@ impl<'a, S: Scheme> Pass<'a, S> {
         &self,
         tile: &mut Tile<S::Real>,
         probes: &[Probe<S>],
+        points: &[Points<'_, S::Real>],
         room: &mut WalkRoom<S>,
         theta_bar: &mut [S::Real],
     ) -> Work {
         let probes = if self.local.is_some() { probes } else { &[] };
         let shape = &self.walk.track.stepper.shape;
         let errors = self.global.as_ref().map(|of| (of, room.errors.take().unwrap_or_else(|| ErrorBars::new(shape))));
-        let mut hook = Hooks { probes, errors };
+        let integrals = Quadratures::of(points, tile, &mut room.points);
+        let mut hook = Hooks { probes, errors, integrals, tableau: self.walk.track.stepper.scheme.tableau() };
         let work = self.back.walk(self.walk, tile, &mut hook, room, theta_bar);
         if let Some((_, bars)) = hook.errors {
             room.errors = Some(bars);
+        }
+        if let Some(integrals) = hook.integrals {
+            integrals.end(tile, &mut room.points);
         }
         work
     }
@@ -122,6 +131,8 @@ impl<'a, S: Scheme> Pass<'a, S> {
 struct Hooks<'a, S: Scheme> {
     probes: &'a [Probe<S>],
     errors: Option<(&'a StepErrors<'a>, ErrorBars<S::Real>)>,
+    integrals: Option<Quadratures<'a, S::Real>>,
+    tableau: &'static Tableau,
 }
 
 impl<S: Scheme> StepHook<S> for Hooks<'_, S> {
@@ -139,7 +150,20 @@ impl<S: Scheme> StepHook<S> for Hooks<'_, S> {
         self.errors.as_mut().map(|(errors, bars)| errors.error_bar(at, y, kept, end_bar, bars))
     }
 
+    fn seeds_stages(&self) -> usize {
+        if self.integrals.is_some() { weighted_stages(self.tableau) } else { 0 }
+    }
+
+    fn stage_bars(&mut self, at: &At<'_, S>, kept: &S::Kept, bars: &mut [Aligned<S::Real>], theta_bar: &mut [S::Real]) {
+        if let Some(integrals) = &mut self.integrals {
+            integrals.step(at, kept, bars, theta_bar);
+        }
+    }
+
     fn state_bar(&mut self, step: usize, bar: &mut [S::Real]) {
+        if let Some(integrals) = &self.integrals {
+            integrals.add_start(bar);
+        }
         if let Some((_, bars)) = &self.errors {
             bars.add_start(bar);
         }

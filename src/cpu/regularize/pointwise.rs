@@ -1,4 +1,4 @@
-//! Measures of the dynamics at random times: a program's mean square, and its vector-Jacobian product.
+//! Measures of the dynamics at random times, or at every stage: a program's mean square, and its vector-Jacobian product.
 
 use crate::cpu::field::evaluate::{Cotangents, Field, Kept};
 use crate::cpu::kernel::dense::LANES;
@@ -86,6 +86,11 @@ impl<R: Scalar> PointRoom<R> {
         Self { kept: field.kept(), cotangents: field.cotangents(), value, state_bar }
     }
 
+    /// Puts states there, to be measured.
+    pub(crate) fn place(&mut self, states: &[R]) {
+        self.kept.state_mut().copy_from_slice(states);
+    }
+
     /// Bytes of a room for that measure.
     pub(crate) fn bytes(field: &Field<R>) -> usize {
         field.kept_bytes() + field.cotangent_bytes() + (field.outputs() + field.dim()) * LANES * size_of::<R>()
@@ -110,21 +115,26 @@ impl<R: Scalar> Points<'_, R> {
     /// of `R` is in `tile.points`.
     pub(crate) fn apply(&self, tile: &mut Tile<R>, rooms: &mut [Option<PointRoom<R>>], theta_bar: &mut [R]) {
         let measure = self.draws.penalty.measure;
-        if tile.index >= self.tiles || self.rows == 0 || !tile.alive.contains(&true) {
+        if self.rests(tile) {
             return;
         }
         let room = rooms[measure.index()].get_or_insert_with(|| PointRoom::new(self.field));
         self.direct(tile, room);
-        for (n, t) in self.draws.times(self.interval).take(self.draws.penalty.times).enumerate() {
+        for (n, t) in self.draws.times(self.interval).take(self.draws.points()).enumerate() {
             tile.points[measure.index()] += self.point(n, t, tile, room, theta_bar);
         }
+    }
+
+    /// Whether nothing of a tile is measured.
+    pub(crate) fn rests(&self, tile: &Tile<R>) -> bool {
+        tile.index >= self.tiles || self.rows == 0 || !tile.alive.contains(&true)
     }
 
     /// What is random or constant in the measure.
     fn direct(&self, tile: &Tile<R>, room: &mut PointRoom<R>) {
         let Some(direction) = self.field.direction_mut(&mut room.kept) else { return };
         if self.draws.penalty.measure == PointMeasure::Straightness {
-            let first = self.slot + self.draws.penalty.times;
+            let first = self.slot + self.draws.points();
             let [t0, t1] = self.interval;
             let span = R::from_f64(t1 - t0);
             for (chord, (y0, y1)) in direction.iter_mut().zip(tile.save(first).iter().zip(tile.save(first + 1))) {
@@ -143,27 +153,53 @@ impl<R: Scalar> Points<'_, R> {
 
     /// One time: its share of `R`.
     fn point(&self, n: usize, t: f64, tile: &mut Tile<R>, room: &mut PointRoom<R>, theta_bar: &mut [R]) -> f64 {
+        let [t0, t1] = self.interval;
+        room.kept.state_mut().copy_from_slice(tile.save(self.slot + n));
+        let share = (t1 - t0).abs() / self.draws.penalty.times as f64;
+        let value = self.evaluated(&[R::from_f64(t); LANES], &[share; LANES], &tile.alive, room, theta_bar);
+        if self.is_full() {
+            add(tile.save_bar_mut(self.slot + n), &room.state_bar);
+        }
+        value
+    }
+
+    /// The states' cotangents that [`Points::evaluated`] left, if it did.
+    pub(crate) fn state_bar<'r>(&self, room: &'r PointRoom<R>) -> Option<&'r [R]> {
+        self.is_full().then_some(&room.state_bar[..])
+    }
+
+    fn is_full(&self) -> bool {
+        self.draws.penalty.gradient == PenaltyGradient::Full
+    }
+
+    /// The measure at the states in the room, of lanes that are `here`, each weighted with its `shares` of time: their part of
+    /// `R`. Adds to the parameters' gradient, and leaves the states' in the room if the gradient is full.
+    pub(super) fn evaluated(
+        &self,
+        t: &Lanes<R>,
+        shares: &Lanes<f64>,
+        here: &[bool; LANES],
+        room: &mut PointRoom<R>,
+        theta_bar: &mut [R],
+    ) -> f64 {
         let PointRoom { kept, cotangents, value, state_bar } = room;
         let penalty = self.draws.penalty;
-        kept.state_mut().copy_from_slice(tile.save(self.slot + n));
-        stand_in_unless(kept.state_mut(), &tile.alive);
-        let t: Lanes<R> = [R::from_f64(t); LANES];
-        self.field.eval(&t, kept, value, true);
-        rest_unless(value, &tile.alive);
-        let squares: f64 = value.iter().map(|g| g.to_f64() * g.to_f64()).sum();
-        let [t0, t1] = self.interval;
-        let numbers = (self.field.outputs() * self.rows * penalty.times) as f64;
-        let share = penalty.measure.factor() * (t1 - t0).abs() / numbers;
-        let weight = R::from_f64(2.0 * penalty.coefficient * share);
-        value.iter_mut().for_each(|g| *g *= weight);
-        let is_full = penalty.gradient == PenaltyGradient::Full;
-        let state = is_full.then_some(&mut state_bar[..]);
-        self.field.vjp(kept, cotangents, value, Some(theta_bar), state);
-        if is_full {
-            rest_unless(state_bar, &tile.alive);
-            add(tile.save_bar_mut(self.slot + n), state_bar);
+        stand_in_unless(kept.state_mut(), here);
+        self.field.eval(t, kept, value, true);
+        rest_unless(value, here);
+        let each = penalty.measure.factor() / (self.field.outputs() * self.rows) as f64;
+        let weights = shares.map(|share| R::from_f64(2.0 * penalty.coefficient * each * share));
+        let mut squares = [0.0; LANES];
+        for row in value.chunks_exact_mut(LANES) {
+            for (l, g) in row.iter_mut().enumerate() {
+                squares[l] += g.to_f64() * g.to_f64();
+                *g *= weights[l];
+            }
         }
-        share * squares
+        let state = self.is_full().then_some(&mut state_bar[..]);
+        self.field.vjp(kept, cotangents, value, Some(theta_bar), state);
+        rest_unless(state_bar, here);
+        each * shares.iter().zip(&squares).map(|(share, square)| share * square).sum::<f64>()
     }
 }
 
@@ -187,8 +223,14 @@ mod tests {
         tile.begin(1, 0);
         let state = tile.state.y.clone();
         tile.saves.copy_from_slice(&state);
-        let penalty =
-            PointPenalty { measure, gradient: PenaltyGradient::Full, times: 1, fraction: 1.0, coefficient: 1.0 };
+        let penalty = PointPenalty {
+            measure,
+            gradient: PenaltyGradient::Full,
+            quadrature: false,
+            times: 1,
+            fraction: 1.0,
+            coefficient: 1.0,
+        };
         let draws = PointDraws::new(penalty, 3, 0);
         let points = Points { draws: &draws, field: &compiled, slot: 0, tiles: 1, rows: 1, interval: [0.0, 1.0] };
         let mut room = PointRoom::new(&compiled);

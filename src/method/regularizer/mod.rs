@@ -226,6 +226,10 @@ fn validate_global(global: &Global, options: &SolverOptions) -> Result<()> {
 fn validate_pointwise(pointwise: &Pointwise, options: &SolverOptions) -> Result<()> {
     pointwise.validate()?;
     check_saves(options)?;
+    if pointwise.quadrature && !matches!(options.adjoint, Adjoint::Discrete { .. }) {
+        let remedy = "quadrature is over the stages of kept steps: use Adjoint::Discrete, or a random time";
+        return Err(Error::argument("regularizer", format!("quadrature with {:?}", options.adjoint), remedy));
+    }
     if options.method.tableau().noise.is_some() {
         let remedy = "a path with noise has no derivatives: take a problem without, or Local";
         return Err(Error::argument(

@@ -1,11 +1,11 @@
-//! [`Pointwise`]: what the dynamics are like at a random time.
+//! [`Pointwise`]: what the dynamics are like at a random time, or over all steps.
 
 use serde::{Deserialize, Serialize};
 
 use super::PenaltyGradient;
 use crate::error::{Error, Result};
 use crate::math::{Purpose, Random};
-use crate::method::{Schedule, Signs};
+use crate::method::{Schedule, Signs, Tableau};
 use crate::problem::Field;
 use crate::problem::program::Program;
 use crate::problem::program::operation::{Operation, Source};
@@ -91,6 +91,8 @@ impl PointMeasure {
 /// `rho` is a mean over features and batch, of a flow over those of its points. The state comes from the interpolant; the
 /// solve is unchanged.
 ///
+/// With [`Pointwise::quadrature`] the integral itself is taken instead, by the weights of the solver's own method.
+///
 /// Several measures may be added, each once, with their own coefficients. For problems without noise and controls, on the
 /// native engine.
 ///
@@ -108,6 +110,10 @@ pub struct Pointwise {
     pub measure: PointMeasure,
     /// What is differentiated: with [`PenaltyGradient::Full`] the state too, otherwise it is a constant.
     pub gradient: PenaltyGradient,
+    /// Whether the integral is taken over all accepted steps, `sum |h| sum b_i rho(t + c_i h, Y_i)`, instead of at random times:
+    /// what one more equation would give that no tolerance looks at. The solve is unchanged then too.
+    #[serde(default)]
+    pub quadrature: bool,
     /// Number of times, one in each of as many equal parts of the interval; the penalty is their mean.
     pub times: usize,
     /// Share of the batch, in `(0, 1]`, rounded up to whole tiles of 32.
@@ -121,7 +127,7 @@ impl Pointwise {
     #[must_use]
     pub const fn new(measure: PointMeasure) -> Self {
         let gradient = PenaltyGradient::Step;
-        Self { measure, gradient, times: 1, fraction: 1.0, coefficient: Schedule::Constant(0.01) }
+        Self { measure, gradient, quadrature: false, times: 1, fraction: 1.0, coefficient: Schedule::Constant(0.01) }
     }
 
     /// The derivative of that order along the trajectory: that of `TayNODE`.
@@ -154,6 +160,14 @@ impl Pointwise {
     #[must_use]
     pub const fn straightness() -> Self {
         Self::new(PointMeasure::Straightness)
+    }
+
+    /// Takes the integral over all accepted steps, as `TayNODE` and RNODE do, and differentiates it through the states too. It
+    /// costs the measure at every stage, where a random time costs it once.
+    #[must_use]
+    pub const fn quadrature(mut self) -> Self {
+        (self.quadrature, self.gradient) = (true, PenaltyGradient::Full);
+        self
     }
 
     /// Sets what is differentiated.
@@ -193,6 +207,10 @@ impl Pointwise {
         if self.times == 0 || self.times > 64 {
             return Err(Error::argument("Pointwise::times", self.times, "take 1 to 64 times per batch"));
         }
+        if self.quadrature && self.times != 1 {
+            let remedy = "quadrature is over all steps, and draws no times: leave them out";
+            return Err(Error::argument("Pointwise::times", self.times, remedy));
+        }
         if !(self.fraction > 0.0 && self.fraction <= 1.0) {
             return Err(Error::argument("Pointwise::fraction", self.fraction, "choose a share of the batch in (0, 1]"));
         }
@@ -212,7 +230,9 @@ pub struct PointPenalty {
     pub measure: PointMeasure,
     /// What is differentiated.
     pub gradient: PenaltyGradient,
-    /// How many times.
+    /// Whether it is over all accepted steps.
+    pub quadrature: bool,
+    /// How many random times otherwise.
     pub times: usize,
     /// On which share of the batch.
     pub fraction: f64,
@@ -221,16 +241,18 @@ pub struct PointPenalty {
 }
 
 impl PointPenalty {
-    /// What it costs, in evaluations of the field.
-    pub(crate) const fn evaluations(&self) -> usize {
-        self.times * self.measure.evaluations()
+    /// What it costs, in evaluations of the field, over so many accepted steps of a method.
+    pub(crate) fn evaluations(&self, tableau: &Tableau, accepted: usize) -> usize {
+        let weights = || tableau.b.iter().filter(|b| **b != 0.0).count();
+        let points = if self.quadrature { accepted * weights() } else { self.times };
+        points * self.measure.evaluations()
     }
 }
 
 impl From<(&Pointwise, u64)> for PointPenalty {
     fn from((pointwise, step): (&Pointwise, u64)) -> Self {
-        let Pointwise { measure, gradient, times, fraction, ref coefficient } = *pointwise;
-        Self { measure, gradient, times, fraction, coefficient: coefficient.value(step) }
+        let Pointwise { measure, gradient, quadrature, times, fraction, ref coefficient } = *pointwise;
+        Self { measure, gradient, quadrature, times, fraction, coefficient: coefficient.value(step) }
     }
 }
 
@@ -318,14 +340,19 @@ impl PointDraws {
         self.signs
     }
 
+    /// How many random times there are.
+    pub(crate) const fn points(&self) -> usize {
+        if self.penalty.quadrature { 0 } else { self.penalty.times }
+    }
+
     /// Save slots that it needs: those of its times, and of the chord's ends.
     pub(crate) fn slots(&self) -> usize {
-        self.penalty.times + if self.penalty.measure == PointMeasure::Straightness { 2 } else { 0 }
+        self.points() + if matches!(self.penalty.measure, PointMeasure::Straightness) { 2 } else { 0 }
     }
 
     /// Their times, on an interval.
     pub(crate) fn times(&self, [t0, t1]: [f64; 2]) -> impl Iterator<Item = f64> {
-        let ends = [t0, t1].into_iter().take(self.slots() - self.penalty.times);
-        (0..self.penalty.times).map(move |n| t0 + self.position(n) * (t1 - t0)).chain(ends)
+        let ends = [t0, t1].into_iter().take(self.slots() - self.points());
+        (0..self.points()).map(move |n| t0 + self.position(n) * (t1 - t0)).chain(ends)
     }
 }

@@ -3,8 +3,8 @@
 use super::{classifier, cpu, points};
 use crate::oracle::{allocated, without_memory};
 use fewsteps::{
-    Adjoint, Batch, Checkpoints, Cpu, Error, Layout, Local, Mlp, Problem, SaveAt, Solver, SolverOptions, Target,
-    Tolerances, Trainer,
+    Adjoint, Batch, Checkpoints, Cpu, Error, Layout, Local, Mlp, Pointwise, Problem, Regularizer, SaveAt, Solver,
+    SolverOptions, Target, Tolerances, Trainer,
 };
 
 #[test]
@@ -86,8 +86,17 @@ fn a_tape_that_the_system_refuses_is_an_error() {
 
 #[test]
 fn memory_is_flat_after_warm_up() {
+    flat(Local::unbiased().into());
+}
+
+#[test]
+fn memory_is_flat_with_measures_over_all_steps() {
+    flat(Regularizer::from(Pointwise::kinetic().quadrature()).and(Pointwise::jacobian().quadrature()));
+}
+
+fn flat(regularizer: Regularizer) {
     let (inputs, labels) = points(80);
-    let config = classifier(Local::unbiased());
+    let config = classifier(regularizer);
     let alone = Cpu::with_threads(1).expect("this thread");
     let mut trainer = Trainer::<f32>::new(&alone, config).expect("a valid model");
     let full = Batch { inputs: &inputs, target: Target::Labels(&labels) };

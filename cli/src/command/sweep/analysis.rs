@@ -147,6 +147,7 @@ mod tests {
         Point {
             coefficient,
             seeds: 1,
+            nats: false,
             accuracy: one(accuracy),
             test_loss: one(1.0 - accuracy),
             nfe: one(nfe),
@@ -228,6 +229,14 @@ mod tests {
         assert_eq!((yardstick.tolerance(), yardstick.noise), (5.0, None), "per cent");
         let risen = Point { test_loss: Some(Spread { mean: 2.2, std: 0.0 }), ..loss.clone() };
         assert!((yardstick.drop(&loss, &risen).expect("whole") - 10.0).abs() < 1e-9, "a tenth more");
+        let density = Point { nats: true, test_loss: Some(Spread { mean: -0.1, std: 0.0 }), ..loss.clone() };
+        let yardstick = Yardstick::new(None, &density, 360).expect("the default");
+        let risen = Point { test_loss: Some(Spread { mean: 0.2, std: 0.0 }), ..density.clone() };
+        assert!(
+            (yardstick.drop(&density, &risen).expect("whole") - 0.3).abs() < 1e-12,
+            "of nats, which may be negative"
+        );
+        assert_eq!((yardstick.tolerance(), yardstick.unit()), (0.02, "nats"));
         assert!(Yardstick::new(Some(-1.0), &loss, 9).is_err() && Yardstick::new(Some(f64::NAN), &loss, 9).is_err());
     }
 }

@@ -47,7 +47,7 @@ fn figures(page: &mut String, sweep: &Sweep) -> anyhow::Result<()> {
         write!(page, "<span class=\"key\"><i style=\"background:rgb({r},{g},{b})\"></i>{text}</span>")?;
     }
     page.push_str("</p>\n");
-    let y = if sweep.analysis.yardstick.classifies { "test accuracy, %" } else { "test loss" };
+    let y = sweep.analysis.yardstick.column();
     figure(page, sweep, y, Point::quality)?;
     figure(page, sweep, "NFE", Point::evaluations)
 }

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::analysis::Analysis;
-use crate::choice::Training;
 use crate::machine::Machine;
+use crate::method::Training;
 use crate::search::{Cost, Point};
 use crate::settings::Settings;
 

@@ -18,7 +18,7 @@ use crate::machine::Machine;
 use crate::output;
 use crate::record::RunRecord;
 use crate::run::{Ending, HalfWay, Session, TUNE};
-use crate::search::{Cost, Plan, Point, Yardstick, ensure_free};
+use crate::search::{Cost, Plan, Point, Quality, Yardstick, ensure_free};
 use crate::settings::Settings;
 
 /// Candidates in a decade of coefficients.
@@ -27,8 +27,14 @@ const PER_DECADE: f64 = 20.0;
 /// Coefficients that are tried before anything is believed.
 const STARTS: usize = 4;
 
-/// The least that is taken for the noise of what is lost: points of accuracy, or per cent of a loss.
-const NOISE: [f64; 2] = [0.1, 1.0];
+/// The least that is taken for the noise of what is lost.
+const fn least_noise(quality: Quality) -> f64 {
+    match quality {
+        Quality::Accuracy => 0.1,
+        Quality::Loss => 1.0,
+        Quality::Nats => 0.01,
+    }
+}
 
 /// A trial is given up whose loss half way is so many times that without a regularizer.
 const GIVEN_UP: f64 = 2.0;
@@ -131,12 +137,11 @@ impl Search<'_> {
     }
 
     fn terms(&self, yardstick: &Yardstick, base: &Point) -> Terms {
-        let least = NOISE[usize::from(!yardstick.classifies)];
         Terms {
             without: base.objective(self.args.objective).unwrap_or(1.0),
             least: self.candidates[0],
             tolerance: yardstick.tolerance(),
-            noise: yardstick.noise.unwrap_or(0.0).max(least),
+            noise: yardstick.noise.unwrap_or(0.0).max(least_noise(yardstick.quality)),
             spread: self.args.objective.spread(),
         }
     }

@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
-use crate::choice::{Objective, Training};
+use crate::choice::Objective;
 use crate::machine::Machine;
+use crate::method::Training;
 use crate::numbers;
 use crate::search::{Cost, Point, Yardstick};
 use crate::settings::Settings;

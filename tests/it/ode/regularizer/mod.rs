@@ -4,6 +4,7 @@ mod batches;
 mod global;
 mod gradients;
 mod pointwise;
+mod quadrature;
 
 use crate::oracle::{
     Dual, Number, Step, System, close, cpu, gradient, largest, numbers, penalty, scaled, solver, step_times,
