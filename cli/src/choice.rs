@@ -4,7 +4,9 @@ use std::num::NonZeroUsize;
 
 use clap::ValueEnum;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use fewsteps::{Controller, InitialStep, Layout, Measure, Method, PenaltyGradient, PenaltyNoise, PenaltyStep};
+use fewsteps::{
+    Adjoint, Checkpoints, Controller, InitialStep, Layout, Measure, Method, PenaltyGradient, PenaltyNoise, PenaltyStep,
+};
 use serde::{Deserialize, Serialize};
 
 /// A value of the library, as the command line has it.
@@ -23,6 +25,18 @@ const fn value<T: Copy>(value: T, name: &'static str, help: &'static str) -> Nam
 pub(crate) const LAYOUTS: [Named<Layout>; 2] = [
     value(Layout::Lockstep, "lockstep", "One step size for the whole batch, as in the papers"),
     value(Layout::Ensemble, "ensemble", "A step size for each trajectory"),
+];
+
+/// How gradients are obtained.
+pub(crate) const ADJOINTS: [Named<Adjoint>; 4] = [
+    value(
+        Adjoint::Discrete { checkpoints: Checkpoints::EveryStep },
+        "discrete",
+        "Those of the steps that were taken, whose states are kept",
+    ),
+    value(Adjoint::Reversible, "reversible", "The same of steps that are undone: no state kept, twice the evaluations"),
+    value(Adjoint::Interpolating, "interpolating", "Approximate: the adjoint equation, by the solution's interpolant"),
+    value(Adjoint::Backsolve, "backsolve", "Approximate: the adjoint equation with the state, of which none is kept"),
 ];
 
 /// What is measured of a penalised step.

@@ -5,7 +5,7 @@ use fewsteps::{Budget, FailurePolicy, Loss, Scalar, Tolerances, TrainerConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::args::{StepArgs, TrainingArgs};
-use crate::choice::{LAYOUTS, Precision, name_of};
+use crate::choice::{ADJOINTS, LAYOUTS, Precision, name_of};
 use crate::data::{Data, DataIdentity, Own, Samples, Series, Source};
 use crate::method::Training;
 use crate::model_file::ModelFile;
@@ -64,6 +64,7 @@ impl Settings {
         let tolerance = args.solver.tol.unwrap_or(defaults.tolerance);
         let mut options =
             task.options(Tolerances::both(tolerance)).layout(args.solver.layout.unwrap_or(LAYOUTS[0].value));
+        options = options.adjoint(args.solver.adjoint.unwrap_or_default());
         if let Some(method) = args.solver.method {
             task.check_method(method)?;
             options = options.method(method);
@@ -117,7 +118,8 @@ impl Settings {
     fn validate<R: Scalar>(&self, file: Option<&ModelFile>) -> anyhow::Result<()> {
         let options = &self.config.model.options;
         let blame = |section, keys: &[&str], options| ModelFile::blame(file, section, keys, options);
-        let solver = || blame("solver", &["tol", "method", "first-step"], "--tol, --method or --first-step");
+        let keys = ["tol", "method", "adjoint", "first-step"];
+        let solver = || blame("solver", &keys, "--tol, --method, --adjoint or --first-step");
         options.validate::<R>(&self.config.model.problem).with_context(solver)?;
         let rule = [
             "lr",
@@ -235,6 +237,10 @@ impl Settings {
 
     pub(crate) const fn precision_name(&self) -> &'static str {
         self.precision.name()
+    }
+
+    pub(crate) fn adjoint_name(&self) -> &'static str {
+        name_of(&ADJOINTS, self.config.model.options.adjoint)
     }
 
     pub(crate) fn layout_name(&self) -> &'static str {

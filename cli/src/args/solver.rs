@@ -3,9 +3,9 @@
 use std::num::NonZeroUsize;
 
 use clap::Args;
-use fewsteps::{InitialStep, Layout, Method, SolverOptions, StepControl};
+use fewsteps::{Adjoint, InitialStep, Layout, Method, SolverOptions, StepControl};
 
-use crate::choice::{ControllerName, LAYOUTS, Precision, adaptive_method, first_step, named, positive};
+use crate::choice::{ADJOINTS, ControllerName, LAYOUTS, Precision, adaptive_method, first_step, named, positive};
 use crate::device::DeviceChoice;
 
 #[derive(Debug, Args)]
@@ -24,6 +24,12 @@ pub(crate) struct SolverArgs {
     /// Who shares a step: the batch, or nobody [default: lockstep]
     #[arg(long, value_parser = named(&LAYOUTS))]
     pub(crate) layout: Option<Layout>,
+    /// How gradients are obtained [default: discrete]
+    ///
+    /// The last three are for solves of ordinary differential equations on the native engine; `docs/gradients.md` has their
+    /// memory and cost. With noise, reversible goes with reversible-heun and backsolve with heun-stratonovich.
+    #[arg(long, value_parser = named(&ADJOINTS))]
+    pub(crate) adjoint: Option<Adjoint>,
     /// Scalar type; adapters compute at f32 [default: f32]
     #[arg(long, value_enum)]
     pub(crate) precision: Option<Precision>,

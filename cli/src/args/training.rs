@@ -47,7 +47,7 @@ pub(crate) struct TrainArgs {
 }
 
 /// What a repeated run has settled, so that no option may say it otherwise.
-const SETTLED: [&str; 35] = [
+const SETTLED: [&str; 36] = [
     "task",
     "label",
     "targets",
@@ -72,6 +72,7 @@ const SETTLED: [&str; 35] = [
     "controller",
     "first_step",
     "layout",
+    "adjoint",
     "precision",
     "measure",
     "penalty_step",

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
 use fewsteps::{
-    Activation, Clip, Error, Field, InitialStep, Initialization, InputMap, Layout, Measure, Method, Mlp, NeuralDe,
-    StateMap,
+    Activation, Adjoint, Clip, Error, Field, InitialStep, Initialization, InputMap, Layout, Measure, Method, Mlp,
+    NeuralDe, StateMap,
 };
 use fewsteps::{Optimizer, PenaltyGradient, PenaltyNoise, PenaltyStep, Rule, TimeInput};
 use serde::Deserialize;
@@ -100,6 +100,8 @@ pub(super) struct SolverSection {
     pub(super) first_step: Option<InitialStep>,
     #[serde(deserialize_with = "read::layout")]
     pub(super) layout: Option<Layout>,
+    #[serde(deserialize_with = "read::adjoint")]
+    pub(super) adjoint: Option<Adjoint>,
     pub(super) precision: Option<Precision>,
 }
 

@@ -37,6 +37,7 @@ impl ModelFile {
             "controller" solve.steps.controller, solver.controller;
             "first-step" solve.steps.first_step, solver.first_step;
             "layout" solve.layout, solver.layout;
+            "adjoint" solve.adjoint, solver.adjoint;
             "precision" solve.precision, solver.precision;
         }
         fill! { used, "optimizer":

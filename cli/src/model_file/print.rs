@@ -7,7 +7,7 @@ use fewsteps::{Clip, Field, InitialStep, Mlp, Schedule, StateMap, StepControl};
 use serde_json::Value;
 
 use super::schedule::ScheduleName;
-use crate::choice::{ControllerName, GRADIENTS, LAYOUTS, MEASURES, NOISES, PENALTY_STEPS, name_of};
+use crate::choice::{ADJOINTS, ControllerName, GRADIENTS, LAYOUTS, MEASURES, NOISES, PENALTY_STEPS, name_of};
 use crate::settings::Settings;
 
 /// The text of the file, with what may stand at each key.
@@ -118,6 +118,7 @@ fn write_solver(text: &mut String, settings: &Settings) {
         line(text, "first-step", first, "automatic, carried, or a length");
     }
     line(text, "layout", word(settings.layout_name()), &LAYOUTS.map(|layout| layout.name).join(", "));
+    line(text, "adjoint", word(settings.adjoint_name()), &ADJOINTS.map(|adjoint| adjoint.name).join(", "));
     line(text, "precision", word(settings.precision_name()), "f32, f64");
 }
 

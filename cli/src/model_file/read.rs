@@ -1,10 +1,10 @@
 //! Values as the command line spells them, and where they stand in a file.
 
-use fewsteps::{InitialStep, Layout, Measure, Method, PenaltyGradient, PenaltyNoise, PenaltyStep};
+use fewsteps::{Adjoint, InitialStep, Layout, Measure, Method, PenaltyGradient, PenaltyNoise, PenaltyStep};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
-use crate::choice::{self, ControllerName, GRADIENTS, LAYOUTS, MEASURES, NOISES, Named, PENALTY_STEPS};
+use crate::choice::{self, ADJOINTS, ControllerName, GRADIENTS, LAYOUTS, MEASURES, NOISES, Named, PENALTY_STEPS};
 
 /// A word that `parse` understands.
 fn word<'de, D: Deserializer<'de>, T>(
@@ -43,6 +43,10 @@ pub(super) fn first_step<'de, D: Deserializer<'de>>(deserializer: D) -> Result<O
         number => number.to_string(),
     };
     choice::first_step(&text).map(Some).map_err(|remedy| Error::custom(format!("{text:?}: {remedy}")))
+}
+
+pub(super) fn adjoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Adjoint>, D::Error> {
+    word(deserializer, one_of(&ADJOINTS))
 }
 
 pub(super) fn layout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Layout>, D::Error> {

@@ -1,6 +1,7 @@
 //! The result table on a terminal, and the cells it shares with the report.
 
 use comfy_table::{CellAlignment, Table, presets};
+use fewsteps::Adjoint;
 
 use crate::measure::stats::Spread;
 use crate::method::Training;
@@ -236,7 +237,11 @@ fn training(settings: &Settings) -> String {
 fn solver(settings: &Settings) -> String {
     let method = settings.config.model.options.method;
     let (tolerance, layout, precision) = (settings.tolerance, settings.layout_name(), settings.precision_name());
-    format!("{method} at tolerance {tolerance:e}, {layout}, {precision}")
+    let adjoint = match settings.config.model.options.adjoint {
+        Adjoint::Discrete { .. } => String::new(),
+        _ => format!(", {} adjoint", settings.adjoint_name()),
+    };
+    format!("{method} at tolerance {tolerance:e}, {layout}, {precision}{adjoint}")
 }
 
 /// Conditions, table and warnings, as printed at the end of a benchmark.

@@ -74,7 +74,7 @@ fn leaves_that_differ(path: &str, old: &Value, new: &Value, found: &mut Vec<Leaf
 
 /// The option that sets what lies at `path` in the settings; the path itself where none does.
 fn option_of(path: &str) -> &str {
-    const OPTIONS: [(&str, &str); 30] = [
+    const OPTIONS: [(&str, &str); 31] = [
         ("task", "--task"),
         ("training", "--regularization"),
         ("seed", "--seed"),
@@ -93,6 +93,7 @@ fn option_of(path: &str) -> &str {
         ("from", "--from (SHA-256 of the checkpoint)"),
         ("config.model.options.method", "--method"),
         ("config.model.options.layout", "--layout"),
+        ("config.model.options.adjoint", "--adjoint"),
         ("config.model.options.step_control.adaptive.controller", "--controller"),
         ("config.model.options.step_control.adaptive.initial_step", "--first-step"),
         ("config.regularizer.local.measure", "--measure"),

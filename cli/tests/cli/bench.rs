@@ -175,3 +175,19 @@ fn letters_have_as_many_classes_as_labels() {
     assert!(without_z.status.success() && message.contains("the last of the 26 classes"), "{message}");
     refuse(folder.path(), &["eval", letters, "--data", "emnist/emnist-balanced"], 1, &["47", "26", "--data"]);
 }
+
+/// The adjoints that keep no states train the digits too, and say so; what they cannot do is refused.
+#[test]
+fn adjoints_are_chosen() {
+    let folder = folder();
+    for adjoint in ["reversible", "interpolating", "backsolve"] {
+        let out = format!("out-{adjoint}");
+        let args = ["--methods", "local-unbiased", "--adjoint", adjoint, "--json", "--out", &out];
+        let told: Value = serde_json::from_str(&succeed(folder.path(), &tiny(&args))).expect("JSON");
+        let run = &told["runs"][0];
+        assert_eq!(run["settings"]["config"]["model"]["options"]["adjoint"], adjoint);
+        assert!(run["test"]["loss"].as_f64().is_some_and(f64::is_finite), "{adjoint}: {}", run["test"]);
+    }
+    let biased = tiny(&["--methods", "local-biased", "--adjoint", "backsolve"]);
+    refuse(folder.path(), &biased, 1, &["backsolve", "Local::at"]);
+}
