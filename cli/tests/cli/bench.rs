@@ -189,5 +189,5 @@ fn adjoints_are_chosen() {
         assert!(run["test"]["loss"].as_f64().is_some_and(f64::is_finite), "{adjoint}: {}", run["test"]);
     }
     let biased = tiny(&["--methods", "local-biased", "--adjoint", "backsolve"]);
-    refuse(folder.path(), &biased, 1, &["backsolve", "Local::at"]);
+    refuse(folder.path(), &biased, 1, &["Backsolve", "Local::at"]);
 }

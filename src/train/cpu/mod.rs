@@ -1,0 +1,205 @@
+//! [`Trainer`]: one call a training step, on the native engine.
+
+mod evaluate;
+mod files;
+mod step;
+
+use super::config::TrainerConfig;
+use super::optimizer::{Frozen, OptimizerState};
+use super::state::TrainingState;
+use super::state_map::End;
+use crate::cpu::{Cpu, Engine, Map, Owner, Scalar};
+use crate::error::{Error, Result};
+use crate::math::check_finite;
+use crate::memory::{self, Size};
+use crate::method::{Learnt, Signs};
+
+/// Trains a model on the native engine.
+///
+/// ```
+/// use fewsteps::{Batch, Cpu, Local, Loss, Mlp, NeuralDe, Problem, SolverOptions, Target, Trainer, TrainerConfig};
+/// # fn main() -> fewsteps::Result<()> {
+/// let model = NeuralDe::new(Problem::ode(Mlp::new([2, 16, 2]), 0.0, 1.0), SolverOptions::default());
+/// let config = TrainerConfig::new(model, Loss::Mse).regularizer(Local::unbiased().coefficient(0.01));
+/// let mut trainer = Trainer::<f32>::new(&Cpu::new()?, config)?;
+/// let batch = Batch { inputs: &[1.0, 0.0, 0.0, 1.0], target: Target::States(&[0.0, 1.0, 1.0, 0.0]) };
+/// for _ in 0..10 {
+///     let report = trainer.step(&batch)?;
+///     println!("loss {:.4}, penalty {:.3}, NFE {}", report.loss, report.penalty, report.nfe);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Trainer<R: Scalar> {
+    state: TrainingState,
+    engine: Engine<R>,
+    encoder: Option<Map<R>>,
+    head: Option<Map<R>>,
+    theta: Vec<R>,
+    gradient: Vec<R>,
+    moments: OptimizerState<R>,
+    frozen: Frozen<R>,
+    /// What the last gradient's solve has to teach, until the update that it is for.
+    seen: Seen,
+    /// Those of the next solve.
+    signs: Signs,
+}
+
+/// What a training step's solve has to teach.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    wish: Option<f64>,
+    ideal: Option<f64>,
+    /// Evaluations, and ideal steps.
+    cost: Option<(usize, f64)>,
+}
+
+impl<R: Scalar> Trainer<R> {
+    /// A trainer with freshly drawn parameters.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] naming what does not fit in the configuration.
+    pub fn new(cpu: &Cpu, config: TrainerConfig) -> Result<Self> {
+        let state = TrainingState::new::<R>(config)?;
+        let TrainerConfig { model, optimizer, seed, .. } = &state.config;
+        let parameters = model.parameter_count();
+        // Sizes are compared with limits before anything is packed, and the exact ones are known then.
+        let around = 2 * Size(parameters.saturating_sub(model.problem.parameter_count()));
+        let owner = Owner { bytes: (4 * Size(parameters) + around).bytes::<R>(), ..Owner::default() };
+        let (problem, options) = (&model.problem, &model.options);
+        let mut engine = Engine::new(cpu.workers(), problem, options, parameters, model.field_offset(), owner)?;
+        engine.check_measures(&state.config.regularizer)?;
+        let map = |end| model.field_of(end).map(|(field, first)| Map::<R>::new(&field, first)).transpose();
+        let (encoder, head) = (map(End::Encoder)?, map(End::Head)?);
+        engine.owner = owned(parameters, encoder.iter().chain(&head));
+        Ok(Self {
+            engine,
+            encoder,
+            head,
+            theta: model.initialize(*seed),
+            gradient: memory::zeros("the gradient", parameters)?,
+            moments: OptimizerState::new(&optimizer.rule, parameters),
+            frozen: Frozen::new(model.frozen()),
+            seen: Seen::default(),
+            signs: state.evaluation_signs(),
+            state,
+        })
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub const fn config(&self) -> &TrainerConfig {
+        &self.state.config
+    }
+
+    /// The engine.
+    pub(super) fn cpu(&self) -> Cpu {
+        self.engine.cpu()
+    }
+
+    /// Updates made or skipped so far.
+    #[must_use]
+    pub const fn steps(&self) -> u64 {
+        self.state.steps
+    }
+
+    /// The model's parameters.
+    #[must_use]
+    pub fn parameters(&self) -> &[R] {
+        &self.theta
+    }
+
+    /// Replaces the model's parameters; the optimizer's state stays.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] or [`Error::NonFinite`] for parameters that cannot be the model's.
+    pub fn set_parameters(&mut self, theta: &[R]) -> Result<()> {
+        Error::check_len("theta", theta.len(), self.theta.len(), || "the model's parameter_count()".into())?;
+        check_finite("theta", theta)?;
+        self.theta.copy_from_slice(theta);
+        Ok(())
+    }
+
+    /// Sets the values of a control at its knots, for the batches after this one: `[T][rows]` for all trajectories alike, or
+    /// `[B][T][rows]` for each its own. Those of each trajectory belong to the samples of a batch: gather them with its inputs
+    /// and targets.
+    ///
+    /// ```
+    /// use fewsteps::{Batch, Batches, Control, Cpu, Field, Loss, NeuralDe, Optimizer, Problem, Schedule, SolverOptions};
+    /// use fewsteps::{Target, Trainer, TrainerConfig};
+    /// # fn main() -> fewsteps::Result<()> {
+    /// // Doses are known, and how fast they decay is to be learnt.
+    /// let field = Field::build(1, |f| f.control("dose") - f.positive("rate", &[0.2]) * f.state())?;
+    /// let problem = Problem::ode(field, 0.0, 2.0).driven_by(Control::constant("dose"));
+    /// let model = NeuralDe::new(problem, SolverOptions::default());
+    /// let config = TrainerConfig::new(model, Loss::Mse).optimizer(Optimizer::adam(Schedule::constant(0.05)));
+    /// let mut trainer = Trainer::<f64>::new(&Cpu::new()?, config)?;
+    /// let doses = [0.5, 1.0, 1.5, 2.0, 2.5, 3.0];
+    /// let level = |dose: f64| dose * (1.0 - (-0.7 * 2.0_f64).exp()) / 0.7;
+    /// let mut batches = Batches::new(doses.len(), 3, 0)?;
+    /// for step in 0..200 {
+    ///     let dose: Vec<f64> = batches.at(step).iter().map(|sample| doses[*sample]).collect();
+    ///     let levels: Vec<f64> = dose.iter().map(|dose| level(*dose)).collect();
+    ///     trainer.set_control("dose", &dose)?;
+    ///     trainer.step(&Batch { inputs: &[0.0; 3], target: Target::States(&levels) })?;
+    /// }
+    /// let rate = trainer.config().model.problem.field.values("rate", trainer.parameters())?[0];
+    /// assert!((rate - 0.7).abs() < 1e-3, "{rate}");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a name that the model's problem has not, [`Error::Shape`] for values of another length,
+    /// [`Error::NonFinite`] for values that are not finite.
+    pub fn set_control(&mut self, name: &str, values: &[R]) -> Result<()> {
+        self.engine.set_control(name, values)
+    }
+
+    /// What the training steps have taught the solves that follow, evaluations too. Checkpoints keep it.
+    #[must_use]
+    pub const fn learnt(&self) -> Learnt {
+        self.engine.learnt
+    }
+
+    /// Goes on with what other solves have taught.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for numbers that solves cannot have taught; what was learnt stays then.
+    pub fn set_learnt(&mut self, learnt: Learnt) -> Result<()> {
+        learnt.validate()?;
+        self.engine.learnt = learnt;
+        Ok(())
+    }
+
+    /// Bytes that training holds now.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        (self.engine.owner.bytes + self.engine.bytes()).0
+    }
+
+    /// Bytes that a training step on `batch` trajectories holds when `steps` steps are accepted.
+    #[must_use]
+    pub fn workspace(&self, batch: usize, steps: usize) -> crate::solution::Workspace {
+        let regularizer = &self.state.config.regularizer;
+        let penalised = regularizer.local().map_or(0.0, |local| local.fraction * local.times as f64);
+        let mut workspace = self.engine.workspace(batch, steps, true);
+        workspace.parameters = (self.engine.owner.bytes + workspace.parameters).0;
+        workspace.states = workspace.states.saturating_add(self.engine.probe_bytes(batch, penalised));
+        if regularizer.lower(0).global.is_some() {
+            workspace.tape = workspace.tape.saturating_add(self.engine.error_bytes(batch, steps).0);
+        }
+        let asked = self.state.asked(&self.engine.learnt, self.state.steps);
+        workspace.rooms = workspace.rooms.saturating_add(self.engine.point_bytes(batch, &asked).0);
+        workspace
+    }
+}
+
+/// What a trainer holds besides its engine: parameters, gradient, two moments and the weights of encoder and head packed
+/// in both directions; and, in the room of each thread, what those are evaluated in.
+fn owned<'a, R: Scalar>(parameters: usize, maps: impl Iterator<Item = &'a Map<R>> + Clone) -> Owner {
+    let packed: Size = maps.clone().map(|map| Size(map.packed_bytes())).sum();
+    let room: Size = maps.map(|map| Size(map.room_bytes())).sum();
+    Owner { bytes: (4 * Size(parameters)).bytes::<R>() + packed, room }
+}
