@@ -387,15 +387,22 @@ fn scalar_noise_moves_all_features_along_one_channel() {
             let times: Vec<f64> = (0..=7).map(|n| path.time(n << 24)).collect();
             let ys = replay(&problem, &options, &path, &vec![times; 5], &widen(&theta), &widen(&y0));
             close(&name, &widen(&found.ys), &ys, 5e-6);
-            // Reversible Heun's second state lets solves of hundreds of steps part by rounding.
-            if NOISY_ADAPTIVE.contains(&method) && method != Method::ReversibleHeun {
-                let options = adaptive(method, 2e-2).layout(layout);
-                let Some(found) = solve(&problem, &options, &theta, &y0) else { return };
-                let mut native = solver::<f32>(&problem, &options);
-                native.set_paths(PATHS);
-                let expected = native.solve(&theta, &y0).expect("a valid solve");
-                assert_eq!(found.stats, expected.stats, "{name}, adaptive");
-                close(&format!("{name}, adaptive"), &widen(&found.ys), &widen(&expected.ys), 2e-5);
+            if NOISY_ADAPTIVE.contains(&method) {
+                let Some(found) = solve(&problem, &adaptive(method, 2e-2).layout(layout), &theta, &y0) else { return };
+                // Steps on a path are rounded down to one of 16 lengths between a power of two ticks and the next: where a
+                // proposal is that of the next length but for rounding, solves part, as they do at a tolerance next to it.
+                let natives = [1.0, 1.0 - 2e-5, 1.0 + 2e-5].map(|next| {
+                    let mut native = solver::<f32>(&problem, &adaptive(method, 2e-2 * next).layout(layout));
+                    native.set_paths(PATHS);
+                    native.solve(&theta, &y0).expect("a valid solve")
+                });
+                for (clock, stats) in found.stats.iter().enumerate() {
+                    let same = natives.iter().find(|native| native.stats[clock] == *stats);
+                    let native = same.unwrap_or_else(|| panic!("{name}, adaptive: {clock} takes {stats:?}"));
+                    let rows = if layout == Layout::Ensemble { clock * dim..(clock + 1) * dim } else { 0..5 * dim };
+                    let [found, native] = [&found, native].map(|solution| widen(&solution.ys[rows.clone()]));
+                    close(&format!("{name}, adaptive"), &found, &native, 3e-5);
+                }
             }
         }
     }
