@@ -55,7 +55,8 @@ impl Point {
             failed: runs.iter().map(|run| run.progress.failed + run.test.failed).sum(),
             skipped: runs.iter().map(|run| run.progress.skipped).sum(),
             errors,
-            training_seconds: runs.iter().map(|run| run.times.training_seconds).sum(),
+            // A sum of nothing is a negative zero.
+            training_seconds: runs.iter().fold(0.0, |sum, run| sum + run.times.training_seconds),
         }
     }
 

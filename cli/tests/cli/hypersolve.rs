@@ -20,6 +20,8 @@ fn a_correction_is_compared_with_plain_steps() {
     assert_eq!([&without["nfe"], &without["corrections"]], [&serde_json::json!(4.0), &serde_json::json!(0)]);
     // The field is 65 -> 64, 65 -> 64 with time and bias, the correction 130 -> 32 -> 64.
     let field = 2 * (64 + 1 + 1) * 64;
+    let run = json(&folder.path().join("out/runs/local-unbiased-seed0.json"));
+    assert_eq!(rows[0]["nfe"], run["test"]["nfe"], "with the first step that training has learnt");
     let cost = |row: &Value| row["multiply_adds"].as_u64().expect("a count");
     let plain = cost(without);
     assert!(plain >= 4 * (field - 64) && plain <= 4 * field, "four evaluations of about {field}: {plain}");

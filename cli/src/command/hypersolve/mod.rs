@@ -5,7 +5,7 @@ mod record;
 
 use anyhow::ensure;
 use fewsteps::{
-    Blocking, CheckpointInfo, Cpu, HyperTraining, Hypersolver, Method, NeuralDe, Regularizer, Scalar, Trainer,
+    Blocking, CheckpointInfo, Cpu, HyperTraining, Hypersolver, Learnt, Method, NeuralDe, Regularizer, Scalar, Trainer,
     TrainerConfig,
 };
 
@@ -68,7 +68,7 @@ impl Comparison<'_> {
     fn carry_out<R: Scalar>(&self, cpu: &Cpu) -> anyhow::Result<Hypersolved> {
         let Self { args, hyper, settings, data } = self;
         let (mut learner, _) = Blocking::<Trainer<R>>::resume(cpu, &args.checkpoint)?;
-        let (config, theta) = (learner.config().clone(), learner.parameters()?);
+        let (config, theta, learnt_steps) = (learner.config().clone(), learner.parameters()?, learner.learnt()?);
         let training = HyperTraining::default().steps(args.training_steps).seed(settings.seed);
         let mut buffer = BatchBuffer::<R>::default();
         // Inputs alone: labels have no part in it.
@@ -77,7 +77,14 @@ impl Comparison<'_> {
         let learnt = hyper.train(cpu, &config.model, &theta, &inputs, &training)?;
         let order: Vec<usize> = (0..data.test.len()).collect();
         let reference = Reference::new(cpu, &config, &theta, &data.test, &order)?;
-        let bench = Bench { cpu, config: &config, reference: &reference, samples: &data.test, batch: settings.batch };
+        let bench = Bench {
+            cpu,
+            config: &config,
+            steps: learnt_steps,
+            reference: &reference,
+            samples: &data.test,
+            batch: settings.batch,
+        };
         let all = hyper.parameters(&config.model, &theta, &learnt.parameters)?;
         let mut rows = vec![bench.row(Kind::Training, config.model.clone(), &theta, None)?];
         for &steps in &args.steps {
@@ -115,6 +122,8 @@ impl Comparison<'_> {
 struct Bench<'a, R: Scalar> {
     cpu: &'a Cpu,
     config: &'a TrainerConfig,
+    /// What training has learnt of the first step.
+    steps: Learnt,
     reference: &'a Reference<R>,
     samples: &'a Samples,
     batch: usize,
@@ -137,6 +146,7 @@ impl<R: Scalar> Bench<'_, R> {
         (config.model, config.regularizer) = (model, Regularizer::None);
         let mut learner = Blocking::<Trainer<R>>::new(self.cpu, config)?;
         learner.set_parameters(theta)?;
+        learner.set_learnt(self.steps)?;
         let mut buffer = BatchBuffer::default();
         let found = measure(&mut learner, self.samples, self.batch, &mut buffer)?;
         let error = self.reference.error(self.cpu, &mut learner)?;
