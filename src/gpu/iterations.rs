@@ -29,6 +29,9 @@ const ROWS: usize = 5_000_000;
 /// The same where moments are compared, by two passes of 64 invocations.
 pub(crate) const PATHS: usize = 1_600_000;
 
+/// Steps whose errors are weighed: one invocation passes over them twice.
+pub(crate) const WEIGHED: usize = 32_000;
+
 /// Save points whose cotangents one step back may take up.
 const POINTS_BACK: usize = 50_000;
 

@@ -53,12 +53,13 @@ impl StepErrors<'_> {
         let mut weights = [S::Real::ZERO; LANES];
         let Self { penalty, rows, shared } = self;
         let features = at.track.stepper.shape.features;
+        let shared_share = shared.map(|_| penalty.share(at.step, self.shared_measures(power)));
         for l in (0..LANES).filter(|&l| at.moving[l]) {
             let h = at.interval.t1[l] - at.interval.t0[l];
-            let (error, count, share) = match shared {
-                Some((_, errors)) => {
+            let (error, count, share) = match shared.zip(shared_share) {
+                Some(((_, errors), share)) => {
                     let (error, count) = errors[at.step];
-                    (error, count, penalty.share(at.step, self.shared_measures(power)))
+                    (error, count, share)
                 }
                 None => {
                     let share = penalty.share(at.step, self.own_measures(power, at.tile, l)) / *rows as f64;

@@ -6,6 +6,7 @@ use super::{Recorder, Step};
 use crate::error::{Error, Result};
 use crate::gpu::buffers::{Buffers, Purpose};
 use crate::gpu::engine::Engine;
+use crate::gpu::iterations::WEIGHED;
 use crate::gpu::kernel;
 use crate::gpu::plan::flat;
 use crate::gpu::wire::args::parts::Controller;
@@ -24,13 +25,19 @@ use crate::method::{
 };
 use crate::problem::{Brownian, Paths, Problem};
 
-/// Refuses measures at points; and penalised steps on the path where a device does not find their increments yet: with fixed steps its path has
+/// Refuses measures at points, and more steps than can be weighed; and penalised steps on the path where a device does not find their increments yet: with fixed steps its path has
 /// increments of whole steps alone.
 pub(crate) fn check_penalty(problem: &Problem, options: &SolverOptions, regularizer: &Regularizer) -> Result<()> {
     let hooks = regularizer.lower(0);
     if hooks.pointwise.iter().any(Option::is_some) {
         let remedy = "a device measures steps, not points: train on the native engine, or take another";
         return Err(Error::argument("regularizer", "pointwise on a device", remedy));
+    }
+    if hooks.global.is_some() && options.max_steps > WEIGHED {
+        let remedy = format!(
+            "a device weighs the errors of {WEIGHED} steps at most: allow as many, or train on the native engine"
+        );
+        return Err(Error::argument("SolverOptions::max_steps", options.max_steps, remedy));
     }
     let Some(local) = regularizer.local() else { return Ok(()) };
     let fixed = matches!(options.step_control, StepControl::Fixed { .. });

@@ -267,6 +267,17 @@ fn what_a_device_does_not_do_is_refused() {
         |regularizer: Regularizer| TrainerConfig::new(model(3, Layout::Lockstep), Loss::Mse).regularizer(regularizer);
     let error = GpuTrainer::new(&gpu, config(Pointwise::kinetic().into())).expect_err("points").to_string();
     assert!(error.starts_with("regularizer = pointwise on a device"), "{error}");
+    let mut long = config(Global::error().into());
+    for (steps, fits) in [(32_000, true), (32_001, false)] {
+        long.model.options.max_steps = steps;
+        match GpuTrainer::new(&gpu, long.clone()) {
+            Ok(_) => assert!(fits, "{steps} steps"),
+            Err(error) => {
+                let error = error.to_string();
+                assert!(!fits && error.starts_with("SolverOptions::max_steps = 32001"), "{steps} steps: {error}");
+            }
+        }
+    }
     let mut trainer = GpuTrainer::new(&gpu, config(EndTime::within(0.5).into())).expect("a valid configuration");
     let error = gpu.block_on(trainer.prepare(BATCH, 2, 8)).expect_err("no host between them").to_string();
     assert!(error.starts_with("regularizer = end time in recorded steps"), "{error}");
