@@ -93,3 +93,24 @@ pub(super) fn check_steps(options: &SolverOptions) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nothing that is kept bounds the number of equal steps.
+    #[test]
+    fn more_steps_than_a_word_counts_are_refused() {
+        let of = |steps| SolverOptions::default().step_control(StepControl::Fixed { steps });
+        assert!(check_steps(&of(u32::MAX as usize)).is_ok());
+        for steps in [u32::MAX as usize + 1, usize::MAX] {
+            let error = check_steps(&of(steps)).expect_err("too many");
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "StepControl::Fixed::steps = {steps}: a device counts steps in 32 bits: take fewer, or use Solver"
+                )
+            );
+        }
+    }
+}

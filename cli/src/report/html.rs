@@ -1,6 +1,6 @@
 //! The parts of a page: one HTML file with everything in it.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 const STYLE: &str = "
 :root { color-scheme: light dark; --ink: #1b1f24; --page: #ffffff; --line: #d5dae0; --faint: #5c6670; }
@@ -31,6 +31,19 @@ pub(crate) fn opening(title: &str) -> String {
 
 pub(crate) fn figure(page: &mut String, svg: &str) -> anyhow::Result<()> {
     Ok(writeln!(page, "<figure>{svg}</figure>")?)
+}
+
+/// What the colours of the figures after it stand for.
+pub(crate) fn key<T: Display>(
+    page: &mut String,
+    entries: impl IntoIterator<Item = ((u8, u8, u8), T)>,
+) -> anyhow::Result<()> {
+    page.push_str("<p>");
+    for ((r, g, b), text) in entries {
+        write!(page, "<span class=\"key\"><i style=\"background:rgb({r},{g},{b})\"></i>{text}</span>")?;
+    }
+    page.push_str("</p>\n");
+    Ok(())
 }
 
 pub(crate) fn write_table(page: &mut String, head: &[String], rows: &[Vec<String>]) -> anyhow::Result<()> {

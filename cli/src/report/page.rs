@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::method::Training;
 use crate::record::{Measured, Moment, Results, RunRecord};
-use crate::report::html::{escape, figure, opening, write_table};
+use crate::report::html::{escape, figure, key, opening, write_table};
 use crate::report::plot::{self, Deviation, Labels, Scale, Series};
 use crate::report::table::{self, Cells};
 
@@ -52,12 +52,8 @@ fn write_summary(page: &mut String, results: &Results) -> anyhow::Result<()> {
 }
 
 fn write_figures(page: &mut String, results: &Results) -> anyhow::Result<()> {
-    page.push_str("<h2>Training</h2>\n<p>");
-    for method in &results.summary {
-        let (r, g, b) = colour(method.training);
-        write!(page, "<span class=\"key\"><i style=\"background:rgb({r},{g},{b})\"></i>{}</span>", method.training)?;
-    }
-    page.push_str("</p>\n");
+    page.push_str("<h2>Training</h2>\n");
+    key(page, results.summary.iter().map(|method| (colour(method.training), method.training)))?;
     let curve = |values: fn(&RunRecord) -> Vec<f64>| -> Vec<Series> {
         results.runs.iter().map(|run| Series::new(colour(run.settings.training), thin(&values(run)))).collect()
     };

@@ -93,9 +93,6 @@ pub(crate) fn scatter(labels: Labels<'_>, series: &[Series], scale: Scale) -> an
     })
 }
 
-/// The horizontal axis has powers of ten.
-const DECADES: Axes = Axes { x: Scale::Logarithmic, y: Scale::Linear };
-
 impl Series {
     /// The series over the logarithms of its points.
     fn over_logarithms(&self) -> Self {
@@ -104,39 +101,35 @@ impl Series {
     }
 }
 
+/// Marks of each of the series over a horizontal axis of powers of ten.
+fn draw_over_decades<'a>(
+    labels: Labels<'_>,
+    series: impl IntoIterator<Item = &'a Series>,
+    marks: impl Fn(&Series, &mut Plot<'_, '_>) -> DrawResult,
+) -> anyhow::Result<String> {
+    let series: Vec<Series> = series.into_iter().map(Series::over_logarithms).collect();
+    draw(labels, &series, |y| y, Axes { x: Scale::Logarithmic, y: Scale::Linear }, marks)
+}
+
 /// Lines, and points among them that none goes through, over a horizontal axis of powers of ten.
 pub(crate) fn among_lines(labels: Labels<'_>, lines: &[Series], points: &Series) -> anyhow::Result<String> {
-    let series: Vec<Series> = lines.iter().chain([points]).map(Series::over_logarithms).collect();
-    draw(
-        labels,
-        &series,
-        |y| y,
-        DECADES,
-        |series, plot| {
-            let colour = series.colour();
-            if series.colour == points.colour {
-                let discs = series.finite().map(|point| Circle::new(point, 5, colour.filled()));
-                return plot.draw_series(discs).map(|_| ());
-            }
-            plot.draw_series(LineSeries::new(series.finite(), colour.stroke_width(2))).map(|_| ())
-        },
-    )
+    draw_over_decades(labels, lines.iter().chain([points]), |series, plot| {
+        let colour = series.colour();
+        if series.colour == points.colour {
+            let discs = series.finite().map(|point| Circle::new(point, 5, colour.filled()));
+            return plot.draw_series(discs).map(|_| ());
+        }
+        plot.draw_series(LineSeries::new(series.finite(), colour.stroke_width(2))).map(|_| ())
+    })
 }
 
 /// A line with marks a series, over a horizontal axis of powers of ten.
 pub(crate) fn over_decades(labels: Labels<'_>, series: &[Series]) -> anyhow::Result<String> {
-    let series: Vec<Series> = series.iter().map(Series::over_logarithms).collect();
-    draw(
-        labels,
-        &series,
-        |y| y,
-        DECADES,
-        |series, plot| {
-            let (colour, points) = (series.colour(), || series.finite());
-            plot.draw_series(LineSeries::new(points(), colour.stroke_width(2)))?;
-            plot.draw_series(points().map(|point| Circle::new(point, 4, colour.filled()))).map(|_| ())
-        },
-    )
+    draw_over_decades(labels, series, |series, plot| {
+        let (colour, points) = (series.colour(), || series.finite());
+        plot.draw_series(LineSeries::new(points(), colour.stroke_width(2)))?;
+        plot.draw_series(points().map(|point| Circle::new(point, 4, colour.filled()))).map(|_| ())
+    })
 }
 
 /// A mean with its standard deviation.

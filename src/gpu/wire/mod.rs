@@ -7,11 +7,12 @@ pub(crate) mod job;
 pub(crate) mod modes;
 pub(crate) mod records;
 
-/// A number of the host's as a word of the device's. Sizes and places in buffers fit: whoever asks for more numbers than 32
-/// bits address is refused before anything is recorded.
+/// A number of the host's as a word of the device's. It fits: places and sizes are of bound buffers, and `Gpu::limit_below`
+/// refuses one of more numbers than 32 bits address; steps of equal length, which no buffer bounds where nothing is kept,
+/// `check_steps` refuses; bounds that are never reached are [`capped`]. All of that before anything is recorded.
 ///
 /// # Panics
-/// Where nobody did so, which is this crate's error: a place that is not the one that was meant would be read for it.
+/// Where nobody refused, which is this crate's error: a place that is not the one that was meant would be read for it.
 pub(crate) fn word(n: usize) -> u32 {
     match u32::try_from(n) {
         Ok(word) => word,

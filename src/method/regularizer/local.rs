@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::check_draws;
 use crate::error::{Error, Result};
 use crate::method::{Budget, Schedule};
 
@@ -248,12 +249,7 @@ impl Local {
     /// # Errors
     /// [`Error::Argument`] for no times, a share outside `(0, 1]`, or a coefficient that is not finite.
     pub fn validate(&self) -> Result<()> {
-        if self.times == 0 || self.times > 64 {
-            return Err(Error::argument("Local::times", self.times, "take 1 to 64 penalised steps per batch"));
-        }
-        if !(self.fraction > 0.0 && self.fraction <= 1.0) {
-            return Err(Error::argument("Local::fraction", self.fraction, "choose a share of the batch in (0, 1]"));
-        }
+        check_draws(["Local::times", "Local::fraction"], self.times, self.fraction)?;
         let Some(budget) = &self.budget else { return self.coefficient.validate("Local::coefficient") };
         budget.validate()?;
         match self.coefficient {

@@ -209,6 +209,17 @@ impl Regularizer {
     }
 }
 
+/// Checks at how many times a penalty is drawn, and on which share of the batch; `names` are the arguments'.
+fn check_draws(names: [&'static str; 2], times: usize, fraction: f64) -> Result<()> {
+    if times == 0 || times > 64 {
+        return Err(Error::argument(names[0], times, "take 1 to 64 times per batch"));
+    }
+    if !(fraction > 0.0 && fraction <= 1.0) {
+        return Err(Error::argument(names[1], fraction, "choose a share of the batch in (0, 1]"));
+    }
+    Ok(())
+}
+
 fn validate_global(global: &Global, options: &SolverOptions) -> Result<()> {
     global.validate()?;
     check_saves(options)?;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::PenaltyGradient;
+use super::{PenaltyGradient, check_draws};
 use crate::error::{Error, Result};
 use crate::math::{Purpose, Random};
 use crate::method::{Schedule, Signs, Tableau};
@@ -204,15 +204,10 @@ impl Pointwise {
     /// [`Error::Argument`] for no times, a share outside `(0, 1]`, a coefficient that is not finite, and for the published
     /// gradient, which is of steps.
     pub fn validate(&self) -> Result<()> {
-        if self.times == 0 || self.times > 64 {
-            return Err(Error::argument("Pointwise::times", self.times, "take 1 to 64 times per batch"));
-        }
+        check_draws(["Pointwise::times", "Pointwise::fraction"], self.times, self.fraction)?;
         if self.quadrature && self.times != 1 {
             let remedy = "quadrature is over all steps, and draws no times: leave them out";
             return Err(Error::argument("Pointwise::times", self.times, remedy));
-        }
-        if !(self.fraction > 0.0 && self.fraction <= 1.0) {
-            return Err(Error::argument("Pointwise::fraction", self.fraction, "choose a share of the batch in (0, 1]"));
         }
         if self.gradient == PenaltyGradient::Published {
             let remedy = "a point has no first stage to leave out: take Step, or Full";

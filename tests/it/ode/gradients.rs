@@ -1,8 +1,8 @@
 //! Gradients against dual numbers that walk the same accepted steps, and against differences.
 
 use crate::oracle::{
-    ADAPTIVE, Dual, LAYOUTS, Number, System, adaptive, bits, cast, close, cpu, fixed, gradient, largest, numbers,
-    scaled, solver, step_times, widen,
+    ADAPTIVE, Dual, LAYOUTS, Number, System, adaptive, bits, cast, close, cpu, differences, fixed, gradient, largest,
+    numbers, scaled, solver, step_times, widen,
 };
 use fewsteps::{
     Activation, Adjoint, Checkpoints, Gradients, InputMap, Layout, Method, Mlp, Problem, SaveAt, Scalar, Solution,
@@ -312,21 +312,8 @@ fn differences_of_the_solver_itself() {
                 let ys = solver.predict(theta, y0).expect("a valid call").ys;
                 ys.iter().zip(&ys_bar).map(|(y, bar)| y * bar).sum()
             };
-            const H: f64 = 1e-5;
-            let mut slope = |of_theta: bool, i: usize| {
-                let mut at = |h: f64| {
-                    let (mut theta, mut y0) = (theta.clone(), y0.clone());
-                    if of_theta {
-                        theta[i] += h;
-                    } else {
-                        y0[i] += h;
-                    }
-                    loss(&theta, &y0)
-                };
-                (at(H) - at(-H)) / (2.0 * H)
-            };
-            let of_theta: Vec<f64> = (0..theta.len()).map(|i| slope(true, i)).collect();
-            let of_y0: Vec<f64> = (0..y0.len()).map(|i| slope(false, i)).collect();
+            let of_theta = differences(&theta, |theta| loss(theta, &y0));
+            let of_y0 = differences(&y0, |y0| loss(&theta, y0));
             close(&format!("{method}, {layout:?}: differences by theta"), &found.theta, &of_theta, 1e-8);
             close(&format!("{method}, {layout:?}: differences by y0"), &found.y0, &of_y0, 1e-8);
         }

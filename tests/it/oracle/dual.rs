@@ -104,3 +104,20 @@ pub(crate) fn gradient(x: &[f64], f: impl Fn(&[Dual]) -> Dual) -> Vec<f64> {
         })
         .collect()
 }
+
+/// The central differences of `f` at `x`.
+pub(crate) fn differences(x: &[f64], mut f: impl FnMut(&[f64]) -> f64) -> Vec<f64> {
+    const H: f64 = 1e-5;
+    let mut point = x.to_vec();
+    (0..x.len())
+        .map(|i| {
+            let mut at = |by: f64| {
+                point[i] = x[i] + by;
+                let value = f(&point);
+                point[i] = x[i];
+                value
+            };
+            (at(H) - at(-H)) / (2.0 * H)
+        })
+        .collect()
+}

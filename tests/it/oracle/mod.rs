@@ -11,7 +11,7 @@ mod warnings;
 mod zoo;
 
 pub(crate) use adapter::{gpu, own_gpu};
-pub(crate) use dual::{Dual, Number, gradient};
+pub(crate) use dual::{Dual, Number, differences, gradient};
 pub(crate) use failing::{blow_up, blow_up_defect, blow_up_exact, known_until_failure};
 pub(crate) use memory::{allocated, without_memory};
 pub(crate) use noise::{

@@ -1,7 +1,7 @@
 //! Training with noise: new paths every step, moments and means over paths.
 
 use super::refusal;
-use crate::oracle::{LAYOUTS, close, cpu, numbers};
+use crate::oracle::{LAYOUTS, close, cpu, differences, numbers};
 use fewsteps::{
     Batch, Diffusion, FailurePolicy, InputMap, Local, Loss, Mlp, NeuralDe, Optimizer, Paths, Problem, SaveAt,
     SolverOptions, StepControl, Target, Tolerances, Trainer, TrainerConfig,
@@ -26,19 +26,10 @@ fn the_gradient_of_the_moment_loss_is_its_slope() {
         let mut trainer = Trainer::<f64>::new(&cpu(2), TrainerConfig::new(model, Loss::Moments)).expect("valid");
         let theta = trainer.parameters().to_vec();
         let found = trainer.gradients(&batch).expect("a valid batch").gradient;
-        let mut value = |theta: &[f64]| {
+        let expected = differences(&theta, |theta| {
             trainer.set_parameters(theta).expect("finite");
             trainer.gradients(&batch).expect("a valid batch").report.loss
-        };
-        let h = 1e-5;
-        let expected: Vec<f64> = (0..theta.len())
-            .map(|i| {
-                let moved = |by: f64| {
-                    theta.iter().enumerate().map(|(j, x)| if i == j { x + by } else { *x }).collect::<Vec<_>>()
-                };
-                (value(&moved(h)) - value(&moved(-h))) / (2.0 * h)
-            })
-            .collect();
+        });
         close(&format!("{layout:?}"), &found, &expected, 1e-7);
     }
 }

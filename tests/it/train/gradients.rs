@@ -1,6 +1,7 @@
 //! Gradients of whole models against differences, and those of a solver with a loss of one's own.
 
 use super::{cpu, points};
+use crate::oracle::differences;
 use fewsteps::{
     Activation, Batch, Diffusion, Layout, Local, Loss, Method, Mlp, NeuralDe, Paths, PenaltyGradient, Problem,
     Regularizer, SaveAt, Schedule, Solver, SolverOptions, StepControl, Target, TimeInput, Tolerances, Trainer,
@@ -14,17 +15,13 @@ fn check_gradient(config: TrainerConfig, batch: &Batch<'_, f64>, name: &str) {
     let theta = trainer.parameters().to_vec();
     let scale = found.iter().fold(0.0f64, |m, g| m.max(g.abs()));
     assert!(scale > 1e-4, "{name}: the gradient is not zero");
-    for i in 0..theta.len() {
-        let h = 1e-5;
-        let mut loss = |shift: f64| {
-            let mut moved = theta.clone();
-            moved[i] += shift;
-            trainer.set_parameters(&moved).expect("the model's parameters");
-            trainer.evaluate(batch).expect("evaluates").loss
-        };
-        let difference = (loss(h) - loss(-h)) / (2.0 * h);
-        let error = (found[i] - difference).abs();
-        assert!(error < 1e-8 * scale.max(1.0) + 1e-7 * scale, "{name}: parameter {i}: {} not {difference}", found[i]);
+    let expected = differences(&theta, |theta| {
+        trainer.set_parameters(theta).expect("the model's parameters");
+        trainer.evaluate(batch).expect("evaluates").loss
+    });
+    for (i, (found, difference)) in found.iter().zip(expected).enumerate() {
+        let error = (found - difference).abs();
+        assert!(error < 1e-8 * scale.max(1.0) + 1e-7 * scale, "{name}: parameter {i}: {found} not {difference}");
     }
 }
 

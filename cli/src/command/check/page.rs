@@ -29,11 +29,8 @@ pub(super) fn html(check: &Check) -> anyhow::Result<String> {
         let (about, grade) = (&reason.about, reason.grade.words());
         writeln!(page, "<dt><b>{about}</b>: {grade}</dt><dd>{}</dd>", escape(&reason.text))?;
     }
-    page.push_str("</dl>\n<p>");
-    for ((r, g, b), text) in [(TRAJECTORIES, "trajectories"), (FIELDS, "fields")] {
-        write!(page, "<span class=\"key\"><i style=\"background:rgb({r},{g},{b})\"></i>{text}</span>")?;
-    }
-    page.push_str("</p>\n");
+    page.push_str("</dl>\n");
+    html::key(&mut page, [(TRAJECTORIES, "trajectories"), (FIELDS, "fields")])?;
     let labels = Labels {
         title: "With the regularizer against without it, inside the interval",
         x: "time",

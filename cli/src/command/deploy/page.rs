@@ -185,12 +185,9 @@ pub(super) fn html(record: &DeployRecord) -> anyhow::Result<String> {
 
 /// Error and loss against cost, a dot a solver.
 fn figures(page: &mut String, record: &DeployRecord) -> anyhow::Result<()> {
-    page.push_str("<h2>What an evaluation buys</h2>\n<p>");
+    page.push_str("<h2>What an evaluation buys</h2>\n");
     let keys = [(EQUAL_STEPS, "equal steps"), (ADAPTIVE, "adaptive"), (TRAINED, "the training's"), (CHOSEN, "chosen")];
-    for ((r, g, b), text) in keys {
-        write!(page, "<span class=\"key\"><i style=\"background:rgb({r},{g},{b})\"></i>{text}</span>")?;
-    }
-    page.push_str("</p>\n");
+    html::key(page, keys)?;
     let series = |merit: &dyn Fn(&Score) -> f64| -> Vec<Series> {
         let dot = |(index, score): (usize, &Score)| {
             let colour = match score.options.step_control {

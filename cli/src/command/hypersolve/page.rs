@@ -26,11 +26,7 @@ pub(super) fn html(record: &Hypersolved) -> anyhow::Result<String> {
     }
     writeln!(page, "<p>verdict: {}</p>", escape(&record.words))?;
     html::write_table(&mut page, &head(record), &by_cost(record).into_iter().map(row).collect::<Vec<_>>())?;
-    page.push_str("<p>");
-    for (_, text, (r, g, b)) in COLOURS {
-        write!(page, "<span class=\"key\"><i style=\"background:rgb({r},{g},{b})\"></i>{text}</span>")?;
-    }
-    page.push_str("</p>\n");
+    html::key(&mut page, COLOURS.map(|(_, text, colour)| (colour, text)))?;
     let point = |row: &Row| Some((row.multiply_adds? as f64, row.error?));
     let series = COLOURS.map(|(kind, _, colour)| {
         Series::new(colour, record.rows.iter().filter(|row| row.kind == kind).filter_map(point).collect())

@@ -42,11 +42,7 @@ pub(super) fn html(sweep: &Sweep) -> anyhow::Result<String> {
 }
 
 fn figures(page: &mut String, sweep: &Sweep) -> anyhow::Result<()> {
-    page.push_str("<p>");
-    for ((r, g, b), text) in [(TRIED, "with the regularizer"), (WITHOUT, "without")] {
-        write!(page, "<span class=\"key\"><i style=\"background:rgb({r},{g},{b})\"></i>{text}</span>")?;
-    }
-    page.push_str("</p>\n");
+    html::key(page, [(TRIED, "with the regularizer"), (WITHOUT, "without")])?;
     let y = sweep.analysis.yardstick.column();
     figure(page, sweep, y, Point::quality)?;
     figure(page, sweep, "NFE", Point::evaluations)

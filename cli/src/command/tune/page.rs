@@ -39,11 +39,7 @@ pub(super) fn html(tuned: &Tuned) -> anyhow::Result<String> {
 }
 
 fn figures(page: &mut String, tuned: &Tuned) -> anyhow::Result<()> {
-    page.push_str("<p>");
-    for ((r, g, b), text) in [(TRIED, "tried"), (BELIEVED, "believed"), (WITHOUT, "without the regularizer")] {
-        write!(page, "<span class=\"key\"><i style=\"background:rgb({r},{g},{b})\"></i>{text}</span>")?;
-    }
-    page.push_str("</p>\n");
+    html::key(page, [(TRIED, "tried"), (BELIEVED, "believed"), (WITHOUT, "without the regularizer")])?;
     let Some(base) = tuned.points.first() else { return Ok(()) };
     let drop = |point: &Point| tuned.yardstick.drop(base, point).unwrap_or(f64::NAN);
     let y = format!("{} lost, {}", tuned.yardstick.quality(), tuned.yardstick.unit());

@@ -1,7 +1,7 @@
 //! Measures of the dynamics at random times, against the fields' own derivatives and differences of values.
 
 use super::SEED;
-use crate::oracle::{close, cpu, numbers, scaled, solver};
+use crate::oracle::{close, cpu, differences, numbers, scaled, solver};
 use fewsteps::{
     Batch, Error, Field, InitialStep, Layout, Loss, Method, Mlp, NeuralDe, PenaltyGradient, PointMeasure, Pointwise,
     Problem, Purpose, Random, Regularizer, SaveAt, SolverOptions, StepControl, Target, TimeInput, Tolerances, Trainer,
@@ -52,17 +52,6 @@ impl Oracle<'_> {
         }
         (T[1] - T[0]) * sum / states.len() as f64
     }
-}
-
-/// Central differences.
-fn differences(at: &[f64], of: impl Fn(&[f64]) -> f64) -> Vec<f64> {
-    let h = 1e-5;
-    let moved = |i: usize, by: f64| {
-        let mut x = at.to_vec();
-        x[i] += by;
-        of(&x)
-    };
-    (0..at.len()).map(|i| (moved(i, h) - moved(i, -h)) / (2.0 * h)).collect()
 }
 
 #[test]

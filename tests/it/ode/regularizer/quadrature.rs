@@ -1,7 +1,7 @@
 //! Measures over all accepted steps, against integrals that are known and differences of values.
 
 use super::SEED;
-use crate::oracle::{close, numbers, scaled, solver};
+use crate::oracle::{close, differences, numbers, scaled, solver};
 use fewsteps::{
     Adjoint, Checkpoints, Error, Field, Global, Gradients, InitialStep, Layout, Method, Mlp, PenaltyGradient,
     PointMeasure, Pointwise, Problem, Regularizer, SaveAt, Solver, SolverOptions, StepControl, TimeInput, Tolerances,
@@ -63,17 +63,6 @@ fn it_is_the_mean_of_the_times_that_one_draws() {
         let [whole, many] = [whole, many].map(|of| run(&mut solver, &of, &theta, &y0, &[0.0; 8]).penalty);
         assert!((whole / many - 1.0).abs() < 0.01, "{measure:?}: {whole}, {many} by 64 times");
     }
-}
-
-/// Central differences.
-fn differences(at: &[f64], mut of: impl FnMut(&[f64]) -> f64) -> Vec<f64> {
-    let h = 1e-5;
-    let mut moved = |i: usize, by: f64| {
-        let mut x = at.to_vec();
-        x[i] += by;
-        of(&x)
-    };
-    (0..at.len()).map(|i| (moved(i, h) - moved(i, -h)) / (2.0 * h)).collect()
 }
 
 /// With steps of fixed length the value's own differences are its gradient; states saved within steps, steps taken again
