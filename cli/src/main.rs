@@ -3,6 +3,7 @@
 mod args;
 mod choice;
 mod command;
+mod corrected;
 mod data;
 mod device;
 mod files;

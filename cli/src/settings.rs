@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::args::{StepArgs, TrainingArgs};
 use crate::choice::{ADJOINTS, LAYOUTS, Precision, name_of};
+use crate::corrected::Corrected;
 use crate::data::{Data, DataIdentity, Own, Samples, Series, Source};
 use crate::method::Training;
 use crate::model_file::ModelFile;
@@ -50,6 +51,9 @@ pub(crate) struct Settings {
     /// Digest of the checkpoint whose weights were begun with, if it was not random ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) from: Option<String>,
+    /// The corrected steps that the model was given after its training, if it was: `config` is of the model that they make.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) corrected: Option<Box<Corrected>>,
     /// The trainer's view of them, in full.
     pub(crate) config: TrainerConfig,
 }
@@ -102,6 +106,7 @@ impl Settings {
             source: source.data.is_some().then_some(source),
             own: data.own.clone(),
             from: None,
+            corrected: None,
             eval_every: args.eval_every.map_or((steps / 10).max(1), |n| usize::from(n) as u64),
             config,
         };

@@ -171,6 +171,12 @@ impl Hypersolver {
         if let Some((name, _)) = model.problem.field.driven_by().next() {
             return refused(name, "a correction knows no controls: take a field that is not driven");
         }
+        if model.problem.field.trace().is_some() {
+            return refused(
+                "a log-density",
+                "it follows the field, which a correction is not of: take a model without one",
+            );
+        }
         if model.options.save_at != SaveAt::End {
             return refused("states at given times", "few equal steps have states at their ends: save at the end");
         }
@@ -202,7 +208,7 @@ impl Hypersolver {
     /// `correction`.
     ///
     /// # Errors
-    /// [`Error::Argument`] for a model with noise, controls or states at given times, and for no steps.
+    /// [`Error::Argument`] for a model with noise, controls, a log-density or states at given times, and for no steps.
     pub fn apply(&self, model: &NeuralDe, steps: usize) -> Result<NeuralDe> {
         self.check(model)?;
         if steps == 0 {
@@ -419,7 +425,7 @@ impl<R: Copy> Residuals<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::problem::TimeInput;
+    use crate::problem::{TimeInput, Trace};
 
     fn cpu() -> Cpu {
         Cpu::with_threads(1).expect("a thread")
@@ -536,6 +542,11 @@ mod tests {
         assert!(hyper.apply(&model, 0).expect_err("none").to_string().contains("steps"));
         let saving = NeuralDe { options: model.options.clone().save_at(SaveAt::Times(vec![0.5])), ..model.clone() };
         assert!(hyper.apply(&saving, 1).expect_err("times").to_string().contains("save at the end"));
+        let flow = model.problem.field.clone().with_log_density(Trace::Exact).expect("a flow");
+        let flow = NeuralDe { problem: Problem::ode(flow, 0.0, 1.0), ..model.clone() };
+        let hyper = Hypersolver::new(Method::Euler, 2, 4).expect("widths");
+        assert!(hyper.apply(&flow, 1).expect_err("a density").to_string().contains("log-density"));
+        let hyper = Hypersolver::new(Method::Euler, 1, 4).expect("widths");
         let train = |training| hyper.train(&cpu(), &model, &theta, &[1.0], &training).expect_err("refused").to_string();
         assert!(train(HyperTraining { pairs: 0, ..HyperTraining::default() }).contains("HyperTraining::pairs"));
         assert!(train(HyperTraining { shortest: 0.0, ..HyperTraining::default() }).contains("HyperTraining::shortest"));

@@ -94,10 +94,19 @@ pub(crate) struct HypersolveArgs {
     /// Updates of the correction
     #[arg(long, value_name = "N", default_value_t = 1500)]
     pub(crate) training_steps: u64,
+    /// Write the model of N corrected steps as a checkpoint of its own, which `eval`, `predict` and `deploy` take
+    ///
+    /// It is Euler's method on another field, so that any device solves it. Its parameters are the checkpoint's and the
+    /// correction's; there is no going on with its training.
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) write: Option<NonZeroUsize>,
+    /// The file of that checkpoint [default: the checkpoint's name with `-hyper-BASE-N`]
+    #[arg(long, value_name = "FILE", requires = "write")]
+    pub(crate) out: Option<PathBuf>,
     /// Threads of the native engine, on which all of it runs [default: one a core]
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) threads: Option<NonZeroUsize>,
-    /// Replace the page beside the checkpoint if it is there
+    /// Replace the page beside the checkpoint, and the file of --write, if they are there
     #[arg(long)]
     pub(crate) overwrite: bool,
     /// Print the result as JSON, and nothing else, to stdout

@@ -143,8 +143,8 @@ pub(crate) enum Command {
     /// A small network learns what a step of Euler's, the midpoint or Heun's method leaves out, from training inputs without
     /// their labels; the model stays as it is (hypersolvers; M. Poli and others, 2020). The table has evaluations of the
     /// field f and of the correction g, the multiply-adds of both, accuracy or loss on the test set, and the error against
-    /// a converged solve, beside plain methods. It is worth it where no plain method of as many multiply-adds is as near. The
-    /// library's `Hypersolver` makes a model of it, for any device.
+    /// a converged solve, beside plain methods. It is worth it where no plain method of as many multiply-adds is as near.
+    /// --write makes a checkpoint of it, for any device.
     Hypersolve(HypersolveArgs),
     /// Time one workload of the peer comparison and print its JSON line
     #[command(hide = true)]
@@ -245,8 +245,19 @@ mod tests {
 
     #[test]
     fn a_repeated_run_is_not_said_otherwise() {
-        let free =
-            ["data", "test", "out", "json", "resume", "overwrite", "checkpoint_every", "device", "threads", "from"];
+        let free = [
+            "data",
+            "test",
+            "out",
+            "json",
+            "resume",
+            "overwrite",
+            "checkpoint_every",
+            "device",
+            "threads",
+            "from",
+            "hypersolver",
+        ];
         let other = ["config", "print_model", "help", "version", "quiet", "verbose"];
         let mut root = Cli::command();
         root.build();

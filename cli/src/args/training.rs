@@ -4,11 +4,11 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
-use fewsteps::{Measure, PenaltyGradient, PenaltyNoise, PenaltyStep};
+use fewsteps::{Measure, Method, PenaltyGradient, PenaltyNoise, PenaltyStep};
 
 use super::own::OwnArgs;
 use super::solver::SolverArgs;
-use crate::choice::{GRADIENTS, MEASURES, NOISES, PENALTY_STEPS, named, positive};
+use crate::choice::{GRADIENTS, MEASURES, NOISES, PENALTY_STEPS, base_method, named, positive};
 use crate::method::{Methods, Training};
 use crate::model_file::ModelFile;
 use crate::task::TaskName;
@@ -24,6 +24,14 @@ pub(crate) struct BenchArgs {
     /// How many seeds: 0, 1, ..., N - 1 [default: the task's]
     #[arg(long, value_name = "N", value_parser = seeds, conflicts_with = "config")]
     pub(crate) seeds: Option<NonZeroUsize>,
+    /// Learn a correction of few equal steps for each trained model, and tell what it predicts with them [NAME: euler,
+    /// midpoint or heun, which it is unless told]
+    ///
+    /// A hypersolver is no way to train but a way to deploy, as `fewsteps hypersolve` has it: each method gets one more row,
+    /// with the fewest of 1 to 8 corrected steps that predict as well on training samples, and evaluations of the field and
+    /// of the correction. For tasks without noise whose loss is of the end. With --resume finished runs get the row too.
+    #[arg(long, value_name = "NAME", value_parser = base_method, num_args = 0..=1, default_missing_value = "heun")]
+    pub(crate) hypersolver: Option<Method>,
     #[command(flatten)]
     pub(crate) training: TrainingArgs,
 }

@@ -1,20 +1,25 @@
 //! `fewsteps bench`: methods against each other, over several seeds.
 
+use anyhow::Context;
+use fewsteps::{Blocking, Device, GpuTrainer, Learner, Method, Trainer};
+
 use crate::args::BenchArgs;
+use crate::choice::Precision;
 use crate::data::Data;
 use crate::files;
 use crate::input;
-use crate::interrupt;
+use crate::interrupt::{self, Interrupted};
 use crate::machine::Machine;
 use crate::method::Training;
 use crate::output;
-use crate::record::{Failure, Results, RunRecord};
+use crate::record::{Failure, Hypersolved, Results, RunRecord};
 use crate::repeat;
 use crate::report::page;
 use crate::report::summary;
 use crate::report::table;
 use crate::run::{BENCH, Ending, Session};
 use crate::settings::Settings;
+use crate::solvers;
 
 pub(crate) fn bench(mut args: BenchArgs) -> anyhow::Result<Ending> {
     interrupt::catch()?;
@@ -25,14 +30,60 @@ pub(crate) fn bench(mut args: BenchArgs) -> anyhow::Result<Ending> {
         None => planned(args)?,
     };
     let methods = distinct(runs.iter().map(|run| run.training));
+    for run in args.hypersolver.iter().flat_map(|base| runs.iter().map(move |run| (*base, run))) {
+        solvers::hypersolver(run.0, run.1).context("--hypersolver")?;
+    }
     let session = Session::open(&args.training, data, runs, Some(BENCH))?;
     let (records, failures, ending) = run_all(&session)?;
     if records.is_empty() {
         output::note("fewsteps: error: no run came to its end; there are no results");
         return Ok(ending);
     }
-    publish(args, &session, &summary::summarize(Machine::of(&session.device), &methods, records, failures))?;
+    let (hypersolved, remarks) = match args.hypersolver {
+        Some(base) => correct_all(&session, base, &records)?,
+        None => (Vec::new(), Vec::new()),
+    };
+    let made = (records, failures, hypersolved);
+    publish(args, &session, &summary::summarize(Machine::of(&session.device), &methods, made, remarks))?;
     Ok(ending)
+}
+
+/// Learns a correction for each model from its checkpoint; what is to be said of those that get none.
+fn correct_all(
+    session: &Session<'_>,
+    base: Method,
+    records: &[RunRecord],
+) -> anyhow::Result<(Vec<Hypersolved>, Vec<String>)> {
+    let (mut hypersolved, mut remarks) = (Vec::new(), Vec::new());
+    for RunRecord { settings, .. } in records.iter().filter(|record| record.test.loss.is_finite()) {
+        if interrupt::requested() {
+            return Err(Interrupted::between_steps(session.out.root(), true).into());
+        }
+        let name = settings.run_name();
+        log::info!("{name}: learning a correction of few steps");
+        let found = match (&session.device, settings.precision) {
+            (Device::Cpu(cpu), Precision::F32) => correct::<Trainer<f32>>(session, cpu, settings, base),
+            (Device::Cpu(cpu), Precision::F64) => correct::<Trainer<f64>>(session, cpu, settings, base),
+            (Device::Gpu(gpu), _) => correct::<GpuTrainer>(session, gpu, settings, base),
+        };
+        match found {
+            Ok(found) => hypersolved.push(found),
+            // The runs and their figures are there all the same.
+            Err(error) => remarks.push(format!("{name}: no corrected steps: {error:#}")),
+        }
+    }
+    remarks.iter().for_each(|remark| log::warn!("{remark}"));
+    Ok((hypersolved, remarks))
+}
+
+fn correct<L: Learner>(
+    session: &Session<'_>,
+    engine: &L::Engine,
+    settings: &Settings,
+    base: Method,
+) -> anyhow::Result<Hypersolved> {
+    let (mut learner, _) = Blocking::<L>::resume(engine, &session.out.finished(&settings.run_name()).checkpoint)?;
+    solvers::hypersolved(engine, &mut learner, &session.data, settings, base)
 }
 
 /// The data, and the settings of all methods and seeds.

@@ -80,7 +80,16 @@ fn evaluate<L: Learner>(
     let deployed = info.deployed.is_some() && given.is_empty() && !args.training_solver;
     let load = if deployed { Blocking::<L>::deployed } else { Blocking::<L>::resume };
     let (mut learner, _) = load(engine, &args.checkpoint)?;
-    let step = learner.steps();
+    let corrected = settings.corrected.as_deref();
+    let step = if corrected.is_some() { settings.steps } else { learner.steps() };
+    if let Some(corrected) = corrected.filter(|_| !given.is_empty()) {
+        bail!(
+            "{}: the model is {}, whose correction is of steps of this length; evaluate the checkpoint that they were learnt \
+             of otherwise",
+            given.join(", "),
+            corrected.name()
+        );
+    }
     if !given.is_empty() {
         solve_otherwise(args, &mut learner).with_context(|| given.join(", "))?;
     }
@@ -100,9 +109,10 @@ fn evaluate<L: Learner>(
     }
     let found = measure::measure(&mut learner, &data.test, batch, &mut buffer)?;
     let other_paths = measure::other_paths(&mut learner, &data.test, batch, &mut buffer)?;
-    let found = accuracy::with_error(engine, &mut learner, &data.test, found)?;
+    let found = accuracy::with_error(engine, &mut learner, &data.test, corrected, found)?;
     let nfe_published = measure::nfe_published(&mut learner, &data.test, batch, &mut buffer)?;
-    let test = Measured { step, other_paths, nfe_published, ..found };
+    let found = Measured { step, other_paths, nfe_published, ..found };
+    let test = corrected.filter(|_| !deployed).map_or(found, |corrected| corrected.counted(found));
     let options = learner.config().model.options.clone();
     let (seconds, prediction_batch) = measure::time_prediction(&mut learner, &data.test, batch, &mut buffer)?;
     Ok(EvalRecord {
@@ -173,12 +183,13 @@ fn render(record: &EvalRecord) -> String {
         Some(OtherPaths { paths, loss, .. }) => format!("\n            {} over {paths} paths", table::loss(loss)),
         None => String::new(),
     };
-    let drift = if test.nfe_diffusion > 0.0 {
-        format!(" of the drift, {:.1} of the diffusion", test.nfe_diffusion)
-    } else {
-        String::new()
+    let of = match test.nfe_correction {
+        Some(corrections) => format!(" of the field, {corrections:.1} of the correction"),
+        None if test.nfe_diffusion > 0.0 => format!(" of the drift, {:.1} of the diffusion", test.nfe_diffusion),
+        None => String::new(),
     };
-    let mut solver = solvers::name(&record.options);
+    let corrected = settings.corrected.as_ref().filter(|_| !record.deployed);
+    let mut solver = corrected.map_or_else(|| solvers::name(&record.options), |corrected| corrected.name());
     if record.deployed {
         let trained = solvers::name(&settings.config.model.options);
         solver += &format!(" (deployed; --training-solver takes {trained})");
@@ -202,7 +213,7 @@ fn render(record: &EvalRecord) -> String {
         "checkpoint  {} on {}, seed {}, step {} of {}\n\
          solver      {solver}, {}, {}\n\
          {quality}{other}\n\
-         NFE         {:.1}{drift}, {:.1} steps accepted and {:.1} rejected, mean over the test batches{ideal}\n\
+         NFE         {:.1}{of}, {:.1} steps accepted and {:.1} rejected, mean over the test batches{ideal}\n\
          {published}{achieved}\
          prediction  {:.2} ms a batch of {}; {}\n{failed}",
         settings.training,

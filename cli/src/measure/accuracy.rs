@@ -11,6 +11,7 @@ use fewsteps::{
     SolverOptions, StepControl, Tolerances, Trainer, TrainerConfig,
 };
 
+use crate::corrected::Corrected;
 use crate::data::{BatchBuffer, Samples};
 use crate::record::{Measured, WeakError};
 
@@ -77,6 +78,21 @@ impl<R: Scalar> Reference<R> {
         Ok(reference)
     }
 
+    /// The solution of a learner's model; of `corrected` steps, of the model that they are of.
+    pub(crate) fn of<L: Learner<Scalar = R>>(
+        cpu: &Cpu,
+        learner: &mut Blocking<L>,
+        corrected: Option<&Corrected>,
+        samples: &Samples,
+        indices: &[usize],
+    ) -> Result<Self> {
+        let (mut config, mut theta) = (learner.config().clone(), learner.parameters()?);
+        if let Some(corrected) = corrected {
+            (config, theta) = corrected.before(&config, &theta);
+        }
+        Self::new(cpu, &config, &theta, samples, indices)
+    }
+
     /// Whether the model is solved along the paths of this solution.
     pub(crate) fn is_of(&self, model: &NeuralDe) -> Result<bool> {
         Ok(cells_of(model, &model.options)? == self.cells)
@@ -105,11 +121,13 @@ impl<R: Scalar> Reference<R> {
     }
 }
 
-/// The error of the learner's model as it solves itself, of the first of `samples`, added to what was measured.
+/// The error of the learner's model as it solves itself, of the first of `samples`, added to what was measured. Of
+/// `corrected` steps it is that of the model that they are of.
 pub(crate) fn with_error<L: Learner>(
     engine: &L::Engine,
     learner: &mut Blocking<L>,
     samples: &Samples,
+    corrected: Option<&Corrected>,
     measured: Measured,
 ) -> anyhow::Result<Measured> {
     if !measured.loss.is_finite() {
@@ -117,8 +135,7 @@ pub(crate) fn with_error<L: Learner>(
     }
     let first: Vec<usize> = (0..samples.len().min(MOST)).collect();
     let found = super::over(learner, samples, |learner| {
-        let (config, theta) = (learner.config().clone(), learner.parameters()?);
-        let reference = Reference::new(&engine.native()?, &config, &theta, samples, &first)?;
+        let reference = Reference::of(&engine.native()?, learner, corrected, samples, &first)?;
         Ok(reference.error(engine, learner)?)
     })?;
     Ok(Measured {

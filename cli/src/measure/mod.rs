@@ -53,6 +53,7 @@ pub(crate) fn measure<L: Learner>(
         accepted: mean(|e| e.accepted),
         rejected: mean(|e| e.rejected),
         ideal_steps: ideal_steps(&batches),
+        nfe_correction: None,
         nfe_published: None,
         error: None,
         weak_error: None,

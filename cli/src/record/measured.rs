@@ -20,6 +20,9 @@ pub(crate) struct Measured {
     /// Evaluations of the diffusion; 0 without noise.
     #[serde(with = "numbers", default)]
     pub(crate) nfe_diffusion: f64,
+    /// Of corrected steps, evaluations of the correction: `nfe` is the field's then.
+    #[serde(with = "numbers", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) nfe_correction: Option<f64>,
     #[serde(with = "numbers")]
     pub(crate) accepted: f64,
     #[serde(with = "numbers")]

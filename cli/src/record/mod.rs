@@ -9,7 +9,7 @@ pub(crate) use budget::BudgetOutcome;
 pub(crate) use measured::{
     Followed, FollowedState, LearntDensity, LearntMoments, Measured, Moment, OtherPaths, Picture, Tested, WeakError,
 };
-pub(crate) use results::{DeployedSummary, Failure, MethodSummary, OtherSummary, Ratios, Results};
+pub(crate) use results::{DeployedSummary, Failure, Hypersolved, MethodSummary, OtherSummary, Ratios, Results};
 pub(crate) use run::{Progress, RunRecord, Times};
 
 #[cfg(test)]
@@ -38,6 +38,7 @@ mod tests {
             accuracy: Some(0.5),
             nfe: 0.5,
             nfe_diffusion: 0.5,
+            nfe_correction: Some(0.5),
             accepted: 0.5,
             rejected: 0.5,
             ideal_steps: Some(0.5),
@@ -141,15 +142,31 @@ mod tests {
 
     #[test]
     fn every_number_of_a_record_may_be_any() {
-        let evaluation = 6 + 3 + 2 + 2;
+        let evaluation = 6 + 3 + 2 + 2 + 1;
         let picture = 2 * 2 + 3 * 2;
         comes_back(&record(), 3 * evaluation + 1 + 4 + (2 + 2 * 4) + 3 * 2 + picture + 4 + 1 + 4 * 2);
     }
 
     #[test]
     fn every_number_of_results_may_be_any() {
-        let mut results = summary::summarize(record().machine, &[Training::Vanilla], vec![record()], Vec::new());
+        let hypersolved = Hypersolved {
+            training: Training::Vanilla,
+            seed: 0,
+            base: "heun".to_owned(),
+            hidden: 32,
+            training_steps: 1,
+            training_seconds: 0.5,
+            residual: 0.5,
+            left: 0.5,
+            steps: 1,
+            as_good: true,
+            multiply_adds: 1,
+            tested: record().deployed.expect("there"),
+        };
+        let made = (vec![record()], Vec::new(), vec![hypersolved]);
+        let mut results = summary::summarize(record().machine, &[Training::Vanilla], made, Vec::new());
         results.runs.clear();
-        comes_back(&results, 2 * (2 + 2 + 7) + 3 + 2 * 6 + 2);
+        let deployed = 2 * 7 + 2;
+        comes_back(&results, 2 * (2 + 2 + 7) + 3 + 2 * deployed + 3 + 15);
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::measured::Tested;
 use super::run::RunRecord;
 use crate::machine::Machine;
 use crate::measure::stats::Spread;
@@ -21,6 +22,36 @@ pub(crate) struct Results {
     /// Runs that did not come to their end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) failures: Vec<Failure>,
+    /// The runs' models with corrected steps, where these were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) hypersolved: Vec<Hypersolved>,
+}
+
+/// A run's model with the fewest corrected steps that predict as well as its training's solver.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Hypersolved {
+    pub(crate) training: Training,
+    pub(crate) seed: u64,
+    /// The method whose residuals were learnt.
+    pub(crate) base: String,
+    /// Units of the correction, and its updates.
+    pub(crate) hidden: usize,
+    pub(crate) training_steps: u64,
+    /// What learning it took, on the native engine.
+    #[serde(with = "numbers")]
+    pub(crate) training_seconds: f64,
+    /// Root mean squares of the residuals, and of what the correction leaves of them.
+    #[serde(with = "numbers")]
+    pub(crate) residual: f64,
+    #[serde(with = "numbers")]
+    pub(crate) left: f64,
+    pub(crate) steps: usize,
+    /// Whether so many steps predict as well, on training samples; they are the most that are tried where not.
+    pub(crate) as_good: bool,
+    /// Multiplications with an addition that field and correction take for a sample.
+    pub(crate) multiply_adds: usize,
+    /// On the test set, with evaluations of both.
+    pub(crate) tested: Tested,
 }
 
 /// A run that did not come to its end.
@@ -65,9 +96,13 @@ pub(crate) struct MethodSummary {
     /// Under the solvers that predictions need, where every seed has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) deployed: Option<DeployedSummary>,
+    /// With corrected steps, where every seed has some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) hypersolver: Option<DeployedSummary>,
 }
 
-/// A method's means and spreads over the seeds, each under the cheapest solver that predicts as well.
+/// A method's means and spreads over the seeds, each under the cheapest solver that predicts as well, or with the fewest
+/// corrected steps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct DeployedSummary {
     /// The seeds' solvers, each once.
@@ -80,6 +115,9 @@ pub(crate) struct DeployedSummary {
     pub(crate) nfe: Spread,
     /// Evaluations of the diffusion; 0 without noise.
     pub(crate) nfe_diffusion: Spread,
+    /// Of corrected steps, evaluations of the correction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) nfe_correction: Option<Spread>,
     /// Relative error of the saved states; absent where a seed has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<Spread>,

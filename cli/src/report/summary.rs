@@ -6,33 +6,39 @@ use crate::machine::Machine;
 use crate::measure::stats::Spread;
 use crate::method::Training;
 use crate::record::{
-    DeployedSummary, Failure, MethodSummary, OtherPaths, OtherSummary, Ratios, Results, RunRecord, Tested,
+    DeployedSummary, Failure, Hypersolved, MethodSummary, OtherPaths, OtherSummary, Ratios, Results, RunRecord, Tested,
 };
 
-/// Means over the seeds for each method, in the methods' order, and what a reader should beware of.
+/// What came of a benchmark: its runs, those that did not come to their end, and models with corrected steps.
+pub(crate) type Made = (Vec<RunRecord>, Vec<Failure>, Vec<Hypersolved>);
+
+/// Means over the seeds for each method, in the methods' order, and what a reader should beware of, besides `remarks`.
 pub(crate) fn summarize(
     machine: Machine,
     methods: &[Training],
-    runs: Vec<RunRecord>,
-    failures: Vec<Failure>,
+    (runs, failures, hypersolved): Made,
+    remarks: Vec<String>,
 ) -> Results {
-    let mut summary: Vec<MethodSummary> = methods.iter().filter_map(|&method| method_summary(method, &runs)).collect();
+    let mut summary: Vec<MethodSummary> =
+        methods.iter().filter_map(|&method| method_summary(method, &runs, &hypersolved)).collect();
     let base = base(&summary).cloned();
     for method in &mut summary {
         method.ratios = base.as_ref().map(|base| ratios(method, base));
-        if let (Some(deployed), Some(base)) = (&mut method.deployed, &base) {
-            deployed.nfe_ratio = Some(deployed.nfe.mean / base.nfe.mean);
-            deployed.prediction_ratio = Some(deployed.prediction_milliseconds.mean / base.prediction_milliseconds.mean);
+        let Some(base) = &base else { continue };
+        for other in [&mut method.deployed, &mut method.hypersolver].into_iter().flatten() {
+            other.nfe_ratio = Some(other.nfe.mean / base.nfe.mean);
+            other.prediction_ratio = Some(other.prediction_milliseconds.mean / base.prediction_milliseconds.mean);
         }
     }
     Results {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         finished_unix_seconds: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
-        warnings: warnings(&machine, &runs, &failures),
+        warnings: [warnings(&machine, &runs, &failures), remarks].concat(),
         machine,
         summary,
         runs,
         failures,
+        hypersolved,
     }
 }
 
@@ -42,7 +48,7 @@ pub(crate) fn base(summary: &[MethodSummary]) -> Option<&MethodSummary> {
     of(Training::Baseline).or_else(|| of(Training::Vanilla))
 }
 
-fn method_summary(training: Training, runs: &[RunRecord]) -> Option<MethodSummary> {
+fn method_summary(training: Training, runs: &[RunRecord], hypersolved: &[Hypersolved]) -> Option<MethodSummary> {
     let runs: Vec<&RunRecord> = runs.iter().filter(|run| run.settings.training == training).collect();
     let spread = |value: fn(&RunRecord) -> f64| Spread::of(&runs.iter().map(|run| value(run)).collect::<Vec<_>>());
     let accuracies: Option<Vec<f64>> = runs.iter().map(|run| run.test.accuracy).collect();
@@ -50,6 +56,10 @@ fn method_summary(training: Training, runs: &[RunRecord]) -> Option<MethodSummar
     let ideal: Option<Vec<f64>> = runs.iter().map(|run| run.test.ideal_steps).collect();
     let published: Option<Vec<f64>> = runs.iter().map(|run| run.test.nfe_published).collect();
     let others: Option<Vec<OtherPaths>> = runs.iter().map(|run| run.test.other_paths).collect();
+    let corrected = |run: &&RunRecord| {
+        let of_run = |found: &&Hypersolved| (found.training, found.seed) == (training, run.settings.seed);
+        hypersolved.iter().find(of_run).map(|found| &found.tested)
+    };
     Some(MethodSummary {
         training,
         seeds: runs.len(),
@@ -65,12 +75,14 @@ fn method_summary(training: Training, runs: &[RunRecord]) -> Option<MethodSummar
         step_milliseconds: spread(|run| 1e3 * run.times.warm_step_seconds)?,
         prediction_milliseconds: spread(|run| run.times.prediction_milliseconds)?,
         ratios: None,
-        deployed: deployed_summary(&runs),
+        deployed: deployed_summary(runs.iter().map(|run| run.deployed.as_ref())),
+        hypersolver: deployed_summary(runs.iter().map(corrected)),
     })
 }
 
-fn deployed_summary(runs: &[&RunRecord]) -> Option<DeployedSummary> {
-    let tested: Vec<&Tested> = runs.iter().map(|run| run.deployed.as_ref()).collect::<Option<_>>()?;
+/// Of what each run has, if every one has it.
+fn deployed_summary<'a>(runs: impl Iterator<Item = Option<&'a Tested>>) -> Option<DeployedSummary> {
+    let tested: Vec<&Tested> = runs.collect::<Option<_>>()?;
     let spread = |value: fn(&Tested) -> f64| Spread::of(&tested.iter().map(|found| value(found)).collect::<Vec<_>>());
     let perhaps = |value: fn(&Tested) -> Option<f64>| {
         let values: Option<Vec<f64>> = tested.iter().map(|found| value(found)).collect();
@@ -89,6 +101,7 @@ fn deployed_summary(runs: &[&RunRecord]) -> Option<DeployedSummary> {
         failed: tested.iter().map(|found| found.test.failed).sum(),
         nfe: spread(|found| found.test.nfe)?,
         nfe_diffusion: spread(|found| found.test.nfe_diffusion)?,
+        nfe_correction: perhaps(|found| found.test.nfe_correction),
         error: perhaps(|found| found.test.error),
         prediction_milliseconds: spread(|found| found.prediction_milliseconds)?,
         nfe_ratio: None,

@@ -5,7 +5,7 @@ use fewsteps::Adjoint;
 
 use crate::measure::stats::Spread;
 use crate::method::Training;
-use crate::record::{Failure, MethodSummary, Results, RunRecord};
+use crate::record::{DeployedSummary, Failure, Hypersolved, MethodSummary, Results, RunRecord};
 use crate::report::summary;
 use crate::settings::Settings;
 
@@ -38,7 +38,9 @@ pub(crate) fn cells(results: &Results) -> Cells {
     let nats = settings.is_some_and(Settings::is_of_density);
     let shape = Shape { other: other.is_some(), published, nats };
     let mut rows: Vec<Vec<String>> = results.summary.iter().map(|method| row(method, shape)).collect();
-    rows.extend(results.summary.iter().filter_map(|method| deployed_row(method, shape)));
+    rows.extend(results.summary.iter().filter_map(|m| Some(deployed_row(m, "deployed", m.deployed.as_ref()?, shape))));
+    let corrected = |m: &MethodSummary| Some(deployed_row(m, "hypersolver", m.hypersolver.as_ref()?, shape));
+    rows.extend(results.summary.iter().filter_map(corrected));
     mark_failures(results, head.len(), &mut rows);
     Cells { head, rows }
 }
@@ -71,6 +73,7 @@ pub(crate) fn notes(results: &Results) -> Vec<String> {
             deployed.join("; ")
         ));
     }
+    notes.extend(corrections(results));
     let sampling = |run: &RunRecord| Some((run.settings.training, run.density.as_ref()?.nfe));
     let sampling: Vec<String> =
         results.runs.iter().filter_map(sampling).map(|(training, nfe)| format!("{training} {nfe}")).collect();
@@ -104,6 +107,23 @@ pub(crate) fn notes(results: &Results) -> Vec<String> {
     notes
 }
 
+/// What the rows with corrected steps are.
+fn corrections(results: &Results) -> Option<String> {
+    let first = results.hypersolved.first()?;
+    let of = |found: &Hypersolved| {
+        let short = if found.as_good { "" } else { ", not as good" };
+        format!("{}-seed{}: {}{short}", found.training, found.seed, found.tested.solver)
+    };
+    Some(format!(
+        "hypersolver: the fewest steps of {} with a correction of {} hidden units, learnt after training in {:.1} s, that \
+         predict as well on training samples ({}); NFE is of the field + of the correction",
+        first.base,
+        first.hidden,
+        first.training_seconds,
+        results.hypersolved.iter().map(of).collect::<Vec<_>>().join("; ")
+    ))
+}
+
 /// Says at each method how many of its runs failed; a method of which none is left gets a row of its own.
 fn mark_failures(results: &Results, columns: usize, rows: &mut Vec<Vec<String>>) {
     let mut failed: Vec<(Training, usize)> = Vec::new();
@@ -126,22 +146,30 @@ fn mark_failures(results: &Results, columns: usize, rows: &mut Vec<Vec<String>>)
     }
 }
 
-/// The method under the solvers that its predictions need.
-fn deployed_row(method: &MethodSummary, Shape { other, published, nats }: Shape) -> Option<Vec<String>> {
-    let (found, seeds) = (method.deployed.as_ref()?, method.seeds);
+/// The method under the solvers that its predictions need, or with corrected steps.
+fn deployed_row(
+    method: &MethodSummary,
+    name: &str,
+    found: &DeployedSummary,
+    Shape { other, published, nats }: Shape,
+) -> Vec<String> {
+    let seeds = method.seeds;
+    let corrections =
+        found.nfe_correction.map_or(String::new(), |count| format!(" + {}", with_spread(count, seeds, 1)));
+    let ratio = |ratio: Option<f64>| ratio.map_or(String::new(), |ratio| format!("  {ratio:.2}x"));
     let mut row = vec![
-        format!("{}, deployed", method.training),
+        format!("{}, {name}", method.training),
         quality(found.accuracy, found.test_loss, seeds, nats) + &failed(found.failed),
     ];
     row.extend([other, published].into_iter().filter(|&there| there).map(|_| "-".to_owned()));
     row.extend([
-        cell(found.nfe, seeds, 1, found.nfe_ratio),
+        with_spread(found.nfe, seeds, 1) + &corrections + &ratio(found.nfe_ratio),
         "-".to_owned(),
         error(found.error.map(|error| error.mean)),
         "-".to_owned(),
         cell(found.prediction_milliseconds, seeds, 2, found.prediction_ratio),
     ]);
-    Some(row)
+    row
 }
 
 /// A mean with its spread, and relative to what ratios are to.

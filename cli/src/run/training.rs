@@ -149,7 +149,7 @@ impl<'a, L: Learner> TrainingRun<'a, L> {
         self.progress.evaluations.pop_if(|found| found.step == steps);
         let found = self.evaluate()?;
         let (engine, Self { order, data, learner, buffer, progress, .. }) = (self.engine, self);
-        let found = accuracy::with_error(engine, learner, &data.test, found)?;
+        let found = accuracy::with_error(engine, learner, &data.test, None, found)?;
         let other_paths = measure::other_paths(learner, &data.test, order.settings.batch, buffer)?;
         let batch = order.settings.batch;
         let nfe_published = measure::nfe_published(learner, &data.test, batch, buffer)?;

@@ -5,7 +5,7 @@ use fewsteps::{Adjoint, InitialStep, Method, NeuralDe, SolverOptions, StepContro
 use crate::choice::ControllerName;
 
 /// Equal steps that are tried.
-const STEPS: [usize; 6] = [1, 2, 3, 4, 6, 8];
+pub(super) const STEPS: [usize; 6] = [1, 2, 3, 4, 6, 8];
 const STEPS_WITH_NOISE: [usize; 5] = [1, 2, 4, 8, 16];
 
 /// Tolerances that are tried; errors of paths are larger.

@@ -4,6 +4,7 @@ use fewsteps::{Blocking, Learner};
 
 use super::judge::{Judge, Score, held_out};
 use super::{candidates, paired};
+use crate::corrected::Corrected;
 use crate::data::{BatchBuffer, Data, Samples};
 use crate::measure::{self, accuracy};
 use crate::record::Tested;
@@ -74,6 +75,14 @@ pub(crate) fn front(scores: &[Score]) -> Vec<usize> {
     order
 }
 
+/// How much worse than the training's solver, whose score on so many samples this is, another of a run may be.
+pub(super) fn allowed(trained: &Score, samples: usize, settings: &Settings) -> Limits {
+    let classifies = settings.classifies();
+    let limits = Limits { drop: Limits::default_drop(classifies) / 100.0, error: None };
+    let limits = limits.within_reach(samples, classifies);
+    if settings.hold_out == 0 { limits.on_seen(trained) } else { limits }
+}
+
 /// The cheapest of the solvers with equal steps that is good enough, judged on training samples; the training's own where
 /// none is cheaper. Solvers are tried from the cheapest on, until one serves. The learner has its own solver again
 /// afterwards.
@@ -81,15 +90,12 @@ fn choose<L: Learner>(
     engine: &L::Engine,
     learner: &mut Blocking<L>,
     samples: &Samples,
-    kept: usize,
-    batch: usize,
-    drop: f64,
+    settings: &Settings,
 ) -> anyhow::Result<Score> {
-    let mut judge = Judge::new(engine, learner, samples, held_out(samples, kept, batch, None), batch)?;
+    let Settings { hold_out, batch, .. } = *settings;
+    let mut judge = Judge::new(engine, learner, samples, held_out(samples, hold_out, batch, None), batch, None)?;
     let trained = judge.trained()?;
-    let classifies = trained.accuracy.is_some();
-    let limits = Limits { drop, error: None }.within_reach(judge.samples(), classifies);
-    let limits = if kept == 0 { limits.on_seen(&trained) } else { limits };
+    let limits = allowed(&trained, judge.samples(), settings);
     let mut chosen = trained;
     for options in candidates::equal_steps(judge.model()) {
         if candidates::evaluations(&options) as f64 >= chosen.cost() {
@@ -114,28 +120,29 @@ pub(crate) fn of_run<L: Learner>(
     settings: &Settings,
     trained: &Tested,
 ) -> anyhow::Result<Tested> {
-    let drop = Limits::default_drop(settings.classifies()) / 100.0;
-    let chosen = choose(engine, learner, &data.train, settings.hold_out, settings.batch, drop)?;
+    let chosen = choose(engine, learner, &data.train, settings)?;
     let own = learner.config().clone();
     if chosen.options == own.model.options {
         return Ok(trained.clone());
     }
     learner.solve_by(&chosen.options)?;
-    let found = tested(engine, learner, &data.test, settings.batch)?;
+    let found = tested(engine, learner, &data.test, settings.batch, None)?;
     learner.reconfigure(own)?;
     Ok(found)
 }
 
-/// The test set under the learner's solver.
+/// The test set under the learner's solver. A model of `corrected` steps is as far from the solution as that of the model
+/// that they are of says.
 pub(crate) fn tested<L: Learner>(
     engine: &L::Engine,
     learner: &mut Blocking<L>,
     samples: &Samples,
     batch: usize,
+    corrected: Option<&Corrected>,
 ) -> anyhow::Result<Tested> {
     let mut buffer = BatchBuffer::default();
     let test = measure::measure(learner, samples, batch, &mut buffer)?;
-    let test = accuracy::with_error(engine, learner, samples, test)?;
+    let test = accuracy::with_error(engine, learner, samples, corrected, test)?;
     let (seconds, prediction_batch) = measure::time_prediction(learner, samples, batch, &mut buffer)?;
     let solver = candidates::name(&learner.config().model.options);
     Ok(Tested { solver, test, prediction_milliseconds: 1e3 * seconds, prediction_batch })

@@ -9,8 +9,9 @@ use fewsteps::{
 use serde::{Deserialize, Serialize};
 
 use super::{candidates, paired};
+use crate::corrected::Corrected;
 use crate::data::{BatchBuffer, Samples};
-use crate::measure::accuracy::Reference;
+use crate::measure::accuracy::{Achieved, Reference};
 use crate::measure::stats;
 use crate::numbers;
 use crate::record::WeakError;
@@ -92,17 +93,18 @@ pub(crate) struct Judge<'a, L: Learner> {
 }
 
 impl<'a, L: Learner> Judge<'a, L> {
-    /// A judge of the learner's model on some samples of the training set, in batches of `batch`.
+    /// A judge of the learner's model on some samples of the training set, in batches of `batch`. A model of `corrected` steps
+    /// is as far from the solution as that of the model that they are of says.
     pub(crate) fn new(
         engine: &'a L::Engine,
         learner: &'a mut Blocking<L>,
         samples: &'a Samples,
         held_out: Range<usize>,
         batch: usize,
+        corrected: Option<&Corrected>,
     ) -> anyhow::Result<Self> {
         let (config, held_out) = (learner.config().clone(), Vec::from_iter(held_out));
-        let cpu = engine.native()?;
-        let reference = Reference::new(&cpu, &config, &learner.parameters()?, samples, &held_out)?;
+        let reference = Reference::of(&engine.native()?, learner, corrected, samples, &held_out)?;
         let buffer = BatchBuffer::default();
         Ok(Self { engine, learner, config, samples, held_out, batch, reference, before: Vec::new(), buffer })
     }
@@ -123,7 +125,7 @@ impl<'a, L: Learner> Judge<'a, L> {
     /// What the training's solver makes of them; before any other.
     pub(crate) fn trained(&mut self) -> anyhow::Result<Score> {
         let options = self.config.model.options.clone();
-        self.before = self.outcomes()?;
+        self.before = self.outcomes(None)?;
         let score = self.score(&options)?;
         Ok(Score { drop: 0.0, ..score })
     }
@@ -138,19 +140,39 @@ impl<'a, L: Learner> Judge<'a, L> {
             _ => options.clone(),
         };
         self.solve_by(&alike)?;
-        let after = self.outcomes()?;
+        let after = self.outcomes(None)?;
         let achieved = if self.reference.is_of(&self.learner.config().model)? {
             self.reference.error(self.engine, self.learner)?
         } else {
             None
         };
         self.solve_by(options)?;
-        let [nfe, nfe_diffusion, milliseconds] = self.costs()?;
+        let costs = self.costs(None)?;
+        Ok(self.judged(options, &after, achieved, costs))
+    }
+
+    /// What another model makes of them, by its own solver. Its solution has to be this one's.
+    pub(crate) fn score_of(&mut self, other: &mut Blocking<L>) -> anyhow::Result<Score> {
+        let after = self.outcomes(Some(other))?;
+        let achieved = self.reference.error(self.engine, other)?;
+        let costs = self.costs(Some(other))?;
+        Ok(self.judged(&other.config().model.options, &after, achieved, costs))
+    }
+
+    /// The score of predictions, with what they are off by and their costs: evaluations of field and diffusion, and
+    /// milliseconds.
+    fn judged(
+        &self,
+        options: &SolverOptions,
+        after: &[Prediction],
+        achieved: Option<Achieved>,
+        [nfe, nfe_diffusion, milliseconds]: [f64; 3],
+    ) -> Score {
         let solved = || after.iter().filter(|outcome| outcome.loss.is_finite());
         let share = |count: usize| count as f64 / after.len() as f64;
-        let agreed = || self.before.iter().zip(&after).filter(|(a, b)| a.class.is_some() && a.class == b.class).count();
+        let agreed = || self.before.iter().zip(after).filter(|(a, b)| a.class.is_some() && a.class == b.class).count();
         let classes = self.samples.classified();
-        Ok(Score {
+        Score {
             solver: candidates::name(options),
             options: options.clone(),
             nfe,
@@ -158,22 +180,25 @@ impl<'a, L: Learner> Judge<'a, L> {
             loss: solved().map(|outcome| outcome.loss).sum::<f64>() / solved().count() as f64,
             accuracy: classes.then(|| share(after.iter().filter(|outcome| outcome.is_right()).count())),
             agreement: classes.then(|| share(agreed())),
-            drop: if classes { self.drop_of_accuracy(&after) } else { self.rise_of_loss(&after) },
+            drop: if classes { self.drop_of_accuracy(after) } else { self.rise_of_loss(after) },
             error: achieved.map(|found| found.relative),
             weak_error: achieved.and_then(|found| found.weak),
             milliseconds,
             failed: after.len() - solved().count(),
-        })
+        }
     }
 
-    /// Evaluations of field and diffusion, means over the batches, and the median of a full batch's milliseconds.
-    fn costs(&mut self) -> anyhow::Result<[f64; 3]> {
+    /// Evaluations of field and diffusion, means over the batches, and the median of a full batch's milliseconds; of the
+    /// learner, or of another one.
+    fn costs(&mut self, other: Option<&mut Blocking<L>>) -> anyhow::Result<[f64; 3]> {
+        let Self { learner, samples, held_out, batch, buffer, .. } = self;
+        let learner = other.unwrap_or(learner);
         let (mut seconds, mut batches) = (Vec::new(), Vec::new());
-        for indices in self.held_out.chunks(self.batch) {
-            let batch = self.buffer.gather(self.samples, indices);
+        for indices in held_out.chunks(*batch) {
+            let gathered = buffer.gather(samples, indices);
             let start = Instant::now();
-            batches.push(self.learner.evaluate(&batch)?);
-            if indices.len() == self.batch.min(self.held_out.len()) {
+            batches.push(learner.evaluate(&gathered)?);
+            if indices.len() == held_out.len().min(*batch) {
                 seconds.push(start.elapsed().as_secs_f64());
             }
         }
@@ -208,9 +233,10 @@ impl<'a, L: Learner> Judge<'a, L> {
         Ok(())
     }
 
-    /// The predictions of all samples.
-    fn outcomes(&mut self) -> anyhow::Result<Vec<Prediction>> {
+    /// The predictions of all samples, by the learner or by another one.
+    fn outcomes(&mut self, other: Option<&mut Blocking<L>>) -> anyhow::Result<Vec<Prediction>> {
         let Self { learner, config, samples, held_out, batch, buffer, .. } = self;
+        let learner = other.unwrap_or(learner);
         let (loss, width) = (config.loss, config.model.output_width());
         let paths = Paths::of_evaluation(config.seed, 0);
         let mut outcomes = Vec::new();

@@ -2,9 +2,11 @@
 
 mod candidates;
 mod cheapest;
+mod corrected;
 mod judge;
 mod paired;
 
 pub(crate) use candidates::{adaptive, equal_steps, evaluations, name, with_steps};
 pub(crate) use cheapest::{Limits, cheapest, front, of_run, tested};
+pub(crate) use corrected::{hypersolved, hypersolver};
 pub(crate) use judge::{Judge, Score, held_out};

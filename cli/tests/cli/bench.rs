@@ -191,3 +191,44 @@ fn adjoints_are_chosen() {
     let biased = tiny(&["--methods", "local-biased", "--adjoint", "backsolve"]);
     refuse(folder.path(), &biased, 1, &["Backsolve", "Local::at"]);
 }
+
+/// A row with corrected steps, which finished runs get too, and which is what `hypersolve` finds.
+#[test]
+fn corrected_steps_are_a_row_of_the_comparison() {
+    let folder = folder();
+    let shared = tiny(&["--methods", "vanilla", "--out", "o"]);
+    succeed(folder.path(), &shared);
+    let before = json(&folder.path().join("o/results.json"));
+    assert_eq!((&before["hypersolved"], &before["summary"][0]["hypersolver"]), (&Value::Null, &Value::Null), "unasked");
+    let table = succeed(folder.path(), &[&shared[..], &["--resume", "--hypersolver"]].concat());
+    let results = json(&folder.path().join("o/results.json"));
+    assert_eq!(results["runs"], before["runs"], "no run is made anew");
+    let found = &results["hypersolved"][0];
+    let steps = found["steps"].as_u64().expect("a count");
+    let counts = ["nfe", "nfe_correction"].map(|key| found["tested"]["test"][key].as_f64().expect("a count"));
+    assert_eq!(counts, [2.0 * steps as f64, steps as f64], "Heun's method and a correction a step");
+    let row = &results["summary"][0]["hypersolver"];
+    for (key, value) in ["nfe", "nfe_correction"].into_iter().zip(counts) {
+        assert_eq!(row[key]["mean"], value, "{key}");
+    }
+    let ratio = row["nfe_ratio"].as_f64().expect("a ratio");
+    let vanilla = results["summary"][0]["nfe"]["mean"].as_f64().expect("a number");
+    assert!((ratio - counts[0] / vanilla).abs() < 1e-12, "{ratio}");
+    let cell = format!("{:.1} + {:.1}  {ratio:.2}x", counts[0], counts[1]);
+    for text in [table, fs::read_to_string(folder.path().join("o/report.html")).expect("a page")] {
+        assert!(text.contains("vanilla, hypersolver") && text.contains(&cell), "{cell} in {text}");
+        assert!(text.contains("NFE is of the field + of the correction"), "{text}");
+    }
+    let steps = steps.to_string();
+    let alone =
+        ["hypersolve", "o/checkpoints/vanilla-seed0.safetensors", "--steps", &steps, "--threads", "1", "--json"];
+    let alone: Value = serde_json::from_str(&succeed(folder.path(), &alone)).expect("JSON");
+    let same = |key: &str| (found["tested"]["test"][key].clone(), alone["rows"][1][key].clone());
+    for key in ["accuracy", "loss", "error"] {
+        assert_eq!(same(key).0, same(key).1, "{key}");
+    }
+    assert_eq!(found["multiply_adds"], alone["rows"][1]["multiply_adds"]);
+    let spiral = ["bench", "--task", "spiral", "--hypersolver", "euler", "--out", "p"];
+    refuse(folder.path(), &spiral, 1, &["--hypersolver", "states at given times"]);
+    assert!(!folder.path().join("p").exists(), "before anything is trained");
+}

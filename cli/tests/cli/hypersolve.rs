@@ -48,3 +48,55 @@ fn what_has_no_correction_is_refused() {
     let path = "out/checkpoints/local-unbiased-seed0.safetensors";
     refuse(folder.path(), &["hypersolve", path], 1, &["states at given times", "save at the end"]);
 }
+
+/// What is written is a model of its own, which whoever loads it solves as it was measured.
+#[test]
+fn corrected_steps_are_a_checkpoint_of_their_own() {
+    let folder = folder();
+    succeed(folder.path(), &["train", "--steps", "60", "--threads", "1", "--out", "out"]);
+    let path = "out/checkpoints/local-unbiased-seed0.safetensors";
+    let written = "out/checkpoints/local-unbiased-seed0-hyper-midpoint-2.safetensors";
+    let shared =
+        ["hypersolve", path, "--threads", "1", "--steps", "1", "--training-steps", "200", "--base", "midpoint"];
+    let hypersolve = |more: &[&str]| -> Value {
+        let all = [&shared[..], &["--json", "--write", "2"], more].concat();
+        serde_json::from_str(&succeed(folder.path(), &all)).expect("JSON")
+    };
+    let told = hypersolve(&[]);
+    assert_eq!(told["written"], written);
+    let rows = told["rows"].as_array().expect("rows");
+    let row = rows.iter().find(|row| row["solver"] == "hyper-midpoint, 2 equal steps").expect("measured too");
+    let parsed = |args: &[&str]| -> Value {
+        let all = [args, &["--threads", "1", "--json"]].concat();
+        serde_json::from_str(&succeed(folder.path(), &all)).expect("JSON")
+    };
+    let test = parsed(&["eval", written])["test"].clone();
+    let same = ["accuracy", "loss", "nfe", "error"].map(|key| (&test[key], &row[key]));
+    assert!(same.iter().all(|(test, row)| test == row), "as it was measured: {same:?}");
+    assert_eq!([&test["nfe"], &test["nfe_correction"]], [&serde_json::json!(4.0), &serde_json::json!(2.0)], "both");
+    assert_eq!(test["step"], 60, "of the training");
+    let text = succeed(folder.path(), &["eval", written, "--threads", "1"]);
+    assert!(text.contains("hyper-midpoint, 2 equal steps") && text.contains("4.0 of the field, 2.0 of the correction"));
+    // Steps of another length would want another correction; a correction of a correction is nobody's.
+    refuse(folder.path(), &["eval", written, "--fixed-steps", "3"], 1, &["--fixed-steps", "hyper-midpoint, 2 equal"]);
+    refuse(folder.path(), &["hypersolve", written], 1, &["corrected steps already"]);
+
+    let bytes = fs::read(folder.path().join(written)).expect("a checkpoint");
+    let again = [&shared[..], &["--write", "2"]].concat();
+    fs::remove_file(folder.path().join("out/checkpoints/local-unbiased-seed0.hypersolver.html")).expect("the page");
+    refuse(folder.path(), &again, 1, &["--out", "hyper-midpoint-2", "--overwrite", "nothing was changed"]);
+    refuse(folder.path(), &[&again[..], &["--out", path, "--overwrite"]].concat(), 1, &["the checkpoint itself"]);
+    assert_eq!(fs::read(folder.path().join(written)).expect("a checkpoint"), bytes, "untouched");
+    hypersolve(&["--overwrite"]);
+    assert_eq!(fs::read(folder.path().join(written)).expect("a checkpoint"), bytes, "the same again, to the bit");
+
+    let deployed = parsed(&["deploy", written, "--samples", "100"]);
+    assert_eq!(deployed["test"][0]["test"]["accuracy"], row["accuracy"], "under its own steps");
+    assert_eq!(
+        deployed["test"][0]["test"]["error"], row["error"],
+        "against the solution of the model that was trained"
+    );
+    let page = folder.path().join("out/checkpoints/local-unbiased-seed0-hyper-midpoint-2.html");
+    let page = fs::read_to_string(page).expect("a page");
+    assert!(page.contains("an evaluation is 2 of the field and one of the correction"), "what NFE is there");
+}

@@ -464,3 +464,31 @@ fn data_of_ones_own_train_on_a_device_as_natively() {
         assert!((a - b).abs() < 1e-3 * b, "{name}: test losses {a} and {b}");
     }
 }
+
+/// Corrected steps of a table's model predict as they were measured.
+#[test]
+fn corrected_steps_predict_from_a_table() {
+    let folder = folder();
+    moons(folder.path(), 300);
+    succeed(folder.path(), &with(&MOONS, &["--steps", "200", "--batch", "64", "--out", "o"]));
+    let path = "o/checkpoints/local-unbiased-seed0.safetensors";
+    let hypersolve = ["hypersolve", path, "--threads", "1", "--training-steps", "200", "--steps", "1"];
+    succeed(
+        folder.path(),
+        &[&hypersolve[..], &["--base", "heun", "--write", "1", "--out", "fast.safetensors"]].concat(),
+    );
+    let test =
+        record(folder.path(), &["eval", "fast.safetensors", "--test", "moons.csv", "--threads", "1"])["test"].clone();
+    assert_eq!(test["nfe"], 2.0, "one step of two evaluations");
+    let table = succeed(folder.path(), &["predict", "fast.safetensors", "--data", "moons.csv", "--threads", "1"]);
+    let mut rows = table.lines();
+    let header: Vec<&str> = rows.next().expect("a header").split(',').collect();
+    let column = |name: &str| header.iter().position(|found| *found == name).expect(name);
+    let (kind, predicted) = (column("kind"), column("predicted_kind"));
+    let right = rows.filter(|row| {
+        let cells: Vec<&str> = row.split(',').collect();
+        cells[kind] == cells[predicted]
+    });
+    let share = right.count() as f64 / 300.0;
+    assert!((share - number(&test["accuracy"])).abs() < 1e-12 && share > 0.9, "{share} of {}", test["accuracy"]);
+}

@@ -108,7 +108,7 @@ impl Deployment<'_> {
         let (mut learner, metadata) = Blocking::<L>::resume(engine, &args.checkpoint)?;
         let (batch, kept) = (settings.batch, settings.hold_out);
         let held_out = solvers::held_out(&data.train, kept, batch, args.samples.map(usize::from));
-        let mut judge = Judge::new(engine, &mut learner, &data.train, held_out, batch)?;
+        let mut judge = Judge::new(engine, &mut learner, &data.train, held_out, batch, settings.corrected.as_deref())?;
         let samples = judge.samples();
         let within = limits.within_reach(samples, settings.classifies());
         let mut scores = vec![judge.trained()?];
@@ -170,9 +170,10 @@ impl Deployment<'_> {
         options: &SolverOptions,
     ) -> anyhow::Result<[Tested; 2]> {
         let trained = learner.config().clone();
-        let before = solvers::tested(engine, learner, &self.data.test, self.settings.batch)?;
+        let (batch, corrected) = (self.settings.batch, self.settings.corrected.as_deref());
+        let before = solvers::tested(engine, learner, &self.data.test, batch, corrected)?;
         learner.solve_by(options)?;
-        let after = solvers::tested(engine, learner, &self.data.test, self.settings.batch)?;
+        let after = solvers::tested(engine, learner, &self.data.test, batch, corrected)?;
         learner.reconfigure(trained)?;
         Ok([before, after])
     }

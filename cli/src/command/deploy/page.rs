@@ -62,6 +62,16 @@ impl DeployRecord {
         })
     }
 
+    /// What an evaluation is, where the model is one of corrected steps.
+    fn corrected(&self) -> Option<String> {
+        let corrected = self.settings.corrected.as_ref()?;
+        let [field, _] = corrected.hypersolver.evaluations(1);
+        Some(format!(
+            "{}: here an evaluation is {field} of the field and one of the correction, which was learnt for these steps",
+            corrected.name()
+        ))
+    }
+
     fn head(&self) -> Vec<String> {
         let quality: &[&str] = if self.classifies() {
             &["loss", "accuracy, %", "agreement, %", "drop at most"]
@@ -138,6 +148,7 @@ pub(super) fn text(record: &DeployRecord) -> String {
         format!("allowed     {}", record.limit()),
     ];
     lines.extend(record.reach().map(|reach| format!("            {reach}")));
+    lines.extend(record.corrected().map(|text| format!("model       {text}")));
     lines.push(format!("the front of {} solvers: what costs more is nearer to the solution", record.scores.len()));
     lines.extend([table.to_string(), format!("chosen      {}", record.chosen().solver)]);
     lines.push("test set, which had no part in the choice".to_owned());
@@ -155,6 +166,9 @@ pub(super) fn html(record: &DeployRecord) -> anyhow::Result<String> {
     faint(&mut page, &format!("Chosen on {}. Allowed: {}.", record.samples(), record.limit()))?;
     if let Some(reach) = record.reach() {
         writeln!(page, "<p class=\"warning\">{}.</p>", html::escape(&reach))?;
+    }
+    if let Some(text) = record.corrected() {
+        faint(&mut page, &format!("The model is {text}."))?;
     }
     page.push_str("<h2>What was chosen</h2>\n");
     let rows: Vec<Vec<String>> = record.shown().into_iter().map(|index| record.marked(index)).collect();

@@ -3,7 +3,10 @@
 mod page;
 mod record;
 
-use anyhow::ensure;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{bail, ensure};
 use fewsteps::{
     Blocking, CheckpointInfo, Cpu, HyperTraining, Hypersolver, Learnt, Method, NeuralDe, Regularizer, Scalar, Trainer,
     TrainerConfig,
@@ -11,6 +14,7 @@ use fewsteps::{
 
 use self::record::{Hypersolved, Kind, Row};
 use crate::args::HypersolveArgs;
+use crate::corrected::Corrected;
 use crate::data::{BatchBuffer, Data, DataIdentity, Samples, Source};
 use crate::files;
 use crate::machine::Machine;
@@ -36,6 +40,14 @@ pub(crate) fn hypersolve(args: &HypersolveArgs) -> anyhow::Result<()> {
         "{}: is there already, where the page is written to, and nothing was changed; add --overwrite",
         page.display()
     );
+    if let Some(corrected) = &settings.corrected {
+        bail!(
+            "{}: is of corrected steps already, {}; give the checkpoint of the training",
+            path.display(),
+            corrected.name()
+        );
+    }
+    let written = destination(args, &page)?;
     let hyper = Hypersolver::new(args.base, info.config.model.problem.dim(), args.hidden.get())?;
     hyper.apply(&info.config.model, 1)?;
     let source = Source::named(args.data.as_deref(), None).or(settings.source.as_ref());
@@ -46,7 +58,7 @@ pub(crate) fn hypersolve(args: &HypersolveArgs) -> anyhow::Result<()> {
         path.display()
     );
     let cpu = args.threads.map_or_else(Cpu::new, |threads| Cpu::with_threads(threads.get()))?;
-    let comparison = Comparison { args, hyper, settings: &settings, data: &data };
+    let comparison = Comparison { args, hyper, settings: &settings, data: &data, written };
     let record =
         if info.scalar == "f64" { comparison.carry_out::<f64>(&cpu)? } else { comparison.carry_out::<f32>(&cpu)? };
     files::write(&page, page::html(&record)?.as_bytes())?;
@@ -56,17 +68,43 @@ pub(crate) fn hypersolve(args: &HypersolveArgs) -> anyhow::Result<()> {
     output::print(&(page::text(&record) + &format!("page        {}\n", page.display())))
 }
 
+/// The file that the corrected model is written into, if it is to be.
+fn destination(args: &HypersolveArgs, page: &Path) -> anyhow::Result<Option<PathBuf>> {
+    let Some(steps) = args.write else { return Ok(None) };
+    let beside = || {
+        let stem = args.checkpoint.file_stem().unwrap_or_default().to_string_lossy();
+        args.checkpoint.with_file_name(format!("{stem}-{}.safetensors", label(args.base, steps.get())))
+    };
+    let out = args.out.clone().unwrap_or_else(beside);
+    ensure!(out != page, "--out {}: that is what the page is called; name another file", out.display());
+    let is_checkpoint = out.canonicalize().ok().is_some_and(|out| args.checkpoint.canonicalize().ok() == Some(out));
+    ensure!(!is_checkpoint, "--out {}: is the checkpoint itself, which stays; name another file", out.display());
+    ensure!(
+        args.overwrite || !out.exists(),
+        "--out {}: is there already, and nothing was changed; name another file, or add --overwrite",
+        out.display()
+    );
+    Ok(Some(out))
+}
+
+/// What tells corrected steps from others in names of files and runs.
+fn label(base: Method, steps: usize) -> String {
+    format!("hyper-{base}-{steps}")
+}
+
 /// What is to be compared.
 struct Comparison<'a> {
     args: &'a HypersolveArgs,
     hyper: Hypersolver,
     settings: &'a Settings,
     data: &'a Data,
+    /// The file of the model of `--write`.
+    written: Option<PathBuf>,
 }
 
 impl Comparison<'_> {
     fn carry_out<R: Scalar>(&self, cpu: &Cpu) -> anyhow::Result<Hypersolved> {
-        let Self { args, hyper, settings, data } = self;
+        let Self { args, hyper, settings, data, .. } = self;
         let (mut learner, _) = Blocking::<Trainer<R>>::resume(cpu, &args.checkpoint)?;
         let (config, theta, learnt_steps) = (learner.config().clone(), learner.parameters()?, learner.learnt()?);
         let training = HyperTraining::default().steps(args.training_steps).seed(settings.seed);
@@ -87,14 +125,10 @@ impl Comparison<'_> {
         };
         let all = hyper.parameters(&config.model, &theta, &learnt.parameters)?;
         let mut rows = vec![bench.row(Kind::Training, config.model.clone(), &theta, None)?];
-        for &steps in &args.steps {
-            let [evaluations, corrections] = hyper.evaluations(steps.get());
-            let cost = hyper.multiply_adds(&config.model.problem.field, steps.get())?;
-            let with = bench.row(Kind::Corrected, hyper.apply(&config.model, steps.get())?, &all, None)?;
-            let solver = format!("hyper-{}, {}", args.base, counted(steps.get()));
-            let counts = (evaluations as f64, corrections, Some(cost));
-            rows.push(Row { solver, nfe: counts.0, corrections: counts.1, multiply_adds: counts.2, ..with });
-            rows.push(bench.plain(args.base, steps.get(), &theta)?);
+        let written = args.write.filter(|steps| !args.steps.contains(steps));
+        for steps in args.steps.iter().copied().chain(written).map(usize::from) {
+            rows.push(bench.corrected(self.corrected(&config.model, steps), &all)?);
+            rows.push(bench.plain(args.base, steps, &theta)?);
         }
         for (method, steps) in RIVALS {
             for &steps in steps {
@@ -102,6 +136,9 @@ impl Comparison<'_> {
             }
         }
         let (verdict, words) = record::judged(&rows);
+        if let (Some(steps), Some(path)) = (args.write, &self.written) {
+            self.write(cpu, &config, &all, [steps.get(), learner.steps() as usize], path)?;
+        }
         Ok(Hypersolved {
             task: settings.task,
             checkpoint: args.checkpoint.clone(),
@@ -114,7 +151,36 @@ impl Comparison<'_> {
             rows,
             verdict,
             words,
+            written: self.written.clone(),
         })
+    }
+
+    fn corrected(&self, model: &NeuralDe, steps: usize) -> Corrected {
+        Corrected { hypersolver: self.hyper.clone(), steps, model: model.clone() }
+    }
+
+    /// Writes the model of so many corrected steps, learnt after so many of the training, whole or not at all.
+    fn write<R: Scalar>(
+        &self,
+        cpu: &Cpu,
+        trained: &TrainerConfig,
+        theta: &[R],
+        [steps, after]: [usize; 2],
+        path: &Path,
+    ) -> anyhow::Result<()> {
+        let mut config = trained.clone();
+        (config.model, config.regularizer) = (self.hyper.apply(&trained.model, steps)?, Regularizer::None);
+        let settings = Settings {
+            label: Some(label(self.args.base, steps)),
+            steps: after as u64,
+            corrected: Some(Box::new(self.corrected(&trained.model, steps))),
+            config: config.clone(),
+            ..self.settings.clone()
+        };
+        let mut learner = Trainer::<R>::new(cpu, config)?;
+        learner.set_parameters(theta)?;
+        let metadata = BTreeMap::from([(checkpoint::SETTINGS.to_owned(), serde_json::to_string(&settings)?)]);
+        Ok(learner.save_weights(path, &metadata)?)
     }
 }
 
@@ -130,6 +196,15 @@ struct Bench<'a, R: Scalar> {
 }
 
 impl<R: Scalar> Bench<'_, R> {
+    /// The model with corrected steps.
+    fn corrected(&self, corrected: Corrected, theta: &[R]) -> anyhow::Result<Row> {
+        let Corrected { hypersolver, steps, model } = &corrected;
+        let cost = hypersolver.multiply_adds(&model.problem.field, *steps)?;
+        let row = self.row(Kind::Corrected, hypersolver.apply(model, *steps)?, theta, Some(cost))?;
+        let [evaluations, corrections] = hypersolver.evaluations(*steps);
+        Ok(Row { solver: corrected.name(), nfe: evaluations as f64, corrections, ..row })
+    }
+
     /// The model with equal steps of a method.
     fn plain(&self, method: Method, steps: usize, theta: &[R]) -> anyhow::Result<Row> {
         let mut model = self.config.model.clone();
@@ -168,8 +243,4 @@ impl<R: Scalar> Bench<'_, R> {
             milliseconds: 1e3 * seconds,
         })
     }
-}
-
-fn counted(steps: usize) -> String {
-    if steps == 1 { "1 step".to_owned() } else { format!("{steps} equal steps") }
 }

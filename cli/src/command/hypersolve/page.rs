@@ -16,7 +16,11 @@ const COLOURS: [(Kind, &str, (u8, u8, u8)); 3] = [
 pub(super) fn text(record: &Hypersolved) -> String {
     let mut text = facts(record).join("\n") + "\n";
     text += &drawn(head(record), by_cost(record).into_iter().map(row).collect());
-    text + &format!("\nverdict     {}\n", record.words)
+    text += &format!("\nverdict     {}\n", record.words);
+    match &record.written {
+        Some(path) => text + &format!("written to  {} (fewsteps eval takes it from there)\n", path.display()),
+        None => text,
+    }
 }
 
 pub(super) fn html(record: &Hypersolved) -> anyhow::Result<String> {

@@ -26,6 +26,9 @@ pub(super) struct Hypersolved {
     pub(super) rows: Vec<Row>,
     pub(super) verdict: Verdict,
     pub(super) words: String,
+    /// The checkpoint of --write.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) written: Option<PathBuf>,
 }
 
 /// What a row is of.
