@@ -26,8 +26,10 @@ ROWS = {  # (workload with options that all take, mode): peers with options of t
     ("W4 --stepping adaptive", "forward"): ["diffrax", "torchsde"],
     ("W4 --stepping adaptive", "train"): ["diffrax", "torchsde"],
     ("W5", "forward"): ["diffrax --batching chunk", "torchode", "torchdiffeq"],
+    ("W6", "forward"): ["diffrax", "diffrax --dt0 hairer", "torchdiffeq"],
+    ("W6", "train"): ["diffrax --grad discrete", "torchdiffeq --grad discrete", "torchdiffeq --grad adjoint"],
 }
-REGULARIZED = [("W1", "train"), ("W2b", "train"), ("W3", "train"), ("W4", "train")]
+REGULARIZED = [("W1", "train"), ("W2b", "train"), ("W3", "train"), ("W4", "train"), ("W6", "train")]
 METHODS = {"W2a": ["dopri5"], "W3": ["reversible-heun", "sosri"], "W4": ["reversible-heun", "sosri"]}  # of ours, besides the default
 
 

@@ -29,6 +29,8 @@ pub(crate) enum Training {
     GlobalError,
     /// The number of steps an ideal controller would need, from all accepted steps
     GlobalStepCount,
+    /// The stiffness of all accepted steps, times their lengths; on the native engine
+    GlobalStiffness,
     /// A random end of the interval, half an interval about it, and no penalty
     Steer,
     /// `TayNODE`: the second derivative along the trajectory, at a uniform time
@@ -51,12 +53,13 @@ pub(crate) enum Training {
 pub(crate) struct Sum(u16);
 
 /// The methods that may be added, in the order in which a sum names them.
-const PARTS: [Training; 9] = [
+const PARTS: [Training; 10] = [
     Training::Steer,
     Training::LocalUnbiased,
     Training::LocalBiased,
     Training::GlobalError,
     Training::GlobalStepCount,
+    Training::GlobalStiffness,
     Training::Taynode2,
     Training::Taynode3,
     Training::Rnode,
@@ -141,7 +144,7 @@ impl FromStr for Training {
             }
             sum |= 1 << place;
             local += usize::from(matches!(method, Self::LocalUnbiased | Self::LocalBiased));
-            global += usize::from(matches!(method, Self::GlobalError | Self::GlobalStepCount));
+            global += usize::from(matches!(method, Self::GlobalError | Self::GlobalStepCount | Self::GlobalStiffness));
         }
         if local > 1 || global > 1 {
             return Err(format!("{text} has two of one kind: take one local-*, and one global-*"));

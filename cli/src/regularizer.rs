@@ -23,6 +23,7 @@ fn of_part(training: Training, args: &RegularizerArgs, task: TaskName, steps: u6
         Training::PublishedBiased => task.published(true, steps).into(),
         Training::GlobalError => weighted(Global::error(), args, steps).into(),
         Training::GlobalStepCount => weighted(Global::step_count(), args, steps).into(),
+        Training::GlobalStiffness => weighted(Global::stiffness(), args, steps).into(),
         Training::Steer => STEER.into(),
         Training::Taynode2 => measured(PointMeasure::SecondDerivative, args, steps).into(),
         Training::Taynode3 => measured(PointMeasure::ThirdDerivative, args, steps).into(),

@@ -29,6 +29,6 @@ pub(crate) use field::map::Map;
 pub(crate) use kernel::lanes::largest_square_root;
 pub(crate) use layers::loss::Task;
 #[cfg(test)]
-pub(crate) use regularize::local::{RESOLVED, STIFFNESS_EPSILON};
-#[cfg(test)]
 pub(crate) use solve::lockstep::PATIENCE;
+#[cfg(test)]
+pub(crate) use step::stiffness::RESOLVED;

@@ -23,8 +23,9 @@ use super::record::whole::{Printed, Printer};
 use super::script::Scripts;
 use super::wire::modes::{BITS, MODES, RowStatus, status};
 use super::wire::{Layout as Twin, args, head, job, records};
-use crate::cpu::{PATIENCE, RESOLVED, STIFFNESS_EPSILON, largest_square_root};
+use crate::cpu::{PATIENCE, RESOLVED, largest_square_root};
 use crate::error::Status;
+use crate::method::STIFFNESS_EPSILON;
 use crate::method::{BUDGET_NUMBERS, BUDGET_WARMUP as WARMUP, BUDGET_WINDOW as WINDOW, LEARNT_NUMBERS, Method};
 use crate::problem::{Activation, Field, InputMap, Mlp, TimeInput};
 

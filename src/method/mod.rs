@@ -39,11 +39,13 @@ pub(crate) use methods::tableau_supports;
 pub(crate) use noise_tableau::MAX_NOISE_STAGES;
 pub use noise_tableau::{NoiseScale, NoiseTableau};
 pub use options::{Layout, SolverOptions};
-pub(crate) use regularizer::PointDraws;
+#[cfg(test)]
+pub(crate) use regularizer::STIFFNESS_EPSILON;
 pub use regularizer::{
     Aggregate, EndTime, Global, GlobalPenalty, Hooks, Local, Measure, PenaltyAt, PenaltyGradient, PenaltyNoise,
     PenaltyStep, PointMeasure, PointPenalty, PointValue, PointValues, Pointwise, Regularizer, StepPenalty,
 };
+pub(crate) use regularizer::{PointDraws, stiffness};
 pub use save_at::SaveAt;
 pub use schedule::Schedule;
 pub(crate) use signs::Signs;

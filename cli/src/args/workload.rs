@@ -24,6 +24,8 @@ pub(crate) enum Workload {
     W4,
     /// W1's field, 100,000 trajectories, a step per trajectory, tolerance 1e-5
     W5,
+    /// A flow: 2-64-64-2 tanh with time, exact trace, 512 points, tolerance 1e-5, negative log-likelihood
+    W6,
 }
 
 impl Workload {

@@ -254,6 +254,7 @@ fn colour(training: Training) -> (u8, u8, u8) {
         Training::PublishedBiased => (230, 159, 0),
         Training::GlobalError => (86, 180, 233),
         Training::GlobalStepCount => (0, 60, 90),
+        Training::GlobalStiffness => (120, 90, 40),
         Training::Steer => (150, 110, 0),
         Training::Taynode2 => (140, 30, 30),
         Training::Taynode3 => (190, 80, 80),

@@ -122,13 +122,13 @@ fn every_method_measure_and_layout_runs() {
 #[test]
 fn global_methods_and_steer_run_and_refuse_what_they_do_not_take() {
     let folder = folder();
-    let methods = "vanilla,global-error,global-step-count,steer,steer+global-error,steer+local-unbiased,taynode-2,taynode-3,rnode,\
+    let methods = "vanilla,global-error,global-step-count,global-stiffness,steer,steer+global-error,steer+local-unbiased,taynode-2,taynode-3,rnode,\
                    straightness";
     succeed(folder.path(), &tiny(&["--methods", methods, "--coefficient", "0.1", "--coefficient-to", "0.01"]));
     let results = json(&folder.path().join("fewsteps-out/results.json"));
     let names: Vec<_> =
         results["summary"].as_array().expect("methods").iter().map(|row| row["training"].clone()).collect();
-    assert_eq!(names.len(), 10, "{names:?}");
+    assert_eq!(names.len(), 11, "{names:?}");
     let weight = ["bench", "--methods", "steer", "--coefficient", "0.1"];
     refuse(folder.path(), &weight, 1, &["--coefficient applies to methods with a penalty of their own"]);
     let measure = ["bench", "--methods", "global-error", "--measure", "error"];

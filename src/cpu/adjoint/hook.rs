@@ -5,6 +5,7 @@ use crate::cpu::kernel::aligned::Aligned;
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::interval::Interval;
 use crate::cpu::step::Scheme;
+use crate::cpu::step::seeds::MeasureBar;
 use crate::cpu::tile::Tile;
 
 /// The step of a tile that a walk goes back over.
@@ -22,21 +23,21 @@ pub(crate) struct At<'a, S: Scheme> {
 
 /// What a regularizer adds to the walk back over a tile's steps.
 pub(crate) trait StepHook<S: Scheme> {
-    /// Whether it has cotangents of the steps' errors.
-    fn seeds_errors(&self) -> bool {
+    /// Whether it measures the steps, and has cotangents of their errors or last stages.
+    fn measures(&self) -> bool {
         false
     }
 
-    /// The cotangent of the error estimate of an accepted step, kept from state `y`, where it [has one](Self::seeds_errors);
-    /// adds to that of the state at its end.
-    fn error_bar(
+    /// The cotangent of what it [measures](Self::measures) of an accepted step, kept from state `y`; adds to that of the state
+    /// at its end.
+    fn measure_bar(
         &mut self,
         _at: &At<'_, S>,
         _y: &[S::Real],
         _kept: &S::Kept,
         _end_bar: &mut [S::Real],
-    ) -> Option<&[S::Real]> {
-        None
+    ) -> MeasureBar<'_, S::Real> {
+        MeasureBar::Nothing
     }
 
     /// How many of the steps' stages, from the first on, it has cotangents of.

@@ -81,7 +81,7 @@ impl<S: Scheme> Rewind<S> for Taped {
         if moving.contains(&false) {
             stand_in_unless(&mut room.y, moving);
         }
-        let with_last = inside || hook.seeds_errors();
+        let with_last = inside || hook.measures();
         let scheme = &track.stepper.scheme;
         scheme.draw(interval, &tile.state.trajectories, NoiseOf::Path, &mut room.kept);
         scheme.keep(interval, &room.y, &mut room.kept, with_last);
@@ -148,7 +148,7 @@ impl<S: Undo> Rewind<S> for Undone {
         let scheme = &at.track.stepper.scheme;
         let WalkRoom { y, kept, .. } = &mut *room;
         scheme.draw(at.interval, &at.tile.state.trajectories, NoiseOf::Path, kept);
-        let evaluations = scheme.undo(at.interval, at.moving, y, kept, hook.seeds_errors());
+        let evaluations = scheme.undo(at.interval, at.moving, y, kept, hook.measures());
         differentiate(at, hook, room, bars);
         Work::both(evaluations)
     }
@@ -176,6 +176,6 @@ fn differentiate<S: Scheme>(
     }
     let WalkRoom { y, kept, vjp, stage_bars, .. } = room;
     let stages = (seeded > 0).then(|| &stage_bars[..seeded]);
-    let seeds = Seeds { error: hook.error_bar(at, y, kept, bars.state), stages, stiffness: None };
+    let seeds = Seeds::new(hook.measure_bar(at, y, kept, bars.state), stages);
     at.track.stepper.scheme.vjp(&at.interval.h, kept, &seeds, FirstStage::Everything, vjp, bars);
 }

@@ -122,6 +122,7 @@ mod tests {
     use crate::cpu::adjoint::rewind::Taped;
     use crate::cpu::adjoint::track::Steps;
     use crate::cpu::step::runge_kutta::RungeKutta;
+    use crate::cpu::step::seeds::MeasureBar;
     use crate::cpu::step::stepper::Stepper;
     use crate::method::{Method, SolverOptions};
     use crate::problem::{Mlp, Problem};
@@ -133,19 +134,19 @@ mod tests {
     struct Errors<'a>(&'a RungeKutta<f64>, Vec<f64>);
 
     impl StepHook<RungeKutta<f64>> for Errors<'_> {
-        fn seeds_errors(&self) -> bool {
+        fn measures(&self) -> bool {
             true
         }
 
-        fn error_bar(
+        fn measure_bar(
             &mut self,
             at: &At<'_, RungeKutta<f64>>,
             _: &[f64],
             kept: &<RungeKutta<f64> as Scheme>::Kept,
             _: &mut [f64],
-        ) -> Option<&[f64]> {
+        ) -> MeasureBar<'_, f64> {
             self.0.kept_error(&mut self.1, &at.interval.h, kept);
-            Some(&self.1)
+            MeasureBar::Error(&self.1)
         }
 
         fn state_bar(&mut self, _: usize, _: &mut [f64]) {}

@@ -2,7 +2,7 @@
 
 pub(crate) mod cpu;
 pub(crate) mod equation_room;
-pub(crate) mod error_bars;
+pub(crate) mod measure_bars;
 pub(crate) mod reduction;
 pub(crate) mod run;
 pub(crate) mod shard;

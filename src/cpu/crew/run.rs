@@ -10,7 +10,7 @@ pub(crate) struct Run {
     /// Ends of the accepted steps.
     pub(crate) steps: Vec<[f64; 2]>,
     /// Their error norms, of adaptive steps, and of how many numbers each is the mean.
-    pub(crate) errors: Vec<(f64, usize)>,
+    pub(crate) norms: Vec<([f64; 2], usize)>,
     pub(crate) nfe: usize,
     pub(crate) nfe_diffusion: usize,
     pub(crate) rejected: usize,
@@ -29,9 +29,9 @@ impl Run {
     /// Begins anew, in the room that there is.
     pub(crate) fn begin(&mut self) {
         self.steps.clear();
-        self.errors.clear();
-        let (steps, errors) = (std::mem::take(&mut self.steps), std::mem::take(&mut self.errors));
-        *self = Self { steps, errors, status: Status::Running, ..Self::default() };
+        self.norms.clear();
+        let (steps, norms) = (std::mem::take(&mut self.steps), std::mem::take(&mut self.norms));
+        *self = Self { steps, norms, status: Status::Running, ..Self::default() };
     }
 
     /// Counts evaluations of each network.

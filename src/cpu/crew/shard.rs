@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::equation_room::EquationRoom;
-use super::error_bars::ErrorBars;
+use super::measure_bars::MeasureBars;
 use super::run::Run;
 use super::task::TaskRoom;
 use crate::cpu::kernel::aligned::Aligned;
@@ -105,8 +105,8 @@ pub(crate) struct WalkRoom<S: Scheme> {
     /// Cotangents that states saved within a step give to its stages, and to its start; allocated when there are any.
     pub(crate) stage_bars: Vec<Aligned<S::Real>>,
     pub(crate) start_bar: Vec<S::Real>,
-    /// For cotangents of the steps' errors; allocated when there are any.
-    pub(crate) errors: Option<ErrorBars<S::Real>>,
+    /// For cotangents of what is measured of the steps; allocated when there are any.
+    pub(crate) measures: Option<MeasureBars<S::Real>>,
     /// For a solve of the adjoint equation; likewise.
     pub(crate) equation: Option<EquationRoom<S::Real>>,
     /// For measures of the dynamics.
@@ -122,7 +122,7 @@ impl<S: Scheme> WalkRoom<S> {
             segment: Vec::new(),
             stage_bars: Vec::new(),
             start_bar: Vec::new(),
-            errors: None,
+            measures: None,
             equation: None,
             points: Rooms::default(),
         }

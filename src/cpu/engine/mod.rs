@@ -97,7 +97,7 @@ impl<R: Scalar> Engine<R> {
             saves: Vec::new(),
             t1: problem.t1,
             slots: [0, 0],
-            recording: Recording { keep: Keep::Nothing, ends: false, limit: None, errors: false },
+            recording: Recording { keep: Keep::Nothing, ends: false, limit: None, measured: None },
             paths: Paths::default(),
             controls: Controls::new(problem),
             learnt: Learnt::default(),
@@ -307,7 +307,8 @@ impl<R: Scalar> Engine<R> {
         self.t1 = asked.end.unwrap_or(self.problem.t1);
         self.plan_saves(asked);
         let keep = self.keep(tape);
-        self.recording = Recording { keep, ends: tape || keep != Keep::Nothing, limit, errors: asked.global.is_some() };
+        self.recording =
+            Recording { keep, ends: tape || keep != Keep::Nothing, limit, measured: asked.global.map(|of| of.measure) };
         let carried = self.learnt.first_step();
         let (team, plan) = self.plan(carried);
         team.solve(&plan);

@@ -250,8 +250,8 @@ impl<S: Scheme> Team<S::Real> for Crews<S> {
         let stepper = &*stepper;
         let lockstep = plan.options.layout == Layout::Lockstep;
         let controls = drive.as_ref().map_or([0, 0], Drive::lengths);
-        let (shared, errors) =
-            crews.first().map(|crew| (crew.run.steps.clone(), crew.run.errors.clone())).unwrap_or_default();
+        let (shared, norms) =
+            crews.first().map(|crew| (crew.run.steps.clone(), crew.run.norms.clone())).unwrap_or_default();
         let walk = Walk {
             track: Track {
                 stepper,
@@ -265,11 +265,11 @@ impl<S: Scheme> Team<S::Real> for Crews<S> {
             every_step: matches!(plan.options.save_at, SaveAt::Steps | SaveAt::Dense),
         };
         let solve = solve_of(stepper, plan);
-        let pass = Pass::new(asked, (&walk, &**back), &solve, &errors, plan.slots[0], offset)?;
+        let pass = Pass::new(asked, (&walk, &**back), &solve, &norms, plan.slots[0], offset)?;
         let global = pass
             .global
             .as_ref()
-            .map(|global| global.value(stepper.scheme.tableau().error_power(), crews.iter().flat_map(Crew::tiles)));
+            .map(|global| global.value(stepper.scheme.tableau(), crews.iter().flat_map(Crew::tiles)));
         let reduction = Reduction::new(crews.len(), *tiles);
         let numbers = theta_bar.len();
         let mut results: Vec<(&mut Crew<S>, f64, Work)> =

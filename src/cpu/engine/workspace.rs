@@ -8,7 +8,7 @@ use crate::cpu::kernel::scalar::Scalar;
 use crate::cpu::regularize::pointwise::PointRoom;
 use crate::error::Error;
 use crate::memory::{self, Size};
-use crate::method::{Asked, Keep, Layout, PointDraws, SaveAt, StepControl};
+use crate::method::{Asked, Keep, Layout, Measure, PointDraws, SaveAt, StepControl};
 use crate::solution::Workspace;
 
 impl<R: Scalar> Engine<R> {
@@ -68,7 +68,7 @@ impl<R: Scalar> Engine<R> {
     pub(super) fn needed(&self, batch: usize, steps: usize, tape: bool, asked: &Asked) -> Size {
         let probes =
             asked.local.as_ref().map_or(0, |d| self.probe_bytes(batch, d.penalty.fraction * d.penalty.times as f64));
-        let errors = asked.global.map_or(Size(0), |_| self.error_bytes(batch, steps));
+        let errors = asked.global.map_or(Size(0), |of| self.measured_bytes(batch, steps, of.measure));
         self.owner.bytes + self.workspace(batch, steps, tape).total() + probes + errors + self.point_bytes(batch, asked)
     }
 
@@ -86,11 +86,14 @@ impl<R: Scalar> Engine<R> {
         rooms + (states + stages).bytes::<R>() + self.measures.bytes()
     }
 
-    /// Bytes of the errors of an ensemble's steps, in lists that grow by doubling, and of rooms for their cotangents.
-    pub(crate) fn error_bytes(&self, batch: usize, steps: usize) -> Size {
+    /// Bytes of what is measured of an ensemble's steps, in lists that grow by doubling, and of rooms for its cotangents.
+    pub(crate) fn measured_bytes(&self, batch: usize, steps: usize, measure: Measure) -> Size {
         let room = steps.checked_next_power_of_two().unwrap_or(usize::MAX).max(4);
-        let lists =
-            if self.options.layout == Layout::Ensemble { batch.div_ceil(LANES) * Size(room) * LANES } else { Size(0) };
+        let parts = if measure == Measure::Stiffness { 2 } else { 1 };
+        let lists = match self.options.layout {
+            Layout::Ensemble => batch.div_ceil(LANES) * Size(room) * (parts * LANES),
+            Layout::Lockstep => Size(0),
+        };
         let shape = self.team.shape();
         let rooms = Size(self.parallelism(batch).0) * ((shape.features + 3 * shape.rows) * LANES);
         (lists + rooms).bytes::<R>()

@@ -7,28 +7,20 @@ use crate::cpu::crew::shard::{Crew, WalkRoom};
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::interval::Interval;
 use crate::cpu::kernel::lanes::{
-    Lanes, add, copy_lane, rest_unless, scaled_norm_vjp, squared_difference, stand_in_unless, weighted_difference,
+    Lanes, add, copy_lane, rest_unless, scaled_norm_vjp, stand_in_unless, weighted_difference,
 };
-use crate::cpu::kernel::scalar::Scalar;
 use crate::cpu::solve::Solve;
 use crate::cpu::solve::initial::Start;
 use crate::cpu::step::scale::ErrorScale;
 use crate::cpu::step::seeds::{Bars, Seeds, StiffnessSeed};
 use crate::cpu::step::state::{StepState, begin_second, fold_second};
+use crate::cpu::step::stiffness::{last_two, squared_differences};
 use crate::cpu::step::{NoiseOf, Point, Scheme};
 use crate::cpu::tile::Tile;
 use crate::cpu::tile::probe::Probe;
 use crate::math::Real;
-use crate::method::{Draws, Measure, PenaltyGradient, PenaltyNoise, PenaltyStep, StepControl};
+use crate::method::{Draws, Measure, PenaltyGradient, PenaltyNoise, PenaltyStep, StepControl, stiffness};
 use crate::problem::within;
-
-/// Keeps the stiffness measure finite when two stage states coincide.
-pub(crate) const STIFFNESS_EPSILON: f64 = 1e-12;
-
-/// The least root mean square of a difference of two stages that has digits to measure with, in units of the distance
-/// of two numbers at the last stage's size. Rounding alone makes about 1 of it; from here on value and gradient were within
-/// a factor of 2 of those at more digits, whatever the network, and up to a thousand times off below.
-pub(crate) const RESOLVED: f64 = 128.0;
 
 /// A penalty pass as every worker sees it.
 #[derive(Debug)]
@@ -271,8 +263,7 @@ impl<S: Scheme> Penalty<'_, S> {
         scheme.keep(interval, y, kept, true);
         scheme.end(&interval.h, y, kept, y1);
         if self.draws.penalty.measure == Measure::Stiffness {
-            let [slopes, states] = last_two(scheme, kept);
-            *norms = stage_differences(slopes, states);
+            *norms = squared_differences(last_two(scheme.drift(kept)));
         } else {
             scheme.kept_error(error, &interval.h, kept);
             norms[0] = stepper.scale.squares(error, y, y1);
@@ -289,12 +280,7 @@ impl<S: Scheme> Penalty<'_, S> {
                 let count = if h == 0.0 { 0.0 } else { self.solve.span().abs() * first.powf(power) / h.abs() };
                 (count, [if first > 0.0 { power * count / first } else { 0.0 }, 0.0])
             }
-            Measure::Stiffness => {
-                let size = tableau.stability_size.unwrap_or(1.0);
-                let below = second + STIFFNESS_EPSILON;
-                let ratio = first / below / size;
-                (ratio, [1.0 / below / size, -ratio / below])
-            }
+            Measure::Stiffness => stiffness([first, second], tableau),
         }
     }
 
@@ -343,7 +329,7 @@ impl<S: Scheme> Penalty<'_, S> {
         bar.fill(S::Real::ZERO);
         y1_bar.fill(S::Real::ZERO);
         let seeds = if self.draws.penalty.measure == Measure::Stiffness {
-            let [slopes, states] = last_two(&stepper.scheme, kept);
+            let [slopes, states] = last_two(stepper.scheme.drift(kept));
             weighted_difference(error, &weights[0], slopes[0], slopes[1]);
             weighted_difference(y1, &weights[1], states[0], states[1]);
             let stiffness = Some(StiffnessSeed { k_difference: error, state_difference: y1 });
@@ -366,31 +352,6 @@ impl<S: Scheme> Penalty<'_, S> {
         }
         value
     }
-}
-
-/// The last two stages of the drift, and their states.
-fn last_two<'a, S: Scheme>(scheme: &S, kept: &'a S::Kept) -> [[&'a [S::Real]; 2]; 2] {
-    let drift = scheme.drift(kept);
-    let last = drift.k.len() - 1;
-    let stages = [last, last - 1];
-    [stages.map(|i| drift.k[i].as_slice()), stages.map(|i| drift.points[i].state())]
-}
-
-/// Per lane, the squared differences of the last two slopes and of the last two states; nothing where either is rounding,
-/// for the other one's digits are no better then.
-fn stage_differences<R: Scalar>(slopes: [&[R]; 2], states: [&[R]; 2]) -> [Lanes<R>; 2] {
-    let least = R::from_f64((RESOLVED * R::EPSILON.to_f64()).powi(2));
-    let mut sums = [[R::ZERO; LANES]; 2];
-    let mut sizes = sums;
-    for (n, [last, before]) in [slopes, states].into_iter().enumerate() {
-        squared_difference(&mut sums[n], &mut sizes[n], last, before);
-    }
-    for l in 0..LANES {
-        if (0..2).any(|n| sums[n][l] < least * sizes[n][l]) {
-            sums.iter_mut().for_each(|sums| sums[l] = R::ZERO);
-        }
-    }
-    sums
 }
 
 /// Index of the step at a position in `[0, 1)` among `count` steps.

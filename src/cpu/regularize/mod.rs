@@ -9,18 +9,19 @@ use crate::cpu::adjoint::hook::{At, StepHook};
 use crate::cpu::adjoint::rewind::Work;
 use crate::cpu::adjoint::walk::Walk;
 use crate::cpu::adjoint::way_back::WayBack;
-use crate::cpu::crew::error_bars::ErrorBars;
+use crate::cpu::crew::measure_bars::MeasureBars;
 use crate::cpu::crew::reduction::Share;
 use crate::cpu::crew::shard::{Crew, WalkRoom};
 use crate::cpu::kernel::aligned::Aligned;
 use crate::cpu::kernel::lanes::{add_weighted, indicator};
 use crate::cpu::solve::Solve;
 use crate::cpu::step::Scheme;
+use crate::cpu::step::seeds::MeasureBar;
 use crate::cpu::tile::Tile;
 use crate::cpu::tile::probe::Probe;
 use crate::error::{Error, Result};
 use crate::method::{Draws, GlobalPenalty, PenaltyAt, PointValues, Tableau};
-use global::StepErrors;
+use global::AllSteps;
 use local::{Origin, Penalty};
 use pointwise::Points;
 use quadrature::{Quadratures, weighted_stages};
@@ -60,11 +61,11 @@ pub(crate) struct Pass<'a, S: Scheme> {
     walk: &'a Walk<'a, S>,
     back: &'a dyn WayBack<S>,
     local: Option<Penalty<'a, S>>,
-    pub(crate) global: Option<StepErrors<'a>>,
+    pub(crate) global: Option<AllSteps<'a>>,
 }
 
 impl<'a, S: Scheme> Pass<'a, S> {
-    /// What there is to add, where trajectories are left for it. In lockstep `errors` are those of the steps. States for
+    /// What there is to add, where trajectories are left for it. In lockstep `norms` are those of what is measured of the steps. States for
     /// probes are saved from slot `slot` on, and the field's part of the gradient begins at `offset`.
     ///
     /// # Errors
@@ -73,14 +74,14 @@ impl<'a, S: Scheme> Pass<'a, S> {
         (local, global): Penalties<'a>,
         (walk, back): (&'a Walk<'a, S>, &'a dyn WayBack<S>),
         solve: &'a Solve<'a, S>,
-        errors: &'a [(f64, usize)],
+        norms: &'a [([f64; 2], usize)],
         slot: usize,
         offset: usize,
     ) -> Result<Self> {
-        let global = global.map(|(penalty, rows)| StepErrors {
+        let global = global.map(|(penalty, rows)| AllSteps {
             penalty,
             rows,
-            shared: walk.track.shared().map(|steps| (steps, errors)),
+            shared: walk.track.shared().map(|steps| (steps, norms)),
         });
         let Some(Penalised { draws, tiles, rows }) = local.filter(|penalised| penalised.rows > 0) else {
             return Ok(Self { walk, back, local: None, global });
@@ -113,12 +114,12 @@ impl<'a, S: Scheme> Pass<'a, S> {
     ) -> Work {
         let probes = if self.local.is_some() { probes } else { &[] };
         let shape = &self.walk.track.stepper.shape;
-        let errors = self.global.as_ref().map(|of| (of, room.errors.take().unwrap_or_else(|| ErrorBars::new(shape))));
+        let all = self.global.as_ref().map(|of| (of, room.measures.take().unwrap_or_else(|| MeasureBars::new(shape))));
         let integrals = Quadratures::of(points, tile, &mut room.points);
-        let mut hook = Hooks { probes, errors, integrals, tableau: self.walk.track.stepper.scheme.tableau() };
+        let mut hook = Hooks { probes, all, integrals, tableau: self.walk.track.stepper.scheme.tableau() };
         let work = self.back.walk(self.walk, tile, &mut hook, room, theta_bar);
-        if let Some((_, bars)) = hook.errors {
-            room.errors = Some(bars);
+        if let Some((_, bars)) = hook.all {
+            room.measures = Some(bars);
         }
         if let Some(integrals) = hook.integrals {
             integrals.end(tile, &mut room.points);
@@ -130,24 +131,25 @@ impl<'a, S: Scheme> Pass<'a, S> {
 /// What the regularizers of a tile add on the walk.
 struct Hooks<'a, S: Scheme> {
     probes: &'a [Probe<S>],
-    errors: Option<(&'a StepErrors<'a>, ErrorBars<S::Real>)>,
+    all: Option<(&'a AllSteps<'a>, MeasureBars<S::Real>)>,
     integrals: Option<Quadratures<'a, S::Real>>,
     tableau: &'static Tableau,
 }
 
 impl<S: Scheme> StepHook<S> for Hooks<'_, S> {
-    fn seeds_errors(&self) -> bool {
-        self.errors.is_some()
+    fn measures(&self) -> bool {
+        self.all.is_some()
     }
 
-    fn error_bar(
+    fn measure_bar(
         &mut self,
         at: &At<'_, S>,
         y: &[S::Real],
         kept: &S::Kept,
         end_bar: &mut [S::Real],
-    ) -> Option<&[S::Real]> {
-        self.errors.as_mut().map(|(errors, bars)| errors.error_bar(at, y, kept, end_bar, bars))
+    ) -> MeasureBar<'_, S::Real> {
+        let Some((steps, bars)) = &mut self.all else { return MeasureBar::Nothing };
+        steps.measure_bar(at, y, kept, end_bar, bars)
     }
 
     fn seeds_stages(&self) -> usize {
@@ -164,7 +166,7 @@ impl<S: Scheme> StepHook<S> for Hooks<'_, S> {
         if let Some(integrals) = &self.integrals {
             integrals.add_start(bar);
         }
-        if let Some((_, bars)) = &self.errors {
+        if let Some((_, bars)) = &self.all {
             bars.add_start(bar);
         }
         // The probes' cotangents reach into the states that they began with.

@@ -19,7 +19,7 @@ use crate::cpu::step::{Point, Scheme};
 use crate::cpu::tile::Tile;
 use crate::error::Status;
 use crate::math::Real;
-use crate::method::{Keep, RESOLVED_ERROR, StepControl};
+use crate::method::{Keep, Measure, RESOLVED_ERROR, StepControl};
 use crate::problem::within;
 
 /// A solve of an ensemble.
@@ -200,6 +200,9 @@ impl<S: Scheme> Ensemble<'_, S> {
         };
         let StepControl::Adaptive { controller, .. } = &self.0.options.step_control else { return decisions };
         tile.norms = stepper.error_squares(&interval.h, &tile.state, &mut room.error, &room.attempt);
+        if self.0.recording.measured == Some(Measure::Stiffness) {
+            tile.differences = stepper.stage_squares(&interval.h, &tile.state, &mut room.error, &room.attempt);
+        }
         let error = tile.norms.map(|sum| self.error(sum));
         let clock = &mut tile.clock;
         let ratio = if controller.alpha == 0.0 {
@@ -272,17 +275,28 @@ impl<S: Scheme> Ensemble<'_, S> {
                 tile.steps.push([[solve.t1; LANES]; 2]);
             }
             (tile.steps[n][0][l], tile.steps[n][1][l]) = (interval.t0[l], interval.t1[l]);
-            if solve.recording.errors {
-                if tile.errors.len() <= n && tile.errors.try_reserve(n + 1 - tile.errors.len()).is_err() {
-                    return tile.give_up_all();
-                }
-                tile.errors.resize(tile.errors.len().max(n + 1), [S::Real::ZERO; LANES]);
-                tile.errors[n][l] = self.error(tile.norms[l]);
+            if self.record_measured(n, l, tile).is_none() {
+                return tile.give_up_all();
             }
             if self.record_state(n, l, tile).and_then(|()| self.record_stages(n, l, tile, room)).is_none() {
                 return tile.give_up_all();
             }
         }
+    }
+
+    /// Keeps the norms of what is measured of a lane's `n`-th step; nothing where the system refuses memory.
+    fn record_measured(&self, n: usize, lane: usize, tile: &mut Tile<S::Real>) -> Option<()> {
+        let Some(measure) = self.0.recording.measured else { return Some(()) };
+        let squares = match measure {
+            Measure::Stiffness => &tile.differences[..],
+            Measure::Error | Measure::StepCount => std::slice::from_ref(&tile.norms),
+        };
+        for (kept, squares) in tile.measured.iter_mut().zip(squares) {
+            kept.try_reserve((n + 1).saturating_sub(kept.len())).ok()?;
+            kept.resize(kept.len().max(n + 1), [S::Real::ZERO; LANES]);
+            kept[n][lane] = self.error(squares[lane]);
+        }
+        Some(())
     }
 
     /// Keeps a lane's state before its `n`-th step, if that is to be kept; nothing where the system refuses memory.

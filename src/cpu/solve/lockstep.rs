@@ -16,7 +16,7 @@ use crate::cpu::step::ends::step_too_small;
 use crate::cpu::tile::Tile;
 use crate::error::Status;
 use crate::math::Real;
-use crate::method::{Attempt, Controller, ControllerMemory, InitialStep, Keep, StepControl, wish};
+use crate::method::{Attempt, Controller, ControllerMemory, InitialStep, Keep, Measure, StepControl, wish};
 use crate::problem::within;
 
 /// Attempts in a row with a non-finite error after which the lanes that cause it are given up. The step has shrunk by
@@ -136,7 +136,7 @@ impl<S: Scheme> Lockstep<'_, S> {
                 break;
             }
             if self.decide(controller, (error, t_next), &mut at, run) {
-                run.errors.push((error, count));
+                run.norms.push(self.measured((error, count), crew, share));
                 crew.tiles_mut().0.for_each(|tile| self.accept(accepted, t_next, tile));
             } else {
                 crew.tiles_mut().0.for_each(|tile| tile.tape.drop_stages());
@@ -216,9 +216,25 @@ impl<S: Scheme> Lockstep<'_, S> {
             self.attempt(interval, first, tile, &mut room.attempt);
             let Tile { state, norms, .. } = &mut *tile;
             *norms = self.0.stepper.error_squares(&interval.h, state, &mut room.error, &room.attempt);
+            if self.0.recording.measured == Some(Measure::Stiffness) {
+                tile.differences =
+                    self.0.stepper.stage_squares(&interval.h, &tile.state, &mut room.error, &room.attempt);
+            }
             share.put(tile, &tile.norms);
             self.store(interval, tile, &room.attempt);
         }
+    }
+
+    /// The norms of what is measured of an accepted attempt with such an error, and the numbers that each is a mean of.
+    fn measured(&self, (error, count): (f64, usize), crew: &Crew<S>, share: &mut Share<'_>) -> ([f64; 2], usize) {
+        if self.0.recording.measured != Some(Measure::Stiffness) {
+            return ([error, 0.0], count);
+        }
+        let norm = |of: usize| {
+            crew.tiles().for_each(|tile| share.put(tile, &tile.differences[of]));
+            share.root_mean_square().0
+        };
+        ([0, 1].map(norm), count)
     }
 
     /// Attempts the tile's step, with its first slopes evaluated anew if they are not there.

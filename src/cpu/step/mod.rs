@@ -12,6 +12,7 @@ pub(crate) mod seeds;
 pub(crate) mod stages;
 pub(crate) mod state;
 pub(crate) mod stepper;
+pub(crate) mod stiffness;
 pub(crate) mod stochastic;
 pub(crate) mod undo;
 
@@ -28,6 +29,7 @@ use networks::Networks;
 use seeds::{Bars, FirstStage, Seeds};
 use stages::{KeptStages, Stages};
 use state::{Shape, StepState};
+use stiffness::LastTwo;
 
 /// How a step is taken, kept and differentiated.
 ///
@@ -70,6 +72,18 @@ pub(crate) trait Scheme: Debug + Send + Sync {
         state: &StepState<Self::Real>,
         room: &Self::Attempt,
     );
+
+    /// The last two slopes of the drift in the last attempt made in `room` and their states, the one before the end in `before`,
+    /// of a method whose stiffness can be measured.
+    fn last_two<'a>(
+        &self,
+        _h: &Lanes<Self::Real>,
+        _state: &'a StepState<Self::Real>,
+        _room: &'a Self::Attempt,
+        _before: &'a mut [Self::Real],
+    ) -> Option<LastTwo<'a, Self::Real>> {
+        None
+    }
 
     /// What states within a step are made of.
     fn interpolant(&self) -> Interpolant {

@@ -4,6 +4,7 @@ use super::networks::Networks;
 use super::seeds::{Bars, FirstStage, Seeds};
 use super::stages::{KeptStages, StageBars, Stages, drift_error, middle, stages_of};
 use super::state::{Shape, StepState};
+use super::stiffness::LastTwo;
 use super::{NoiseOf, Point, Scheme};
 use crate::cpu::field::evaluate::{Cotangents, Field, Kept};
 use crate::cpu::field::knots::Knots;
@@ -150,6 +151,20 @@ impl<R: Scalar> Scheme for RungeKutta<R> {
 
     fn error(&self, error: &mut [R], h: &Lanes<R>, state: &StepState<R>, room: &Attempt<R>) {
         drift_error(self.tableau, error, h, self.stages(state, room));
+    }
+
+    fn last_two<'a>(
+        &self,
+        h: &Lanes<R>,
+        state: &'a StepState<R>,
+        room: &'a Attempt<R>,
+        before: &'a mut [R],
+    ) -> Option<LastTwo<'a, R>> {
+        self.tableau.stability_size?;
+        let (last, earlier) = room.middle.split_last()?;
+        let ks = std::iter::once(&*state.first).chain(earlier.iter().map(Aligned::as_slice));
+        combine(before, Some(&state.y), h, self.tableau.a[room.middle.len()].iter().copied().zip(ks));
+        Some([[&state.last, last], [&state.y1, before]])
     }
 
     fn draw(&self, interval: &Interval<R>, trajectories: &Lanes<u32>, _: NoiseOf, kept: &mut KeptStages<R>) {

@@ -12,6 +12,16 @@ pub(crate) struct StiffnessSeed<'a, R> {
     pub(crate) state_difference: &'a [R],
 }
 
+/// The cotangent of what is measured of a step.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum MeasureBar<'a, R> {
+    /// There is none.
+    Nothing,
+    /// Of the error estimate.
+    Error(&'a [R]),
+    Stiffness(StiffnessSeed<'a, R>),
+}
+
 /// Everything that a loss may depend on in a step, besides the state at its end.
 #[derive(Debug)]
 pub(crate) struct Seeds<'a, R> {
@@ -19,6 +29,17 @@ pub(crate) struct Seeds<'a, R> {
     /// Cotangents of the stages themselves, or of the first of them, which states interpolated within the step have.
     pub(crate) stages: Option<&'a [Aligned<R>]>,
     pub(crate) stiffness: Option<StiffnessSeed<'a, R>>,
+}
+
+impl<'a, R> Seeds<'a, R> {
+    /// Of a measure, and of stages.
+    pub(crate) const fn new(measure: MeasureBar<'a, R>, stages: Option<&'a [Aligned<R>]>) -> Self {
+        match measure {
+            MeasureBar::Nothing => Self { error: None, stages, stiffness: None },
+            MeasureBar::Error(error) => Self { error: Some(error), stages, stiffness: None },
+            MeasureBar::Stiffness(seed) => Self { error: None, stages, stiffness: Some(seed) },
+        }
+    }
 }
 
 /// Where cotangents go: the parameters' and the state's.

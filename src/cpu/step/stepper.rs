@@ -4,9 +4,12 @@ use super::ends::Ends;
 use super::interpolant::Interpolant;
 use super::scale::ErrorScale;
 use super::state::{Shape, StepState};
+use super::stiffness::squared_differences;
 use super::{Point, Scheme};
+use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::lanes::Lanes;
 use crate::error::Result;
+use crate::math::Real;
 use crate::method::SolverOptions;
 use crate::problem::Problem;
 
@@ -47,5 +50,16 @@ impl<S: Scheme> Stepper<S> {
     ) -> Lanes<S::Real> {
         self.scheme.error(error, h, state, room);
         self.scale.squares(error, &state.y, &state.y1)
+    }
+
+    /// Likewise of the differences of its last two slopes and of their states, with room for one of these.
+    pub(crate) fn stage_squares(
+        &self,
+        h: &Lanes<S::Real>,
+        state: &StepState<S::Real>,
+        before: &mut [S::Real],
+        room: &S::Attempt,
+    ) -> [Lanes<S::Real>; 2] {
+        self.scheme.last_two(h, state, room, before).map_or([[S::Real::ZERO; LANES]; 2], squared_differences)
     }
 }

@@ -42,11 +42,14 @@ pub(crate) struct Tile<R> {
     pub(crate) saves_bar: Vec<R>,
     /// Ensemble: the ends of each lane's n-th accepted step; equal where a lane took fewer.
     pub(crate) steps: Vec<[Lanes<f64>; 2]>,
-    /// Likewise their error norms, where these are asked for; 0 where a lane took fewer.
-    pub(crate) errors: Vec<Lanes<R>>,
+    /// Likewise the norms of what is measured of them, where that is asked for, and those of its second part, if it has one;
+    /// 0 where a lane took fewer.
+    pub(crate) measured: [Vec<Lanes<R>>; 2],
     pub(crate) clock: Clock<R>,
     /// Per lane, the sum over features of the last attempt's squared scaled errors.
     pub(crate) norms: Lanes<R>,
+    /// Likewise of the differences of its last two slopes and states, where stiffness is measured.
+    pub(crate) differences: [Lanes<R>; 2],
     /// Ensemble: the tile's share of the penalty.
     pub(crate) penalty: f64,
     /// Its shares of the measures at random times.
@@ -79,7 +82,8 @@ impl<R: Scalar> Tile<R> {
             saves: Vec::new(),
             saves_bar: Vec::new(),
             steps: Vec::new(),
-            errors: Vec::new(),
+            measured: [Vec::new(), Vec::new()],
+            differences: [[R::ZERO; LANES]; 2],
             clock: Clock::new(),
             norms: [R::ZERO; LANES],
             penalty: 0.0,
@@ -135,7 +139,7 @@ impl<R: Scalar> Tile<R> {
         self.tape.clear();
         self.is_lost = [false; LANES];
         self.steps.clear();
-        self.errors.clear();
+        self.measured.iter_mut().for_each(Vec::clear);
         self.norms = [R::ZERO; LANES];
         self.saves.resize(slots * n, R::ZERO);
         self.saves_bar.resize(slots * n, R::ZERO);
@@ -224,6 +228,6 @@ impl<R: Scalar> Tile<R> {
         numbers * size_of::<R>()
             + cuts.bytes()
             + self.steps.capacity() * size_of::<[Lanes<f64>; 2]>()
-            + self.errors.capacity() * size_of::<Lanes<R>>()
+            + self.measured.iter().map(Vec::capacity).sum::<usize>() * size_of::<Lanes<R>>()
     }
 }

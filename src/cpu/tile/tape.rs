@@ -3,7 +3,7 @@
 use crate::cpu::kernel::scalar::Scalar;
 use crate::cpu::step::stages::Stages;
 use crate::memory;
-use crate::method::Keep;
+use crate::method::{Keep, Measure};
 
 /// What a solve stores besides its save points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,8 +11,8 @@ pub(crate) struct Recording {
     pub(crate) keep: Keep,
     /// Whether the ends of the steps are kept at least.
     pub(crate) ends: bool,
-    /// Whether the errors of an ensemble's accepted steps are kept.
-    pub(crate) errors: bool,
+    /// What is measured of the accepted steps, and kept.
+    pub(crate) measured: Option<Measure>,
     /// Accepted steps that there is memory for, if that is bounded.
     pub(crate) limit: Option<usize>,
 }

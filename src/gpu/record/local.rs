@@ -33,6 +33,11 @@ pub(crate) fn check_penalty(problem: &Problem, options: &SolverOptions, regulari
         let remedy = "a device measures steps, not points: train on the native engine, or take another";
         return Err(Error::argument("regularizer", "pointwise on a device", remedy));
     }
+    if hooks.global.is_some_and(|global| global.measure == Measure::Stiffness) {
+        let remedy =
+            "a device weighs the errors of all steps, not their stiffness: train on the native engine, or take another";
+        return Err(Error::argument("Global::measure", "Stiffness", remedy));
+    }
     if hooks.global.is_some() && options.max_steps > WEIGHED {
         let remedy = format!(
             "a device weighs the errors of {WEIGHED} steps at most: allow as many, or train on the native engine"

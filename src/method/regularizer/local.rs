@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check_draws;
 use crate::error::{Error, Result};
-use crate::method::{Budget, Schedule};
+use crate::method::{Budget, Schedule, Tableau};
 
 /// Where a penalised step starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -261,4 +261,16 @@ impl Local {
             }
         }
     }
+}
+
+/// Keeps the stiffness measure finite when two stage states coincide.
+pub(crate) const STIFFNESS_EPSILON: f64 = 1e-12;
+
+/// The stiffness that the norms of the differences of a step's last two slopes and states show, in units of the size of the
+/// method's region of stability, and its derivatives by them.
+pub(crate) fn stiffness([slopes, states]: [f64; 2], tableau: &Tableau) -> (f64, [f64; 2]) {
+    let size = tableau.stability_size.unwrap_or(1.0);
+    let below = states + STIFFNESS_EPSILON;
+    let ratio = slopes / below / size;
+    (ratio, [1.0 / below / size, -ratio / below])
 }

@@ -13,6 +13,9 @@ use super::{Adjoint, Budget, Keep, SaveAt, SolverOptions, StepControl};
 use crate::error::{Error, Result};
 pub use end_time::EndTime;
 pub use global::{Aggregate, Global, GlobalPenalty};
+#[cfg(test)]
+pub(crate) use local::STIFFNESS_EPSILON;
+pub(crate) use local::stiffness;
 pub use local::{Local, Measure, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep};
 pub(crate) use pointwise::PointDraws;
 pub use pointwise::{PointMeasure, PointPenalty, PointValue, PointValues, Pointwise};
@@ -231,7 +234,28 @@ fn validate_global(global: &Global, options: &SolverOptions) -> Result<()> {
         let remedy = "this adjoint does not go back over the steps: use Adjoint::Discrete, or Adjoint::Reversible";
         return Err(Error::argument("regularizer", format!("global with {:?}", options.adjoint), remedy));
     }
+    if global.measure == Measure::Stiffness {
+        check_stiffness("Global::measure", options)?;
+        if options.adjoint == Adjoint::Reversible {
+            let remedy = "the stiffness of all steps needs the steps that are kept: use Adjoint::Discrete";
+            return Err(Error::argument("Global::measure", format!("Stiffness with {:?}", options.adjoint), remedy));
+        }
+    }
     Ok(())
+}
+
+/// Refuses the stiffness measure where a step has no two stages at its end.
+fn check_stiffness(argument: &'static str, options: &SolverOptions) -> Result<()> {
+    let tableau = options.method.tableau();
+    if tableau.stability_size.is_some() {
+        return Ok(());
+    }
+    let remedy = if tableau.noise.is_some() {
+        "the stiffness measure knows no noise: take step-count or error"
+    } else {
+        "the stiffness measure needs two stages at the end of the step: dopri5 or tsit5"
+    };
+    Err(Error::argument(argument, format!("stiffness with {}", tableau.name), remedy))
 }
 
 fn validate_pointwise(pointwise: &Pointwise, options: &SolverOptions) -> Result<()> {
@@ -303,13 +327,8 @@ fn validate_local(local: &Local, options: &SolverOptions) -> Result<()> {
                  heun-stratonovich or reversible-heun",
         ));
     }
-    if local.measure == Measure::Stiffness && tableau.stability_size.is_none() {
-        let remedy = if tableau.noise.is_some() {
-            "the stiffness measure knows no noise: take step-count or error"
-        } else {
-            "the stiffness measure needs two stages at the end of the step: dopri5 or tsit5"
-        };
-        return Err(Error::argument("Local::measure", format!("stiffness with {}", tableau.name), remedy));
+    if local.measure == Measure::Stiffness {
+        check_stiffness("Local::measure", options)?;
     }
     Ok(())
 }

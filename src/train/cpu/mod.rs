@@ -187,8 +187,8 @@ impl<R: Scalar> Trainer<R> {
         let mut workspace = self.engine.workspace(batch, steps, true);
         workspace.parameters = (self.engine.owner.bytes + workspace.parameters).0;
         workspace.states = workspace.states.saturating_add(self.engine.probe_bytes(batch, penalised));
-        if regularizer.lower(0).global.is_some() {
-            workspace.tape = workspace.tape.saturating_add(self.engine.error_bytes(batch, steps).0);
+        if let Some(global) = regularizer.global() {
+            workspace.tape = workspace.tape.saturating_add(self.engine.measured_bytes(batch, steps, global.measure).0);
         }
         let asked = self.state.asked(&self.engine.learnt, self.state.steps);
         workspace.rooms = workspace.rooms.saturating_add(self.engine.point_bytes(batch, &asked).0);

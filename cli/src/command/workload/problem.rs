@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use fewsteps::{
-    Batch, Blocking, Controller, InitialStep, Layout, Learner, Local, Loss, NeuralDe, Optimizer, Regularizer, SaveAt,
-    SolverOptions, StepControl, Target, Tolerances, TrainerConfig, models,
+    Batch, Blocking, Controller, Field, InitialStep, Layout, Learner, Local, Loss, Mlp, NeuralDe, Optimizer, Problem,
+    Regularizer, SaveAt, SolverOptions, StepControl, Target, TimeInput, Tolerances, Trace, TrainerConfig, models,
 };
 
 use crate::args::{NOISE_TOLERANCE, PenaltyKind, Stepping, Workload, WorkloadArgs};
@@ -15,7 +15,7 @@ use crate::files;
 struct Recipe {
     /// What the names of its arrays begin with.
     arrays: &'static str,
-    model: fn(SolverOptions) -> NeuralDe,
+    model: fn(SolverOptions) -> fewsteps::Result<NeuralDe>,
     layout: Layout,
     /// Of adaptive steps, without noise.
     tolerance: f64,
@@ -36,13 +36,21 @@ enum Given {
     Moments,
     /// Nowhere: the peers report the mean of |y(t1)|, which is the MAE against zero.
     Zeros,
+    /// There is none.
+    Nothing,
+}
+
+/// The flow of W6, in FFJORD's form: points are at t0, the normal density at t1.
+fn flow(options: SolverOptions) -> fewsteps::Result<NeuralDe> {
+    let field = Field::from(Mlp::new([2, 64, 64, 2]).time_input(TimeInput::Every)).with_log_density(Trace::Exact)?;
+    Ok(NeuralDe::new(Problem::ode(field, 0.0, 1.0), options))
 }
 
 impl Workload {
     const fn recipe(self) -> Recipe {
         let spiral = Recipe {
             arrays: "W1",
-            model: models::spiral,
+            model: |options| Ok(models::spiral(options)),
             layout: Layout::Lockstep,
             tolerance: 1e-6,
             loss: Loss::Mae,
@@ -53,7 +61,7 @@ impl Workload {
         };
         let images = Recipe {
             arrays: "W2",
-            model: |options| models::images(784, 100, 10, options),
+            model: |options| Ok(models::images(784, 100, 10, options)),
             tolerance: 1e-4,
             loss: Loss::CrossEntropy,
             times: false,
@@ -68,7 +76,7 @@ impl Workload {
             Self::W2b => images,
             Self::W3 => Recipe {
                 arrays: "W3",
-                model: models::spiral_sde,
+                model: |options| Ok(models::spiral_sde(options)),
                 loss: Loss::Moments,
                 parameters: &["w1", "b1", "w2", "b2", "wg", "bg"],
                 target: Given::Moments,
@@ -76,7 +84,7 @@ impl Workload {
             },
             Self::W4 => Recipe {
                 arrays: "W4",
-                model: |options| models::mnist_sde(10, options),
+                model: |options| Ok(models::mnist_sde(10, options)),
                 parameters: &["wi", "bi", "w1", "b1", "w2", "b2", "wg", "bg", "wc", "bc"],
                 ..images
             },
@@ -86,6 +94,16 @@ impl Workload {
                 tolerance: 1e-5,
                 times: false,
                 target: Given::Zeros,
+                ..spiral
+            },
+            Self::W6 => Recipe {
+                arrays: "W6",
+                model: flow,
+                tolerance: 1e-5,
+                loss: Loss::NegativeLogLikelihood,
+                times: false,
+                parameters: &["w1", "u1", "b1", "w2", "u2", "b2", "w3", "u3", "b3"],
+                target: Given::Nothing,
                 ..spiral
             },
         }
@@ -125,6 +143,7 @@ impl Dump<'_> {
             Given::States => Answer::States(floats("target")?),
             Given::Moments => Answer::Moments { means: floats("mean")?, variances: floats("var")? },
             Given::Zeros => Answer::States(vec![0.0; inputs]),
+            Given::Nothing => Answer::Nothing,
         })
     }
 }
@@ -141,6 +160,7 @@ pub(super) enum Answer {
     Labels(Vec<u32>),
     States(Vec<f32>),
     Moments { means: Vec<f32>, variances: Vec<f32> },
+    Nothing,
 }
 
 impl Prepared {
@@ -158,7 +178,7 @@ impl Prepared {
         let target = dump.target(&recipe, inputs.len())?;
         let optimizer =
             if args.workload == Workload::W1 { Optimizer::rmsprop(args.lr) } else { Optimizer::adam(args.lr) };
-        let config = TrainerConfig::new((recipe.model)(options), recipe.loss)
+        let config = TrainerConfig::new((recipe.model)(options)?, recipe.loss)
             .optimizer(optimizer)
             .regularizer(regularizer(args));
         Ok(Self { config, theta, inputs, target })
@@ -173,6 +193,7 @@ impl Prepared {
             Answer::Labels(labels) => Target::Labels(labels),
             Answer::States(states) => Target::States(states),
             Answer::Moments { means, variances } => Target::Moments { means, variances },
+            Answer::Nothing => Target::Nothing,
         };
         Batch { inputs: &self.inputs, target }
     }

@@ -281,4 +281,8 @@ fn what_a_device_does_not_do_is_refused() {
     let mut trainer = GpuTrainer::new(&gpu, config(EndTime::within(0.5).into())).expect("a valid configuration");
     let error = gpu.block_on(trainer.prepare(BATCH, 2, 8)).expect_err("no host between them").to_string();
     assert!(error.starts_with("regularizer = end time in recorded steps"), "{error}");
+    let mut stiff = config(Global::stiffness().into());
+    stiff.model.options.method = Method::Tsit5;
+    let error = GpuTrainer::new(&gpu, stiff).expect_err("stages").to_string();
+    assert!(error.starts_with("Global::measure = Stiffness: a device"), "{error}");
 }

@@ -2,7 +2,7 @@
 //! random end of the interval.
 
 use super::{SEED, options};
-use crate::oracle::{Dual, Number, Step, System, close, cpu, gradient, numbers, scaled, solver, step_times};
+use crate::oracle::{Dual, Number, Step, System, close, cpu, gradient, numbers, penalty, scaled, solver, step_times};
 use fewsteps::{
     Adjoint, Aggregate, Batch, Checkpoints, Controller, EndTime, Error, Field, Global, InitialStep, Layout, Local,
     Loss, Measure, Method, Mlp, NeuralDe, PenaltyGradient, Problem, Regularizer, SaveAt, SavedTimes, SolverOptions,
@@ -25,11 +25,12 @@ fn together<S: Number>(aggregate: Aggregate, measures: &[S]) -> S {
 }
 
 /// The measure of a step that trajectories share.
-fn measure<S: Number>(system: &System<'_>, measure: Measure, steps: &[Step<S>]) -> S {
-    let error = system.error_norm(steps);
+fn measure<S: Number>(system: &System<'_>, (measure, aggregate): (Measure, Aggregate), steps: &[Step<S>]) -> S {
+    let h = S::new((steps[0].t1 - steps[0].t0).abs());
     match measure {
-        Measure::StepCount => error.power(1.0 / system.method.tableau().error_power()),
-        _ => error * S::new((steps[0].t1 - steps[0].t0).abs()),
+        Measure::StepCount => system.error_norm(steps).power(1.0 / system.method.tableau().error_power()),
+        Measure::Error => system.error_norm(steps) * h,
+        _ => penalty(system, measure, 1.0, steps) * if aggregate == Aggregate::Max { S::new(1.0) } else { h },
     }
 }
 
@@ -60,6 +61,31 @@ fn sums_of_errors_are_what_they_are_known_to_be() {
     }
 }
 
+/// Of `y' = lambda y` it is `|lambda|` in every step, whatever its length (Hairer & Wanner, IV.2).
+#[test]
+fn the_stiffness_of_a_linear_equation_is_its_rate() {
+    for method in [Method::Tsit5, Method::Dopri5] {
+        let size = method.tableau().stability_size.expect("two stages at the end");
+        for layout in [Layout::Lockstep, Layout::Ensemble] {
+            let field = Field::build(2, |f| f.parameters("rates", &[-3.0, -3.0]) * f.state()).expect("a field");
+            let mut solver = solver::<f64>(&Problem::ode(field, 0.0, 1.5), &options(method).layout(layout));
+            for (aggregate, known) in [(Aggregate::Sum, 4.5), (Aggregate::Max, 3.0)] {
+                let global = Global::stiffness().aggregate(aggregate).coefficient(1.0);
+                solver.regularize(&global.into(), SEED, 0).expect("adaptive steps");
+                let solution = solver.solve(&[-3.0; 2], &[1.0, -2.0, 0.5, 0.3]).expect("a valid call");
+                assert!(solution.stats[0].accepted > 2, "several steps");
+                let found = solver.gradients(&[0.0; 4]).expect("solved");
+                let name = format!("{method}, {layout:?}, {aggregate:?}");
+                // The last two states of a short step differ in few of their digits.
+                assert!((found.penalty * size / known - 1.0).abs() < 1e-6, "{name}: {}", found.penalty);
+                let slope: f64 = found.theta.iter().sum();
+                let expected = if aggregate == Aggregate::Max { -1.0 } else { -1.5 } / size;
+                assert!((slope / expected - 1.0).abs() < 1e-5, "{name}: {slope} not {expected}");
+            }
+        }
+    }
+}
+
 /// A problem with a hidden layer, its parameters and three initial states.
 fn case() -> (Mlp, Problem, Vec<f64>, Vec<f64>) {
     let field = Mlp::new([2, 4, 2]).time_input(TimeInput::Every);
@@ -76,11 +102,21 @@ fn gradients_are_those_of_dual_numbers() {
             (Method::Tsit5, Measure::StepCount),
             (Method::Bosh3, Measure::Error),
             (Method::Heun, Measure::StepCount),
+            (Method::Tsit5, Measure::Stiffness),
+            (Method::Dopri5, Measure::Stiffness),
         ] {
             for aggregate in AGGREGATES {
                 let name = format!("{layout:?}, {method}, {kind:?}, {aggregate:?}");
                 // Checkpoints every third step, the second time.
                 let mut options = options(method).layout(layout);
+                if kind == Measure::Stiffness {
+                    // States of short steps differ in too few digits, and are left out.
+                    options = options.step_control(StepControl::Adaptive {
+                        tolerances: Tolerances::both(1e-3),
+                        controller: Controller::I,
+                        initial_step: InitialStep::Length(0.4),
+                    });
+                }
                 if n == 1 {
                     options.adjoint = Adjoint::Discrete { checkpoints: Checkpoints::Stride(3) };
                 }
@@ -99,12 +135,15 @@ fn gradients_are_those_of_dual_numbers() {
                 let penalty = |walks: &[Vec<Step<Dual>>]| match layout {
                     Layout::Lockstep => {
                         let at = |j: usize| walks.iter().map(|walk| walk[j].clone()).collect::<Vec<_>>();
-                        let all: Vec<Dual> = (0..walks[0].len()).map(|j| measure(&system, kind, &at(j))).collect();
+                        let all: Vec<Dual> =
+                            (0..walks[0].len()).map(|j| measure(&system, (kind, aggregate), &at(j))).collect();
                         together(aggregate, &all)
                     }
                     _ => walks.iter().fold(Dual::new(0.0), |sum, walk| {
-                        let all: Vec<Dual> =
-                            walk.iter().map(|step| measure(&system, kind, std::slice::from_ref(step))).collect();
+                        let all: Vec<Dual> = walk
+                            .iter()
+                            .map(|step| measure(&system, (kind, aggregate), std::slice::from_ref(step)))
+                            .collect();
                         sum + together(aggregate, &all) / Dual::new(3.0)
                     }),
                 };
@@ -118,8 +157,12 @@ fn gradients_are_those_of_dual_numbers() {
                 let (constants, states): (Vec<Dual>, Vec<Dual>) =
                     (theta.iter().map(|&x| Dual::new(x)).collect(), y0.iter().map(|&x| Dual::new(x)).collect());
                 let value = total(&constants, &states).1;
-                // A root of an error that is small has few of its digits.
-                let bound = if kind == Measure::StepCount { 1e-7 } else { 2e-9 };
+                // A root of an error that is small has few of its digits, and so has the difference of two states.
+                let bound = match kind {
+                    Measure::StepCount => 1e-7,
+                    Measure::Stiffness => 1e-5,
+                    _ => 2e-9,
+                };
                 assert!((found.penalty - value).abs() < bound * value, "{name}: {} not {value}", found.penalty);
                 close(&name, &found.theta, &gradient(&theta, |theta| total(theta, &states).0), bound);
                 close(&name, &found.y0, &gradient(&y0, |y0| total(&constants, y0).0), bound);
@@ -195,9 +238,9 @@ fn what_does_not_go_together_is_refused() {
     assert_eq!(refused(EndTime::within(f64::NAN).into(), &plain), "EndTime::half_width");
     let times = plain.clone().save_at(SaveAt::Times(vec![0.5]));
     assert_eq!(refused(EndTime::within(0.5).into(), &times), "SolverOptions::save_at");
-    let mut stiff = Global::error();
-    stiff.measure = Measure::Stiffness;
-    assert_eq!(refused(stiff.into(), &plain), "Global::measure");
+    for options in [options(Method::Bosh3), plain.clone().adjoint(Adjoint::Reversible)] {
+        assert_eq!(refused(Global::stiffness().into(), &options), "Global::measure");
+    }
     assert_eq!(refused(Global::error().coefficient(f64::NAN).into(), &plain), "Global::coefficient");
     assert_eq!(refused(Global::error().into(), &plain.save_at(SaveAt::Steps)), "SolverOptions::save_at");
 }
