@@ -1,10 +1,11 @@
-// Takes the training step's parameters from the schedule, and puts its probes among the save points, its paths after
+// Takes the training step's parameters from the schedule, and puts its random times among the save points, its paths after
 // them.
 
 struct NextStepArgs {
     entries: u32,           // Of the schedule.
-    first_probe: u32,       // The first probe's point, and
-    probes: u32,            // how many there are.
+    first_draw: u32,        // The point of the first random time, and
+    draws: u32,             // how many there are.
+    paths: u32,             // Where its paths are said, behind all points.
     learns: u32,            // Bits: what is learnt.
 }
 
@@ -34,9 +35,9 @@ fn main() {
     }
     outcome.coefficient = params.coefficient;
     outcome.unreachable = learnt.unreachable;
-    for (var n = 0u; n < job.args.probes; n++) {
-        points[job.args.first_probe + n] = schedule[entry].draws[n];
+    for (var n = 0u; n < job.args.draws; n++) {
+        points[job.args.first_draw + n] = schedule[entry].times[n];
     }
-    points[job.args.first_probe + job.args.probes] = params.paths.xy;
-    points[job.args.first_probe + job.args.probes + 1u] = params.paths.zw;
+    points[job.args.paths] = params.paths.xy;
+    points[job.args.paths + 1u] = params.paths.zw;
 }

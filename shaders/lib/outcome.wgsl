@@ -26,4 +26,5 @@ struct Outcome {
     coefficient: f32,     // The penalty's at this training step.
     unreachable: u32,     // Whether it follows a budget that is beyond reach.
     global: f32,          // The penalty of all accepted steps.
+    points: array<f32, 5>, // Those of measures at random times, by their number.
 }

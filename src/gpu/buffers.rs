@@ -4,7 +4,7 @@ use super::Gpu;
 use super::wire::records::{Clock, Cursor, Outcome, RowWalk};
 use crate::error::{Cure, Error, Result};
 use crate::memory::{Size, largest};
-use crate::method::{Asked, GlobalPenalty, StepPenalty};
+use crate::method::{Asked, GlobalPenalty, PenaltyAt, PenaltyGradient, PointMeasure, PointPenalty, StepPenalty};
 
 /// What a solve is for; buffers and plans differ.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -15,22 +15,60 @@ pub(crate) struct Purpose {
     pub(crate) penalty: Option<StepPenalty>,
     /// The penalty of all accepted steps.
     pub(crate) global: Option<GlobalPenalty>,
+    /// Those of measures at random times.
+    pub(crate) points: [Option<PointPenalty>; PointMeasure::COUNT],
 }
 
 impl Purpose {
     /// A backward pass follows, and that is asked for.
     pub(crate) fn of(asked: &Asked) -> Self {
-        Self { backward: true, penalty: asked.local.as_ref().map(|draws| draws.penalty), global: asked.global }
+        let mut points = [None; PointMeasure::COUNT];
+        for draws in &asked.pointwise {
+            points[draws.penalty.measure.index()] = Some(draws.penalty);
+        }
+        let penalty = asked.local.as_ref().map(|draws| draws.penalty);
+        Self { backward: true, penalty, global: asked.global, points }
     }
 
     /// Nothing is kept for gradients.
-    pub(crate) const FORWARD: Self = Self { backward: false, penalty: None, global: None };
+    pub(crate) const FORWARD: Self =
+        Self { backward: false, penalty: None, global: None, points: [None; PointMeasure::COUNT] };
+
+    /// Random times at which states are saved: those of unbiased probes, and of measures at points, which have as many.
+    pub(crate) fn draws(self) -> usize {
+        let probes = self.penalty.filter(|p| p.at == PenaltyAt::Unbiased).map(|p| p.times);
+        let mut measured = self.points.iter().flatten().map(|p| p.times);
+        probes.or_else(|| measured.next()).unwrap_or(0)
+    }
+
+    /// Whether the states at the interval's ends are saved, before those of the random times and after them.
+    pub(crate) const fn saves_ends(self) -> bool {
+        self.points[PointMeasure::Straightness.index()].is_some()
+    }
+
+    /// Saved states besides the caller's.
+    pub(crate) fn own_points(self) -> usize {
+        self.draws() + 2 * usize::from(self.saves_ends())
+    }
+
+    /// Whether those have cotangents.
+    pub(crate) fn reaches_states(self) -> bool {
+        let probes = self.penalty.filter(|p| p.at == PenaltyAt::Unbiased).map(|p| p.gradient);
+        let measured = self.points.iter().flatten().map(|p| p.gradient);
+        probes.into_iter().chain(measured).any(|gradient| gradient == PenaltyGradient::Full)
+    }
+
+    /// Random times that are worked on, each by itself.
+    pub(crate) fn passes(self) -> usize {
+        self.penalty.map_or(0, |p| p.times) + self.points.iter().flatten().map(|p| p.times).sum::<usize>()
+    }
 
     /// Whether what is recorded for one serves the other: coefficients are read when it runs.
     fn is_as(self, other: Self) -> bool {
         let apart = |p: Self| Self {
             penalty: p.penalty.map(|penalty| StepPenalty { coefficient: 0.0, length: None, ..penalty }),
             global: p.global.map(|global| GlobalPenalty { coefficient: 0.0, ..global }),
+            points: p.points.map(|point| point.map(|penalty| PointPenalty { coefficient: 0.0, ..penalty })),
             ..p
         };
         apart(self) == apart(other)
@@ -62,7 +100,7 @@ pub(crate) struct Sizes {
     /// Accepted steps that the tables have room for, and slots of the tape.
     pub(crate) steps: usize,
     pub(crate) slots: usize,
-    /// Saved states, those of a regularizer's probes included.
+    /// Saved states, those of a regularizer's random times included.
     pub(crate) points: usize,
     /// Times at which steps end.
     pub(crate) stops: usize,
@@ -97,6 +135,9 @@ pub(crate) struct BackwardSizes {
     /// Rows with a penalty, and penalised steps a batch.
     pub(crate) penalised: usize,
     pub(crate) times: usize,
+    /// Rows that are measured at points, and numbers of each in the parts of their memory and of that of the way back.
+    pub(crate) measured: usize,
+    pub(crate) measures: [usize; 4],
     /// Saved states whose cotangents there are: the points, or all accepted steps.
     pub(crate) saves: usize,
     /// Tiles of the batch, at most, and the parameters that they have a gradient of, if it is walked back in tiles.
@@ -131,7 +172,7 @@ macro_rules! buffers {
 
         impl Sizes {
             fn bytes(&self) -> Bytes {
-                let none = BackwardSizes { splits: 0, penalised: 0, times: 0, saves: 0, tiles: None };
+                let none = BackwardSizes { splits: 0, penalised: 0, times: 0, measured: 0, measures: [0; 4], saves: 0, tiles: None };
                 let backward = self.backward.as_ref().unwrap_or(&none);
                 let [inputs, derivatives] = [0, 1].map(|part| self.bytes_of_values(part));
                 Bytes {
@@ -277,6 +318,11 @@ buffers! {
     probe_starts: |s, b| WORD * b.times * s.clocks();
     /// Per row, the weights of a probe's two norms in its gradient.
     probe_weights: |_s, b| 2 * WORD * b.penalised * b.times.min(1);
+    /// What measures at points are computed in, in two parts, and their ways back.
+    point_values0: |_s, b| WORD * b.measured * b.measures[0];
+    point_values1: |_s, b| WORD * b.measured * b.measures[1];
+    point_bars0: |_s, b| WORD * b.measured * b.measures[2];
+    point_bars1: |_s, b| WORD * b.measured * b.measures[3];
 }
 
 impl AsRef<Self> for Buffers {

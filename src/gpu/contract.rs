@@ -104,7 +104,10 @@ fn runs(back: usize) -> Vec<String> {
     let texts =
         |field| fields::schedules(&field).texts()[back].iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
     let driven = [driven::pendulum(), driven::products(6), driven::products(40)];
-    fields::written().into_iter().chain(driven).flat_map(texts).collect()
+    let measures = [fields::gated(5), fields::residual(40)].map(|field| fields::measures(&field));
+    let measured = measures.iter().flatten().flat_map(|schedules| schedules.texts()[back].clone());
+    let measured: Vec<String> = measured.map(str::to_owned).collect();
+    fields::written().into_iter().chain(driven).flat_map(texts).chain(measured).collect()
 }
 
 /// What is printed for a field, and for the same field as a diffusion where the method is a stochastic one.
@@ -402,6 +405,7 @@ fn numbers_that_both_sides_use_are_the_same() {
     let everywhere: Vec<Number> = vec![
         ("PATIENCE", PATIENCE),
         ("REGULARIZATION_TIME", crate::math::Purpose::RegularizationTime as u32),
+        ("REGULARIZATION_DIRECTION", crate::math::Purpose::RegularizationDirection as u32),
         ("CELL", crate::problem::brownian::CELL),
         ("LEVELS", crate::problem::brownian::LEVELS),
         ("APART", crate::problem::brownian::APART),
@@ -472,6 +476,7 @@ fn every_number_of_the_shaders_is_watched_or_their_own() {
     let others = [
         "PATIENCE",
         "REGULARIZATION_TIME",
+        "REGULARIZATION_DIRECTION",
         "CELL",
         "LEVELS",
         "APART",
@@ -544,8 +549,8 @@ mod recording {
     use super::*;
     use crate::GpuSolver;
     use crate::method::{
-        Global, Layout, Local, Loss, Measure, PenaltyAt, PenaltyGradient, PenaltyStep, Regularizer, SaveAt,
-        SolverOptions, StepControl, Target, Tolerances,
+        Global, Layout, Local, Loss, Measure, PenaltyAt, PenaltyGradient, PenaltyStep, PointMeasure, Pointwise,
+        Regularizer, SaveAt, SolverOptions, StepControl, Target, Tolerances,
     };
     use crate::problem::{Diffusion, Field, Problem, Trace};
     use crate::train::Optimizer;
@@ -665,8 +670,12 @@ mod recording {
                     let local = local.gradient(PenaltyGradient::Full);
                     let stiff = method.tableau().stability_size.is_some() && at == PenaltyAt::Biased;
                     let local = if stiff { local.measure(Measure::Stiffness) } else { local };
-                    let both = Regularizer::from(local).and(Global::step_count());
-                    let regularizer = if estimates { both } else { Regularizer::None };
+                    let of = if at == PenaltyAt::Unbiased { &PointMeasure::ALL[..] } else { &[] };
+                    let points = of.iter().fold(Regularizer::None, |all, measure| {
+                        all.and(Pointwise::new(*measure).gradient(PenaltyGradient::Full).times(2))
+                    });
+                    let both = Regularizer::from(local).and(Global::step_count()).and(points.clone());
+                    let regularizer = if estimates { both } else { points };
                     // Four features are few enough for trajectories to be solved whole, five are not.
                     let width = if at == PenaltyAt::Biased { 5 } else { 4 };
                     let field = Mlp::new([width, 6, width]).activation(Activation::Gelu).time_input(TimeInput::Every);

@@ -17,7 +17,7 @@ use super::wire::word;
 use crate::error::{Error, Result};
 use crate::math::Real;
 use crate::method::ToleranceWarning;
-use crate::method::{Layout, SaveAt, SolverOptions, StepControl, Tableau};
+use crate::method::{Layout, PointMeasure, SaveAt, SolverOptions, StepControl, Tableau};
 use crate::problem::{Diffusion, Field, InputMap, Layer, Paths, Problem};
 
 /// Attempts that are recorded for the first solve; later ones know from the one before.
@@ -42,6 +42,10 @@ pub(crate) struct Engine {
     pub(crate) noise_layers: Vec<Layer>,
     /// The same of a field, and of a diffusion, that is no network.
     pub(crate) programs: [Option<Schedules>; 2],
+    /// Those of the measures at points that were asked for so far.
+    pub(crate) measures: [Option<Box<Schedules>>; PointMeasure::COUNT],
+    /// The first of the field's parameters among the model's.
+    pub(crate) first: usize,
     /// What is printed of those that are small enough for trajectories to be solved whole.
     pub(crate) scripts: [Option<Scripts>; 2],
     /// The controls, as far as what is printed depends on them.
@@ -137,6 +141,8 @@ impl Engine {
             layers,
             noise_layers,
             programs,
+            measures: Default::default(),
+            first: model.offset,
             scripts,
             drives,
             kernels: Kernels::new(gpu, tableau, atol),

@@ -7,8 +7,8 @@ use super::schedule::Schedules;
 use crate::cpu::Scalar;
 use crate::error::Status;
 use crate::method::{
-    Adjoint, Checkpoints, Layout, Local, Loss, Method, PenaltyAt, PenaltyGradient, PenaltyStep, Regularizer, SaveAt,
-    SolverOptions, StepControl, Tolerances,
+    Adjoint, Checkpoints, Layout, Local, Loss, Method, PenaltyAt, PenaltyGradient, PenaltyStep, PointMeasure,
+    Regularizer, SaveAt, SolverOptions, StepControl, Tolerances,
 };
 use crate::problem::program::interpret::interpret;
 use crate::problem::program::operation::Source;
@@ -143,6 +143,15 @@ pub(crate) fn problem(field: &Field) -> Problem {
 
 pub(crate) fn schedules(field: &Field) -> Schedules {
     Schedules::new("Problem::field", field, 3, &seats(&problem(field), field).expect("controls")).expect("schedules")
+}
+
+/// Those of a field's measures at points.
+pub(crate) fn measures(field: &Field) -> Vec<Schedules> {
+    let schedules = |measure: PointMeasure| {
+        let program = measure.density(field).expect("a measure");
+        Schedules::of("regularizer", &program, &field.frozen(), [field.inputs(), 1], 3, &[]).expect("schedules")
+    };
+    PointMeasure::ALL.into_iter().map(schedules).collect()
 }
 
 /// Numbers between -1 and 1.

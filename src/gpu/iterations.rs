@@ -46,8 +46,8 @@ const fn search(count: usize) -> usize {
 impl Engine {
     fn point_counts(&self, purpose: Purpose) -> [usize; 2] {
         let user = self.user_points();
-        let probes = purpose.penalty.map_or(0, |p| p.times);
-        [user.len() + probes, user.iter().filter(|p| **p == 0.0).count() + probes]
+        let own = purpose.own_points();
+        [user.len() + own, user.iter().filter(|p| **p == 0.0).count() + own]
     }
 
     /// Iterations of the searches for a step's points, and of its path.

@@ -15,10 +15,10 @@ use super::wire::args;
 use super::wire::args::{
     BarUpdateArgs, CombineArgs, ControlArgs, CopyArgs, DenseArgs, DenseVjpInputArgs, DenseVjpWeightsArgs, ErrorBarArgs,
     FinishArgs, GatherArgs, GradientNormArgs, IncrementsArgs, InjectArgs, LearnArgs, LossArgs, LossSumArgs,
-    MomentsArgs, NarrowArgs, NextStepArgs, NoArgs, ProbeBarArgs, ProbeCursorArgs, ProbeErrorArgs, ProbePlaceArgs,
-    ProbeStepArgs, ProbeStoreArgs, ProbeValueArgs, ReduceArgs, RowNormArgs, RunArgs, RunVjpArgs, SaveArgs,
-    SecondBarArgs, SettleArgs, SolveArgs, StageBarArgs, StepWeightsArgs, TileAdjointArgs, TileClockArgs,
-    TileReduceArgs, TileSolveArgs, TileWeightsArgs, UpdateArgs, WalkArgs, WholeAdjointArgs,
+    MomentsArgs, NarrowArgs, NextStepArgs, NoArgs, PointPlaceArgs, PointValueArgs, ProbeBarArgs, ProbeCursorArgs,
+    ProbeErrorArgs, ProbePlaceArgs, ProbeStepArgs, ProbeStoreArgs, ProbeValueArgs, ReduceArgs, RowNormArgs, RunArgs,
+    RunVjpArgs, SaveArgs, SecondBarArgs, SettleArgs, SolveArgs, StageBarArgs, StepWeightsArgs, TileAdjointArgs,
+    TileClockArgs, TileReduceArgs, TileSolveArgs, TileWeightsArgs, UpdateArgs, WalkArgs, WholeAdjointArgs,
 };
 use super::wire::word;
 use crate::method::Tableau;
@@ -201,6 +201,8 @@ kernels! {
     MOMENTS "moments" MomentsArgs [CLOCK OUTCOME GRID FOLD LANE_SUMS] [Read Read Read Write];
     NARROW "narrow" NarrowArgs [GRID EACH] [Read Write];
     NEXT_STEP "next_step" NextStepArgs [OUTCOME PARAMS LEARNT] [Read Write Write Write Read];
+    POINT_PLACE "point_place" PointPlaceArgs [CLOCK PARAMS PHILOX GRID EACH] [Read Read Read Read Write Write];
+    POINT_VALUE "point_value" PointValueArgs [CLOCK OUTCOME PARAMS ELEMENTARY FOLD LANE_SUMS] [Read Read Read Write Write];
     PROBE_BAR "probe_bar" ProbeBarArgs [CLOCK ELEMENTARY SUM STAGES DIFFERENCES SCALED_ERROR GRID EACH EACH_NUMBER]
         [Read Read Read Read Read Write Write]
         plain [PLAIN_NORM PLAIN_PROBE] [] noisy [NOISY_PROBE] [];

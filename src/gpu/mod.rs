@@ -56,7 +56,9 @@ pub(crate) use kernel::{
     DENSE, DENSE_VJP_INPUT, GATHER, GRADIENT_NORM, LOSS, LOSS_SUM, MOMENTS, NEXT_STEP, SETTLE, UPDATE, product_grid,
 };
 pub(crate) use plan::{Jobs, Plan, Planner, SolvePlans, WalkPlans, flat};
-pub(crate) use record::{LayerVjp, Outside, Recorder, check_penalty, dense_args, dense_vjp_input_args, time_flag};
+pub(crate) use record::{
+    LayerVjp, Outside, Recorder, check_penalty, dense_args, dense_vjp_input_args, set_points, time_flag,
+};
 pub(crate) use room::Room;
 pub(crate) use schedule::Schedules;
 pub(crate) use submission::Submissions;

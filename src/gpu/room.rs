@@ -69,7 +69,13 @@ impl Engine {
     /// [`Error::Device`] when the device has no room.
     pub(crate) async fn make(&self, sizes: &Sizes) -> Result<Buffers> {
         let buffers = Buffers::new(&self.gpu, sizes).await?;
-        let points: Vec<[u32; 2]> = self.user_points().into_iter().map(ticks).collect();
+        let mut points: Vec<[u32; 2]> = self.user_points().into_iter().map(ticks).collect();
+        let purpose = sizes.purpose;
+        if purpose.saves_ends() {
+            points.push(ticks(0.0));
+            points.resize(points.len() + purpose.draws(), ticks(0.0));
+            points.push(ticks(1.0));
+        }
         self.gpu.queue.write_buffer(&buffers.points, 0, bytemuck::cast_slice(&points));
         self.write_stops(&buffers);
         Ok(buffers)
@@ -123,7 +129,7 @@ impl Engine {
     pub(crate) fn sizes(&self, rows: usize, steps: usize, purpose: Purpose) -> Sizes {
         let stride = self.stride(purpose.backward);
         let points = self.user_points().len();
-        let probes = purpose.penalty.map_or(0, |p| p.times);
+        let saved = points + purpose.own_points();
         let segment = |stride: usize| if stride > 1 && purpose.backward { stride.min(steps) } else { 0 };
         let field_widest =
             self.layers.iter().chain(&self.noise_layers).map(|l| l.inputs.max(l.outputs)).max().unwrap_or(0);
@@ -141,14 +147,16 @@ impl Engine {
             layered: self.layered_rows(rows, purpose),
             steps: stride.map_or(1, |_| steps),
             slots: stride.map_or(3, |stride| (Size(3) + steps.div_ceil(stride) + segment(stride)).0),
-            points: points + probes,
+            points: saved,
             stops: self.given.1.len(),
             backward: purpose.backward.then(|| BackwardSizes {
                 splits: self.splits(rows, purpose),
                 penalised: purpose.penalty.map_or(0, |p| penalised_rows(rows, p.fraction)),
-                times: probes,
+                times: purpose.penalty.map_or(0, |p| p.times),
+                measured: purpose.points.iter().flatten().map(|p| penalised_rows(rows, p.fraction)).max().unwrap_or(0),
+                measures: self.measure_widths(purpose),
                 tiles: self.tile_sizes(rows, purpose),
-                saves: if self.every_step() { steps.saturating_add(1) } else { points + probes },
+                saves: if self.every_step() { steps.saturating_add(1) } else { saved },
             }),
         }
     }

@@ -12,7 +12,7 @@ use super::wire::records::{Clock, Outcome, RowWalk};
 use super::wire::word;
 use crate::error::{Error, Result};
 use crate::math::check_finite;
-use crate::method::{Asked, Learnt, PenaltyStep, Regularizer, SolverOptions};
+use crate::method::{Asked, Learnt, PenaltyStep, PointMeasure, PointValues, Regularizer, SolverOptions};
 use crate::problem::{Paths, Problem};
 use crate::solution::{Gradients, Solution};
 
@@ -136,13 +136,14 @@ impl GpuSolver {
     /// # Errors
     /// [`Error::Argument`] naming what does not fit in the regularizer, that [`SaveAt::Steps`](crate::SaveAt::Steps) and
     /// [`SaveAt::Dense`](crate::SaveAt::Dense) take none, or that a device does not penalise such steps on the path, or
-    /// measure points ([`Pointwise`](crate::Pointwise)).
+    /// measure points ([`Pointwise`](crate::Pointwise)) so: a driven field's, over all steps, at several numbers of times.
     pub fn regularize(&mut self, regularizer: &Regularizer, seed: u64, step: u64) -> Result<()> {
         let Engine { problem, options, .. } = &self.engine;
         regularizer.validate(options)?;
         check_penalty(problem, options, regularizer)?;
         // The problem as it was given.
         let problem = Problem { t1: self.engine.given.0, ..problem.clone() };
+        self.engine.schedule_measures(regularizer)?;
         self.asked = Asked::new(regularizer.lower(step), &self.learnt, &problem, seed, step);
         self.solved = None;
         Ok(())
@@ -300,14 +301,16 @@ impl GpuSolver {
         let walks = engine.walks_whole(buffers.sizes.purpose) && !engine.problem.stands_still();
         let walked = if walks { rows * size_of::<RowWalk>() / size_of::<f32>() } else { 0 };
         let [local, global] = [std::mem::offset_of!(Outcome, penalty), std::mem::offset_of!(Outcome, global)];
+        let points = std::mem::offset_of!(Outcome, points);
         let read = [
             (&buffers.gradient, 0, parameters),
             (&buffers.bar, 0, states),
             (&measured, local as u64, 1),
             (&measured, global as u64, 1),
+            (&measured, points as u64, PointMeasure::COUNT),
             (&buffers.row_walks, 0, walked),
         ];
-        let [theta, y0, local, global, walks]: [Vec<f32>; 5] = engine.read(read).await?;
+        let [theta, y0, local, global, points, walks]: [Vec<f32>; 6] = engine.read(read).await?;
         // Read with the rest, and words all the same.
         let walks: &[RowWalk] = bytemuck::cast_slice(&walks);
         let unwalked = walks.iter().filter(|walk| walk.steps != walk.gone || walk.cut == 1).count();
@@ -316,13 +319,15 @@ impl GpuSolver {
         }
         let global_penalty = self.asked.global.map(|_| f64::from(global[0]));
         let local = self.asked.local.as_ref().map(|_| f64::from(local[0]));
-        let penalty = local.or(global_penalty).unwrap_or(0.0);
+        let pointwise = PointValues::of(&Purpose::of(&self.asked).points, &points);
+        let first = pointwise.iter().next().map(|value| value.penalty);
+        let penalty = local.or(global_penalty).or(first).unwrap_or(0.0);
         let ideal = buffers.penalty().is_some_and(|penalty| penalty.step == PenaltyStep::Ideal);
         if ideal && !std::mem::replace(&mut self.taught, true) {
             self.learnt.note_ideal(penalty);
         }
         let products = most * engine.products_per_step(buffers.sizes.purpose);
-        Ok(Gradients { theta, y0, products, penalty, global_penalty, ..Gradients::default() })
+        Ok(Gradients { theta, y0, products, penalty, global_penalty, pointwise, ..Gradients::default() })
     }
 }
 

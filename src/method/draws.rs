@@ -12,6 +12,8 @@ pub(crate) struct Asked {
     pub(crate) pointwise: Vec<PointDraws>,
     /// Where the solve ends, if not where the problem does.
     pub(crate) end: Option<f64>,
+    /// What its random numbers follow from: a seed and the training step.
+    pub(crate) draw: (u64, u64),
 }
 
 impl Asked {
@@ -30,6 +32,7 @@ impl Asked {
                 .map(|penalty| PointDraws::new(penalty, seed, step))
                 .collect(),
             end: hooks.end_time.map(|end_time| end_time.draw([problem.t0, problem.t1], seed, step)),
+            draw: (seed, step),
         }
     }
 }

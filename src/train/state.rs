@@ -7,7 +7,9 @@ use super::report::{Evaluation, StepReport};
 use crate::cpu::Scalar;
 use crate::error::{Error, Result, Status};
 use crate::math::Purpose;
-use crate::method::{Asked, GlobalPenalty, Learnt, Loss, PenaltyStep, Signs, StepPenalty, Target, score};
+use crate::method::{
+    Asked, GlobalPenalty, Learnt, Loss, PenaltyStep, PointMeasure, PointPenalty, Signs, StepPenalty, Target, score,
+};
 use crate::problem::Paths;
 
 /// A configuration, and how far training has come with it.
@@ -81,6 +83,12 @@ impl TrainingState {
     /// The penalty of all accepted steps at the training step after `step` others; there is none where no time passes.
     pub(super) fn global_at(&self, step: u64) -> Option<GlobalPenalty> {
         self.config.regularizer.lower(step).global.filter(|_| !self.config.model.problem.stands_still())
+    }
+
+    /// The measures at points at the training step after `step` others; there are none where no time passes.
+    pub(super) fn points_at(&self, step: u64) -> [Option<PointPenalty>; PointMeasure::COUNT] {
+        let stands_still = self.config.model.problem.stands_still();
+        self.config.regularizer.lower(step).pointwise.map(|point| point.filter(|_| !stands_still))
     }
 
     /// Where the training step after `step` others ends, if not where the problem does.

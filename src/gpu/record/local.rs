@@ -1,6 +1,7 @@
 //! Local regularization: probes, single steps whose error or stiffness is measured and differentiated.
 
 use super::network::Weights;
+use super::points::set_points;
 use super::vjp::Seed;
 use super::{Recorder, Step};
 use crate::error::{Error, Result};
@@ -15,24 +16,21 @@ use crate::gpu::wire::args::{
 };
 use crate::gpu::wire::head::Head;
 use crate::gpu::wire::job::coefficients;
-use crate::gpu::wire::modes::{Norm, ProbeAt, ProbeMeasure, ProbeStep, SecondBar};
+use crate::gpu::wire::modes::{Norm, ProbeAt, ProbeMeasure, ProbeStep, SecondBar, Store};
 use crate::gpu::wire::records::{Params, ticks};
 use crate::gpu::wire::word;
 use crate::math::Real;
 use crate::method::{
-    Asked, Draws, Measure, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, Regularizer, SolverOptions,
+    Asked, Draws, Hooks, Measure, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, Regularizer, SolverOptions,
     StepControl, StepPenalty, penalised_rows,
 };
 use crate::problem::{Brownian, Paths, Problem};
 
-/// Refuses measures at points, and more steps than can be weighed; and penalised steps on the path where a device does not find their increments yet: with fixed steps its path has
-/// increments of whole steps alone.
+/// Refuses what a device does not measure at points, and more steps than can be weighed; and penalised steps on the path where a
+/// device does not find their increments yet: with fixed steps its path has increments of whole steps alone.
 pub(crate) fn check_penalty(problem: &Problem, options: &SolverOptions, regularizer: &Regularizer) -> Result<()> {
     let hooks = regularizer.lower(0);
-    if hooks.pointwise.iter().any(Option::is_some) {
-        let remedy = "a device measures steps, not points: train on the native engine, or take another";
-        return Err(Error::argument("regularizer", "pointwise on a device", remedy));
-    }
+    check_points(&hooks)?;
     if hooks.global.is_some_and(|global| global.measure == Measure::Stiffness) {
         let remedy =
             "a device weighs the errors of all steps, not their stiffness: train on the native engine, or take another";
@@ -55,6 +53,28 @@ pub(crate) fn check_penalty(problem: &Problem, options: &SolverOptions, regulari
     Ok(())
 }
 
+/// Refuses integrals over all steps, and random times of several numbers: they are one list, in the order of time.
+fn check_points(hooks: &Hooks) -> Result<()> {
+    let points = || hooks.pointwise.iter().flatten();
+    if points().any(|penalty| penalty.quadrature) {
+        let remedy =
+            "a device measures points at random times, not all steps: train on the native engine, or leave it out";
+        return Err(Error::argument("Pointwise::quadrature", "true on a device", remedy));
+    }
+    let unbiased =
+        hooks.penalty.iter().filter(|penalty| penalty.at == PenaltyAt::Unbiased).map(|penalty| penalty.times);
+    let mut times = unbiased.chain(points().map(|penalty| penalty.times));
+    let first = times.next();
+    match times.find(|times| Some(*times) != first) {
+        Some(other) => {
+            let remedy = "a device draws as many times for each regularizer: give all the same number, or use Trainer";
+            let value = format!("{other} times beside {}", first.unwrap_or(0));
+            Err(Error::argument("Pointwise::times", value, remedy))
+        }
+        None => Ok(()),
+    }
+}
+
 impl Engine {
     /// Sets what a penalty's probes are told: its coefficient, and their times in ticks, or their places among the steps.
     pub(crate) fn set_draws(&self, params: &mut Params, draws: &Draws) {
@@ -67,22 +87,25 @@ impl Engine {
             let place = (position * 4_294_967_296.0) as u32;
             *draw = if penalty.at == PenaltyAt::Unbiased { ticks(position) } else { [place, 0] };
         }
+        if penalty.at == PenaltyAt::Unbiased {
+            params.times = params.draws;
+        }
     }
 
     /// Says what the next solve in such buffers is asked for, and where its penalised steps lie: as `next_step.wgsl` does in a
     /// training step.
     pub(crate) fn use_asked(&self, asked: &Asked, paths: Paths, buffers: &Buffers) {
-        let local = asked.local.as_ref();
-        let (seed, step) = local.map_or((0, 0), |draws| (draws.seed, draws.step));
+        let (seed, step) = asked.draw;
         let mut params = Params::new(seed, step, paths);
         params.global = asked.global.map_or(0.0, |global| f32::from_f64(global.coefficient));
-        if let Some(draws) = local {
+        if let Some(draws) = &asked.local {
             self.set_draws(&mut params, draws);
         }
+        set_points(&mut params, &asked.pointwise);
         self.gpu.queue.write_buffer(&self.params, 0, bytemuck::bytes_of(&params));
-        let first = 8 * self.user_points().len() as u64;
-        let probes = &params.draws[..local.map_or(0, |draws| draws.penalty.times)];
-        self.gpu.queue.write_buffer(&buffers.points, first, bytemuck::cast_slice(probes));
+        let purpose = buffers.sizes.purpose;
+        let times = &params.times[..purpose.draws()];
+        self.gpu.queue.write_buffer(&buffers.points, 8 * self.first_draw(purpose) as u64, bytemuck::cast_slice(times));
     }
 
     /// Where in the interval an unbiased probe lies; on the path, it is at one of its coarser ticks. That path is the one of
@@ -103,14 +126,17 @@ impl Engine {
 }
 
 impl Recorder<'_, '_> {
-    /// Records what comes before the walk: the weights of the steps' errors, and the penalised steps.
+    /// Records what comes before the walk: the weights of the steps' errors, the penalised steps, and the measures at points.
     pub(crate) fn penalties(&mut self) {
-        let Purpose { penalty, global, .. } = self.buffers.sizes.purpose;
+        let Purpose { penalty, global, points, .. } = self.buffers.sizes.purpose;
         if let Some(global) = global.filter(|_| !self.engine.problem.stands_still()) {
             self.step_errors(global);
         }
         if let Some(penalty) = penalty {
             self.penalty(penalty);
+        }
+        for point in points.into_iter().flatten() {
+            self.points(point);
         }
     }
 
@@ -147,7 +173,7 @@ impl Recorder<'_, '_> {
         let head = Head { mode: mode.into(), ..engine.head(probe.rows) };
         let args = ProbePlaceArgs {
             batch: word(self.rows),
-            save: word(engine.user_points().len() + n),
+            save: word(engine.first_draw(buffers.sizes.purpose) + n),
             stride: word(stride),
             second: word(buffers.sizes.second_state()),
             probe_second: word(probe.second),
@@ -249,11 +275,12 @@ impl Recorder<'_, '_> {
         let mut add = |source: usize, bar: &wgpu::Buffer, target: usize, stored: &wgpu::Buffer| {
             let args = ProbeStoreArgs { source: word(source), target: word(target) };
             let bound = [&buffers.row_status, bar, stored];
-            self.planner.add(&store, &bound, engine.head(probe.rows), args, flat(size.div_ceil(64)));
+            let head = Head { mode: Store::Put.into(), ..engine.head(probe.rows) };
+            self.planner.add(&store, &bound, head, args, flat(size.div_ceil(64)));
         };
         match penalty.at {
             PenaltyAt::Unbiased => {
-                let at = (engine.user_points().len() + n) * self.rows * engine.dim();
+                let at = (engine.first_draw(buffers.sizes.purpose) + n) * self.rows * engine.dim();
                 add(0, &buffers.bar, at, &buffers.saves_bar);
             }
             PenaltyAt::Biased => {

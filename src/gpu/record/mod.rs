@@ -36,6 +36,7 @@ mod local;
 mod network;
 mod noise;
 mod outside;
+mod points;
 mod program;
 mod solve;
 mod step;
@@ -46,6 +47,7 @@ pub(crate) mod whole;
 
 pub(crate) use local::check_penalty;
 pub(crate) use outside::Outside;
+pub(crate) use points::set_points;
 pub(crate) use step::{dense_args, time_flag};
 pub(crate) use vjp::{LayerVjp, dense_vjp_input_args};
 

@@ -1,7 +1,7 @@
-//! [`Outside`]: programs that stand before the equation or after it, an encoder or a head.
+//! [`Outside`]: programs that stand before the equation or after it, an encoder or a head; and what measures its states.
 //!
-//! They are recorded as the stages of a field are, for all rows: no cursor decides. A failed trajectory's values, which may be
-//! anything, are taken to zero before the way back, where its rows rest.
+//! They are recorded as the stages of a field are, for all rows: no cursor decides, but one may say what the time is. A failed
+//! trajectory's values, which may be anything, are taken to zero before the way back, where its rows rest.
 
 use super::Recorder;
 use super::program::Pass;
@@ -19,9 +19,19 @@ pub(crate) struct Outside<'a> {
     pub(crate) program: &'a Schedules,
     /// Saved times: there is a row a trajectory, one time after the other.
     pub(crate) times: usize,
+    /// How many trajectories there are, the batch's first ones.
+    pub(crate) trajectories: usize,
+    /// Of which the first says what the time is, where the program looks at it.
+    pub(crate) cursors: &'a wgpu::Buffer,
     /// Room for values and for cotangents, in two parts each.
-    pub(crate) values: &'a [wgpu::Buffer; 2],
-    pub(crate) bars: &'a [wgpu::Buffer; 2],
+    pub(crate) values: [&'a wgpu::Buffer; 2],
+    pub(crate) bars: [&'a wgpu::Buffer; 2],
+}
+
+impl Outside<'_> {
+    const fn rows(&self) -> usize {
+        self.times * self.trajectories
+    }
 }
 
 impl Recorder<'_, '_> {
@@ -33,16 +43,19 @@ impl Recorder<'_, '_> {
         input: &wgpu::Buffer,
         result: (&wgpu::Buffer, usize),
     ) {
-        let rows = of.times * self.rows;
-        let [inputs, outputs] = of.program.ends;
-        self.copy(input, &of.values[0], rows * inputs);
-        let own = of.values.each_ref().map(|buffer| (buffer, 0));
+        self.copy(input, of.values[0], of.rows() * of.program.ends[0]);
+        self.outside_values(of, keep, result);
+    }
+
+    /// The same of an input that is where values begin.
+    pub(super) fn outside_values(&mut self, of: Outside<'_>, keep: bool, result: (&wgpu::Buffer, usize)) {
+        let own = of.values.map(|buffer| (buffer, 0));
         let keeping = if keep { flag::KEEP } else { 0 };
         let pass = Pass {
             way: Way::Forward,
-            cursors: &self.buffers.cursors,
-            head: self.outside_head(rows, outputs, keeping),
-            trajectories: self.rows,
+            cursors: of.cursors,
+            head: self.outside_head(of.rows(), of.program.ends[1], keeping),
+            trajectories: of.trajectories,
             stage: 0,
             node: 0.0,
             theta: of.program.first,
@@ -56,16 +69,19 @@ impl Recorder<'_, '_> {
     /// From the cotangents of values that were kept, in `bar`, to those of the parameters and, where there is a `result` for
     /// it, of the input.
     pub(crate) fn outside_vjp(&mut self, of: Outside<'_>, bar: &wgpu::Buffer, result: Option<&wgpu::Buffer>) {
-        let rows = of.times * self.rows;
-        let [inputs, outputs] = of.program.ends;
+        self.copy(bar, of.bars[0], of.rows() * of.program.ends[1]);
+        self.outside_back(of, result);
+    }
+
+    /// The same of cotangents that are where those of the way back begin.
+    pub(super) fn outside_back(&mut self, of: Outside<'_>, result: Option<&wgpu::Buffer>) {
         self.leave_out_failed(of);
-        self.copy(bar, &of.bars[0], rows * outputs);
-        let [own, kept] = [of.bars, of.values].map(|parts| parts.each_ref().map(|buffer| (buffer, 0)));
+        let [own, kept] = [of.bars, of.values].map(|parts| parts.map(|buffer| (buffer, 0)));
         let pass = Pass {
             way: Way::Back,
-            cursors: &self.buffers.cursors,
-            head: self.outside_head(rows, inputs, 0),
-            trajectories: self.rows,
+            cursors: of.cursors,
+            head: self.outside_head(of.rows(), of.program.ends[0], 0),
+            trajectories: of.trajectories,
             stage: 0,
             node: 0.0,
             theta: of.program.first,
@@ -86,14 +102,14 @@ impl Recorder<'_, '_> {
     fn leave_out_failed(&mut self, of: Outside<'_>) {
         let (engine, buffers) = (self.engine, self.buffers);
         let settle = engine.kernels.get(&kernel::SETTLE, &[]);
-        let rows = of.times * self.rows;
+        let rows = of.rows();
         let mut places = of.program.kept.outputs.clone();
         places.dedup();
         for place in places {
             let Memory::Own(part) = place.memory else { continue };
-            let head = Head { mode: Settle::Zero.into(), dim: word(place.rows), ..engine.head(self.rows) };
+            let head = Head { mode: Settle::Zero.into(), dim: word(place.rows), ..engine.head(of.trajectories) };
             let args = SettleArgs { points: word(of.times), missing: 0.0, first: word(place.first * rows) };
-            let bound = [&buffers.row_status, &of.values[part], &buffers.points];
+            let bound = [&buffers.row_status, of.values[part], &buffers.points];
             self.planner.add(&settle, &bound, head, args, flat((rows * place.rows).div_ceil(64)));
         }
     }

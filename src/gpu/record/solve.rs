@@ -16,7 +16,7 @@ use crate::gpu::wire::head::Head;
 use crate::gpu::wire::modes::{Control, Norm, Save, SolveWhole, flag};
 use crate::gpu::wire::{capped, word};
 use crate::math::Real;
-use crate::method::{self, InitialStep, PenaltyAt, StepControl, penalised_rows};
+use crate::method::{self, InitialStep, StepControl, penalised_rows};
 use crate::problem::{Field, Layer, shortest_step};
 
 impl Engine {
@@ -98,10 +98,9 @@ impl Engine {
         f32::from_f64(1.0 / self.noise().map_or(self.tableau.error_power(), |noise| noise.strong_order + 0.5))
     }
 
-    /// Points that a solve saves: the caller's, and the times of unbiased probes, which a training step draws.
+    /// Points that a solve saves: the caller's, and the random times that a training step draws.
     pub(super) fn points_saved(&self, buffers: &Buffers, backward: bool) -> usize {
-        let probes = buffers.penalty().filter(|p| backward && p.at == PenaltyAt::Unbiased);
-        self.user_points().len() + probes.map_or(0, |p| p.times)
+        self.user_points().len() + if backward { buffers.sizes.purpose.own_points() } else { 0 }
     }
 
     /// The recorded parts of a solve of so many rows.

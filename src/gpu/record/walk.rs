@@ -14,7 +14,7 @@ use crate::gpu::small;
 use crate::gpu::submission::Submissions;
 use crate::gpu::wire::args::{InjectArgs, NoArgs, ProbeStoreArgs, ReduceArgs, WalkArgs, WholeAdjointArgs};
 use crate::gpu::wire::head::Head;
-use crate::gpu::wire::modes::{BarUpdate, SecondBar, Walk};
+use crate::gpu::wire::modes::{BarUpdate, SecondBar, Store, Walk};
 use crate::gpu::wire::records::Outcome;
 use crate::gpu::wire::word;
 use crate::method::{FirstStage, PenaltyAt, PenaltyGradient, penalised_rows};
@@ -47,10 +47,9 @@ impl Engine {
         if self.per_row() { rows } else { 1 }
     }
 
-    /// Points whose cotangents the walk takes up: the caller's, and the probes' if the gradient goes on into the state.
+    /// Points whose cotangents the walk takes up: the caller's, and the others if a penalty's gradient goes on into the state.
     pub(super) fn walk_points(&self, purpose: Purpose) -> usize {
-        let probes = purpose.penalty.filter(|p| p.at == PenaltyAt::Unbiased && p.gradient == PenaltyGradient::Full);
-        self.user_points().len() + probes.map_or(0, |p| p.times)
+        self.user_points().len() + if purpose.reaches_states() { purpose.own_points() } else { 0 }
     }
 
     /// Whether states are saved within steps, so that the last stage has a cotangent of its own.
@@ -80,7 +79,7 @@ impl Engine {
         // A step and its vector-Jacobian product cost what four attempts do.
         let step = 4.0 * self.attempt_work(rows);
         let mut to = Submissions::new(self, &mut encoder);
-        to.record(&penalty, 1, step * buffers.penalty().map_or(0, |p| p.times) as f64);
+        to.record(&penalty, 1, step * buffers.sizes.purpose.passes() as f64);
         to.record(&plans.begin, 1, 0.0);
         to.record(&plans.segment, segments, step * plans.stride.min(accepted) as f64);
         to.record(&plans.end, 1, 0.0);
@@ -89,13 +88,13 @@ impl Engine {
         self.gpu.check_lost()
     }
 
-    /// Empties the parts of the gradient, and the cotangents of the probes' states, which nobody else does.
+    /// Empties the parts of the gradient, and the cotangents of states at random times, which nobody else does.
     pub(crate) fn clear_gradient(&self, rows: usize, buffers: &Buffers, encoder: &mut wgpu::CommandEncoder) {
         encoder.clear_buffer(&buffers.partial, 0, None);
-        if let Some(penalty) = buffers.penalty() {
+        let own = buffers.sizes.purpose.own_points() as u64;
+        if own > 0 {
             let slot = 4 * (rows * self.dim()) as u64;
-            let first = self.user_points().len() as u64 * slot;
-            encoder.clear_buffer(&buffers.saves_bar, first, Some(penalty.times as u64 * slot));
+            encoder.clear_buffer(&buffers.saves_bar, self.user_points().len() as u64 * slot, Some(own * slot));
         }
     }
 
@@ -245,7 +244,8 @@ impl Recorder<'_, '_> {
         let size = self.rows * engine.dim();
         let args = ProbeStoreArgs { source: word(bars * size), target: 0 };
         let bound = [&buffers.row_status, &buffers.saves_bar, &buffers.bar];
-        self.planner.add(&store, &bound, engine.head(self.rows), args, flat(size.div_ceil(64)));
+        let head = Head { mode: Store::Put.into(), ..engine.head(self.rows) };
+        self.planner.add(&store, &bound, head, args, flat(size.div_ceil(64)));
         let segment = self.planner.take();
         self.sum_of_parts();
         WalkPlans { begin, segment, end: self.planner.take(), stride: steps, whole: true }

@@ -76,7 +76,7 @@ impl Schedule {
     /// # Errors
     /// [`Error::Argument`] for what a device does not compute.
     pub(crate) fn new(program: &Program, frame: Frame<'_>) -> Result<Self> {
-        let mut compiler = Compiler::new(program, frame)?;
+        let mut compiler = Compiler::new(program, frame);
         compiler.fuse();
         compiler.wide = compiler.has_wide_runs();
         compiler.phase();
@@ -137,7 +137,7 @@ struct Compiler<'a> {
 }
 
 impl<'a> Compiler<'a> {
-    fn new(program: &'a Program, frame: Frame<'a>) -> Result<Self> {
+    fn new(program: &'a Program, frame: Frame<'a>) -> Self {
         let mut users = vec![Vec::new(); program.len()];
         let mut origins: Vec<Origin> = Vec::with_capacity(program.len());
         for (node, operation) in program.operations() {
@@ -146,18 +146,21 @@ impl<'a> Compiler<'a> {
             }
             let free = operation.operands().all(|operand| origins[operand.index()] == Origin::Free);
             origins.push(match operation {
-                Operation::Input { source: Source::State | Source::Cotangent | Source::Kept(_), .. } => Origin::Input,
-                Operation::Input { source: Source::Direction, .. } => {
-                    let remedy = "a device computes no derivative along a direction: use Solver";
-                    return Err(Error::argument("Field", operation.name(), remedy));
-                }
+                Operation::Input {
+                    source: Source::State | Source::Cotangent | Source::Direction | Source::Kept(_),
+                    ..
+                } => Origin::Input,
                 Operation::Dense { .. } | Operation::Transposed { .. } => Origin::Run,
                 Operation::Sum(_) | Operation::Dot(..) | Operation::Stack(_) => Origin::Run,
                 _ if free => Origin::Free,
                 _ => Origin::Run,
             });
         }
-        Ok(Self {
+        let direction = program.operations().find_map(|(node, operation)| match operation {
+            Operation::Input { source: Source::Direction, .. } => Some(program.rows(node)),
+            _ => None,
+        });
+        Self {
             program,
             frame,
             users,
@@ -167,8 +170,9 @@ impl<'a> Compiler<'a> {
             phases: vec![0; program.len()],
             last: 0,
             places: vec![None; program.len()],
-            widths: [frame.rows, 0],
-        })
+            // A direction lies behind the state.
+            widths: [frame.rows + direction.unwrap_or(0), 0],
+        }
     }
 
     fn is_output(&self, node: Node) -> bool {
@@ -364,6 +368,9 @@ impl<'a> Compiler<'a> {
             } else if self.origins[node.index()] == Origin::Input {
                 self.places[node.index()] = Some(match operation {
                     Operation::Input { source: Source::Kept(n), .. } => self.frame.kept[*n],
+                    Operation::Input { source: Source::Direction, .. } => {
+                        Place { memory: Memory::Own(0), first: self.frame.rows, rows }
+                    }
                     _ => Place { memory: Memory::Own(0), first: 0, rows },
                 });
             }

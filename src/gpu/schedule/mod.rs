@@ -8,6 +8,8 @@ mod tests;
 pub(crate) use compile::{Action, Kind, Product, Schedule};
 pub(crate) use run::{Memory, Place, Run, Way};
 
+use std::ops::Range;
+
 use super::controls::Seat;
 use super::print;
 use crate::error::Result;
@@ -63,25 +65,41 @@ impl Schedules {
     /// # Errors
     /// [`Error::Argument`](crate::Error::Argument) for what a device does not compute.
     pub(crate) fn new(argument: &'static str, field: &Field, first: usize, seats: &[Seat]) -> Result<Self> {
+        let ends = [field.inputs(), field.outputs()];
         let program = field.program()?;
-        let linearized = program.linearize(&field.frozen())?;
+        Self::of(argument, &program, &field.frozen(), ends, first, seats)
+    }
+
+    /// Those of a program, with rows of its state and of its value, of which the parameters in `frozen` have no gradient.
+    ///
+    /// # Errors
+    /// As [`Schedules::new`].
+    pub(crate) fn of(
+        argument: &'static str,
+        program: &Program,
+        frozen: &[Range<usize>],
+        ends: [usize; 2],
+        first: usize,
+        seats: &[Seat],
+    ) -> Result<Self> {
+        let linearized = program.linearize(frozen)?;
         for program in [&linearized.forward, &linearized.backward] {
             print::check_literals(argument, program)?;
         }
-        let frame = Frame { way: Way::Forward, rows: field.inputs(), kept: &[], result: true, keeps: false, seats };
-        let plain = Schedule::new(&program, frame)?;
+        let [inputs, outputs] = ends;
+        let frame = Frame { way: Way::Forward, rows: inputs, kept: &[], result: true, keeps: false, seats };
+        let plain = Schedule::new(program, frame)?;
         let kept = Schedule::new(&linearized.forward, Frame { keeps: true, ..frame })?;
         let kept_places: Vec<Place> = kept.outputs.iter().map(|place| place.kept()).collect();
-        let frame =
-            Frame { way: Way::Back, rows: field.outputs(), kept: &kept_places, result: true, keeps: false, seats };
-        let back = [Back::new(&linearized, frame, false)?, Back::new(&linearized, frame, true)?];
+        let frame = Frame { way: Way::Back, rows: outputs, kept: &kept_places, result: true, keeps: false, seats };
+        let back = |state| Back::new(&linearized, frame, state);
+        let back = [back(None)?, back(Some(inputs))?];
         let cost = program.cost();
         let layers = program.operations().filter_map(|(_, operation)| match operation {
             Operation::Dense { block, .. } | Operation::Transposed { block, .. } => Some(block.layer()),
             _ => None,
         });
         let layers = layers.collect();
-        let ends = [field.inputs(), field.outputs()];
         let work = cost.multiply_adds + FUNCTION * cost.functions + cost.rows;
         Ok(Self { first, ends, plain, kept, back, work, layers })
     }
@@ -121,9 +139,10 @@ impl Schedules {
 }
 
 impl Back {
-    fn new(linearized: &Linearized, frame: Frame<'_>, wants_state: bool) -> Result<Self> {
-        let program = backward(linearized, frame.rows, wants_state)?;
-        let schedule = Schedule::new(&program, Frame { result: wants_state, ..frame })?;
+    /// With the cotangent of a state of so many rows, if that is wanted.
+    fn new(linearized: &Linearized, frame: Frame<'_>, state: Option<usize>) -> Result<Self> {
+        let program = backward(linearized, state)?;
+        let schedule = Schedule::new(&program, Frame { result: state.is_some(), ..frame })?;
         let number = |place: usize| place - linearized.inputs.len();
         let part = |gradient: &Gradient| match *gradient {
             Gradient::Block { block, affine, x, z_bar } => Part {
@@ -142,14 +161,15 @@ impl Back {
     }
 }
 
-/// The backward program with the cotangent of the state, if that is wanted, and then of what the parameters' are made from.
-fn backward(linearized: &Linearized, rows: usize, wants_state: bool) -> Result<Program> {
+/// The backward program with the cotangent of a state of so many rows, if that is wanted, and then of what the parameters' are
+/// made from.
+fn backward(linearized: &Linearized, wanted: Option<usize>) -> Result<Program> {
     let backward = &linearized.backward;
     let mut emitter = backward.reopen();
     let (inputs, gradients) = backward.outputs().split_at(linearized.inputs.len());
     let state = linearized.inputs.iter().zip(inputs).find(|(source, _)| **source == Source::State).map(|(_, bar)| *bar);
     // A field that does not read the state gives it no cotangent.
-    let state = wants_state.then(|| state.unwrap_or_else(|| zeros(&mut emitter, rows)));
+    let state = wanted.map(|rows| state.unwrap_or_else(|| zeros(&mut emitter, rows)));
     let outputs: Vec<_> = state.into_iter().chain(gradients.iter().copied()).collect();
     emitter.finish(&outputs)
 }

@@ -1,7 +1,7 @@
 //! What schedules come to, by themselves: no device is needed.
 
 use super::compile::Frame;
-use super::{Action, Kind, Memory, Product, Schedule, Schedules, Way};
+use super::{Action, Kind, Memory, Part, Place, Product, Schedule, Schedules, Way};
 use crate::gpu::fields;
 use crate::problem::{Field, InputMap, Mlp, TimeInput};
 
@@ -74,6 +74,38 @@ fn values_have_places_of_their_own() {
                 }
             }
         }
+    }
+}
+
+/// What a measure looks at besides lies behind the state, and before anything that is computed.
+#[test]
+fn a_direction_lies_behind_the_state() {
+    let field = Field::from(Mlp::new([3, 5, 3]));
+    let [second, _, _, jacobian, straightness] = &fields::measures(&field)[..] else { panic!("five measures") };
+    for (measure, first) in [(second, 3), (jacobian, 6), (straightness, 6)] {
+        for schedule in [&measure.plain, &measure.kept] {
+            let made = schedule.actions.iter().filter_map(|action| match action {
+                Action::Product(product) => Some(product.to),
+                Action::Run(_) => None,
+            });
+            let own = made.filter(|place| place.memory == Memory::Own(0)).map(|place| place.first);
+            assert!(schedule.widths[0] >= first && own.min().is_none_or(|least| least >= first), "{schedule:?}");
+        }
+        assert_eq!(measure.ends, [3, 1]);
+    }
+    // The Jacobian's weights have a gradient by the direction.
+    let by_direction = |part: &Part| part.x == Some(Place { memory: Memory::Kept(0), first: 3, rows: 3 });
+    assert!(jacobian.back[0].gradients.iter().any(by_direction));
+}
+
+/// A head that looks at no state gives it a cotangent of zeros, as wide as the state and not as what it gives.
+#[test]
+fn no_state_has_a_cotangent_as_wide_as_itself() {
+    let head = fields::field(3, |f| f.parameters("a", &[1.0]));
+    let [_, with] = Schedules::new("NeuralDe::head", &head, 0, &[]).expect("schedules").back;
+    let text: String = with.schedule.texts().collect();
+    for row in 0..3 {
+        assert!(text.contains(&format!("result[to + {row}u]")), "{text}");
     }
 }
 

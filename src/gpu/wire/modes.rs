@@ -145,6 +145,17 @@ modes! {
         Biased = BIASED = 1,
         Again = AGAIN = 2,
     }
+    /// What is random or constant in a measure at a point.
+    Direction ["point_place"] {
+        Nothing = UNDIRECTED = 0,
+        Signs = SIGNS = 1,
+        Chord = CHORD = 2,
+    }
+    /// Whether a cotangent is put where it is kept, or added to what is there.
+    Store ["probe_store"] {
+        Put = PUT = 0,
+        Add = ADD = 1,
+    }
     /// Which of the automatic initial step's two a probe is given.
     ProbeStep ["probe_step"] {
         Trial = TRIAL = 0,
@@ -285,6 +296,17 @@ impl From<method::Measure> for ProbeMeasure {
             method::Measure::Error => Self::Error,
             method::Measure::Stiffness => Self::Stiffness,
             method::Measure::StepCount => Self::StepCount,
+        }
+    }
+}
+
+impl From<method::PointMeasure> for Direction {
+    fn from(measure: method::PointMeasure) -> Self {
+        use method::PointMeasure;
+        match measure {
+            PointMeasure::SecondDerivative | PointMeasure::ThirdDerivative | PointMeasure::Kinetic => Self::Nothing,
+            PointMeasure::Jacobian => Self::Signs,
+            PointMeasure::Straightness => Self::Chord,
         }
     }
 }

@@ -34,6 +34,7 @@ twins! {
         coefficient: f32,
         unreachable: u32,
         global: f32,
+        points: [f32; 5],
     }
     /// Where a solve is, for the controller: `shaders/lib/clock.wgsl`.
     Clock {
@@ -86,6 +87,8 @@ twins! {
         paths: [u32; 4],
         rates: [f32; 4],
         draws: [[u32; 2]; 64],
+        times: [[u32; 2]; 64],
+        measures: [f32; 8],
     }
     /// What solves have taught those that follow: `shaders/lib/learnt.wgsl`.
     LearntState {

@@ -84,6 +84,20 @@ impl PointMeasure {
         }
         emitter.finish(&[g])
     }
+
+    /// The program of `rho`: the mean square of `g`, with its factor.
+    ///
+    /// # Errors
+    /// As [`PointMeasure::program`].
+    pub(crate) fn density(self, field: &Field) -> Result<Program> {
+        let program = self.program(field)?;
+        let mut emitter = program.reopen();
+        let g = program.outputs()[0];
+        let square = emitter.emit(Operation::Dot(g, g));
+        let share = emitter.literal(self.factor() / program.rows(g) as f64);
+        let mean = emitter.mul(share, square);
+        emitter.finish(&[mean])
+    }
 }
 
 /// A measure of the dynamics at a random time, `|t1 - t0| rho(t_r, y(t_r))` with uniform `t_r`: an estimate of
@@ -93,8 +107,8 @@ impl PointMeasure {
 ///
 /// With [`Pointwise::quadrature`] the integral itself is taken instead, by the weights of the solver's own method.
 ///
-/// Several measures may be added, each once, with their own coefficients. For problems without noise and controls, on the
-/// native engine.
+/// Several measures may be added, each once, with their own coefficients. For problems without noise and controls; on a
+/// device at random times, as many of each.
 ///
 /// ```
 /// use fewsteps::{Pointwise, Regularizer};
@@ -287,6 +301,17 @@ impl PointValues {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.iter().all(Option::is_none)
+    }
+
+    /// Those that were asked for, of the values of all.
+    pub(crate) fn of(penalties: &[Option<PointPenalty>; PointMeasure::COUNT], values: &[f32]) -> Self {
+        let mut all = Self::default();
+        for (penalty, value) in penalties.iter().zip(values) {
+            if let Some(PointPenalty { measure, coefficient, .. }) = *penalty {
+                all.set(measure, f64::from(*value), coefficient);
+            }
+        }
+        all
     }
 
     pub(crate) const fn set(&mut self, measure: PointMeasure, penalty: f64, coefficient: f64) {

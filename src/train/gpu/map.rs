@@ -1,7 +1,7 @@
 //! [`Map`]: an encoder or a head on a device.
 
 use crate::error::Result;
-use crate::gpu::{Engine, Gpu, Outside, Schedules, create};
+use crate::gpu::{Buffers, Engine, Gpu, Outside, Schedules, create};
 use crate::memory::Size;
 use crate::problem::Layer;
 use crate::train::model::NeuralDe;
@@ -64,8 +64,14 @@ impl MapBuffers {
         Self { values: [value0, value1], bars: [bar0, bar1] }
     }
 
-    /// The program with its room, for rows of so many saved times.
-    pub(super) const fn outside<'a>(&'a self, program: &'a Schedules, times: usize) -> Outside<'a> {
-        Outside { program, times, values: &self.values, bars: &self.bars }
+    /// The program with its room, for so many saved times of so many trajectories.
+    pub(super) fn outside<'a>(
+        &'a self,
+        program: &'a Schedules,
+        buffers: &'a Buffers,
+        [times, trajectories]: [usize; 2],
+    ) -> Outside<'a> {
+        let [values, bars] = [&self.values, &self.bars].map(|parts| parts.each_ref());
+        Outside { program, times, trajectories, cursors: &buffers.cursors, values, bars }
     }
 }

@@ -197,13 +197,13 @@ impl TrainRecorder<'_> {
     /// Takes the schedule's entry of the step at hand.
     fn next_step(&self, planner: &mut Planner<'_>) {
         let buffers = self.buffers;
-        let penalty = buffers.penalty();
-        let points = self.engine.user_points().len();
+        let (penalty, purpose) = (buffers.penalty(), buffers.sizes.purpose);
         let next = self.engine.kernels.get(&NEXT_STEP, &[]);
         let args = NextStepArgs {
             entries: word(self.schedule.entries),
-            first_probe: word(points),
-            probes: penalty.map_or(0, |p| word(p.times)),
+            first_draw: word(self.engine.first_draw(purpose)),
+            draws: word(purpose.draws()),
+            paths: word(buffers.sizes.points),
             learns: self.engine.learns(penalty),
         };
         let bound =
@@ -227,7 +227,7 @@ impl TrainRecorder<'_> {
         let layer = match map {
             Map::Layer(layer) => layer,
             Map::Program(program) => {
-                let of = self.batch.encoder.outside(program, 1);
+                let of = self.batch.encoder.outside(program, self.buffers, [1, rows]);
                 return self.solver(planner).outside(of, keep, &self.batch.inputs, (&buffers.tape, start));
             }
         };
@@ -253,7 +253,7 @@ impl TrainRecorder<'_> {
             None => return,
             Some(Map::Layer(layer)) => layer,
             Some(Map::Program(program)) => {
-                let of = self.batch.head.outside(program, self.parts.times);
+                let of = self.batch.head.outside(program, buffers, [self.parts.times, rows]);
                 return self.solver(planner).outside(of, keep, &buffers.saves, (&self.batch.outputs, 0));
             }
         };
@@ -308,7 +308,7 @@ impl TrainRecorder<'_> {
             None => return,
             Some(Map::Layer(layer)) => layer,
             Some(Map::Program(program)) => {
-                let of = self.batch.head.outside(program, self.parts.times);
+                let of = self.batch.head.outside(program, buffers, [self.parts.times, self.rows]);
                 return self.solver(planner).outside_vjp(of, &self.batch.outputs_bar, Some(&buffers.saves_bar));
             }
         };
@@ -351,7 +351,8 @@ impl TrainRecorder<'_> {
                 z_bar_offset: 0,
             }),
             Map::Program(program) => {
-                self.solver(planner).outside_vjp(self.batch.encoder.outside(program, 1), &buffers.bar, None);
+                let of = self.batch.encoder.outside(program, buffers, [1, self.rows]);
+                self.solver(planner).outside_vjp(of, &buffers.bar, None);
             }
         }
         let mut end = planner.take();

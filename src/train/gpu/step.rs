@@ -6,8 +6,8 @@ use super::plans::TrainPlans;
 use super::trainer::{GpuTrainer, costs, low};
 use crate::error::Result;
 use crate::gpu::modes::{Verdict, status};
-use crate::gpu::{Outcome, Params, Submissions};
-use crate::method::{Draws, StepPenalty};
+use crate::gpu::{Outcome, Params, Submissions, set_points};
+use crate::method::{Draws, PointDraws, PointValues, StepPenalty};
 use crate::train::batches::Batch;
 use crate::train::optimizer::Rule;
 use crate::train::report::{StepGradients, StepReport};
@@ -80,6 +80,8 @@ impl GpuTrainer {
             if let Some(penalty) = self.state.penalty_at(step) {
                 self.engine.set_draws(&mut params, &Draws::new(penalty, seed, step));
             }
+            let points = self.state.points_at(step).into_iter().flatten();
+            set_points(&mut params, &points.map(|point| PointDraws::new(point, seed, step)).collect::<Vec<_>>());
             params
         };
         (0..entries as u64).map(entry).collect()
@@ -134,10 +136,10 @@ impl GpuTrainer {
         to.encoder().clear_buffer(&self.parts.overflow, 0, None);
         // A step and its vector-Jacobian product cost what four attempts do.
         let step = 4.0 * self.engine.attempt_work(plans.rows);
-        let probes = rooms.engine.penalty().map_or(0, |p| p.times);
+        let passes = rooms.engine.sizes.purpose.passes();
         let steps = plans.walk.stride.min(self.engine.accepted.max(1));
         to.record(&plans.solve.finish, 1, 0.0);
-        to.record(&plans.loss, 1, step * probes as f64);
+        to.record(&plans.loss, 1, step * passes as f64);
         to.record(&plans.walk.begin, 1, 0.0);
         to.record(&plans.walk.segment, segments, step * steps as f64);
         to.record(&plans.walk.end, 1, 0.0);
@@ -255,13 +257,20 @@ impl GpuTrainer {
         let global_penalty = global.map(|_| f64::from(outcome.global));
         let global_coefficient = global.map(|global| global.coefficient);
         let local = penalty.map(|_| (f64::from(outcome.penalty), report.coefficient));
-        let (penalty, coefficient) = local.or(global_penalty.zip(global_coefficient)).unwrap_or_default();
+        let points = self.state.points_at(before);
+        let pointwise = PointValues::of(&points, &outcome.points);
+        let first = pointwise.iter().next().map(|value| (value.penalty, value.coefficient));
+        let (penalty, coefficient) = local.or(global_penalty.zip(global_coefficient)).or(first).unwrap_or_default();
+        let (tableau, accepted) = (self.state.config.model.options.method.tableau(), report.accepted);
+        let evaluations = points.iter().flatten().map(|point| point.evaluations(tableau, accepted)).sum::<usize>();
         StepReport {
             loss: f64::from(outcome.loss),
             penalty,
             coefficient,
             global_penalty,
             global_coefficient,
+            pointwise,
+            nfe_penalty: report.nfe_penalty + evaluations,
             gradient_norm: f64::from(outcome.gradient_norm),
             products: outcome.most_accepted as usize * self.engine.products_per_step(self.purpose_at(before)),
             failed: outcome.failed as usize,

@@ -20,7 +20,7 @@ use crate::train::state_map::End;
 /// Trains a model on a device, at `f32`: the twin of [`Trainer`](crate::Trainer). The checkpoints are the same.
 ///
 /// Solve, loss, penalty, adjoint and update are one submission, or several where they would keep the device busy for too
-/// long; the host reads 100 bytes back once a step.
+/// long; the host reads 120 bytes back once a step.
 ///
 /// ```no_run
 /// use fewsteps::{Batch, Gpu, GpuTrainer, Local, Loss, Mlp, NeuralDe, Problem, Pick, SolverOptions, Target};
@@ -72,7 +72,8 @@ impl GpuTrainer {
         let parameters = model.parameter_count();
         let around =
             Around { parameters, offset: model.field_offset(), widest, owner: owned(model, [&encoder, &head]) };
-        let engine = Engine::new(gpu, &model.problem, &model.options, around)?;
+        let mut engine = Engine::new(gpu, &model.problem, &model.options, around)?;
+        engine.schedule_measures(&config.regularizer)?;
         if config.loss == Loss::CrossEntropy && model.output_width() > CLASSES {
             let remedy = format!("a device tells at most {CLASSES} classes apart: use fewer, or Trainer");
             return Err(Error::argument("classes", model.output_width(), remedy));
@@ -198,7 +199,12 @@ impl GpuTrainer {
 
     /// What the solve of the training step after `step` others is for.
     pub(super) fn purpose_at(&self, step: u64) -> Purpose {
-        Purpose { backward: true, penalty: self.state.penalty_at(step), global: self.state.global_at(step) }
+        Purpose {
+            backward: true,
+            penalty: self.state.penalty_at(step),
+            global: self.state.global_at(step),
+            points: self.state.points_at(step),
+        }
     }
 
     /// Checks a batch and sends it; the number of its trajectories. A flow estimates traces with these signs.

@@ -127,7 +127,7 @@ impl Engine {
 
     /// Steps that one dispatch takes.
     pub(crate) fn tile_turns(&self, rows: usize, purpose: Purpose) -> usize {
-        let points = self.user_points().len() + purpose.penalty.map_or(0, |p| p.times);
+        let points = self.user_points().len() + purpose.own_points();
         let spent = points * (self.tableau.stages() + 6) + 64;
         let most = self.attempts_per_submission(rows).min(self.fixed_steps());
         (self.iterations.saturating_sub(spent) / self.tile_iterations()).clamp(1, most.max(1))

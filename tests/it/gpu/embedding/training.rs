@@ -3,8 +3,8 @@
 use super::{App, BATCH, DIM, batch, fields, initial_states, noisy_problem, options, problem, refused, training};
 use crate::oracle::{LAYOUTS, bits, cast, numbers};
 use fewsteps::{
-    Batch, Error, GpuSolver, GpuTrainer, Layout, Local, Loss, Mlp, NeuralDe, Optimizer, SaveAt, SolveIo, SolverOptions,
-    Target, Tolerances, TrainIo, TrainerConfig,
+    Batch, Error, GpuSolver, GpuTrainer, Layout, Local, Loss, Mlp, NeuralDe, Optimizer, PenaltyGradient, Pointwise,
+    SaveAt, SolveIo, SolverOptions, Target, Tolerances, TrainIo, TrainerConfig,
 };
 use wgpu::BufferUsages as Usage;
 
@@ -15,7 +15,10 @@ fn recorded_training_steps_are_those_of_step() {
     let gpu = app.gpu();
     for (field, layout) in fields().into_iter().flat_map(|field| LAYOUTS.map(|layout| (field.clone(), layout))) {
         for local in [Local::unbiased(), Local::biased()] {
-            let config = training(field.clone(), layout, local);
+            let mut config = training(field.clone(), layout, local);
+            // Times and signs of measures are drawn on the device too.
+            let straight = Pointwise::straightness().gradient(PenaltyGradient::Full).coefficient(0.1);
+            config.regularizer = config.regularizer.and(straight).and(Pointwise::jacobian().coefficient(0.1));
             let mut stepped = GpuTrainer::new(&gpu, config.clone()).expect("a valid configuration");
             let mut recorded = GpuTrainer::new(&gpu, config).expect("a valid configuration");
             gpu.block_on(recorded.prepare(BATCH, STEPS as usize, 30)).expect("room for a small batch");
@@ -40,6 +43,7 @@ fn recorded_training_steps_are_those_of_step() {
             let next = Batch { inputs: &inputs, target: Target::Labels(&labels) };
             let [a, b] = [&mut stepped, &mut recorded].map(|t| gpu.block_on(t.step(&next)).expect("a valid batch"));
             assert_eq!((a.step, a.loss, a.penalty, a.nfe), (b.step, b.loss, b.penalty, b.nfe), "{layout:?}");
+            assert_eq!(a.pointwise, b.pointwise, "{layout:?}");
             let [a, b] = [&mut stepped, &mut recorded].map(|t| gpu.block_on(t.parameters()).expect("a device"));
             assert_eq!(bits(&a), bits(&b), "{layout:?}: the same parameters after a step of the host");
         }

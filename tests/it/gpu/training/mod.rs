@@ -3,6 +3,7 @@
 mod density;
 mod fields;
 mod gradients;
+mod points;
 mod regularizers;
 mod steps;
 

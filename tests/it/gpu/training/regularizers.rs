@@ -4,17 +4,17 @@ use crate::oracle::{LAYOUTS, cast, close, cpu, gpu, largest, numbers, solver as 
 use fewsteps::{
     Adjoint, Aggregate, Batch, Checkpoints, Control, Diffusion, EndTime, Field, Global, GpuSolver, GpuTrainer,
     InitialStep, Interpolation, Layout, Local, Loss, Measure, Method, Mlp, NeuralDe, PenaltyAt, PenaltyGradient,
-    Pointwise, Problem, Regularizer, SaveAt, SolverOptions, Status, StepControl, Target, TimeInput, Tolerances,
-    Trainer, TrainerConfig,
+    Problem, Regularizer, SaveAt, SolverOptions, Status, StepControl, Target, TimeInput, Tolerances, Trainer,
+    TrainerConfig,
 };
 
-const BATCH: usize = 7;
+pub(super) const BATCH: usize = 7;
 
 /// Few features are solved and walked back whole, many are not.
-const WIDTHS: [usize; 2] = [3, 5];
+pub(super) const WIDTHS: [usize; 2] = [3, 5];
 
 /// A model whose steps' errors stand above rounding.
-fn model(width: usize, layout: Layout) -> NeuralDe {
+pub(super) fn model(width: usize, layout: Layout) -> NeuralDe {
     let field = Mlp::new([width, 6, width]).time_input(TimeInput::Every);
     // Of these errors rounding is a small part.
     let options = SolverOptions::default().method(Method::Bosh3).layout(layout).tolerances(Tolerances::both(1e-3));
@@ -22,16 +22,29 @@ fn model(width: usize, layout: Layout) -> NeuralDe {
 }
 
 /// So many training steps and their gradients, on the device and natively; the last solve's accepted steps.
-fn compare(name: &str, model: NeuralDe, regularizer: Regularizer, tolerance: f64, steps: u64) -> Option<usize> {
+pub(super) fn compare(
+    name: &str,
+    model: NeuralDe,
+    regularizer: Regularizer,
+    tolerance: f64,
+    steps: u64,
+) -> Option<usize> {
     let gpu = gpu()?;
-    let (width, lockstep) = (model.output_width(), model.options.layout == Layout::Lockstep);
-    let config = TrainerConfig::new(model, Loss::Mse).regularizer(regularizer).seed(5);
+    let lockstep = model.options.layout == Layout::Lockstep;
+    let is_flow = model.problem.field.trace().is_some();
+    let [fed, width] = [model.input_width(), model.output_width()];
+    let loss = if is_flow { Loss::NegativeLogLikelihood } else { Loss::Mse };
+    let config = TrainerConfig::new(model, loss).regularizer(regularizer).seed(5);
     let mut device = GpuTrainer::new(&gpu, config.clone()).expect("a valid configuration");
     let mut native = Trainer::<f64>::new(&cpu(1), config).expect("a valid configuration");
-    let [inputs, targets] = [2, 3].map(|seed| cast::<f32>(&numbers(seed, BATCH * width)));
+    let [inputs, targets] = [(2, fed), (3, width)].map(|(seed, width)| cast::<f32>(&numbers(seed, BATCH * width)));
     let [wide_inputs, wide_targets] = [&inputs, &targets].map(|numbers| widen(numbers));
-    let batch = Batch { inputs: &inputs, target: Target::States(&targets) };
-    let wide = Batch { inputs: &wide_inputs, target: Target::States(&wide_targets) };
+    let (target, wide_target) = if is_flow {
+        (Target::Nothing, Target::Nothing)
+    } else {
+        (Target::States(&targets[..]), Target::States(&wide_targets[..]))
+    };
+    let (batch, wide) = (Batch { inputs: &inputs, target }, Batch { inputs: &wide_inputs, target: wide_target });
     let theta: Vec<f32> = native.parameters().iter().map(|x| 2.5 * *x as f32).collect();
     device.set_parameters(&theta).expect("parameters of the same model");
     let mut accepted = None;
@@ -61,6 +74,12 @@ fn compare(name: &str, model: NeuralDe, regularizer: Regularizer, tolerance: f64
         let penalties = [a, b].map(|report| [report.penalty, report.global_penalty.unwrap_or(0.0)]);
         for (a, b) in penalties[0].iter().zip(penalties[1]) {
             assert!((a - b).abs() <= tolerance * b.abs(), "{name}: penalty {a} for {b}");
+        }
+        assert_eq!(a.pointwise.iter().count(), b.pointwise.iter().count(), "{name}");
+        for (a, b) in a.pointwise.iter().zip(b.pointwise.iter()) {
+            assert_eq!((a.measure, a.coefficient), (b.measure, b.coefficient), "{name}");
+            let near = (a.penalty - b.penalty).abs() <= tolerance * b.penalty.abs();
+            assert!(near, "{name}: {:?} {} for {}", a.measure, a.penalty, b.penalty);
         }
         close(&name, &widen(&found.gradient), &widen(&expected.gradient), tolerance);
         assert!(largest(&expected.gradient) > 1e-4, "{name}: there is a gradient");
@@ -265,8 +284,6 @@ fn what_a_device_does_not_do_is_refused() {
     let Some(gpu) = gpu() else { return };
     let config =
         |regularizer: Regularizer| TrainerConfig::new(model(3, Layout::Lockstep), Loss::Mse).regularizer(regularizer);
-    let error = GpuTrainer::new(&gpu, config(Pointwise::kinetic().into())).expect_err("points").to_string();
-    assert!(error.starts_with("regularizer = pointwise on a device"), "{error}");
     let mut long = config(Global::error().into());
     for (steps, fits) in [(32_000, true), (32_001, false)] {
         long.model.options.max_steps = steps;
