@@ -303,7 +303,13 @@ impl Engine {
 
     /// Submits, and waits for what it leaves.
     pub(crate) async fn submit_for_outcome(&mut self, encoder: wgpu::CommandEncoder) -> Result<Outcome> {
-        let part = [(&self.outcome, 0, OUTCOME as u64)];
+        let outcome = self.outcome.clone();
+        self.submit_for(encoder, &outcome).await
+    }
+
+    /// The same from another buffer, into which the encoder has copied it.
+    pub(crate) async fn submit_for(&mut self, encoder: wgpu::CommandEncoder, from: &wgpu::Buffer) -> Result<Outcome> {
+        let part = [(from, 0, OUTCOME as u64)];
         self.staging.read(&self.gpu, encoder, &part, bytemuck::pod_read_unaligned).await
     }
 

@@ -98,7 +98,8 @@ impl GpuTrainer {
         Ok((outputs, solved))
     }
 
-    /// Solves the loaded batch along `paths`, and measures the loss if that is asked for.
+    /// Solves the loaded batch along `paths`, and measures the loss if that is asked for. What the last training step left
+    /// is there afterwards: whoever recorded it may not have asked yet.
     async fn solve_and_measure(&mut self, count: usize, paths: Paths, loss: bool) -> Result<Outcome> {
         self.end_at(None);
         let plans = self.evaluation_plans(count).await?;
@@ -107,9 +108,11 @@ impl GpuTrainer {
         self.engine.use_paths(paths, &rooms.engine);
         let mut encoder = self.engine.encoder();
         self.encode_inputs(rooms, count, &mut encoder);
+        let [own, found] = self.parts.outcomes.clone();
         let mut begun = false;
         let mut attempts = self.engine.expected_attempts(count, purpose);
         loop {
+            copy(&mut encoder, &self.engine.outcome, &own);
             {
                 let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
                     label: Some("evaluation"),
@@ -129,7 +132,9 @@ impl GpuTrainer {
                 }
             }
             begun = true;
-            let outcome = self.engine.submit_for_outcome(encoder).await?;
+            copy(&mut encoder, &self.engine.outcome, &found);
+            copy(&mut encoder, &own, &self.engine.outcome);
+            let outcome = self.engine.submit_for(encoder, &found).await?;
             outcome.check()?;
             if outcome.unfinished == 0 {
                 self.engine.attempts = (outcome.accepted + outcome.rejected) as usize;
@@ -139,6 +144,11 @@ impl GpuTrainer {
             encoder = self.engine.encoder();
         }
     }
+}
+
+/// Copies what a solve left.
+fn copy(encoder: &mut wgpu::CommandEncoder, from: &wgpu::Buffer, to: &wgpu::Buffer) {
+    encoder.copy_buffer_to_buffer(from, 0, to, 0, size_of::<Outcome>() as u64);
 }
 
 fn evaluation(engine: &Engine, outcome: &Outcome, count: usize) -> Evaluation {

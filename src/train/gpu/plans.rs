@@ -32,6 +32,8 @@ pub(super) struct Parts {
     pub(super) moments: [wgpu::Buffer; 2],
     /// Whether an update would make a number that is not finite; 0 when one begins.
     pub(super) overflow: wgpu::Buffer,
+    /// What the last training step left, while an evaluation is under way, and what that found.
+    pub(super) outcomes: [wgpu::Buffer; 2],
     pub(super) frozen: FrozenMask,
     pub(super) schedule: Schedule,
 }

@@ -89,6 +89,9 @@ impl GpuTrainer {
             inputs: model.fed_width(),
             moments,
             overflow: gpu.scoped_now(|| create(gpu, "overflow", 4, false))?,
+            outcomes: gpu.scoped_now(|| {
+                ["own outcome", "found outcome"].map(|name| create(gpu, name, size_of::<Outcome>() as u64, false))
+            })?,
             frozen,
             schedule: gpu.scoped_now(|| Schedule::new(gpu, 2))?,
         };
@@ -246,7 +249,7 @@ fn owned(model: &NeuralDe, [encoder, head]: [&Option<Map>; 2]) -> Owner {
     Owner {
         bytes: 2 * NUMBER * model.parameter_count()
             + FrozenMask::bytes(&model.frozen(), model.parameter_count())
-            + 2 * size_of::<Params>()
+            + 2 * (size_of::<Params>() + size_of::<Outcome>())
             + 2 * NUMBER * outputs,
         row: NUMBER * (Size(model.fed_width()) + 3 * outputs + 2 + of(encoder) + of(head) * model.output_times()),
     }

@@ -3,8 +3,8 @@
 use super::{App, BATCH, DIM, batch, fields, initial_states, noisy_problem, options, problem, refused, training};
 use crate::oracle::{LAYOUTS, bits, cast, numbers};
 use fewsteps::{
-    Batch, Error, GpuSolver, GpuTrainer, Layout, Local, Loss, Mlp, NeuralDe, Optimizer, PenaltyGradient, Pointwise,
-    SaveAt, SolveIo, SolverOptions, Target, Tolerances, TrainIo, TrainerConfig,
+    Batch, Error, FailurePolicy, GpuSolver, GpuTrainer, Layout, Local, Loss, Mlp, NeuralDe, Optimizer, PenaltyGradient,
+    Pointwise, SaveAt, SolveIo, SolverOptions, Target, Tolerances, TrainIo, TrainerConfig,
 };
 use wgpu::BufferUsages as Usage;
 
@@ -80,6 +80,44 @@ fn recorded_steps_and_updates_of_the_host_take_turns() {
     assert_eq!(recorded.steps(), 4, "all of them");
     let [a, b] = [&mut stepped, &mut recorded].map(|t| gpu.block_on(t.parameters()).expect("a device"));
     assert_eq!(bits(&a), bits(&b), "the same parameters");
+}
+
+/// An evaluation between recorded steps and the question what they came to has no part in the answer, whatever it finds
+/// itself, nor in what shaders read of it.
+#[test]
+fn evaluations_leave_what_recorded_steps_have_come_to() {
+    let Some(app) = App::open() else { return };
+    let gpu = app.gpu();
+    for (field, steps) in fields().into_iter().flat_map(|field| [0..2, 2..3].map(|steps| (field.clone(), steps))) {
+        let config = training(field, Layout::Lockstep, Local::unbiased()).failure(FailurePolicy::Abort);
+        let [mut asked, mut evaluated] =
+            [(); 2].map(|()| GpuTrainer::new(&gpu, config.clone()).expect("a valid configuration"));
+        for trainer in [&mut asked, &mut evaluated] {
+            gpu.block_on(trainer.prepare(BATCH, 3, 30)).expect("room for a small batch");
+            let mut encoder = app.encoder();
+            for n in steps.clone() {
+                let (inputs, labels) = batch(n);
+                let (inputs, labels) = (app.filled(&inputs), app.filled(&labels));
+                let io = TrainIo { inputs: inputs.slice(..), targets: labels.slice(..) };
+                trainer.record(&mut encoder, &io).expect("fitting buffers");
+            }
+            app.queue.submit([encoder.finish()]);
+        }
+        // One of which nothing is left, and one of which all is.
+        for n in [2, 1] {
+            let (inputs, labels) = batch(n);
+            let others = Batch { inputs: &inputs, target: Target::Labels(&labels) };
+            let found = gpu.block_on(evaluated.evaluate(&others)).expect("a valid batch");
+            assert_eq!(found.loss.is_finite(), n == 1, "{found:?}");
+            gpu.block_on(evaluated.predict(&inputs)).expect("fitting inputs");
+        }
+        let [left, kept] = [&asked, &evaluated].map(|trainer| app.read(app.encoder(), trainer.outcome_buffer()));
+        assert_eq!(bits(&left), bits(&kept), "steps {steps:?}: the outcome on the device");
+        let [expected, found] = [&mut asked, &mut evaluated].map(|trainer| gpu.block_on(trainer.sync()));
+        assert_eq!(expected.is_err(), steps.start == 2, "step 2 is not to be made: {expected:?}");
+        assert_eq!(format!("{expected:?}"), format!("{found:?}"), "steps {steps:?}");
+        assert_eq!(asked.steps(), evaluated.steps(), "steps {steps:?}");
+    }
 }
 
 #[test]
