@@ -56,7 +56,8 @@ pub struct StepReport {
     pub ideal_steps: Option<f64>,
     /// Evaluations of the field for the penalty, each on the regularizer's share of the batch.
     pub nfe_penalty: usize,
-    /// Vector-Jacobian products of the field in the backward pass; each also evaluates the field anew.
+    /// Vector-Jacobian products of the field that the walk back over the solve took; each also evaluates the field anew. As
+    /// [`Gradients::products`](crate::Gradients::products): engines may differ in them.
     pub products: usize,
     /// Trajectories that failed and were left out.
     pub failed: usize,

@@ -47,6 +47,39 @@ fn compare_with<R: Scalar>(name: &str, config: &TrainerConfig, batch: usize, tol
     }
 }
 
+/// Where a penalised step begins within a step, and its gradient goes on into that state, the last stage of a method that
+/// hands it on to the next step has a product of its own: in that step on the native engine, in every one on a device, whose
+/// walk is recorded before it is known which one it is.
+#[test]
+fn products_are_those_that_the_engine_takes() {
+    let Some(gpu) = gpu() else { return };
+    for layout in LAYOUTS {
+        // Few features are walked back whole, many are not.
+        for (method, stages, width) in [(Method::Tsit5, 7, DIM), (Method::Bosh3, 4, 40)] {
+            for (local, inside) in [
+                (Local::unbiased().gradient(PenaltyGradient::Full), true),
+                (Local::unbiased().gradient(PenaltyGradient::Step), false),
+                (Local::biased().gradient(PenaltyGradient::Full), false),
+            ] {
+                let mut model = model(layout, method);
+                model.problem.field = Mlp::new([width, 6, width]).into();
+                let config = TrainerConfig::new(model, Loss::CrossEntropy).regularizer(local.clone());
+                let samples = samples(6);
+                let mut device = GpuTrainer::new(&gpu, config.clone()).expect("a valid configuration");
+                let mut native = Trainer::<f32>::new(&cpu(1), config).expect("a valid configuration");
+                let found = gpu.block_on(device.gradients(&samples.batch())).expect("a valid batch").report;
+                let expected = native.gradients(&samples.batch()).expect("a valid batch").report;
+                let steps = 3;
+                let fewest = steps * (stages - 1);
+                let name = format!("{layout:?}, {width} features, {method}, {local:?}");
+                assert_eq!([expected.accepted, found.accepted], [steps; 2], "{name}");
+                assert_eq!(expected.products, fewest + usize::from(inside), "{name}: native");
+                assert_eq!(found.products, fewest + if inside { steps } else { 0 }, "{name}: device");
+            }
+        }
+    }
+}
+
 #[test]
 fn every_regularizer_option() {
     for layout in LAYOUTS {
