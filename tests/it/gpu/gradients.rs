@@ -5,9 +5,9 @@ use crate::oracle::{
     scaled, state_at, step_times, widen,
 };
 use fewsteps::{
-    Activation, Adjoint, Checkpoints, Diffusion, GpuSolver, Gradients, InputMap, Layout, Local, Measure, Method, Mlp,
-    PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, Problem, Regularizer, SaveAt, Schedule, Solution, Solver,
-    SolverOptions, TimeInput, Tolerances,
+    Activation, Adjoint, Checkpoints, Diffusion, GpuSolver, Gradients, Hypersolver, InputMap, Layout, Local, Measure,
+    Method, Mlp, NeuralDe, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, Problem, Regularizer, SaveAt,
+    Schedule, Solution, Solver, SolverOptions, TimeInput, Tolerances,
 };
 
 /// Solves on the device, and differentiates the sum of `w ys`; then walks the device's accepted steps in f64 with dual
@@ -261,5 +261,36 @@ fn a_regularizer_with_absolute_tolerances_of_features() {
         let noisy = Problem::sde(field, Diffusion::ito(Mlp::new([dim, dim])), 0.0, 1.0);
         let options = SolverOptions::sde(Tolerances::both(0.3)).layout(layout).atol_per_feature(atol);
         check_penalties(&format!("noise, {name}"), &noisy, &options, &locals[..1], 5e-3);
+    }
+}
+
+/// Euler's method on a field of two networks, of which one is evaluated twice: whole for few features, product by product for
+/// many.
+#[test]
+fn corrected_steps_of_a_hypersolver() {
+    let Some(gpu) = gpu() else { return };
+    for (base, dim, width) in [(Method::Euler, 3, 7), (Method::Heun, 3, 7), (Method::Midpoint, 40, 33)] {
+        for layout in LAYOUTS {
+            let name = format!("{base}, {dim} features, {layout:?}");
+            let field = Mlp::new([dim, width, dim]).time_input(TimeInput::Every);
+            let model = NeuralDe::new(Problem::ode(field, 0.2, 1.1), SolverOptions::default().layout(layout));
+            let hyper = Hypersolver::new(base, dim, 9).expect("widths");
+            let NeuralDe { problem, options, .. } = hyper.apply(&model, 3).expect("three steps");
+            let theta: Vec<f32> = cast(&scaled(0.7, &numbers(3, problem.field.parameter_count())));
+            let y0: Vec<f32> = cast(&numbers(4, 5 * dim));
+            let bars: Vec<f32> = cast(&numbers(5, 5 * dim));
+            let mut native = Solver::<f64>::new(&cpu(1), &problem, &options).expect("a valid problem");
+            let expected = native.solve(&widen(&theta), &widen(&y0)).expect("a valid solve");
+            let gradients = native.gradients(&widen(&bars)).expect("solved");
+            let mut device = GpuSolver::new(&gpu, &problem, &options).expect("a valid problem");
+            let found = gpu.block_on(device.solve(&theta, &y0)).expect("a valid solve");
+            assert_eq!((found.nfe(), &found.stats), (3, &expected.stats), "{name}: three of Euler's steps");
+            close(&format!("{name}: states"), &widen(&found.ys), &expected.ys, 2e-5);
+            let found = gpu.block_on(device.gradients(&bars)).expect("solved");
+            close(&format!("{name}: theta"), &widen(&found.theta), &gradients.theta, 5e-5);
+            close(&format!("{name}: y0"), &widen(&found.y0), &gradients.y0, 5e-5);
+            let of_correction = &gradients.theta[model.parameter_count()..];
+            assert!(largest(of_correction) > 1e-3, "{name}: the correction has a gradient");
+        }
     }
 }
