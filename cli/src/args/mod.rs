@@ -257,6 +257,7 @@ mod tests {
             "threads",
             "from",
             "hypersolver",
+            "reach",
         ];
         let other = ["config", "print_model", "help", "version", "quiet", "verbose"];
         let mut root = Cli::command();

@@ -32,6 +32,13 @@ pub(crate) struct BenchArgs {
     /// of the correction. For tasks without noise whose loss is of the end. With --resume finished runs get the row too.
     #[arg(long, value_name = "NAME", value_parser = base_method, num_args = 0..=1, default_missing_value = "heun")]
     pub(crate) hypersolver: Option<Method>,
+    /// What is good enough in the rankings: per cent of accuracy, or a loss [default: the best of the methods, less 0.2 points,
+    /// 5 per cent or 0.02 nats, or what chance hides]
+    ///
+    /// Methods are ranked by the evaluations of a prediction where they are good enough, by the seconds of training until the
+    /// first evaluation that is (see --eval-every), and by the memory that training holds.
+    #[arg(long, value_name = "X", allow_hyphen_values = true)]
+    pub(crate) reach: Option<f64>,
     #[command(flatten)]
     pub(crate) training: TrainingArgs,
 }

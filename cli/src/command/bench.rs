@@ -1,6 +1,6 @@
 //! `fewsteps bench`: methods against each other, over several seeds.
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use fewsteps::{Blocking, Device, GpuTrainer, Learner, Method, Trainer};
 
 use crate::args::BenchArgs;
@@ -15,7 +15,7 @@ use crate::output;
 use crate::record::{Failure, Hypersolved, Results, RunRecord};
 use crate::repeat;
 use crate::report::page;
-use crate::report::summary;
+use crate::report::summary::{self, Made};
 use crate::report::table;
 use crate::run::{BENCH, Ending, Session};
 use crate::settings::Settings;
@@ -24,6 +24,9 @@ use crate::solvers;
 pub(crate) fn bench(mut args: BenchArgs) -> anyhow::Result<Ending> {
     interrupt::catch()?;
     args.training.read_model(&mut None)?;
+    if let Some(reach) = args.reach {
+        ensure!(reach.is_finite(), "--reach {reach}: give a finite number, per cent of accuracy or a loss");
+    }
     let args = &args;
     let (data, runs) = match &args.training.config {
         Some(path) => repeat::runs(path, &args.training.data)?,
@@ -34,17 +37,17 @@ pub(crate) fn bench(mut args: BenchArgs) -> anyhow::Result<Ending> {
         solvers::hypersolver(run.0, run.1).context("--hypersolver")?;
     }
     let session = Session::open(&args.training, data, runs, Some(BENCH))?;
-    let (records, failures, ending) = run_all(&session)?;
-    if records.is_empty() {
+    let (runs, failures, ending) = run_all(&session)?;
+    if runs.is_empty() {
         output::note("fewsteps: error: no run came to its end; there are no results");
         return Ok(ending);
     }
     let (hypersolved, remarks) = match args.hypersolver {
-        Some(base) => correct_all(&session, base, &records)?,
+        Some(base) => correct_all(&session, base, &runs)?,
         None => (Vec::new(), Vec::new()),
     };
-    let made = (records, failures, hypersolved);
-    publish(args, &session, &summary::summarize(Machine::of(&session.device), &methods, made, remarks))?;
+    let made = Made { runs, failures, hypersolved, remarks };
+    publish(args, &session, &summary::summarize(Machine::of(&session.device), &methods, made, args.reach))?;
     Ok(ending)
 }
 

@@ -2,6 +2,7 @@
 
 mod budget;
 mod measured;
+mod rankings;
 mod results;
 mod run;
 
@@ -9,6 +10,7 @@ pub(crate) use budget::BudgetOutcome;
 pub(crate) use measured::{
     Followed, FollowedState, LearntDensity, LearntMoments, Measured, Moment, OtherPaths, Picture, Tested, WeakError,
 };
+pub(crate) use rankings::{Ranked, Rankings};
 pub(crate) use results::{DeployedSummary, Failure, Hypersolved, MethodSummary, OtherSummary, Ratios, Results};
 pub(crate) use run::{Progress, RunRecord, Times};
 
@@ -25,7 +27,7 @@ mod tests {
     use crate::data;
     use crate::machine::Machine;
     use crate::method::Training;
-    use crate::report::summary;
+    use crate::report::summary::{self, Made};
     use crate::settings::Settings;
 
     /// A record that lacks nothing.
@@ -89,6 +91,7 @@ mod tests {
             }),
             budget: Some(BudgetOutcome { target: 0.5, nfe: 0.5, best: 0.5, coefficient: 0.5, unreachable: false }),
             peak_memory_bytes: None,
+            training_bytes: Some(1),
             progress: Progress {
                 setup_seconds: 0.5,
                 curve: Curve {
@@ -163,10 +166,10 @@ mod tests {
             multiply_adds: 1,
             tested: record().deployed.expect("there"),
         };
-        let made = (vec![record()], Vec::new(), vec![hypersolved]);
-        let mut results = summary::summarize(record().machine, &[Training::Vanilla], made, Vec::new());
+        let made = Made { runs: vec![record()], hypersolved: vec![hypersolved], ..Made::default() };
+        let mut results = summary::summarize(record().machine, &[Training::Vanilla], made, None);
         results.runs.clear();
         let deployed = 2 * 7 + 2;
-        comes_back(&results, 2 * (2 + 2 + 7) + 3 + 2 * deployed + 3 + 15);
+        comes_back(&results, 2 * (2 + 2 + 7) + 3 + 2 * deployed + 3 + 15 + 1 + 3 + 1 + 1);
     }
 }

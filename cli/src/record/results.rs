@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::measured::Tested;
+use super::rankings::Rankings;
 use super::run::RunRecord;
 use crate::machine::Machine;
 use crate::measure::stats::Spread;
@@ -25,6 +26,9 @@ pub(crate) struct Results {
     /// The runs' models with corrected steps, where these were asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) hypersolved: Vec<Hypersolved>,
+    /// Methods by evaluations, by training time and by memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rankings: Option<Rankings>,
 }
 
 /// A run's model with the fewest corrected steps that predict as well as its training's solver.

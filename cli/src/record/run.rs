@@ -36,6 +36,10 @@ pub(crate) struct RunRecord {
     pub(crate) budget: Option<BudgetOutcome>,
     /// The largest memory the process had held when the run ended; earlier runs of the process count.
     pub(crate) peak_memory_bytes: Option<u64>,
+    /// The most bytes that its training held: parameters, moments, tape and workspaces, on a device those there; of a run that
+    /// was gone on with, since then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) training_bytes: Option<u64>,
     pub(crate) progress: Progress,
 }
 

@@ -3,5 +3,6 @@
 pub(crate) mod html;
 pub(crate) mod page;
 pub(crate) mod plot;
+pub(crate) mod rankings;
 pub(crate) mod summary;
 pub(crate) mod table;

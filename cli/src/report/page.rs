@@ -6,6 +6,7 @@ use crate::method::Training;
 use crate::record::{Measured, Moment, Results, RunRecord};
 use crate::report::html::{escape, figure, key, opening, write_table};
 use crate::report::plot::{self, Deviation, Labels, Scale, Series};
+use crate::report::rankings;
 use crate::report::table::{self, Cells};
 
 /// Points in a curve's figure; each is the mean of as many steps as it takes.
@@ -24,6 +25,7 @@ pub(crate) fn html(results: &Results) -> anyhow::Result<String> {
         writeln!(page, "<p class=\"warning\">{}</p>", escape(warning))?;
     }
     write_summary(&mut page, results)?;
+    write_rankings(&mut page, results)?;
     write_figures(&mut page, results)?;
     write_runs(&mut page, &results.runs)?;
     write_settings(&mut page, results)?;
@@ -49,6 +51,15 @@ fn write_summary(page: &mut String, results: &Results) -> anyhow::Result<()> {
         writeln!(page, "<p class=\"faint\">{}</p>", escape(&note))?;
     }
     Ok(())
+}
+
+/// Where there are methods to compare, which of them is the best at what.
+fn write_rankings(page: &mut String, results: &Results) -> anyhow::Result<()> {
+    let Some(found) = &results.rankings else { return Ok(()) };
+    let Some((head, rows)) = rankings::places(found) else { return Ok(()) };
+    page.push_str("<h2>Ranked</h2>\n");
+    write_table(page, &head, &rows)?;
+    Ok(writeln!(page, "<p class=\"faint\">{}.</p>", escape(&rankings::note(found, results)))?)
 }
 
 fn write_figures(page: &mut String, results: &Results) -> anyhow::Result<()> {

@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::rankings;
 use crate::machine::Machine;
 use crate::measure::stats::Spread;
 use crate::method::Training;
@@ -10,14 +11,22 @@ use crate::record::{
 };
 
 /// What came of a benchmark: its runs, those that did not come to their end, and models with corrected steps.
-pub(crate) type Made = (Vec<RunRecord>, Vec<Failure>, Vec<Hypersolved>);
+#[derive(Debug, Default)]
+pub(crate) struct Made {
+    pub(crate) runs: Vec<RunRecord>,
+    pub(crate) failures: Vec<Failure>,
+    pub(crate) hypersolved: Vec<Hypersolved>,
+    /// Warnings of its own.
+    pub(crate) remarks: Vec<String>,
+}
 
-/// Means over the seeds for each method, in the methods' order, and what a reader should beware of, besides `remarks`.
+/// Means over the seeds for each method, in the methods' order, and what a reader should beware of; ranked by what is good
+/// enough, if that is said.
 pub(crate) fn summarize(
     machine: Machine,
     methods: &[Training],
-    (runs, failures, hypersolved): Made,
-    remarks: Vec<String>,
+    Made { runs, failures, hypersolved, remarks }: Made,
+    reach: Option<f64>,
 ) -> Results {
     let mut summary: Vec<MethodSummary> =
         methods.iter().filter_map(|&method| method_summary(method, &runs, &hypersolved)).collect();
@@ -30,6 +39,7 @@ pub(crate) fn summarize(
             other.prediction_ratio = Some(other.prediction_milliseconds.mean / base.prediction_milliseconds.mean);
         }
     }
+    let rankings = rankings::of(&summary, &runs, reach);
     Results {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         finished_unix_seconds: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
@@ -39,6 +49,7 @@ pub(crate) fn summarize(
         runs,
         failures,
         hypersolved,
+        rankings,
     }
 }
 

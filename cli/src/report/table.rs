@@ -6,7 +6,7 @@ use fewsteps::Adjoint;
 use crate::measure::stats::Spread;
 use crate::method::Training;
 use crate::record::{DeployedSummary, Failure, Hypersolved, MethodSummary, Results, RunRecord};
-use crate::report::summary;
+use crate::report::{rankings, summary};
 use crate::settings::Settings;
 
 /// Headings and cells, one row a method.
@@ -284,9 +284,17 @@ pub(crate) fn render(results: &Results) -> String {
         .into_iter()
         .chain([drawn(head, rows), note])
         .chain(notes(results))
+        .chain(ranked(results).into_iter().flatten())
         .chain(warnings)
         .collect();
     lines.join("\n") + "\n"
+}
+
+/// The rankings and what they mean, where there are methods to compare.
+fn ranked(results: &Results) -> Option<[String; 2]> {
+    let found = results.rankings.as_ref()?;
+    let (head, rows) = rankings::places(found)?;
+    Some([drawn(head, rows), rankings::note(found, results)])
 }
 
 /// A table for a terminal: words in the first column, numbers in the others.

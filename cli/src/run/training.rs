@@ -108,9 +108,11 @@ impl<'a, L: Learner> TrainingRun<'a, L> {
                 last_checkpoint = Instant::now();
             }
         }
+        // Rooms grow, and do not shrink.
+        let training_bytes = self.learner.bytes();
         let test = self.conclude()?;
         self.save()?;
-        self.record(machine, test)
+        Ok(RunRecord { training_bytes: Some(training_bytes), ..self.record(machine, test)? })
     }
 
     fn step(&mut self) -> anyhow::Result<StepReport> {
@@ -228,6 +230,7 @@ impl<'a, L: Learner> TrainingRun<'a, L> {
             density,
             budget: self.budget()?,
             peak_memory_bytes: machine::peak_memory(),
+            training_bytes: None,
             progress: self.progress,
         })
     }

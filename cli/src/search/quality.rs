@@ -4,6 +4,7 @@ use anyhow::ensure;
 use serde::{Deserialize, Serialize};
 
 use super::point::Point;
+use crate::measure::stats::Spread;
 use crate::numbers;
 
 /// Points of accuracy that may be lost unless the command line says otherwise.
@@ -45,6 +46,20 @@ impl Quality {
             Self::Nats => NATS,
         }
     }
+
+    /// The same in words.
+    pub(crate) fn asked_text(self) -> String {
+        format!("{} {}", self.asked(), self.unit())
+    }
+
+    /// The unit of a loss.
+    const fn unit(self) -> &'static str {
+        match self {
+            Self::Accuracy => "points",
+            Self::Loss => "%",
+            Self::Nats => "nats",
+        }
+    }
 }
 
 /// What coefficients are measured by.
@@ -65,8 +80,18 @@ impl Yardstick {
     pub(crate) fn new(asked: Option<f64>, base: &Point, samples: usize) -> anyhow::Result<Self> {
         let quality = Quality::of(base);
         let spread = if quality == Quality::Accuracy { base.accuracy } else { base.test_loss };
-        let seeds = base.seeds as f64;
-        let noise = spread.and_then(|spread| match (base.seeds, quality) {
+        Self::of(asked, quality, spread, [base.seeds, samples])
+    }
+
+    /// By the means over so many seeds of a quality on so many test samples.
+    pub(crate) fn of(
+        asked: Option<f64>,
+        quality: Quality,
+        spread: Option<Spread>,
+        [count, samples]: [usize; 2],
+    ) -> anyhow::Result<Self> {
+        let seeds = count as f64;
+        let noise = spread.and_then(|spread| match (count, quality) {
             (2.., Quality::Accuracy) => Some(100.0 * spread.std / seeds.sqrt()),
             (2.., Quality::Loss) => Some(100.0 * spread.std / (spread.mean * seeds.sqrt())),
             (2.., Quality::Nats) => Some(spread.std / seeds.sqrt()),
@@ -96,11 +121,7 @@ impl Yardstick {
 
     /// The unit of a loss.
     pub(crate) const fn unit(&self) -> &'static str {
-        match self.quality {
-            Quality::Accuracy => "points",
-            Quality::Loss => "%",
-            Quality::Nats => "nats",
-        }
+        self.quality.unit()
     }
 
     /// The quality of a model in one word.

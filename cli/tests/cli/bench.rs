@@ -232,3 +232,61 @@ fn corrected_steps_are_a_row_of_the_comparison() {
     refuse(folder.path(), &spiral, 1, &["--hypersolver", "states at given times"]);
     assert!(!folder.path().join("p").exists(), "before anything is trained");
 }
+
+/// Rankings follow from the runs: evaluations where a method is good enough, seconds up to the first evaluation that is, and
+/// memory; `--reach` says what is good enough, also of runs that are there.
+#[test]
+fn methods_are_ranked_where_they_are_good_enough() {
+    let folder = folder();
+    let methods = ["--methods", "vanilla,local-unbiased", "--seeds", "2", "--out", "o"];
+    let sizes = ["bench", "--steps", "4", "--threads", "1", "--batch", "32", "--eval-every", "2"];
+    let bench = |more: &[&str]| -> (Value, String) {
+        let text = succeed(folder.path(), &[&sizes[..], &methods[..], more].concat());
+        (json(&folder.path().join("o/results.json")), text)
+    };
+    let list = |results: &Value, key: &str| results["rankings"][key].as_array().expect("a list").clone();
+    let (results, text) = bench(&["--reach", "0"]);
+    assert!(text.contains("soonest good enough") && text.contains("an accuracy of at least 0.00 %"), "{text}");
+    let page = fs::read_to_string(folder.path().join("o/report.html")).expect("a page");
+    assert!(page.contains("<h2>Ranked</h2>") && page.contains("one every 2 steps, not interpolated"));
+    for method in ["vanilla", "local-unbiased"] {
+        let runs: Vec<&Value> = results["runs"].as_array().expect("runs").iter().collect();
+        let runs = || runs.iter().filter(|run| run["settings"]["training"] == method);
+        let place = |key: &str, name: &str| -> f64 {
+            let ranking = list(&results, key);
+            let found = ranking.iter().find(|place| place["name"] == name).expect(name);
+            assert_eq!(found["reached"], true, "{key} of {name}");
+            found["value"].as_f64().expect("a number")
+        };
+        let seconds: f64 = runs()
+            .flat_map(|run| run["progress"]["curve"]["seconds"].as_array().expect("a list").iter().take(2))
+            .map(|seconds| seconds.as_f64().expect("a number"))
+            .sum();
+        assert!(
+            (place("seconds", method) / (seconds / 2.0) - 1.0).abs() < 1e-9,
+            "two of four steps, mean of two seeds"
+        );
+        let bytes = runs().map(|run| run["training_bytes"].as_u64().expect("a count")).max().expect("two runs");
+        assert_eq!(place("bytes", method), bytes as f64);
+        let summary = results["summary"].as_array().expect("a list");
+        let own = summary.iter().find(|row| row["training"] == method).expect("there");
+        assert_eq!(place("nfe", method), own["nfe"]["mean"].as_f64().expect("a number"));
+        let deployed = format!("{method}, deployed");
+        assert_eq!(place("nfe", &deployed), own["deployed"]["nfe"]["mean"].as_f64().expect("a number"));
+    }
+    for key in ["nfe", "seconds", "bytes"] {
+        let values: Vec<f64> = list(&results, key).iter().map(|place| place["value"].as_f64().expect("one")).collect();
+        assert!(values.is_sorted() && values.len() == if key == "nfe" { 4 } else { 2 }, "{key}: {values:?}");
+    }
+    let (results, text) = bench(&["--resume", "--reach", "100"]);
+    assert!(list(&results, "seconds").iter().all(|place| place["reached"] == false && place["value"].is_null()));
+    assert!(text.contains("(vanilla: not reached)") && text.contains(": not good enough)"), "{text}");
+    let (results, _) = bench(&["--resume"]);
+    let level = results["rankings"]["level"].as_f64().expect("a number");
+    let accuracies = || results["summary"].as_array().expect("a list").iter().map(|row| row["accuracy"].clone());
+    let best = accuracies().max_by(|a, b| a["mean"].as_f64().partial_cmp(&b["mean"].as_f64()).expect("numbers"));
+    let best = best.expect("two methods");
+    let [mean, std] = ["mean", "std"].map(|key| best[key].as_f64().expect("a number"));
+    assert!((level - (mean - (std / 2f64.sqrt()).max(0.002))).abs() < 1e-12, "{level} of {mean} and {std}");
+    refuse(folder.path(), &[&sizes[..], &methods[..], &["--reach", "NaN"]].concat(), 1, &["--reach", "finite"]);
+}
