@@ -35,7 +35,8 @@ fn activate(kind: u32, x: f32) -> vec2<f32> {
             let s = sigmoid_pair(x);
             // On the far left the sigmoid stays at the smallest normal number; the clamp keeps its product as small.
             let inside = select(max(x, -104.0), x, is_nan(x));
-            return vec2<f32>(inside * s.x, fma(inside, s.y, s.x));
+            // On the far right its slope is 0, and infinity times that would be no number.
+            return vec2<f32>(inside * s.x, fma(min(inside, 104.0), s.y, s.x));
         }
         case GELU: {
             let c = 1.5957691216057308;

@@ -69,7 +69,8 @@ pub(crate) mod formula {
         let (s, ds) = sigmoid(x);
         // On the far left s stays at the smallest normal number; the clamp keeps its product with x as small.
         let inside = x.max(R::from_f64(-104.0));
-        (inside * s, inside.mul_add(ds, s))
+        // On the far right ds is 0, and infinity times that would be no number.
+        (inside * s, inside.min(R::from_f64(104.0)).mul_add(ds, s))
     }
 
     /// `(1 + tanh u) / 2 = sigmoid(2u)`, which keeps its precision in the left tail.
@@ -146,6 +147,18 @@ mod tests {
                 assert!(error <= bound, "{activation:?}({x}) = {}, off by {error:e}", narrow[i]);
                 assert!((f64::from(d_narrow[i]) - df).abs() <= 2e-6, "{activation:?}'({x}) = {}", d_narrow[i]);
                 assert_eq!(plain[i].to_bits(), narrow[i].to_bits(), "{activation:?}({x}) with and without derivative");
+            }
+        }
+    }
+
+    #[test]
+    fn slopes_at_infinity_have_their_limits() {
+        for activation in Activation::ALL {
+            for x in [f32::INFINITY, f32::NEG_INFINITY] {
+                let (mut z, mut slope) = ([x; 16], [0.0; 16]);
+                activate_with_derivative(activation, &mut z, &mut slope);
+                let limit = activation.definition(200.0 * f64::from(x.signum())).1;
+                assert!((f64::from(slope[0]) - limit).abs() <= 1e-34, "{activation:?}'({x}) = {}", slope[0]);
             }
         }
     }

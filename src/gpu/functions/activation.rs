@@ -67,13 +67,16 @@ fn activations_and_derivatives_are_right_everywhere() {
 #[test]
 fn activations_at_infinity_have_their_limits() {
     let Some(gpu) = gpu() else { return };
-    let body = "y[0] = bitcast<u32>(activate(x[0], bitcast<f32>(x[1])).x);";
+    let body =
+        "let pair = activate(x[0], bitcast<f32>(x[1])); y[0] = bitcast<u32>(pair.x); y[1] = bitcast<u32>(pair.y);";
     let mut failures = Vec::new();
     for kind in Activation::ALL {
         for x in [f32::INFINITY, f32::NEG_INFINITY] {
             let input = [[modes::Activation::from(kind) as u32, x.to_bits()]];
-            let [[y]] = apply::<2, 1>(&gpu, &["elementary", "activation"], body, &input)[..] else { unreachable!() };
-            let y = f32::from_bits(y);
+            let [[y, slope]] = apply::<2, 2>(&gpu, &["elementary", "activation"], body, &input)[..] else {
+                unreachable!()
+            };
+            let [y, slope] = [y, slope].map(f32::from_bits);
             let right = x > 0.0;
             let limit = match kind {
                 Activation::Tanh => x.signum(),
@@ -84,6 +87,10 @@ fn activations_at_infinity_have_their_limits() {
             };
             if !(y == limit || (y - limit).abs() <= 2e-36) {
                 failures.push(format!("{kind:?}({x}) = {y:e}, its limit is {limit}"));
+            }
+            let limit = kind.definition(if right { 200.0 } else { -200.0 }).1;
+            if !((f64::from(slope) - limit).abs() <= 1e-34) {
+                failures.push(format!("{kind:?}'({x}) = {slope:e}, its limit is {limit}"));
             }
         }
     }
