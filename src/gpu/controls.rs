@@ -49,14 +49,16 @@ pub(crate) fn drives(problem: &Problem) -> Result<Vec<Drive>> {
 #[derive(Clone, Debug)]
 pub(crate) struct Controls {
     values: Vec<Option<Vec<f32>>>,
+    /// The call that needs the values, and the one that gives them.
+    calls: [&'static str; 2],
     /// Whether the device has others.
     pub(crate) news: bool,
 }
 
 impl Controls {
-    /// Those of a problem, none of which has values.
-    pub(crate) fn new(problem: &Problem) -> Self {
-        Self { values: vec![None; problem.controls.len()], news: true }
+    /// Those of a problem, none of which has values. Errors say that the first of the calls needs the second one before.
+    pub(crate) fn new(problem: &Problem, calls: [&'static str; 2]) -> Self {
+        Self { values: vec![None; problem.controls.len()], calls, news: true }
     }
 
     /// Sets one of them.
@@ -72,6 +74,25 @@ impl Controls {
         Ok(())
     }
 
+    /// Takes over the values of controls that are the same in another problem.
+    pub(crate) fn follow(&mut self, problem: &Problem, other: &Self, of: &Problem) {
+        for [here, there] in problem.shared_controls(of) {
+            self.values[here].clone_from(&other.values[there]);
+        }
+        self.news = true;
+    }
+
+    /// Checks that all have values, for a batch of that size.
+    ///
+    /// # Errors
+    /// [`Error::Order`] for a control without values, [`Error::Argument`] for values of another batch.
+    pub(crate) fn check(&self, problem: &Problem, batch: usize) -> Result<()> {
+        self.all(problem).try_for_each(|control| {
+            let (control, _, _, trajectories) = control?;
+            control.check_batch(trajectories, batch)
+        })
+    }
+
     /// The same for a device that has none yet.
     pub(crate) fn anew(&self) -> Self {
         Self { news: true, ..self.clone() }
@@ -84,7 +105,7 @@ impl Controls {
     ) -> impl Iterator<Item = Result<(&'a Control, usize, &'a [f32], usize)>> + 'a {
         problem.controls.iter().zip(&self.values).map(|(control, values)| {
             let remedy = "give every control of the problem its values first";
-            let order = || Error::Order { call: "GpuSolver::solve", needs: "GpuSolver::set_control", remedy };
+            let order = || Error::Order { call: self.calls[0], needs: self.calls[1], remedy };
             let values = values.as_deref().ok_or_else(order)?;
             let (_, rows) = problem.control(&control.name)?;
             Ok((control, rows, values, control.trajectories(rows, values.len())?))

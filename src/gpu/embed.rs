@@ -4,6 +4,7 @@
 //! submission, no map, and no write to the queue, which would run before all of the encoder, whoever recorded it.
 
 use super::buffers::{Around, Buffers, Purpose};
+use super::controls::Controls;
 use super::engine::Engine;
 use super::kernel;
 use super::plan::{Plan, Planner, SolvePlans, flat};
@@ -76,6 +77,7 @@ pub struct SolveRecording {
     plans: SolvePlans,
     settle: Plan,
     attempts: usize,
+    controls: Controls,
 }
 
 impl GpuSolver {
@@ -107,14 +109,15 @@ impl GpuSolver {
         )?;
         engine.slice = Some(attempts);
         // Its own, whatever this solver's device has.
-        engine.drive(&mut self.controls.anew(), batch)?;
+        let mut controls = self.controls.anew();
+        engine.drive(&mut controls, batch)?;
         let buffers = engine.buffers(batch, Purpose::FORWARD).await?;
         self.paths.validate(batch)?;
         engine.use_paths(self.paths, &buffers);
         engine.write_learnt(self.learnt());
         let plans = engine.record_solve(batch, &buffers, false).await?;
         let settle = engine.gpu.scoped(|| record_settle(&engine, batch, &buffers)).await?;
-        Ok(SolveRecording { engine, batch, buffers, plans, settle, attempts })
+        Ok(SolveRecording { engine, batch, buffers, plans, settle, attempts, controls })
     }
 }
 
@@ -216,6 +219,37 @@ impl SolveRecording {
     pub fn set_paths(&mut self, paths: Paths) -> Result<()> {
         paths.validate(self.batch)?;
         self.engine.use_paths(paths, &self.buffers);
+        Ok(())
+    }
+
+    /// Sets the values of a control at its knots, for the recorded solves that are submitted from now on: `[T][rows]` for all
+    /// trajectories alike, or `[B][T][rows]` for each its own, where the solver had so many when it was prepared; at first they
+    /// have those of the solver. Nothing is recorded again. Writes to the queue, so not between the slices of one solve.
+    ///
+    /// ```no_run
+    /// # fn frame(solve: &mut fewsteps::SolveRecording, queue: &wgpu::Queue, commands: wgpu::CommandBuffer, wind: f32)
+    /// # -> fewsteps::Result<()> {
+    /// solve.set_control("wind", &[wind])?; // of this frame
+    /// queue.submit([commands]); // in which the solve was recorded, before or after
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a name that the problem has not, for values of another batch, and for more values than there is
+    /// room for; [`Error::Shape`] for values of another length, [`Error::NonFinite`] for values that are not finite. The control
+    /// keeps its values then.
+    pub fn set_control(&mut self, name: &str, values: &[f32]) -> Result<()> {
+        let mut controls = self.controls.clone();
+        controls.set(&self.engine.problem, name, values)?;
+        controls.check(&self.engine.problem, self.batch)?;
+        if !self.engine.has_room_for(&controls)? {
+            let remedy =
+                "prepare it from a solver with values for each trajectory: what is recorded has no room for more";
+            return Err(Error::argument("values", format!("{} numbers", values.len()), remedy));
+        }
+        self.engine.drive(&mut controls, self.batch)?;
+        self.controls = controls;
         Ok(())
     }
 

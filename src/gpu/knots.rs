@@ -6,7 +6,7 @@ use super::engine::Engine;
 use super::wire::modes::Interpolation;
 use super::wire::records::ticks;
 use super::wire::word;
-use crate::error::{Cure, Result};
+use crate::error::{Cure, Error, Result};
 use crate::math::Real;
 use crate::memory::Size;
 use crate::problem::{self, Control, Problem, shortest_step};
@@ -16,25 +16,22 @@ pub(crate) const HEAD: usize = 8;
 pub(crate) const KNOT: usize = 5;
 
 impl Engine {
-    /// Gives the device controls for a batch. Whether they lie in another buffer than before, which what was recorded does not
-    /// bind.
+    /// Gives the device controls for a batch, if it has others. Whether they lie in a larger buffer than before, which what was
+    /// recorded does not bind.
     ///
     /// # Errors
     /// [`Error::Order`] for a control without values, [`Error::Argument`] for values of another batch, [`Error::Limit`] for
     /// more than the device binds.
     pub(crate) fn drive(&mut self, controls: &mut Controls, batch: usize) -> Result<bool> {
-        for control in controls.all(&self.problem) {
-            let (control, _, _, trajectories) = control?;
-            control.check_batch(trajectories, batch)?;
-        }
+        controls.check(&self.problem, batch)?;
         if !controls.news || self.problem.controls.is_empty() {
             return Ok(false);
         }
-        let bytes = 4 * self.count_words(controls)?.0 as u64;
+        let bytes = self.bytes_for(controls)?;
         let smaller = || Cure::Other("use fewer knots, fewer trajectories, or the same values for all of them");
         self.gpu.check_binding(|| "knots of so many values".into(), bytes, smaller)?;
         let words = self.knots_of(controls)?;
-        let moves = self.knots.size() != bytes.next_multiple_of(8).max(16);
+        let moves = !self.has_room_for(controls)?;
         if moves {
             self.knots = self.gpu.scoped_now(|| create(&self.gpu, "knots", bytes, false))?;
         }
@@ -48,13 +45,22 @@ impl Engine {
         if self.problem.controls.is_empty() { 0 } else { usize::try_from(self.knots.size()).unwrap_or(usize::MAX) }
     }
 
-    /// How many words there are of heads, knots and values.
-    fn count_words(&self, controls: &Controls) -> Result<Size> {
-        controls.all(&self.problem).try_fold(Size(0), |sum, control| {
+    /// Whether controls have room where those of before are.
+    ///
+    /// # Errors
+    /// As [`Engine::drive`].
+    pub(crate) fn has_room_for(&self, controls: &Controls) -> Result<bool> {
+        Ok(self.bytes_for(controls)? <= self.knots.size())
+    }
+
+    /// Bytes of heads, knots and values.
+    fn bytes_for(&self, controls: &Controls) -> Result<u64> {
+        let words = controls.all(&self.problem).try_fold(Size(0), |sum, control| {
             let (control, _, values, _) = control?;
             let bends = if control.interpolation == problem::Interpolation::Cubic { values.len() } else { 0 };
-            Ok(sum + HEAD + Size(KNOT) * control.times.len() + values.len() + bends)
-        })
+            Ok::<_, Error>(sum + HEAD + Size(KNOT) * control.times.len() + values.len() + bends)
+        })?;
+        Ok((4 * words).0 as u64)
     }
 
     /// Heads, knots and values as the kernels find them.

@@ -46,6 +46,7 @@ pub use embed::{OUTCOME_WGSL, SolveIo, SolveOutcome, SolveRecording};
 pub use solver::GpuSolver;
 
 pub(crate) use buffers::{Around, Buffers, Owner, Purpose, create};
+pub(crate) use controls::Controls;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use device::readback::wait;
 pub(crate) use embed::{check, check_counts, copy_in};

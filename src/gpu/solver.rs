@@ -71,7 +71,7 @@ impl GpuSolver {
             paths: Paths::default(),
             asked: Asked::default(),
             learnt: Learnt::default(),
-            controls: Controls::new(problem),
+            controls: Controls::new(problem, ["GpuSolver::solve", "GpuSolver::set_control"]),
             taught: false,
         })
     }
@@ -83,8 +83,8 @@ impl GpuSolver {
     }
 
     /// Sets the values of a control at its knots, for the solves after this one: `[T][rows]` for all trajectories alike, or
-    /// `[B][T][rows]` for each its own, as [`Solver::set_control`](crate::Solver::set_control). Recorded solves keep those
-    /// that their solver had when they were prepared.
+    /// `[B][T][rows]` for each its own, as [`Solver::set_control`](crate::Solver::set_control). Recorded solves begin
+    /// with those that their solver had when they were prepared; see [`SolveRecording::set_control`](crate::SolveRecording::set_control).
     ///
     /// ```no_run
     /// use fewsteps::{Control, Field, Gpu, GpuSolver, Interpolation, Pick, Problem, SolverOptions};

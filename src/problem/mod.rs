@@ -152,6 +152,14 @@ impl Problem {
         })
     }
 
+    /// The places of controls that another problem has just so: here, and there.
+    pub(crate) fn shared_controls<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = [usize; 2]> + 'a {
+        self.controls.iter().enumerate().filter_map(|(here, control)| {
+            let there = other.controls.iter().position(|theirs| theirs == control)?;
+            (self.control_rows(&control.name) == other.control_rows(&control.name)).then_some([here, there])
+        })
+    }
+
     /// Whether the interval has no length, so that the solution is the initial state.
     pub(crate) fn stands_still(&self) -> bool {
         self.t0 == self.t1

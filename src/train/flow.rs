@@ -132,6 +132,7 @@ impl<R: Scalar> Trainer<R> {
         let model = &self.config().model;
         let mut sampler = Self::new(&self.cpu(), model.sampling(self.config())?)?;
         sampler.set_parameters(self.parameters())?;
+        sampler.follow_controls(self);
         sampler.predict(&model.base::<R>(count, seed))
     }
 }
@@ -156,6 +157,7 @@ impl GpuTrainer {
         let points = self.config().model.base::<f32>(count, seed);
         let mut sampler = Self::new(self.gpu(), config)?;
         let theta = self.parameters().await?;
+        sampler.follow_controls(self);
         sampler.set_parameters(&theta)?;
         sampler.predict(&points).await
     }

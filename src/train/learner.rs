@@ -122,6 +122,9 @@ pub trait Learner: Sized {
     /// Replaces the parameters; the optimizer's state stays.
     fn set_parameters(&mut self, theta: &[Self::Scalar]) -> Result<()>;
 
+    /// Sets the values of a control at its knots, for the batches after this one.
+    fn set_control(&mut self, name: &str, values: &[Self::Scalar]) -> Result<()>;
+
     /// Goes on with what other solves have taught.
     fn set_learnt(&mut self, learnt: Learnt) -> Result<()>;
 
@@ -220,6 +223,10 @@ impl<R: Scalar> Learner for Trainer<R> {
         self.set_parameters(theta)
     }
 
+    fn set_control(&mut self, name: &str, values: &[R]) -> Result<()> {
+        self.set_control(name, values)
+    }
+
     fn set_learnt(&mut self, learnt: Learnt) -> Result<()> {
         self.set_learnt(learnt)
     }
@@ -316,6 +323,10 @@ impl Learner for GpuTrainer {
 
     fn set_parameters(&mut self, theta: &[f32]) -> Result<()> {
         self.set_parameters(theta)
+    }
+
+    fn set_control(&mut self, name: &str, values: &[f32]) -> Result<()> {
+        self.set_control(name, values)
     }
 
     fn set_learnt(&mut self, learnt: Learnt) -> Result<()> {

@@ -38,15 +38,10 @@ impl<R: Scalar> Controls<R> {
         Ok(())
     }
 
-    /// Takes the values of controls that are the same in another problem.
-    pub(super) fn take(&mut self, problem: &Problem, other: &mut Self, of: &Problem) {
-        for (control, value) in problem.controls.iter().zip(&mut self.values) {
-            if let (Ok((_, rows)), Ok((place, others))) = (problem.control(&control.name), of.control(&control.name))
-                && of.controls[place] == *control
-                && others == rows
-            {
-                *value = other.values[place].take();
-            }
+    /// Takes over the values of controls that are the same in another problem.
+    pub(super) fn follow(&mut self, problem: &Problem, other: &Self, of: &Problem) {
+        for [here, there] in problem.shared_controls(of) {
+            self.values[here].clone_from(&other.values[there]);
         }
     }
 

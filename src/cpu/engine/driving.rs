@@ -14,9 +14,9 @@ impl<R: Scalar> Engine<R> {
         self.controls.set(&self.problem, name, values)
     }
 
-    /// Takes the values that another engine was given of controls that are the same.
-    pub(crate) fn take_controls(&mut self, other: &mut Self) {
-        self.controls.take(&self.problem, &mut other.controls, &other.problem);
+    /// Takes over the values that another engine was given of controls that are the same.
+    pub(crate) fn follow_controls(&mut self, other: &Self) {
+        self.controls.follow(&self.problem, &other.controls, &other.problem);
     }
 
     /// Drives the solves that follow, of a batch of that size; see [`Controls::drive`](super::controls::Controls::drive).

@@ -157,6 +157,11 @@ impl<R: Scalar> Trainer<R> {
         self.engine.set_control(name, values)
     }
 
+    /// Takes over the values of another trainer's controls that this one's model has too.
+    pub(super) fn follow_controls(&mut self, other: &Self) {
+        self.engine.follow_controls(&other.engine);
+    }
+
     /// What the training steps have taught the solves that follow, evaluations too. Checkpoints keep it.
     #[must_use]
     pub const fn learnt(&self) -> Learnt {

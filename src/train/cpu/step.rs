@@ -135,7 +135,7 @@ impl<R: Scalar> Trainer<R> {
         std::mem::swap(&mut new.theta, &mut self.theta);
         new.state.steps = self.state.steps;
         new.engine.learnt = self.engine.learnt;
-        new.engine.take_controls(&mut self.engine);
+        new.follow_controls(self);
         *self = new;
         Ok(())
     }

@@ -95,6 +95,7 @@ impl GpuTrainer {
             return Err(Error::argument("data", format!("{:?} numbers", data.widths), remedy));
         }
         let count = samples.len();
+        self.aim(count, purpose)?;
         self.reserve(count, purpose, 0).await?;
         let gather = self.gather_of(data, count).await?;
         let queue = &self.engine.gpu.queue;

@@ -54,12 +54,12 @@ impl GpuTrainer {
             let remedy = "only the host draws a step's end, and is not there between those: use GpuTrainer::step";
             return Err(Error::argument("regularizer", "end time in recorded steps", remedy));
         }
-        self.end_at(None);
         let schedule_bytes = (Size(steps) * size_of::<Params>()).0 as u64;
         let cure = || Cure::Other("prepare fewer");
         self.engine.gpu.check_binding(|| "the schedule of so many steps".into(), schedule_bytes, cure)?;
         self.note_recorded().await?;
         let purpose = self.purpose();
+        self.aim(batch, purpose)?;
         self.reserve(batch, purpose, attempts).await?;
         let gpu = self.engine.gpu.clone();
         let schedule = gpu.scoped(|| Schedule::new(&gpu, steps)).await?;
@@ -78,15 +78,16 @@ impl GpuTrainer {
     /// The batch is not looked at: trajectories that start from numbers that are not finite fail, and count as failed.
     ///
     /// # Errors
-    /// [`Error::Order`] when nothing is prepared, or a larger batch was trained or evaluated since: call
-    /// [`GpuTrainer::prepare`]; [`Error::Argument`] when as many steps were recorded as were prepared, and for slices that are too small, not aligned, or
-    /// of a buffer without the usage it needs.
+    /// [`Error::Order`] when nothing is prepared, or a larger batch or more values of controls were used since:
+    /// call [`GpuTrainer::prepare`]; [`Error::Argument`] when as many steps were recorded as were prepared, for values of controls
+    /// that are another batch's, and for slices that are too small, not aligned, or of a buffer without the usage it needs.
     pub fn record(&mut self, encoder: &mut wgpu::CommandEncoder, io: &TrainIo<'_>) -> Result<()> {
         let (rooms, slice) = self.prepared()?;
         if slice.taken == slice.schedule.entries {
             return Err(Error::argument("steps", slice.taken, "all of them are recorded: prepare more"));
         }
         let rows = slice.plans.rows;
+        self.check_driven(rows)?;
         let [inputs, targets] = self.batch_bytes(rows);
         check("TrainIo::inputs", &io.inputs, inputs, wgpu::BufferUsages::COPY_SRC)?;
         check("TrainIo::targets", &io.targets, targets, wgpu::BufferUsages::COPY_SRC)?;
@@ -111,7 +112,7 @@ impl GpuTrainer {
         prepared.ok_or(Error::Order {
             call: "record",
             needs: "prepare",
-            remedy: "call prepare; larger batches undo it",
+            remedy: "call prepare; larger batches, or more values of controls, undo it",
         })
     }
 

@@ -73,6 +73,7 @@ impl GpuTrainer {
         let count = self.state.config.model.check_inputs(inputs)?;
         paths.validate(count)?;
         self.warn_at(inputs);
+        self.aim(count, Purpose::FORWARD)?;
         self.reserve(count, Purpose::FORWARD, 0).await?;
         let states = self.state.config.model.initial_states(inputs, self.state.evaluation_signs());
         self.engine.gpu.queue.write_buffer(&self.rooms()?.batch.inputs, 0, bytemuck::cast_slice(&states));
@@ -101,7 +102,6 @@ impl GpuTrainer {
     /// Solves the loaded batch along `paths`, and measures the loss if that is asked for. What the last training step left
     /// is there afterwards: whoever recorded it may not have asked yet.
     async fn solve_and_measure(&mut self, count: usize, paths: Paths, loss: bool) -> Result<Outcome> {
-        self.end_at(None);
         let plans = self.evaluation_plans(count).await?;
         let rooms = self.rooms()?;
         let purpose = rooms.engine.sizes.purpose;

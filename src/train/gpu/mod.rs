@@ -1,6 +1,7 @@
 //! The trainer of the wgpu engine.
 
 mod apply;
+mod controls;
 mod data;
 mod embed;
 mod evaluate;

@@ -27,6 +27,7 @@ impl GpuTrainer {
         new.engine.theta = self.engine.theta.clone();
         new.engine.outcome = self.engine.outcome.clone();
         new.engine.learnt = self.engine.learnt.clone();
+        new.follow_controls(self);
         // What was recorded may still be submitted.
         new.embedded = self.embedded;
         let outcome = Outcome { updates: low(new.updates), steps: low(new.state.steps), ..Outcome::default() };

@@ -16,12 +16,6 @@ impl GpuTrainer {
         held.ok_or(Error::Order { call: "a training step", needs: "its batch", remedy: "load a batch first" })
     }
 
-    /// Has the solves to come end at `t1`, or where the problem does.
-    pub(super) fn end_at(&mut self, t1: Option<f64>) {
-        let buffers = self.held.as_ref().map(AsRef::as_ref);
-        self.engine.end_at(t1.unwrap_or(self.engine.given.0), buffers);
-    }
-
     /// Makes room for a batch, of so many accepted steps at least; room that is there already is kept.
     pub(super) async fn reserve(&mut self, count: usize, purpose: Purpose, steps: usize) -> Result<()> {
         BatchBuffers::check(&self.engine.gpu, &self.parts, count)?;

@@ -150,7 +150,6 @@ impl GpuTrainer {
 
     /// A training step on the loaded batch.
     async fn train(&mut self, count: usize, update: bool) -> Result<StepReport> {
-        self.end_at(self.state.end_at(self.state.steps));
         let mut plans = self.training_plans(count).await?;
         self.engine.gpu.queue.write_buffer(
             &self.parts.schedule.buffer,

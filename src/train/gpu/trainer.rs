@@ -5,7 +5,9 @@ use super::held::{Plans, Rooms};
 use super::map::Map;
 use super::plans::{Parts, Schedule};
 use crate::error::{Error, Result};
-use crate::gpu::{Around, CLASSES, Engine, Gpu, Held, Outcome, Owner, Params, Purpose, check_penalty, create};
+use crate::gpu::{
+    Around, CLASSES, Controls, Engine, Gpu, Held, Outcome, Owner, Params, Purpose, check_penalty, create,
+};
 use crate::math::check_finite;
 use crate::memory::Size;
 use crate::method::{Learnt, Loss, Signs, Target};
@@ -51,6 +53,8 @@ pub struct GpuTrainer {
     pub(super) embedded: bool,
     /// Whether a step was submitted of which the host has not heard yet: its future was dropped, if no call is under way.
     pub(super) unheard: bool,
+    /// What drives the model.
+    pub(super) controls: Controls,
 }
 
 impl GpuTrainer {
@@ -62,10 +66,6 @@ impl GpuTrainer {
     pub fn new(gpu: &Gpu, config: TrainerConfig) -> Result<Self> {
         let state = TrainingState::new::<f32>(config)?;
         let (config, model) = (&state.config, &state.config.model);
-        if let Some(control) = model.problem.controls.first() {
-            let remedy = "a device's trainer drives no controls yet: use Trainer, on the native engine";
-            return Err(Error::argument("NeuralDe::problem", format!("driven by {:?}", control.name), remedy));
-        }
         check_penalty(&model.problem, &model.options, &config.regularizer)?;
         let (encoder, head) = (Map::of(model, End::Encoder)?, Map::of(model, End::Head)?);
         let widest = encoder.iter().chain(&head).map(Map::widest).max().unwrap_or(0);
@@ -95,7 +95,9 @@ impl GpuTrainer {
             frozen,
             schedule: gpu.scoped_now(|| Schedule::new(gpu, 2))?,
         };
-        let mut trainer = Self { engine, parts, held: None, updates: 0, embedded: false, unheard: false, state };
+        let controls = Controls::new(&model.problem, ["GpuTrainer::step", "GpuTrainer::set_control"]);
+        let mut trainer =
+            Self { engine, parts, held: None, updates: 0, embedded: false, unheard: false, controls, state };
         gpu.check_alive()?;
         let config = &trainer.state.config;
         let theta: Vec<f32> = config.model.initialize(config.seed);
@@ -214,6 +216,7 @@ impl GpuTrainer {
     pub(super) async fn load(&mut self, batch: &Batch<'_, f32>, purpose: Purpose, signs: Signs) -> Result<usize> {
         let count = self.state.check(batch)?;
         self.warn_at(batch.inputs);
+        self.aim(count, purpose)?;
         self.reserve(count, purpose, 0).await?;
         let queue = &self.engine.gpu.queue;
         let buffers = &self.rooms()?.batch;

@@ -6,8 +6,8 @@ mod training;
 
 use crate::oracle::{LAYOUTS, adaptive, cast, gpu, numbers, scaled};
 use fewsteps::{
-    Diffusion, Error, FailurePolicy, Gpu, Layout, Local, Loss, Method, Mlp, NeuralDe, Optimizer, Problem, SaveAt,
-    SolverOptions, TrainerConfig,
+    Control, Diffusion, Error, FailurePolicy, Field, Gpu, Interpolation, Layout, Local, Loss, Method, Mlp, NeuralDe,
+    Optimizer, Problem, SaveAt, SolverOptions, TrainerConfig,
 };
 use wgpu::BufferUsages as Usage;
 
@@ -145,6 +145,14 @@ fn cases() -> impl Iterator<Item = (Mlp, Layout, SaveAt)> {
 
 fn noisy_problem() -> Problem {
     Problem::sde(Mlp::new([DIM, 9, DIM]), Diffusion::ito(Mlp::new([DIM, DIM])), 0.0, 2.0)
+}
+
+/// A network that a control of three knots drives.
+fn driven_problem() -> Problem {
+    let network = Mlp::new([DIM, 9, DIM]);
+    let field = Field::build(DIM, |f| f.mlp("net", &network, &(f.state() + f.control("u").repeat(DIM))) - f.state());
+    let knots = Control::new("u", Interpolation::Linear, [0.0, 0.6, 2.0]);
+    Problem::ode(field.expect("a field"), 0.0, 2.0).driven_by(knots)
 }
 
 fn training(field: Mlp, layout: Layout, at: Local) -> TrainerConfig {

@@ -1,9 +1,10 @@
 //! Solves in an application's encoder, and devices beside each other.
 
 use super::{
-    App, BATCH, DIM, READ, WRITE, cases, fields, initial_states, noisy_problem, options, problem, save_points, training,
+    App, BATCH, DIM, READ, WRITE, cases, driven_problem, fields, initial_states, noisy_problem, options, problem,
+    refused, save_points, training,
 };
-use crate::oracle::{LAYOUTS, bits};
+use crate::oracle::{LAYOUTS, bits, cast, numbers};
 use fewsteps::{
     Error, Gpu, GpuSolver, GpuTrainer, Layout, Local, Mlp, OUTCOME_WGSL, Paths, SaveAt, SolveIo, SolverOptions,
     Tolerances, TrainIo,
@@ -83,6 +84,50 @@ fn a_long_solve_takes_slices_of_several_frames() {
             let found = app.read(app.encoder(), &ys);
             assert_eq!(bits(&found), bits(&predicted(&gpu, field.clone(), &options)), "{field:?} {layout:?}");
         }
+    }
+}
+
+#[test]
+fn a_recorded_solve_is_driven_by_the_values_of_its_submission() {
+    let Some(app) = App::open() else { return };
+    let gpu = app.gpu();
+    let problem = driven_problem();
+    let theta: Vec<f32> = problem.initialize(1);
+    let (parameters, start) = (app.filled(&theta), app.filled(&initial_states()));
+    for layout in LAYOUTS {
+        let options = options(layout, SaveAt::End);
+        let mut solver = GpuSolver::new(&gpu, &problem, &options).expect("a driven problem");
+        let values = |n: u64, rows: usize| cast::<f32>(&numbers(n, rows * 3));
+        solver.set_control("u", &values(1, BATCH)).expect("values");
+        let mut solve = gpu.block_on(solver.prepare(BATCH, 40)).expect("room for a small batch");
+        let ys = app.buffer(solve.ys_bytes(), Usage::COPY_SRC | Usage::COPY_DST);
+        let io = SolveIo { theta: parameters.slice(..), y0: start.slice(..), ys: ys.slice(..) };
+        // Those of the solver at first, then each its own, then the same for all.
+        for (n, rows) in [(1, BATCH), (2, BATCH), (3, 1), (4, BATCH)] {
+            let mut encoder = app.encoder();
+            solve.record(&mut encoder, &io).expect("fitting buffers");
+            if n > 1 {
+                solve.set_control("u", &values(n, rows)).expect("values");
+            }
+            let found = app.read(encoder, &ys);
+            solver.set_control("u", &values(n, rows)).expect("values");
+            let expected = gpu.block_on(solver.predict(&theta, &initial_states())).expect("a valid solve").ys;
+            assert_eq!(bits(&found), bits(&expected), "{layout:?}, {n}");
+        }
+        // What does not fit leaves the values as they are.
+        refused(solve.set_control("v", &[0.0; 3]), "name", "driven by");
+        refused(solve.set_control("u", &[0.0; 6]), "y0", "values of u are for 2 trajectories");
+        assert!(matches!(solve.set_control("u", &[0.0; 4]), Err(Error::Shape { .. })));
+        assert!(matches!(solve.set_control("u", &[0.0, f32::NAN, 0.0]), Err(Error::NonFinite { .. })));
+        let before = app.read(app.encoder(), &ys);
+        let mut encoder = app.encoder();
+        solve.record(&mut encoder, &io).expect("fitting buffers");
+        assert_eq!(bits(&app.read(encoder, &ys)), bits(&before), "{layout:?}: the same values");
+        // A recording has room for what it was prepared with.
+        solver.set_control("u", &values(5, 1)).expect("values");
+        let mut shared = gpu.block_on(solver.prepare(BATCH, 40)).expect("room for a small batch");
+        refused(shared.set_control("u", &values(6, BATCH)), "values", "prepare it from a solver");
+        shared.set_control("u", &values(6, 1)).expect("as many");
     }
 }
 

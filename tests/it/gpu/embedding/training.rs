@@ -1,6 +1,8 @@
 //! Training steps in an application's encoder.
 
-use super::{App, BATCH, DIM, batch, fields, initial_states, noisy_problem, options, problem, refused, training};
+use super::{
+    App, BATCH, DIM, batch, driven_problem, fields, initial_states, noisy_problem, options, problem, refused, training,
+};
 use crate::oracle::{LAYOUTS, bits, cast, numbers};
 use fewsteps::{
     Batch, Error, FailurePolicy, GpuSolver, GpuTrainer, Layout, Local, Loss, Mlp, NeuralDe, Optimizer, PenaltyGradient,
@@ -148,6 +150,72 @@ fn recorded_training_steps_have_the_paths_of_step() {
         let [a, b] = [&mut stepped, &mut recorded].map(|t| gpu.block_on(t.parameters()).expect("a device"));
         assert_eq!(bits(&a), bits(&b), "the same parameters");
     }
+}
+
+/// A model that each trajectory's own control drives.
+fn driven_training() -> TrainerConfig {
+    TrainerConfig::new(NeuralDe::new(driven_problem(), options(Layout::Lockstep, SaveAt::End)), Loss::Mse)
+        .optimizer(Optimizer::adam(0.02))
+        .regularizer(Local::unbiased().coefficient(0.1))
+}
+
+#[test]
+fn recorded_training_steps_are_driven_by_the_values_of_their_submission() {
+    const STEPS: usize = 4;
+    let Some(app) = App::open() else { return };
+    let gpu = app.gpu();
+    let config = driven_training();
+    let mut stepped = GpuTrainer::new(&gpu, config.clone()).expect("a driven model");
+    let mut recorded = GpuTrainer::new(&gpu, config).expect("a driven model");
+    let values = |n: usize, rows: usize| cast::<f32>(&numbers(n as u64, rows * 3));
+    recorded.set_control("u", &values(9, BATCH)).expect("values");
+    gpu.block_on(recorded.prepare(BATCH, STEPS, 30)).expect("room for a small batch");
+    let targets = cast::<f32>(&numbers(7, BATCH * DIM));
+    let target = Target::States(&targets);
+    let (states, target_states) = (app.filled(&initial_states()), app.filled(&targets));
+    let io = TrainIo { inputs: states.slice(..), targets: target_states.slice(..) };
+    for n in 0..STEPS {
+        stepped.set_control("u", &values(n, BATCH)).expect("values");
+        gpu.block_on(stepped.step(&Batch { inputs: &initial_states(), target })).expect("a valid batch");
+        if n == 2 {
+            // Another batch's values in between.
+            recorded.set_control("u", &values(8, 5)).expect("values");
+            gpu.block_on(recorded.predict(&initial_states()[..5 * DIM])).expect("five trajectories");
+            refused(recorded.record(&mut app.encoder(), &io), "y0", "values of u are for 5 trajectories");
+        }
+        let mut encoder = app.encoder();
+        if n == 3 {
+            recorded.record(&mut encoder, &io).expect("fitting buffers");
+            recorded.set_control("u", &values(n, BATCH)).expect("values");
+        } else {
+            recorded.set_control("u", &values(n, BATCH)).expect("values");
+            recorded.record(&mut encoder, &io).expect("fitting buffers");
+        }
+        app.queue.submit([encoder.finish()]);
+    }
+    let report = gpu.block_on(recorded.sync()).expect("a device");
+    assert_eq!((report.made, report.unfinished), (STEPS as u64, false), "{report:?}");
+    let [a, b] = [&mut stepped, &mut recorded].map(|t| gpu.block_on(t.parameters()).expect("a device"));
+    assert_eq!(bits(&a), bits(&b), "the same parameters");
+}
+
+#[test]
+fn recorded_training_steps_have_no_room_for_more_values_than_were_prepared() {
+    let app = App::noop();
+    let gpu = app.gpu();
+    let mut trainer = GpuTrainer::new(&gpu, driven_training()).expect("a driven model");
+    let missing = gpu.block_on(trainer.prepare(BATCH, 2, 4)).expect_err("no values");
+    assert!(matches!(missing, Error::Order { needs: "GpuTrainer::set_control", .. }), "{missing}");
+    trainer.set_control("u", &[1.0; 3]).expect("the same for all");
+    gpu.block_on(trainer.prepare(BATCH, 2, 4)).expect("room for a small batch");
+    let states = app.filled(&initial_states());
+    let io = TrainIo { inputs: states.slice(..), targets: states.slice(..) };
+    trainer.record(&mut app.encoder(), &io).expect("fitting buffers");
+    trainer.set_control("u", &[1.0; 3 * BATCH]).expect("each its own");
+    let error = trainer.record(&mut app.encoder(), &io).expect_err("no room");
+    assert!(matches!(error, Error::Order { needs: "prepare", .. }), "{error}");
+    gpu.block_on(trainer.prepare(BATCH, 2, 4)).expect("room for more");
+    trainer.record(&mut app.encoder(), &io).expect("fitting buffers");
 }
 
 #[test]

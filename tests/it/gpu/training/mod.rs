@@ -1,5 +1,6 @@
 //! Training on the device against the native engine.
 
+mod controls;
 mod density;
 mod fields;
 mod gradients;
