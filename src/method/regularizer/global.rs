@@ -88,7 +88,7 @@ impl Global {
     /// Checks the numbers.
     ///
     /// # Errors
-    /// [`Error::Argument`] for a coefficient that is not finite.
+    /// [`Error::Argument`](crate::Error::Argument) for a coefficient that is not finite.
     pub fn validate(&self) -> Result<()> {
         self.coefficient.validate("Global::coefficient")
     }
