@@ -193,6 +193,9 @@ pub(crate) fn any_method(name: &str) -> Result<Method, String> {
     })
 }
 
+/// Hidden units of a hypersolver's correction, unless it is told otherwise.
+pub(crate) const CORRECTION_UNITS: NonZeroUsize = NonZeroUsize::new(32).expect("not zero, or this does not compile");
+
 /// The methods that a hypersolver may correct.
 pub(crate) fn base_method(name: &str) -> Result<Method, String> {
     const BASES: [Method; 3] = [Method::Euler, Method::Midpoint, Method::Heun];

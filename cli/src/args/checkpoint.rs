@@ -7,7 +7,7 @@ use clap::Args;
 use fewsteps::Method;
 
 use super::solver::{EngineArgs, StepArgs};
-use crate::choice::{any_method, base_method, positive};
+use crate::choice::{CORRECTION_UNITS, any_method, base_method, positive};
 use crate::task::TaskName;
 
 #[derive(Debug, Args)]
@@ -89,7 +89,7 @@ pub(crate) struct HypersolveArgs {
     #[arg(long, value_name = "A,B,...", value_delimiter = ',', value_parser = positive, default_value = "1,2,4")]
     pub(crate) steps: Vec<NonZeroUsize>,
     /// Hidden units of the correction
-    #[arg(long, value_name = "N", value_parser = positive, default_value = "32")]
+    #[arg(long, value_name = "N", value_parser = positive, default_value_t = CORRECTION_UNITS)]
     pub(crate) hidden: NonZeroUsize,
     /// Updates of the correction
     #[arg(long, value_name = "N", default_value_t = 1500)]

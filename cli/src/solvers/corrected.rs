@@ -8,13 +8,11 @@ use fewsteps::{Backend, Blocking, HyperTraining, Hypersolver, Learner, Method, R
 use super::candidates::STEPS;
 use super::cheapest::{allowed, tested};
 use super::judge::{Judge, held_out};
+use crate::choice::CORRECTION_UNITS;
 use crate::corrected::Corrected;
 use crate::data::{BatchBuffer, Data};
 use crate::record::{Hypersolved, Tested};
 use crate::settings::Settings;
-
-/// Hidden units of the correction, as `fewsteps hypersolve` has them unless it is told.
-const HIDDEN: usize = 32;
 
 /// The hypersolver of a run's model.
 ///
@@ -22,7 +20,7 @@ const HIDDEN: usize = 32;
 /// For models that it cannot solve: with noise, driven, of a density, or with a loss of states on the way.
 pub(crate) fn hypersolver(base: Method, settings: &Settings) -> anyhow::Result<Hypersolver> {
     let model = &settings.config.model;
-    let hyper = Hypersolver::new(base, model.problem.dim(), HIDDEN)?;
+    let hyper = Hypersolver::new(base, model.problem.dim(), CORRECTION_UNITS.get())?;
     hyper.apply(model, 1)?;
     Ok(hyper)
 }
@@ -73,7 +71,7 @@ pub(crate) fn hypersolved<L: Learner>(
         training,
         seed,
         base: base.to_string(),
-        hidden: HIDDEN,
+        hidden: CORRECTION_UNITS.get(),
         training_steps: updates.steps,
         training_seconds,
         residual: learnt.residual,
