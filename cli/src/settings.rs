@@ -223,7 +223,7 @@ impl Settings {
             Loss::Mse => "MSE",
             Loss::Mae => "MAE",
             Loss::Moments => "moments",
-            Loss::NegativeLogLikelihood => "nats",
+            Loss::NegativeLogLikelihood | Loss::Gaussian { .. } => "nats",
             // The library's losses grow; the tasks' are these.
             _ => "loss",
         }

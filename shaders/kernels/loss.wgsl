@@ -8,6 +8,9 @@ struct LossArgs {
     first: u32,             // The first point of this part, and
     count: u32,             // how many it has.
     features: u32,          // Of a flow: numbers in a point. Its log-density is the next one.
+    weighed: u32,           // Whether each number's share of its row's loss follows the states in `targets`.
+    factor: f32,            // The loss of a difference d is factor d^2 + offset, if not |d|.
+    offset: f32,
 }
 
 alias Args = LossArgs;
@@ -79,17 +82,25 @@ fn before(row: u32) -> f32 {
 }
 
 fn difference(row: u32, counts: bool) -> vec2<f32> {
-    let scale = 1.0 / (f32(outcome.solved) * f32(job.args.points * job.args.outputs));
+    let weighed = job.args.weighed != 0u;
+    let numbers = job.args.points * job.args.outputs;
+    let scale = 1.0 / (f32(outcome.solved) * select(f32(numbers), 1.0, weighed));
     let size = job.rows * job.args.outputs;
     var loss = before(row);
     for (var point = job.args.first; point < job.args.first + job.args.count; point++) {
         let at = point * size + row * job.args.outputs;
         for (var o = 0u; o < job.args.outputs; o++) {
+            var share = 1.0;
+            if weighed {
+                share = targets[job.args.points * size + at + o];
+            }
             var slope = 0.0;
-            if counts {
+            // What has no share may be anything.
+            if counts && share > 0.0 {
                 let d = outputs[at + o] - targets[at + o];
-                loss += scale * select(abs(d), d * d, job.mode == MSE);
-                slope = scale * select(sign(d), 2.0 * d, job.mode == MSE);
+                let absolute = job.mode == MAE;
+                loss += scale * share * select(job.args.factor * d * d + job.args.offset, abs(d), absolute);
+                slope = scale * share * select(2.0 * job.args.factor * d, sign(d), absolute);
             }
             outputs_bar[at + o] = slope;
         }

@@ -7,7 +7,7 @@ use crate::math::{Real, check_finite};
 
 /// What is minimised. Means are over the trajectories that were solved; where none was, or fewer than two paths of
 /// which to take a variance, the loss is NaN.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Loss {
@@ -18,6 +18,12 @@ pub enum Loss {
     Mse,
     /// Mean of absolute differences over times, trajectories and features; derivative 0 where they are 0.
     Mae,
+    /// Negative log-likelihood of a Gaussian whose mean is the output, in nats an observed number: the mean over times,
+    /// trajectories and features of `d^2 / (2 std^2) + ln(std) + ln(2 pi) / 2`.
+    Gaussian {
+        /// Standard deviation of the observations, above 0.
+        std: f64,
+    },
     /// For paths: mean over times and features of the squared differences of their means, plus that of their variances
     /// (over one less than their number).
     Moments,
@@ -37,9 +43,47 @@ impl Loss {
     pub(crate) const fn target_len(self, batch: usize, times: usize, outputs: usize) -> usize {
         match self {
             Self::CrossEntropy => batch,
-            Self::Mse | Self::Mae => times * batch * outputs,
+            Self::Mse | Self::Mae | Self::Gaussian { .. } => times * batch * outputs,
             Self::Moments => 2 * times * outputs,
             Self::NegativeLogLikelihood => 0,
+        }
+    }
+
+    /// What it makes of a difference between an output and a state.
+    pub(crate) fn of_differences(self) -> Difference {
+        let [factor, offset] = match self {
+            Self::Gaussian { std } => [0.5 / (std * std), 0.5f64.mul_add(std::f64::consts::TAU.ln(), std.ln())],
+            _ => [1.0, 0.0],
+        };
+        Difference { absolute: self == Self::Mae, factor, offset }
+    }
+
+    /// Checks its own numbers.
+    pub(crate) fn validate(self) -> Result<()> {
+        match self {
+            Self::Gaussian { std } if !(std > 0.0 && (std * std).recip().is_finite() && std.is_finite()) => {
+                Err(Error::argument("Loss::Gaussian::std", std, "use a finite number above 0, not below 1e-150"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The loss of a difference `d` between an output and a state: `|d|`, or `factor d^2 + offset`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Difference {
+    absolute: bool,
+    pub(crate) factor: f64,
+    pub(crate) offset: f64,
+}
+
+impl Difference {
+    /// The loss of a difference, and its derivative.
+    pub(crate) fn of(self, d: f64) -> [f64; 2] {
+        match self {
+            Self { absolute: true, .. } if d == 0.0 => [0.0, 0.0],
+            Self { absolute: true, .. } => [d.abs(), d.signum()],
+            Self { factor, offset, .. } => [(factor * d).mul_add(d, offset), 2.0 * factor * d],
         }
     }
 }
@@ -50,8 +94,31 @@ impl Loss {
 pub enum Target<'a, R> {
     /// One class a trajectory, for [`Loss::CrossEntropy`].
     Labels(&'a [u32]),
-    /// `[times][B][outputs]`, for [`Loss::Mse`] and [`Loss::Mae`].
+    /// `[times][B][outputs]`, for [`Loss::Mse`], [`Loss::Mae`] and [`Loss::Gaussian`].
     States(&'a [R]),
+    /// States of which some are not observed, or count more than others. The loss of a trajectory is the weighted mean
+    /// `sum(w l) / sum(w)` over its times and outputs, that of a batch the mean over trajectories; with equal weights it
+    /// is that of [`Target::States`].
+    ///
+    /// ```
+    /// use fewsteps::{Batch, Cpu, Loss, Mlp, NeuralDe, Problem, SaveAt, SolverOptions, Target, Trainer, TrainerConfig};
+    /// # fn main() -> fewsteps::Result<()> {
+    /// let options = SolverOptions::default().save_at(SaveAt::Times(vec![0.5, 1.0]));
+    /// let model = NeuralDe::new(Problem::ode(Mlp::new([2, 16, 2]), 0.0, 1.0), options);
+    /// let mut trainer = Trainer::<f64>::new(&Cpu::new()?, TrainerConfig::new(model, Loss::Mse))?;
+    /// // Of one trajectory at two times: the second feature was not seen at the first.
+    /// let target = Target::Observed { states: &[0.9, f64::NAN, 0.8, 0.1], weights: &[1.0, 0.0, 1.0, 1.0] };
+    /// let report = trainer.step(&Batch { inputs: &[1.0, 0.0], target })?;
+    /// assert!(report.loss.is_finite());
+    /// # Ok(())
+    /// # }
+    /// ```
+    Observed {
+        /// `[times][B][outputs]`; what has weight 0 is never read and may be NaN.
+        states: &'a [R],
+        /// `[times][B][outputs]`, not negative, of each trajectory at least one above 0.
+        weights: &'a [R],
+    },
     /// Means and variances over the batch, `[times][outputs]` each, for [`Loss::Moments`].
     Moments {
         /// What the batch's means should be.
@@ -76,11 +143,18 @@ impl<R: Real> Target<'_, R> {
                     }
                 }
             }
-            (Target::States(states), Loss::Mse | Loss::Mae) => {
+            (Target::States(states), Loss::Mse | Loss::Mae | Loss::Gaussian { .. }) => {
                 let expected = times * batch * outputs;
                 let shape = || format!("[{times}][{batch}][{outputs}]");
                 Error::check_len("Target::States", states.len(), expected, shape)?;
                 check_finite("Target::States", states)
+            }
+            (Target::Observed { states, weights }, Loss::Mse | Loss::Mae | Loss::Gaussian { .. }) => {
+                for (name, numbers) in [("Target::Observed::states", states), ("Target::Observed::weights", weights)] {
+                    let shape = || format!("[{times}][{batch}][{outputs}]");
+                    Error::check_len(name, numbers.len(), times * batch * outputs, shape)?;
+                }
+                check_observed(states, weights, [batch, outputs])
             }
             (Target::Moments { means, variances }, Loss::Moments) => {
                 for (name, moments) in [("Target::Moments::means", means), ("Target::Moments::variances", variances)] {
@@ -106,43 +180,58 @@ impl<R: Real> Target<'_, R> {
                 Err(Error::argument("Target::Labels", format!("{loss:?}"), "labels need Loss::CrossEntropy"))
             }
             (Target::States(_), _) => {
-                Err(Error::argument("Target::States", format!("{loss:?}"), "states need Loss::Mse or Loss::Mae"))
+                let remedy = "states need Loss::Mse, Loss::Mae or Loss::Gaussian";
+                Err(Error::argument("Target::States", format!("{loss:?}"), remedy))
+            }
+            (Target::Observed { .. }, _) => {
+                let remedy = "observed states need Loss::Mse, Loss::Mae or Loss::Gaussian";
+                Err(Error::argument("Target::Observed", format!("{loss:?}"), remedy))
             }
         }
     }
 }
 
-/// Loss and correctly classified trajectories of outputs `[times][B][outputs]`, of those that were `solved`.
-pub(crate) fn score<R: Real>(
-    loss: Loss,
-    target: &Target<'_, R>,
-    outputs: &[f64],
-    width: usize,
-    solved: &[bool],
-) -> (f64, usize) {
-    // Of every time in turn; the mean over none is NaN.
-    let counts = || solved.iter().copied().cycle();
-    match target {
-        Target::Labels(labels) => {
-            let last = &outputs[outputs.len() - labels.len() * width..];
-            let all = || last.chunks_exact(width).zip(*labels).zip(counts());
-            let rows = || all().filter(|(_, solved)| *solved).map(|(row, _)| row);
-            let best = |row: &[f64]| (0..width).fold(0, |best, o| if row[o] > row[best] { o } else { best });
-            let entropy = |(row, label): (&[f64], &u32)| {
-                let largest = row[best(row)];
-                row.iter().map(|x| (x - largest).exp()).sum::<f64>().ln() + largest - row[*label as usize]
-            };
-            let sum: f64 = rows().map(entropy).sum();
-            (sum / rows().count() as f64, rows().filter(|(row, label)| best(row) == **label as usize).count())
+impl<'a, R: Real> Target<'a, R> {
+    /// Its states, with their weights if they have any.
+    pub(crate) const fn states(&self) -> Option<(&'a [R], Option<&'a [R]>)> {
+        match *self {
+            Target::States(states) => Some((states, None)),
+            Target::Observed { states, weights } => Some((states, Some(weights))),
+            Target::Labels(_) | Target::Moments { .. } | Target::Nothing => None,
         }
-        Target::States(states) => {
-            let all = || outputs.chunks_exact(width).zip(states.chunks_exact(width)).zip(counts());
-            let rows = || all().filter(|(_, solved)| *solved).map(|(row, _)| row);
-            let size = |d: f64| if loss == Loss::Mae { d.abs() } else { d * d };
-            let sum: f64 =
-                rows().flat_map(|(row, target)| row.iter().zip(target)).map(|(x, y)| size(x - y.to_f64())).sum();
-            (sum / (rows().count() * width) as f64, 0)
+    }
+}
+
+/// The sum of each trajectory's weights, of `[times][batch][outputs]`.
+pub(crate) fn row_weights<R: Real>(weights: &[R], [batch, outputs]: [usize; 2]) -> Vec<f64> {
+    let mut sums = vec![0.0; batch];
+    for rows in weights.chunks_exact(batch * outputs) {
+        for (sum, row) in sums.iter_mut().zip(rows.chunks_exact(outputs)) {
+            *sum += row.iter().map(|weight| weight.to_f64()).sum::<f64>();
         }
-        Target::Moments { .. } | Target::Nothing => (f64::NAN, 0),
+    }
+    sums
+}
+
+/// Checks weights, and the states that have one.
+fn check_observed<R: Real>(states: &[R], weights: &[R], [batch, outputs]: [usize; 2]) -> Result<()> {
+    let place = |i: usize| format!("time {}, trajectory {}, output {}", i / outputs / batch, i / outputs % batch, i % outputs);
+    let wrong = |weight: &R| !(weight.is_finite() && *weight >= R::ZERO);
+    if let Some((i, weight)) = weights.iter().enumerate().find(|(_, weight)| wrong(weight)) {
+        let remedy = format!("{}: weights are finite and not negative", place(i));
+        return Err(Error::argument("Target::Observed::weights", weight, remedy));
+    }
+    let seen = states.iter().zip(weights).enumerate().filter(|(_, (_, weight))| **weight > R::ZERO);
+    if let Some((i, (state, _))) = seen.into_iter().find(|(_, (state, _))| !state.is_finite()) {
+        let remedy = format!("{}: what has a weight is finite; what was not observed has weight 0", place(i));
+        return Err(Error::argument("Target::Observed::states", state, remedy));
+    }
+    let sums = row_weights(weights, [batch, outputs]);
+    match sums.iter().enumerate().find(|(_, sum)| !(**sum > 0.0 && sum.recip().is_finite())) {
+        None => Ok(()),
+        Some((row, sum)) => {
+            let remedy = format!("trajectory {row}: its weights add up to this, so that it has no mean: leave it out");
+            Err(Error::argument("Target::Observed::weights", sum, remedy))
+        }
     }
 }

@@ -14,6 +14,7 @@ mod options;
 mod regularizer;
 mod save_at;
 mod schedule;
+mod score;
 mod signs;
 mod step_control;
 mod stochastic;
@@ -32,7 +33,7 @@ pub(crate) use draws::{Asked, Draws, FirstStage, PENALTY_TILE, penalised_rows, p
 pub(crate) use learnt::LEARNT_NUMBERS;
 pub use learnt::Learnt;
 pub(crate) use learnt::{IdealSteps, LONGEST_WISH, MOST_GROWTH, RESOLVED_ERROR, quantile_of_wishes, wish};
-pub(crate) use loss::score;
+pub(crate) use loss::row_weights;
 pub use loss::{Loss, Target};
 pub use methods::Method;
 pub(crate) use methods::tableau_supports;
@@ -48,6 +49,7 @@ pub use regularizer::{
 pub(crate) use regularizer::{PointDraws, stiffness};
 pub use save_at::SaveAt;
 pub use schedule::Schedule;
+pub(crate) use score::score;
 pub(crate) use signs::Signs;
 pub use step_control::{InitialStep, StepControl};
 pub use tableau::{MAX_STAGES, Tableau};

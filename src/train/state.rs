@@ -24,6 +24,7 @@ impl TrainingState {
     /// Before the first step.
     pub(super) fn new<R: Scalar>(config: TrainerConfig) -> Result<Self> {
         config.model.validate::<R>()?;
+        config.loss.validate()?;
         config.model.check_density(config.loss)?;
         config.optimizer.validate()?;
         config.regularizer.validate(&config.model.options)?;

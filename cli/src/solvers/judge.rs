@@ -259,8 +259,7 @@ impl<'a, L: Learner> Judge<'a, L> {
                 outcomes.extend(densities.map(|density| Prediction { loss: -density, class: None }));
                 continue;
             }
-            outcomes
-                .extend((0..indices.len()).map(|i| outcome(loss, &outputs, &gathered.target, width, i, indices.len())));
+            outcomes.extend(predictions(loss, &outputs, &gathered.target, width, indices.len())?);
         }
         Ok(outcomes)
     }
@@ -277,38 +276,27 @@ pub(crate) fn held_out(samples: &Samples, kept: usize, batch: usize, most: Optio
     count - own.min(most.unwrap_or(if kept > 0 { kept } else { MOST }))..count
 }
 
-/// What the outputs `[times][count][width]` say of sample `i`.
-fn outcome<R: Scalar>(
+/// What the outputs `[times][count][width]` say of each sample.
+fn predictions<R: Scalar>(
     loss: Loss,
     outputs: &[R],
     target: &Target<'_, R>,
     width: usize,
-    i: usize,
     count: usize,
-) -> Prediction {
-    let row = |all: &[R], time: usize| -> Vec<f64> {
-        all[(time * count + i) * width..][..width].iter().map(|x| x.to_f64()).collect()
+) -> anyhow::Result<Vec<Prediction>> {
+    let losses = loss.of_each(target, outputs, count, width)?;
+    let Target::Labels(labels) = target else {
+        return Ok(losses.into_iter().map(|loss| Prediction { loss, class: None }).collect());
     };
-    let times = outputs.len() / (count * width);
-    match target {
-        Target::Labels(labels) => {
-            let scores = row(outputs, times - 1);
-            if scores.iter().any(|x| !x.is_finite()) {
-                return Prediction { loss: f64::NAN, class: None };
-            }
-            let best = (0..width).fold(0, |best, o| if scores[o] > scores[best] { o } else { best });
-            let label = labels[i] as usize;
-            let others: f64 = scores.iter().map(|x| (x - scores[best]).exp()).sum();
-            Prediction { loss: others.ln() + scores[best] - scores[label], class: Some((best, best == label)) }
+    let last = outputs[outputs.len() - count * width..].chunks_exact(width);
+    let judged = losses.into_iter().zip(last.zip(*labels)).map(|(loss, (scores, label))| {
+        if scores.iter().any(|x| !x.is_finite()) {
+            return Prediction { loss: f64::NAN, class: None };
         }
-        Target::States(states) => {
-            let size = |d: f64| if loss == Loss::Mae { d.abs() } else { d * d };
-            let differences = (0..times).flat_map(|time| row(outputs, time).into_iter().zip(row(states, time)));
-            let sum: f64 = differences.map(|(x, y)| size(x - y)).sum();
-            Prediction { loss: sum / (times * width) as f64, class: None }
-        }
-        _ => Prediction { loss: f64::NAN, class: None },
-    }
+        let best = (0..width).fold(0, |best, o| if scores[o] > scores[best] { o } else { best });
+        Prediction { loss, class: Some((best, best == *label as usize)) }
+    });
+    Ok(judged.collect())
 }
 
 /// The loss of the means and variances of paths, `[times][paths][width]`.

@@ -7,7 +7,7 @@ use crate::cpu::kernel::lanes::{gather, scatter, stand_in_unless};
 use crate::cpu::kernel::scalar::Scalar;
 use crate::cpu::tile::Tile;
 use crate::error::Status;
-use crate::method::{Loss, Signs, Target};
+use crate::method::{Loss, Signs, Target, row_weights};
 use crate::problem::Trace;
 
 /// A batch's loss as the engine's workers see it.
@@ -30,6 +30,8 @@ pub(crate) struct Task<'a, R> {
     pub(crate) solved: usize,
     /// Means and variances of the solved batch's outputs, `[times][outputs]`, where the loss is of them.
     pub(crate) moments: Vec<[f64; 2]>,
+    /// The sum of each trajectory's weights, where the target has some.
+    pub(crate) row_weights: Vec<f64>,
 }
 
 impl<R: Scalar> Task<'_, R> {
@@ -91,11 +93,17 @@ impl<R: Scalar> Task<'_, R> {
         outputs
     }
 
-    /// Takes the moments of the solved batch, if the loss is of them.
+    /// Takes what the loss wants to know of the whole solved batch: the moments of its outputs, the sums of its weights.
     pub(crate) fn measure<'t>(&mut self, tiles: impl Iterator<Item = &'t Tile<R>> + Clone) {
-        if self.loss != Loss::Moments {
-            return;
+        if let Target::Observed { weights, .. } = self.target {
+            self.row_weights = row_weights(weights, [self.batch, self.outputs]);
         }
+        if self.loss == Loss::Moments {
+            self.measure_moments(tiles);
+        }
+    }
+
+    fn measure_moments<'t>(&mut self, tiles: impl Iterator<Item = &'t Tile<R>> + Clone) {
         let mut room = TaskRoom::default();
         let count = self.solved as f64;
         self.moments.resize(self.times * self.outputs, [f64::NAN; 2]);
@@ -168,9 +176,9 @@ impl<R: Scalar> Task<'_, R> {
             self.output(tile, slot, room, theta_bar.is_some());
             let (loss, correct) = match self.target {
                 Target::Labels(labels) => self.cross_entropy(labels, tile, &counts, room),
-                Target::States(states) => {
-                    let states = &states[slot * self.batch * self.outputs..][..self.batch * self.outputs];
-                    (self.difference(states, tile, &counts, room), 0)
+                Target::States(states) => (self.difference([states, &[]], slot, tile, &counts, room), 0),
+                Target::Observed { states, weights } => {
+                    (self.difference([states, weights], slot, tile, &counts, room), 0)
                 }
                 Target::Moments { means, variances } => {
                     let range = slot * self.outputs..(slot + 1) * self.outputs;
@@ -240,22 +248,34 @@ impl<R: Scalar> Task<'_, R> {
         loss
     }
 
-    /// Squared or absolute differences, summed over the tile and scaled to a mean over the batch.
-    fn difference(&self, states: &[R], tile: &Tile<R>, counts: &[bool; LANES], room: &mut TaskRoom<R>) -> f64 {
-        let scale = 1.0 / (self.times * self.solved * self.outputs) as f64;
+    /// Losses of the differences from states at a saved time, weighted where there are weights, summed over the tile and
+    /// scaled to a mean over the batch.
+    fn difference(
+        &self,
+        [states, weights]: [&[R]; 2],
+        slot: usize,
+        tile: &Tile<R>,
+        counts: &[bool; LANES],
+        room: &mut TaskRoom<R>,
+    ) -> f64 {
+        let difference = self.loss.of_differences();
+        let numbers = (self.times * self.outputs) as f64;
         let mut loss = 0.0;
         room.output_bar.fill(R::ZERO);
         for lane in (0..tile.used).filter(|&l| counts[l]) {
-            let row = &states[(tile.index * LANES + lane) * self.outputs..][..self.outputs];
-            for (o, target) in row.iter().enumerate() {
-                let difference = room.output[o * LANES + lane].to_f64() - target.to_f64();
-                let (value, slope) = match self.loss {
-                    Loss::Mae if difference == 0.0 => (0.0, 0.0),
-                    Loss::Mae => (difference.abs(), difference.signum()),
-                    _ => (difference * difference, 2.0 * difference),
-                };
-                loss += scale * value;
-                room.output_bar[o * LANES + lane] = R::from_f64(scale * slope);
+            let trajectory = tile.index * LANES + lane;
+            let row = (slot * self.batch + trajectory) * self.outputs..;
+            let all = self.row_weights.get(trajectory).copied().unwrap_or(numbers);
+            let scale = 1.0 / (all * self.solved as f64);
+            let targets = &states[row.clone()][..self.outputs];
+            let weights = weights.get(row).unwrap_or(&[]);
+            for (o, target) in targets.iter().enumerate() {
+                let weight = weights.get(o).map_or(1.0, |weight| weight.to_f64());
+                if weight > 0.0 {
+                    let [value, slope] = difference.of(room.output[o * LANES + lane].to_f64() - target.to_f64());
+                    loss += scale * weight * value;
+                    room.output_bar[o * LANES + lane] = R::from_f64(scale * weight * slope);
+                }
             }
         }
         loss

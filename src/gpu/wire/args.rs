@@ -126,7 +126,17 @@ arguments! {
         coefficient: f32,
         stages: f32,
     }
-    LossArgs { points: u32, outputs: u32, least: u32, first: u32, count: u32, features: u32, }
+    LossArgs {
+        points: u32,
+        outputs: u32,
+        least: u32,
+        first: u32,
+        count: u32,
+        features: u32,
+        weighed: u32,
+        factor: f32,
+        offset: f32,
+    }
     LossSumArgs { least: u32, }
     MomentsArgs { points: u32, outputs: u32, }
     NarrowArgs { parameters: u32, }

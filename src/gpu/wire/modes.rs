@@ -282,7 +282,8 @@ impl From<method::Loss> for Loss {
     fn from(loss: method::Loss) -> Self {
         match loss {
             method::Loss::CrossEntropy => Self::CrossEntropy,
-            method::Loss::Mse => Self::Mse,
+            // Of squares too, with a factor.
+            method::Loss::Mse | method::Loss::Gaussian { .. } => Self::Mse,
             method::Loss::Mae => Self::Mae,
             method::Loss::Moments => Self::Moments,
             method::Loss::NegativeLogLikelihood => Self::NegativeLogLikelihood,

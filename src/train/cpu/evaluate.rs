@@ -133,6 +133,7 @@ pub(super) fn task<'a, R: Scalar>(
         outputs: model.output_width(),
         solved,
         moments: Vec::new(),
+        row_weights: Vec::new(),
     }
 }
 

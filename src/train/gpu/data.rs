@@ -2,6 +2,7 @@
 
 use crate::method::{Loss, Target};
 use crate::problem::Trace;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -22,6 +23,7 @@ pub struct GpuData {
     widths: [usize; 2],
     /// Which data set it is, for the plans of those who gather from it, as long as it is there.
     id: Arc<u64>,
+    weighed: bool,
 }
 
 impl GpuData {
@@ -33,7 +35,8 @@ impl GpuData {
 }
 
 impl GpuTrainer {
-    /// Puts a data set on the device: inputs `[N][inputs]`, and labels or `[N][times][outputs]` states.
+    /// Puts a data set on the device: inputs `[N][inputs]`, and labels or `[N][times][outputs]` states, observed in part or
+    /// whole.
     ///
     /// # Errors
     /// [`Error::Shape`] and [`Error::NonFinite`] for data that do not fit the model, [`Error::Limit`] when they do not
@@ -41,11 +44,21 @@ impl GpuTrainer {
     pub async fn upload(&self, inputs: &[f32], target: Target<'_, f32>) -> Result<GpuData> {
         let model = &self.state.config.model;
         let samples = model.check_inputs(inputs)?;
-        target.check(self.state.config.loss, samples, model.output_times(), model.output_width())?;
-        let targets: &[u8] = match target {
-            Target::Labels(labels) => bytemuck::cast_slice(labels),
-            Target::States(states) => bytemuck::cast_slice(states),
-            Target::Nothing => &[],
+        let (times, outputs) = (model.output_times(), model.output_width());
+        // Of weights it is looked at a sample's, whose times are one after the other here.
+        let [times, outputs] = match target {
+            Target::Observed { .. } => [1, times * outputs],
+            _ => [times, outputs],
+        };
+        target.check(self.state.config.loss, samples, times, outputs)?;
+        let of_a_sample = self.parts.times * self.parts.outputs;
+        let targets: Cow<'_, [u8]> = match target {
+            Target::Labels(labels) => bytemuck::cast_slice(labels).into(),
+            Target::States(states) => bytemuck::cast_slice(states).into(),
+            Target::Observed { states, weights } => {
+                bytemuck::cast_slice(&with_shares(states, weights, of_a_sample)).to_vec().into()
+            }
+            Target::Nothing => (&[][..]).into(),
             Target::Moments { .. } => {
                 let remedy = "moments belong to a batch, not to its samples: use GpuTrainer::step";
                 return Err(Error::argument("Target::Moments", "in a data set", remedy));
@@ -69,11 +82,12 @@ impl GpuTrainer {
                 targets: create(gpu, "data targets", targets_bytes, false),
                 samples,
                 widths: self.widths(),
+                weighed: matches!(target, Target::Observed { .. }),
                 id: Arc::new(NEXT.fetch_add(1, Ordering::Relaxed)),
             })
             .await?;
         gpu.queue.write_buffer(&data.inputs, 0, bytemuck::cast_slice(inputs));
-        gpu.queue.write_buffer(&data.targets, 0, targets);
+        gpu.queue.write_buffer(&data.targets, 0, &targets);
         Ok(data)
     }
 
@@ -95,6 +109,7 @@ impl GpuTrainer {
             return Err(Error::argument("data", format!("{:?} numbers", data.widths), remedy));
         }
         let count = samples.len();
+        self.parts.weighed = data.weighed;
         self.aim(count, purpose)?;
         self.reserve(count, purpose, 0).await?;
         let gather = self.gather_of(data, count).await?;
@@ -128,7 +143,7 @@ impl GpuTrainer {
         let (times, width) = match self.state.config.loss {
             Loss::CrossEntropy => (1, 1),
             Loss::NegativeLogLikelihood => (0, 0),
-            _ => (self.parts.times, self.parts.outputs),
+            _ => (self.parts.per_target() * self.parts.times, self.parts.outputs),
         };
         let plan = Planner::record(&self.engine.gpu, |planner| {
             for (from, to, times, width) in
@@ -145,4 +160,16 @@ impl GpuTrainer {
         });
         Gather { from: Arc::downgrade(&data.id), samples, plan }
     }
+}
+
+/// Of each sample its states, then each one's share of the sample's loss.
+#[expect(clippy::cast_possible_truncation, reason = "the device computes at f32")]
+fn with_shares(states: &[f32], weights: &[f32], of_a_sample: usize) -> Vec<f32> {
+    let mut both = Vec::with_capacity(2 * states.len());
+    for (states, weights) in states.chunks_exact(of_a_sample).zip(weights.chunks_exact(of_a_sample)) {
+        let sum: f64 = weights.iter().map(|weight| f64::from(*weight)).sum();
+        both.extend_from_slice(states);
+        both.extend(weights.iter().map(|weight| (f64::from(*weight) / sum) as f32));
+    }
+    both
 }

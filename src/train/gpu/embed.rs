@@ -18,7 +18,8 @@ pub struct TrainIo<'a> {
     /// Inputs at `f32`, `[B][inputs]`.
     pub inputs: wgpu::BufferSlice<'a>,
     /// Labels `[B]` at `u32`, below the number of classes, or states `[times][B][outputs]` at `f32`; or means
-    /// `[times][outputs]`, then variances.
+    /// `[times][outputs]`, then variances. States that are observed in part ([`Target::Observed`](crate::Target)) go
+    /// through [`GpuTrainer::step`] or [`GpuTrainer::step_on`].
     pub targets: wgpu::BufferSlice<'a>,
 }
 
@@ -58,6 +59,8 @@ impl GpuTrainer {
         let cure = || Cure::Other("prepare fewer");
         self.engine.gpu.check_binding(|| "the schedule of so many steps".into(), schedule_bytes, cure)?;
         self.note_recorded().await?;
+        // What an application records comes without weights.
+        self.parts.weighed = false;
         let purpose = self.purpose();
         self.aim(batch, purpose)?;
         self.reserve(batch, purpose, attempts).await?;

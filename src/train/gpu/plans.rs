@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::frozen::FrozenMask;
 use super::map::{Map, MapBuffers};
+use super::step::single;
 use crate::error::{Cure, Result};
 use crate::gpu::args::{
     DenseArgs, GradientNormArgs, LossArgs, LossSumArgs, MomentsArgs, NextStepArgs, SettleArgs, UpdateArgs,
@@ -28,6 +29,8 @@ pub(super) struct Parts {
     pub(super) times: usize,
     pub(super) outputs: usize,
     pub(super) inputs: usize,
+    /// Whether the targets at hand have weights.
+    pub(super) weighed: bool,
     /// The two moments of the optimizer's rule.
     pub(super) moments: [wgpu::Buffer; 2],
     /// Whether an update would make a number that is not finite; 0 when one begins.
@@ -36,6 +39,13 @@ pub(super) struct Parts {
     pub(super) outcomes: [wgpu::Buffer; 2],
     pub(super) frozen: FrozenMask,
     pub(super) schedule: Schedule,
+}
+
+impl Parts {
+    /// Numbers that a target has of an output: what it should be, and how much it counts.
+    pub(super) const fn per_target(&self) -> usize {
+        if self.weighed { 2 } else { 1 }
+    }
 }
 
 /// Parameters of the steps ahead, an entry a step.
@@ -56,7 +66,10 @@ impl Schedule {
 #[derive(Debug)]
 pub(super) struct BatchBuffers {
     pub(super) rows: usize,
+    /// Whether the targets have weights.
+    pub(super) weighed: bool,
     pub(super) inputs: wgpu::Buffer,
+    /// Labels, states, or moments; with weights, states and each number's share of its row's loss.
     pub(super) targets: wgpu::Buffer,
     outputs: wgpu::Buffer,
     outputs_bar: wgpu::Buffer,
@@ -71,7 +84,7 @@ impl BatchBuffers {
     /// Checks that the arrays of a batch fit into bindings.
     pub(super) fn check(gpu: &Gpu, parts: &Parts, rows: usize) -> Result<()> {
         let widest = |rows: usize| {
-            let outputs = Size(parts.times) * rows * parts.outputs;
+            let outputs = Size(parts.times) * rows * parts.outputs * parts.per_target();
             let of = |map: &Option<Map>, rows: Size| {
                 let widest = map.as_ref().and_then(|map| map.widths().into_iter().max());
                 rows * widest.unwrap_or(0)
@@ -91,9 +104,10 @@ impl BatchBuffers {
         let poison = gpu.runtime_checks();
         gpu.scoped(|| Self {
             rows,
+            weighed: parts.weighed,
             inputs: create(gpu, "batch inputs", 4 * (rows * parts.inputs) as u64, poison),
-            // Labels, states, or moments, which are of two rows at least.
-            targets: create(gpu, "batch targets", outputs.max(4 * rows as u64), poison),
+            // Moments are of two rows at least.
+            targets: create(gpu, "batch targets", (parts.per_target() as u64 * outputs).max(4 * rows as u64), poison),
             outputs: create(gpu, "outputs", own, poison),
             outputs_bar: create(gpu, "outputs_bar", outputs, poison),
             row_losses: create(gpu, "row losses", 8 * rows as u64, poison),
@@ -291,12 +305,16 @@ impl TrainRecorder<'_> {
             let grid = flat(self.parts.times * self.parts.outputs);
             planner.add(&moments, &bound, head, MomentsArgs { points, outputs }, grid);
         }
+        let difference = self.config.loss.of_differences();
+        let [factor, offset] = [difference.factor, difference.offset].map(single);
+        let features = word(self.config.model.problem.field.features());
+        let weighed = u32::from(self.batch.weighed);
+        let args = LossArgs { points, outputs, least, first: 0, count: 0, features, weighed, factor, offset };
         // Many points come in parts, one after the other.
         let most = (self.engine.iterations / 2 / (1 + self.parts.outputs)).max(1);
         for first in (0..self.parts.times).step_by(most) {
             let [first, count] = [first, most.min(self.parts.times - first)].map(word);
-            let features = word(self.config.model.problem.field.features());
-            let args = LossArgs { points, outputs, least, first, count, features };
+            let args = LossArgs { first, count, ..args };
             planner.add(&loss, &bound, head, args, flat(rows.div_ceil(64)));
         }
         let sum = self.engine.kernels.get(&LOSS_SUM, &[]);

@@ -23,15 +23,17 @@ impl GpuTrainer {
             let remedy = format!("a device compares the moments of at most {PATHS} paths: split the batch");
             return Err(Error::argument("batch", count, remedy));
         }
+        let weighed = self.parts.weighed;
+        let fits = |batch: &BatchBuffers| batch.rows >= count && batch.weighed == weighed;
         let (engine, batch) = match self.engine.room(&mut self.held, count, purpose, steps)? {
-            Room::Held(held) if held.buffers().batch.rows >= count => {
+            Room::Held(held) if fits(&held.buffers().batch) => {
                 self.held = Some(held);
                 return Ok(());
             }
             Room::Held(held) => (held.into_buffers().engine, None),
             Room::New(sizes) => {
                 let batch = self.held.take().map(|held| held.into_buffers().batch);
-                (self.engine.make(&sizes).await?, batch.filter(|batch| batch.rows >= count))
+                (self.engine.make(&sizes).await?, batch.filter(fits))
             }
         };
         let batch = match batch {

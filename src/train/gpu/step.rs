@@ -289,6 +289,6 @@ impl GpuTrainer {
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the device computes at f32")]
-const fn single(x: f64) -> f32 {
+pub(super) const fn single(x: f64) -> f32 {
     x as f32
 }

@@ -10,7 +10,7 @@ use crate::gpu::{
 };
 use crate::math::check_finite;
 use crate::memory::Size;
-use crate::method::{Learnt, Loss, Signs, Target};
+use crate::method::{Learnt, Loss, Signs, Target, row_weights};
 use crate::train::batches::Batch;
 use crate::train::config::TrainerConfig;
 use crate::train::model::NeuralDe;
@@ -87,6 +87,7 @@ impl GpuTrainer {
             times: model.output_times(),
             outputs: model.output_width(),
             inputs: model.fed_width(),
+            weighed: false,
             moments,
             overflow: gpu.scoped_now(|| create(gpu, "overflow", 4, false))?,
             outcomes: gpu.scoped_now(|| {
@@ -216,6 +217,7 @@ impl GpuTrainer {
     pub(super) async fn load(&mut self, batch: &Batch<'_, f32>, purpose: Purpose, signs: Signs) -> Result<usize> {
         let count = self.state.check(batch)?;
         self.warn_at(batch.inputs);
+        self.parts.weighed = matches!(batch.target, Target::Observed { .. });
         self.aim(count, purpose)?;
         self.reserve(count, purpose, 0).await?;
         let queue = &self.engine.gpu.queue;
@@ -226,6 +228,12 @@ impl GpuTrainer {
             Target::Nothing => {}
             Target::Labels(labels) => queue.write_buffer(&buffers.targets, 0, bytemuck::cast_slice(labels)),
             Target::States(states) => queue.write_buffer(&buffers.targets, 0, bytemuck::cast_slice(states)),
+            Target::Observed { states, weights } => {
+                queue.write_buffer(&buffers.targets, 0, bytemuck::cast_slice(states));
+                let after = size_of_val(states) as u64;
+                let shares = shares(weights, [count, self.parts.outputs]);
+                queue.write_buffer(&buffers.targets, after, bytemuck::cast_slice(&shares));
+            }
             Target::Moments { means, variances } => {
                 queue.write_buffer(&buffers.targets, 0, bytemuck::cast_slice(means));
                 let after = size_of_val(means) as u64;
@@ -268,6 +276,14 @@ pub(super) fn costs(engine: &Engine, outcome: &Outcome) -> Costs {
         rejected,
         ideal_steps: engine.safety().map(|_| f64::from(outcome.ideal)),
     }
+}
+
+/// Each number's share of its trajectory's loss, of weights `[times][batch][outputs]`.
+#[expect(clippy::cast_possible_truncation, reason = "the device computes at f32")]
+pub(super) fn shares(weights: &[f32], [batch, outputs]: [usize; 2]) -> Vec<f32> {
+    let sums = row_weights(weights, [batch, outputs]);
+    let share = |(i, weight): (usize, &f32)| (f64::from(*weight) / sums[i / outputs % batch]) as f32;
+    weights.iter().enumerate().map(share).collect()
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the device counts in 32 bits, modulo their range")]

@@ -9,7 +9,7 @@ use fewsteps::{
 };
 
 /// Central differences of the task's loss at `f64` with fixed steps, for every parameter.
-fn check_gradient(config: TrainerConfig, batch: &Batch<'_, f64>, name: &str) {
+pub(super) fn check_gradient(config: TrainerConfig, batch: &Batch<'_, f64>, name: &str) {
     let mut trainer = Trainer::<f64>::new(&cpu(), config).expect("a valid model");
     let found = trainer.gradients(batch).expect("a gradient").gradient;
     let theta = trainer.parameters().to_vec();

@@ -9,6 +9,7 @@ mod fields;
 mod gradients;
 mod learning;
 mod memory;
+mod observed;
 
 use std::collections::BTreeMap;
 

@@ -4,6 +4,7 @@ mod controls;
 mod density;
 mod fields;
 mod gradients;
+mod observed;
 mod points;
 mod regularizers;
 mod steps;
