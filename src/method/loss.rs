@@ -215,7 +215,8 @@ pub(crate) fn row_weights<R: Real>(weights: &[R], [batch, outputs]: [usize; 2]) 
 
 /// Checks weights, and the states that have one.
 fn check_observed<R: Real>(states: &[R], weights: &[R], [batch, outputs]: [usize; 2]) -> Result<()> {
-    let place = |i: usize| format!("time {}, trajectory {}, output {}", i / outputs / batch, i / outputs % batch, i % outputs);
+    let place =
+        |i: usize| format!("time {}, trajectory {}, output {}", i / outputs / batch, i / outputs % batch, i % outputs);
     let wrong = |weight: &R| !(weight.is_finite() && *weight >= R::ZERO);
     if let Some((i, weight)) = weights.iter().enumerate().find(|(_, weight)| wrong(weight)) {
         let remedy = format!("{}: weights are finite and not negative", place(i));

@@ -10,7 +10,13 @@ impl Loss {
     /// # Errors
     /// [`Error::Shape`] and [`Error::Argument`] for a target that is not of this loss or not of these outputs, and for
     /// [`Loss::Moments`] and [`Loss::NegativeLogLikelihood`], which are not of outputs alone.
-    pub fn of_each<R: Real>(self, target: &Target<'_, R>, outputs: &[R], batch: usize, width: usize) -> Result<Vec<f64>> {
+    pub fn of_each<R: Real>(
+        self,
+        target: &Target<'_, R>,
+        outputs: &[R],
+        batch: usize,
+        width: usize,
+    ) -> Result<Vec<f64>> {
         let times = Error::check_rows("outputs", outputs.len(), batch.max(1) * width.max(1))?;
         target.check(self, batch, times, width)?;
         match of_each(self, target, outputs, batch, width) {

@@ -2,8 +2,8 @@
 
 use crate::oracle::{LAYOUTS, cast, close, cpu, gpu, numbers, widen};
 use fewsteps::{
-    Batch, GpuTrainer, Local, Loss, Method, Mlp, NeuralDe, Problem, SaveAt, SolverOptions, StepControl, Target, Trainer,
-    TrainerConfig,
+    Batch, GpuTrainer, Local, Loss, Method, Mlp, NeuralDe, Problem, SaveAt, SolverOptions, StepControl, Target,
+    Trainer, TrainerConfig,
 };
 
 const TIMES: [f64; 3] = [0.25, 0.5, 1.0];
