@@ -98,9 +98,9 @@ pub use method::{
     Tolerances,
 };
 pub use problem::{
-    Activation, Bound, Brownian, Calculus, Control, Cost, Diffusion, Field, FieldBuilder, FieldCost, GradientCheck,
-    Group, Increment, Initialization, InputMap, Interpolation, Layer, Mlp, Noise, Paths, Problem, Subfield, TimeInput,
-    Trace, Value,
+    Activation, Bound, Brownian, Calculus, Control, Cost, Diffusion, Field, FieldBuilder, FieldCost, FixedStep,
+    GradientCheck, Group, Increment, Initialization, InputMap, Interpolation, LatentGru, Layer, Mlp, Noise, Paths,
+    Problem, Reading, Recurrent, Subfield, TimeInput, Trace, Value,
 };
 pub use self_check::SelfCheck;
 pub use solution::{DenseSolution, Gradients, SavedTimes, Solution, Stats, Workspace};

@@ -24,7 +24,9 @@ pub use kernel::scalar::Scalar;
 pub use solver::Solver;
 
 pub(crate) use engine::{Engine, Owner};
+pub(crate) use field::encoder::Encoder;
 pub(crate) use field::map::Map;
+pub(crate) use field::recurrent::Recurrent;
 #[cfg(test)]
 pub(crate) use kernel::lanes::largest_square_root;
 pub(crate) use layers::loss::Task;

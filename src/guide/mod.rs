@@ -49,6 +49,9 @@ chapters! {
          [`Loss::NegativeLogLikelihood`](crate::Loss::NegativeLogLikelihood), \
          [`Trainer::log_density`](crate::Trainer::log_density), [`Trainer::sample`](crate::Trainer::sample), \
          [`NeuralDe::sampler`](crate::NeuralDe::sampler).";
+    series = "series.md",
+        "[`Recurrent`](crate::Recurrent), [`LatentGru`](crate::LatentGru), [`FixedStep`](crate::FixedStep), \
+         [`Reading`](crate::Reading), [`NeuralDe::encoder`](crate::NeuralDe::encoder).";
     noise = "noise.md",
         "[`Diffusion`](crate::Diffusion), [`Noise`](crate::Noise), [`Calculus`](crate::Calculus), [`NoiseTableau`](crate::NoiseTableau), \
          [`Brownian`](crate::Brownian), [`Paths`](crate::Paths), [`Loss::Moments`](crate::Loss::Moments).";

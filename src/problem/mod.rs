@@ -4,6 +4,7 @@ pub(crate) mod brownian;
 mod control;
 mod diffusion;
 mod field;
+mod recurrent;
 mod span;
 mod text;
 
@@ -16,6 +17,7 @@ pub use field::{
     Mlp, Subfield, TimeInput, Trace, Value,
 };
 pub(crate) use field::{MAX_ROWS, check_parameters, check_widths};
+pub use recurrent::{FixedStep, LatentGru, Reading, Recurrent};
 pub(crate) use span::{settled, shortest_step, within};
 
 use serde::{Deserialize, Serialize};

@@ -8,10 +8,10 @@ use super::state_map::{End, StateMap};
 use crate::error::{Error, Result};
 use crate::math::Real;
 use crate::method::{SaveAt, SolverOptions};
-use crate::problem::{Field, Layer, Problem, check_parameters};
+use crate::problem::{Field, Layer, Problem, Recurrent, check_parameters};
 
 /// `x -> encoder -> y0 -> differential equation -> y(t) -> head -> output`; encoder and head are optional, linear layers or
-/// any [`Field`] without time.
+/// any [`Field`] without time. An encoder of series is [`Recurrent`].
 ///
 /// Parameters are one flat vector: the encoder's, the field's, the diffusion's if there is noise, the head's, those of a
 /// layer as [`Layer`] describes.
@@ -159,10 +159,15 @@ impl NeuralDe {
         encoder.into_iter().chain(head)
     }
 
-    /// The map of an end as a field, with its first parameter.
+    /// The map of an end as a field, with its first parameter; none of a recurrent encoder.
     pub(crate) fn field_of(&self, end: End) -> Option<(Field, usize)> {
         let (_, map, first) = self.maps().find(|(at, ..)| *at == end)?;
-        Some((map.field(end, self.problem.dim()), first))
+        Some((map.field(end, self.problem.dim())?, first))
+    }
+
+    /// The recurrent encoder, if there is one.
+    pub(crate) fn recurrent(&self) -> Option<&Recurrent> {
+        self.encoder.as_ref()?.as_recurrent()
     }
 
     /// The layer of an end, if it is linear.
@@ -180,7 +185,9 @@ impl NeuralDe {
             first = first.saturating_add(field.parameter_count());
             (field, at)
         });
-        let ends = self.maps().filter_map(|(_, map, first)| map.as_field().map(|field| (field, first)));
+        let ends = self.maps().flat_map(|(end, map, first)| {
+            map.fields(end).into_iter().map(move |(_, field, own)| (field, first.saturating_add(own)))
+        });
         let shifted = |(field, first): (&Field, usize)| {
             field.frozen().into_iter().map(move |range| range.start + first..range.end + first)
         };
@@ -190,7 +197,8 @@ impl NeuralDe {
     /// The parameters by their names, in the order of the flat vector: `encoder.weight`, `encoder.bias`; `field.0.weight`,
     /// `field.0.time` where the layer sees the time, `field.0.bias`, `field.1.weight`, ...; `diffusion.0.weight`, ...;
     /// `head.weight`, `head.bias`. Encoders and heads of several layers have their numbers too: `encoder.0.weight`, ... A field
-    /// that was written out has its groups by name, as `field.rates` and `field.friction.0.weight`. A checkpoint has these tensors, and the optimizer's moments under
+    /// that was written out has its groups by name, as `field.rates` and `field.friction.0.weight`; a recurrent encoder its
+    /// two fields, as `encoder.cell.gates.0.weight` and `encoder.out.0.weight`. A checkpoint has these tensors, and the optimizer's moments under
     /// `optimizer.first.encoder.weight`, ..., `optimizer.second.encoder.weight`, ...
     ///
     /// A weight is `[inputs][outputs]`, row-major: a layer is `x @ weight + t * time + bias`.
@@ -224,10 +232,13 @@ impl NeuralDe {
     }
 
     fn tensors_of(&self, end: End, map: &StateMap, first: usize) -> Vec<TensorLayout> {
-        match (map.as_field(), map.layer(end, self.problem.dim(), 0)) {
-            (Some(field), _) => TensorLayout::of_field(end.name(), first, field),
-            (None, layer) => layer.iter().flat_map(|layer| TensorLayout::of_layer(end.name(), first, layer)).collect(),
+        if let Some(layer) = map.layer(end, self.problem.dim(), 0) {
+            return TensorLayout::of_layer(end.name(), first, &layer).collect();
         }
+        let of = |(name, field, own): (String, &Field, usize)| {
+            TensorLayout::of_field(&name, first.saturating_add(own), field)
+        };
+        map.fields(end).into_iter().flat_map(of).collect()
     }
 
     /// Checks that `other` has the same tensors, so that the parameters of one are those of the other.

@@ -63,6 +63,9 @@ fn write_model(text: &mut String, settings: &Settings) -> anyhow::Result<()> {
                 }
                 continue;
             }
+            Some(StateMap::Recurrent(_)) => {
+                anyhow::bail!("--print-model: a recurrent {section} has no form in model files")
+            }
             Some(_) => "linear",
             None => "none",
         };

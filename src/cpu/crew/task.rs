@@ -1,5 +1,6 @@
 //! [`TaskWork`]: what is done with a solved tile before its walk back.
 
+use crate::cpu::field::encoder::EncoderRoom;
 use crate::cpu::field::map::MapRoom;
 use crate::cpu::tile::Tile;
 
@@ -15,7 +16,7 @@ pub(crate) trait TaskWork<R>: Sync {
 /// A thread's room for the task's own maps, from their first use on.
 #[derive(Debug, Default)]
 pub(crate) struct TaskRoom<R> {
-    pub(crate) encoder: Option<MapRoom<R>>,
+    pub(crate) encoder: EncoderRoom<R>,
     pub(crate) head: Option<MapRoom<R>>,
     pub(crate) output: Vec<R>,
     pub(crate) output_bar: Vec<R>,

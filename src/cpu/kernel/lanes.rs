@@ -1,5 +1,7 @@
 //! Elementwise kernels over tiles `[feature][LANES]`, each one pass over memory.
 
+use std::ops::Range;
+
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::dispatch::multiversion;
 use crate::math::Real;
@@ -326,9 +328,14 @@ multiversion! {
 /// Copies rows `[lane][feature]` of the caller into a tile, repeating the last row in unused lanes so that they stay
 /// as harmless as their neighbour.
 pub(crate) fn gather<R: Real>(tile: &mut [R], rows: &[R], features: usize) {
+    gather_part(tile, rows, features, 0..features);
+}
+
+/// The same of some features of each row.
+pub(crate) fn gather_part<R: Real>(tile: &mut [R], rows: &[R], features: usize, part: Range<usize>) {
     let used = rows.len() / features;
     for lane in 0..LANES {
-        let row = &rows[lane.min(used - 1) * features..][..features];
+        let row = &rows[lane.min(used - 1) * features..][part.clone()];
         for (slot, &x) in tile[lane..].iter_mut().step_by(LANES).zip(row) {
             *slot = x;
         }
@@ -396,5 +403,11 @@ mod tests {
         let mut back = vec![0.0; 15];
         scatter(&tile, &mut back, 3);
         assert_eq!(back, rows, "rows come back");
+        gather_part(&mut tile, &rows, 3, 1..3);
+        assert_eq!(
+            (tile[4], tile[LANES + 4], tile[31]),
+            (13.0, 14.0, 13.0),
+            "two features of row 4, and of its neighbours"
+        );
     }
 }

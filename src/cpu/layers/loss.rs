@@ -1,9 +1,10 @@
 //! [`Task`]: a batch's loss, encoder and head on tiles, with their gradients.
 
 use crate::cpu::crew::task::{TaskRoom, TaskWork};
-use crate::cpu::field::map::{Map, MapRoom};
+use crate::cpu::field::encoder::Encoder;
+use crate::cpu::field::map::Map;
 use crate::cpu::kernel::dense::LANES;
-use crate::cpu::kernel::lanes::{gather, scatter, stand_in_unless};
+use crate::cpu::kernel::lanes::{scatter, stand_in_unless};
 use crate::cpu::kernel::scalar::Scalar;
 use crate::cpu::tile::Tile;
 use crate::error::Status;
@@ -16,7 +17,7 @@ pub(crate) struct Task<'a, R> {
     pub(crate) loss: Loss,
     pub(crate) inputs: &'a [R],
     pub(crate) target: Target<'a, R>,
-    pub(crate) encoder: Option<&'a Map<R>>,
+    pub(crate) encoder: Option<&'a Encoder<R>>,
     pub(crate) head: Option<&'a Map<R>>,
     pub(crate) batch: usize,
     pub(crate) dim: usize,
@@ -47,9 +48,7 @@ impl<R: Scalar> Task<'_, R> {
             Some(encoder) => {
                 tile.place(self.batch);
                 if tile.used > 0 {
-                    let room = room.encoder.get_or_insert_with(|| encoder.room());
-                    self.gather_inputs(tile, encoder, room);
-                    encoder.apply(room, &mut tile.state.y, false);
+                    encoder.apply(&mut room.encoder, self.inputs_of(tile, encoder), &mut tile.state.y);
                 }
             }
         }
@@ -69,10 +68,10 @@ impl<R: Scalar> Task<'_, R> {
         }
     }
 
-    fn gather_inputs(&self, tile: &Tile<R>, encoder: &Map<R>, room: &mut MapRoom<R>) {
+    /// The tile's inputs, `[used][inputs]`.
+    fn inputs_of(&self, tile: &Tile<R>, encoder: &Encoder<R>) -> &[R] {
         let width = encoder.inputs();
-        let first = tile.index * LANES * width;
-        gather(room.inputs(), &self.inputs[first..first + tile.used * width], width);
+        &self.inputs[tile.index * LANES * width..][..tile.used * width]
     }
 
     /// The solved batch's outputs, `[times][B][outputs]`, NaN where a trajectory failed.
@@ -332,12 +331,8 @@ impl<R: Scalar> TaskWork<R> for Task<'_, R> {
     fn finish(&self, tile: &mut Tile<R>, room: &mut TaskRoom<R>, theta_bar: &mut [R]) {
         if let Some(encoder) = self.encoder {
             let TaskRoom { encoder: room, output, .. } = room;
-            let room = room.get_or_insert_with(|| encoder.room());
-            self.gather_inputs(tile, encoder, room);
-            leave_out_failed(room.inputs(), tile);
             output.resize(self.dim * LANES, R::ZERO);
-            encoder.revisit(room, output);
-            encoder.vjp(room, &tile.bar, theta_bar, None);
+            encoder.vjp(room, (self.inputs_of(tile, encoder), &solved(tile)), output, &tile.bar, theta_bar);
         }
     }
 }

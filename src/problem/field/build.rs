@@ -346,6 +346,12 @@ impl Value {
         Function::of(activation).map_or_else(|| self.clone(), |f| self.emit(Operation::Map(f, self.node)))
     }
 
+    /// 1 where it is larger than 0, else 0, row by row, with slope 0: what masks are made of. A field with it has no text form.
+    #[must_use]
+    pub fn is_positive(&self) -> Self {
+        self.emit(Operation::Slope(Function::Relu, self.node))
+    }
+
     /// The smaller value, row by row; where they are equal its cotangent goes to `other`.
     #[must_use]
     pub fn min(&self, other: &Self) -> Self {

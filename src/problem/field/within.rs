@@ -42,19 +42,28 @@ impl FieldBuilder {
     /// ```
     #[must_use]
     pub fn subfield(&self, name: &str, field: &Field) -> Subfield {
-        self.placed(name, field).unwrap_or_else(|error| {
+        let is_network = field.mlp().is_some();
+        self.placed(field, |own| if is_network { name.to_owned() } else { format!("{name}.{own}") })
+    }
+
+    /// The same of a field that is all of this one's parameters, whose groups keep their names.
+    pub(in crate::problem) fn embedded(&self, field: &Field) -> Subfield {
+        self.placed(field, str::to_owned)
+    }
+
+    fn placed(&self, field: &Field, name: impl Fn(&str) -> String) -> Subfield {
+        self.try_placed(field, name).unwrap_or_else(|error| {
             self.refuse_by(error);
             Subfield { program: Program::default(), inputs: 0, offset: 0, controls: Vec::new() }
         })
     }
 
-    fn placed(&self, name: &str, field: &Field) -> Result<Subfield> {
+    fn try_placed(&self, field: &Field, name: impl Fn(&str) -> String) -> Result<Subfield> {
         let program = field.program()?.into_owned();
         let groups = field.groups();
         let mut offset = None;
         for group in groups.iter() {
-            let full = if field.mlp().is_some() { name.to_owned() } else { format!("{name}.{}", group.name) };
-            let first = self.add_group(|first| group.moved(full, first));
+            let first = self.add_group(|first| group.moved(name(&group.name), first));
             offset.get_or_insert(first);
         }
         let controls = field.controls().iter().map(|control| self.control_place(&control.name, control.rows)).collect();

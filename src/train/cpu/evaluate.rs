@@ -1,7 +1,7 @@
 //! Solves without gradients: what a model gives, and what that costs.
 
 use super::Trainer;
-use crate::cpu::{Engine, Map, Scalar, Task};
+use crate::cpu::{Encoder, Engine, Map, Scalar, Task};
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::{Result, Status};
@@ -101,8 +101,11 @@ impl<R: Scalar> Trainer<R> {
         engine.drive(count, ["Trainer::step", "Trainer::set_control"])?;
         engine.reserve(count, tape, asked)?;
         engine.set_parameters(theta, tape);
-        for map in encoder.iter_mut().chain(head) {
-            map.pack(theta, tape);
+        if let Some(encoder) = encoder {
+            encoder.pack(theta, tape);
+        }
+        if let Some(head) = head {
+            head.pack(theta, tape);
         }
         let task = task(&state.config, encoder.as_ref(), self.head.as_ref(), batch, count);
         engine.for_each_tile(|tile, room| task.load(tile, room, *signs));
@@ -113,7 +116,7 @@ impl<R: Scalar> Trainer<R> {
 /// What surrounds the solve of a batch, of which so many trajectories are `solved`.
 pub(super) fn task<'a, R: Scalar>(
     config: &'a TrainerConfig,
-    encoder: Option<&'a Map<R>>,
+    encoder: Option<&'a Encoder<R>>,
     head: Option<&'a Map<R>>,
     batch: &Batch<'a, R>,
     solved: usize,

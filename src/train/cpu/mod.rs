@@ -8,7 +8,7 @@ use super::config::TrainerConfig;
 use super::optimizer::{Frozen, OptimizerState};
 use super::state::TrainingState;
 use super::state_map::End;
-use crate::cpu::{Cpu, Engine, Map, Owner, Scalar};
+use crate::cpu::{Cpu, Encoder, Engine, Map, Owner, Recurrent, Scalar};
 use crate::error::{Error, Result};
 use crate::math::check_finite;
 use crate::memory::{self, Size};
@@ -34,7 +34,7 @@ use crate::method::{Learnt, Signs};
 pub struct Trainer<R: Scalar> {
     state: TrainingState,
     engine: Engine<R>,
-    encoder: Option<Map<R>>,
+    encoder: Option<Encoder<R>>,
     head: Option<Map<R>>,
     theta: Vec<R>,
     gradient: Vec<R>,
@@ -71,8 +71,12 @@ impl<R: Scalar> Trainer<R> {
         let mut engine = Engine::new(cpu.workers(), problem, options, parameters, model.field_offset(), owner)?;
         engine.check_measures(&state.config.regularizer)?;
         let map = |end| model.field_of(end).map(|(field, first)| Map::<R>::new(&field, first)).transpose();
-        let (encoder, head) = (map(End::Encoder)?, map(End::Head)?);
-        engine.owner = owned(parameters, encoder.iter().chain(&head));
+        let encoder = match model.recurrent() {
+            Some(encoder) => Some(Encoder::Recurrent(Recurrent::new(encoder)?)),
+            None => map(End::Encoder)?.map(Encoder::Map),
+        };
+        let head = map(End::Head)?;
+        engine.owner = owned(parameters, encoder.as_ref(), head.as_ref());
         Ok(Self {
             engine,
             encoder,
@@ -203,8 +207,9 @@ impl<R: Scalar> Trainer<R> {
 
 /// What a trainer holds besides its engine: parameters, gradient, two moments and the weights of encoder and head packed
 /// in both directions; and, in the room of each thread, what those are evaluated in.
-fn owned<'a, R: Scalar>(parameters: usize, maps: impl Iterator<Item = &'a Map<R>> + Clone) -> Owner {
-    let packed: Size = maps.clone().map(|map| Size(map.packed_bytes())).sum();
-    let room: Size = maps.map(|map| Size(map.room_bytes())).sum();
+fn owned<R: Scalar>(parameters: usize, encoder: Option<&Encoder<R>>, head: Option<&Map<R>>) -> Owner {
+    let of_encoder = encoder.map_or([0; 2], |encoder| [encoder.packed_bytes(), encoder.room_bytes()]);
+    let of_head = head.map_or([0; 2], |head| [head.packed_bytes(), head.room_bytes()]);
+    let [packed, room] = [0, 1].map(|n| Size(of_encoder[n]) + of_head[n]);
     Owner { bytes: (4 * Size(parameters)).bytes::<R>() + packed, room }
 }

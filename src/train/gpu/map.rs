@@ -1,6 +1,6 @@
 //! [`Map`]: an encoder or a head on a device.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gpu::{Buffers, Engine, Gpu, Outside, Schedules, create};
 use crate::memory::Size;
 use crate::problem::Layer;
@@ -24,6 +24,10 @@ pub(super) struct MapBuffers {
 impl Map {
     /// The map at an end of the model, if there is one.
     pub(super) fn of(model: &NeuralDe, end: End) -> Result<Option<Self>> {
+        if end == End::Encoder && model.recurrent().is_some() {
+            let remedy = "a device does not read series: use Trainer";
+            return Err(Error::argument(end.argument(), "a recurrent encoder", remedy));
+        }
         if let Some(layer) = model.layer_of(end) {
             return Ok(Some(Self::Layer(layer)));
         }

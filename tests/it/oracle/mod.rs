@@ -6,6 +6,7 @@ mod dual;
 mod failing;
 mod memory;
 mod noise;
+mod recurrent;
 mod system;
 mod warnings;
 mod zoo;
@@ -18,6 +19,7 @@ pub(crate) use noise::{
     Course, NOISY_ADAPTIVE, Noisy, NoisyStep, PATHS, Pair, channel, courses, increments, noisy_problem, on_chord,
     replay, saves, shared, states,
 };
+pub(crate) use recurrent::Named;
 pub(crate) use system::{Step, System, penalty, state_at};
 pub(crate) use warnings::warnings_of;
 pub(crate) use zoo::{Known, linear, pulse, zoo};

@@ -10,6 +10,7 @@ mod gradients;
 mod learning;
 mod memory;
 mod observed;
+mod recurrent;
 
 use std::collections::BTreeMap;
 
