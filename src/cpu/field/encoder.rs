@@ -10,7 +10,7 @@ use crate::cpu::kernel::scalar::Scalar;
 #[derive(Debug)]
 pub(crate) enum Encoder<R> {
     Map(Map<R>),
-    Recurrent(Recurrent<R>),
+    Recurrent(Box<Recurrent<R>>),
 }
 
 /// What a thread evaluates an encoder in, from its first use on: of either kind.
@@ -22,7 +22,7 @@ pub(crate) struct EncoderRoom<R> {
 
 impl<R: Scalar> Encoder<R> {
     /// Numbers of an input.
-    pub(crate) const fn inputs(&self) -> usize {
+    pub(crate) fn inputs(&self) -> usize {
         match self {
             Self::Map(map) => map.inputs(),
             Self::Recurrent(recurrent) => recurrent.inputs(),

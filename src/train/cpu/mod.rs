@@ -72,7 +72,7 @@ impl<R: Scalar> Trainer<R> {
         engine.check_measures(&state.config.regularizer)?;
         let map = |end| model.field_of(end).map(|(field, first)| Map::<R>::new(&field, first)).transpose();
         let encoder = match model.recurrent() {
-            Some(encoder) => Some(Encoder::Recurrent(Recurrent::new(encoder)?)),
+            Some(encoder) => Some(Encoder::Recurrent(Box::new(Recurrent::new(encoder)?))),
             None => map(End::Encoder)?.map(Encoder::Map),
         };
         let head = map(End::Head)?;
