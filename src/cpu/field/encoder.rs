@@ -9,7 +9,7 @@ use crate::cpu::kernel::scalar::Scalar;
 /// An encoder with its current weights.
 #[derive(Debug)]
 pub(crate) enum Encoder<R> {
-    Map(Map<R>),
+    Map(Box<Map<R>>),
     Recurrent(Box<Recurrent<R>>),
 }
 

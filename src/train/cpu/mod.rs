@@ -73,7 +73,7 @@ impl<R: Scalar> Trainer<R> {
         let map = |end| model.field_of(end).map(|(field, first)| Map::<R>::new(&field, first)).transpose();
         let encoder = match model.recurrent() {
             Some(encoder) => Some(Encoder::Recurrent(Box::new(Recurrent::new(encoder)?))),
-            None => map(End::Encoder)?.map(Encoder::Map),
+            None => map(End::Encoder)?.map(|map| Encoder::Map(Box::new(map))),
         };
         let head = map(End::Head)?;
         engine.owner = owned(parameters, encoder.as_ref(), head.as_ref());

@@ -52,11 +52,8 @@ impl<N: Number> Named<'_, N> {
         let (weight, bias) = (find("weight"), find("bias"));
         let [inputs, outputs] = weight.shape[..] else { panic!("{name}: a matrix") };
         assert_eq!((inputs, bias.shape[0]), (x.len(), outputs), "{name}");
-        let column = |o: usize| {
-            let sum = (0..inputs)
-                .fold(self.theta[bias.offset + o], |sum, i| sum + x[i] * self.theta[weight.offset + i * outputs + o]);
-            sum
-        };
+        let term = |sum: N, i: usize, o: usize| sum + x[i] * self.theta[weight.offset + i * outputs + o];
+        let column = |o: usize| (0..inputs).fold(self.theta[bias.offset + o], |sum, i| term(sum, i, o));
         (0..outputs).map(column).collect()
     }
 
