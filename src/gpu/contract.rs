@@ -552,7 +552,7 @@ mod recording {
         Global, Layout, Local, Loss, Measure, PenaltyAt, PenaltyGradient, PenaltyStep, PointMeasure, Pointwise,
         Regularizer, SaveAt, SolverOptions, StepControl, Target, Tolerances,
     };
-    use crate::problem::{Diffusion, Field, Problem, Trace};
+    use crate::problem::{Diffusion, Field, Problem, Recurrent, Trace};
     use crate::train::Optimizer;
     use crate::train::{Batch, GpuTrainer, NeuralDe, TrainerConfig};
 
@@ -719,6 +719,12 @@ mod recording {
             let config = TrainerConfig::new(model, Loss::CrossEntropy);
             if let Err(error) = record(gpu, config, half) {
                 failures.push(format!("an encoder that was written out: {error}"));
+            }
+            let problem = Problem::ode(fields::residual(5), 0.0, 1.0);
+            let series = Recurrent::gru(3, 1, 6).expect("a cell").out(Mlp::new([6, 5]));
+            let model = NeuralDe::new(problem, SolverOptions::default()).encoder(series).head(3);
+            if let Err(error) = record(gpu, TrainerConfig::new(model, Loss::CrossEntropy), half) {
+                failures.push(format!("an encoder of series: {error}"));
             }
         }
         for method in Method::SDE {

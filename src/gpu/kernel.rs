@@ -13,12 +13,13 @@ use super::plan::flat;
 #[cfg(test)]
 use super::wire::args;
 use super::wire::args::{
-    BarUpdateArgs, CombineArgs, ControlArgs, CopyArgs, DenseArgs, DenseVjpInputArgs, DenseVjpWeightsArgs, ErrorBarArgs,
-    FinishArgs, GatherArgs, GradientNormArgs, IncrementsArgs, InjectArgs, LearnArgs, LossArgs, LossSumArgs,
-    MomentsArgs, NarrowArgs, NextStepArgs, NoArgs, PointPlaceArgs, PointValueArgs, ProbeBarArgs, ProbeCursorArgs,
-    ProbeErrorArgs, ProbePlaceArgs, ProbeStepArgs, ProbeStoreArgs, ProbeValueArgs, ReduceArgs, RowNormArgs, RunArgs,
-    RunVjpArgs, SaveArgs, SecondBarArgs, SettleArgs, SolveArgs, StageBarArgs, StepWeightsArgs, TileAdjointArgs,
-    TileClockArgs, TileReduceArgs, TileSolveArgs, TileWeightsArgs, UpdateArgs, WalkArgs, WholeAdjointArgs,
+    BarUpdateArgs, ColumnsArgs, CombineArgs, ControlArgs, CopyArgs, DenseArgs, DenseVjpInputArgs, DenseVjpWeightsArgs,
+    ErrorBarArgs, FinishArgs, GatherArgs, GradientNormArgs, IncrementsArgs, InjectArgs, LearnArgs, LossArgs,
+    LossSumArgs, MomentsArgs, NarrowArgs, NextStepArgs, NoArgs, PointPlaceArgs, PointValueArgs, ProbeBarArgs,
+    ProbeCursorArgs, ProbeErrorArgs, ProbePlaceArgs, ProbeStepArgs, ProbeStoreArgs, ProbeValueArgs, ReduceArgs,
+    RowNormArgs, RunArgs, RunVjpArgs, SaveArgs, SecondBarArgs, SettleArgs, SolveArgs, StageBarArgs, StepWeightsArgs,
+    TileAdjointArgs, TileClockArgs, TileReduceArgs, TileSolveArgs, TileWeightsArgs, UpdateArgs, WalkArgs,
+    WholeAdjointArgs,
 };
 use super::wire::word;
 use crate::method::Tableau;
@@ -172,6 +173,7 @@ kernels! {
     BEGIN "begin" ControlArgs [CLOCK TIME CONTROLLER ELEMENTARY OUTCOME LEARNT GRID EACH] [Write Write Write Write Read];
     COMBINE "combine" CombineArgs [CLOCK TIME SUM GRID EACH EACH_NUMBER] [Read Read Write Read Write Write]
         plain [PLAIN] [] noisy [INTEGRALS NOISY] [7 Read];
+    COLUMNS "columns" ColumnsArgs [GRID EACH] [Read Write];
     COPY "copy" CopyArgs [GRID EACH] [Read Write];
     CONTROL_ENSEMBLE "control_ensemble" ControlArgs [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY ENSEMBLE GRID EACH]
         [Write Write Write Read Write Read];

@@ -1,6 +1,7 @@
 //! [`Plan`]: prepared dispatches. A solve is a recording: a plan re-encoded in a tight loop.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -45,8 +46,19 @@ impl Plan {
 
     /// Encodes the dispatches into a pass. Touches no queue and allocates nothing of the device.
     pub(crate) fn encode(&self, pass: &mut wgpu::ComputePass<'_>) {
+        self.encode_part(0..self.len(), pass);
+    }
+
+    /// So many parts of about as many dispatches, one after the other.
+    pub(crate) fn pieces(&self, count: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+        let len = self.len();
+        (0..count).map(move |n| n * len / count..(n + 1) * len / count)
+    }
+
+    /// Encodes some of the dispatches.
+    pub(crate) fn encode_part(&self, part: Range<usize>, pass: &mut wgpu::ComputePass<'_>) {
         self.mark(pass, None);
-        for dispatch in &self.dispatches {
+        for dispatch in &self.dispatches[part] {
             pass.set_pipeline(&dispatch.pipeline);
             pass.set_bind_group(0, &dispatch.bindings, &[dispatch.job]);
             let [x, y, z] = dispatch.grid;

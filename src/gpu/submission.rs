@@ -36,10 +36,18 @@ impl<'a> Submissions<'a> {
         self.encoder
     }
 
-    /// Records a plan `times` over, each of so many multiply-adds.
+    /// Records a plan `times` over, each of so many multiply-adds. A plan of more dispatches than a submission holds, or more
+    /// work, goes into several.
     pub(crate) fn record(&mut self, plan: &Plan, times: usize, work: f64) {
-        let cost = (plan.len() as f64 / DISPATCHES + work / self.engine.budget()) / self.engine.submission;
-        for _ in 0..times {
+        let cost = plan.len() as f64 / DISPATCHES + work / self.engine.budget();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "there are no more than dispatches"
+        )]
+        let pieces = (cost.ceil() as usize).clamp(1, plan.len().max(1));
+        let cost = cost / pieces as f64 / self.engine.submission;
+        for piece in (0..times).flat_map(|_| plan.pieces(pieces)) {
             if self.cuts && self.spent > 0.0 && self.spent + cost > 1.0 {
                 self.submit();
             }
@@ -48,7 +56,7 @@ impl<'a> Submissions<'a> {
                 let descriptor = wgpu::ComputePassDescriptor { label: Some("training step"), timestamp_writes: None };
                 self.encoder.begin_compute_pass(&descriptor).forget_lifetime()
             });
-            plan.encode(pass);
+            plan.encode_part(piece, pass);
         }
     }
 

@@ -38,6 +38,7 @@ mod noise;
 mod outside;
 mod points;
 mod program;
+mod series;
 mod solve;
 mod step;
 pub(crate) mod tile;
@@ -48,6 +49,7 @@ pub(crate) mod whole;
 pub(crate) use local::check_penalty;
 pub(crate) use outside::Outside;
 pub(crate) use points::set_points;
+pub(crate) use series::Series;
 pub(crate) use step::{dense_args, time_flag};
 pub(crate) use vjp::{LayerVjp, dense_vjp_input_args};
 

@@ -77,6 +77,7 @@ macro_rules! arguments {
 arguments! {
     NoArgs { none: u32, }
     BarUpdateArgs { weights: [f32; 12], slots: u32, points: u32, user_points: u32, every_step: u32, }
+    ColumnsArgs { source: u32, source_stride: u32, target: u32, target_stride: u32, count: u32, }
     CombineArgs { sum: Sum, stage: u32, target: u32, second: u32, }
     ControlArgs { control: Controller, }
     CopyArgs { count: u32, }

@@ -4,7 +4,7 @@ use super::data::GpuData;
 use super::trainer::{GpuTrainer, costs};
 use crate::error::{Result, Status};
 use crate::gpu::modes::status;
-use crate::gpu::{Engine, Outcome, Purpose};
+use crate::gpu::{Engine, Outcome, Purpose, Submissions};
 use crate::problem::Paths;
 use crate::train::batches::Batch;
 use crate::train::report::{Costs, Evaluation};
@@ -113,13 +113,16 @@ impl GpuTrainer {
         let mut attempts = self.engine.expected_attempts(count, purpose);
         loop {
             copy(&mut encoder, &self.engine.outcome, &own);
+            if !begun {
+                let work = self.encoder_work(count);
+                Submissions::new(&self.engine, &mut encoder).record(&plans.prologue, 1, work);
+            }
             {
                 let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
                     label: Some("evaluation"),
                     timestamp_writes: None,
                 });
                 if !begun {
-                    plans.prologue.encode(&mut pass);
                     plans.solve.start.encode(&mut pass);
                 }
                 for _ in 0..attempts.min(self.engine.plans_per_submission(count, purpose)) {

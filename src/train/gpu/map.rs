@@ -1,6 +1,6 @@
 //! [`Map`]: an encoder or a head on a device.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::gpu::{Buffers, Engine, Gpu, Outside, Schedules, create};
 use crate::memory::Size;
 use crate::problem::Layer;
@@ -24,10 +24,6 @@ pub(super) struct MapBuffers {
 impl Map {
     /// The map at an end of the model, if there is one.
     pub(super) fn of(model: &NeuralDe, end: End) -> Result<Option<Self>> {
-        if end == End::Encoder && model.recurrent().is_some() {
-            let remedy = "a device does not read series: use Trainer";
-            return Err(Error::argument(end.argument(), "a recurrent encoder", remedy));
-        }
         if let Some(layer) = model.layer_of(end) {
             return Ok(Some(Self::Layer(layer)));
         }
@@ -47,10 +43,10 @@ impl Map {
 
     /// Numbers a row of its buffers, in the order of [`MapBuffers`].
     pub(super) fn widths(&self) -> [usize; 4] {
-        let Self::Program(program) = self else { return [0; 4] };
-        let ([plain0, plain1], [kept0, kept1]) = (program.widths(), program.kept_widths());
-        let [bar0, bar1] = program.bar_widths();
-        [plain0.max(kept0), plain1.max(kept1), bar0, bar1]
+        match self {
+            Self::Layer(_) => [0; 4],
+            Self::Program(program) => widths_of(program),
+        }
     }
 
     /// Numbers a row of all its buffers.
@@ -59,10 +55,25 @@ impl Map {
     }
 }
 
+/// Numbers a row of a program's buffers, in the order of [`MapBuffers`].
+pub(super) fn widths_of(program: &Schedules) -> [usize; 4] {
+    let ([plain0, plain1], [kept0, kept1]) = (program.widths(), program.kept_widths());
+    let [bar0, bar1] = program.bar_widths();
+    [plain0.max(kept0), plain1.max(kept1), bar0, bar1]
+}
+
 impl MapBuffers {
     /// Those of a map on so many rows.
     pub(super) fn new(gpu: &Gpu, map: Option<&Map>, rows: usize, poison: bool) -> Self {
-        let widths = map.map_or([0; 4], Map::widths);
+        Self::of_widths(gpu, map.map_or([0; 4], Map::widths), rows, poison)
+    }
+
+    /// Those of a program.
+    pub(super) fn of_program(gpu: &Gpu, program: Option<&Schedules>, rows: usize, poison: bool) -> Self {
+        Self::of_widths(gpu, program.map_or([0; 4], widths_of), rows, poison)
+    }
+
+    fn of_widths(gpu: &Gpu, widths: [usize; 4], rows: usize, poison: bool) -> Self {
         let [value0, value1, bar0, bar1] =
             widths.map(|width| create(gpu, "encoder or head", 4 * (rows * width) as u64, poison));
         Self { values: [value0, value1], bars: [bar0, bar1] }

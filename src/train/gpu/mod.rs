@@ -4,6 +4,7 @@ mod apply;
 mod controls;
 mod data;
 mod embed;
+mod encoder;
 mod evaluate;
 mod frozen;
 mod held;
@@ -12,6 +13,7 @@ mod plans;
 mod reconfigure;
 mod room;
 mod save;
+mod series;
 mod step;
 mod trainer;
 

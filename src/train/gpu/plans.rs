@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
+use super::encoder::{Encoder, EncoderBuffers};
 use super::frozen::FrozenMask;
 use super::map::{Map, MapBuffers};
-use super::step::single;
+use super::series::SeriesMap;
 use crate::error::{Cure, Result};
 use crate::gpu::args::{
     DenseArgs, GradientNormArgs, LossArgs, LossSumArgs, MomentsArgs, NextStepArgs, SettleArgs, UpdateArgs,
 };
 use crate::gpu::{
     Buffers, DENSE, DENSE_VJP_INPUT, Engine, GRADIENT_NORM, Gpu, Head, Jobs, LOSS, LOSS_SUM, LayerVjp, MOMENTS,
-    NEXT_STEP, Params, Plan, Planner, Recorder, SETTLE, SolvePlans, UPDATE, WalkPlans, coefficients, create,
+    NEXT_STEP, Params, Plan, Planner, Recorder, SETTLE, Series, SolvePlans, UPDATE, WalkPlans, coefficients, create,
     dense_args, dense_vjp_input_args, flat, modes, product_grid, time_flag, word,
 };
 use crate::math::Real;
@@ -24,7 +25,7 @@ use crate::train::optimizer::{Clip, Rule};
 /// The model's layers around the field, and what a step keeps besides the engine's buffers.
 #[derive(Debug)]
 pub(super) struct Parts {
-    pub(super) encoder: Option<Map>,
+    pub(super) encoder: Option<Encoder>,
     pub(super) head: Option<Map>,
     pub(super) times: usize,
     pub(super) outputs: usize,
@@ -76,7 +77,7 @@ pub(super) struct BatchBuffers {
     row_losses: wgpu::Buffer,
     /// Means and variances of the outputs, where the loss is of them.
     moments: wgpu::Buffer,
-    encoder: MapBuffers,
+    encoder: EncoderBuffers,
     head: MapBuffers,
 }
 
@@ -85,11 +86,10 @@ impl BatchBuffers {
     pub(super) fn check(gpu: &Gpu, parts: &Parts, rows: usize) -> Result<()> {
         let widest = |rows: usize| {
             let outputs = Size(parts.times) * rows * parts.outputs * parts.per_target();
-            let of = |map: &Option<Map>, rows: Size| {
-                let widest = map.as_ref().and_then(|map| map.widths().into_iter().max());
-                rows * widest.unwrap_or(0)
-            };
-            let maps = of(&parts.encoder, Size(rows)).max(of(&parts.head, Size(parts.times) * rows));
+            let widest = |widths: Option<Vec<usize>>| widths.into_iter().flatten().max().unwrap_or(0);
+            let encoder = widest(parts.encoder.as_ref().map(Encoder::widths));
+            let head = widest(parts.head.as_ref().map(|map| map.widths().to_vec()));
+            let maps = (Size(rows) * encoder).max(Size(parts.times) * rows * head);
             (4 * outputs.max(Size(rows) * parts.inputs.max(2)).max(maps)).0 as u64
         };
         let fits = |rows: usize| gpu.limit_below(widest(rows)).is_none();
@@ -112,7 +112,7 @@ impl BatchBuffers {
             outputs_bar: create(gpu, "outputs_bar", outputs, poison),
             row_losses: create(gpu, "row losses", 8 * rows as u64, poison),
             moments: create(gpu, "moments", 8 * (parts.times * parts.outputs) as u64, poison),
-            encoder: MapBuffers::new(gpu, parts.encoder.as_ref(), rows, poison),
+            encoder: EncoderBuffers::new(gpu, parts.encoder.as_ref(), rows, poison),
             head: MapBuffers::new(gpu, parts.head.as_ref(), parts.times * rows, poison),
         })
         .await
@@ -241,10 +241,16 @@ impl TrainRecorder<'_> {
         let rows = self.rows;
         let start = 2 * rows * self.engine.dim();
         let layer = match map {
-            Map::Layer(layer) => layer,
-            Map::Program(program) => {
-                let of = self.batch.encoder.outside(program, self.buffers, [1, rows]);
+            Encoder::Map(Map::Layer(layer)) => layer,
+            Encoder::Map(Map::Program(program)) => {
+                let of = self.batch.encoder.map.outside(program, self.buffers, [1, rows]);
                 return self.solver(planner).outside(of, keep, &self.batch.inputs, (&buffers.tape, start));
+            }
+            Encoder::Series(series) => {
+                if let Some(of) = self.series(series) {
+                    self.solver(planner).series(of, keep, (&buffers.tape, start));
+                }
+                return;
             }
         };
         let args = DenseArgs { target: word(start), ..dense_args(layer) };
@@ -253,6 +259,12 @@ impl TrainRecorder<'_> {
         let bound =
             [&buffers.cursors, self.engine.weights(), &self.batch.inputs, &buffers.tape, &self.batch.row_losses];
         planner.add(&dense, &bound, self.outer_head(rows, layer), args, grid);
+    }
+
+    /// The encoder of series with its room.
+    fn series<'b>(&'b self, map: &'b SeriesMap) -> Option<Series<'b>> {
+        let room = self.batch.encoder.series.as_ref()?;
+        Some(room.series(map, self.buffers, &self.batch.inputs, self.rows))
     }
 
     /// From saved states to outputs; `keep` leaves what the head's gradient needs.
@@ -306,7 +318,7 @@ impl TrainRecorder<'_> {
             planner.add(&moments, &bound, head, MomentsArgs { points, outputs }, grid);
         }
         let difference = self.config.loss.of_differences();
-        let [factor, offset] = [difference.factor, difference.offset].map(single);
+        let [factor, offset] = [difference.factor, difference.offset].map(f32::from_f64);
         let features = word(self.config.model.problem.field.features());
         let weighed = u32::from(self.batch.weighed);
         let args = LossArgs { points, outputs, least, first: 0, count: 0, features, weighed, factor, offset };
@@ -360,7 +372,7 @@ impl TrainRecorder<'_> {
         let Some(map) = &self.parts.encoder else { return walk };
         let buffers = self.buffers;
         match map {
-            Map::Layer(layer) => self.solver(planner).layer_vjp(LayerVjp {
+            Encoder::Map(Map::Layer(layer)) => self.solver(planner).layer_vjp(LayerVjp {
                 layer,
                 cursors: &buffers.cursors,
                 head: self.outer_head(self.rows, layer),
@@ -370,9 +382,14 @@ impl TrainRecorder<'_> {
                 z_bar: &buffers.bar,
                 z_bar_offset: 0,
             }),
-            Map::Program(program) => {
-                let of = self.batch.encoder.outside(program, buffers, [1, self.rows]);
+            Encoder::Map(Map::Program(program)) => {
+                let of = self.batch.encoder.map.outside(program, buffers, [1, self.rows]);
                 self.solver(planner).outside_vjp(of, &buffers.bar, None);
+            }
+            Encoder::Series(series) => {
+                if let Some(of) = self.series(series) {
+                    self.solver(planner).series_vjp(of, &buffers.bar);
+                }
             }
         }
         let mut end = planner.take();

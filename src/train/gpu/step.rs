@@ -1,6 +1,7 @@
 //! Training steps: encoded, submitted, and judged by what they leave.
 
 use super::data::GpuData;
+use super::encoder::Encoder;
 use super::held::Rooms;
 use super::plans::TrainPlans;
 use super::trainer::{GpuTrainer, costs, low};
@@ -114,11 +115,16 @@ impl GpuTrainer {
         update: bool,
     ) {
         self.encode_inputs(rooms, plans.rows, to.encoder());
-        to.record(&plans.prologue, 1, 0.0);
+        to.record(&plans.prologue, 1, self.encoder_work(plans.rows));
         let work = self.engine.work_of_a_plan(plans.rows, rooms.engine.sizes.purpose);
         to.record(&plans.solve.start, 1, work);
         to.record(&plans.solve.attempt, attempts, work);
         self.record_tail(to, rooms, plans, segments, update);
+    }
+
+    /// Multiply-adds of an encoder of series.
+    pub(super) fn encoder_work(&self, rows: usize) -> f64 {
+        rows as f64 * self.parts.encoder.as_ref().map_or(0.0, Encoder::work)
     }
 
     /// Inputs of so many rows that are initial states go to the tape.
@@ -142,7 +148,7 @@ impl GpuTrainer {
         to.record(&plans.loss, 1, step * passes as f64);
         to.record(&plans.walk.begin, 1, 0.0);
         to.record(&plans.walk.segment, segments, step * steps as f64);
-        to.record(&plans.walk.end, 1, 0.0);
+        to.record(&plans.walk.end, 1, 4.0 * self.encoder_work(plans.rows));
         to.record(if update { &plans.update } else { &plans.gradient }, 1, 0.0);
         // Whoever goes on with the encoder begins a pass of its own.
         to.encoder();
@@ -289,6 +295,6 @@ impl GpuTrainer {
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the device computes at f32")]
-pub(super) const fn single(x: f64) -> f32 {
+const fn single(x: f64) -> f32 {
     x as f32
 }

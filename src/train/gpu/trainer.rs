@@ -1,5 +1,6 @@
 //! [`GpuTrainer`]: one call a training step, on a device.
 
+use super::encoder::Encoder;
 use super::frozen::FrozenMask;
 use super::held::{Plans, Rooms};
 use super::map::Map;
@@ -67,11 +68,15 @@ impl GpuTrainer {
         let state = TrainingState::new::<f32>(config)?;
         let (config, model) = (&state.config, &state.config.model);
         check_penalty(&model.problem, &model.options, &config.regularizer)?;
-        let (encoder, head) = (Map::of(model, End::Encoder)?, Map::of(model, End::Head)?);
-        let widest = encoder.iter().chain(&head).map(Map::widest).max().unwrap_or(0);
+        let (encoder, head) = (Encoder::of(model)?, Map::of(model, End::Head)?);
+        let widest = encoder.iter().map(Encoder::widest).chain(head.iter().map(Map::widest)).max().unwrap_or(0);
         let parameters = model.parameter_count();
-        let around =
-            Around { parameters, offset: model.field_offset(), widest, owner: owned(model, [&encoder, &head]) };
+        let around = Around {
+            parameters,
+            offset: model.field_offset(),
+            widest,
+            owner: owned(model, encoder.as_ref(), head.as_ref()),
+        };
         let mut engine = Engine::new(gpu, &model.problem, &model.options, around)?;
         engine.schedule_measures(&config.regularizer)?;
         if config.loss == Loss::CrossEntropy && model.output_width() > CLASSES {
@@ -253,16 +258,17 @@ impl GpuTrainer {
 
 /// What a trainer holds on the device besides its engine: two moments, what is frozen, and the schedule; and of each trajectory inputs,
 /// targets, outputs with their cotangents, a loss, and what encoder and head compute in.
-fn owned(model: &NeuralDe, [encoder, head]: [&Option<Map>; 2]) -> Owner {
+fn owned(model: &NeuralDe, encoder: Option<&Encoder>, head: Option<&Map>) -> Owner {
     const NUMBER: Size = Size(4);
     let outputs = Size(model.output_times()) * model.output_width();
-    let of = |map: &Option<Map>| map.as_ref().map_or(Size(0), Map::row);
+    let encoder = encoder.map_or(Size(0), Encoder::row);
+    let head = head.map_or(Size(0), Map::row);
     Owner {
         bytes: 2 * NUMBER * model.parameter_count()
             + FrozenMask::bytes(&model.frozen(), model.parameter_count())
             + 2 * (size_of::<Params>() + size_of::<Outcome>())
             + 2 * NUMBER * outputs,
-        row: NUMBER * (Size(model.fed_width()) + 3 * outputs + 2 + of(encoder) + of(head) * model.output_times()),
+        row: NUMBER * (Size(model.fed_width()) + 3 * outputs + 2 + encoder + head * model.output_times()),
     }
 }
 

@@ -6,6 +6,7 @@ mod fields;
 mod gradients;
 mod observed;
 mod points;
+mod recurrent;
 mod regularizers;
 mod steps;
 
