@@ -91,10 +91,10 @@ pub use gpu::{
 };
 pub use math::{Purpose, Random, Real, philox4x32};
 pub use method::{
-    Adjoint, Aggregate, Attempt, Budget, BudgetState, Checkpoints, Controller, ControllerMemory, Decision, EndTime,
+    Adjoint, Aggregate, Attempt, Budget, BudgetState, Checkpoints, Controller, ControllerMemory, Decision, Elbo, EndTime,
     Global, GlobalPenalty, Hooks, InitialStep, Layout, Learnt, Local, Loss, MAX_STAGES, Measure, Method, NoiseScale,
     NoiseTableau, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, PointMeasure, PointPenalty, PointValue,
-    PointValues, Pointwise, Regularizer, SaveAt, Schedule, SolverOptions, StepControl, StepPenalty, Tableau, Target,
+    PointValues, Pointwise, Reduction, Regularizer, SaveAt, Schedule, SolverOptions, StepControl, StepPenalty, Tableau, Target,
     Tolerances,
 };
 pub use problem::{

@@ -29,6 +29,7 @@ pub(crate) use field::map::Map;
 pub(crate) use field::recurrent::Recurrent;
 #[cfg(test)]
 pub(crate) use kernel::lanes::largest_square_root;
+pub(crate) use layers::latent::Latent;
 pub(crate) use layers::loss::Task;
 #[cfg(test)]
 pub(crate) use solve::lockstep::PATIENCE;

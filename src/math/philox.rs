@@ -65,6 +65,8 @@ pub enum Purpose {
     Base = 10,
     /// The steps whose residuals a hypersolver learns.
     ResidualSteps = 11,
+    /// Initial states that are drawn.
+    InitialState = 12,
 }
 
 /// A source of random numbers that is fixed by `(seed, purpose, index)` alone.

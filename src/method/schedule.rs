@@ -38,6 +38,15 @@ pub enum Schedule {
         /// How many steps the decay takes, at least 1.
         steps: u64,
     },
+    /// See [`Schedule::annealed`].
+    Annealed {
+        /// The value that it comes to.
+        to: f64,
+        /// Share of the distance that is left after each step.
+        rate: f64,
+        /// Steps at 0 before.
+        after: u64,
+    },
     /// `then(0) (n + 1) / steps` during the first `steps` steps, and `then(n - steps)` after them.
     Warmup {
         /// How many steps the ascent takes, at least 1.
@@ -78,6 +87,12 @@ impl Schedule {
         Self::Warmup { steps, then: Box::new(then.into()) }
     }
 
+    /// 0 for `after` steps, then `to (1 - rate^n)`: so the weight of a divergence comes in, once the rest is learnt.
+    #[must_use]
+    pub const fn annealed(to: f64, rate: f64, after: u64) -> Self {
+        Self::Annealed { to, rate, after }
+    }
+
     /// The value at the training step `step`, of which 0 is the first.
     #[must_use]
     pub fn value(&self, step: u64) -> f64 {
@@ -90,6 +105,7 @@ impl Schedule {
             Self::Cosine { from, to, steps } => {
                 (0.5 * (from - to)).mul_add(1.0 + (std::f64::consts::PI * n / steps as f64).cos(), to)
             }
+            Self::Annealed { to, rate, after } => to * (1.0 - rate.powf(step.saturating_sub(after) as f64)),
             Self::Warmup { steps, ref then } if step >= steps => then.value(step - steps),
             Self::Warmup { steps, ref then } => then.value(0) * (n + 1.0) / steps as f64,
         }
@@ -116,6 +132,9 @@ impl Schedule {
                 if !(natural(a) && natural(b)) =>
             {
                 refuse("use finite numbers that are not negative")
+            }
+            Self::Annealed { to, rate, .. } if !(natural(to) && (0.0..1.0).contains(&rate)) => {
+                refuse("use a finite end that is not negative, and a rate from 0 to below 1")
             }
             Self::Warmup { ref then, .. } => then.validate(argument),
             _ => Ok(()),
@@ -165,6 +184,17 @@ mod tests {
         let schedule = Schedule::cosine(1.0, 0.2, 6);
         for (step, expected) in [(0, 1.0), (2, 0.8), (3, 0.6), (4, 0.4), (6, 0.2), (7, 0.2)] {
             close(schedule.value(step), expected);
+        }
+    }
+
+    #[test]
+    fn annealed() {
+        let schedule = Schedule::annealed(2.0, 0.5, 3);
+        for (step, expected) in [(0, 0.0), (3, 0.0), (4, 1.0), (5, 1.5), (6, 1.75), (u64::MAX, 2.0)] {
+            close(schedule.value(step), expected);
+        }
+        for (to, rate) in [(-1.0, 0.5), (f64::NAN, 0.5), (1.0, 1.0), (1.0, -0.1), (1.0, f64::NAN)] {
+            Schedule::annealed(to, rate, 0).validate("kl").expect_err("refused");
         }
     }
 

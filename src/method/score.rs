@@ -32,7 +32,7 @@ fn best<R: Real>(row: &[R]) -> usize {
 }
 
 /// `-log softmax(row)[label]`.
-fn cross_entropy<R: Real>(row: &[R], label: u32) -> f64 {
+pub(crate) fn cross_entropy<R: Real>(row: &[R], label: u32) -> f64 {
     let largest = row[best(row)].to_f64();
     let sum: f64 = row.iter().map(|x| (x.to_f64() - largest).exp()).sum();
     sum.ln() + largest - row[label as usize].to_f64()

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::model::NeuralDe;
 use super::optimizer::Optimizer;
-use crate::method::{Loss, Regularizer};
+use crate::method::{Elbo, Loss, Regularizer};
 
 /// What a training step does when trajectories fail, or the update would not be finite.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -35,6 +35,14 @@ pub struct TrainerConfig {
     pub seed: u64,
     /// What happens when trajectories fail.
     pub failure: FailurePolicy,
+    /// What is paid for initial states that are drawn.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub elbo: Elbo,
+}
+
+/// Whether there is nothing to say of it in a file.
+fn is_default(elbo: &Elbo) -> bool {
+    *elbo == Elbo::default()
 }
 
 impl TrainerConfig {
@@ -48,6 +56,7 @@ impl TrainerConfig {
             regularizer: Regularizer::None,
             seed: 0,
             failure: FailurePolicy::Abort,
+            elbo: Elbo::default(),
         }
     }
 
@@ -76,6 +85,13 @@ impl TrainerConfig {
     #[must_use]
     pub const fn failure(mut self, failure: FailurePolicy) -> Self {
         self.failure = failure;
+        self
+    }
+
+    /// Sets what is paid for initial states that are drawn ([`NeuralDe::latent`]).
+    #[must_use]
+    pub fn elbo(mut self, elbo: Elbo) -> Self {
+        self.elbo = elbo;
         self
     }
 }

@@ -7,6 +7,7 @@ mod checkpoint;
 mod config;
 mod cpu;
 mod deployed;
+mod drawing;
 mod flow;
 mod gpu;
 mod hypersolver;

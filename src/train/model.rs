@@ -24,6 +24,9 @@ pub struct NeuralDe {
     pub options: SolverOptions,
     /// What maps an input to the initial state; without, the input is the initial state.
     pub encoder: Option<StateMap>,
+    /// Whether the encoder gives a distribution that the initial state is drawn from.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub latent: bool,
     /// What maps a saved state to an output; without, the saved states are the output.
     pub head: Option<StateMap>,
 }
@@ -91,7 +94,7 @@ impl NeuralDe {
     /// The equation alone: inputs are initial states, outputs are saved states.
     #[must_use]
     pub const fn new(problem: Problem, options: SolverOptions) -> Self {
-        Self { problem, options, encoder: None, head: None }
+        Self { problem, options, encoder: None, latent: false, head: None }
     }
 
     /// Puts a linear layer from so many numbers before the equation, or any field from inputs to states.
@@ -107,6 +110,24 @@ impl NeuralDe {
     #[must_use]
     pub fn encoder(mut self, map: impl Into<StateMap>) -> Self {
         self.encoder = Some(map.into());
+        self
+    }
+
+    /// Has the initial state drawn: the encoder gives a mean and a log-variance of each of its numbers, all means first, and
+    /// training draws from these normal distributions and pays for their distance from the standard one
+    /// ([`Elbo`](crate::Elbo)): a variational autoencoder whose decoder is the equation with its head. Evaluations and
+    /// predictions begin at the mean; [`Trainer::evaluate_mean`](crate::Trainer::evaluate_mean) and
+    /// [`Trainer::predict_drawn`](crate::Trainer::predict_drawn) draw.
+    ///
+    /// ```
+    /// use fewsteps::{Mlp, NeuralDe, Problem, SolverOptions};
+    /// let equation = Problem::ode(Mlp::new([4, 16, 4]), 0.0, 1.0);
+    /// let model = NeuralDe::new(equation, SolverOptions::default()).encoder(Mlp::new([10, 32, 8])).latent().head(2);
+    /// assert_eq!(model.layout()[2].shape, [32, 8]);
+    /// ```
+    #[must_use]
+    pub const fn latent(mut self) -> Self {
+        self.latent = true;
         self
     }
 
@@ -143,9 +164,15 @@ impl NeuralDe {
         }
     }
 
+    /// Numbers that a map has on the equation's side: an encoder gives as many, a head takes them.
+    pub(crate) fn width_at(&self, end: End) -> usize {
+        let dim = self.problem.dim();
+        if self.latent && end == End::Encoder { dim.saturating_mul(2) } else { dim }
+    }
+
     /// Parameters of the encoder, which are the first.
     pub(crate) fn field_offset(&self) -> usize {
-        self.encoder.as_ref().map_or(0, |map| map.parameter_count(End::Encoder, self.problem.dim()))
+        self.encoder.as_ref().map_or(0, |map| map.parameter_count(End::Encoder, self.width_at(End::Encoder)))
     }
 
     pub(crate) fn head_offset(&self) -> usize {
@@ -162,7 +189,7 @@ impl NeuralDe {
     /// The map of an end as a field, with its first parameter; none of a recurrent encoder.
     pub(crate) fn field_of(&self, end: End) -> Option<(Field, usize)> {
         let (_, map, first) = self.maps().find(|(at, ..)| *at == end)?;
-        Some((map.field(end, self.problem.dim())?, first))
+        Some((map.field(end, self.width_at(end))?, first))
     }
 
     /// The recurrent encoder, if there is one.
@@ -173,7 +200,7 @@ impl NeuralDe {
     /// The layer of an end, if it is linear.
     pub(crate) fn layer_of(&self, end: End) -> Option<Layer> {
         let (_, map, first) = self.maps().find(|(at, ..)| *at == end)?;
-        map.layer(end, self.problem.dim(), first)
+        map.layer(end, self.width_at(end), first)
     }
 
     /// Parameters that have no gradient and stay as they are, of frozen groups.
@@ -232,7 +259,7 @@ impl NeuralDe {
     }
 
     fn tensors_of(&self, end: End, map: &StateMap, first: usize) -> Vec<TensorLayout> {
-        if let Some(layer) = map.layer(end, self.problem.dim(), 0) {
+        if let Some(layer) = map.layer(end, self.width_at(end), 0) {
             return TensorLayout::of_layer(end.name(), first, &layer).collect();
         }
         let of = |(name, field, own): (String, &Field, usize)| {
@@ -274,7 +301,7 @@ impl NeuralDe {
         let field = self.problem.initialize::<R>(seed);
         theta[offset..offset + field.len()].copy_from_slice(&field);
         for (end, map, first) in self.maps() {
-            let drawn = map.initialize::<R>(end, self.problem.dim(), seed);
+            let drawn = map.initialize::<R>(end, self.width_at(end), seed);
             theta[first..first + drawn.len()].copy_from_slice(&drawn);
         }
         theta
@@ -309,8 +336,24 @@ impl NeuralDe {
     fn validate_sizes(&self) -> Result<()> {
         self.problem.validate_networks()?;
         for (end, map, _) in self.maps() {
-            map.validate(end, self.problem.dim())?;
+            map.validate(end, self.width_at(end))?;
         }
+        self.validate_latent()?;
         check_parameters("NeuralDe::problem", self.problem.field.widths(), self.parameter_count())
+    }
+
+    /// Checks that there is something for the initial state to be drawn from.
+    fn validate_latent(&self) -> Result<()> {
+        let refuse = |remedy: &str| Err(Error::argument("NeuralDe::latent", true, remedy));
+        if !self.latent {
+            return Ok(());
+        }
+        if self.encoder.is_none() {
+            return refuse("an encoder gives what the initial state is drawn from: put one before the equation");
+        }
+        if self.problem.field.trace().is_some() {
+            return refuse("a flow's initial state has a log-density and is a point: leave one of both out");
+        }
+        Ok(())
     }
 }

@@ -14,6 +14,10 @@ pub struct StepReport {
     /// The task's loss, without the penalty: of the trajectories that did not fail. NaN if too few are left.
     #[serde(with = "number")]
     pub loss: f64,
+    /// Where initial states are drawn: the divergence of what they were drawn from, before its weight ([`Elbo`](crate::Elbo)),
+    /// which is in the loss; with importance, of the states.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub divergence: Option<f64>,
     /// The first regularizer's penalty, without its coefficient: a mean over the regularizer's share of the batch, without those that failed.
     /// NaN if none is left of it, and 0 without a regularizer.
     #[serde(with = "number")]

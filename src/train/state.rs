@@ -25,6 +25,7 @@ impl TrainingState {
     pub(super) fn new<R: Scalar>(config: TrainerConfig) -> Result<Self> {
         config.model.validate::<R>()?;
         config.loss.validate()?;
+        config.elbo.validate(config.loss, config.model.latent)?;
         config.model.check_density(config.loss)?;
         config.optimizer.validate()?;
         config.regularizer.validate(&config.model.options)?;

@@ -17,6 +17,8 @@ pub(crate) trait TaskWork<R>: Sync {
 #[derive(Debug, Default)]
 pub(crate) struct TaskRoom<R> {
     pub(crate) encoder: EncoderRoom<R>,
+    /// Inputs of a tile whose trajectories share them, `[used][inputs]`.
+    pub(crate) rows: Vec<R>,
     pub(crate) head: Option<MapRoom<R>>,
     pub(crate) output: Vec<R>,
     pub(crate) output_bar: Vec<R>,

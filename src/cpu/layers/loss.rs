@@ -1,5 +1,6 @@
 //! [`Task`]: a batch's loss, encoder and head on tiles, with their gradients.
 
+use super::latent::Latent;
 use crate::cpu::crew::task::{TaskRoom, TaskWork};
 use crate::cpu::field::encoder::Encoder;
 use crate::cpu::field::map::Map;
@@ -8,7 +9,7 @@ use crate::cpu::kernel::lanes::{scatter, stand_in_unless};
 use crate::cpu::kernel::scalar::Scalar;
 use crate::cpu::tile::Tile;
 use crate::error::Status;
-use crate::method::{Loss, Signs, Target, row_weights};
+use crate::method::{Loss, Reduction, Signs, Target, row_weights};
 use crate::problem::Trace;
 
 /// A batch's loss as the engine's workers see it.
@@ -31,8 +32,16 @@ pub(crate) struct Task<'a, R> {
     pub(crate) solved: usize,
     /// Means and variances of the solved batch's outputs, `[times][outputs]`, where the loss is of them.
     pub(crate) moments: Vec<[f64; 2]>,
-    /// The sum of each trajectory's weights, where the target has some.
+    /// The sum of each sample's weights, where the target has some.
     pub(crate) row_weights: Vec<f64>,
+    /// Trajectories of a sample, whose inputs and targets they share.
+    pub(crate) copies: usize,
+    /// How initial states are drawn, if they are, and what a sample's loss is of its numbers.
+    pub(crate) latent: Option<Latent>,
+    pub(crate) reduction: Reduction,
+    /// What each trajectory's loss counts in the batch's, where not all count the same; and what that is then.
+    pub(crate) shares: Vec<f64>,
+    pub(crate) bound: Option<f64>,
 }
 
 impl<R: Scalar> Task<'_, R> {
@@ -48,10 +57,34 @@ impl<R: Scalar> Task<'_, R> {
             Some(encoder) => {
                 tile.place(self.batch);
                 if tile.used > 0 {
-                    encoder.apply(&mut room.encoder, self.inputs_of(tile, encoder), &mut tile.state.y);
+                    self.encode(tile, encoder, room);
                 }
             }
         }
+    }
+
+    /// From the tile's inputs to its initial states.
+    fn encode(&self, tile: &mut Tile<R>, encoder: &Encoder<R>, room: &mut TaskRoom<R>) {
+        let inputs = self.inputs_of(tile, encoder, &mut room.rows);
+        match self.latent {
+            None => encoder.apply(&mut room.encoder, inputs, &mut tile.state.y),
+            Some(latent) => {
+                tile.given.resize(2 * self.dim * LANES, R::ZERO);
+                encoder.apply(&mut room.encoder, inputs, &mut tile.given);
+                latent.draw(tile);
+            }
+        }
+    }
+
+    /// The sample that a lane's trajectory is of.
+    pub(super) const fn sample(&self, tile: &Tile<R>, lane: usize) -> usize {
+        (tile.index * LANES + lane) / self.copies
+    }
+
+    /// What a lane's loss counts in the batch's.
+    fn share(&self, tile: &Tile<R>, lane: usize) -> f64 {
+        let equal = 1.0 / self.solved as f64;
+        self.shares.get(tile.index * LANES + lane).copied().unwrap_or(equal)
     }
 
     /// What a flow's state has besides the point: a log-density of 0, and signs where they are asked for.
@@ -68,10 +101,17 @@ impl<R: Scalar> Task<'_, R> {
         }
     }
 
-    /// The tile's inputs, `[used][inputs]`.
-    fn inputs_of(&self, tile: &Tile<R>, encoder: &Encoder<R>) -> &[R] {
+    /// The tile's inputs, `[used][inputs]`: in `rows` where trajectories share them.
+    fn inputs_of<'i>(&'i self, tile: &Tile<R>, encoder: &Encoder<R>, rows: &'i mut Vec<R>) -> &'i [R] {
         let width = encoder.inputs();
-        &self.inputs[tile.index * LANES * width..][..tile.used * width]
+        if self.copies == 1 {
+            return &self.inputs[tile.index * LANES * width..][..tile.used * width];
+        }
+        rows.clear();
+        for lane in 0..tile.used {
+            rows.extend_from_slice(&self.inputs[self.sample(tile, lane) * width..][..width]);
+        }
+        rows
     }
 
     /// The solved batch's outputs, `[times][B][outputs]`, NaN where a trajectory failed.
@@ -95,7 +135,10 @@ impl<R: Scalar> Task<'_, R> {
     /// Takes what the loss wants to know of the whole solved batch: the moments of its outputs, the sums of its weights.
     pub(crate) fn measure<'t>(&mut self, tiles: impl Iterator<Item = &'t Tile<R>> + Clone) {
         if let Target::Observed { weights, .. } = self.target {
-            self.row_weights = row_weights(weights, [self.batch, self.outputs]);
+            self.row_weights = row_weights(weights, [self.batch / self.copies, self.outputs]);
+        }
+        if self.latent.is_some_and(|latent| latent.importance) {
+            self.measure_importance(tiles.clone());
         }
         if self.loss == Loss::Moments {
             self.measure_moments(tiles);
@@ -129,7 +172,7 @@ impl<R: Scalar> Task<'_, R> {
     }
 
     /// Puts the tile's output at a saved time into `room.output`; `keep` leaves what the head's gradient needs.
-    fn output(&self, tile: &Tile<R>, slot: usize, room: &mut TaskRoom<R>, keep: bool) {
+    pub(super) fn output(&self, tile: &Tile<R>, slot: usize, room: &mut TaskRoom<R>, keep: bool) {
         room.output.resize(self.outputs * LANES, R::ZERO);
         match self.head {
             None => room.output.copy_from_slice(tile.save(slot)),
@@ -147,6 +190,18 @@ impl<R: Scalar> Task<'_, R> {
     pub(crate) fn total<'t>(&self, tiles: impl Iterator<Item = &'t Tile<R>>) -> (f64, usize) {
         let (loss, correct) = tiles.fold((0.0, 0), |(l, c), t| (l + t.loss, c + t.correct));
         if self.defined() { (loss, correct) } else { (f64::NAN, correct) }
+    }
+
+    /// The batch's divergence, without its weight, where initial states are drawn; of the trajectories that were solved.
+    pub(crate) fn divergence<'t>(&self, tiles: impl Iterator<Item = &'t Tile<R>>) -> Option<f64> {
+        self.latent?.normals?;
+        let of_tile = |tile: &Tile<R>| {
+            let counts = self.counting(tile);
+            let lanes = (0..tile.used).filter(|&lane| counts[lane]);
+            lanes.map(|lane| self.share(tile, lane) * tile.divergence[lane]).sum::<f64>()
+        };
+        let sum = tiles.map(of_tile).sum();
+        Some(if self.defined() { sum } else { f64::NAN })
     }
 
     /// Whether enough trajectories were solved for a loss.
@@ -208,11 +263,11 @@ impl<R: Scalar> Task<'_, R> {
         counts: &[bool; LANES],
         room: &mut TaskRoom<R>,
     ) -> (f64, usize) {
-        let scale = 1.0 / self.solved as f64;
         let (mut loss, mut correct) = (0.0, 0);
         room.output_bar.fill(R::ZERO);
         for lane in (0..tile.used).filter(|&l| counts[l]) {
-            let label = labels[tile.index * LANES + lane] as usize;
+            let scale = self.share(tile, lane);
+            let label = labels[self.sample(tile, lane)] as usize;
             let output = |o: usize| room.output[o * LANES + lane].to_f64();
             let best = (0..self.outputs).fold(0, |best, o| if output(o) > output(best) { o } else { best });
             let largest = output(best);
@@ -258,26 +313,44 @@ impl<R: Scalar> Task<'_, R> {
         room: &mut TaskRoom<R>,
     ) -> f64 {
         let difference = self.loss.of_differences();
-        let numbers = (self.times * self.outputs) as f64;
         let mut loss = 0.0;
         room.output_bar.fill(R::ZERO);
         for lane in (0..tile.used).filter(|&l| counts[l]) {
-            let trajectory = tile.index * LANES + lane;
-            let row = (slot * self.batch + trajectory) * self.outputs..;
-            let all = self.row_weights.get(trajectory).copied().unwrap_or(numbers);
-            let scale = 1.0 / (all * self.solved as f64);
-            let targets = &states[row.clone()][..self.outputs];
-            let weights = weights.get(row).unwrap_or(&[]);
-            for (o, target) in targets.iter().enumerate() {
-                let weight = weights.get(o).map_or(1.0, |weight| weight.to_f64());
-                if weight > 0.0 {
-                    let [value, slope] = difference.of(room.output[o * LANES + lane].to_f64() - target.to_f64());
-                    loss += scale * weight * value;
-                    room.output_bar[o * LANES + lane] = R::from_f64(scale * weight * slope);
-                }
+            let sample = self.sample(tile, lane);
+            let scale = self.share(tile, lane) * self.scale_of(sample);
+            for (o, target, weight) in self.cells([states, weights], slot, sample) {
+                let [value, slope] = difference.of(room.output[o * LANES + lane].to_f64() - target);
+                loss += scale * weight * value;
+                room.output_bar[o * LANES + lane] = R::from_f64(scale * weight * slope);
             }
         }
         loss
+    }
+
+    /// What the loss of each of a sample's numbers counts in the sample's.
+    pub(super) fn scale_of(&self, sample: usize) -> f64 {
+        let numbers = (self.times * self.outputs) as f64;
+        match self.reduction {
+            Reduction::Sum => 1.0,
+            Reduction::Mean => 1.0 / self.row_weights.get(sample).copied().unwrap_or(numbers),
+        }
+    }
+
+    /// The numbers of a sample at a saved time that count: their places, what they should be, and their weights.
+    pub(super) fn cells<'s>(
+        &self,
+        [states, weights]: [&'s [R]; 2],
+        slot: usize,
+        sample: usize,
+    ) -> impl Iterator<Item = (usize, f64, f64)> + use<'s, R> {
+        let row = (slot * (self.batch / self.copies) + sample) * self.outputs..;
+        let states = &states[row.clone()][..self.outputs];
+        let weights = weights.get(row).unwrap_or(&[]);
+        let cell = move |(o, state): (usize, &R)| {
+            let weight = weights.get(o).map_or(1.0, |weight| weight.to_f64());
+            (o, state.to_f64(), weight)
+        };
+        states.iter().enumerate().map(cell).filter(|(.., weight)| *weight > 0.0)
     }
 }
 
@@ -290,7 +363,7 @@ fn leave_out_failed<R: Scalar>(rows: &mut [R], tile: &Tile<R>) {
 }
 
 /// Lanes that were solved to the end.
-fn solved<R: Scalar>(tile: &Tile<R>) -> [bool; LANES] {
+pub(super) fn solved<R: Scalar>(tile: &Tile<R>) -> [bool; LANES] {
     std::array::from_fn(|l| l < tile.used && tile.alive[l] && tile.status[l] == Status::Done)
 }
 
@@ -330,9 +403,22 @@ impl<R: Scalar> TaskWork<R> for Task<'_, R> {
 
     fn finish(&self, tile: &mut Tile<R>, room: &mut TaskRoom<R>, theta_bar: &mut [R]) {
         if let Some(encoder) = self.encoder {
-            let TaskRoom { encoder: room, output, .. } = room;
-            output.resize(self.dim * LANES, R::ZERO);
-            encoder.vjp(room, (self.inputs_of(tile, encoder), &solved(tile)), output, &tile.bar, theta_bar);
+            let TaskRoom { encoder: room, rows, output, output_bar, .. } = room;
+            let counts = self.latent.map_or_else(|| solved(tile), |_| self.counting(tile));
+            let inputs = (self.inputs_of(tile, encoder, rows), &counts);
+            match self.latent {
+                None => {
+                    output.resize(self.dim * LANES, R::ZERO);
+                    encoder.vjp(room, inputs, output, &tile.bar, theta_bar);
+                }
+                Some(latent) => {
+                    output.resize(2 * self.dim * LANES, R::ZERO);
+                    latent.differentiate(tile, output_bar, |lane| {
+                        if counts[lane] { self.share(tile, lane) } else { 0.0 }
+                    });
+                    encoder.vjp(room, inputs, output, output_bar, theta_bar);
+                }
+            }
         }
     }
 }

@@ -57,6 +57,10 @@ pub(crate) struct Tile<R> {
     /// The tile's share of the task's loss, and its correctly classified trajectories.
     pub(crate) loss: f64,
     pub(crate) correct: usize,
+    /// What initial states are drawn from, where they are: means and log-variances, `[2 D][LANES]`; and per lane the
+    /// divergence of that, or of the state.
+    pub(crate) given: Vec<R>,
+    pub(crate) divergence: Lanes<f64>,
     /// Cotangent of the current state in the backward pass; that of `y0` after it.
     pub(crate) bar: Vec<R>,
     /// How each lane's own solve back ended, where the adjoint has one, and the largest distance there of a state from one that
@@ -89,6 +93,8 @@ impl<R: Scalar> Tile<R> {
             penalty: 0.0,
             points: [0.0; PointMeasure::COUNT],
             loss: 0.0,
+            given: Vec::new(),
+            divergence: [0.0; LANES],
             correct: 0,
             bar: shape.states(),
             returned: [Status::Done; LANES],

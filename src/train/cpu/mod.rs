@@ -5,6 +5,7 @@ mod files;
 mod step;
 
 use super::config::TrainerConfig;
+use super::drawing::Drawing;
 use super::optimizer::{Frozen, OptimizerState};
 use super::state::TrainingState;
 use super::state_map::End;
@@ -44,6 +45,8 @@ pub struct Trainer<R: Scalar> {
     seen: Seen,
     /// Those of the next solve.
     signs: Signs,
+    /// How its initial states are drawn.
+    drawing: Drawing,
 }
 
 /// What a training step's solve has to teach.
@@ -87,6 +90,7 @@ impl<R: Scalar> Trainer<R> {
             frozen: Frozen::new(model.frozen()),
             seen: Seen::default(),
             signs: state.evaluation_signs(),
+            drawing: Drawing::NONE,
             state,
         })
     }

@@ -8,6 +8,7 @@ use crate::method::{PenaltyStep, Signs};
 use crate::problem::Paths;
 use crate::train::batches::Batch;
 use crate::train::config::TrainerConfig;
+use crate::train::drawing::Drawing;
 use crate::train::optimizer::{Update, norm};
 use crate::train::report::{StepGradients, StepReport};
 
@@ -22,7 +23,8 @@ impl<R: Scalar> Trainer<R> {
     /// [`FailurePolicy::Abort`]: crate::FailurePolicy::Abort
     pub fn step(&mut self, batch: &Batch<'_, R>) -> Result<StepReport> {
         let mut report = self.differentiate(batch)?;
-        let solved = batch.inputs.len() / self.state.config.model.input_width() - report.failed;
+        let count = batch.inputs.len() / self.state.config.model.input_width() * self.drawing.copies;
+        let solved = count - report.failed;
         let update = self.update(solved >= self.state.config.loss.least())?;
         (report.gradient_norm, report.skipped) = (update.norm, !update.made);
         Ok(report)
@@ -154,12 +156,13 @@ impl<R: Scalar> Trainer<R> {
         self.seen = Seen::default();
         let step = self.state.steps;
         let asked = self.state.asked(&self.engine.learnt, step);
-        self.draw(self.state.step_paths(step), self.state.step_signs(step));
+        self.draw(self.state.step_paths(step), self.state.step_signs(step), self.state.step_drawing(step));
         let count = self.forward(batch, true, &asked)?;
         let failed = self.failures(count)?;
         let wish = self.engine.wish();
-        let Self { state, engine, encoder, head, gradient, .. } = self;
-        let mut task = task(&state.config, encoder.as_ref(), head.as_ref(), batch, count - failed);
+        let Self { state, engine, encoder, head, gradient, drawing, .. } = self;
+        let maps = (encoder.as_ref(), head.as_ref());
+        let mut task = task(&state.config, maps, batch, count - failed, *drawing);
         task.measure(engine.tiles());
         let local = asked.local.as_ref().map(|draws| draws.penalty);
         let mut report = state.report(step, costs(engine), local.as_ref());
@@ -182,7 +185,9 @@ impl<R: Scalar> Trainer<R> {
         }
         (report.penalty, report.global_penalty, report.products) = (added.penalty(), added.global, added.work.products);
         report.pointwise = added.pointwise;
-        report.loss = task.total(engine.tiles()).0;
+        report.divergence = task.divergence(engine.tiles());
+        let paid = report.divergence.zip(drawing.weight).map_or(0.0, |(divergence, weight)| weight * divergence);
+        report.loss = task.bound.unwrap_or(task.total(engine.tiles()).0 + paid);
         report.failed = failed;
         let ideal = local.is_some_and(|penalty| penalty.step == PenaltyStep::Ideal);
         self.seen =
@@ -192,9 +197,9 @@ impl<R: Scalar> Trainer<R> {
     }
 
     /// Sets what is random in the next solve.
-    pub(super) fn draw(&mut self, paths: Paths, signs: Signs) {
+    pub(super) fn draw(&mut self, paths: Paths, signs: Signs, drawing: Drawing) {
         self.engine.set_paths(paths);
-        self.signs = signs;
+        (self.signs, self.drawing) = (signs, drawing);
     }
 
     /// Number of trajectories that failed; an error if that is to abort.

@@ -67,6 +67,10 @@ impl GpuTrainer {
     pub fn new(gpu: &Gpu, config: TrainerConfig) -> Result<Self> {
         let state = TrainingState::new::<f32>(config)?;
         let (config, model) = (&state.config, &state.config.model);
+        if model.latent {
+            let remedy = "a device draws no initial states yet: use Trainer";
+            return Err(Error::argument("NeuralDe::latent", true, remedy));
+        }
         check_penalty(&model.problem, &model.options, &config.regularizer)?;
         let (encoder, head) = (Encoder::of(model)?, Map::of(model, End::Head)?);
         let widest = encoder.iter().map(Encoder::widest).chain(head.iter().map(Map::widest)).max().unwrap_or(0);

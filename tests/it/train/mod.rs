@@ -7,6 +7,7 @@ mod deploy;
 mod failures;
 mod fields;
 mod gradients;
+mod latent;
 mod learning;
 mod memory;
 mod observed;
