@@ -91,11 +91,11 @@ pub use gpu::{
 };
 pub use math::{Purpose, Random, Real, philox4x32};
 pub use method::{
-    Adjoint, Aggregate, Attempt, Budget, BudgetState, Checkpoints, Controller, ControllerMemory, Decision, Elbo, EndTime,
-    Global, GlobalPenalty, Hooks, InitialStep, Layout, Learnt, Local, Loss, MAX_STAGES, Measure, Method, NoiseScale,
-    NoiseTableau, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, PointMeasure, PointPenalty, PointValue,
-    PointValues, Pointwise, Reduction, Regularizer, SaveAt, Schedule, SolverOptions, StepControl, StepPenalty, Tableau, Target,
-    Tolerances,
+    Adjoint, Aggregate, Attempt, Budget, BudgetState, Checkpoints, Controller, ControllerMemory, Decision, Elbo,
+    EndTime, Global, GlobalPenalty, Hooks, InitialStep, Layout, Learnt, Local, Loss, MAX_STAGES, Measure, Method,
+    NoiseScale, NoiseTableau, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, PointMeasure, PointPenalty,
+    PointValue, PointValues, Pointwise, Reduction, Regularizer, SaveAt, Schedule, SolverOptions, StepControl,
+    StepPenalty, Tableau, Target, Tolerances,
 };
 pub use problem::{
     Activation, Bound, Brownian, Calculus, Control, Cost, Diffusion, Field, FieldBuilder, FieldCost, FixedStep,

@@ -92,12 +92,12 @@ impl Elbo {
         }
         let of_all = matches!(loss, Loss::Moments | Loss::NegativeLogLikelihood);
         if latent && of_all {
-            let remedy = "it is not of single trajectories, of which initial states are drawn: use a loss on states or classes";
+            let remedy =
+                "it is not of single trajectories, of which initial states are drawn: use a loss on states or classes";
             return Err(Error::argument("TrainerConfig::loss", format!("{loss:?}"), remedy));
         }
         Ok(())
     }
-
 }
 
 impl Reduction {

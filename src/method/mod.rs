@@ -30,13 +30,13 @@ pub(crate) use budget::{BUDGET_NUMBERS, WARMUP as BUDGET_WARMUP, WINDOW as BUDGE
 pub use budget::{Budget, BudgetState};
 pub use controller::{Attempt, Controller, ControllerMemory, Decision};
 pub(crate) use draws::{Asked, Draws, FirstStage, PENALTY_TILE, penalised_rows, penalised_tiles};
+pub(crate) use elbo::Normals;
+pub use elbo::{Elbo, Reduction};
 #[cfg(test)]
 pub(crate) use learnt::LEARNT_NUMBERS;
 pub use learnt::Learnt;
 pub(crate) use learnt::{IdealSteps, LONGEST_WISH, MOST_GROWTH, RESOLVED_ERROR, quantile_of_wishes, wish};
 pub(crate) use loss::row_weights;
-pub(crate) use elbo::Normals;
-pub use elbo::{Elbo, Reduction};
 pub use loss::{Loss, Target};
 pub use methods::Method;
 pub(crate) use methods::tableau_supports;

@@ -235,8 +235,11 @@ pub(super) fn load<R: Scalar>(path: &Path) -> Result<Loaded<R>> {
         let remedy = format!("the numbers of {} are {scalar}: resume it at that scalar type", path.display());
         return Err(Error::argument("scalar", R::NAME, remedy));
     }
-    let valid =
-        config.model.validate::<R>().and_then(|()| config.optimizer.validate()).and_then(|()| config.loss.validate())
+    let valid = config
+        .model
+        .validate::<R>()
+        .and_then(|()| config.optimizer.validate())
+        .and_then(|()| config.loss.validate())
         .and_then(|()| config.elbo.validate(config.loss, config.model.latent));
     valid.map_err(|e| failed(format!("its configuration is refused: {e}")))?;
     // Beyond 2^53 a count is damage, and counting on from it might not be counting.

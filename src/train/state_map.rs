@@ -224,7 +224,9 @@ fn validate_field(field: &Field, end: End, dim: usize) -> Result<()> {
     field.validate()?;
     let (name, widths) = (end.argument(), field.widths());
     let (width, what) = match end {
-        End::Encoder => (field.outputs(), "an encoder's outputs are the initial states, or their means and log-variances"),
+        End::Encoder => {
+            (field.outputs(), "an encoder's outputs are the initial states, or their means and log-variances")
+        }
         End::Head => (field.inputs(), "a head's inputs are the saved states"),
     };
     if width != dim {

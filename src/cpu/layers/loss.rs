@@ -413,9 +413,13 @@ impl<R: Scalar> TaskWork<R> for Task<'_, R> {
                 }
                 Some(latent) => {
                     output.resize(2 * self.dim * LANES, R::ZERO);
-                    latent.differentiate(tile, output_bar, |lane| {
-                        if counts[lane] { self.share(tile, lane) } else { 0.0 }
-                    });
+                    latent.differentiate(
+                        tile,
+                        output_bar,
+                        |lane| {
+                            if counts[lane] { self.share(tile, lane) } else { 0.0 }
+                        },
+                    );
                     encoder.vjp(room, inputs, output, output_bar, theta_bar);
                 }
             }

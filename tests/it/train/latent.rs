@@ -41,9 +41,7 @@ fn the_divergence_is_that_of_normal_distributions() {
         let one = |m: f64, l: f64| 0.5 * (m * m + l.exp() - l - 1.0);
         one(given[0], given[2]) + one(given[1], given[3])
     };
-    for (given, mean) in
-        [([0.0; 4], Some(0.0)), ([1.0, 1.0, 0.0, 0.0], Some(0.5)), ([0.3, -1.2, 0.4, -2.0], None)]
-    {
+    for (given, mean) in [([0.0; 4], Some(0.0)), ([1.0, 1.0, 0.0, 0.0], Some(0.5)), ([0.3, -1.2, 0.4, -2.0], None)] {
         let expected = of(given);
         assert!(mean.is_none_or(|mean| (0.5 * expected - mean).abs() < 1e-15));
         for (reduction, share) in [(Reduction::Mean, 0.5), (Reduction::Sum, 1.0)] {
@@ -145,15 +143,13 @@ fn evaluations_begin_at_the_mean_and_draws_are_their_own() {
     let batch = Batch { inputs: &inputs, target: Target::States(&states) };
     let config = lively(0, Loss::Mse, Elbo::default().samples(4).kl(0.5).reduction(Reduction::Sum));
     let mut trainer = Trainer::<f64>::new(&cpu(), config).expect("a valid model");
-    let square = |outputs: &[f64]| {
-        outputs.iter().zip(&states).map(|(x, y)| (x - y).powi(2)).sum::<f64>() / states.len() as f64
-    };
+    let square =
+        |outputs: &[f64]| outputs.iter().zip(&states).map(|(x, y)| (x - y).powi(2)).sum::<f64>() / states.len() as f64;
     let mean = trainer.predict(&inputs).expect("outputs");
     let evaluated = trainer.evaluate(&batch).expect("an evaluation");
     close("the mean's loss", &[evaluated.loss], &[square(&mean)], 1e-13);
     assert_eq!(evaluated.count, 33);
-    let drawn: Vec<Vec<f64>> =
-        (0..3).map(|sample| trainer.predict_drawn(&inputs, sample).expect("outputs")).collect();
+    let drawn: Vec<Vec<f64>> = (0..3).map(|sample| trainer.predict_drawn(&inputs, sample).expect("outputs")).collect();
     assert!(drawn[0] != mean && drawn[0] != drawn[1], "they are drawn");
     assert_eq!(trainer.predict_drawn(&inputs, 1).expect("outputs"), drawn[1], "and the same again");
     assert_eq!(trainer.predict_drawn(&inputs[..8], 1).expect("outputs")[..4], drawn[1][..4], "whatever the batch");
@@ -210,8 +206,7 @@ fn draws_that_fail_are_left_out() {
     for importance in [false, true] {
         let elbo = Elbo::default().samples(8);
         let elbo = if importance { elbo.importance() } else { elbo };
-        let config =
-            TrainerConfig::new(model.clone(), Loss::Mse).elbo(elbo).failure(FailurePolicy::Skip).seed(1);
+        let config = TrainerConfig::new(model.clone(), Loss::Mse).elbo(elbo).failure(FailurePolicy::Skip).seed(1);
         let mut trainer = Trainer::<f64>::new(&cpu(), config).expect("a valid model");
         // mean = x, log-variance = -1.
         trainer.set_parameters(&[1.0, 0.0, 0.0, -1.0]).expect("as many");
