@@ -4,13 +4,24 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Replaces the file by `bytes`, whole or not at all.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     fewsteps::write_whole(path, bytes).with_context(|| format!("{}: cannot be written", path.display()))
+}
+
+/// Refuses to write over a file that is there, unless that was asked for.
+pub(crate) fn ensure_free(option: &str, path: Option<&Path>, overwrite: bool) -> anyhow::Result<()> {
+    match path.filter(|path| path.exists() && !overwrite) {
+        Some(path) => bail!(
+            "{option} {}: is there already, and nothing was changed; name another file, or add --overwrite",
+            path.display()
+        ),
+        None => Ok(()),
+    }
 }
 
 /// Removes a file if there is one.

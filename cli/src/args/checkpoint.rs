@@ -76,6 +76,55 @@ pub(crate) struct PredictArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ForecastArgs {
+    /// A checkpoint that was trained on --task series
+    pub(crate) checkpoint: PathBuf,
+    /// A table with the columns of time, id and states; of each series its last row with a number for every state is begun with
+    #[arg(long, value_name = "FILE")]
+    pub(crate) data: PathBuf,
+    /// The times to forecast: FROM:TO:N, as many from one to the other, or a list, separated by commas
+    #[arg(long, value_name = "FROM:TO:N|T1,T2", value_parser = times, allow_hyphen_values = true)]
+    pub(crate) times: std::sync::Arc<[f64]>,
+    /// Of a model with noise, paths whose quantiles (5, 50 and 95 per cent) are told [default: 200]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(crate) samples: Option<NonZeroUsize>,
+    /// The file that the forecasts are written to [default: stdout]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// A file for a picture of them, beside what was observed (SVG)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plot: Option<PathBuf>,
+    /// Replace these files if they are there
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+}
+
+/// Most times of a forecast.
+const MOST_TIMES: usize = 1_000_000;
+
+/// Times in a row or one by one.
+fn times(text: &str) -> Result<std::sync::Arc<[f64]>, String> {
+    let number = |text: &str| {
+        let number = text.trim().parse::<f64>().ok().filter(|x| x.is_finite());
+        number.ok_or_else(|| format!("{text:?} is not a finite number"))
+    };
+    let parts: Vec<&str> = text.split(':').collect();
+    let [from, to, count] = parts[..] else {
+        if parts.len() > 1 {
+            return Err("give FROM:TO:N, or times separated by commas".to_owned());
+        }
+        return text.split(',').map(number).collect();
+    };
+    let (from, to) = (number(from)?, number(to)?);
+    let count = count.trim().parse::<usize>().ok().filter(|count| (2..=MOST_TIMES).contains(count));
+    let count = count.ok_or_else(|| format!("of FROM:TO:N the N is from 2 to {MOST_TIMES}"))?;
+    let at = |i: usize| if i + 1 == count { to } else { from + (to - from) * i as f64 / (count - 1) as f64 };
+    Ok((0..count).map(at).collect())
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct HypersolveArgs {
     /// A checkpoint that `bench` or `train` wrote, of a task whose loss is of the end
     pub(crate) checkpoint: PathBuf,
@@ -158,4 +207,20 @@ pub(crate) struct DeployArgs {
     /// Print the result as JSON, and nothing else, to stdout
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::times;
+
+    #[test]
+    fn times_are_a_row_or_a_list() {
+        let found = |text| times(text).expect("times").to_vec();
+        assert_eq!(found("1921:1930:10"), (1921..=1930).map(f64::from).collect::<Vec<_>>());
+        assert_eq!(found("0:0.3:4")[3], 0.3, "the end itself");
+        assert_eq!((found("-1.5"), found("1, 2,5e0")), (vec![-1.5], vec![1.0, 2.0, 5.0]));
+        for wrong in ["", "1:2", "1:2:1", "1:2:3:4", "1:2:x", "1,x", "NaN", "inf:2:3", "0:1:1000001", "1,,2"] {
+            assert!(times(wrong).is_err(), "{wrong:?}");
+        }
+    }
 }

@@ -9,8 +9,8 @@ mod workload;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
-pub(crate) use checkpoint::{DeployArgs, EvalArgs, HypersolveArgs, PredictArgs};
-pub(crate) use own::OwnArgs;
+pub(crate) use checkpoint::{DeployArgs, EvalArgs, ForecastArgs, HypersolveArgs, PredictArgs};
+pub(crate) use own::{OwnArgs, Split};
 pub(crate) use search::{CheckArgs, SweepArgs, TrialArgs, TuneArgs};
 pub(crate) use solver::{EngineArgs, StepArgs};
 pub(crate) use training::{BenchArgs, DataArgs, OutputArgs, RegularizerArgs, TrainArgs, TrainingArgs};
@@ -22,6 +22,7 @@ Examples:
   fewsteps bench --seeds 5 --tol 1e-6        the same with more seeds and a tighter tolerance
   fewsteps bench --task mnist --data DIR     the papers' MNIST model; DIR holds the four IDX files
   fewsteps bench --task spiral-sde --data DIR  paths with noise; DIR holds spiral_sde.csv
+  fewsteps bench --task japanese-vowels --data DIR  series of unequal length; DIR holds two .ts files
   fewsteps bench --resume                    go on where an interrupted benchmark stopped
   fewsteps train --regularization vanilla    one run, which leaves a checkpoint
   fewsteps eval fewsteps-out/checkpoints/vanilla-seed0.safetensors --tol 1e-4
@@ -32,6 +33,7 @@ Examples:
   fewsteps train --task csv --data FILE.csv --label COLUMN     a table of your own: classes, or --targets A,B
   fewsteps train --task series --data FILE.csv --time COLUMN   observed trajectories of your own
   fewsteps predict CHECKPOINT --data NEW.csv
+  fewsteps forecast CHECKPOINT --data FILE.csv --times 1921:1930:10 --plot forecast.svg     how series go on
   fewsteps check-field FILE                  a text of equations: operations, costs, and whether gradients are right
   fewsteps train --device gpu                on an adapter; `fewsteps devices` lists them
   fewsteps completions bash > fewsteps.bash  shell completions
@@ -130,6 +132,12 @@ pub(crate) enum Command {
     /// The predictions are a table too: the rows of --data with what is predicted of each, in the units of the training's
     /// table. The solver is the deployed one, if `fewsteps deploy` has chosen one.
     Predict(PredictArgs),
+    /// Tell how series go on after what was observed, by a checkpoint's model
+    ///
+    /// Each series begins with the last row that has a number for every state. The table has a row a series and time, in the
+    /// units of the data; where the model has noise, quantiles of many paths. The solver is the training's: one that `deploy`
+    /// chose has as many steps as the training's interval wants.
+    Forecast(ForecastArgs),
     /// Choose the cheapest solver that a checkpoint's model predicts well enough with, and write it into the checkpoint
     ///
     /// A trained model does not need the steps that its training's tolerance asks for. This tries every method with few

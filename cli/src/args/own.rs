@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::task::TaskName;
+
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct OwnArgs {
     /// csv: the column of the classes, words or whole numbers; it makes the task a classification
@@ -27,11 +29,15 @@ pub(crate) struct OwnArgs {
     /// series: the column that says which series a row is of, where there are several
     #[arg(long, value_name = "COLUMN")]
     pub(crate) id: Option<String>,
-    /// Share that is kept from training and tested on: of the rows, or of the series; of a single series its end
+    /// Share that is kept from training and tested on: of the rows, the series or the records; of a single series its end
     /// [default: 0.2]
-    #[arg(long, value_name = "SHARE", conflicts_with_all = ["test", "horizon"], allow_hyphen_values = true)]
-    pub(crate) split: Option<f64>,
-    /// Draws which rows or series these are [default: 0]
+    ///
+    /// physionet takes `published` too, for comparison with the published tables: their shuffle copies records one over the
+    /// other, so that most of what is tested on is trained on.
+    #[arg(long, value_name = "SHARE", value_parser = split, conflicts_with_all = ["test", "horizon"])]
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) split: Option<Split>,
+    /// Draws which rows, series or records these are [default: 0]
     #[arg(long, value_name = "N", conflicts_with_all = ["test", "horizon"])]
     pub(crate) split_seed: Option<u64>,
     /// csv: a file of rows to test on, with the same columns; all rows of --data are trained on then
@@ -55,25 +61,44 @@ pub(crate) struct OwnArgs {
     pub(crate) raw: bool,
 }
 
+/// How what is tested on is chosen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Split {
+    /// A share, drawn.
+    Share(f64),
+    /// As a published code has it.
+    Published,
+}
+
+fn split(text: &str) -> Result<Split, String> {
+    match text {
+        "published" => Ok(Split::Published),
+        _ => text.parse().map(Split::Share).map_err(|_| "give a share between 0 and 1, or published".to_owned()),
+    }
+}
+
 impl OwnArgs {
-    /// The options that were given, of which task each is.
-    pub(crate) fn given(&self) -> Vec<(&'static str, bool, bool)> {
-        // Whether it is one of csv, and of series.
+    /// The options that were given, each with the tasks that take it.
+    pub(crate) fn given(&self) -> impl Iterator<Item = (&'static str, &'static [TaskName])> {
+        const CSV: &[TaskName] = &[TaskName::Csv];
+        const SERIES: &[TaskName] = &[TaskName::Series];
+        const TABLES: &[TaskName] = &[TaskName::Csv, TaskName::Series];
+        const DIVIDED: &[TaskName] = &[TaskName::Csv, TaskName::Series, TaskName::Physionet];
         let all = [
-            ("--label", self.label.is_some(), true, false),
-            ("--targets", !self.targets.is_empty(), true, false),
-            ("--density", self.density, true, false),
-            ("--inputs", !self.inputs.is_empty(), true, false),
-            ("--test", self.test.is_some(), true, false),
-            ("--time", self.time.is_some(), false, true),
-            ("--states", !self.states.is_empty(), false, true),
-            ("--id", self.id.is_some(), false, true),
-            ("--horizon", self.horizon.is_some(), false, true),
-            ("--window", self.window.is_some(), false, true),
-            ("--split", self.split.is_some(), true, true),
-            ("--split-seed", self.split_seed.is_some(), true, true),
-            ("--raw", self.raw, true, true),
+            ("--label", self.label.is_some(), CSV),
+            ("--targets", !self.targets.is_empty(), CSV),
+            ("--density", self.density, CSV),
+            ("--inputs", !self.inputs.is_empty(), CSV),
+            ("--test", self.test.is_some(), CSV),
+            ("--time", self.time.is_some(), SERIES),
+            ("--states", !self.states.is_empty(), SERIES),
+            ("--id", self.id.is_some(), SERIES),
+            ("--horizon", self.horizon.is_some(), SERIES),
+            ("--window", self.window.is_some(), SERIES),
+            ("--split", self.split.is_some(), DIVIDED),
+            ("--split-seed", self.split_seed.is_some(), DIVIDED),
+            ("--raw", self.raw, TABLES),
         ];
-        all.into_iter().filter(|option| option.1).map(|(name, _, csv, series)| (name, csv, series)).collect()
+        all.into_iter().filter(|option| option.1).map(|(name, _, tasks)| (name, tasks))
     }
 }

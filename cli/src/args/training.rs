@@ -153,8 +153,8 @@ pub(crate) struct DataArgs {
     /// counted beside.
     #[arg(long, value_enum, default_value_t = TaskName::Digits)]
     pub(crate) task: TaskName,
-    /// The data: the folder of the IDX files for mnist, fashion and mnist-sde, that of a CSV file of moments for
-    /// spiral-sde; for csv and series a file
+    /// The data: the folder of the IDX files for mnist, fashion and mnist-sde, of a CSV file of moments for spiral-sde, of two .ts
+    /// files for japanese-vowels, of two archives for physionet; for csv and series a file
     ///
     /// Of csv and series a table with a line of column names, its cells apart by commas, semicolons or tabs.
     /// Files may be gzipped or not. Where a folder holds several sets of IDX files, the folder and what the names of

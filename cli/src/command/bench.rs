@@ -94,7 +94,7 @@ fn planned(args: &BenchArgs) -> anyhow::Result<(Data, Vec<Settings>)> {
     let BenchArgs { training, .. } = args;
     let methods = distinct(args.methods.iter().copied());
     let seeds = args.seeds.map_or(training.data.task.defaults().seeds, usize::from) as u64;
-    let data = input::load(&training.data)?;
+    let data = input::load(training)?;
     let runs = (0..seeds)
         .flat_map(|seed| methods.iter().map(move |&method| (method, seed)))
         .map(|(method, seed)| Settings::resolve(training, method, seed, &data))

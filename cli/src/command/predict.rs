@@ -17,12 +17,7 @@ pub(crate) fn predict(args: &PredictArgs) -> anyhow::Result<()> {
     let info = CheckpointInfo::read(&args.checkpoint)?;
     let settings = checkpoint::settings_of(&info.metadata, &args.checkpoint)?;
     checkpoint::ensure_whole(&settings, &info, &args.checkpoint)?;
-    if let Some(out) = args.out.as_ref().filter(|out| out.exists() && !args.overwrite) {
-        bail!(
-            "--out {}: is there already, and nothing was changed; name another file, or add --overwrite",
-            out.display()
-        );
-    }
+    files::ensure_free("--out", args.out.as_deref(), args.overwrite)?;
     let precision = if info.scalar == "f64" { Precision::F64 } else { Precision::F32 };
     let threads = args.engine.threads.map(usize::from);
     let opened = args.engine.device.open(threads, precision, &info.config.model, settings.batch);
@@ -52,17 +47,17 @@ impl Asked<'_> {
     fn answer<L: Learner>(&self, engine: &L::Engine) -> anyhow::Result<Vec<u8>> {
         let load = if self.deployed { Blocking::<L>::deployed } else { Blocking::<L>::resume };
         let (mut learner, _) = load(engine, &self.args.checkpoint)?;
-        let Some(own) = &self.settings.own else {
-            let (path, task) = (self.args.checkpoint.display(), self.settings.task.name());
-            bail!("{path}: was trained on {task}; predict takes what was trained on --task csv or series");
-        };
-        let sheet = Sheet::read(&self.args.data)?;
-        match own {
-            Own::Csv(table) => {
+        let sheet = || Sheet::read(&self.args.data);
+        match &self.settings.own {
+            Some(Own::Csv(table)) => {
                 ensure!(self.args.at.is_empty(), "--at: a table of rows has no times; leave it out");
-                self.of_rows(&mut learner, table, &sheet)
+                self.of_rows(&mut learner, table, &sheet()?)
             }
-            Own::Series(series) => self.of_series(&mut learner, series, &sheet),
+            Some(Own::Series(series)) => self.of_series(&mut learner, series, &sheet()?),
+            Some(Own::Physionet(_)) | None => {
+                let (path, task) = (self.args.checkpoint.display(), self.settings.task.name());
+                bail!("{path}: was trained on {task}; predict takes what was trained on --task csv or series");
+            }
         }
     }
 

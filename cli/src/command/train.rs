@@ -65,7 +65,7 @@ fn planned(args: &TrainArgs) -> anyhow::Result<(Data, Settings)> {
     if let Some(path) = &training.config {
         return repeat::run(path, &training.data);
     }
-    let data = input::load(&training.data)?;
+    let data = input::load(training)?;
     let method = args.regularization.unwrap_or(Training::LocalUnbiased);
     let settings = Settings::resolve(training, method, args.seed, &data)?;
     training.regularizer.ensure_used(training.data.task, &[method])?;

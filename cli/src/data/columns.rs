@@ -43,13 +43,14 @@ impl Column {
     }
 }
 
-/// Scales columns by what is trained on, unless they are to be as they are. `value` is a column's at a row.
+/// Scales columns by what is trained on, unless they are to be as they are. `value` is a column's at a row; NaN where there is
+/// none.
 pub(super) fn fit(names: &[String], rows: &[usize], raw: bool, value: impl Fn(usize, usize) -> f64) -> Vec<Column> {
     let column = |(c, name): (usize, &String)| {
         if raw {
             Column::raw(name.clone())
         } else {
-            Column::standardised(name.clone(), rows.iter().map(|&row| value(row, c)))
+            Column::standardised(name.clone(), rows.iter().map(|&row| value(row, c)).filter(|x| !x.is_nan()))
         }
     };
     names.iter().enumerate().map(column).collect()

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::irregular::Irregular;
 use super::samples::{Rows, Samples, Wanted};
 use super::set::Data;
 
@@ -44,6 +45,7 @@ fn absorb(hash: &mut Sha256, samples: &Samples) -> usize {
             images.labels.len()
         }
         Samples::Rows(rows) => absorb_rows(hash, rows),
+        Samples::Irregular(irregular) => absorb_irregular(hash, irregular),
         Samples::Moments(moments) => {
             hash.update([2]);
             hash.update((moments.means.len() as u64).to_le_bytes());
@@ -60,15 +62,17 @@ fn absorb_rows(hash: &mut Sha256, rows: &Rows) -> usize {
         |hash: &mut Sha256, counts: &[usize]| counts.iter().for_each(|&n| hash.update((n as u64).to_le_bytes()));
     let count = rows.len();
     match &rows.wanted {
-        Wanted::Numbers { times, width: 2, numbers } if rows.width == 2 && rows.times.is_empty() => {
+        Wanted::Numbers { times, width: 2, numbers, weights }
+            if rows.width == 2 && rows.times.is_empty() && weights.is_empty() =>
+        {
             hash.update([1]);
             counts(hash, &[count, *times]);
             absorb_numbers(hash, rows.inputs.iter().chain(numbers));
         }
-        Wanted::Numbers { times, width, numbers } => {
-            hash.update([3]);
+        Wanted::Numbers { times, width, numbers, weights } => {
+            hash.update([if weights.is_empty() { 3 } else { 6 }]);
             counts(hash, &[count, rows.width, *times, *width, rows.times.len()]);
-            absorb_numbers(hash, rows.inputs.iter().chain(numbers).chain(&rows.times));
+            absorb_numbers(hash, rows.inputs.iter().chain(numbers).chain(&rows.times).chain(weights));
         }
         Wanted::Classes(classes) => {
             hash.update([4]);
@@ -83,6 +87,24 @@ fn absorb_rows(hash: &mut Sha256, rows: &Rows) -> usize {
         }
     }
     count
+}
+
+fn absorb_irregular(hash: &mut Sha256, irregular: &Irregular) -> usize {
+    let Irregular { records, chosen } = irregular;
+    hash.update([7]);
+    hash.update([chosen.len(), records.width, records.times.len()].map(|n| (n as u64).to_le_bytes()).concat());
+    absorb_numbers(hash, &records.times);
+    for &record in chosen {
+        let record = record as usize;
+        hash.update(records.ids[record].to_le_bytes());
+        let cells = records.cells(record);
+        hash.update((cells.len() as u64).to_le_bytes());
+        for (place, value) in cells {
+            hash.update((place as u64).to_le_bytes());
+            hash.update(value.to_le_bytes());
+        }
+    }
+    chosen.len()
 }
 
 fn absorb_numbers<'a>(hash: &mut Sha256, numbers: impl IntoIterator<Item = &'a f64>) {

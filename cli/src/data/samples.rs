@@ -2,6 +2,8 @@
 
 use fewsteps::{Batch, Scalar, Target, Trace};
 
+use super::irregular::Irregular;
+
 /// Inputs with what the model should make of them.
 #[derive(Debug)]
 pub(crate) enum Samples {
@@ -9,6 +11,8 @@ pub(crate) enum Samples {
     Images(Images),
     /// Rows of numbers with a class each, or with what should become of them.
     Rows(Rows),
+    /// Records of which some cells were observed, which are to be known from what was.
+    Irregular(Irregular),
     /// What many paths from one start should have in common.
     Moments(PathMoments),
 }
@@ -44,8 +48,9 @@ pub(crate) struct Rows {
 pub(crate) enum Wanted {
     /// One class a row, counted from 0.
     Classes(Vec<u32>),
-    /// As many numbers at each of as many times: `[row][time][width]`.
-    Numbers { times: usize, width: usize, numbers: Vec<f64> },
+    /// As many numbers at each of as many times: `[row][time][width]`. Where not all were observed, each has a weight: 1, or 0
+    /// where there is none.
+    Numbers { times: usize, width: usize, numbers: Vec<f64>, weights: Vec<f64> },
     /// Nothing: how likely rows are is what is learnt.
     Nothing,
 }
@@ -69,6 +74,7 @@ impl Samples {
         match self {
             Self::Images(images) => images.labels.len(),
             Self::Rows(rows) => rows.len(),
+            Self::Irregular(irregular) => irregular.len(),
             Self::Moments(moments) => moments.paths,
         }
     }
@@ -77,7 +83,7 @@ impl Samples {
     /// in common.
     pub(crate) fn starts(&self) -> Option<(&[f64], usize)> {
         match self {
-            Self::Images(_) => None,
+            Self::Images(_) | Self::Irregular(_) => None,
             Self::Rows(rows) => Some((&rows.inputs, rows.width)),
             Self::Moments(moments) => Some((&moments.start, moments.start.len())),
         }
@@ -122,6 +128,7 @@ impl Samples {
                 Wanted::Numbers { times, width, .. } => (rows.width, width, times),
                 Wanted::Nothing => (rows.width, Trace::of(rows.width).rows(rows.width), 1),
             },
+            Self::Irregular(irregular) => irregular.sizes(),
             Self::Moments(moments) => (moments.start.len(), moments.start.len(), moments.means.len()),
         }
     }
@@ -167,6 +174,7 @@ pub(crate) struct BatchBuffer<R> {
     inputs: Vec<R>,
     labels: Vec<u32>,
     states: Vec<R>,
+    weights: Vec<R>,
     variances: Vec<R>,
 }
 
@@ -191,15 +199,31 @@ impl<R: Scalar> BatchBuffer<R> {
                         self.labels.extend(indices.iter().map(|&i| classes[i]));
                         Batch { inputs: &self.inputs, target: Target::Labels(&self.labels) }
                     }
-                    Wanted::Numbers { times, width, numbers } => {
-                        self.states.clear();
-                        let row = |time, i| &numbers[(i * times + time) * width..][..*width];
-                        let states = (0..*times).flat_map(|time| indices.iter().flat_map(move |&i| row(time, i)));
-                        self.states.extend(states.copied().map(R::from_f64));
-                        Batch { inputs: &self.inputs, target: Target::States(&self.states) }
+                    Wanted::Numbers { times, width, numbers, weights } => {
+                        // From [sample][time][width] to [time][sample][width].
+                        let turn = |all: &[f64], turned: &mut Vec<R>| {
+                            turned.clear();
+                            let row = |time, i| &all[(i * times + time) * width..][..*width];
+                            let rows = (0..*times).flat_map(|time| indices.iter().flat_map(move |&i| row(time, i)));
+                            turned.extend(rows.copied().map(R::from_f64));
+                        };
+                        turn(numbers, &mut self.states);
+                        if weights.is_empty() {
+                            return Batch { inputs: &self.inputs, target: Target::States(&self.states) };
+                        }
+                        turn(weights, &mut self.weights);
+                        let target = Target::Observed { states: &self.states, weights: &self.weights };
+                        Batch { inputs: &self.inputs, target }
                     }
                     Wanted::Nothing => Batch { inputs: &self.inputs, target: Target::Nothing },
                 }
+            }
+            Samples::Irregular(irregular) => {
+                irregular.inputs(indices, R::from_f64, &mut self.inputs);
+                let place = |sample: usize, time: usize| time * indices.len() + sample;
+                irregular.targets(indices, R::from_f64, place, [&mut self.states, &mut self.weights]);
+                let target = Target::Observed { states: &self.states, weights: &self.weights };
+                Batch { inputs: &self.inputs, target }
             }
             Samples::Moments(moments) => {
                 self.inputs.extend(indices.iter().flat_map(|_| moments.start).map(R::from_f64));
@@ -218,15 +242,34 @@ impl<R: Scalar> BatchBuffer<R> {
 
     /// Gathers all samples, one after the other: states are `[N][times][D]`, as a device holds a data set.
     pub(crate) fn gather_all(&mut self, samples: &Samples) -> Batch<'_, R> {
-        let Samples::Rows(Rows { inputs, wanted: Wanted::Numbers { numbers, .. }, .. }) = samples else {
-            let every: Vec<usize> = (0..samples.pool(1)).collect();
-            return self.gather(samples, &every);
+        let every: Vec<usize> = (0..samples.pool(1)).collect();
+        let extend = |list: &mut Vec<R>, numbers: &[f64]| {
+            list.clear();
+            list.extend(numbers.iter().copied().map(R::from_f64));
         };
-        self.inputs.clear();
-        self.inputs.extend(inputs.iter().copied().map(R::from_f64));
-        self.states.clear();
-        self.states.extend(numbers.iter().copied().map(R::from_f64));
-        Batch { inputs: &self.inputs, target: Target::States(&self.states) }
+        let is_observed = match samples {
+            Samples::Rows(Rows { inputs, wanted: Wanted::Numbers { numbers, weights, .. }, .. }) => {
+                extend(&mut self.inputs, inputs);
+                extend(&mut self.states, numbers);
+                extend(&mut self.weights, weights);
+                !weights.is_empty()
+            }
+            Samples::Irregular(irregular) => {
+                self.inputs.clear();
+                irregular.inputs(&every, R::from_f64, &mut self.inputs);
+                let (_, _, times) = irregular.sizes();
+                let place = |sample: usize, time: usize| sample * times + time;
+                irregular.targets(&every, R::from_f64, place, [&mut self.states, &mut self.weights]);
+                true
+            }
+            _ => return self.gather(samples, &every),
+        };
+        let target = if is_observed {
+            Target::Observed { states: &self.states, weights: &self.weights }
+        } else {
+            Target::States(&self.states)
+        };
+        Batch { inputs: &self.inputs, target }
     }
 }
 
@@ -264,9 +307,13 @@ mod tests {
     #[test]
     fn states_are_ordered_by_time() {
         let numbers = vec![1.0, 0.0, 1.0, 1.0, 2.0, 0.0, 2.0, 1.0];
-        let wanted = Wanted::Numbers { times: 2, width: 2, numbers };
         let inputs = vec![1.0, 0.0, 2.0, 0.0];
-        let samples = Samples::Rows(Rows { width: 2, inputs, wanted, times: Vec::new() });
+        let samples = |weights: Vec<f64>| {
+            let wanted = Wanted::Numbers { times: 2, width: 2, numbers: numbers.clone(), weights };
+            Samples::Rows(Rows { width: 2, inputs: inputs.clone(), wanted, times: Vec::new() })
+        };
+        let some = samples(vec![1.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0]);
+        let samples = samples(Vec::new());
         let mut buffer = BatchBuffer::<f64>::default();
         let batch = buffer.gather(&samples, &[1, 0]);
         assert_eq!(batch.inputs, [2.0, 0.0, 1.0, 0.0], "starts");
@@ -274,5 +321,10 @@ mod tests {
         assert_eq!(states, [2.0, 0.0, 1.0, 0.0, 2.0, 1.0, 1.0, 1.0], "[times][B][D]");
         let Target::States(states) = buffer.gather_all(&samples).target else { panic!("paths have states") };
         assert_eq!(states, [1.0, 0.0, 1.0, 1.0, 2.0, 0.0, 2.0, 1.0], "[N][times][D]");
+        let Target::Observed { states, weights } = buffer.gather(&some, &[1, 0]).target else { panic!("weights") };
+        assert_eq!(states, [2.0, 0.0, 1.0, 0.0, 2.0, 1.0, 1.0, 1.0], "as without");
+        assert_eq!(weights, [0.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0], "[times][B][D]");
+        let Target::Observed { weights, .. } = buffer.gather_all(&some).target else { panic!("weights") };
+        assert_eq!(weights, [1.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0], "[N][times][D]");
     }
 }

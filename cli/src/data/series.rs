@@ -1,11 +1,13 @@
 //! [`Series`]: states observed at times, from a file of comma-separated values.
 
+use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::columns::{self, Column};
+use super::observations::{Observations, of};
 use super::samples::{Rows, Samples, Wanted};
 use super::sheet::Sheet;
 use super::source::{Division, Source};
@@ -13,9 +15,6 @@ use crate::args::OwnArgs;
 use crate::numbers;
 
 const TASK: &str = "series";
-
-/// What a later version takes.
-const LATER: &str = "series with times of their own, and missing cells, come with a later release";
 
 /// The columns of a table of observations, and the units that the model counts in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,19 +36,6 @@ pub(crate) struct Series {
     /// Whether numbers are taken as they are.
     #[serde(default)]
     pub(crate) raw: bool,
-}
-
-/// Observations of all series at the same times, as they stand in the file.
-#[derive(Debug)]
-struct Observations {
-    /// The series' names, in the order of the file.
-    names: Vec<String>,
-    /// In their order.
-    times: Vec<f64>,
-    /// `[series][time][state]`.
-    states: Vec<f64>,
-    /// States at a time.
-    width: usize,
 }
 
 /// Reads the series that the command line names.
@@ -83,12 +69,6 @@ pub(super) fn series(args: &OwnArgs, source: &Source) -> anyhow::Result<(Series,
     series.read_anew_from(&series.observations(&sheet, 2)?)
 }
 
-impl Observations {
-    fn state(&self, series: usize, time: usize) -> &[f64] {
-        &self.states[(series * self.times.len() + time) * self.width..][..self.width]
-    }
-}
-
 impl Series {
     /// The samples of a source, with the scales of this.
     pub(super) fn read(&self, source: &Source) -> anyhow::Result<(Self, Samples, Samples)> {
@@ -104,8 +84,8 @@ impl Series {
     pub(super) fn read_test(&self, test: &Path) -> anyhow::Result<(Self, Samples, Samples)> {
         let observed = self.observations(&Sheet::read(test)?, 2)?;
         let every: Vec<usize> = (0..observed.names.len()).collect();
-        let samples = || Samples::Rows(self.samples(&observed, &every, 1..observed.times.len()));
-        Ok((self.clone(), samples(), samples()))
+        let samples = || self.samples(&observed, &every, 1..observed.times.len()).map(Samples::Rows);
+        Ok((self.clone(), samples()?, samples()?))
     }
 
     /// Fits the scales to what is trained on, and reads it.
@@ -116,8 +96,12 @@ impl Series {
         } else {
             let rows: Vec<usize> =
                 train.iter().flat_map(|s| (0..times).map(move |t| s * observed.times.len() + t)).collect();
-            let value = |row: usize, column: usize| observed.states[row * observed.width + column];
+            let every = observed.times.len();
+            let value = |row: usize, column: usize| observed.state(row / every, row % every)[column];
             let states = columns::fit(&columns::names(&self.states), &rows, false, value);
+            if let Some(never) = states.iter().find(|column| column.mean.is_nan()) {
+                bail!("--states {:?}: was never observed in what is trained on; leave it out", never.name);
+            }
             let scaled = Self { states, origin: observed.times[0], ..self.clone() };
             let unit = scaled.natural_unit(observed, &train, times);
             Self { unit, ..scaled }
@@ -126,15 +110,29 @@ impl Series {
     }
 
     /// The unit of time in which the scaled states of these series, at the first `times` times, have a slope of 1 in the
-    /// mean over squares; the whole interval if they stand still.
+    /// mean over squares, from each observation to the next; the whole interval if they stand still.
     fn natural_unit(&self, observed: &Observations, train: &[usize], times: usize) -> f64 {
-        let slope = |s: usize, t: usize| {
-            let length = observed.times[t] - observed.times[t - 1];
-            let change = |c: usize| (observed.state(s, t)[c] - observed.state(s, t - 1)[c]) / self.states[c].deviation;
-            (0..self.states.len()).map(|c| (change(c) / length).powi(2)).sum::<f64>() / self.states.len() as f64
-        };
-        let squares: f64 = train.iter().flat_map(|&s| (1..times).map(move |t| (s, t))).map(|(s, t)| slope(s, t)).sum();
-        let mean = (squares / (train.len() * (times - 1)) as f64).sqrt();
+        let width = self.states.len() as f64;
+        let (mut squares, mut count) = (0.0, 0.0);
+        for &s in train {
+            // Where each state was observed last.
+            let mut before = vec![0; self.states.len()];
+            for t in 1..times {
+                let (mut of_time, mut seen) = (0.0, 0.0);
+                for (c, (&x, column)) in observed.state(s, t).iter().zip(&self.states).enumerate() {
+                    if x.is_finite() {
+                        let length = observed.times[t] - observed.times[before[c]];
+                        let change = (x - observed.state(s, before[c])[c]) / column.deviation;
+                        of_time += (change / length).powi(2);
+                        seen += 1.0;
+                        before[c] = t;
+                    }
+                }
+                squares += of_time / width;
+                count += seen / width;
+            }
+        }
+        let mean = (squares / count).sqrt();
         let whole = observed.times[times - 1] - observed.times[0];
         if mean * whole > 1e-6 { 1.0 / mean } else { whole }
     }
@@ -173,31 +171,70 @@ impl Series {
         let (train, times) = self.trained_on(observed)?;
         let all = observed.times.len();
         let test = if times < all {
-            self.samples(observed, &train, times..all)
+            self.samples(observed, &train, times..all)?
         } else {
             let others: Vec<usize> = (0..observed.names.len()).filter(|series| !train.contains(series)).collect();
-            self.samples(observed, &others, 1..all)
+            self.samples(observed, &others, 1..all)?
         };
         let train = match self.window {
             Some(window) => self.pieces(observed, &train, times, window)?,
-            None => self.samples(observed, &train, 1..times),
+            None => self.samples(observed, &train, 1..times)?,
         };
         Ok((self.clone(), Samples::Rows(train), Samples::Rows(test)))
     }
 
-    /// Series from their first observations on, wanted at some of the times; scaled.
-    fn samples(&self, observed: &Observations, series: &[usize], times: std::ops::Range<usize>) -> Rows {
+    /// Series from their first observations on, wanted at some of the times; scaled. One of which nothing was observed then is
+    /// left out, and said.
+    fn samples(&self, observed: &Observations, series: &[usize], times: Range<usize>) -> anyhow::Result<Rows> {
+        let (seen, unseen): (Vec<usize>, Vec<usize>) =
+            series.iter().copied().partition(|&s| observed.is_seen(s, times.clone()));
+        let between = || [times.start, times.end - 1].map(|t| observed.times[t]);
+        for &s in &unseen {
+            let [first, last] = between();
+            log::warn!("{}nothing was observed from {first} to {last}: it is left out", of(&observed.names[s]));
+        }
+        ensure!(
+            !seen.is_empty(),
+            "nothing was observed from {} to {}; there is nothing to compare with",
+            between()[0],
+            between()[1]
+        );
+        let starts: Vec<(usize, usize)> = seen.into_iter().map(|s| (s, 0)).collect();
+        let counted = [0].into_iter().chain(times.clone()).map(|t| self.counted(observed.times[t])).collect();
+        Ok(Rows { times: counted, ..self.solved(observed, &starts, times.len(), |_, i| times.start + i) })
+    }
+
+    /// States that are solved from, each of a series at a time, and what of them is wanted at `count` times: of a start at `t`
+    /// the `i`-th at `later(t, i)`. Scaled.
+    pub(super) fn solved(
+        &self,
+        observed: &Observations,
+        starts: &[(usize, usize)],
+        count: usize,
+        later: impl Fn(usize, usize) -> usize,
+    ) -> Rows {
         let scaled = |s: usize, t: usize| observed.state(s, t).iter().zip(&self.states).map(|(&x, c)| c.scaled(x));
-        let numbers = series.iter().flat_map(|&s| times.clone().flat_map(move |t| scaled(s, t))).collect();
+        let later = &later;
+        let at = starts.iter().flat_map(|&(s, t)| (0..count).map(move |i| (s, later(t, i))));
+        let mut numbers: Vec<f64> = at.flat_map(|(s, t)| scaled(s, t)).collect();
+        let is_seen = |x: &f64| !x.is_nan();
+        let weights = if numbers.iter().all(is_seen) {
+            Vec::new()
+        } else {
+            numbers.iter().map(|x| f64::from(u8::from(is_seen(x)))).collect()
+        };
+        // What was not observed has no number.
+        numbers.iter_mut().filter(|x| !is_seen(x)).for_each(|x| *x = 0.0);
         Rows {
             width: self.states.len(),
-            inputs: series.iter().flat_map(|&s| scaled(s, 0)).collect(),
-            wanted: Wanted::Numbers { times: times.len(), width: self.states.len(), numbers },
-            times: [0].into_iter().chain(times).map(|t| self.counted(observed.times[t])).collect(),
+            inputs: starts.iter().flat_map(|&(s, t)| scaled(s, t)).collect(),
+            wanted: Wanted::Numbers { times: count, width: self.states.len(), numbers, weights },
+            times: Vec::new(),
         }
     }
 
-    /// All pieces of `window` observations of series at their first `times` times, as if each began where the first does.
+    /// All pieces of `window` observations of series at their first `times` times, as if each began where the first does. A
+    /// piece begins where all states were observed, and something was later.
     fn pieces(&self, observed: &Observations, series: &[usize], times: usize, window: usize) -> anyhow::Result<Rows> {
         ensure!(
             (2..=times).contains(&window),
@@ -213,23 +250,19 @@ impl Series {
                 observed.times[t - 1]
             );
         }
-        let mut pieces = self.samples(observed, &[], 1..window);
-        for start in 0..=times - window {
-            let later = self.samples(observed, series, start..start + window);
-            let Wanted::Numbers { numbers, width, .. } = later.wanted else { continue };
-            for piece in numbers.chunks_exact(window * width) {
-                let (begin, rest) = piece.split_at(width);
-                pieces.inputs.extend_from_slice(begin);
-                if let Wanted::Numbers { numbers, .. } = &mut pieces.wanted {
-                    numbers.extend_from_slice(rest);
-                }
-            }
-        }
-        Ok(pieces)
+        let starts = (0..=times - window).flat_map(|t| series.iter().map(move |&s| (s, t)));
+        let taken = |&(s, t): &(usize, usize)| observed.is_whole(s, t) && observed.is_seen(s, t + 1..t + window);
+        let starts: Vec<(usize, usize)> = starts.filter(taken).collect();
+        ensure!(
+            !starts.is_empty(),
+            "--window {window}: no piece begins with a time at which every state was observed and has an observation after it"
+        );
+        let counted = (0..window).map(|t| self.counted(observed.times[t])).collect();
+        Ok(Rows { times: counted, ..self.solved(observed, &starts, window - 1, |t, i| t + 1 + i) })
     }
 
     /// A time as the model counts it.
-    fn counted(&self, time: f64) -> f64 {
+    pub(crate) fn counted(&self, time: f64) -> f64 {
         (time - self.origin) / self.unit
     }
 
@@ -238,100 +271,18 @@ impl Series {
         self.origin + self.unit * counted
     }
 
-    /// What to predict from a sheet: its series' names, the times, and the series as samples that are wanted there. Times
-    /// are those of the sheet after the first unless others are asked for.
-    pub(crate) fn asked(&self, sheet: &Sheet, at: &[f64]) -> anyhow::Result<(Vec<String>, Vec<f64>, Rows)> {
-        let observed = self.observations(sheet, if at.is_empty() { 2 } else { 1 })?;
-        let first = observed.times[0];
-        let every: Vec<usize> = (0..observed.names.len()).collect();
-        let later = if at.is_empty() { &observed.times[1..] } else { at };
-        let falls = later.windows(2).find(|pair| pair[0] >= pair[1]).map(|pair| pair[1]);
-        if let Some(time) = falls.or_else(|| later.iter().copied().find(|time| !(time.is_finite() && *time >= first))) {
-            bail!("--at {time}: give times in their order, from the first observation at {first} on");
-        }
-        let times = [&first].into_iter().chain(later).map(|&time| self.counted(time)).collect();
-        let rows = Rows { times, ..self.samples(&observed, &every, 0..0) };
-        Ok((observed.names, later.to_vec(), rows))
-    }
-
-    /// The observations of a sheet, at `least` times or more.
-    fn observations(&self, sheet: &Sheet, least: usize) -> anyhow::Result<Observations> {
-        let time = sheet.column("--time", &self.time)?;
-        let states = sheet.columns("--states", &columns::names(&self.states))?;
-        let id = self.id.as_ref().map(|id| sheet.column("--id", id)).transpose()?;
-        // Of each series its rows with their times, in the order of time.
-        let mut all: Vec<(String, Vec<(f64, usize)>)> = Vec::new();
-        let mut places = std::collections::HashMap::new();
-        for row in 0..sheet.len() {
-            let name = id.map_or(Ok(""), |id| sheet.text(row, id))?;
-            let place = *places.entry(name.to_owned()).or_insert(all.len());
-            if place == all.len() {
-                all.push((name.to_owned(), Vec::new()));
-            }
-            all[place].1.push((sheet.number(row, time)?, row));
-        }
-        for (name, rows) in &mut all {
-            rows.sort_by(|a, b| a.0.total_cmp(&b.0));
-            if let Some(pair) = rows.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-                let [first, second] = [pair[0].1, pair[1].1].map(|row| sheet.line(row));
-                let (file, time) = (sheet.name(), pair[0].0);
-                let remedy = if id.is_some() {
-                    "each series has one row a time"
-                } else {
-                    "name the column that tells several series apart: --id COLUMN"
-                };
-                bail!("{file}: lines {first} and {second}: {}time {time} is there twice; {remedy}", of(name));
-            }
-        }
-        ensure_common(sheet, &all, least)?;
-        let mut observed = Observations {
-            names: all.iter().map(|(name, _)| name.clone()).collect(),
-            times: all[0].1.iter().map(|(time, _)| *time).collect(),
-            states: Vec::new(),
-            width: states.len(),
-        };
-        for &(_, row) in all.iter().flat_map(|(_, rows)| rows) {
-            for &state in &states {
-                observed.states.push(
-                    sheet
-                        .number(row, state)
-                        .with_context(|| format!("{TASK} wants every state at every time ({LATER})"))?,
-                );
-            }
-        }
+    /// The observations of a sheet, at `least` times or more, of which the first are all there.
+    pub(super) fn observations(&self, sheet: &Sheet, least: usize) -> anyhow::Result<Observations> {
+        let observed = Observations::read(self, sheet, least)?;
+        observed.check_starts()?;
         Ok(observed)
     }
-}
-
-/// Whose something is, if series have names.
-fn of(name: &str) -> String {
-    if name.is_empty() { String::new() } else { format!("series {name:?}, ") }
-}
-
-/// Checks that all series have the same times, `least` or more.
-fn ensure_common(sheet: &Sheet, all: &[(String, Vec<(f64, usize)>)], least: usize) -> anyhow::Result<()> {
-    let file = sheet.name();
-    let Some((first, grid)) = all.first() else { bail!("{file}: there are no observations") };
-    ensure!(grid.len() >= least, "{file}: {}one time is no series; two or more are", of(first));
-    for (name, rows) in &all[1..] {
-        let differ = (0..grid.len().max(rows.len())).find(|&i| grid.get(i).map(|x| x.0) != rows.get(i).map(|x| x.0));
-        if let Some(i) = differ {
-            let line = rows.get(i).or(grid.get(i)).map_or(0, |&(_, row)| sheet.line(row));
-            bail!(
-                "{file}: line {line}: series {name:?} has {} times and differs from series {first:?}, which has {}, at the \
-                 {}. of them; all have to be observed at the same times ({LATER})",
-                rows.len(),
-                grid.len(),
-                i + 1
-            );
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::Split;
 
     #[derive(Debug)]
     struct Divided {
@@ -339,11 +290,15 @@ mod tests {
         test: Samples,
     }
 
-    fn data(text: &str, args: &OwnArgs) -> anyhow::Result<Divided> {
+    fn series_of(text: &str, args: &OwnArgs) -> anyhow::Result<(Series, Samples, Samples)> {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("s.csv");
         std::fs::write(&path, text).expect("written");
-        series(args, &Source { data: Some(path), test: None }).map(|(_, train, test)| Divided { train, test })
+        series(args, &Source { data: Some(path), ..Source::default() })
+    }
+
+    fn data(text: &str, args: &OwnArgs) -> anyhow::Result<Divided> {
+        series_of(text, args).map(|(_, train, test)| Divided { train, test })
     }
 
     fn by_time(id: Option<&str>) -> OwnArgs {
@@ -401,19 +356,88 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_taken_yet_is_said() {
+    fn what_was_not_observed_has_no_weight() {
+        // One cell of the first series is empty, and the second has a row less.
+        let some = text(2, 4).replace("1902,s0,2,5\n", "1902,s0,,5\n").replace("1903,s1,13,5\n", "");
+        let raw = OwnArgs { raw: true, split: Some(Split::Share(0.5)), ..by_time(Some("who")) };
+        let found = data(&some, &raw).expect("series");
+        let mut seen = Vec::new();
+        for samples in [&found.train, &found.test] {
+            let Samples::Rows(Rows { inputs, wanted: Wanted::Numbers { numbers, weights, .. }, .. }) = samples else {
+                panic!("numbers")
+            };
+            seen.push((inputs[0], numbers.clone(), weights.clone()));
+        }
+        seen.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let first = (0.0, vec![1.0, 5.0, 0.0, 5.0, 3.0, 5.0], vec![1.0, 1.0, 0.0, 1.0, 1.0, 1.0]);
+        let second = (10.0, vec![11.0, 5.0, 12.0, 5.0, 0.0, 0.0], vec![1.0, 1.0, 1.0, 1.0, 0.0, 0.0]);
+        assert_eq!(seen, [first, second]);
+        let whole = data(&text(2, 4), &raw).expect("series");
+        let Samples::Rows(Rows { wanted: Wanted::Numbers { weights, .. }, .. }) = &whole.train else {
+            panic!("numbers")
+        };
+        assert!(weights.is_empty(), "nothing is missing");
+    }
+
+    #[test]
+    fn scales_are_of_what_was_observed() {
+        // a is 0, 1, (2), 3 of which the third is missing: mean 4/3; slopes 1 and 1, of b 0.
+        let some = text(1, 4).replace("1902,s0,2,5\n", "1902,s0,,5\n");
+        let own = OwnArgs { split: Some(Split::Share(0.01)), ..by_time(None) };
+        let (series, _, _) = series_of(&format!("{some}1904,s0,100,5\n"), &own).expect("a series");
+        let deviation = (14.0f64 / 9.0).sqrt();
+        let [a, b] = &series.states[..] else { panic!("two") };
+        assert!((a.mean - 4.0 / 3.0).abs() < 1e-15 && (a.deviation - deviation).abs() < 1e-15, "{a:?}");
+        assert_eq!((b.mean, b.deviation), (5.0, 1.0));
+        // Squares of the slope over five observed cells after the first time: of a from 0 to 1 and from 1 to 3.
+        let unit = (5.0f64 / 2.0).sqrt() * deviation;
+        assert!((series.unit - unit).abs() < 1e-12, "{} {unit}", series.unit);
+    }
+
+    #[test]
+    fn pieces_begin_where_all_was_observed() {
+        let some = text(1, 6).replace("1902,s0,2,5\n", "1902,s0,,5\n");
+        let pieces = OwnArgs { window: Some(2), raw: true, split: Some(Split::Share(0.01)), ..by_time(None) };
+        let found = data(&some, &pieces).expect("series");
+        let Samples::Rows(Rows { inputs, wanted: Wanted::Numbers { weights, .. }, .. }) = &found.train else {
+            panic!("numbers")
+        };
+        assert_eq!(inputs, &[0.0, 5.0, 1.0, 5.0, 3.0, 5.0], "of 1900 to 1904 without 1902");
+        assert_eq!(weights, &[1.0, 1.0, 0.0, 1.0, 1.0, 1.0], "what follows 1901 is half observed");
+    }
+
+    #[test]
+    fn a_start_has_to_be_observed() {
         let refused = |text: &str, args: &OwnArgs| format!("{:#}", data(text, args).expect_err("refused"));
-        let ragged = text(2, 4).replace("1903,s1,13,5\n", "");
-        let message = refused(&ragged, &by_time(Some("who")));
-        assert!(message.contains("series \"s1\" has 3 times") && message.contains("later release"), "{message}");
-        let missing = text(2, 4).replace("1902,s1,12,5\n", "1902,s1,,5\n");
-        let message = refused(&missing, &by_time(Some("who")));
-        assert!(message.contains("line 7, column \"a\"") && message.contains("later release"), "{message}");
+        let empty = text(2, 4).replace("1900,s1,10,5\n", "1900,s1,,5\n");
+        let message = refused(&empty, &by_time(Some("who")));
+        assert!(message.contains("line 9, column \"a\": series \"s1\"") && message.contains("fill it in"), "{message}");
+        let late = text(2, 4).replace("1900,s1,10,5\n", "");
+        let message = refused(&late, &by_time(Some("who")));
+        assert!(message.contains("\"s1\", begins at 1901, and others at 1900"), "{message}");
+        let word = text(2, 4).replace("1902,s1,12,5\n", "1902,s1,NaN,5\n");
+        let message = refused(&word, &by_time(Some("who")));
+        assert!(message.contains("line 7, column \"a\": \"NaN\"") && message.contains("left empty"), "{message}");
+    }
+
+    #[test]
+    fn what_is_no_series_is_refused() {
+        let refused = |text: &str, args: &OwnArgs| format!("{:#}", data(text, args).expect_err("refused"));
         assert!(refused(&text(2, 4), &by_time(None)).contains("--id COLUMN"), "a time is there twice");
         assert!(refused(&text(1, 1), &by_time(None)).contains("one time"), "no series");
         assert!(refused(&text(1, 4), &OwnArgs::default()).contains("--time COLUMN"), "no times");
         for horizon in [1899.0, 1900.0, 1903.0, f64::INFINITY] {
             assert!(refused(&text(1, 4), &OwnArgs { horizon: Some(horizon), ..by_time(None) }).contains("--horizon"));
         }
+        let only_first = "t,a\n0,1\n1,\n2,\n3,4\n";
+        let horizon = |horizon| OwnArgs { horizon: Some(horizon), ..by_time(None) };
+        assert!(refused(only_first, &horizon(2.5)).contains("nothing was observed from 1 to 2"), "to train on");
+        assert!(
+            refused("t,a\n0,1\n1,2\n2,\n", &horizon(1.5)).contains("nothing was observed from 2 to 2"),
+            "to test on"
+        );
+        let never = OwnArgs { states: vec!["a".to_owned(), "b".to_owned()], ..horizon(1.5) };
+        let error = refused("t,a,b\n0,1,\n1,2,3\n2,3,4\n", &never);
+        assert!(error.contains("line 2, column \"b\""), "{error}");
     }
 }

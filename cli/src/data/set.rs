@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use anyhow::bail;
 use serde::{Deserialize, Serialize};
 
+use super::physionet::{Physionet, RecordDivision, physionet};
 use super::samples::Samples;
 use super::series::{Series, series};
 use super::source::Source;
@@ -26,6 +28,7 @@ pub(crate) struct Data {
 pub(crate) enum Own {
     Csv(Table),
     Series(Series),
+    Physionet(Physionet),
 }
 
 impl Data {
@@ -40,6 +43,15 @@ impl Data {
 
     fn of_series((series, train, test): (Series, Samples, Samples)) -> Self {
         Self { train, test, own: Some(Own::Series(series)) }
+    }
+
+    fn of_physionet((physionet, train, test): (Physionet, Samples, Samples)) -> Self {
+        Self { train, test, own: Some(Own::Physionet(physionet)) }
+    }
+
+    /// The records of the challenge, divided so.
+    pub(crate) fn physionet(division: RecordDivision, source: &Source) -> anyhow::Result<Self> {
+        physionet(division, source).map(Self::of_physionet)
     }
 
     /// The table that the command line names.
@@ -64,7 +76,7 @@ impl Own {
     pub(crate) fn classes(&self) -> &[String] {
         match self {
             Self::Csv(table) => table.classes(),
-            Self::Series(_) => &[],
+            Self::Series(_) | Self::Physionet(_) => &[],
         }
     }
 
@@ -73,6 +85,7 @@ impl Own {
         match self {
             Self::Csv(table) => table.read(source).map(Data::of_table),
             Self::Series(series) => series.read(source).map(Data::of_series),
+            Self::Physionet(records) => Data::physionet(records.division, source),
         }
     }
 
@@ -81,6 +94,7 @@ impl Own {
         match self {
             Self::Csv(table) => table.read_anew(source).map(Data::of_table),
             Self::Series(series) => series.read_anew(source).map(Data::of_series),
+            Self::Physionet(records) => Data::physionet(records.division, source),
         }
     }
 
@@ -89,6 +103,7 @@ impl Own {
         match self {
             Self::Csv(table) => table.read_test(test).map(Data::of_table),
             Self::Series(series) => series.read_test(test).map(Data::of_series),
+            Self::Physionet(_) => bail!("--test: the challenge's records are divided by --split; take --data"),
         }
     }
 }

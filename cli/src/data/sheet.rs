@@ -154,6 +154,12 @@ impl Sheet {
         })
     }
 
+    /// A cell that is a finite number, or empty.
+    pub(crate) fn number_if_any(&self, row: usize, column: usize) -> Result<Option<f64>, SheetError> {
+        let is_empty = self.rows[row].get(column).is_none_or(str::is_empty);
+        if is_empty { Ok(None) } else { self.number(row, column).map(Some) }
+    }
+
     /// Whether a column begins with a number. What is no number further down is an error, not a column to leave out.
     pub(crate) fn is_numeric(&self, column: usize) -> bool {
         let cells = self.rows.iter().filter_map(|row| row.get(column));
@@ -219,6 +225,9 @@ mod tests {
         let text = "NaN".to_owned();
         let expected = SheetError::NotANumber { file: file(), line: 5, column: "b".to_owned(), text };
         assert_eq!(sheet.number(2, 1), Err(expected), "a quoted cell may hold the end of a line");
+        assert_eq!(sheet.number_if_any(1, 1), Ok(None), "an empty cell may be left open");
+        assert_eq!(sheet.number_if_any(0, 1), Ok(Some(2.0)));
+        assert_eq!(sheet.number_if_any(2, 1), sheet.number(2, 1).map(Some), "but no word");
         assert_eq!(sheet.line(3), 9, "after blank lines");
     }
 

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::args::OwnArgs;
+use crate::args::{OwnArgs, Split};
 
 /// Share of the rows or series that is tested on, unless the command line says otherwise.
-const SHARE: f64 = 0.2;
+pub(super) const SHARE: f64 = 0.2;
 
 /// The files of the data, as the command line named them. Where they lie is no part of what a run is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +16,9 @@ pub(crate) struct Source {
     pub(crate) data: Option<PathBuf>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) test: Option<PathBuf>,
+    /// Where what was read of large files is kept for the next time, of tasks that do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cache: Option<PathBuf>,
 }
 
 /// What is trained on and what is tested on.
@@ -40,7 +43,10 @@ impl Division {
             ensure!(horizon.is_finite(), "--horizon {horizon}: give a time");
             return Ok(Self::Horizon(horizon));
         }
-        let share = args.split.unwrap_or(SHARE);
+        let share = match args.split.unwrap_or(Split::Share(SHARE)) {
+            Split::Share(share) => share,
+            Split::Published => bail!("--split published: is of --task physionet; give a share between 0 and 1"),
+        };
         ensure!(share > 0.0 && share < 1.0, "--split {share}: give a share between 0 and 1, such as {SHARE}");
         Ok(Self::Share { share, seed: args.split_seed.unwrap_or(0) })
     }
@@ -50,14 +56,18 @@ impl Source {
     /// What the command line names.
     pub(crate) fn named(data: Option<&Path>, test: Option<&Path>) -> Self {
         let [data, test] = [data, test].map(|path| path.map(Path::to_owned));
-        Self { data, test }
+        Self { data, test, cache: None }
     }
 
     /// What the command line names, or else what a run was made with.
     pub(crate) fn or(self, before: Option<&Self>) -> Self {
         let Some(before) = before else { return self };
         let or = |now: Option<PathBuf>, before: &Option<PathBuf>| now.or_else(|| before.clone());
-        Self { data: or(self.data, &before.data), test: or(self.test, &before.test) }
+        Self {
+            data: or(self.data, &before.data),
+            test: or(self.test, &before.test),
+            cache: or(self.cache, &before.cache),
+        }
     }
 
     /// The file of the data.

@@ -39,7 +39,7 @@ pub(crate) fn spiral() -> Data {
         Samples::Rows(Rows {
             width: 2,
             inputs: starts.iter().flat_map(|&i| trajectory[i]).collect(),
-            wanted: Wanted::Numbers { times: SAVE_TIMES, width: 2, numbers },
+            wanted: Wanted::Numbers { times: SAVE_TIMES, width: 2, numbers, weights: Vec::new() },
             times: Vec::new(),
         })
     };

@@ -171,7 +171,7 @@ impl Table {
             }
             Output::Targets(columns) => {
                 let numbers = scaled(sheet, "--targets", columns, rows)?;
-                Wanted::Numbers { times: 1, width: columns.len(), numbers }
+                Wanted::Numbers { times: 1, width: columns.len(), numbers, weights: Vec::new() }
             }
             Output::Density => Wanted::Nothing,
         };
@@ -229,12 +229,13 @@ fn classes(sheet: &Sheet, column: usize) -> anyhow::Result<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::Split;
 
     fn data(text: &str, args: &OwnArgs) -> anyhow::Result<(Table, Samples, Samples)> {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("t.csv");
         std::fs::write(&path, text).expect("written");
-        csv(args, &Source { data: Some(path), test: None })
+        csv(args, &Source { data: Some(path), ..Source::default() })
     }
 
     fn labelled(column: &str) -> OwnArgs {
@@ -273,7 +274,10 @@ mod tests {
         let own = OwnArgs { inputs: vec!["class".to_owned()], ..labelled("class") };
         assert!(refused(&own).contains("is to be predicted"), "not from itself");
         for share in [0.0, 1.0, -0.5, f64::NAN] {
-            assert!(refused(&OwnArgs { split: Some(share), ..labelled("class") }).contains("--split"), "{share}");
+            assert!(
+                refused(&OwnArgs { split: Some(Split::Share(share)), ..labelled("class") }).contains("--split"),
+                "{share}"
+            );
         }
     }
 }

@@ -258,7 +258,7 @@ mod tests {
     fn error(slope: f64, scale: Option<f64>, options: SolverOptions) -> Option<Achieved> {
         let cpu = Cpu::with_threads(1).expect("a thread");
         let inputs = (0..64).flat_map(|i| [1.0 + f64::from(i), -0.5]).collect();
-        let wanted = Wanted::Numbers { times: 1, width: 2, numbers: vec![0.0; 128] };
+        let wanted = Wanted::Numbers { times: 1, width: 2, numbers: vec![0.0; 128], weights: Vec::new() };
         let samples = Samples::Rows(Rows { width: 2, inputs, wanted, times: Vec::new() });
         let (config, theta) = linear(slope, scale, options);
         let first: Vec<usize> = (0..64).collect();

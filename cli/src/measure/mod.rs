@@ -177,14 +177,19 @@ pub(crate) fn followed<L: Learner>(
     let mut followed = Followed { time, times: Vec::new(), trained: 0, states };
     for samples in parts {
         let batch = buffer.gather(samples, &[0]);
-        let Target::States(given) = batch.target else { continue };
+        let (given, weights) = match batch.target {
+            Target::States(states) => (states, &[][..]),
+            Target::Observed { states, weights } => (states, weights),
+            _ => continue,
+        };
+        let is_seen = |cell: usize| weights.get(cell).is_none_or(|weight| weight.to_f64() > 0.0);
         let paths = Paths::of_evaluation(learner.config().seed, 0);
         let learnt = over(learner, samples, |learner| Ok(learner.predict_along(batch.inputs, paths)?))?;
-        for (values, given) in learnt.chunks_exact(series.states.len()).zip(given.chunks_exact(series.states.len())) {
-            for (c, (column, state)) in series.states.iter().zip(&mut followed.states).enumerate() {
-                state.learnt.push(column.unscaled(values[c].to_f64()));
-                state.given.push(column.unscaled(given[c].to_f64()));
-            }
+        for (cell, (value, given)) in learnt.iter().zip(given).enumerate() {
+            let c = cell % series.states.len();
+            let (column, state) = (&series.states[c], &mut followed.states[c]);
+            state.learnt.push(column.unscaled(value.to_f64()));
+            state.given.push(if is_seen(cell) { column.unscaled(given.to_f64()) } else { f64::NAN });
         }
         let times = samples.times().unwrap_or_default().iter().skip(1);
         followed.times.extend(times.map(|&counted| series.told(counted)));

@@ -1,4 +1,4 @@
-//! Mean, spread and median.
+//! Mean, spread, median and quantiles.
 
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,15 @@ pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     Some(if values.len().is_multiple_of(2) { 0.5 * (values[middle - 1] + high) } else { high })
 }
 
+/// The value below which a share of the values lies, on the straight line between the two that it falls between; NaN of none.
+pub(crate) fn quantile(sorted: &[f64], share: f64) -> f64 {
+    let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
+    let place = share * last as f64;
+    let low = place.floor() as usize;
+    let high = (low + 1).min(last);
+    sorted[low] + (place - low as f64) * (sorted[high] - sorted[low])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,6 +51,10 @@ mod tests {
         assert_eq!(median([3.0, 1.0, 2.0]), Some(2.0), "odd");
         assert_eq!(median([4.0, 1.0, 2.0, 3.0]), Some(2.5), "even");
         assert_eq!(median([]), None, "none");
+        let quantiles = [0.0, 0.05, 0.5, 0.95, 1.0].map(|share| quantile(&[1.0, 3.0, 11.0], share));
+        let expected = [1.0, 1.2, 3.0, 10.2, 11.0];
+        assert!(quantiles.iter().zip(expected).all(|(x, y)| (x - y).abs() < 1e-14), "{quantiles:?}");
+        assert_eq!((quantile(&[7.0], 0.3), quantile(&[], 0.5).is_nan()), (7.0, true));
         assert_eq!(Spread::of(&[1.0, 3.0]), Some(Spread { mean: 2.0, std: 2f64.sqrt() }), "two values");
         assert_eq!(Spread::of(&[5.0]), Some(Spread { mean: 5.0, std: 0.0 }), "one value has no spread");
         assert_eq!(Spread::of(&[]), None, "none");

@@ -173,6 +173,56 @@ pub(crate) fn band(
     )
 }
 
+/// Dots, and from the last of them on a line in a band.
+#[derive(Clone, Debug)]
+pub(crate) struct Fan {
+    pub(crate) colour: (u8, u8, u8),
+    pub(crate) given: Vec<(f64, f64)>,
+    /// At each place the band's lower edge, the line, and the upper edge.
+    pub(crate) told: Vec<(f64, [f64; 3])>,
+}
+
+impl Fan {
+    fn edge(&self, edge: usize) -> impl DoubleEndedIterator<Item = (f64, f64)> + '_ {
+        let finite = |(x, bands): &&(f64, [f64; 3])| x.is_finite() && bands.iter().all(|y| y.is_finite());
+        self.told.iter().filter(finite).map(move |(x, bands)| (*x, bands[edge]))
+    }
+}
+
+/// Fans, each in its colour.
+pub(crate) fn fans(labels: Labels<'_>, fans: &[Fan]) -> anyhow::Result<String> {
+    // All of their points, so that the axes have room for them.
+    let points = |fan: &Fan| fan.given.iter().copied().chain((0..3).flat_map(|edge| fan.edge(edge))).collect();
+    let series: Vec<Series> = fans.iter().map(|fan| Series::new(fan.colour, points(fan))).collect();
+    draw(
+        labels,
+        &series,
+        |y| y,
+        Axes::up(Scale::Linear),
+        |series, plot| {
+            let Some(fan) = fans.iter().find(|fan| fan.colour == series.colour) else { return Ok(()) };
+            let area: Vec<(f64, f64)> = fan.edge(2).chain(fan.edge(0).rev()).collect();
+            if fan.edge(0).ne(fan.edge(2)) {
+                plot.draw_series([Polygon::new(area, series.colour().mix(0.25).filled())])?;
+            }
+            plot.draw_series(LineSeries::new(fan.edge(1), series.colour().stroke_width(2)))?;
+            plot.draw_series(fan.given.iter().map(|&point| Circle::new(point, 3, series.colour().filled()))).map(|_| ())
+        },
+    )
+}
+
+/// Figures below each other, as a file of its own.
+pub(crate) fn stacked(figures: &[String]) -> String {
+    let ((width, height), count) = (SIZE, figures.len() as u32);
+    let place = |(index, figure): (usize, &String)| {
+        let y = index as u32 * height;
+        figure.replacen("<svg ", &format!("<svg y=\"{y}\" width=\"{width}\" height=\"{height}\" "), 1)
+    };
+    let figures: String = figures.iter().enumerate().map(place).collect();
+    let size = format!("width=\"{width}\" height=\"{0}\" viewBox=\"0 0 {width} {0}\"", count * height);
+    format!("<svg xmlns=\"http://www.w3.org/2000/svg\" {size}>\n{figures}</svg>\n")
+}
+
 /// Small dots within the ends of both axes.
 pub(crate) fn dots(
     title: &str,
@@ -344,6 +394,21 @@ mod tests {
             drawn.contains("<polygon") && drawn.contains("-4"),
             "the band, and its lower edge on the axis: {drawn}"
         );
+    }
+
+    #[test]
+    fn fans_have_bands_where_there_is_one() {
+        let fan = |colour, half: f64| Fan {
+            colour,
+            given: vec![(0.0, 1.0), (1.0, 2.0)],
+            told: vec![(1.0, [2.0; 3]), (2.0, [3.0 - half, 3.0, 3.0 + half]), (3.0, [f64::NAN; 3])],
+        };
+        let drawn = fans(LABELS, &[fan((0, 114, 178), 20.0), fan((213, 94, 0), 0.0)]).expect("drawn");
+        assert_eq!((drawn.matches("<circle").count(), drawn.matches("<polygon").count()), (4, 1), "{drawn}");
+        assert!(drawn.contains("\n20\n"), "room for the band's edge: {drawn}");
+        let page = stacked(&[drawn.clone(), drawn]);
+        assert!(page.starts_with("<svg xmlns=") && page.contains("<svg y=\"340\" width=\"640\" height=\"340\" role="));
+        assert_eq!((page.matches("<svg ").count(), page.matches("</svg>").count()), (3, 3), "one in the other");
     }
 
     #[test]

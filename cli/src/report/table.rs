@@ -3,6 +3,7 @@
 use comfy_table::{CellAlignment, Table, presets};
 use fewsteps::Adjoint;
 
+use crate::data::Own;
 use crate::measure::stats::Spread;
 use crate::method::Training;
 use crate::record::{DeployedSummary, Failure, Hypersolved, MethodSummary, Results, RunRecord};
@@ -246,8 +247,12 @@ pub(crate) fn conditions(results: &Results) -> Vec<String> {
     let Some(RunRecord { settings, parameters, times, .. }) = results.runs.first() else { return Vec::new() };
     let machine = &results.machine;
     let seeds = results.summary.iter().map(|method| method.seeds).max().unwrap_or(0);
-    vec![
-        format!("task {}, {parameters} parameters, {}", settings.task.name(), training(settings)),
+    let records = match &settings.own {
+        Some(Own::Physionet(records)) => Some(records.told()),
+        _ => None,
+    };
+    let first = format!("task {}, {parameters} parameters, {}", settings.task.name(), training(settings));
+    let others = [
         format!("{}, {}", solver(settings), if seeds == 1 { "1 seed".into() } else { format!("{seeds} seeds") }),
         format!("predictions in batches of {}; {}", times.prediction_batch, machine.text()),
         format!(
@@ -255,7 +260,8 @@ pub(crate) fn conditions(results: &Results) -> Vec<String> {
             1e3 * times.cold_step_seconds,
             1e3 * times.warm_step_seconds
         ),
-    ]
+    ];
+    [first].into_iter().chain(records).chain(others).collect()
 }
 
 fn training(settings: &Settings) -> String {

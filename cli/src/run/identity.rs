@@ -74,7 +74,7 @@ fn leaves_that_differ(path: &str, old: &Value, new: &Value, found: &mut Vec<Leaf
 
 /// The option that sets what lies at `path` in the settings; the path itself where none does.
 fn option_of(path: &str) -> &str {
-    const OPTIONS: [(&str, &str); 31] = [
+    const OPTIONS: [(&str, &str); 32] = [
         ("task", "--task"),
         ("training", "--regularization"),
         ("seed", "--seed"),
@@ -90,6 +90,7 @@ fn option_of(path: &str) -> &str {
         ("own.csv.output", "--label or --targets"),
         ("own.series", "--time, --states, --id, --horizon, --window, --split or --raw"),
         ("own.csv", "--test, --split, --split-seed or --raw"),
+        ("own.physionet.division", "--split or --split-seed"),
         ("from", "--from (SHA-256 of the checkpoint)"),
         ("config.model.options.method", "--method"),
         ("config.model.options.layout", "--layout"),

@@ -28,7 +28,7 @@ use crate::settings::Settings;
 pub(crate) fn check(mut args: CheckArgs) -> anyhow::Result<Ending> {
     interrupt::catch()?;
     let plan = Plan::new(&args.trial, &mut args.training)?;
-    let data = input::load(&args.training.data)?;
+    let data = input::load(&args.training)?;
     let regularized = plan.regularized(&args.training, args.seed, &data)?;
     let runs = vec![plan.settings(&mut args.training, 0.0, args.seed, &data)?, regularized];
     let session = Session::open(&args.training, data, runs, Some(CHECK))?;

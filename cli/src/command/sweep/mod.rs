@@ -24,7 +24,7 @@ pub(crate) fn sweep(mut args: SweepArgs) -> anyhow::Result<Ending> {
     let coefficients = coefficients(&args.coefficients)?;
     let plan = Plan::new(&args.trial, &mut args.training)?;
     ensure_free(&args.training)?;
-    let data = input::load(&args.training.data)?;
+    let data = input::load(&args.training)?;
     let samples = data.test.len();
     let seeds = args.seeds.get() as u64;
     let mut runs = Vec::new();

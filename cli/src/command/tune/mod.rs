@@ -43,7 +43,7 @@ pub(crate) fn tune(mut args: TuneArgs) -> anyhow::Result<Ending> {
     interrupt::catch()?;
     let plan = Plan::new(&args.trial, &mut args.training)?;
     ensure_free(&args.training)?;
-    let data = input::load(&args.training.data)?;
+    let data = input::load(&args.training)?;
     let samples = data.test.len();
     let regularized = plan.regularized(&args.training, 0, &data)?;
     let all = candidates(range(&args, &regularized.config.regularizer)?, PER_DECADE);

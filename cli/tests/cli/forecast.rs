@@ -1,0 +1,148 @@
+//! `fewsteps forecast`: how series go on, with and without noise.
+
+use fewsteps::{Cpu, Diffusion, Method, Mlp, Problem, SolverOptions, StepControl, Trainer, TrainerConfig};
+
+use super::own::{SWING, cells, number, oscillations, with};
+use super::*;
+
+const CHECKPOINT: &str = "o/checkpoints/local-unbiased-seed0.safetensors";
+
+fn forecast<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    [&["forecast", CHECKPOINT, "--threads", "1"], more].concat()
+}
+
+#[test]
+fn series_go_on_from_their_last_whole_row() {
+    let folder = folder();
+    let at = folder.path();
+    oscillations(at, 10);
+    succeed(at, &with(&SWING, &["--steps", "300", "--out", "o"]));
+    // Of every series what was seen up to a time of its own, with a row behind it of which a cell is empty.
+    let text = fs::read_to_string(at.join("swing.csv")).expect("there");
+    let (mut seen, mut later) = (vec!["t,run,height,speed".to_owned()], Vec::new());
+    for row in &cells(&text)[1..] {
+        let (time, run) = (row[0].parse::<f64>().expect("a time"), row[1].parse::<f64>().expect("a number"));
+        if time <= 2.0 + 0.25 * run {
+            seen.push(row.join(","));
+        } else if time <= 2.25 + 0.25 * run {
+            seen.push(format!("{},{},,{}", row[0], row[1], row[3]));
+        } else if time >= 5.0 {
+            later.push(row.clone());
+        }
+    }
+    fs::write(at.join("seen.csv"), seen.join("\n")).expect("written");
+    let args = forecast(&["--data", "seen.csv", "--times", "5:6:5", "--plot", "p.svg"]);
+    let table = cells(&succeed(at, &args));
+    assert_eq!(table[0], ["run", "t", "forecast_height", "forecast_speed"]);
+    assert_eq!(table.len(), 1 + 10 * 5, "a row a series and time");
+    // Heights are 10 and up to 8 more or less.
+    let mut squares = 0.0;
+    for row in &table[1..] {
+        let observed = later.iter().find(|other| (&other[1], &other[0]) == (&row[0], &row[1])).expect("the same row");
+        let [told, observed] = [&row[2], &observed[2]].map(|x| x.parse::<f64>().expect("a number"));
+        squares += (told - observed) * (told - observed);
+    }
+    assert!((squares / 50.0).sqrt() < 2.0, "{}", (squares / 50.0).sqrt());
+    let plot = fs::read_to_string(at.join("p.svg")).expect("a picture");
+    assert!(plot.starts_with("<svg xmlns=") && plot.contains("height: observed and forecast"), "{plot}");
+    assert_eq!(plot.matches("<svg ").count(), 3, "a figure a state, in one file");
+    // From a first row alone it is what predict tells.
+    fs::write(at.join("start.csv"), "t,run,height,speed\n0,x,14,0\n").expect("written");
+    let predicted = succeed(at, &["predict", CHECKPOINT, "--threads", "1", "--data", "start.csv", "--at", "0.25,7"]);
+    let told = succeed(at, &forecast(&["--data", "start.csv", "--times", "0.25,7"]));
+    assert_eq!(cells(&told)[1..], cells(&predicted)[1..], "to the bit");
+    // What is not to be had.
+    let refused = |more: &[&str], parts: &[&str]| refuse(at, &forecast(more), 1, parts);
+    refused(&["--data", "seen.csv", "--times", "3,9"], &["series \"5\": the last row", "t 3.25", "not of 3"]);
+    refused(&["--data", "start.csv", "--times", "0"], &["not of 0"]);
+    refused(&["--data", "start.csv", "--times", "2,1"], &["--times 1", "order"]);
+    refused(&["--data", "start.csv", "--times", "1", "--samples", "9"], &["--samples 9", "no noise"]);
+    refused(&["--data", "start.csv", "--times", "1", "--plot", "p.svg"], &["--plot p.svg: is there already"]);
+    refused(
+        &["--data", "start.csv", "--times", "1", "--out", "seen.csv"],
+        &["--out seen.csv: is there", "--overwrite"],
+    );
+    refuse(at, &forecast(&["--data", "start.csv", "--times", "1:2"]), 2, &["FROM:TO:N"]);
+    fs::write(at.join("empty.csv"), "t,run,height,speed\n0,x,14,\n").expect("written");
+    refused(&["--data", "empty.csv", "--times", "1"], &["series \"x\", no row has a number for every state"]);
+}
+
+/// A checkpoint whose scaled states are `x + 0.5 W`, made of one without noise.
+fn with_noise(folder: &Path) {
+    let cpu = Cpu::with_threads(1).expect("a thread");
+    let path = folder.join(CHECKPOINT);
+    let (trainer, mut metadata) = Trainer::<f32>::resume(&cpu, &path).expect("a checkpoint");
+    let own = trainer.config().model.clone();
+    let noise = Diffusion::ito(Mlp::new([2, 2]));
+    let mut model = own.clone();
+    model.problem = Problem::sde(Mlp::new([2, 2]), noise, own.problem.t0, own.problem.t1);
+    model.options = SolverOptions::sde(fewsteps::Tolerances::both(1e-2)).save_at(own.options.save_at);
+    model.options = model.options.method(Method::EulerMaruyama).step_control(StepControl::Fixed { steps: 8 });
+    let config = TrainerConfig::new(model, trainer.config().loss).seed(3);
+    let mut settings: Value = serde_json::from_str(&metadata["settings"]).expect("JSON");
+    settings["config"] = serde_json::to_value(&config).expect("JSON");
+    metadata.insert("settings".to_owned(), settings.to_string());
+    let mut trainer = Trainer::<f32>::new(&cpu, config).expect("a model");
+    let drift = [0.0; 6];
+    let diffusion = [0.0, 0.0, 0.0, 0.0, 0.5, 0.5];
+    trainer.set_parameters(&[drift, diffusion].concat()).expect("as many");
+    trainer.save(&path, &metadata).expect("written");
+}
+
+#[test]
+fn noise_makes_bands() {
+    let folder = folder();
+    let at = folder.path();
+    oscillations(at, 4);
+    succeed(at, &with(&SWING, &["--steps", "1", "--raw", "--out", "o"]));
+    with_noise(at);
+    fs::write(at.join("start.csv"), "t,run,height,speed\n1,x,14,0\n1,y,-3,0\n").expect("written");
+    let args = ["--data", "start.csv", "--times", "2,5", "--samples", "2000", "--plot", "p.svg"];
+    let told = succeed(at, &forecast(&args));
+    let table = cells(&told);
+    let names = ["forecast_height_5", "forecast_height_50", "forecast_height_95"];
+    assert_eq!(table[0][2..5], names, "{:?}", table[0]);
+    for row in &table[1..] {
+        let time = row[1].parse::<f64>().expect("a time");
+        let middle = if row[0] == "x" { 14.0 } else { -3.0 };
+        let deviation = 0.5 * (time - 1.0).sqrt();
+        for (cell, quantile) in row[2..5].iter().zip([-1.645, 0.0, 1.645]) {
+            let told = cell.parse::<f64>().expect("a number");
+            // Four standard errors of a quantile of 2,000 normal numbers.
+            assert!((told - middle - quantile * deviation).abs() < 0.19 * deviation, "{row:?}: {quantile}");
+        }
+    }
+    assert_ne!(table[1][2], table[3][2], "each series has paths of its own");
+    fs::remove_file(at.join("p.svg")).expect("a picture");
+    assert_eq!(succeed(at, &forecast(&args)), told, "the same again");
+    assert!(fs::read_to_string(at.join("p.svg")).expect("a picture").contains("<polygon"), "a band");
+    refuse(at, &forecast(&["--data", "start.csv", "--times", "2", "--samples", "1"]), 1, &["--samples 1"]);
+}
+
+#[test]
+fn missing_cells_are_learnt_around() {
+    let folder = folder();
+    let at = folder.path();
+    oscillations(at, 10);
+    let text = fs::read_to_string(at.join("swing.csv")).expect("there");
+    // A third of the cells behind the first times is empty, and every seventh row is not there.
+    let mut some = vec!["t,run,height,speed".to_owned()];
+    for (i, row) in cells(&text)[1..].iter().enumerate() {
+        let keep =
+            |cell: usize| if row[0] == "0" || !(7 * i + cell).is_multiple_of(3) { row[cell].as_str() } else { "" };
+        if row[0] == "0" || !i.is_multiple_of(7) {
+            some.push(format!("{},{},{},{}", row[0], row[1], keep(2), keep(3)));
+        }
+    }
+    fs::write(at.join("swing.csv"), some.join("\n")).expect("written");
+    let printed = succeed(at, &with(&SWING, &["--steps", "300", "--out", "o", "--json"]));
+    let run: Value = serde_json::from_str(&printed).expect("JSON");
+    let losses: Vec<f64> = run["progress"]["curve"]["loss"].as_array().expect("a curve").iter().map(number).collect();
+    assert!(losses[299] < 0.15 * losses[0], "from {} to {}", losses[0], losses[299]);
+    assert!(number(&run["test"]["loss"]) < 0.15 * losses[0], "{}", run["test"]);
+    let given = run["followed"]["states"][0]["given"].as_array().expect("a list");
+    assert!(given.iter().any(|x| x == "NaN") && given.iter().any(Value::is_number), "{given:?}");
+    let evaluated = succeed(at, &["eval", CHECKPOINT, "--threads", "1", "--json"]);
+    let evaluated: Value = serde_json::from_str(&evaluated).expect("JSON");
+    assert_eq!(evaluated["test"]["loss"], run["test"]["loss"], "the same cells again");
+}

@@ -1,0 +1,130 @@
+//! Series of unequal length, and records that were seen in part.
+
+use super::own::number;
+use super::*;
+
+fn gzipped(path: &Path, bytes: &[u8]) {
+    let mut encoder = GzEncoder::new(fs::File::create(path).expect("created"), Compression::fast());
+    encoder.write_all(bytes).expect("written");
+    encoder.finish().expect("written");
+}
+
+/// Utterances of three speakers, of 5 to 9 times: each swings at a pace of its own.
+fn utterances(folder: &Path) {
+    let case = |i: usize| {
+        let (speaker, length) = (i % 3, 5 + i % 5);
+        let pace = 0.5 + 0.6 * speaker as f64;
+        let channel = |c: usize| {
+            let at = |t: usize| ((pace * t as f64 + 0.3 * c as f64 + 0.01 * i as f64).sin() * 0.8).to_string();
+            (0..length).map(at).collect::<Vec<_>>().join(",")
+        };
+        format!("{}:{}\n", (0..12).map(channel).collect::<Vec<_>>().join(":"), ["x", "y", "z"][speaker])
+    };
+    fs::create_dir_all(folder.join("vowels")).expect("made");
+    for (file, cases) in [("TRAIN", 0..60), ("TEST", 60..90)] {
+        let text = format!("@classLabel true x y z\n@data\n{}", cases.map(case).collect::<String>());
+        gzipped(&folder.join(format!("vowels/JapaneseVowels_{file}.ts.gz")), text.as_bytes());
+    }
+}
+
+#[test]
+fn speakers_are_told_apart() {
+    let folder = folder();
+    let at = folder.path();
+    utterances(at);
+    let options = ["--steps", "60", "--batch", "20", "--hold-out", "15", "--threads", "1", "--out", "o", "--json"];
+    let train = ["train", "--task", "japanese-vowels", "--data", "vowels"];
+    let run: Value = serde_json::from_str(&succeed(at, &[&train[..], &options].concat())).expect("JSON");
+    assert!(number(&run["test"]["accuracy"]) > 0.9, "{}", run["test"]);
+    assert_eq!((&run["settings"]["data"]["train"], &run["settings"]["data"]["test"]), (&60.into(), &30.into()));
+    let checkpoint = "o/checkpoints/local-unbiased-seed0.safetensors";
+    let evaluated: Value =
+        serde_json::from_str(&succeed(at, &["eval", checkpoint, "--threads", "1", "--json"])).expect("JSON");
+    assert_eq!(evaluated["test"]["accuracy"], run["test"]["accuracy"], "the same utterances again");
+    refuse(at, &["train", "--task", "japanese-vowels"], 1, &["--data DIR", "JapaneseVowels_TRAIN.ts.gz"]);
+}
+
+/// Archives of forty patients, whose hearts beat at a rate of their own, and of three that are none.
+fn patients(folder: &Path) {
+    let patient = |id: usize| {
+        let rate = |hour: usize| 60.0 + 2.0 * (id % 20) as f64 + 10.0 * (0.2 * hour as f64 + 0.1 * id as f64).sin();
+        let hours = (0..48).filter(|hour| (hour * 7 + id).is_multiple_of(4));
+        let rows: String = hours.map(|hour| format!("{hour:02}:10,HR,{:.1}\n", rate(hour))).collect();
+        format!("Time,Parameter,Value\n00:00,RecordID,{id}\n00:00,Age,50\n00:00,Weight,{}\n{rows}", 60 + id % 9)
+    };
+    fs::create_dir_all(folder.join("stays")).expect("made");
+    let broken = [
+        (98, "Time,Parameter,Value\n99:99,HR,70\n".to_owned()),
+        (99, "Time,Parameter,Value\n00:00,RecordID,99\n".to_owned()),
+        (100, "Time,Parameter,Value\n01:00,HR,NaN\n".to_owned()),
+    ];
+    for (set, ids) in [("set-a", 1..21), ("set-b", 21..41)] {
+        let mut builder = tar::Builder::new(Vec::new());
+        let whole = ids.map(|id| (id, patient(id)));
+        let others = broken.iter().filter(|_| set == "set-b").cloned();
+        for (id, text) in whole.chain(others) {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(text.len() as u64);
+            header.set_mode(0o644);
+            builder.append_data(&mut header, format!("{set}/{id}.txt"), text.as_bytes()).expect("in memory");
+        }
+        gzipped(&folder.join(format!("stays/{set}.tar.gz")), &builder.into_inner().expect("in memory"));
+    }
+}
+
+#[test]
+fn stays_are_learnt_from_what_was_seen() {
+    let folder = folder();
+    let at = folder.path();
+    patients(at);
+    let small = ["--task", "physionet", "--data", "stays", "--batch", "16", "--threads", "1"];
+    let train = |more: &[&str]| run(at, &[&["train"], &small[..], more].concat());
+    let first = train(&["--steps", "30", "--out", "o/first", "--json"]);
+    assert!(first.status.success(), "{}", stderr(&first));
+    let found: Value = serde_json::from_str(&stdout(&first)).expect("JSON");
+    let losses: Vec<f64> = found["progress"]["curve"]["loss"].as_array().expect("a curve").iter().map(number).collect();
+    assert!(losses[29] < 0.5 * losses[0], "from {} to {}", losses[0], losses[29]);
+    assert!(number(&found["test"]["loss"]).is_finite(), "{}", found["test"]);
+    let own = &found["settings"]["own"]["physionet"];
+    assert_eq!((&own["records"], &own["left_out"]), (&40.into(), &3.into()), "{own}");
+    assert_eq!((&found["settings"]["data"]["train"], &found["settings"]["data"]["test"]), (&32.into(), &8.into()));
+    // What is left out is said by name and line, and what is kept is taken the next time.
+    let said = stderr(&first);
+    for part in [
+        "set-b/98.txt: left out: line 2: \"99:99\"",
+        "99.txt: left out: has no",
+        "100.txt: left out",
+        "o/physionet2012.cache",
+    ] {
+        assert!(said.contains(part), "{part:?} in {said}");
+    }
+    let published = train(&["--steps", "2", "--split", "published", "--out", "o/second", "--json"]);
+    let said = stderr(&published);
+    assert!(said.contains("40 records as o/physionet2012.cache has them") && said.contains("99.txt"), "{said}");
+    let found: Value = serde_json::from_str(&stdout(&published)).expect("JSON");
+    assert_eq!(found["settings"]["own"]["physionet"]["division"], serde_json::json!({"published": {"seed": 0}}));
+    assert_eq!((&found["settings"]["data"]["train"], &found["settings"]["data"]["test"]), (&26.into(), &6.into()));
+    // A checkpoint is tested on the records that it was kept from.
+    let checkpoint = "o/second/checkpoints/local-unbiased-seed0.safetensors";
+    let evaluated: Value =
+        serde_json::from_str(&succeed(at, &["eval", checkpoint, "--threads", "1", "--json"])).expect("JSON");
+    assert_eq!(evaluated["test"]["loss"], found["test"]["loss"], "divided alike");
+    let other = train(&["--steps", "2", "--out", "o/second", "--resume"]);
+    assert!(stderr(&other).contains("--split or --split-seed"), "{}", stderr(&other));
+    // The report says which division it is.
+    let bench = [&["bench", "--methods", "vanilla", "--steps", "1", "--out", "o/third"], &small[..]].concat();
+    let printed = succeed(at, &[&bench[..], &["--split", "published"]].concat());
+    assert!(printed.contains("divided as published, with records that are both trained on and tested on"), "{printed}");
+    assert!(fs::read_to_string(at.join("o/third/report.html")).expect("a report").contains("divided as published"));
+    // Options of others, and archives that end too early.
+    refuse(at, &["train", "--split", "published"], 1, &["--split: is of --task csv and series and physionet"]);
+    let csv = ["train", "--task", "csv", "--data", "x.csv", "--label", "a", "--split", "published"];
+    fs::write(at.join("x.csv"), "a,b\n1,2\n2,3\n1,4\n2,5\n").expect("written");
+    refuse(at, &csv, 1, &["--split published: is of --task physionet"]);
+    let whole = fs::read(at.join("stays/set-b.tar.gz")).expect("there");
+    fs::write(at.join("stays/set-b.tar.gz"), &whole[..whole.len() / 2]).expect("written");
+    let cut = train(&["--steps", "2", "--out", "o/fourth"]);
+    let said = stderr(&cut);
+    assert_eq!(cut.status.code(), Some(1), "{said}");
+    assert!(said.contains("is of other archives") && said.contains("set-b.tar.gz: cannot be unpacked after"), "{said}");
+}
