@@ -13,11 +13,10 @@ pub(crate) fn load(args: &TrainingArgs) -> anyhow::Result<Data> {
     let (args, output) = (&args.data, &args.output);
     let task = args.task;
     for (option, tasks) in args.own.given() {
-        let of: Vec<&str> = tasks.iter().map(|task| task.name()).collect();
         ensure!(
-            tasks.contains(&task),
+            tasks.contains(&task.name()),
             "{option}: is of --task {}, and this is --task {}; leave one of them out",
-            of.join(" and "),
+            tasks.join(" and "),
             task.name()
         );
     }

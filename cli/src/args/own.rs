@@ -4,8 +4,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::task::TaskName;
-
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct OwnArgs {
     /// csv: the column of the classes, words or whole numbers; it makes the task a classification
@@ -78,12 +76,12 @@ fn split(text: &str) -> Result<Split, String> {
 }
 
 impl OwnArgs {
-    /// The options that were given, each with the tasks that take it.
-    pub(crate) fn given(&self) -> impl Iterator<Item = (&'static str, &'static [TaskName])> {
-        const CSV: &[TaskName] = &[TaskName::Csv];
-        const SERIES: &[TaskName] = &[TaskName::Series];
-        const TABLES: &[TaskName] = &[TaskName::Csv, TaskName::Series];
-        const DIVIDED: &[TaskName] = &[TaskName::Csv, TaskName::Series, TaskName::Physionet];
+    /// The options that were given, each with the names of the tasks that take it.
+    pub(crate) fn given(&self) -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
+        const CSV: &[&str] = &["csv"];
+        const SERIES: &[&str] = &["series"];
+        const TABLES: &[&str] = &["csv", "series"];
+        const DIVIDED: &[&str] = &["csv", "series", "physionet"];
         let all = [
             ("--label", self.label.is_some(), CSV),
             ("--targets", !self.targets.is_empty(), CSV),

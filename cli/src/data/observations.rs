@@ -2,8 +2,6 @@
 
 use anyhow::{Context, bail, ensure};
 
-use super::columns;
-use super::series::Series;
 use super::sheet::Sheet;
 
 /// Numbers that a table of observations may take up, over all times.
@@ -26,15 +24,23 @@ pub(super) struct Observations {
     lines: Vec<u64>,
 }
 
+/// What the columns of a table are.
+#[derive(Clone, Debug)]
+pub(super) struct Named<'a> {
+    pub(super) time: &'a str,
+    /// What tells series apart, where there are several.
+    pub(super) id: Option<&'a str>,
+    pub(super) states: Vec<String>,
+}
+
 /// The rows of a series by their times.
 type Rows = Vec<(f64, usize)>;
 
 impl Observations {
     /// The observations of a sheet, at `least` times or more. An empty cell was not observed.
-    pub(super) fn read(series: &Series, sheet: &Sheet, least: usize) -> anyhow::Result<Self> {
-        let columns = columns::names(&series.states);
-        let places = sheet.columns("--states", &columns)?;
-        let all = rows(series, sheet)?;
+    pub(super) fn read(named: Named<'_>, sheet: &Sheet, least: usize) -> anyhow::Result<Self> {
+        let places = sheet.columns("--states", &named.states)?;
+        let (all, columns) = (rows(&named, sheet)?, named.states);
         let mut times: Vec<f64> = all.iter().flat_map(|(_, rows)| rows).map(|(time, _)| *time).collect();
         times.sort_by(f64::total_cmp);
         times.dedup();
@@ -108,9 +114,9 @@ impl Observations {
 }
 
 /// Of each series its rows with their times, in the order of time.
-fn rows(series: &Series, sheet: &Sheet) -> anyhow::Result<Vec<(String, Rows)>> {
-    let time = sheet.column("--time", &series.time)?;
-    let id = series.id.as_ref().map(|id| sheet.column("--id", id)).transpose()?;
+fn rows(named: &Named<'_>, sheet: &Sheet) -> anyhow::Result<Vec<(String, Rows)>> {
+    let time = sheet.column("--time", named.time)?;
+    let id = named.id.map(|id| sheet.column("--id", id)).transpose()?;
     let mut all: Vec<(String, Rows)> = Vec::new();
     let mut places = std::collections::HashMap::new();
     for row in 0..sheet.len() {

@@ -7,7 +7,7 @@ use anyhow::{Context, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::columns::{self, Column};
-use super::observations::{Observations, of};
+use super::observations::{Named, Observations, of};
 use super::samples::{Rows, Samples, Wanted};
 use super::sheet::Sheet;
 use super::source::{Division, Source};
@@ -271,9 +271,14 @@ impl Series {
         self.origin + self.unit * counted
     }
 
+    /// The names of its columns.
+    pub(super) fn named(&self) -> Named<'_> {
+        Named { time: &self.time, id: self.id.as_deref(), states: columns::names(&self.states) }
+    }
+
     /// The observations of a sheet, at `least` times or more, of which the first are all there.
     pub(super) fn observations(&self, sheet: &Sheet, least: usize) -> anyhow::Result<Observations> {
-        let observed = Observations::read(self, sheet, least)?;
+        let observed = Observations::read(self.named(), sheet, least)?;
         observed.check_starts()?;
         Ok(observed)
     }

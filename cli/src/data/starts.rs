@@ -40,7 +40,7 @@ impl Series {
 
     /// Where forecasts of a sheet's series begin. One row a series is enough.
     pub(crate) fn starts(&self, sheet: &Sheet) -> anyhow::Result<Vec<Start>> {
-        let observed = Observations::read(self, sheet, 1)?;
+        let observed = Observations::read(self.named(), sheet, 1)?;
         let start = |(s, name): (usize, &String)| {
             let last = (0..observed.times.len()).rev().find(|&t| observed.is_whole(s, t)).with_context(|| {
                 format!(
