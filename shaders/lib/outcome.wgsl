@@ -27,4 +27,5 @@ struct Outcome {
     unreachable: u32,     // Whether it follows a budget that is beyond reach.
     global: f32,          // The penalty of all accepted steps.
     points: array<f32, 5>, // Those of measures at random times, by their number.
+    divergence: f32,      // Of what initial states were drawn from, before its weight.
 }

@@ -12,5 +12,6 @@ struct Params {
     rates: vec4<f32>,             // Learning rate, 1 / sqrt(1 - beta2^t), what weight decay leaves.
     draws: array<vec2<u32>, 64>,  // Per probe: its time in ticks, or for biased ones its place among the steps.
     times: array<vec2<u32>, 64>,  // Random times at which states are saved, in ticks.
-    measures: array<f32, 8>,      // Coefficients of measures at such times, by their number; there are five.
+    measures: array<f32, 7>,      // Coefficients of measures at such times, by their number; there are five.
+    divergence: f32,              // Weight of the divergence of what initial states are drawn from.
 }

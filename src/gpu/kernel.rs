@@ -14,12 +14,12 @@ use super::plan::flat;
 use super::wire::args;
 use super::wire::args::{
     BarUpdateArgs, ColumnsArgs, CombineArgs, ControlArgs, CopyArgs, DenseArgs, DenseVjpInputArgs, DenseVjpWeightsArgs,
-    ErrorBarArgs, FinishArgs, GatherArgs, GradientNormArgs, IncrementsArgs, InjectArgs, LearnArgs, LossArgs,
-    LossSumArgs, MomentsArgs, NarrowArgs, NextStepArgs, NoArgs, PointPlaceArgs, PointValueArgs, ProbeBarArgs,
-    ProbeCursorArgs, ProbeErrorArgs, ProbePlaceArgs, ProbeStepArgs, ProbeStoreArgs, ProbeValueArgs, ReduceArgs,
-    RowNormArgs, RunArgs, RunVjpArgs, SaveArgs, SecondBarArgs, SettleArgs, SolveArgs, StageBarArgs, StepWeightsArgs,
-    TileAdjointArgs, TileClockArgs, TileReduceArgs, TileSolveArgs, TileWeightsArgs, UpdateArgs, WalkArgs,
-    WholeAdjointArgs,
+    ErrorBarArgs, FinishArgs, GatherArgs, GradientNormArgs, IncrementsArgs, InjectArgs, LatentBarArgs, LatentDrawArgs,
+    LearnArgs, LossArgs, LossSumArgs, MomentsArgs, NarrowArgs, NextStepArgs, NoArgs, PointPlaceArgs, PointValueArgs,
+    ProbeBarArgs, ProbeCursorArgs, ProbeErrorArgs, ProbePlaceArgs, ProbeStepArgs, ProbeStoreArgs, ProbeValueArgs,
+    ReduceArgs, RowNormArgs, RunArgs, RunVjpArgs, SaveArgs, SecondBarArgs, SettleArgs, SolveArgs, StageBarArgs,
+    StepWeightsArgs, TileAdjointArgs, TileClockArgs, TileReduceArgs, TileSolveArgs, TileWeightsArgs, UpdateArgs,
+    WalkArgs, WholeAdjointArgs,
 };
 use super::wire::word;
 use crate::method::Tableau;
@@ -198,8 +198,11 @@ kernels! {
     LOCKSTEP_SOLVE "lockstep_solve" SolveArgs [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY SCALED_ERROR ACTIVATION LOCKSTEP INTERPOLANT
         WEIGHTS POINTS LOOPS WHOLE FOLD LANE_SUMS]
         [Write Write Read Write Write Read Write Read];
+    LATENT_BAR "latent_bar" LatentBarArgs [CLOCK OUTCOME PARAMS ELEMENTARY GRID EACH]
+        [Read Read Read Read Read Read Write];
+    LATENT_DRAW "latent_draw" LatentDrawArgs [ELEMENTARY GRID EACH] [Read Read Write Write];
     LOSS "loss" LossArgs [CLOCK OUTCOME ELEMENTARY GRID EACH] [Read Read Read Read Write Write Read];
-    LOSS_SUM "loss_sum" LossSumArgs [OUTCOME ELEMENTARY FOLD LANE_SUMS] [Read Write];
+    LOSS_SUM "loss_sum" LossSumArgs [CLOCK OUTCOME PARAMS ELEMENTARY FOLD LANE_SUMS] [Read Write Read Read Read];
     MOMENTS "moments" MomentsArgs [CLOCK OUTCOME GRID FOLD LANE_SUMS] [Read Read Read Write];
     NARROW "narrow" NarrowArgs [GRID EACH] [Read Write];
     NEXT_STEP "next_step" NextStepArgs [OUTCOME PARAMS LEARNT] [Read Write Write Write Read];

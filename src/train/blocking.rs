@@ -61,6 +61,8 @@ waits! {
     evaluate_mean(batch: &Batch<'_, L::Scalar>, paths: usize) -> Evaluation;
     /// The outputs, `[times][B][outputs]`, along these paths if there is noise.
     predict_along(inputs: &[L::Scalar], paths: Paths) -> Vec<L::Scalar>;
+    /// The outputs from initial states that are drawn, the `sample`-th draw.
+    predict_drawn(inputs: &[L::Scalar], sample: usize) -> Vec<L::Scalar>;
     /// The log-density of each point.
     log_density(points: &[L::Scalar]) -> Vec<f64>;
     /// Samples `[count][D]`.

@@ -164,6 +164,13 @@ pub trait Learner: Sized {
         paths: Paths,
     ) -> impl Future<Output = Result<Vec<Self::Scalar>>>;
 
+    /// The outputs from initial states that are drawn, and along paths of their own, the `sample`-th draw.
+    fn predict_drawn(
+        &mut self,
+        inputs: &[Self::Scalar],
+        sample: usize,
+    ) -> impl Future<Output = Result<Vec<Self::Scalar>>>;
+
     /// The log-density of each point, of a model that has one.
     fn log_density(&mut self, points: &[Self::Scalar]) -> impl Future<Output = Result<Vec<f64>>>;
 
@@ -257,6 +264,10 @@ impl<R: Scalar> Learner for Trainer<R> {
 
     async fn predict_along(&mut self, inputs: &[R], paths: Paths) -> Result<Vec<R>> {
         self.predict_along(inputs, paths)
+    }
+
+    async fn predict_drawn(&mut self, inputs: &[R], sample: usize) -> Result<Vec<R>> {
+        self.predict_drawn(inputs, sample)
     }
 
     async fn log_density(&mut self, points: &[R]) -> Result<Vec<f64>> {
@@ -359,6 +370,10 @@ impl Learner for GpuTrainer {
 
     async fn predict_along(&mut self, inputs: &[f32], paths: Paths) -> Result<Vec<f32>> {
         self.predict_along(inputs, paths).await
+    }
+
+    async fn predict_drawn(&mut self, inputs: &[f32], sample: usize) -> Result<Vec<f32>> {
+        self.predict_drawn(inputs, sample).await
     }
 
     async fn log_density(&mut self, points: &[f32]) -> Result<Vec<f64>> {

@@ -34,7 +34,7 @@ impl Latent {
             let drawn = self.drawn(tile.index * LANES + lane);
             for ((state, (mean, log)), e) in states.zip(cells).zip(drawn) {
                 let [mean, log] = [mean, log].map(|x| x.to_f64());
-                let z = (0.5 * log).exp().mul_add(e, mean);
+                let z = mean + spread(log, e);
                 *state = R::from_f64(z);
                 divergence += if self.importance {
                     0.5 * (z * z - e * e - log)
@@ -67,7 +67,7 @@ impl Latent {
                     continue;
                 }
                 let [m, l] = [*mean, *log].map(|x| x.to_f64());
-                let spread = (0.5 * l).exp() * e;
+                let spread = spread(l, e);
                 let z = m + spread;
                 let z_bar = bar.to_f64() + if self.importance { paid * z } else { 0.0 };
                 let [own_mean, own_log] = if self.importance { [0.0, -0.5] } else { [m, 0.5 * (l.exp() - 1.0)] };
@@ -76,4 +76,9 @@ impl Latent {
             }
         }
     }
+}
+
+/// How far a state is from its mean: nowhere, however large its variance, where nothing is drawn.
+fn spread(log_variance: f64, e: f64) -> f64 {
+    if e == 0.0 { 0.0 } else { (0.5 * log_variance).exp() * e }
 }

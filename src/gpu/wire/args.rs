@@ -127,6 +127,8 @@ arguments! {
         coefficient: f32,
         stages: f32,
     }
+    LatentBarArgs { factor: f32, least: u32, }
+    LatentDrawArgs { start: u32, factor: f32, }
     LossArgs {
         points: u32,
         outputs: u32,
@@ -138,7 +140,7 @@ arguments! {
         factor: f32,
         offset: f32,
     }
-    LossSumArgs { least: u32, }
+    LossSumArgs { least: u32, drawn: u32, }
     MomentsArgs { points: u32, outputs: u32, }
     NarrowArgs { parameters: u32, }
     NextStepArgs { entries: u32, first_draw: u32, draws: u32, paths: u32, learns: u32, }

@@ -35,6 +35,7 @@ twins! {
         unreachable: u32,
         global: f32,
         points: [f32; 5],
+        divergence: f32,
     }
     /// Where a solve is, for the controller: `shaders/lib/clock.wgsl`.
     Clock {
@@ -88,7 +89,8 @@ twins! {
         rates: [f32; 4],
         draws: [[u32; 2]; 64],
         times: [[u32; 2]; 64],
-        measures: [f32; 8],
+        measures: [f32; 7],
+        divergence: f32,
     }
     /// What solves have taught those that follow: `shaders/lib/learnt.wgsl`.
     LearntState {

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::held::Gather;
+use super::latent::repeated;
 use super::plans::BatchBuffers;
 use super::trainer::GpuTrainer;
 use crate::error::{Cure, Error, Result};
 use crate::gpu::args::GatherArgs;
 use crate::gpu::{GATHER, Planner, Purpose, create, flat, word};
+use crate::train::drawing::Drawing;
 
 /// A data set on the device, from which training steps take their samples without a copy from the host.
 #[derive(Debug)]
@@ -96,8 +98,14 @@ impl GpuTrainer {
         [self.parts.inputs, self.state.config.loss.target_len(1, self.parts.times, self.parts.outputs)]
     }
 
-    /// Collects a batch from a data set on the device.
-    pub(super) async fn gather(&mut self, data: &GpuData, samples: &[u32], purpose: Purpose) -> Result<()> {
+    /// Collects a batch from a data set on the device; the number of its trajectories.
+    pub(super) async fn gather(
+        &mut self,
+        data: &GpuData,
+        samples: &[u32],
+        purpose: Purpose,
+        drawing: Drawing,
+    ) -> Result<usize> {
         if samples.is_empty() {
             return Err(Error::argument("samples", "[]", "name at least one sample"));
         }
@@ -108,17 +116,19 @@ impl GpuTrainer {
             let remedy = format!("inputs and targets of this model have {:?} numbers: upload its own", self.widths());
             return Err(Error::argument("data", format!("{:?} numbers", data.widths), remedy));
         }
+        let samples = repeated(samples, 1, drawing.copies);
         let count = samples.len();
         self.parts.weighed = data.weighed;
         self.aim(count, purpose)?;
         self.reserve(count, purpose, 0).await?;
+        self.send_normals(count, drawing)?;
         let gather = self.gather_of(data, count).await?;
         let queue = &self.engine.gpu.queue;
-        queue.write_buffer(&gather.samples, 0, bytemuck::cast_slice(samples));
+        queue.write_buffer(&gather.samples, 0, bytemuck::cast_slice(&samples));
         let mut encoder = self.engine.encoder();
         gather.plan.encode(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));
         queue.submit([encoder.finish()]);
-        Ok(())
+        Ok(count)
     }
 
     /// How so many samples of a data set are gathered, recorded the first time.

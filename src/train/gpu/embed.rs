@@ -41,8 +41,8 @@ impl GpuTrainer {
     /// attempted solver steps. Preparing again goes on where the device is.
     ///
     /// # Errors
-    /// [`Error::Argument`] for an empty batch, no steps, no attempts or more than 65,536, and for a regularizer with an
-    /// [`EndTime`](crate::EndTime), which the host draws; [`Error::Memory`], [`Error::Limit`],
+    /// [`Error::Argument`] for an empty batch, no steps, no attempts or more than 65,536, for a regularizer with an
+    /// [`EndTime`](crate::EndTime) and for a latent model, of which the host draws; [`Error::Memory`], [`Error::Limit`],
     /// [`Error::Device`], [`Error::DeviceLost`].
     pub async fn prepare(&mut self, batch: usize, steps: usize, attempts: usize) -> Result<()> {
         check_counts(batch, attempts)?;
@@ -54,6 +54,10 @@ impl GpuTrainer {
         if self.state.config.regularizer.lower(0).end_time.is_some() {
             let remedy = "only the host draws a step's end, and is not there between those: use GpuTrainer::step";
             return Err(Error::argument("regularizer", "end time in recorded steps", remedy));
+        }
+        if self.state.config.model.latent {
+            let remedy = "only the host draws initial states, and is not there between those: use GpuTrainer::step";
+            return Err(Error::argument("NeuralDe::latent", "in recorded steps", remedy));
         }
         let schedule_bytes = (Size(steps) * size_of::<Params>()).0 as u64;
         let cure = || Cure::Other("prepare fewer");

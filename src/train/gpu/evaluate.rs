@@ -7,6 +7,7 @@ use crate::gpu::modes::status;
 use crate::gpu::{Engine, Outcome, Purpose, Submissions};
 use crate::problem::Paths;
 use crate::train::batches::Batch;
+use crate::train::drawing::Drawing;
 use crate::train::report::{Costs, Evaluation};
 use crate::train::state::MeanOutputs;
 
@@ -16,7 +17,7 @@ impl GpuTrainer {
     /// # Errors
     /// As [`GpuTrainer::step`], but failed trajectories are counted, not an error.
     pub async fn evaluate(&mut self, batch: &Batch<'_, f32>) -> Result<Evaluation> {
-        let count = self.load(batch, Purpose::FORWARD, self.state.evaluation_signs()).await?;
+        let count = self.load(batch, Purpose::FORWARD, self.state.evaluation_signs(), Drawing::NONE).await?;
         let outcome = self.solve_and_measure(count, self.state.evaluation_paths(0), true).await?;
         Ok(evaluation(&self.engine, &outcome, count))
     }
@@ -26,20 +27,20 @@ impl GpuTrainer {
     /// # Errors
     /// As [`GpuTrainer::step_on`].
     pub async fn evaluate_on(&mut self, data: &GpuData, samples: &[u32]) -> Result<Evaluation> {
-        self.gather(data, samples, Purpose::FORWARD).await?;
+        self.gather(data, samples, Purpose::FORWARD, Drawing::NONE).await?;
         let outcome = self.solve_and_measure(samples.len(), self.state.evaluation_paths(0), true).await?;
         Ok(evaluation(&self.engine, &outcome, samples.len()))
     }
 
-    /// As [`GpuTrainer::evaluate`], of the mean output over `samples` paths of each trajectory; costs are the first path's.
-    /// A trajectory of which any path fails has failed.
+    /// As [`GpuTrainer::evaluate`], of the mean output over `samples` paths of each trajectory, or drawn initial states of
+    /// it; costs are the first one's. A trajectory of which any path fails has failed.
     ///
     /// # Errors
     /// As [`GpuTrainer::evaluate`], and [`Error::Argument`](crate::Error::Argument) for no samples, or
     /// [`Loss::Moments`](crate::Loss::Moments), which is of single paths.
     pub async fn evaluate_mean(&mut self, batch: &Batch<'_, f32>, samples: usize) -> Result<Evaluation> {
         let mut outputs = self.state.mean_outputs(samples)?;
-        let count = self.load(batch, Purpose::FORWARD, self.state.evaluation_signs()).await?;
+        let count = self.load(batch, Purpose::FORWARD, self.state.evaluation_signs(), Drawing::NONE).await?;
         let of_first = self.add_sample(count, 0, &mut outputs).await?;
         for sample in 1..samples {
             self.add_sample(count, sample, &mut outputs).await?;
@@ -49,6 +50,7 @@ impl GpuTrainer {
 
     /// Solves the loaded batch along the paths of one sample, and adds its outputs to the mean. The costs.
     async fn add_sample(&mut self, count: usize, sample: usize, outputs: &mut MeanOutputs) -> Result<Costs> {
+        self.send_normals(count, self.state.evaluation_drawing(sample))?;
         let outcome = self.solve_and_measure(count, self.state.evaluation_paths(sample), false).await?;
         let (of_sample, solved) = self.read_outputs(count).await?;
         outputs.add(&of_sample, solved.into_iter());
@@ -70,11 +72,24 @@ impl GpuTrainer {
     /// # Errors
     /// As [`GpuTrainer::predict`], and [`Error::Argument`](crate::Error::Argument) for paths beyond the last trajectory number.
     pub async fn predict_along(&mut self, inputs: &[f32], paths: Paths) -> Result<Vec<f32>> {
+        self.predict_by(inputs, paths, Drawing::NONE).await
+    }
+
+    /// As [`Trainer::predict_drawn`](crate::Trainer::predict_drawn).
+    ///
+    /// # Errors
+    /// As [`GpuTrainer::predict`].
+    pub async fn predict_drawn(&mut self, inputs: &[f32], sample: usize) -> Result<Vec<f32>> {
+        self.predict_by(inputs, self.state.evaluation_paths(sample), self.state.evaluation_drawing(sample)).await
+    }
+
+    async fn predict_by(&mut self, inputs: &[f32], paths: Paths, drawing: Drawing) -> Result<Vec<f32>> {
         let count = self.state.config.model.check_inputs(inputs)?;
         paths.validate(count)?;
         self.warn_at(inputs);
         self.aim(count, Purpose::FORWARD)?;
         self.reserve(count, Purpose::FORWARD, 0).await?;
+        self.send_normals(count, drawing)?;
         let states = self.state.config.model.initial_states(inputs, self.state.evaluation_signs());
         self.engine.gpu.queue.write_buffer(&self.rooms()?.batch.inputs, 0, bytemuck::cast_slice(&states));
         self.solve_and_measure(count, paths, false).await?;

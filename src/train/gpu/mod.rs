@@ -8,6 +8,7 @@ mod encoder;
 mod evaluate;
 mod frozen;
 mod held;
+mod latent;
 mod map;
 mod plans;
 mod reconfigure;

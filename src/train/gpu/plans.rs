@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::encoder::{Encoder, EncoderBuffers};
 use super::frozen::FrozenMask;
+use super::latent::LatentBuffers;
 use super::map::{Map, MapBuffers};
 use super::series::SeriesMap;
 use crate::error::{Cure, Result};
@@ -30,6 +31,8 @@ pub(super) struct Parts {
     pub(super) times: usize,
     pub(super) outputs: usize,
     pub(super) inputs: usize,
+    /// Numbers of an initial state that is drawn, 0 where it is not.
+    pub(super) drawn: usize,
     /// Whether the targets at hand have weights.
     pub(super) weighed: bool,
     /// The two moments of the optimizer's rule.
@@ -75,6 +78,7 @@ pub(super) struct BatchBuffers {
     outputs: wgpu::Buffer,
     outputs_bar: wgpu::Buffer,
     row_losses: wgpu::Buffer,
+    pub(super) latent: LatentBuffers,
     /// Means and variances of the outputs, where the loss is of them.
     moments: wgpu::Buffer,
     encoder: EncoderBuffers,
@@ -90,7 +94,7 @@ impl BatchBuffers {
             let encoder = widest(parts.encoder.as_ref().map(Encoder::widths));
             let head = widest(parts.head.as_ref().map(|map| map.widths().to_vec()));
             let maps = (Size(rows) * encoder).max(Size(parts.times) * rows * head);
-            (4 * outputs.max(Size(rows) * parts.inputs.max(2)).max(maps)).0 as u64
+            (4 * outputs.max(Size(rows) * parts.inputs.max(2).max(2 * parts.drawn)).max(maps)).0 as u64
         };
         let fits = |rows: usize| gpu.limit_below(widest(rows)).is_none();
         let cure = || Cure::Batch(largest(rows.saturating_sub(1), fits));
@@ -111,6 +115,7 @@ impl BatchBuffers {
             outputs: create(gpu, "outputs", own, poison),
             outputs_bar: create(gpu, "outputs_bar", outputs, poison),
             row_losses: create(gpu, "row losses", 8 * rows as u64, poison),
+            latent: LatentBuffers::new(gpu, rows, parts.drawn, poison),
             moments: create(gpu, "moments", 8 * (parts.times * parts.outputs) as u64, poison),
             encoder: EncoderBuffers::new(gpu, parts.encoder.as_ref(), rows, poison),
             head: MapBuffers::new(gpu, parts.head.as_ref(), parts.times * rows, poison),
@@ -235,29 +240,37 @@ impl TrainRecorder<'_> {
 
     /// From inputs to initial states, where something does that; `keep` leaves what its gradient needs.
     fn encoder(&self, planner: &mut Planner<'_>, keep: bool) {
-        let Some(map) = &self.parts.encoder else { return };
+        let Some(encoder) = &self.parts.encoder else { return };
         self.solver(planner).narrow();
-        let buffers = self.buffers;
-        let rows = self.rows;
-        let start = 2 * rows * self.engine.dim();
-        let layer = match map {
+        let start = 2 * self.rows * self.engine.dim();
+        if self.config.model.latent {
+            self.encode(planner, encoder, keep, (&self.batch.latent.given, 0));
+            self.draw(planner, start);
+        } else {
+            self.encode(planner, encoder, keep, (&self.buffers.tape, start));
+        }
+    }
+
+    /// The encoder's outputs, to `result` from a number on.
+    fn encode(&self, planner: &mut Planner<'_>, encoder: &Encoder, keep: bool, result: (&wgpu::Buffer, usize)) {
+        let (buffers, rows) = (self.buffers, self.rows);
+        let layer = match encoder {
             Encoder::Map(Map::Layer(layer)) => layer,
             Encoder::Map(Map::Program(program)) => {
                 let of = self.batch.encoder.map.outside(program, self.buffers, [1, rows]);
-                return self.solver(planner).outside(of, keep, &self.batch.inputs, (&buffers.tape, start));
+                return self.solver(planner).outside(of, keep, &self.batch.inputs, result);
             }
             Encoder::Series(series) => {
                 if let Some(of) = self.series(series) {
-                    self.solver(planner).series(of, keep, (&buffers.tape, start));
+                    self.solver(planner).series(of, keep, result);
                 }
                 return;
             }
         };
-        let args = DenseArgs { target: word(start), ..dense_args(layer) };
+        let args = DenseArgs { target: word(result.1), ..dense_args(layer) };
         let grid = product_grid(rows, layer.outputs, 1);
         let dense = self.engine.kernels.product(&DENSE, grid);
-        let bound =
-            [&buffers.cursors, self.engine.weights(), &self.batch.inputs, &buffers.tape, &self.batch.row_losses];
+        let bound = [&buffers.cursors, self.engine.weights(), &self.batch.inputs, result.0, &self.batch.row_losses];
         planner.add(&dense, &bound, self.outer_head(rows, layer), args, grid);
     }
 
@@ -330,7 +343,15 @@ impl TrainRecorder<'_> {
             planner.add(&loss, &bound, head, args, flat(rows.div_ceil(64)));
         }
         let sum = self.engine.kernels.get(&LOSS_SUM, &[]);
-        planner.add(&sum, &[&self.batch.row_losses, &self.engine.outcome], head, LossSumArgs { least }, [1, 1, 1]);
+        let bound = [
+            &self.batch.row_losses,
+            &self.engine.outcome,
+            &buffers.row_status,
+            &self.batch.latent.divergences,
+            &self.engine.params,
+        ];
+        let drawn = u32::from(training && self.config.model.latent);
+        planner.add(&sum, &bound, head, LossSumArgs { least, drawn }, [1, 1, 1]);
     }
 
     /// The head's gradient, and the cotangents of the saved states.
@@ -371,6 +392,12 @@ impl TrainRecorder<'_> {
     fn with_encoder_vjp(&self, planner: &mut Planner<'_>, mut walk: WalkPlans) -> WalkPlans {
         let Some(map) = &self.parts.encoder else { return walk };
         let buffers = self.buffers;
+        let bar = if self.config.model.latent {
+            self.draw_vjp(planner);
+            &self.batch.latent.given_bar
+        } else {
+            &buffers.bar
+        };
         match map {
             Encoder::Map(Map::Layer(layer)) => self.solver(planner).layer_vjp(LayerVjp {
                 layer,
@@ -379,16 +406,16 @@ impl TrainRecorder<'_> {
                 node: 0.0,
                 input: &self.batch.inputs,
                 source: 0,
-                z_bar: &buffers.bar,
+                z_bar: bar,
                 z_bar_offset: 0,
             }),
             Encoder::Map(Map::Program(program)) => {
                 let of = self.batch.encoder.map.outside(program, buffers, [1, self.rows]);
-                self.solver(planner).outside_vjp(of, &buffers.bar, None);
+                self.solver(planner).outside_vjp(of, bar, None);
             }
             Encoder::Series(series) => {
                 if let Some(of) = self.series(series) {
-                    self.solver(planner).series_vjp(of, &buffers.bar);
+                    self.solver(planner).series_vjp(of, bar);
                 }
             }
         }

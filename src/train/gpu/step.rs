@@ -21,7 +21,7 @@ impl GpuTrainer {
     /// [`Error::DeviceLost`](crate::Error::DeviceLost).
     pub async fn step(&mut self, batch: &Batch<'_, f32>) -> Result<StepReport> {
         self.note_recorded().await?;
-        let count = self.load(batch, self.purpose(), self.state.step_signs(self.state.steps)).await?;
+        let count = self.load_step(batch).await?;
         self.train(count, true).await
     }
 
@@ -31,8 +31,14 @@ impl GpuTrainer {
     /// As [`GpuTrainer::step`]; [`Error::Argument`](crate::Error::Argument) for an index beyond the data set.
     pub async fn step_on(&mut self, data: &GpuData, samples: &[u32]) -> Result<StepReport> {
         self.note_recorded().await?;
-        self.gather(data, samples, self.purpose()).await?;
-        self.train(samples.len(), true).await
+        let count = self.gather(data, samples, self.purpose(), self.state.step_drawing(self.state.steps)).await?;
+        self.train(count, true).await
+    }
+
+    /// Loads the batch of the step at hand.
+    async fn load_step(&mut self, batch: &Batch<'_, f32>) -> Result<usize> {
+        let step = self.state.steps;
+        self.load(batch, self.purpose(), self.state.step_signs(step), self.state.step_drawing(step)).await
     }
 
     /// Loss, penalty, gradient and costs of a batch at the current step, without an update.
@@ -41,7 +47,7 @@ impl GpuTrainer {
     /// As [`GpuTrainer::step`].
     pub async fn gradients(&mut self, batch: &Batch<'_, f32>) -> Result<StepGradients<f32>> {
         self.note_recorded().await?;
-        let count = self.load(batch, self.purpose(), self.state.step_signs(self.state.steps)).await?;
+        let count = self.load_step(batch).await?;
         let mut report = self.train(count, false).await?;
         let gradient = self.read_gradient().await?;
         report.gradient_norm = gradient.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
@@ -77,6 +83,7 @@ impl GpuTrainer {
                 rates: self.rates(self.updates + ahead),
                 ..Params::new(seed, step, self.state.step_paths(step))
             };
+            params.divergence = self.state.step_drawing(step).weight.map_or(0.0, single);
             params.global = self.state.global_at(step).map_or(0.0, |global| single(global.coefficient));
             if let Some(penalty) = self.state.penalty_at(step) {
                 self.engine.set_draws(&mut params, &Draws::new(penalty, seed, step));
@@ -270,6 +277,7 @@ impl GpuTrainer {
         let evaluations = points.iter().flatten().map(|point| point.evaluations(tableau, accepted)).sum::<usize>();
         StepReport {
             loss: f64::from(outcome.loss),
+            divergence: self.state.config.model.latent.then(|| f64::from(outcome.divergence)),
             penalty,
             coefficient,
             global_penalty,
@@ -295,6 +303,6 @@ impl GpuTrainer {
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the device computes at f32")]
-const fn single(x: f64) -> f32 {
+pub(super) const fn single(x: f64) -> f32 {
     x as f32
 }

@@ -3,6 +3,7 @@
 use super::encoder::Encoder;
 use super::frozen::FrozenMask;
 use super::held::{Plans, Rooms};
+use super::latent::{LatentBuffers, check_elbo, repeated};
 use super::map::Map;
 use super::plans::{Parts, Schedule};
 use crate::error::{Error, Result};
@@ -14,6 +15,7 @@ use crate::memory::Size;
 use crate::method::{Learnt, Loss, Signs, Target, row_weights};
 use crate::train::batches::Batch;
 use crate::train::config::TrainerConfig;
+use crate::train::drawing::Drawing;
 use crate::train::model::NeuralDe;
 use crate::train::optimizer::OptimizerState;
 use crate::train::report::Costs;
@@ -23,7 +25,7 @@ use crate::train::state_map::End;
 /// Trains a model on a device, at `f32`: the twin of [`Trainer`](crate::Trainer). The checkpoints are the same.
 ///
 /// Solve, loss, penalty, adjoint and update are one submission, or several where they would keep the device busy for too
-/// long; the host reads 120 bytes back once a step.
+/// long; the host reads 124 bytes back once a step.
 ///
 /// ```no_run
 /// use fewsteps::{Batch, Gpu, GpuTrainer, Local, Loss, Mlp, NeuralDe, Problem, Pick, SolverOptions, Target};
@@ -67,10 +69,7 @@ impl GpuTrainer {
     pub fn new(gpu: &Gpu, config: TrainerConfig) -> Result<Self> {
         let state = TrainingState::new::<f32>(config)?;
         let (config, model) = (&state.config, &state.config.model);
-        if model.latent {
-            let remedy = "a device draws no initial states yet: use Trainer";
-            return Err(Error::argument("NeuralDe::latent", true, remedy));
-        }
+        check_elbo(config)?;
         check_penalty(&model.problem, &model.options, &config.regularizer)?;
         let (encoder, head) = (Encoder::of(model)?, Map::of(model, End::Head)?);
         let widest = encoder.iter().map(Encoder::widest).chain(head.iter().map(Map::widest)).max().unwrap_or(0);
@@ -96,6 +95,7 @@ impl GpuTrainer {
             times: model.output_times(),
             outputs: model.output_width(),
             inputs: model.fed_width(),
+            drawn: if model.latent { model.problem.dim() } else { 0 },
             weighed: false,
             moments,
             overflow: gpu.scoped_now(|| create(gpu, "overflow", 4, false))?,
@@ -222,31 +222,46 @@ impl GpuTrainer {
         }
     }
 
-    /// Checks a batch and sends it; the number of its trajectories. A flow estimates traces with these signs.
-    pub(super) async fn load(&mut self, batch: &Batch<'_, f32>, purpose: Purpose, signs: Signs) -> Result<usize> {
-        let count = self.state.check(batch)?;
+    /// Checks a batch and sends it; the number of its trajectories. A flow estimates traces with these signs, and a latent
+    /// model draws its initial states so.
+    pub(super) async fn load(
+        &mut self,
+        batch: &Batch<'_, f32>,
+        purpose: Purpose,
+        signs: Signs,
+        drawing: Drawing,
+    ) -> Result<usize> {
+        let samples = self.state.check(batch)?;
+        let count = samples.saturating_mul(drawing.copies);
         self.warn_at(batch.inputs);
         self.parts.weighed = matches!(batch.target, Target::Observed { .. });
         self.aim(count, purpose)?;
         self.reserve(count, purpose, 0).await?;
+        self.send_normals(count, drawing)?;
         let queue = &self.engine.gpu.queue;
         let buffers = &self.rooms()?.batch;
         let states = self.state.config.model.initial_states(batch.inputs, signs);
+        let states = repeated(&states, self.parts.inputs, drawing.copies);
         queue.write_buffer(&buffers.inputs, 0, bytemuck::cast_slice(&states));
+        let outputs = self.parts.outputs;
+        let send = |numbers: &[f32], after: usize| {
+            let numbers = repeated(numbers, outputs, drawing.copies);
+            queue.write_buffer(&buffers.targets, 4 * (drawing.copies * after) as u64, bytemuck::cast_slice(&numbers));
+        };
         match batch.target {
             Target::Nothing => {}
-            Target::Labels(labels) => queue.write_buffer(&buffers.targets, 0, bytemuck::cast_slice(labels)),
-            Target::States(states) => queue.write_buffer(&buffers.targets, 0, bytemuck::cast_slice(states)),
+            Target::Labels(labels) => {
+                let labels = repeated(labels, 1, drawing.copies);
+                queue.write_buffer(&buffers.targets, 0, bytemuck::cast_slice(&labels));
+            }
+            Target::States(states) => send(states, 0),
             Target::Observed { states, weights } => {
-                queue.write_buffer(&buffers.targets, 0, bytemuck::cast_slice(states));
-                let after = size_of_val(states) as u64;
-                let shares = shares(weights, [count, self.parts.outputs]);
-                queue.write_buffer(&buffers.targets, after, bytemuck::cast_slice(&shares));
+                send(states, 0);
+                send(&shares(weights, [samples, outputs]), states.len());
             }
             Target::Moments { means, variances } => {
-                queue.write_buffer(&buffers.targets, 0, bytemuck::cast_slice(means));
-                let after = size_of_val(means) as u64;
-                queue.write_buffer(&buffers.targets, after, bytemuck::cast_slice(variances));
+                send(means, 0);
+                send(variances, means.len());
             }
         }
         Ok(count)
@@ -265,6 +280,7 @@ impl GpuTrainer {
 fn owned(model: &NeuralDe, encoder: Option<&Encoder>, head: Option<&Map>) -> Owner {
     const NUMBER: Size = Size(4);
     let outputs = Size(model.output_times()) * model.output_width();
+    let drawn = if model.latent { LatentBuffers::row(model.problem.dim()) } else { 0 };
     let encoder = encoder.map_or(Size(0), Encoder::row);
     let head = head.map_or(Size(0), Map::row);
     Owner {
@@ -272,7 +288,7 @@ fn owned(model: &NeuralDe, encoder: Option<&Encoder>, head: Option<&Map>) -> Own
             + FrozenMask::bytes(&model.frozen(), model.parameter_count())
             + 2 * (size_of::<Params>() + size_of::<Outcome>())
             + 2 * NUMBER * outputs,
-        row: NUMBER * (Size(model.fed_width()) + 3 * outputs + 2 + encoder + head * model.output_times()),
+        row: NUMBER * (Size(model.fed_width()) + 3 * outputs + 2 + drawn + encoder + head * model.output_times()),
     }
 }
 

@@ -4,6 +4,7 @@ mod controls;
 mod density;
 mod fields;
 mod gradients;
+mod latent;
 mod observed;
 mod points;
 mod recurrent;
