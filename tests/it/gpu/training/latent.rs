@@ -41,11 +41,8 @@ fn a_device_draws_as_the_native_engine_does() {
         let states: Vec<f32> = cast(&numbers(6, TIMES.len() * BATCH * 2));
         let weights: Vec<f32> = (0..states.len()).map(|i| [1.0, 0.0, 2.5, 0.5, 3.0][i * 3 % 5]).collect();
         let (wide, wide_states, wide_weights) = (widen(&inputs), widen(&states), widen(&weights));
-        let target = if n == 1 {
-            Target::Observed { states: &states, weights: &weights }
-        } else {
-            Target::States(&states)
-        };
+        let target =
+            if n == 1 { Target::Observed { states: &states, weights: &weights } } else { Target::States(&states) };
         let wide_target = if n == 1 {
             Target::Observed { states: &wide_states, weights: &wide_weights }
         } else {
