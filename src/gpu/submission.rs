@@ -80,3 +80,41 @@ thread_local! {
 pub(crate) fn cuts() -> usize {
     CUTS.with(std::cell::Cell::get)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::adapter::gpu;
+    use super::cuts;
+    use crate::problem::{Mlp, Problem, Recurrent};
+    use crate::{Batch, Cpu, GpuTrainer, Loss, NeuralDe, SolverOptions, StepControl, Target, Trainer, TrainerConfig};
+
+    /// A plan of more dispatches than a submission holds is cut within, and loses none of them.
+    #[test]
+    fn a_long_series_goes_into_several_submissions() {
+        let Some(gpu) = gpu() else { return };
+        let encoder = Recurrent::gru(160, 1, 4).expect("a cell").out(Mlp::new([4, 2]));
+        let options = SolverOptions::default().step_control(StepControl::Fixed { steps: 2 });
+        let model = NeuralDe::new(Problem::ode(Mlp::new([2, 3, 2]), 0.0, 1.0), options).encoder(encoder);
+        let config = || TrainerConfig::new(model.clone(), Loss::Mse);
+        let inputs: Vec<f32> = (0..5 * 160).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
+        let wide: Vec<f64> = inputs.iter().copied().map(f64::from).collect();
+        let mut native = Trainer::<f64>::new(&Cpu::new().expect("threads"), config()).expect("a trainer");
+        let batch = Batch { inputs: &wide, target: Target::States(&[0.25; 10]) };
+        let truth = native.gradients(&batch).expect("a gradient").gradient;
+        let gradient = |share: f64| {
+            let mut trainer = GpuTrainer::new(&gpu, config()).expect("a trainer");
+            trainer.set_submission(share);
+            let before = cuts();
+            let batch = Batch { inputs: &inputs, target: Target::States(&[0.25; 10]) };
+            let found = gpu.block_on(trainer.gradients(&batch)).expect("a gradient").gradient;
+            (found.iter().map(|g| f64::from(*g)).collect::<Vec<_>>(), cuts() - before)
+        };
+        let (found, often) = gradient(1.0);
+        let (at_once, never) = gradient(1e9);
+        assert!(often > 1 && never == 0, "cut {often} times, and {never}");
+        assert_eq!(found, at_once, "where it is cut changes nothing");
+        let largest = truth.iter().fold(0.0, |most: f64, g| most.max(g.abs()));
+        let apart = found.iter().zip(&truth).map(|(g, t)| (g - t).abs()).fold(0.0, f64::max);
+        assert!(apart < 1e-4 * largest, "{apart} of {largest}");
+    }
+}

@@ -322,7 +322,15 @@ fn tensors_have_names_and_draws_of_their_own_and_checkpoints_go_on() {
     let theta: Vec<f64> = model.initialize(4);
     let drawn = |at: usize| theta[layout[at].range()].to_vec();
     assert_ne!(drawn(0)[..12], drawn(4)[..12], "update and reset differ");
-    assert!(theta[layout[12].range()].iter().all(|x| *x != 0.0), "the map is drawn");
+    // Uniform on its own range, each of its own stream.
+    let drawn = |at: usize| {
+        let [inputs, outputs] = layout[at].shape[..] else { panic!("a matrix") };
+        scaled(((inputs + outputs) as f64 / 6.0).sqrt(), &theta[layout[at].range()])
+    };
+    let apart = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() > 1e-9);
+    let (map, cell) = (drawn(12), drawn(0));
+    assert!(map.iter().all(|x| *x != 0.0 && x.abs() <= 1.0) && apart(&map, &cell), "the map's are its own");
+    assert!(apart(&drawn(14), &cell) && apart(&drawn(14), &map), "and so are the field's");
 
     let config = TrainerConfig::new(model, Loss::Mse).regularizer(Local::unbiased()).optimizer(Optimizer::adam(1e-2));
     let mut trainer = Trainer::<f64>::new(&cpu(), config).expect("a valid model");
@@ -357,6 +365,10 @@ fn costs_are_the_equations_and_memory_is_told() {
     let (inputs, targets) = (cast::<f32>(&numbers(3, 80 * 49 * 7)), cast::<f32>(&numbers(4, 320)));
     let full = Batch { inputs: &inputs, target: Target::States(&targets) };
     let partial = Batch { inputs: &inputs[..33 * 49 * 7], target: Target::States(&targets[..132]) };
+    let (untouched, told) = (crate::oracle::allocated(), reader.workspace(80, 64));
+    reader.step(&full).expect("a step");
+    let taken = crate::oracle::allocated() - untouched;
+    assert!(taken < told.total(), "{taken} bytes taken for a step, {} told", told.total());
     let mut steps = |count: usize| {
         let mut report = reader.step(&full).expect("a step");
         for _ in 0..count {
@@ -372,8 +384,7 @@ fn costs_are_the_equations_and_memory_is_told() {
     assert_eq!(bytes, after_many, "memory is flat");
     let per_step = (after - before) / 201;
     assert!(per_step < 16_384, "{per_step} bytes allocated a training step, in a batch of 80");
-    let told = reader.workspace(80, 64).total();
-    assert!(after_many < told, "{after_many} bytes held, {told} told");
+    assert!(after_many < told.total(), "{after_many} bytes held, {} told", told.total());
 
     // A million observations take room that is bounded; more are refused.
     let long = |steps| {
