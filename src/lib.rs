@@ -100,7 +100,7 @@ pub use method::{
 pub use problem::{
     Activation, Bound, Brownian, Calculus, Control, Cost, Diffusion, Field, FieldBuilder, FieldCost, FixedStep,
     GradientCheck, Group, Increment, Initialization, InputMap, Interpolation, LatentGru, Layer, Mlp, Noise, Paths,
-    Problem, Reading, Recurrent, Subfield, TimeInput, Trace, Value,
+    Problem, Reading, Recurrent, Subfield, TimeInput, Times, Trace, Value,
 };
 pub use self_check::SelfCheck;
 pub use solution::{DenseSolution, Gradients, SavedTimes, Solution, Stats, Workspace};

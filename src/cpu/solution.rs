@@ -8,16 +8,18 @@ use crate::cpu::kernel::scalar::Scalar;
 use crate::cpu::tile::Tile;
 use crate::error::Status;
 use crate::method::{Layout, SaveAt};
+use crate::problem::Times;
 use crate::solution::{SavedTimes, Solution, Stats, Steps};
 
 /// What the last solve of the engine returns.
 pub(super) fn assemble<R: Scalar>(engine: &Engine<R>) -> Solution<R> {
     let status: Vec<Status> = engine.statuses().collect();
     let steps = steps(engine);
-    let (ts, ys) = match &engine.options.save_at {
-        SaveAt::End => (SavedTimes::Shared(vec![engine.t1()]), slots(engine, 1)),
-        SaveAt::Times(times) => (SavedTimes::Shared(times.clone()), slots(engine, times.len())),
-        SaveAt::Steps | SaveAt::Dense => {
+    let (ts, ys) = match (engine.times(), &engine.options.save_at) {
+        (Some(times), _) => (SavedTimes::Own(times.clone()), own_slots(engine, times)),
+        (None, SaveAt::End) => (SavedTimes::Shared(vec![engine.t1()]), slots(engine, 1)),
+        (None, SaveAt::Times(times)) => (SavedTimes::Shared(times.clone()), slots(engine, times.len())),
+        (None, SaveAt::Steps | SaveAt::Dense) => {
             let trajectories: Vec<_> = lanes(engine).collect();
             let state = |ys: &mut Vec<R>, row: usize, n: usize| {
                 let (tile, lane) = trajectories[row];
@@ -45,6 +47,24 @@ fn slots<R: Scalar>(engine: &Engine<R>, slots: usize) -> Vec<R> {
             scatter(tile.save(slot), rows, dim);
             for (row, t) in rows.chunks_exact_mut(dim).zip(tile.clock.t) {
                 keep_if((point - t) * direction <= 0.0, row);
+            }
+        }
+    }
+    ys
+}
+
+/// The same at the trajectories' own times, NaN where a row has none for a slot too.
+fn own_slots<R: Scalar>(engine: &Engine<R>, times: &Times) -> Vec<R> {
+    let (batch, dim) = (engine.batch(), engine.dim());
+    let mut ys = vec![R::ZERO; times.slots() * batch * dim];
+    for (slot, ys) in ys.chunks_exact_mut(batch * dim).enumerate() {
+        for tile in engine.tiles() {
+            let first = tile.index * LANES;
+            let rows = &mut ys[first * dim..][..tile.used * dim];
+            scatter(tile.save(slot), rows, dim);
+            for (l, row) in rows.chunks_exact_mut(dim).enumerate() {
+                let reached = |t: &f64| (t - tile.clock.t[l]) * tile.clock.span(l) <= 0.0;
+                keep_if(times.saved(first + l).get(slot).is_some_and(reached), row);
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::cpu::tile::Tile;
 use crate::error::{Error, Result, Status};
 use crate::math::check_finite;
 use crate::method::{Adjoint, Asked, Layout, Learnt, PenaltyStep, PointValues, Regularizer, SaveAt, SolverOptions};
-use crate::problem::{Paths, Problem};
+use crate::problem::{Paths, Problem, Times};
 use crate::solution::{Gradients, Solution, Workspace};
 
 /// Solves a problem on the native engine.
@@ -94,6 +94,30 @@ impl<R: Scalar> Solver<R> {
         self.engine.set_control(name, values)
     }
 
+    /// Gives the trajectories of the solves after this one intervals and saved times of their own, a row each, in the place of
+    /// the problem's interval and of [`SaveAt`]; `None` takes them back. Call it before [`Solver::regularize`].
+    ///
+    /// In [`Layout::Ensemble`] a row is solved as if it were alone. In [`Layout::Lockstep`] trajectories share their steps as
+    /// shares of their intervals: a step that takes a tenth of one takes a tenth of each. A first step that is given
+    /// ([`InitialStep::Length`]) and [`SolverOptions::largest_step`] are in units of time there too: of the row that has the
+    /// longest interval. Measures of local and global regularization that contain a step's length have it as a share of the
+    /// interval in lockstep, and in units of time in an ensemble. Trajectories whose intervals are empty are no part of a
+    /// penalty.
+    ///
+    /// [`InitialStep::Length`]: crate::InitialStep::Length
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for what takes no times of trajectories' own: noise, [`SaveAt::Steps`] and [`SaveAt::Dense`],
+    /// [`Adjoint::Interpolating`] and [`Adjoint::Backsolve`], and, unless steps are adaptive in [`Layout::Ensemble`] and all
+    /// rows go in one direction, [`SolverOptions::stop_at`] and controls that jump or bend at their knots; for fixed steps that
+    /// time does not resolve. The times are as before then. A solve refuses those of another batch, and
+    /// [`EndTime`](crate::EndTime).
+    pub fn set_times(&mut self, times: Option<Times>) -> Result<()> {
+        self.engine.set_times(times)?;
+        self.solved = false;
+        Ok(())
+    }
+
     /// What the solves so far have taught those that follow.
     #[must_use]
     pub const fn learnt(&self) -> Learnt {
@@ -139,7 +163,8 @@ impl<R: Scalar> Solver<R> {
         regularizer.validate(&self.engine.options)?;
         self.engine.check_measures(regularizer)?;
         let Engine { problem, learnt, .. } = &self.engine;
-        self.asked = Asked::new(regularizer.lower(step), learnt, problem, seed, step);
+        let on = (problem, self.engine.stands_still());
+        self.asked = Asked::new(regularizer.lower(step), learnt, on, seed, step);
         self.solved = false;
         Ok(())
     }

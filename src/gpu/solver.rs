@@ -144,7 +144,7 @@ impl GpuSolver {
         // The problem as it was given.
         let problem = Problem { t1: self.engine.given.0, ..problem.clone() };
         self.engine.schedule_measures(regularizer)?;
-        self.asked = Asked::new(regularizer.lower(step), &self.learnt, &problem, seed, step);
+        self.asked = Asked::new(regularizer.lower(step), &self.learnt, (&problem, problem.stands_still()), seed, step);
         self.solved = None;
         Ok(())
     }

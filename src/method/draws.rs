@@ -17,9 +17,15 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// Of training step `step`; nothing where no time passes.
-    pub(crate) fn new(hooks: Hooks, learnt: &Learnt, problem: &Problem, seed: u64, step: u64) -> Self {
-        if problem.stands_still() {
+    /// Of training step `step`; nothing where no time passes, as `still` says.
+    pub(crate) fn new(
+        hooks: Hooks,
+        learnt: &Learnt,
+        (problem, still): (&Problem, bool),
+        seed: u64,
+        step: u64,
+    ) -> Self {
+        if still {
             return Self::default();
         }
         Self {

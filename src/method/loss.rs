@@ -132,6 +132,18 @@ pub enum Target<'a, R> {
 
 impl<R: Real> Target<'_, R> {
     pub(crate) fn check(&self, loss: Loss, batch: usize, times: usize, outputs: usize) -> Result<()> {
+        self.check_where(loss, batch, times, outputs, |_, _| true)
+    }
+
+    /// The same where a trajectory `has` but some of the times: nothing is read of its others.
+    pub(crate) fn check_where(
+        &self,
+        loss: Loss,
+        batch: usize,
+        times: usize,
+        outputs: usize,
+        has: impl Fn(usize, usize) -> bool,
+    ) -> Result<()> {
         match (self, loss) {
             (Target::Labels(labels), Loss::CrossEntropy) => {
                 Error::check_len("Target::Labels", labels.len(), batch, || "one label a trajectory".into())?;
@@ -147,14 +159,14 @@ impl<R: Real> Target<'_, R> {
                 let expected = times * batch * outputs;
                 let shape = || format!("[{times}][{batch}][{outputs}]");
                 Error::check_len("Target::States", states.len(), expected, shape)?;
-                check_finite("Target::States", states)
+                check_states(states, [batch, outputs], has)
             }
             (Target::Observed { states, weights }, Loss::Mse | Loss::Mae | Loss::Gaussian { .. }) => {
                 for (name, numbers) in [("Target::Observed::states", states), ("Target::Observed::weights", weights)] {
                     let shape = || format!("[{times}][{batch}][{outputs}]");
                     Error::check_len(name, numbers.len(), times * batch * outputs, shape)?;
                 }
-                check_observed(states, weights, [batch, outputs])
+                check_observed(states, weights, [batch, outputs], has)
             }
             (Target::Moments { means, variances }, Loss::Moments) => {
                 for (name, moments) in [("Target::Moments::means", means), ("Target::Moments::variances", variances)] {
@@ -202,32 +214,59 @@ impl<'a, R: Real> Target<'a, R> {
     }
 }
 
-/// The sum of each trajectory's weights, of `[times][batch][outputs]`.
-pub(crate) fn row_weights<R: Real>(weights: &[R], [batch, outputs]: [usize; 2]) -> Vec<f64> {
+/// The sum of each trajectory's weights, of `[times][batch][outputs]`, at the times that it `has`.
+pub(crate) fn row_weights<R: Real>(
+    weights: &[R],
+    [batch, outputs]: [usize; 2],
+    has: impl Fn(usize, usize) -> bool,
+) -> Vec<f64> {
     let mut sums = vec![0.0; batch];
-    for rows in weights.chunks_exact(batch * outputs) {
-        for (sum, row) in sums.iter_mut().zip(rows.chunks_exact(outputs)) {
-            *sum += row.iter().map(|weight| weight.to_f64()).sum::<f64>();
+    for (time, rows) in weights.chunks_exact(batch * outputs).enumerate() {
+        for (row, (sum, weights)) in sums.iter_mut().zip(rows.chunks_exact(outputs)).enumerate() {
+            if has(row, time) {
+                *sum += weights.iter().map(|weight| weight.to_f64()).sum::<f64>();
+            }
         }
     }
     sums
 }
 
+/// Checks the states of times that trajectories have.
+fn check_states<R: Real>(
+    states: &[R],
+    [batch, outputs]: [usize; 2],
+    has: impl Fn(usize, usize) -> bool,
+) -> Result<()> {
+    for (cell, numbers) in states.chunks_exact(outputs).enumerate() {
+        if let Some(bad) = numbers.iter().position(|x| !x.is_finite()).filter(|_| has(cell % batch, cell / batch)) {
+            let (index, value) = (cell * outputs + bad, numbers[bad].to_string());
+            return Err(Error::NonFinite { argument: "Target::States", index, value });
+        }
+    }
+    Ok(())
+}
+
 /// Checks weights, and the states that have one.
-fn check_observed<R: Real>(states: &[R], weights: &[R], [batch, outputs]: [usize; 2]) -> Result<()> {
+fn check_observed<R: Real>(
+    states: &[R],
+    weights: &[R],
+    [batch, outputs]: [usize; 2],
+    has: impl Fn(usize, usize) -> bool,
+) -> Result<()> {
+    let here = |i: usize| has(i / outputs % batch, i / outputs / batch);
     let place =
         |i: usize| format!("time {}, trajectory {}, output {}", i / outputs / batch, i / outputs % batch, i % outputs);
     let wrong = |weight: &R| !(weight.is_finite() && *weight >= R::ZERO);
-    if let Some((i, weight)) = weights.iter().enumerate().find(|(_, weight)| wrong(weight)) {
+    if let Some((i, weight)) = weights.iter().enumerate().find(|(i, weight)| wrong(weight) && here(*i)) {
         let remedy = format!("{}: weights are finite and not negative", place(i));
         return Err(Error::argument("Target::Observed::weights", weight, remedy));
     }
     let seen = states.iter().zip(weights).enumerate().filter(|(_, (_, weight))| **weight > R::ZERO);
-    if let Some((i, (state, _))) = seen.into_iter().find(|(_, (state, _))| !state.is_finite()) {
+    if let Some((i, (state, _))) = seen.into_iter().find(|(i, (state, _))| !state.is_finite() && here(*i)) {
         let remedy = format!("{}: what has a weight is finite; what was not observed has weight 0", place(i));
         return Err(Error::argument("Target::Observed::states", state, remedy));
     }
-    let sums = row_weights(weights, [batch, outputs]);
+    let sums = row_weights(weights, [batch, outputs], has);
     match sums.iter().enumerate().find(|(_, sum)| !(**sum > 0.0 && sum.recip().is_finite())) {
         None => Ok(()),
         Some((row, sum)) => {

@@ -12,6 +12,7 @@ mod loss;
 mod methods;
 mod noise_tableau;
 mod options;
+mod own_times;
 mod regularizer;
 mod save_at;
 mod schedule;
@@ -43,6 +44,7 @@ pub(crate) use methods::tableau_supports;
 pub(crate) use noise_tableau::MAX_NOISE_STAGES;
 pub use noise_tableau::{NoiseScale, NoiseTableau};
 pub use options::{Layout, SolverOptions};
+pub(crate) use own_times::own_times_fit;
 #[cfg(test)]
 pub(crate) use regularizer::STIFFNESS_EPSILON;
 pub use regularizer::{

@@ -7,6 +7,7 @@ mod field;
 mod recurrent;
 mod span;
 mod text;
+mod times;
 
 pub use brownian::{Brownian, Increment, Paths};
 pub use control::{Control, Interpolation};
@@ -19,6 +20,7 @@ pub use field::{
 pub(crate) use field::{MAX_ROWS, check_parameters, check_widths};
 pub use recurrent::{FixedStep, LatentGru, Reading, Recurrent};
 pub(crate) use span::{settled, shortest_step, within};
+pub use times::Times;
 
 use serde::{Deserialize, Serialize};
 

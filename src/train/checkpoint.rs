@@ -68,7 +68,7 @@ pub(super) fn save<R: Scalar>(
     state: Option<&OptimizerState<R>>,
     metadata: &BTreeMap<String, String>,
 ) -> Result<()> {
-    let TrainingState { config, steps } = training;
+    let TrainingState { config, steps, .. } = training;
     let failed = |reason: String| Error::Checkpoint { path: path.into(), reason };
     let header = Header {
         format: FORMAT,

@@ -10,7 +10,7 @@ use crate::math::Purpose;
 use crate::method::{
     Asked, GlobalPenalty, Learnt, Loss, PenaltyStep, PointMeasure, PointPenalty, Signs, StepPenalty, Target, score,
 };
-use crate::problem::Paths;
+use crate::problem::{Paths, Times};
 
 /// A configuration, and how far training has come with it.
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub(super) struct TrainingState {
     pub(super) config: TrainerConfig,
     /// Steps made or skipped.
     pub(super) steps: u64,
+    /// Times of the trajectories' own, of the batches that follow.
+    pub(super) times: Option<Times>,
 }
 
 impl TrainingState {
@@ -29,7 +31,7 @@ impl TrainingState {
         config.model.check_density(config.loss)?;
         config.optimizer.validate()?;
         config.regularizer.validate(&config.model.options)?;
-        Ok(Self { config, steps: 0 })
+        Ok(Self { config, steps: 0, times: None })
     }
 
     /// Refuses to go on with another configuration of other tensors.
@@ -47,8 +49,35 @@ impl TrainingState {
     pub(super) fn check<R: Scalar>(&self, batch: &Batch<'_, R>) -> Result<usize> {
         let model = &self.config.model;
         let count = model.check_inputs(batch.inputs)?;
-        batch.target.check(self.config.loss, count, model.output_times(), model.output_width())?;
+        let (loss, outputs) = (self.config.loss, model.output_width());
+        match &self.times {
+            None => batch.target.check(loss, count, model.output_times(), outputs)?,
+            Some(times) => {
+                times.check_batch(count)?;
+                batch.target.check_where(loss, count, times.slots(), outputs, |row, slot| times.has(row, slot))?;
+            }
+        }
         Ok(count)
+    }
+
+    /// Times of a batch's outputs: of the longest row, where trajectories have their own.
+    pub(super) fn output_times(&self) -> usize {
+        self.times.as_ref().map_or_else(|| self.config.model.output_times(), Times::slots)
+    }
+
+    /// Whether no time passes.
+    pub(super) fn stands_still(&self) -> bool {
+        self.times.as_ref().map_or_else(|| self.config.model.problem.stands_still(), Times::stand_still)
+    }
+
+    /// Refuses times of trajectories' own where the loss knows no such.
+    pub(super) fn check_times(&self, times: Option<&Times>) -> Result<()> {
+        let loss = self.config.loss;
+        if times.is_some() && matches!(loss, Loss::Moments | Loss::NegativeLogLikelihood) {
+            let remedy = "it is of a batch at shared times: trajectories with their own take Loss::Mse, Mae, Gaussian or CrossEntropy";
+            return Err(Error::argument("TrainerConfig::loss", format!("{loss:?}"), remedy));
+        }
+        Ok(())
     }
 
     /// The paths of the training step after `step` others.
@@ -74,22 +103,22 @@ impl TrainingState {
     /// What the training step after `step` others is asked for besides its loss.
     pub(super) fn asked(&self, learnt: &Learnt, step: u64) -> Asked {
         let TrainerConfig { regularizer, model, seed, .. } = &self.config;
-        Asked::new(regularizer.lower(step), learnt, &model.problem, *seed, step)
+        Asked::new(regularizer.lower(step), learnt, (&model.problem, self.stands_still()), *seed, step)
     }
 
     /// The local penalty of the training step after `step` others; there is none where no time passes.
     pub(super) fn penalty_at(&self, step: u64) -> Option<StepPenalty> {
-        self.config.regularizer.lower(step).penalty.filter(|_| !self.config.model.problem.stands_still())
+        self.config.regularizer.lower(step).penalty.filter(|_| !self.stands_still())
     }
 
     /// The penalty of all accepted steps at the training step after `step` others; there is none where no time passes.
     pub(super) fn global_at(&self, step: u64) -> Option<GlobalPenalty> {
-        self.config.regularizer.lower(step).global.filter(|_| !self.config.model.problem.stands_still())
+        self.config.regularizer.lower(step).global.filter(|_| !self.stands_still())
     }
 
     /// The measures at points at the training step after `step` others; there are none where no time passes.
     pub(super) fn points_at(&self, step: u64) -> [Option<PointPenalty>; PointMeasure::COUNT] {
-        let stands_still = self.config.model.problem.stands_still();
+        let stands_still = self.stands_still();
         self.config.regularizer.lower(step).pointwise.map(|point| point.filter(|_| !stands_still))
     }
 
@@ -146,6 +175,10 @@ impl TrainingState {
     pub(super) fn mean_outputs(&self, paths: usize) -> Result<MeanOutputs> {
         if paths == 0 || matches!(self.config.loss, Loss::Moments | Loss::NegativeLogLikelihood) {
             let remedy = "take at least one path; moments and densities are of single paths: use evaluate";
+            return Err(Error::argument("samples", paths, remedy));
+        }
+        if self.times.is_some() {
+            let remedy = "trajectories with times of their own have no noise, so that all paths are one: use evaluate";
             return Err(Error::argument("samples", paths, remedy));
         }
         Ok(MeanOutputs { paths, mean: Vec::new(), solved: Vec::new() })

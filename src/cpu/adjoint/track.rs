@@ -12,7 +12,7 @@ use crate::math::Real;
 /// The ends of the steps that a batch took.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Steps<'a> {
-    /// The same for all trajectories.
+    /// The same for all trajectories, by the shared clock.
     Shared(&'a [[f64; 2]]),
     /// Each tile has its own table.
     PerLane,
@@ -30,7 +30,7 @@ pub(crate) struct Track<'a, S: Scheme> {
 }
 
 impl<'a, S: Scheme> Track<'a, S> {
-    /// The steps, if they are the same for all trajectories.
+    /// The steps by the shared clock, if they are the same for all trajectories.
     pub(crate) const fn shared(&self) -> Option<&'a [[f64; 2]]> {
         match self.steps {
             Steps::Shared(steps) => Some(steps),
@@ -47,7 +47,7 @@ impl<'a, S: Scheme> Track<'a, S> {
 
     pub(crate) fn interval(&self, tile: &Tile<S::Real>, step: usize) -> Interval<S::Real> {
         match self.steps {
-            Steps::Shared(steps) => Interval::shared(steps[step][0], steps[step][1]),
+            Steps::Shared(steps) => tile.clock.interval(steps[step][0], steps[step][1]),
             Steps::PerLane => Interval::new(tile.steps[step][0], tile.steps[step][1]),
         }
     }

@@ -15,15 +15,16 @@ use crate::cpu::kernel::scalar::Scalar;
 use crate::cpu::step::Scheme;
 use crate::cpu::step::seeds::Bars;
 use crate::cpu::step::state::fold_second;
-use crate::cpu::tile::{SavePoint, Tile};
+use crate::cpu::tile::Tile;
+use crate::cpu::tile::saves::Saves;
 use crate::math::Real;
-use crate::problem::within;
 
 /// A backward pass as every worker sees it.
 #[derive(Debug)]
 pub(crate) struct Walk<'a, S: Scheme> {
     pub(crate) track: Track<'a, S>,
-    pub(crate) saves: &'a [SavePoint],
+    pub(crate) saves: Saves<'a>,
+    /// The shared clock's ends.
     pub(crate) t0: f64,
     pub(crate) t1: f64,
     /// Whether the accepted states' cotangents are in `saves_bar` too, one slot a step, the initial state first.
@@ -61,9 +62,12 @@ impl<S: Scheme> Walk<'_, S> {
         if self.every_step {
             add(&mut bar, tile_slot(tile, 0));
         }
-        for point in self.saves.iter().filter(|p| p.t == self.t0) {
-            add(&mut bar, tile_slot(tile, point.slot));
-        }
+        let (n, mut gathered) = (tile.features(), std::mem::take(&mut room.saved_bar));
+        let (used, of) = (std::array::from_fn(|l| l < tile.used), (&tile.clock, &tile.state.trajectories));
+        self.saves.initial(&used, of, |saved| {
+            add_weighted(&mut bar, &indicator(&saved.here), saved.load(&tile.saves_bar, n, &mut gathered));
+        });
+        room.saved_bar = gathered;
         fold_second(&mut bar, tile.features());
         tile.bar = bar;
         work
@@ -81,33 +85,29 @@ impl<S: Scheme> Walk<'_, S> {
     ) -> bool {
         let interpolant = self.track.stepper.interpolant;
         let mut any_inside = false;
-        let [first, last] = interval.hull();
-        for point in self.saves.iter().filter(|p| (first..=last).contains(&p.t)) {
-            let here: [bool; LANES] =
-                std::array::from_fn(|l| moving[l] && within(point.t, interval.t0[l], interval.t1[l]));
-            if !here.contains(&true) {
-                continue;
-            }
-            let save_bar = tile_slot(tile, point.slot);
-            let inside: [bool; LANES] = std::array::from_fn(|l| here[l] && point.t != interval.t1[l]);
-            add_weighted(bar, &indicator(&std::array::from_fn(|l| here[l] && !inside[l])), save_bar);
+        let (n, mut gathered) = (tile.features(), std::mem::take(&mut room.saved_bar));
+        self.saves.within(interval, moving, (&tile.clock, &tile.state.trajectories), |saved| {
+            let save_bar = saved.load(&tile.saves_bar, n, &mut gathered);
+            let inside: [bool; LANES] = std::array::from_fn(|l| saved.here[l] && saved.t[l] != interval.t1[l]);
+            add_weighted(bar, &indicator(&std::array::from_fn(|l| saved.here[l] && !inside[l])), save_bar);
             if !inside.contains(&true) || save_bar.iter().all(|&x| x == S::Real::ZERO) {
-                continue;
+                return;
             }
             if !any_inside {
-                room.clear_stage_bars(0..interpolant.stages(), tile.features());
-                room.clear_start_bar(tile.features());
+                room.clear_stage_bars(0..interpolant.stages(), n);
+                room.clear_start_bar(n);
                 any_inside = true;
             }
             let WalkRoom { start_bar, stage_bars, .. } = &mut *room;
             interpolant.vjp(
                 save_bar,
-                (point.t, &inside),
+                (&saved.t, &inside),
                 interval,
                 [start_bar, bar],
                 &mut stage_bars[..interpolant.stages()],
             );
-        }
+        });
+        room.saved_bar = gathered;
         any_inside
     }
 }
@@ -187,7 +187,7 @@ mod tests {
             {
                 let walk = Walk {
                     track: Track { stepper: &stepper, steps: Steps::Shared(&STEPS), drive: None, parameters: 0 },
-                    saves: &[],
+                    saves: Saves { points: &[], own: None },
                     t0: 0.0,
                     t1: 1.0,
                     every_step: false,

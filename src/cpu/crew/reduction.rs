@@ -52,7 +52,7 @@ impl<'a> Share<'a> {
     /// Puts down a tile's sums of squares over features, one a lane.
     pub(crate) fn put<R: Scalar>(&self, tile: &Tile<R>, sums: &Lanes<R>) {
         let slot = &self.reduction.slots[self.turn % 2][tile.index];
-        let alive = (0..LANES).filter(|&l| tile.alive[l]);
+        let alive = (0..LANES).filter(|&l| tile.alive[l] && !tile.clock.is_still(l));
         let (mut sum, mut lanes) = (0.0, 0);
         for l in alive {
             sum += sums[l].to_f64();

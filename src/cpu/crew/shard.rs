@@ -105,6 +105,8 @@ pub(crate) struct WalkRoom<S: Scheme> {
     /// Cotangents that states saved within a step give to its stages, and to its start; allocated when there are any.
     pub(crate) stage_bars: Vec<Aligned<S::Real>>,
     pub(crate) start_bar: Vec<S::Real>,
+    /// For the cotangents of states saved at lanes' own times, from their slots; likewise.
+    pub(crate) saved_bar: Vec<S::Real>,
     /// For cotangents of what is measured of the steps; allocated when there are any.
     pub(crate) measures: Option<MeasureBars<S::Real>>,
     /// For a solve of the adjoint equation; likewise.
@@ -122,6 +124,7 @@ impl<S: Scheme> WalkRoom<S> {
             segment: Vec::new(),
             stage_bars: Vec::new(),
             start_bar: Vec::new(),
+            saved_bar: Vec::new(),
             measures: None,
             equation: None,
             points: Rooms::default(),

@@ -14,6 +14,8 @@ use crate::problem::Problem;
 pub(crate) struct Controls<R> {
     /// In the problem's order.
     values: Vec<Option<Arc<Signal<R>>>>,
+    /// Signed length of the interval, the shortest where there are several.
+    pub(super) span: f64,
     /// Solves with controls so far, and what drives the last one.
     solves: u64,
     last: Option<Drive<R>>,
@@ -21,7 +23,8 @@ pub(crate) struct Controls<R> {
 
 impl<R: Scalar> Controls<R> {
     pub(super) fn new(problem: &Problem) -> Self {
-        Self { values: problem.controls.iter().map(|_| None).collect(), solves: 0, last: None }
+        let values = problem.controls.iter().map(|_| None).collect();
+        Self { values, span: problem.t1 - problem.t0, solves: 0, last: None }
     }
 
     /// Sets the values of a control for the solves that follow: `[T][rows]` for all trajectories, or for each.
@@ -52,7 +55,6 @@ impl<R: Scalar> Controls<R> {
     /// [`Error::Order`] where a control has no values, [`Error::Argument`] for those of another batch.
     pub(super) fn drive(
         &mut self,
-        problem: &Problem,
         (batch, first): (usize, u32),
         [call, needs]: [&'static str; 2],
     ) -> Result<Option<&Drive<R>>> {
@@ -67,7 +69,7 @@ impl<R: Scalar> Controls<R> {
             signals.push(Arc::clone(signal));
         }
         self.solves += 1;
-        Ok(Some(self.last.insert(Drive { signals, first, span: problem.t1 - problem.t0, solve: self.solves })))
+        Ok(Some(self.last.insert(Drive { signals, first, span: self.span, solve: self.solves })))
     }
 
     /// Numbers in the cotangents that solves with the values of now are asked for: of controls that trajectories share, and

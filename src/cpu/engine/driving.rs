@@ -22,7 +22,7 @@ impl<R: Scalar> Engine<R> {
     /// Drives the solves that follow, of a batch of that size; see [`Controls::drive`](super::controls::Controls::drive).
     pub(crate) fn drive(&mut self, batch: usize, calls: [&'static str; 2]) -> Result<()> {
         let first = self.paths().first;
-        if let Some(drive) = self.controls.drive(&self.problem, (batch, first), calls)? {
+        if let Some(drive) = self.controls.drive((batch, first), calls)? {
             self.team.drive(drive);
         }
         Ok(())

@@ -4,6 +4,7 @@ mod choose;
 mod controls;
 mod driving;
 mod team;
+mod times;
 mod workspace;
 
 use std::num::NonZero;
@@ -18,15 +19,16 @@ use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::scalar::Scalar;
 use crate::cpu::regularize::pointwise::{Measures, Points};
 use crate::cpu::regularize::{Added, Penalised};
+use crate::cpu::tile::Tile;
+use crate::cpu::tile::saves::{SavePoint, Saves};
 use crate::cpu::tile::tape::Recording;
-use crate::cpu::tile::{SavePoint, Tile};
 use crate::error::{Error, Result, Status};
 use crate::memory::{self, Size};
 use crate::method::{
     Asked, Draws, InitialStep, Keep, Layout, Learnt, PenaltyAt, PointDraws, PointValues, Regularizer, SaveAt,
     SolverOptions, StepControl, ToleranceWarning, penalised_tiles, quantile_of_wishes,
 };
-use crate::problem::{Paths, Problem};
+use crate::problem::{Paths, Problem, Times};
 use crate::solution::Stats;
 use choose::team;
 use controls::Controls;
@@ -49,10 +51,14 @@ pub(crate) struct Engine<R> {
     /// Batch that the tiles can hold, and the one they hold.
     capacity: usize,
     batch: usize,
+    /// Save slots that there was memory for when it was asked for.
+    slots_asked: usize,
     /// Length of the gradient, of which the field's parameters are a part.
     parameters: usize,
     field_offset: usize,
     saves: Vec<SavePoint>,
+    /// Intervals and saved times of the trajectories' own.
+    times: Option<Times>,
     /// Where the last solve ended, or the next one will.
     t1: f64,
     /// Save slots of the caller, and those of a regularizer after them.
@@ -92,9 +98,11 @@ impl<R: Scalar> Engine<R> {
             team: team(problem, options)?,
             capacity: 0,
             batch: 0,
+            slots_asked: 0,
             parameters,
             field_offset,
             saves: Vec::new(),
+            times: None,
             t1: problem.t1,
             slots: [0, 0],
             recording: Recording { keep: Keep::Nothing, ends: false, limit: None, measured: None },
@@ -122,10 +130,11 @@ impl<R: Scalar> Engine<R> {
 
     /// Number of save slots that belong to the caller, not to a regularizer.
     pub(crate) fn user_slots(&self) -> usize {
-        match &self.options.save_at {
-            SaveAt::End => 1,
-            SaveAt::Times(times) => times.len(),
-            SaveAt::Steps | SaveAt::Dense => 0,
+        match (&self.times, &self.options.save_at) {
+            (Some(times), _) => times.slots(),
+            (None, SaveAt::End) => 1,
+            (None, SaveAt::Times(times)) => times.len(),
+            (None, SaveAt::Steps | SaveAt::Dense) => 0,
         }
     }
 
@@ -167,17 +176,23 @@ impl<R: Scalar> Engine<R> {
     /// [`Error::Memory`] beyond the memory limit, [`Error::OutOfMemory`] beyond what the system has; nothing is
     /// allocated then.
     pub(crate) fn reserve(&mut self, batch: usize, tape: bool, asked: &Asked) -> Result<()> {
+        self.check_times(batch, asked)?;
         self.measures.ask(&self.problem.field, &asked.pointwise)?;
         let steps = self.certain_steps(tape);
         let needed = self.needed(batch, steps, tape, asked);
         if let Some(limit) = self.options.memory_limit.filter(|&limit| needed > Size(limit)) {
             return Err(self.beyond(limit, batch, steps, tape, asked));
         }
-        self.batch = batch;
-        if batch <= self.capacity {
+        let slots = self.user_slots();
+        if batch <= self.capacity && slots <= self.slots_asked {
+            self.batch = batch;
             return Ok(());
         }
         memory::ask("a batch", needed)?;
+        (self.batch, self.slots_asked) = (batch, slots);
+        if batch <= self.capacity {
+            return Ok(());
+        }
         self.capacity = batch;
         let (crews, shards) = self.parallelism(batch);
         self.team.seat(batch.div_ceil(LANES), crews, shards);
@@ -221,32 +236,31 @@ impl<R: Scalar> Engine<R> {
         self.t1
     }
 
-    /// Time of a save slot.
+    /// Time of a save slot that trajectories share.
     pub(crate) fn save_time(&self, slot: usize) -> f64 {
         self.saves.get(slot).map_or(self.t1, |point| point.t)
     }
 
     fn plan_saves(&mut self, asked: &Asked) {
-        let t1 = self.t1;
+        let interval @ [t0, t1] = self.clock().0;
         self.saves.clear();
-        match &self.options.save_at {
-            SaveAt::End => self.saves.push(SavePoint { t: t1, slot: 0 }),
-            SaveAt::Times(times) => {
+        match (&self.times, &self.options.save_at) {
+            (None, SaveAt::End) => self.saves.push(SavePoint { t: t1, slot: 0 }),
+            (None, SaveAt::Times(times)) => {
                 let point = |(slot, &t)| SavePoint { t: self.problem.settled(t), slot };
                 self.saves.extend(times.iter().enumerate().map(point));
             }
-            SaveAt::Steps | SaveAt::Dense => {}
+            (Some(_), _) | (None, SaveAt::Steps | SaveAt::Dense) => {}
         }
         let user = self.user_slots();
         self.slots = [user, 0];
         if let Some(draws) = asked.local.as_ref().filter(|d| d.penalty.at == PenaltyAt::Unbiased) {
-            let (t0, span) = (self.problem.t0, t1 - self.problem.t0);
+            let span = t1 - t0;
             self.slots[1] = draws.uniform.len();
             let (ends, noise) = (self.team.ends(), draws.penalty.noise);
             let time = |n| ends.probe_time(t0 + draws.position(n) * span, noise);
             self.saves.extend((0..draws.uniform.len()).map(|n| SavePoint { t: time(n), slot: user + n }));
         }
-        let interval = [self.problem.t0, t1];
         for t in asked.pointwise.iter().flat_map(|draws| draws.times(interval)) {
             self.saves.push(SavePoint { t, slot: user + self.slots[1] });
             self.slots[1] += 1;
@@ -326,13 +340,15 @@ impl<R: Scalar> Engine<R> {
 
     /// The crews, and what they are asked for.
     fn plan(&mut self, carried: Option<f64>) -> (&mut dyn Team<R>, Plan<'_>) {
-        let Self { team, workers, problem, options, saves, t1, slots, recording, paths, .. } = self;
+        let (ends, unit) = self.clock();
+        let Self { team, workers, options, saves, times, slots, recording, paths, .. } = self;
+        let own = times.as_ref().map(|times| (times, paths.first));
         let plan = Plan {
             workers,
-            problem,
+            ends,
+            unit,
             options,
-            t1: *t1,
-            saves,
+            saves: Saves { points: saves, own },
             slots: *slots,
             recording: *recording,
             carried,
@@ -389,11 +405,11 @@ impl<R: Scalar> Engine<R> {
     /// The measures at random times.
     fn points<'a>(&self, measures: &'a Measures<R>, asked: &'a Asked) -> Vec<Points<'a, R>> {
         let mut slot = self.slots[0] + self.slots[1] - asked.pointwise.iter().map(PointDraws::slots).sum::<usize>();
-        let mut points = Vec::with_capacity(asked.pointwise.len());
+        let (mut points, interval) = (Vec::with_capacity(asked.pointwise.len()), self.clock().0);
         for draws in &asked.pointwise {
             let (tiles, rows) = self.part(draws.penalty.fraction);
             if let Some(field) = measures.get(draws.penalty.measure) {
-                points.push(Points { draws, field, slot, tiles, rows, interval: [self.problem.t0, self.t1] });
+                points.push(Points { draws, field, slot, tiles, rows, interval });
             }
             slot += draws.slots();
         }

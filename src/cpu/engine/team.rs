@@ -25,21 +25,23 @@ use crate::cpu::step::ends::Ends;
 use crate::cpu::step::networks::Networks;
 use crate::cpu::step::state::Shape;
 use crate::cpu::step::stepper::Stepper;
+use crate::cpu::tile::Tile;
+use crate::cpu::tile::saves::Saves;
 use crate::cpu::tile::tape::Recording;
-use crate::cpu::tile::{SavePoint, Tile};
 use crate::error::{Result, Status};
 use crate::math::Real;
 use crate::method::{Layout, PointValues, SaveAt, SolverOptions};
-use crate::problem::{Paths, Problem};
+use crate::problem::Paths;
 
 /// What a solve and its backward pass are asked for.
 #[derive(Debug)]
 pub(crate) struct Plan<'a> {
     pub(crate) workers: &'a Workers,
-    pub(crate) problem: &'a Problem,
+    /// The shared clock's ends, and the longest time that passes while it advances by 1.
+    pub(crate) ends: [f64; 2],
+    pub(crate) unit: f64,
     pub(crate) options: &'a SolverOptions,
-    pub(crate) t1: f64,
-    pub(crate) saves: &'a [SavePoint],
+    pub(crate) saves: Saves<'a>,
     /// Save slots of the caller, and those of probes after them.
     pub(crate) slots: [usize; 2],
     pub(crate) recording: Recording,
@@ -71,6 +73,8 @@ pub(crate) trait Team<R>: Debug + Send + Sync {
     fn follow(&mut self, paths: Paths);
     /// Drives the solves that follow with controls.
     fn drive(&mut self, drive: &Drive<R>);
+    /// Says where the steps of the solves that follow end.
+    fn end_at(&mut self, ends: Ends);
 
     /// Makes room for so many tiles in shards on crews; none gives all of it back.
     fn seat(&mut self, tiles: usize, crews: usize, shards: usize);
@@ -175,6 +179,10 @@ impl<S: Scheme> Team<S::Real> for Crews<S> {
         self.drive = Some(drive.clone());
     }
 
+    fn end_at(&mut self, ends: Ends) {
+        self.stepper.ends = ends;
+    }
+
     fn seat(&mut self, tiles: usize, crews: usize, shards: usize) {
         // The old room goes first, so that never both are held.
         (self.crews, self.tiles) = (Vec::new(), tiles);
@@ -226,6 +234,15 @@ impl<S: Scheme> Team<S::Real> for Crews<S> {
         let slots = plan.slots.iter().sum();
         let begin = |tile: &mut Tile<S::Real>| {
             tile.begin(slots, plan.first.wrapping_add(u32::try_from(tile.index * LANES).unwrap_or(u32::MAX)));
+            let own = plan.saves.own.map(|(times, _)| times);
+            // Unused lanes are like the last one, as their states are.
+            let row = |l: usize| tile.index * LANES + l.min(tile.used - 1);
+            let end = |end: usize| std::array::from_fn(|l| own.map_or(plan.ends, |times| times.span(row(l)))[end]);
+            tile.clock.begin([end(0), end(1)], own.is_some());
+            if own.is_some() {
+                // Slots that a row has not are read by a head, though nothing comes of it.
+                tile.saves.fill(S::Real::ZERO);
+            }
         };
         let reduction = Reduction::new(crews.len(), *tiles);
         plan.workers.run(crews, |_, crew| {
@@ -260,8 +277,8 @@ impl<S: Scheme> Team<S::Real> for Crews<S> {
                 parameters: theta_bar.len() - controls[0],
             },
             saves: plan.saves,
-            t0: plan.problem.t0,
-            t1: plan.t1,
+            t0: plan.ends[0],
+            t1: plan.ends[1],
             every_step: matches!(plan.options.save_at, SaveAt::Steps | SaveAt::Dense),
         };
         let solve = solve_of(stepper, plan);
@@ -302,8 +319,8 @@ impl<S: Scheme> Team<S::Real> for Crews<S> {
 }
 
 fn solve_of<'a, S: Scheme>(stepper: &'a Stepper<S>, plan: &Plan<'a>) -> Solve<'a, S> {
-    let Plan { problem, options, t1, saves, recording, carried, .. } = *plan;
-    Solve { stepper, problem, t1, options, saves, recording, carried }
+    let Plan { ends: [t0, t1], unit, options, saves, recording, carried, .. } = *plan;
+    Solve { stepper, t0, t1, unit, options, saves, recording, carried }
 }
 
 /// No gradient of so many numbers yet, no penalty, and no cotangents of what probes begin with, nor of the `controls` numbers
@@ -319,7 +336,8 @@ fn begin_backward<S: Scheme>(crew: &mut Crew<S>, numbers: usize, [user, probes]:
     }
 }
 
-/// Number of solved trajectories in a tile.
+/// Number of solved trajectories in a tile, without those that had nothing to go through.
 pub(crate) fn solved<R: Scalar>(tile: &Tile<R>) -> usize {
-    (0..LANES).filter(|&l| tile.alive[l] && tile.status[l] == Status::Done).count()
+    let counted = tile.counted();
+    (0..LANES).filter(|&l| counted[l] && tile.status[l] == Status::Done).count()
 }

@@ -9,6 +9,7 @@ use crate::cpu::regularize::pointwise::PointRoom;
 use crate::error::Error;
 use crate::memory::{self, Size};
 use crate::method::{Asked, Keep, Layout, Measure, PointDraws, SaveAt, StepControl};
+use crate::problem::Times;
 use crate::solution::Workspace;
 
 impl<R: Scalar> Engine<R> {
@@ -40,7 +41,8 @@ impl<R: Scalar> Engine<R> {
         let segment = stride.filter(|&stride| stride > 1).map_or(Size(0), |stride| stride.min(steps) * array);
         let streaming = if ensemble && !tape && !every_step { states } else { Size(0) };
         // Cotangents of a step's stages and start, which states saved within the step have.
-        let interior = if matches!(self.options.save_at, SaveAt::Times(_)) { (stages + 1) * array } else { Size(0) };
+        let within = self.times().is_some() || matches!(self.options.save_at, SaveAt::Times(_));
+        let interior = if within { (stages + 1) * array } else { Size(0) };
         let gradients = if tape { shards + 1 } else { 1 };
         let [shared, own] = if tape { self.controls.numbers(&self.problem) } else { [0, 0] };
         let controls = self.team.shape().networks() * 2 * Size((shared + own) * LANES).bytes::<R>();
@@ -154,6 +156,7 @@ impl<R: Scalar> Engine<R> {
     /// Bytes that the engine holds.
     pub(crate) fn bytes(&self) -> usize {
         let rooms = self.team.seated() * self.room_bytes();
-        self.team.bytes() + rooms.0 + self.packed_bytes() + self.controls.bytes()
+        let own = self.times().map_or(0, Times::bytes);
+        self.team.bytes() + rooms.0 + self.packed_bytes() + self.controls.bytes() + own
     }
 }

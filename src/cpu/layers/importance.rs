@@ -32,8 +32,12 @@ impl<R: Scalar> Task<'_, R> {
     fn lane_losses(&self, tile: &Tile<R>, room: &mut TaskRoom<R>) -> [f64; LANES] {
         let mut losses = [0.0; LANES];
         for slot in 0..self.times {
-            self.output(tile, slot, room, false);
-            for (lane, loss) in losses.iter_mut().enumerate().take(tile.used) {
+            let counts = self.counting_at(tile, slot);
+            if !counts.contains(&true) {
+                continue;
+            }
+            self.output(tile, slot, room, &self.there(tile, slot), false);
+            for (lane, loss) in losses.iter_mut().enumerate().filter(|(lane, _)| counts[*lane]) {
                 *loss += self.lane_loss(slot, self.sample(tile, lane), |o| room.output[o * LANES + lane].to_f64());
             }
         }
@@ -43,7 +47,7 @@ impl<R: Scalar> Task<'_, R> {
     /// A saved time's part of a sample's loss, of these outputs.
     fn lane_loss(&self, slot: usize, sample: usize, output: impl Fn(usize) -> f64) -> f64 {
         match (self.target, self.target.states()) {
-            (Target::Labels(labels), _) if slot + 1 == self.times => {
+            (Target::Labels(labels), _) => {
                 let row: Vec<f64> = (0..self.outputs).map(output).collect();
                 cross_entropy(&row, labels[sample])
             }

@@ -10,7 +10,7 @@ use crate::cpu::kernel::scalar::Scalar;
 use crate::cpu::tile::Tile;
 use crate::error::Status;
 use crate::method::{Loss, Reduction, Signs, Target, row_weights};
-use crate::problem::Trace;
+use crate::problem::{Times, Trace};
 
 /// A batch's loss as the engine's workers see it.
 #[derive(Debug)]
@@ -26,13 +26,15 @@ pub(crate) struct Task<'a, R> {
     pub(crate) points: Option<Trace>,
     /// Numbers in a point.
     pub(crate) features: usize,
+    /// Save slots: of the longest row, where trajectories have their own times.
     pub(crate) times: usize,
+    pub(crate) own: Option<&'a Times>,
     pub(crate) outputs: usize,
     /// Trajectories that were solved, over which the loss is a mean.
     pub(crate) solved: usize,
     /// Means and variances of the solved batch's outputs, `[times][outputs]`, where the loss is of them.
     pub(crate) moments: Vec<[f64; 2]>,
-    /// The sum of each sample's weights, where the target has some.
+    /// The sum of each sample's weights, where the target has some, or of numbers at times of its own.
     pub(crate) row_weights: Vec<f64>,
     /// Trajectories of a sample, whose inputs and targets they share.
     pub(crate) copies: usize,
@@ -120,12 +122,13 @@ impl<R: Scalar> Task<'_, R> {
         let mut outputs = vec![R::ZERO; self.times * self.batch * self.outputs];
         for (slot, outputs) in outputs.chunks_exact_mut(self.batch * self.outputs).enumerate() {
             for tile in tiles.clone() {
-                self.output(tile, slot, &mut room, false);
+                self.output(tile, slot, &mut room, &self.there(tile, slot), false);
                 let rows = &mut outputs[tile.index * LANES * self.outputs..][..tile.used * self.outputs];
                 scatter(&room.output, rows, self.outputs);
-                let rows = rows.chunks_exact_mut(self.outputs).zip(tile.status);
-                for (row, _) in rows.filter(|(_, status)| *status != Status::Done) {
-                    row.fill(R::from_f64(f64::NAN));
+                for (l, row) in rows.chunks_exact_mut(self.outputs).enumerate() {
+                    if tile.status[l] != Status::Done || !self.has(tile, l, slot) {
+                        row.fill(R::from_f64(f64::NAN));
+                    }
                 }
             }
         }
@@ -135,7 +138,11 @@ impl<R: Scalar> Task<'_, R> {
     /// Takes what the loss wants to know of the whole solved batch: the moments of its outputs, the sums of its weights.
     pub(crate) fn measure<'t>(&mut self, tiles: impl Iterator<Item = &'t Tile<R>> + Clone) {
         if let Target::Observed { weights, .. } = self.target {
-            self.row_weights = row_weights(weights, [self.batch / self.copies, self.outputs]);
+            let has = |row: usize, slot: usize| self.own.is_none_or(|times| times.has(row, slot));
+            self.row_weights = row_weights(weights, [self.batch / self.copies, self.outputs], has);
+        } else if let Some(times) = self.own {
+            let numbers = |row: usize| (times.saved(row).len() * self.outputs) as f64;
+            self.row_weights = (0..times.rows()).map(numbers).collect();
         }
         if self.latent.is_some_and(|latent| latent.importance) {
             self.measure_importance(tiles.clone());
@@ -153,7 +160,7 @@ impl<R: Scalar> Task<'_, R> {
             for pass in 0..2 {
                 let mut sums = vec![0.0; self.outputs];
                 for tile in tiles.clone() {
-                    self.output(tile, slot, &mut room, false);
+                    self.output(tile, slot, &mut room, &solved(tile), false);
                     let counts = self.counting(tile);
                     for (o, sum) in sums.iter_mut().enumerate() {
                         let mean = if pass == 0 { 0.0 } else { self.moments[slot * self.outputs + o][0] };
@@ -171,8 +178,20 @@ impl<R: Scalar> Task<'_, R> {
         }
     }
 
-    /// Puts the tile's output at a saved time into `room.output`; `keep` leaves what the head's gradient needs.
-    pub(super) fn output(&self, tile: &Tile<R>, slot: usize, room: &mut TaskRoom<R>, keep: bool) {
+    /// Whether a lane's trajectory has a time for a slot.
+    pub(super) fn has(&self, tile: &Tile<R>, lane: usize, slot: usize) -> bool {
+        self.own.is_none_or(|times| times.has(self.sample(tile, lane), slot))
+    }
+
+    /// Lanes that were solved to the end and have a time for a slot.
+    pub(super) fn there(&self, tile: &Tile<R>, slot: usize) -> [bool; LANES] {
+        let solved = solved(tile);
+        std::array::from_fn(|l| solved[l] && self.has(tile, l, slot))
+    }
+
+    /// Puts the tile's output at a saved time into `room.output`, meaningless in lanes that are not `there`; `keep` leaves what
+    /// the head's gradient needs.
+    pub(super) fn output(&self, tile: &Tile<R>, slot: usize, room: &mut TaskRoom<R>, there: &[bool; LANES], keep: bool) {
         room.output.resize(self.outputs * LANES, R::ZERO);
         match self.head {
             None => room.output.copy_from_slice(tile.save(slot)),
@@ -180,7 +199,7 @@ impl<R: Scalar> Task<'_, R> {
                 let TaskRoom { head: room, output, .. } = room;
                 let room = room.get_or_insert_with(|| head.room());
                 room.inputs().copy_from_slice(tile.save(slot));
-                leave_out_failed(room.inputs(), tile);
+                leave_out(room.inputs(), there);
                 head.apply(room, output, keep);
             }
         }
@@ -214,20 +233,30 @@ impl<R: Scalar> Task<'_, R> {
         solved(tile).map(|solved| solved && self.defined())
     }
 
+    /// Those of which it is at a slot: of classes at each one's last.
+    pub(super) fn counting_at(&self, tile: &Tile<R>, slot: usize) -> [bool; LANES] {
+        let counting = self.counting(tile);
+        let last = |l: usize| match self.own {
+            None => slot + 1 == self.times,
+            Some(_) => !self.has(tile, l, slot + 1),
+        };
+        let of_loss = |l: usize| self.loss != Loss::CrossEntropy || last(l);
+        std::array::from_fn(|l| counting[l] && self.has(tile, l, slot) && of_loss(l))
+    }
+
     /// The tile's share of the loss; with `theta_bar`, its gradient with respect to saved states and the head.
     pub(crate) fn evaluate(&self, tile: &mut Tile<R>, room: &mut TaskRoom<R>, mut theta_bar: Option<&mut [R]>) {
-        let counts = self.counting(tile);
         (tile.loss, tile.correct) = (0.0, 0);
         for slot in 0..self.times {
-            let last = slot + 1 == self.times;
-            if self.loss == Loss::CrossEntropy && !last {
+            let counts = self.counting_at(tile, slot);
+            if !counts.contains(&true) {
                 if theta_bar.is_some() {
                     tile.save_bar_mut(slot).fill(R::ZERO);
                 }
                 continue;
             }
             room.output_bar.resize(self.outputs * LANES, R::ZERO);
-            self.output(tile, slot, room, theta_bar.is_some());
+            self.output(tile, slot, room, &self.there(tile, slot), theta_bar.is_some());
             let (loss, correct) = match self.target {
                 Target::Labels(labels) => self.cross_entropy(labels, tile, &counts, room),
                 Target::States(states) => (self.difference([states, &[]], slot, tile, &counts, room), 0),
@@ -354,11 +383,10 @@ impl<R: Scalar> Task<'_, R> {
     }
 }
 
-/// Nothing of a trajectory that failed may reach the weights, not even times zero.
-fn leave_out_failed<R: Scalar>(rows: &mut [R], tile: &Tile<R>) {
-    let solved = solved(tile);
-    if solved.contains(&false) {
-        stand_in_unless(rows, &solved);
+/// Nothing of a trajectory that failed, or of a time that it has not, may reach the weights, not even times zero.
+fn leave_out<R: Scalar>(rows: &mut [R], there: &[bool; LANES]) {
+    if there.contains(&false) {
+        stand_in_unless(rows, there);
     }
 }
 

@@ -37,7 +37,10 @@ impl AllSteps<'_> {
         if shared.is_some() {
             return penalty.of_steps(self.shared_measures(of));
         }
-        let lanes = tiles.flat_map(|tile| (0..tile.used).filter(|&l| tile.alive[l]).map(move |l| (tile, l)));
+        let lanes = tiles.flat_map(|tile| {
+            let counted = tile.counted();
+            (0..tile.used).filter(move |&l| counted[l]).map(move |l| (tile, l))
+        });
         lanes.map(|(tile, l)| penalty.of_steps(self.own_measures(of, tile, l))).sum::<f64>() / *rows as f64
     }
 
@@ -58,15 +61,15 @@ impl AllSteps<'_> {
         let features = at.track.stepper.shape.features;
         let shared_share = shared.map(|_| penalty.share(at.step, self.shared_measures(of)));
         for l in (0..LANES).filter(|&l| at.moving[l]) {
-            let h = at.interval.t1[l] - at.interval.t0[l];
-            let (norms, count, share) = match shared.zip(shared_share) {
-                Some(((_, norms), share)) => {
-                    let (norms, count) = norms[at.step];
-                    (norms, count, share)
+            let (h, norms, count, share) = match shared.zip(shared_share) {
+                Some(((steps, norms), share)) => {
+                    let ([t0, t1], (norms, count)) = (steps[at.step], norms[at.step]);
+                    (t1 - t0, norms, count, share)
                 }
                 None => {
                     let share = penalty.share(at.step, self.own_measures(of, at.tile, l)) / *rows as f64;
-                    (own_norms(at.tile, at.step, l), features, share)
+                    let h = at.interval.t1[l] - at.interval.t0[l];
+                    (h, own_norms(at.tile, at.step, l), features, share)
                 }
             };
             let (_, slopes) = penalty.of_step(norms, h, of);

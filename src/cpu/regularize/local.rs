@@ -68,7 +68,7 @@ impl<S: Scheme> Penalty<'_, S> {
                 value(tile, &mut probes[n], room, &mut theta_bar[self.offset..]);
                 self.track.hand_on_controls(tile, &mut room.vjp, theta_bar);
             });
-            total += norms.map_or(0.0, |norms| self.value_and_slopes(norms, self.span_of(crew, n)).0);
+            total += norms.map_or(0.0, |norms| self.value_and_slopes(norms, self.length_of(crew, n), self.solve.span()).0);
         }
         total / times as f64
     }
@@ -104,11 +104,11 @@ impl<S: Scheme> Penalty<'_, S> {
         norms
     }
 
-    /// Signed length of the crew's n-th probe, in lockstep, where all have the same.
-    fn span_of(&self, crew: &mut Crew<S>, n: usize) -> f64 {
+    /// Signed length of the crew's n-th probe, in lockstep, where all have the same by the shared clock.
+    fn length_of(&self, crew: &mut Crew<S>, n: usize) -> f64 {
         let tiles = self.tiles;
         let first = crew.probed().0.find(|(tile, _)| tile.index < tiles);
-        first.map_or(1.0, |(_, probes)| probes[n].interval.t1[0] - probes[n].interval.t0[0])
+        first.map_or(1.0, |(_, probes)| probes[n].ends[1] - probes[n].ends[0])
     }
 
     /// State, time and, if it is the solver's, size of the n-th probe. Trajectories of an ensemble have their `own`.
@@ -124,7 +124,8 @@ impl<S: Scheme> Penalty<'_, S> {
             // Every trajectory of the tile failed before its first step; the probe rests.
             Origin::Steps(_) if self.track.count(tile) == 0 => {
                 probe.y.fill(S::Real::ZERO);
-                probe.interval = Interval::shared(self.solve.problem.t0, self.solve.problem.t0);
+                probe.ends = [self.solve.t0; 2];
+                probe.interval = tile.clock.interval(self.solve.t0, self.solve.t0);
             }
             Origin::Steps(tape) => self.place_at_step(n, own, tape, tile, probe, room),
         }
@@ -132,18 +133,30 @@ impl<S: Scheme> Penalty<'_, S> {
 
     /// At a random time.
     fn place_at_time(&self, n: usize, state: &[S::Real], tile: &Tile<S::Real>, probe: &mut Probe<S>) {
-        let (t0, span) = (self.solve.problem.t0, self.solve.span());
+        let (t0, span) = (self.solve.t0, self.solve.span());
         let t = self.solve.stepper.ends.probe_time(t0 + self.draws.position(n) * span, self.draws.penalty.noise);
         probe.y[..state.len()].copy_from_slice(state);
         begin_second(&mut probe.y, state.len());
+        let covers = |[t0, t1]: [f64; 2], t: f64| t == t0 || within(t, t0, t1);
+        if let Some(steps) = self.track.shared() {
+            let taken = || steps.iter().position(|step| covers(*step, t)).map_or(0.0, |step| self.uncut_shared(step));
+            let h = self.draws.penalty.length.map_or_else(taken, |share| share * span);
+            self.place_shared(probe, tile, [t, self.end_of_probe(t, h)]);
+            return;
+        }
+        let times = tile.clock.times(t);
         let taken = match self.draws.penalty.length {
-            Some(share) => [share * span; LANES],
+            Some(share) => std::array::from_fn(|l| share * tile.clock.span(l)),
             None => self.lanes(tile, |step, interval, l| {
-                (t == interval.t0[l] || within(t, interval.t0[l], interval.t1[l]))
-                    .then(|| self.uncut(tile, step, interval, l))
+                covers([interval.t0[l], interval.t1[l]], times[l]).then(|| self.uncut(tile, step, interval, l))
             }),
         };
-        probe.interval = Interval::new([t; LANES], taken.map(|h| self.end_of_probe(t, h)));
+        probe.interval = Interval::new(times, std::array::from_fn(|l| self.end_of_probe(times[l], taken[l])));
+    }
+
+    /// At such ends by the shared clock.
+    fn place_shared(&self, probe: &mut Probe<S>, tile: &Tile<S::Real>, ends: [f64; 2]) {
+        (probe.ends, probe.interval) = (ends, tile.clock.interval(ends[0], ends[1]));
     }
 
     /// At a random accepted step.
@@ -169,12 +182,20 @@ impl<S: Scheme> Penalty<'_, S> {
             }
             copy_lane(&mut probe.y, l, &room.y, l);
         }
+        if let Some(steps) = track.shared() {
+            let start = starts[0].min(steps.len().saturating_sub(1));
+            let (ends @ [t, t1], length) = (steps[start], self.uncut_shared(start));
+            let h = self.draws.penalty.length.map_or(length, |share| share * self.solve.span());
+            self.place_shared(probe, tile, if h == t1 - t { ends } else { [t, self.end_of_probe(t, h)] });
+            probe.starts = (self.draws.penalty.gradient == PenaltyGradient::Full).then_some(starts);
+            return;
+        }
         let ends: Lanes<[f64; 2]> = std::array::from_fn(|l| {
             let start = starts[l].min(track.count(tile).saturating_sub(1));
             let interval = track.interval(tile, start);
             let (t, taken) = (interval.t0[l], interval.t1[l] - interval.t0[l]);
             let length = match self.draws.penalty.length {
-                Some(share) => share * self.solve.span(),
+                Some(share) => share * tile.clock.span(l),
                 None => self.uncut(tile, start, &interval, l),
             };
             [t, if length == taken { interval.t1[l] } else { self.end_of_probe(t, length) }]
@@ -190,15 +211,28 @@ impl<S: Scheme> Penalty<'_, S> {
     /// Signed length of an accepted step of a lane, were it not cut short by the end of the interval or by a stop: at least
     /// that of the step before. The error of a crumb is rounding.
     fn uncut(&self, tile: &Tile<S::Real>, step: usize, interval: &Interval<S::Real>, lane: usize) -> f64 {
-        let (t0, taken) = (interval.t0[lane], interval.t1[lane] - interval.t0[lane]);
+        let before = || {
+            let before = self.track.interval(tile, step - 1);
+            [before.t0[lane], before.t1[lane]]
+        };
+        self.longer(step, [interval.t0[lane], interval.t1[lane]], tile.clock.ends[1][lane], before)
+    }
+
+    /// The same of a step of the shared clock.
+    fn uncut_shared(&self, step: usize) -> f64 {
+        let steps = self.track.shared().unwrap_or_default();
+        self.longer(step, steps[step], self.solve.t1, || steps[step - 1])
+    }
+
+    /// Signed length of a step in a solve to `t1`, or of the step `before` if that is longer and it was cut short.
+    fn longer(&self, step: usize, [t0, end]: [f64; 2], t1: f64, before: impl Fn() -> [f64; 2]) -> f64 {
         let fixed = matches!(self.solve.options.step_control, StepControl::Fixed { .. });
-        let stop = self.solve.stepper.ends.next_stop(t0, self.solve.t1);
-        if fixed || step == 0 || interval.t1[lane] != stop {
+        let taken = end - t0;
+        if fixed || step == 0 || end != self.solve.stepper.ends.next_stop(t0, t1) {
             return taken;
         }
-        let before = self.track.interval(tile, step - 1);
-        let before = before.t1[lane] - before.t0[lane];
-        if before.abs() > taken.abs() { before } else { taken }
+        let [t0, end] = before();
+        if (end - t0).abs() > taken.abs() { end - t0 } else { taken }
     }
 
     /// For each lane, what `pick` finds in the first of its steps where it finds anything.
@@ -230,19 +264,20 @@ impl<S: Scheme> Penalty<'_, S> {
             let point = Point { t: &t, trajectories, y: stepper.shape.point_of(&probe.y) };
             stepper.scheme.slopes(&point, first, &mut room.attempt);
             if share.is_none() {
-                let h = solve.automatic_steps(&t0, Start::beside(&probe.y, state), &mut room.attempt);
-                let end = |l: usize| self.end_of_probe(t0[l], h[l].copysign(solve.span()));
+                let spans = std::array::from_fn(|l| tile.clock.span(l));
+                let h = solve.automatic_steps([&t0, &spans], Start::beside(&probe.y, state), &mut room.attempt);
+                let end = |l: usize| self.end_of_probe(t0[l], h[l].copysign(spans[l]));
                 probe.interval = Interval::new(t0, std::array::from_fn(end));
             }
         }
         let Some(share) = share else { return };
         let first = crew.probed().0.find(|(tile, _)| tile.index < limit);
-        let t = first.map_or(0.0, |(_, probes)| probes[n].interval.t0[0]);
+        let t = first.map_or(0.0, |(_, probes)| probes[n].ends[0]);
         let h = solve.automatic_step(t, crew, share, |state, probes, index| {
             (index < limit).then(|| Start::beside(&probes[n].y, state))
         });
-        for (_, probes) in crew.probed().0.filter(|(tile, _)| tile.index < limit) {
-            probes[n].interval = Interval::shared(t, self.end_of_probe(t, h.copysign(solve.span())));
+        for (tile, probes) in crew.probed().0.filter(|(tile, _)| tile.index < limit) {
+            self.place_shared(&mut probes[n], tile, [t, self.end_of_probe(t, h.copysign(solve.span()))]);
         }
     }
 
@@ -251,10 +286,11 @@ impl<S: Scheme> Penalty<'_, S> {
         let stepper = self.solve.stepper;
         let scheme = &stepper.scheme;
         let Probe { kept, y, y1, error, interval, norms, .. } = probe;
-        for l in (0..LANES).filter(|&l| !tile.alive[l]) {
+        let counted = tile.counted();
+        for l in (0..LANES).filter(|&l| !counted[l]) {
             interval.h[l] = S::Real::ZERO;
         }
-        stand_in_unless(y, &tile.alive);
+        stand_in_unless(y, &counted);
         let noise = match self.draws.penalty.noise {
             PenaltyNoise::Fresh => NoiseOf::Apart(n),
             PenaltyNoise::Path => NoiseOf::Path,
@@ -270,14 +306,15 @@ impl<S: Scheme> Penalty<'_, S> {
         }
     }
 
-    /// `R`, and its derivatives with respect to the two norms it is made of, for a probe of signed length `h`.
-    fn value_and_slopes(&self, [first, second]: [f64; 2], h: f64) -> (f64, [f64; 2]) {
+    /// `R`, and its derivatives with respect to the two norms it is made of, for a probe of signed length `h` in an interval of
+    /// length `span`.
+    fn value_and_slopes(&self, [first, second]: [f64; 2], h: f64, span: f64) -> (f64, [f64; 2]) {
         let tableau = self.solve.stepper.scheme.tableau();
         match self.draws.penalty.measure {
             Measure::Error => (first * h.abs(), [h.abs(), 0.0]),
             Measure::StepCount => {
                 let power = 1.0 / tableau.error_power();
-                let count = if h == 0.0 { 0.0 } else { self.solve.span().abs() * first.powf(power) / h.abs() };
+                let count = if h == 0.0 { 0.0 } else { span.abs() * first.powf(power) / h.abs() };
                 (count, [if first > 0.0 { power * count / first } else { 0.0 }, 0.0])
             }
             Measure::Stiffness => stiffness([first, second], tableau),
@@ -291,16 +328,17 @@ impl<S: Scheme> Penalty<'_, S> {
         let features = self.solve.stepper.shape.features;
         let mut weights = [[S::Real::ZERO; LANES]; 2];
         let mut value = 0.0;
-        for l in (0..LANES).filter(|&l| tile.alive[l]) {
-            let h = probe.interval.t1[l] - probe.interval.t0[l];
-            let (norms, count, share) = match shared {
-                Some(norms) => (norms, features * self.rows, 1.0),
+        let counted = tile.counted();
+        for l in (0..LANES).filter(|&l| counted[l]) {
+            let (norms, count, share, [t0, t1], span) = match shared {
+                Some(norms) => (norms, features * self.rows, 1.0, probe.ends, self.solve.span()),
                 None => {
                     let own = probe.norms.map(|norms| (norms[l].to_f64() / features as f64).sqrt());
-                    (own, features, 1.0 / self.rows as f64)
+                    let ends = [probe.interval.t0[l], probe.interval.t1[l]];
+                    (own, features, 1.0 / self.rows as f64, ends, tile.clock.span(l))
                 }
             };
-            let (r, slopes) = self.value_and_slopes(norms, h);
+            let (r, slopes) = self.value_and_slopes(norms, t1 - t0, span);
             value += share * r;
             for (which, (slope, norm)) in slopes.into_iter().zip(norms).enumerate() {
                 // dE/de is proportional to 1/E; where E is zero there is nothing left to reduce.
@@ -343,7 +381,7 @@ impl<S: Scheme> Penalty<'_, S> {
         stepper.scheme.vjp(&interval.h, kept, &seeds, gradient.first_stage(), &mut room.vjp, bars);
         if gradient == PenaltyGradient::Full {
             add(bar, y1_bar);
-            rest_unless(bar, &tile.alive);
+            rest_unless(bar, &tile.counted());
             if let Origin::Saved(slot) = self.origin {
                 let features = tile.features();
                 fold_second(bar, features);

@@ -107,6 +107,7 @@ pub(crate) struct Points<'a, R> {
     /// Tiles with a smaller index are measured; so many solved trajectories are in them.
     pub(crate) tiles: usize,
     pub(crate) rows: usize,
+    /// The shared clock's ends.
     pub(crate) interval: [f64; 2],
 }
 
@@ -127,7 +128,7 @@ impl<R: Scalar> Points<'_, R> {
 
     /// Whether nothing of a tile is measured.
     pub(crate) fn rests(&self, tile: &Tile<R>) -> bool {
-        tile.index >= self.tiles || self.rows == 0 || !tile.alive.contains(&true)
+        tile.index >= self.tiles || self.rows == 0 || !tile.counted().contains(&true)
     }
 
     /// What is random or constant in the measure.
@@ -135,10 +136,10 @@ impl<R: Scalar> Points<'_, R> {
         let Some(direction) = self.field.direction_mut(&mut room.kept) else { return };
         if self.draws.penalty.measure == PointMeasure::Straightness {
             let first = self.slot + self.draws.points();
-            let [t0, t1] = self.interval;
-            let span = R::from_f64(t1 - t0);
-            for (chord, (y0, y1)) in direction.iter_mut().zip(tile.save(first).iter().zip(tile.save(first + 1))) {
-                *chord = (*y1 - *y0) / span;
+            let spans: Lanes<R> = std::array::from_fn(|l| R::from_f64(tile.clock.span(l)));
+            let ends = tile.save(first).iter().zip(tile.save(first + 1));
+            for ((chord, (y0, y1)), span) in direction.iter_mut().zip(ends).zip(spans.iter().cycle()) {
+                *chord = (*y1 - *y0) / *span;
             }
         } else {
             for lane in 0..LANES {
@@ -148,15 +149,15 @@ impl<R: Scalar> Points<'_, R> {
                 }
             }
         }
-        stand_in_unless(direction, &tile.alive);
+        stand_in_unless(direction, &tile.counted());
     }
 
-    /// One time: its share of `R`.
+    /// One time of the shared clock: its share of `R`.
     fn point(&self, n: usize, t: f64, tile: &mut Tile<R>, room: &mut PointRoom<R>, theta_bar: &mut [R]) -> f64 {
-        let [t0, t1] = self.interval;
         room.kept.state_mut().copy_from_slice(tile.save(self.slot + n));
-        let share = (t1 - t0).abs() / self.draws.penalty.times as f64;
-        let value = self.evaluated(&[R::from_f64(t); LANES], &[share; LANES], &tile.alive, room, theta_bar);
+        let shares = std::array::from_fn(|l| tile.clock.span(l).abs() / self.draws.penalty.times as f64);
+        let times = tile.clock.times(t).map(R::from_f64);
+        let value = self.evaluated(&times, &shares, &tile.counted(), room, theta_bar);
         if self.is_full() {
             add(tile.save_bar_mut(self.slot + n), &room.state_bar);
         }

@@ -40,21 +40,22 @@ multiversion! {
 
 multiversion! {
     /// Takes accepted steps of lengths `h` into every lane's count of ideal ones, as `method::IdealSteps` does, and the first
-    /// one's wish. `numbers` are one over the interval's length, the squares of a resolved error, and the controller's safety.
+    /// one's wish: `lanes` have lengths, squared errors, and one over the interval's length; `numbers` are the squares of a
+    /// resolved error, and the controller's safety.
     pub(crate) fn note_steps<R>(
         clock: &mut Clock<R>,
         accept: &[bool; LANES],
         first: &[bool; LANES],
         decisions: &Decisions<R>,
-        lengths_and_squares: [&Lanes<R>; 2],
-        numbers: [R; 3],
+        lanes: [&Lanes<R>; 3],
+        numbers: [R; 2],
     ) {
-        let ([h, squares], [per_span, resolved, safety]) = (lengths_and_squares, numbers);
+        let ([h, squares, per_span], [resolved, safety]) = (lanes, numbers);
         let (longest, growth) = (R::from_f64(LONGEST_WISH), R::from_f64(MOST_GROWTH));
         let Clock { ideal: [sum, rate, waiting, steps], wish, .. } = clock;
         for l in 0..LANES {
             // Of a lane that rests, numbers without meaning that are not taken.
-            let (share, count) = (h[l] * per_span, decisions.count[l]);
+            let (share, count) = (h[l] * per_span[l], decisions.count[l]);
             let (told, known) = (squares[l] >= resolved, rate[l] > R::ZERO);
             let own = count / share;
             let whole = count + own * waiting[l];

@@ -5,13 +5,13 @@
 
 use std::num::NonZero;
 
-use super::Solve;
 use super::control::{Decisions, adapt_lanes, note_steps};
 use super::initial::Start;
+use super::{Solve, equal_step};
 use crate::cpu::crew::shard::{Crew, Room};
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::interval::Interval;
-use crate::cpu::kernel::lanes::{copy_lane, finite_lanes, select};
+use crate::cpu::kernel::lanes::{Lanes, copy_lane, finite_lanes, select};
 use crate::cpu::kernel::scalar::Scalar;
 use crate::cpu::step::ends::step_too_small;
 use crate::cpu::step::state::StepState;
@@ -20,7 +20,6 @@ use crate::cpu::tile::Tile;
 use crate::error::Status;
 use crate::math::Real;
 use crate::method::{Keep, Measure, RESOLVED_ERROR, StepControl};
-use crate::problem::within;
 
 /// A solve of an ensemble.
 #[derive(Debug)]
@@ -32,10 +31,11 @@ impl<S: Scheme> Ensemble<'_, S> {
         let Self(solve) = self;
         let (tiles, room) = crew.tiles_mut();
         for tile in tiles {
-            tile.clock.begin(solve.problem.t0);
             solve.save_initial(tile);
-            if solve.problem.t0 == solve.t1 {
-                tile.status[..tile.used].fill(Status::Done);
+            for l in (0..tile.used).filter(|&l| tile.clock.is_still(l)) {
+                tile.status[l] = Status::Done;
+            }
+            if !tile.running().contains(&true) {
                 continue;
             }
             self.start(tile, &mut room.attempt);
@@ -85,29 +85,33 @@ impl<S: Scheme> Ensemble<'_, S> {
     /// First slopes and first step size of each lane.
     fn start(&self, tile: &mut Tile<S::Real>, room: &mut S::Attempt) {
         let Self(solve) = self;
-        let (t0, span) = (solve.problem.t0, solve.span());
-        solve.stepper.first_slopes(&solve.everywhere(t0), &mut tile.state, room);
+        let (starts, running) = (tile.clock.ends[0], tile.running());
+        let spans: Lanes<f64> = std::array::from_fn(|l| tile.clock.span(l));
+        solve.stepper.first_slopes(&starts.map(S::Real::from_f64), &mut tile.state, room);
         let (y, slopes) = (finite_lanes(&tile.state.y), finite_lanes(&tile.state.first));
-        tile.clock.h = [span; LANES];
-        tile.quarantine(&std::array::from_fn(|l| !(y[l] && slopes[l])), Status::NonFinite, t0, 0);
-        let point = solve.stepper.shape.point().map(|n| u32::try_from(n).unwrap_or(u32::MAX));
-        (tile.clock.nfe, tile.clock.nfe_diffusion) = ([point[0]; LANES], [point[1]; LANES]);
+        tile.clock.h = spans;
+        let bad = std::array::from_fn(|l| running[l] && !(y[l] && slopes[l]));
+        tile.quarantine(&bad, Status::NonFinite, &starts, 0);
+        let mut points = 1;
         match solve.options.step_control {
-            StepControl::Fixed { steps } => tile.clock.h = [span / steps as f64; LANES],
+            StepControl::Fixed { steps } => tile.clock.h = spans.map(|span| span / steps as f64),
             StepControl::Adaptive { controller, initial_step, .. } => {
-                tile.clock.last = [span; LANES];
+                tile.clock.last = spans;
                 let memory = controller.memory::<S::Real>();
                 tile.clock.memory = memory.log_errors.map(|e| [e; LANES]);
-                let h = solve.known_step(initial_step).map_or_else(
-                    || {
-                        (tile.clock.nfe, tile.clock.nfe_diffusion) = ([2 * point[0]; LANES], [2 * point[1]; LANES]);
-                        solve.automatic_steps(&[t0; LANES], Start::of(&mut tile.state), room)
-                    },
-                    |h| [h; LANES],
-                );
-                tile.clock.h = h.map(|h| h.copysign(span));
+                let known = spans.map(|span| solve.known_step(initial_step, span.abs(), 1.0));
+                let automatic = if known.contains(&None) {
+                    points = 2;
+                    solve.automatic_steps([&starts, &spans], Start::of(&mut tile.state), room)
+                } else {
+                    [0.0; LANES]
+                };
+                tile.clock.h = std::array::from_fn(|l| known[l].unwrap_or(automatic[l]).copysign(spans[l]));
             }
         }
+        let point = solve.stepper.shape.point().map(|n| u32::try_from(points * n).unwrap_or(u32::MAX));
+        let counts = point.map(|n| running.map(|running| if running { n } else { 0 }));
+        [tile.clock.nfe, tile.clock.nfe_diffusion] = counts;
     }
 
     /// One attempt in every running lane of the tile; false when there is none.
@@ -124,7 +128,7 @@ impl<S: Scheme> Ensemble<'_, S> {
         solve.attempt(&interval, tile, &mut room.attempt);
         let decisions = self.decide(&interval, tile, room);
         let accept = std::array::from_fn(|l| moving[l] && decisions.accept[l]);
-        self.save_within(&interval, &accept, tile, room);
+        solve.save_within(&interval, &accept, tile, (&room.attempt, &mut room.scratch));
         self.record(&interval, &accept, tile, &room.attempt);
         let shape = &solve.stepper.shape;
         let costs = [true, false].map(|shared| shape.evaluations(shared).map(|n| u32::try_from(n).unwrap_or(u32::MAX)));
@@ -133,7 +137,7 @@ impl<S: Scheme> Ensemble<'_, S> {
             tile.clock.nfe[l] += drift;
             tile.clock.nfe_diffusion[l] += diffusion;
             // Not across a stop.
-            let goes_on = || interval.t1[l] != solve.stepper.ends.next_stop(interval.t0[l], solve.t1);
+            let goes_on = || interval.t1[l] != solve.stepper.ends.next_stop(interval.t0[l], tile.clock.ends[1][l]);
             first_ready[l] = !accept[l] || (shape.fsal && goes_on());
         }
         self.advance(&interval, &moving, &decisions, tile);
@@ -158,15 +162,16 @@ impl<S: Scheme> Ensemble<'_, S> {
     /// Ends of each lane's next attempt. Lanes that have arrived, or are stuck, rest.
     fn next_interval(&self, tile: &mut Tile<S::Real>) -> Interval<S::Real> {
         let Self(solve) = self;
-        let (span, t1, step_ends) = (solve.span(), solve.t1, &solve.stepper.ends);
+        let step_ends = &solve.stepper.ends;
         let fixed = matches!(solve.options.step_control, StepControl::Fixed { .. });
         let mut ends = tile.clock.t;
         let running = tile.running();
         for l in (0..LANES).filter(|&l| running[l]) {
-            let t = tile.clock.t[l];
+            let (t, t0, t1) = (tile.clock.t[l], tile.clock.ends[0][l], tile.clock.ends[1][l]);
+            let span = t1 - t0;
             let t_next = match solve.options.step_control {
-                StepControl::Fixed { steps } => solve.equal_step(tile.clock.accepted[l] as usize + 1, steps),
-                StepControl::Adaptive { .. } => step_ends.end_of_step(t, tile.clock.h[l], t1),
+                StepControl::Fixed { steps } => equal_step([t0, t1], tile.clock.accepted[l] as usize + 1, steps),
+                StepControl::Adaptive { .. } => step_ends.end_of_step(t, solve.bounded(tile.clock.h[l], 1.0), t1),
             };
             let (accepted, rejected) = (tile.clock.accepted[l] as usize, tile.clock.rejected[l] as usize);
             if accepted + rejected == solve.options.most_attempts() || solve.full(accepted) {
@@ -226,34 +231,6 @@ impl<S: Scheme> Ensemble<'_, S> {
         (squares / S::Real::from_f64(self.0.stepper.shape.features as f64)).sqrt()
     }
 
-    /// Stores the states at save points within the accepted steps.
-    fn save_within(
-        &self,
-        interval: &Interval<S::Real>,
-        accept: &[bool; LANES],
-        tile: &mut Tile<S::Real>,
-        Room { attempt, scratch, .. }: &mut Room<S>,
-    ) {
-        let Self(solve) = self;
-        let n = tile.features();
-        let Tile { saves, state, .. } = tile;
-        for point in solve.saves {
-            let here: [bool; LANES] =
-                std::array::from_fn(|l| accept[l] & within(point.t, interval.t0[l], interval.t1[l]));
-            if !here.contains(&true) {
-                continue;
-            }
-            let at_end: [bool; LANES] = std::array::from_fn(|l| here[l] & (point.t == interval.t1[l]));
-            let out = &mut saves[point.slot * n..][..n];
-            if at_end != here {
-                let (inside, stages) = (&mut scratch[..n], solve.stepper.scheme.stages(state, attempt));
-                solve.stepper.interpolant.lanes(inside, (point.t, &here), interval, [&state.y, &state.y1], stages);
-                select(out, &here, inside);
-            }
-            select(out, &at_end, &state.y1[..n]);
-        }
-    }
-
     /// Keeps the states before the accepted steps, and the ends of the steps, at each lane's own count.
     fn record(
         &self,
@@ -272,7 +249,7 @@ impl<S: Scheme> Ensemble<'_, S> {
                 if tile.steps.try_reserve(1).is_err() {
                     return tile.give_up_all();
                 }
-                tile.steps.push([[solve.t1; LANES]; 2]);
+                tile.steps.push([tile.clock.ends[1]; 2]);
             }
             (tile.steps[n][0][l], tile.steps[n][1][l]) = (interval.t0[l], interval.t1[l]);
             if self.record_measured(n, l, tile).is_none() {
@@ -360,10 +337,10 @@ impl<S: Scheme> Ensemble<'_, S> {
             clock.accepted[l] += 1;
             let reach = decisions.reach[l].to_f64();
             if reach > 0.0 {
-                let rest = solve.stepper.ends.next_stop(clock.t[l], solve.t1) - clock.t[l];
+                let rest = solve.stepper.ends.next_stop(clock.t[l], clock.ends[1][l]) - clock.t[l];
                 clock.h[l] = if (taken * reach).abs() >= rest.abs() { rest } else { clock.h[l] };
             }
-            if clock.t[l] == solve.t1 {
+            if clock.t[l] == clock.ends[1][l] {
                 status[l] = Status::Done;
             }
             if is_lost[l] {
@@ -382,8 +359,9 @@ impl<S: Scheme> Ensemble<'_, S> {
     ) {
         let StepControl::Adaptive { controller, .. } = &self.0.options.step_control else { return };
         let first = clock.accepted.map(|accepted| accepted == 0);
-        let numbers = [S::Real::from_f64(self.0.span().recip()), self.resolved(), S::Real::from_f64(controller.safety)];
-        note_steps(clock, accept, &first, decisions, [&interval.h, norms], numbers);
+        let per_span = std::array::from_fn(|l| S::Real::from_f64(clock.span(l).recip()));
+        let numbers = [self.resolved(), S::Real::from_f64(controller.safety)];
+        note_steps(clock, accept, &first, decisions, [&interval.h, norms, &per_span], numbers);
     }
 }
 

@@ -11,6 +11,8 @@ use crate::cpu::step::networks::Networks;
 use crate::cpu::step::state::StepState;
 use crate::cpu::step::stepper::Stepper;
 use crate::cpu::step::{Point, Scheme};
+use crate::cpu::tile::Tile;
+use crate::cpu::tile::clock::Clock;
 use crate::cpu::tile::probe::Probe;
 use crate::math::Real;
 use crate::method::Tableau;
@@ -51,8 +53,11 @@ fn power(tableau: &Tableau) -> f64 {
 }
 
 /// Squares, a lane, that are measured at a start.
-type Measured<'m, S> =
-    &'m mut dyn FnMut(Start<'_, <S as Scheme>::Real>, &mut <S as Scheme>::Attempt) -> Lanes<<S as Scheme>::Real>;
+type Measured<'m, S> = &'m mut dyn FnMut(
+    Start<'_, <S as Scheme>::Real>,
+    &Clock<<S as Scheme>::Real>,
+    &mut <S as Scheme>::Attempt,
+) -> Lanes<<S as Scheme>::Real>;
 
 /// Where a step starts, and room for a point after it.
 #[derive(Debug)]
@@ -107,12 +112,23 @@ impl<'a, R: Scalar> Start<'a, R> {
     }
 }
 
+/// Squared speeds in the shared clock's time, of which a lane has its interval's length in one where that is `scaled`.
+fn rescaled<R: Scalar>(squares: Lanes<R>, clock: &Clock<R>) -> Lanes<R> {
+    if !clock.scaled {
+        return squares;
+    }
+    std::array::from_fn(|l| {
+        let unit = R::from_f64(clock.span(l));
+        squares[l] * unit * unit
+    })
+}
+
 impl<S: Scheme> Solve<'_, S> {
-    fn rule(&self) -> Rule {
-        Rule { span: self.span().abs(), error_power: power(self.stepper.scheme.tableau()) }
+    fn rule(&self, span: f64) -> Rule {
+        Rule { span: span.abs(), error_power: power(self.stepper.scheme.tableau()) }
     }
 
-    /// The automatic initial step of the batch at time `t`, as a length, from where `start` picks in each tile; a tile
+    /// The automatic initial step of the batch at time `t` of the shared clock, as a length, from where `start` picks in each tile; a tile
     /// without takes no part.
     pub(crate) fn automatic_step(
         &self,
@@ -121,40 +137,43 @@ impl<S: Scheme> Solve<'_, S> {
         share: &mut Share<'_>,
         start: impl for<'t> Fn(&'t mut StepState<S::Real>, &'t [Probe<S>], usize) -> Option<Start<'t, S::Real>>,
     ) -> f64 {
-        let rule = self.rule();
+        let rule = self.rule(self.span());
         let mut norm = |of: Measured<'_, S>| {
             let (tiles, room) = crew.probed();
             for (tile, probes) in tiles {
-                match start(&mut tile.state, probes, tile.index).map(|start| of(start, &mut room.attempt)) {
+                let Tile { state, clock, index, .. } = &mut *tile;
+                match start(state, probes, *index).map(|start| of(start, clock, &mut room.attempt)) {
                     Some(squares) => share.put(tile, &squares),
                     None => share.absent(tile.index),
                 }
             }
             share.root_mean_square().0
         };
-        let d0 = norm(&mut |start, _| start.size(self.stepper));
-        let d1 = norm(&mut |mut start, _| start.speed(self.stepper));
+        let d0 = norm(&mut |start, _, _| start.size(self.stepper));
+        let d1 = norm(&mut |mut start, clock, _| rescaled(start.speed(self.stepper), clock));
         let trial = rule.trial(d0, d1);
-        let interval = Interval::shared(t, t + trial.copysign(self.span()));
-        let change = norm(&mut |mut start, room| start.change(self.stepper, &interval, room));
+        let end = t + trial.copysign(self.span());
+        let change = norm(&mut |mut start, clock, room| {
+            rescaled(start.change(self.stepper, &clock.interval(t, end), room), clock)
+        });
         rule.step(trial, d1, change)
     }
 
-    /// The automatic initial step of each lane, as a length.
+    /// The automatic initial step of each lane at its time, as a length, in intervals of such signed lengths.
     pub(crate) fn automatic_steps(
         &self,
-        t: &Lanes<f64>,
+        [t, spans]: [&Lanes<f64>; 2],
         mut start: Start<'_, S::Real>,
         room: &mut S::Attempt,
     ) -> Lanes<f64> {
-        let rule = self.rule();
+        let rule = |l: usize| self.rule(spans[l]);
         let features = self.stepper.shape.features as f64;
         let norm = |squares: Lanes<S::Real>| squares.map(|s| (s.to_f64() / features).sqrt());
         let d0 = norm(start.size(self.stepper));
         let d1 = norm(start.speed(self.stepper));
-        let h0: Lanes<f64> = std::array::from_fn(|l| rule.trial(d0[l], d1[l]));
-        let interval = Interval::new(*t, std::array::from_fn(|l| t[l] + h0[l].copysign(self.span())));
+        let h0: Lanes<f64> = std::array::from_fn(|l| rule(l).trial(d0[l], d1[l]));
+        let interval = Interval::new(*t, std::array::from_fn(|l| t[l] + h0[l].copysign(spans[l])));
         let change = norm(start.change(self.stepper, &interval, room));
-        std::array::from_fn(|l| rule.step(h0[l], d1[l], change[l]))
+        std::array::from_fn(|l| rule(l).step(h0[l], d1[l], change[l]))
     }
 }

@@ -1,16 +1,18 @@
-//! The lockstep layout: one time and one step size for the whole batch.
+//! The lockstep layout: one time and one step size for the whole batch. Where trajectories have intervals of their own, the
+//! time that they share is the part of it that has passed: with `s` from 0 to 1, `dy/ds = (t1 - t0) f(t0 + s (t1 - t0), y)`.
 //!
 //! Every worker runs this loop over its own tiles. They meet once an attempt, to add up the error norm; then each
 //! makes the same decision from the same numbers, so no worker has to be told anything.
 
-use super::Solve;
 use super::initial::Start;
+use super::{Solve, equal_step};
 use crate::cpu::crew::reduction::{Reduction, Share};
 use crate::cpu::crew::run::Run;
 use crate::cpu::crew::shard::Crew;
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::interval::Interval;
-use crate::cpu::kernel::lanes::finite_lanes;
+use crate::cpu::kernel::lanes::{finite_lanes, stand_in_unless};
+use crate::cpu::kernel::scalar::Scalar;
 use crate::cpu::step::Scheme;
 use crate::cpu::step::ends::step_too_small;
 use crate::cpu::tile::Tile;
@@ -27,7 +29,7 @@ pub(crate) const PATIENCE: u32 = 8;
 #[derive(Debug)]
 pub(crate) struct Lockstep<'a, S: Scheme>(pub(crate) &'a Solve<'a, S>);
 
-/// Where an adaptive solve is.
+/// Where an adaptive solve is, by the shared clock.
 struct Progress {
     t: f64,
     /// Signed length of the next attempt.
@@ -53,20 +55,21 @@ impl<S: Scheme> Lockstep<'_, S> {
         run.begin();
         for tile in crew.tiles_mut().0 {
             solve.save_initial(tile);
+            rest(tile);
         }
         match solve.options.step_control {
-            _ if solve.problem.t0 == solve.t1 => run.status = Status::Done,
+            _ if solve.t0 == solve.t1 => run.status = Status::Done,
             StepControl::Fixed { steps } => self.solve_fixed(steps, crew, &mut run),
             StepControl::Adaptive { controller, initial_step, .. } => {
                 self.solve_adaptive(&controller, initial_step, crew, &mut share, &mut run);
             }
         }
-        let reached = run.steps.last().map_or(solve.problem.t0, |step| step[1]);
+        let reached = run.steps.last().map_or(solve.t0, |step| step[1]);
         for tile in crew.tiles_mut().0 {
-            let finite = finite_lanes(&tile.state.y);
-            let alive = tile.alive;
-            for l in (0..LANES).filter(|&l| alive[l]) {
-                tile.arrive(l, reached, run.steps.len());
+            let (finite, reached) = (finite_lanes(&tile.state.y), tile.clock.times(reached));
+            let on_its_way: [bool; LANES] = std::array::from_fn(|l| tile.alive[l] && tile.status[l] != Status::Done);
+            for l in (0..LANES).filter(|&l| on_its_way[l]) {
+                tile.arrive(l, reached[l], run.steps.len());
                 tile.status[l] = if finite[l] { run.status } else { Status::NonFinite };
                 tile.alive[l] = finite[l];
             }
@@ -79,13 +82,13 @@ impl<S: Scheme> Lockstep<'_, S> {
         let fsal = solve.stepper.shape.fsal;
         let taken = solve.recording.limit.map_or(steps, |limit| steps.min(limit));
         for i in 0..taken {
-            let ends = [i, i + 1].map(|i| solve.equal_step(i, steps));
-            let interval = Interval::shared(ends[0], ends[1]);
+            let ends = [i, i + 1].map(|i| equal_step([solve.t0, solve.t1], i, steps));
             run.count(solve.stepper.shape.evaluations(fsal && i > 0));
             let (tiles, room) = crew.tiles_mut();
             for tile in tiles {
+                let interval = tile.clock.interval(ends[0], ends[1]);
                 self.attempt(&interval, i == 0 || !fsal, tile, &mut room.attempt);
-                self.store(&interval, tile, &room.attempt);
+                self.store(&interval, tile, (&room.attempt, &mut room.scratch));
                 self.accept(i, ends[1], tile);
             }
             run.steps.push(ends);
@@ -104,7 +107,7 @@ impl<S: Scheme> Lockstep<'_, S> {
         let Self(solve) = self;
         let h = self.first_step(initial_step, crew, share, run).copysign(solve.span());
         let mut at = Progress {
-            t: solve.problem.t0,
+            t: solve.t0,
             h,
             memory: controller.memory(),
             last_good: h,
@@ -128,7 +131,7 @@ impl<S: Scheme> Lockstep<'_, S> {
                 }
                 continue;
             };
-            self.attempt_all(&Interval::shared(at.t, t_next), !at.first_ready, crew, share);
+            self.attempt_all([at.t, t_next], !at.first_ready, crew, share);
             run.count(solve.stepper.shape.evaluations(at.first_ready));
             let (error, count) = share.root_mean_square();
             if share.refused {
@@ -155,7 +158,7 @@ impl<S: Scheme> Lockstep<'_, S> {
     fn next_end(&self, at: &mut Progress) -> Option<f64> {
         let Self(solve) = self;
         let (t, t1, ends) = (at.t, solve.t1, &solve.stepper.ends);
-        let t_next = ends.end_of_step(t, at.h, t1);
+        let t_next = ends.end_of_step(t, solve.bounded(at.h, solve.unit), t1);
         if !step_too_small(t, t_next, ends.next_stop(t, t1), solve.span()) {
             return Some(t_next);
         }
@@ -203,16 +206,17 @@ impl<S: Scheme> Lockstep<'_, S> {
         let features = self.0.stepper.shape.features as f64;
         for tile in crew.tiles_mut().0 {
             let above = |sum: S::Real| !sum.is_finite() || (sum.to_f64() / features).sqrt() > bound;
-            tile.quarantine(&tile.norms.map(above), status, t, accepted);
+            tile.quarantine(&tile.norms.map(above), status, &tile.clock.times(t), accepted);
         }
         let after = alive(crew, share);
         0 < after && after < before
     }
 
     /// One attempt on every tile of the crew; puts down their error norms.
-    fn attempt_all(&self, interval: &Interval<S::Real>, first: bool, crew: &mut Crew<S>, share: &Share<'_>) {
+    fn attempt_all(&self, [t, t_next]: [f64; 2], first: bool, crew: &mut Crew<S>, share: &Share<'_>) {
         let (tiles, room) = crew.tiles_mut();
         for tile in tiles {
+            let interval = &tile.clock.interval(t, t_next);
             self.attempt(interval, first, tile, &mut room.attempt);
             let Tile { state, norms, .. } = &mut *tile;
             *norms = self.0.stepper.error_squares(&interval.h, state, &mut room.error, &room.attempt);
@@ -221,7 +225,7 @@ impl<S: Scheme> Lockstep<'_, S> {
                     self.0.stepper.stage_squares(&interval.h, &tile.state, &mut room.error, &room.attempt);
             }
             share.put(tile, &tile.norms);
-            self.store(interval, tile, &room.attempt);
+            self.store(interval, tile, (&room.attempt, &mut room.scratch));
         }
     }
 
@@ -241,19 +245,37 @@ impl<S: Scheme> Lockstep<'_, S> {
     fn attempt(&self, interval: &Interval<S::Real>, first: bool, tile: &mut Tile<S::Real>, room: &mut S::Attempt) {
         let Self(solve) = self;
         if first {
-            solve.stepper.first_slopes(&solve.everywhere(interval.t0[0]), &mut tile.state, room);
+            solve.stepper.first_slopes(&interval.t0.map(S::Real::from_f64), &mut tile.state, room);
         }
         solve.attempt(interval, tile, room);
     }
 
     /// Stores the states at save points within the attempt, and its stages if they are kept. If it is rejected, the attempt
     /// that covers the points in the end writes them again, and the stages are dropped.
-    fn store(&self, interval: &Interval<S::Real>, tile: &mut Tile<S::Real>, room: &S::Attempt) {
+    fn store(
+        &self,
+        interval: &Interval<S::Real>,
+        tile: &mut Tile<S::Real>,
+        (room, scratch): (&S::Attempt, &mut [S::Real]),
+    ) {
+        let Self(solve) = self;
+        if tile.clock.scaled {
+            solve.save_within(interval, &tile.counted(), tile, (room, scratch));
+        } else {
+            self.store_shared(interval, tile, room);
+        }
+        if solve.recording.keep == Keep::Dense {
+            tile.tape.keep_stages(&solve.stepper.scheme.stages(&tile.state, room), tile.features());
+        }
+    }
+
+    /// Stores the states at save points within the attempt, at the same time in all lanes.
+    fn store_shared(&self, interval: &Interval<S::Real>, tile: &mut Tile<S::Real>, room: &S::Attempt) {
         let Self(solve) = self;
         let (t0, t1) = (interval.t0[0], interval.t1[0]);
         let n = tile.features();
         let Tile { saves, state, .. } = tile;
-        for point in solve.saves.iter().filter(|p| within(p.t, t0, t1)) {
+        for point in solve.saves.points.iter().filter(|p| within(p.t, t0, t1)) {
             let out = &mut saves[point.slot * n..][..n];
             if point.t == t1 {
                 out.copy_from_slice(&state.y1[..n]);
@@ -263,18 +285,15 @@ impl<S: Scheme> Lockstep<'_, S> {
                 solve.stepper.interpolant.shared(out, theta, &interval.h, [&state.y, &state.y1], stages);
             }
         }
-        if solve.recording.keep == Keep::Dense {
-            tile.tape.keep_stages(&solve.stepper.scheme.stages(&tile.state, room), n);
-        }
     }
 
-    /// Accepts the attempt at a step that ends at time `t`; gives up lanes that it leaves at a state that cannot be undone.
+    /// Accepts the attempt at a step that ends at time `t` of the shared clock; gives up lanes that it leaves at a state that cannot be undone.
     fn accept(&self, step: usize, t: f64, tile: &mut Tile<S::Real>) {
         let Self(solve) = self;
         tile.accept(solve.recording.keep.takes(step), solve.stepper.shape.fsal);
         let is_lost = solve.stepper.scheme.is_lost(&tile.state.y);
         if is_lost.contains(&true) {
-            tile.quarantine(&is_lost, Status::Irreversible, t, step + 1);
+            tile.quarantine(&is_lost, Status::Irreversible, &tile.clock.times(t), step + 1);
         }
     }
 
@@ -282,10 +301,11 @@ impl<S: Scheme> Lockstep<'_, S> {
     fn first_step(&self, initial_step: InitialStep, crew: &mut Crew<S>, share: &mut Share<'_>, run: &mut Run) -> f64 {
         let Self(solve) = self;
         let stepper = solve.stepper;
-        let t = solve.everywhere(solve.problem.t0);
         run.count(stepper.shape.point());
         let (tiles, room) = crew.tiles_mut();
         for tile in tiles {
+            let starts = tile.clock.ends[0];
+            let t = starts.map(S::Real::from_f64);
             stepper.first_slopes(&t, &mut tile.state, &mut room.attempt);
             // A lane whose derivative has no finite norm cannot take any step.
             let (y, slopes) = (&tile.state.y, &tile.state.first);
@@ -293,7 +313,7 @@ impl<S: Scheme> Lockstep<'_, S> {
             let (finite, sloping) = (finite_lanes(y), finite_lanes(slopes));
             let bad: [bool; LANES] = std::array::from_fn(|l| !(finite[l] && sloping[l] && norms[l].is_finite()));
             if (0..tile.used).any(|l| bad[l]) {
-                tile.quarantine(&bad, Status::NonFinite, solve.problem.t0, 0);
+                tile.quarantine(&bad, Status::NonFinite, &starts, 0);
                 stepper.first_slopes(&t, &mut tile.state, &mut room.attempt);
             }
         }
@@ -301,11 +321,26 @@ impl<S: Scheme> Lockstep<'_, S> {
             run.status = Status::NonFinite;
             return solve.span().abs();
         }
-        solve.known_step(initial_step).unwrap_or_else(|| {
+        solve.known_step(initial_step, solve.span().abs(), solve.unit).unwrap_or_else(|| {
             run.count(stepper.shape.point());
-            solve.automatic_step(solve.problem.t0, crew, share, |state, _, _| Some(Start::of(state)))
+            solve.automatic_step(solve.t0, crew, share, |state, _, _| Some(Start::of(state)))
         })
     }
+}
+
+/// Lanes with empty intervals are done; they stand where a moving lane does, for the field may have a pole where they are.
+fn rest<R: Scalar>(tile: &mut Tile<R>) {
+    let counted = tile.counted();
+    if !tile.clock.scaled || counted == tile.alive {
+        return;
+    }
+    let finite = finite_lanes(&tile.state.y);
+    for l in (0..tile.used).filter(|&l| !counted[l]) {
+        tile.status[l] = if finite[l] { Status::Done } else { Status::NonFinite };
+        tile.alive[l] = finite[l];
+        tile.arrive(l, tile.clock.ends[0][l], 0);
+    }
+    stand_in_unless(&mut tile.state.y, &counted);
 }
 
 /// Numbers that still count, in the whole batch.

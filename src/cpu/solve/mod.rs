@@ -7,63 +7,78 @@ pub(crate) mod lockstep;
 
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::interval::Interval;
-use crate::cpu::kernel::lanes::Lanes;
 use crate::cpu::step::Scheme;
 use crate::cpu::step::stepper::Stepper;
+use crate::cpu::tile::Tile;
+use crate::cpu::tile::saves::Saves;
 use crate::cpu::tile::tape::Recording;
-use crate::cpu::tile::{SavePoint, Tile};
-use crate::math::Real;
 use crate::method::{InitialStep, SolverOptions};
-use crate::problem::Problem;
 
 /// A solve as every worker sees it.
 #[derive(Debug)]
 pub(crate) struct Solve<'a, S: Scheme> {
     pub(crate) stepper: &'a Stepper<S>,
-    pub(crate) problem: &'a Problem,
-    /// End of the interval.
+    /// Start and end of the shared clock: the problem's interval, or 0 and 1 where trajectories have their own.
+    pub(crate) t0: f64,
     pub(crate) t1: f64,
+    /// Longest time that passes while the shared clock advances by 1.
+    pub(crate) unit: f64,
     pub(crate) options: &'a SolverOptions,
-    pub(crate) saves: &'a [SavePoint],
+    pub(crate) saves: Saves<'a>,
     pub(crate) recording: Recording,
     /// Share of the interval that earlier solves taught to begin with.
     pub(crate) carried: Option<f64>,
 }
 
 impl<S: Scheme> Solve<'_, S> {
-    /// Signed length of the interval.
+    /// Signed length of the interval, by the shared clock.
     pub(crate) fn span(&self) -> f64 {
-        self.t1 - self.problem.t0
-    }
-
-    /// A time in every lane.
-    pub(crate) fn everywhere(&self, t: f64) -> Lanes<S::Real> {
-        [S::Real::from_f64(t); LANES]
+        self.t1 - self.t0
     }
 
     /// The states that are saved at the start.
     pub(crate) fn save_initial(&self, tile: &mut Tile<S::Real>) {
-        let n = tile.features();
-        let Tile { saves, state, .. } = tile;
-        for point in self.saves.iter().filter(|p| p.t == self.problem.t0) {
-            saves[point.slot * n..][..n].copy_from_slice(&state.y[..n]);
-        }
+        let (n, used) = (tile.features(), std::array::from_fn(|l| l < tile.used));
+        let Tile { saves, state, clock, .. } = tile;
+        self.saves.initial(&used, (clock, &state.trajectories), |saved| saved.store(saves, &saved.here, &state.y[..n]));
     }
 
-    /// Length of the first step, if it is given or was learnt.
-    pub(crate) fn known_step(&self, initial_step: InitialStep) -> Option<f64> {
-        let span = self.span().abs();
+    /// Stores the states at save points within the steps of these lanes, with room for one.
+    pub(crate) fn save_within(
+        &self,
+        interval: &Interval<S::Real>,
+        lanes: &[bool; LANES],
+        tile: &mut Tile<S::Real>,
+        (attempt, scratch): (&S::Attempt, &mut [S::Real]),
+    ) {
+        let n = tile.features();
+        let Tile { saves, state, clock, .. } = tile;
+        self.saves.within(interval, lanes, (clock, &state.trajectories), |saved| {
+            let at_end = std::array::from_fn(|l| saved.here[l] & (saved.t[l] == interval.t1[l]));
+            if at_end != saved.here {
+                let (inside, stages) = (&mut scratch[..n], self.stepper.scheme.stages(state, attempt));
+                let (at, ends) = ((&saved.t, &saved.here), [&state.y[..], &state.y1]);
+                self.stepper.interpolant.lanes(inside, at, interval, ends, stages);
+                saved.store(saves, &saved.here, inside);
+            }
+            saved.store(saves, &at_end, &state.y1[..n]);
+        });
+    }
+
+    /// Length of the first step of an interval of that length, if it is given or was learnt; a given one is in units of time,
+    /// of which there are at most `unit` for 1 of the interval's.
+    pub(crate) fn known_step(&self, initial_step: InitialStep, span: f64, unit: f64) -> Option<f64> {
         match initial_step {
-            InitialStep::Length(h) => Some(h.min(span)),
+            InitialStep::Length(h) => Some((h / unit).min(span)),
             InitialStep::Carried => self.carried.map(|share| share * span),
             InitialStep::Automatic => None,
         }
     }
 
-    /// The `i`-th of equal steps' ends.
-    pub(crate) fn equal_step(&self, i: usize, steps: usize) -> f64 {
-        let (t0, t1) = (self.problem.t0, self.t1);
-        if i == steps { t1 } else { t0 + (t1 - t0) * (i as f64 / steps as f64) }
+    /// A step's signed length, within the longest one that is allowed, in such units of time.
+    pub(crate) fn bounded(&self, h: f64, unit: f64) -> f64 {
+        let longest = self.stepper.ends.largest_step() / unit;
+        if h.abs() > longest { longest.copysign(h) } else { h }
     }
 
     /// Whether so many accepted steps are as many as there is memory for.
@@ -75,4 +90,9 @@ impl<S: Scheme> Solve<'_, S> {
     pub(crate) fn attempt(&self, interval: &Interval<S::Real>, tile: &mut Tile<S::Real>, room: &mut S::Attempt) {
         self.stepper.scheme.attempt(interval, &mut tile.state, room);
     }
+}
+
+/// The `i`-th of the ends of equal steps from `t0` to `t1`.
+pub(crate) fn equal_step([t0, t1]: [f64; 2], i: usize, steps: usize) -> f64 {
+    if i == steps { t1 } else { t0 + (t1 - t0) * (i as f64 / steps as f64) }
 }

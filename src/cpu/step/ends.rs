@@ -43,11 +43,15 @@ impl Ends {
         self.stops.get(passed).copied().filter(inside).unwrap_or(t1)
     }
 
+    /// The longest step that is allowed.
+    pub(crate) const fn largest_step(&self) -> f64 {
+        self.largest_step
+    }
+
     /// End of a step of signed length `h` from `t`, at most at the next stop.
     #[inline]
     pub(crate) fn end_of_step(&self, t: f64, h: f64, t1: f64) -> f64 {
         let stop = self.next_stop(t, t1);
-        let h = if h.abs() > self.largest_step { self.largest_step.copysign(h) } else { h };
         match &self.times {
             Times::All => end_of_step(t, h, stop),
             Times::Ticks(path) => path.end_of_step(t, h).min(stop),

@@ -53,11 +53,11 @@ impl Interpolant {
         }
     }
 
-    /// The states at time `t` in the lanes of `here`; numbers without meaning elsewhere.
+    /// The states at times `t` in the lanes of `here`; numbers without meaning elsewhere.
     pub(crate) fn lanes<R: Scalar>(
         self,
         out: &mut [R],
-        (t, here): (f64, &[bool; LANES]),
+        (t, here): (&Lanes<f64>, &[bool; LANES]),
         interval: &Interval<R>,
         [y, y1]: [&[R]; 2],
         stages: Stages<'_, R>,
@@ -87,11 +87,11 @@ impl Interpolant {
         }
     }
 
-    /// Hands the cotangent of the states at time `t` to those of the step's start, its end and its stages.
+    /// Hands the cotangent of the states at times `t` to those of the step's start, its end and its stages.
     pub(crate) fn vjp<R: Scalar>(
         self,
         bar: &[R],
-        (t, here): (f64, &[bool; LANES]),
+        (t, here): (&Lanes<f64>, &[bool; LANES]),
         interval: &Interval<R>,
         [start_bar, end_bar]: [&mut [R]; 2],
         stage_bars: &mut [Aligned<R>],
@@ -129,17 +129,17 @@ impl Interpolant {
     }
 }
 
-/// The interpolant's weights times `h` at time `t`, in the lanes of `here`; zero elsewhere.
+/// The interpolant's weights times `h` at times `t`, equal where the interval is shared, in the lanes of `here`; zero elsewhere.
 fn interior_weights<R: Scalar>(
     tableau: &Tableau,
     interval: &Interval<R>,
-    t: f64,
+    t: &Lanes<f64>,
     here: &[bool; LANES],
 ) -> [Lanes<R>; MAX_STAGES] {
     let mut weights = [[R::ZERO; LANES]; MAX_STAGES];
     let at = |l: usize| {
         let h = interval.t1[l] - interval.t0[l];
-        tableau.interpolant_weights((t - interval.t0[l]) / h).map(|b| R::from_f64(h * b))
+        tableau.interpolant_weights((t[l] - interval.t0[l]) / h).map(|b| R::from_f64(h * b))
     };
     let shared = interval.shared.then(|| at(0));
     for l in (0..LANES).filter(|&l| here[l]) {
@@ -150,9 +150,9 @@ fn interior_weights<R: Scalar>(
     weights
 }
 
-/// Shares of a step's start and end in the point of its chord at time `t`, in the lanes of `here`; zero elsewhere.
-fn chord_weights<R: Scalar>(interval: &Interval<R>, t: f64, here: &[bool; LANES]) -> [Lanes<R>; 2] {
-    let theta = |l: usize| (t - interval.t0[l]) / (interval.t1[l] - interval.t0[l]);
+/// Shares of a step's start and end in the point of its chord at times `t`, in the lanes of `here`; zero elsewhere.
+fn chord_weights<R: Scalar>(interval: &Interval<R>, t: &Lanes<f64>, here: &[bool; LANES]) -> [Lanes<R>; 2] {
+    let theta = |l: usize| (t[l] - interval.t0[l]) / (interval.t1[l] - interval.t0[l]);
     let weight =
         |of: fn(f64) -> f64| std::array::from_fn(|l| if here[l] { R::from_f64(of(theta(l))) } else { R::ZERO });
     [weight(|theta| 1.0 - theta), weight(|theta| theta)]
@@ -167,12 +167,12 @@ fn hermite_weights(theta: f64) -> [[f64; 2]; 2] {
     ]
 }
 
-/// Weights of start, end, and the slopes there at time `t`, in the lanes of `here`; zero elsewhere.
-fn hermite_lanes<R: Scalar>(interval: &Interval<R>, t: f64, here: &[bool; LANES]) -> [Lanes<R>; 4] {
+/// Weights of start, end, and the slopes there at times `t`, in the lanes of `here`; zero elsewhere.
+fn hermite_lanes<R: Scalar>(interval: &Interval<R>, t: &Lanes<f64>, here: &[bool; LANES]) -> [Lanes<R>; 4] {
     let mut weights = [[R::ZERO; LANES]; 4];
     for l in (0..LANES).filter(|&l| here[l]) {
         let h = interval.t1[l] - interval.t0[l];
-        let [[start, end], [first, last]] = hermite_weights((t - interval.t0[l]) / h);
+        let [[start, end], [first, last]] = hermite_weights((t[l] - interval.t0[l]) / h);
         for (weight, of) in weights.iter_mut().zip([start, end, h * first, h * last]) {
             weight[l] = R::from_f64(of);
         }

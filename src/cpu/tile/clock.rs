@@ -1,6 +1,7 @@
 //! [`Clock`]: where the trajectories of a tile are, and what they cost.
 
 use crate::cpu::kernel::dense::LANES;
+use crate::cpu::kernel::interval::Interval;
 use crate::cpu::kernel::lanes::Lanes;
 use crate::cpu::kernel::scalar::Scalar;
 use crate::solution::Stats;
@@ -8,6 +9,10 @@ use crate::solution::Stats;
 /// Where each trajectory is; in lockstep, where it ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Clock<R> {
+    /// Start and end of each lane's interval.
+    pub(crate) ends: [Lanes<f64>; 2],
+    /// Whether the shared clock counts shares of each lane's interval, as it does where these differ.
+    pub(crate) scaled: bool,
     pub(crate) t: Lanes<f64>,
     /// Signed length of the next attempt.
     pub(crate) h: Lanes<f64>,
@@ -29,6 +34,8 @@ pub(crate) struct Clock<R> {
 impl<R: Scalar> Clock<R> {
     pub(crate) const fn new() -> Self {
         Self {
+            ends: [[0.0; LANES], [1.0; LANES]],
+            scaled: false,
             t: [0.0; LANES],
             h: [0.0; LANES],
             last: [0.0; LANES],
@@ -42,16 +49,43 @@ impl<R: Scalar> Clock<R> {
         }
     }
 
-    /// At the start of a solve from time `t0`.
-    pub(crate) fn begin(&mut self, t0: f64) {
-        self.t = [t0; LANES];
+    /// At the start of a solve of intervals from and to `ends`, on whose shares the shared clock goes if it is `scaled`.
+    pub(crate) fn begin(&mut self, ends: [Lanes<f64>; 2], scaled: bool) {
+        (self.ends, self.scaled, self.t) = (ends, scaled, ends[0]);
         (self.accepted, self.rejected) = ([0; LANES], [0; LANES]);
         (self.nfe, self.nfe_diffusion) = ([0; LANES], [0; LANES]);
         (self.ideal, self.wish) = ([[R::ZERO; LANES]; 4], [R::ZERO; LANES]);
     }
 
+    /// Signed length of a lane's interval.
+    pub(crate) fn span(&self, lane: usize) -> f64 {
+        self.ends[1][lane] - self.ends[0][lane]
+    }
+
+    /// Whether a lane's interval is empty, so that it rests from the start.
+    pub(crate) fn is_still(&self, lane: usize) -> bool {
+        self.ends[0][lane] == self.ends[1][lane]
+    }
+
+    /// What time it is in each lane when the shared clock shows `t`: that, or the `t`-th part of its interval.
+    pub(crate) fn times(&self, t: f64) -> Lanes<f64> {
+        if !self.scaled {
+            return [t; LANES];
+        }
+        std::array::from_fn(|l| if t == 1.0 { self.ends[1][l] } else { self.ends[0][l] + t * self.span(l) })
+    }
+
+    /// The lanes' steps while the shared clock goes from `t0` to `t1`.
+    pub(crate) fn interval(&self, t0: f64, t1: f64) -> Interval<R> {
+        if self.scaled { Interval::new(self.times(t0), self.times(t1)) } else { Interval::shared(t0, t1) }
+    }
+
     /// Takes over another clock's trajectory.
     pub(crate) fn take_lane(&mut self, lane: usize, from: &Self, from_lane: usize) {
+        self.scaled = from.scaled;
+        for (end, from) in self.ends.iter_mut().zip(&from.ends) {
+            end[lane] = from[from_lane];
+        }
         (self.t[lane], self.h[lane]) = (from.t[from_lane], from.h[from_lane]);
         self.last[lane] = from.last[from_lane];
         for (memory, from) in self.memory.iter_mut().zip(&from.memory) {

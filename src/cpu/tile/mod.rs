@@ -2,6 +2,7 @@
 
 pub(crate) mod clock;
 pub(crate) mod probe;
+pub(crate) mod saves;
 pub(crate) mod tape;
 
 use crate::cpu::kernel::dense::LANES;
@@ -12,13 +13,6 @@ use crate::error::Status;
 use crate::method::PointMeasure;
 use clock::Clock;
 use tape::Tape;
-
-/// A time at which the solve stores the state, and the slot that it goes to.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct SavePoint {
-    pub(crate) t: f64,
-    pub(crate) slot: usize,
-}
 
 /// Up to `LANES` trajectories. Arrays are `[D][LANES]`; states have twice as many rows where a method carries a second
 /// state.
@@ -179,14 +173,19 @@ impl<R: Scalar> Tile<R> {
         &mut self.saves_bar[slot * n..][..n]
     }
 
-    /// Gives lanes up at time `t`, after `accepted` steps: they keep their status, leave every norm and every loss, and
+    /// Lanes that count: alive, and with an interval to go through.
+    pub(crate) fn counted(&self) -> [bool; LANES] {
+        std::array::from_fn(|l| self.alive[l] && !self.clock.is_still(l))
+    }
+
+    /// Gives lanes up at times `t`, after `accepted` steps: they keep their status, leave every norm and every loss, and
     /// rest at zero so that no non-finite number reaches their neighbours.
-    pub(crate) fn quarantine(&mut self, lanes: &[bool; LANES], status: Status, t: f64, accepted: usize) {
+    pub(crate) fn quarantine(&mut self, lanes: &[bool; LANES], status: Status, t: &Lanes<f64>, accepted: usize) {
         let mut rest = [true; LANES];
-        let alive = self.alive;
-        for l in (0..LANES).filter(|&l| lanes[l] && alive[l]) {
+        let counted = self.counted();
+        for l in (0..LANES).filter(|&l| lanes[l] && counted[l]) {
             (self.alive[l], self.status[l], rest[l]) = (false, status, false);
-            self.arrive(l, t, accepted);
+            self.arrive(l, t[l], accepted);
             self.is_lost[l] = true;
             self.lost.resize(self.state.y.len(), R::ZERO);
             copy_lane(&mut self.lost, l, &self.state.y, l);

@@ -18,6 +18,8 @@ pub(crate) struct Probe<S: Scheme> {
     pub(crate) bar: Vec<S::Real>,
     pub(crate) y1_bar: Vec<S::Real>,
     pub(crate) interval: Interval<S::Real>,
+    /// In lockstep, its ends by the shared clock.
+    pub(crate) ends: [f64; 2],
     /// Biased and continued into the state: the accepted step it starts with, a lane.
     pub(crate) starts: Option<Lanes<usize>>,
     pub(crate) norms: [Lanes<S::Real>; 2],
@@ -33,6 +35,7 @@ impl<S: Scheme> Probe<S> {
             bar: shape.states(),
             y1_bar: shape.states(),
             interval: Interval::shared(0.0, 0.0),
+            ends: [0.0; 2],
             starts: None,
             norms: [[S::Real::ZERO; LANES]; 2],
         }

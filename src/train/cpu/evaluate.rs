@@ -8,10 +8,9 @@ use crate::error::{Result, Status};
 use crate::method::{Asked, Reduction, Target};
 use crate::problem::Paths;
 use crate::train::batches::Batch;
-use crate::train::config::TrainerConfig;
 use crate::train::drawing::Drawing;
 use crate::train::report::{Costs, Evaluation};
-use crate::train::state::MeanOutputs;
+use crate::train::state::{MeanOutputs, TrainingState};
 
 impl<R: Scalar> Trainer<R> {
     /// Evaluates the model on a batch. Never regularizes.
@@ -23,7 +22,7 @@ impl<R: Scalar> Trainer<R> {
         let count = self.forward(batch, false, &Asked::default())?;
         let failed = self.engine.statuses().filter(|&s| s != Status::Done).count();
         let Self { state, engine, encoder, head, drawing, .. } = self;
-        let mut task = task(&state.config, (encoder.as_ref(), head.as_ref()), batch, count - failed, *drawing);
+        let mut task = task(state, (encoder.as_ref(), head.as_ref()), batch, count - failed, *drawing);
         task.measure(engine.tiles());
         engine.for_each_tile(|tile, room| {
             if tile.used > 0 {
@@ -99,7 +98,7 @@ impl<R: Scalar> Trainer<R> {
     /// The solved batch's outputs.
     fn outputs(&self, batch: &Batch<'_, R>, count: usize) -> Vec<R> {
         let maps = (self.encoder.as_ref(), self.head.as_ref());
-        task(&self.state.config, maps, batch, count, self.drawing).outputs(self.engine.tiles())
+        task(&self.state, maps, batch, count, self.drawing).outputs(self.engine.tiles())
     }
 
     /// Checks and loads the batch, and solves it; the number of its trajectories.
@@ -117,6 +116,13 @@ impl<R: Scalar> Trainer<R> {
         }
         engine.paths().validate(count)?;
         engine.drive(count, ["Trainer::step", "Trainer::set_control"])?;
+        // A sample's times are those of all trajectories that are drawn of it.
+        if let Some(times) = &state.times
+            && engine.times().is_none_or(|own| own.rows() != count)
+        {
+            let rows: Vec<usize> = (0..count).map(|row| row / drawing.copies).collect();
+            engine.set_times(Some(if drawing.copies == 1 { times.clone() } else { times.select(&rows)? }))?;
+        }
         engine.reserve(count, tape, asked)?;
         engine.set_parameters(theta, tape);
         if let Some(encoder) = encoder {
@@ -125,7 +131,7 @@ impl<R: Scalar> Trainer<R> {
         if let Some(head) = head {
             head.pack(theta, tape);
         }
-        let task = task(&state.config, (encoder.as_ref(), self.head.as_ref()), batch, count, *drawing);
+        let task = task(state, (encoder.as_ref(), self.head.as_ref()), batch, count, *drawing);
         engine.for_each_tile(|tile, room| task.load(tile, room, *signs));
         engine.solve(tape, asked)
     }
@@ -134,13 +140,13 @@ impl<R: Scalar> Trainer<R> {
 /// What surrounds the solve of a batch, of which so many trajectories are `solved`: encoder and head, and how initial states
 /// are drawn.
 pub(super) fn task<'a, R: Scalar>(
-    config: &'a TrainerConfig,
+    state: &'a TrainingState,
     (encoder, head): (Option<&'a Encoder<R>>, Option<&'a Map<R>>),
     batch: &Batch<'a, R>,
     solved: usize,
     drawing: Drawing,
 ) -> Task<'a, R> {
-    let (model, elbo) = (&config.model, &config.elbo);
+    let (model, elbo) = (&state.config.model, &state.config.elbo);
     // What an evaluation tells is a mean, whatever is trained.
     let reduction = drawing.weight.map_or(Reduction::Mean, |_| elbo.reduction);
     let latent = model.latent.then(|| Latent {
@@ -150,7 +156,7 @@ pub(super) fn task<'a, R: Scalar>(
         importance: elbo.importance && drawing.weight.is_some(),
     });
     Task {
-        loss: config.loss,
+        loss: state.config.loss,
         inputs: batch.inputs,
         target: batch.target,
         encoder,
@@ -159,7 +165,8 @@ pub(super) fn task<'a, R: Scalar>(
         dim: model.problem.dim(),
         points: model.of_points(),
         features: model.problem.field.features(),
-        times: model.output_times(),
+        times: state.output_times(),
+        own: state.times.as_ref(),
         outputs: model.output_width(),
         solved,
         moments: Vec::new(),

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::math::check_finite;
 use crate::memory::{self, Size};
 use crate::method::{Learnt, Signs};
+use crate::problem::Times;
 
 /// Trains a model on the native engine.
 ///
@@ -163,6 +164,55 @@ impl<R: Scalar> Trainer<R> {
     /// [`Error::NonFinite`] for values that are not finite.
     pub fn set_control(&mut self, name: &str, values: &[R]) -> Result<()> {
         self.engine.set_control(name, values)
+    }
+
+    /// Gives the trajectories of the batches after this one intervals and saved times of their own, a row each, in the place of
+    /// the problem's interval and of its saved times; `None` takes them back. They belong to the samples of a batch: select
+    /// them with its inputs and targets. See [`Solver::set_times`](crate::Solver::set_times).
+    ///
+    /// Outputs, and targets, are `[slots][B][outputs]` with as many slots as the longest row has times. Cells beyond a row's
+    /// own are not read: the loss of a row is the mean over its own times, that of a batch the mean over rows.
+    /// [`Loss::CrossEntropy`](crate::Loss::CrossEntropy) is of each row's last time.
+    ///
+    /// ```
+    /// use fewsteps::{Batch, Batches, Cpu, Field, Layout, Loss, NeuralDe, Optimizer, Problem, Schedule, SolverOptions};
+    /// use fewsteps::{Target, Times, Trainer, TrainerConfig};
+    /// # fn main() -> fewsteps::Result<()> {
+    /// // Each sample was observed when there was time to.
+    /// let field = Field::build(1, |f| -f.positive("rate", &[0.2]) * f.state())?;
+    /// let options = SolverOptions::default().layout(Layout::Ensemble);
+    /// let config = TrainerConfig::new(NeuralDe::new(Problem::ode(field, 0.0, 1.0), options), Loss::Mse)
+    ///     .optimizer(Optimizer::adam(Schedule::constant(0.05)));
+    /// let mut trainer = Trainer::<f64>::new(&Cpu::new()?, config)?;
+    /// let observed = Times::series(&[vec![0.0, 0.3, 2.0], vec![1.0, 1.5], vec![0.5, 0.6, 0.7, 0.8], vec![0.0]])?;
+    /// let value = |row: usize, t: f64| (-0.7 * (t - observed.span(row)[0])).exp();
+    /// let mut batches = Batches::new(observed.rows(), 2, 0)?;
+    /// for step in 0..300 {
+    ///     let samples = batches.at(step);
+    ///     let times = observed.select(samples)?;
+    ///     let mut target = vec![f64::NAN; times.slots() * samples.len()];
+    ///     for (row, sample) in samples.iter().enumerate() {
+    ///         for (slot, t) in times.saved(row).iter().enumerate() {
+    ///             target[slot * samples.len() + row] = value(*sample, *t);
+    ///         }
+    ///     }
+    ///     trainer.set_times(Some(times))?;
+    ///     trainer.step(&Batch { inputs: &[1.0; 2], target: Target::States(&target) })?;
+    /// }
+    /// let rate = trainer.config().model.problem.field.values("rate", trainer.parameters())?[0];
+    /// assert!((rate - 0.7).abs() < 1e-3, "{rate}");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Solver::set_times`](crate::Solver::set_times), and [`Error::Argument`] for [`Loss::Moments`](crate::Loss::Moments) and
+    /// [`Loss::NegativeLogLikelihood`](crate::Loss::NegativeLogLikelihood).
+    pub fn set_times(&mut self, times: Option<Times>) -> Result<()> {
+        self.state.check_times(times.as_ref())?;
+        self.engine.set_times(times.clone())?;
+        self.state.times = times;
+        Ok(())
     }
 
     /// Takes over the values of another trainer's controls that this one's model has too.

@@ -106,7 +106,7 @@ impl<R: Scalar> Trainer<R> {
     }
 
     /// Goes on with another configuration: horizon, saved times, tolerances, loss, learning rate, regularizer, seed.
-    /// Parameters and step count stay, the values of controls that stay as they are, and so do the optimizer's moments and number of updates if the new rule keeps the
+    /// Parameters and step count stay, the values of controls that stay as they are, times of trajectories' own, and so do the optimizer's moments and number of updates if the new rule keeps the
     /// same moments (those of Adam and `AdamW` are the same); otherwise they begin anew, schedules of the learning rate
     /// at update 0.
     ///
@@ -127,7 +127,7 @@ impl<R: Scalar> Trainer<R> {
     ///
     /// # Errors
     /// As [`Trainer::new`], and [`Error::Argument`] naming the first tensor of [`NeuralDe::layout`](crate::NeuralDe::layout) that would not be the
-    /// same; the trainer is as before then.
+    /// same, or times of trajectories' own that do not go with it; the trainer is as before then.
     pub fn reconfigure(&mut self, config: TrainerConfig) -> Result<()> {
         self.state.check_change::<R>(&config)?;
         let mut new = Self::new(&self.cpu(), config)?;
@@ -138,6 +138,7 @@ impl<R: Scalar> Trainer<R> {
         new.state.steps = self.state.steps;
         new.engine.learnt = self.engine.learnt;
         new.follow_controls(self);
+        new.set_times(self.state.times.take())?;
         *self = new;
         Ok(())
     }
@@ -162,7 +163,7 @@ impl<R: Scalar> Trainer<R> {
         let wish = self.engine.wish();
         let Self { state, engine, encoder, head, gradient, drawing, .. } = self;
         let maps = (encoder.as_ref(), head.as_ref());
-        let mut task = task(&state.config, maps, batch, count - failed, *drawing);
+        let mut task = task(state, maps, batch, count - failed, *drawing);
         task.measure(engine.tiles());
         let local = asked.local.as_ref().map(|draws| draws.penalty);
         let mut report = state.report(step, costs(engine), local.as_ref());

@@ -307,7 +307,7 @@ pub(super) fn costs(engine: &Engine, outcome: &Outcome) -> Costs {
 /// Each number's share of its trajectory's loss, of weights `[times][batch][outputs]`.
 #[expect(clippy::cast_possible_truncation, reason = "the device computes at f32")]
 pub(super) fn shares(weights: &[f32], [batch, outputs]: [usize; 2]) -> Vec<f32> {
-    let sums = row_weights(weights, [batch, outputs]);
+    let sums = row_weights(weights, [batch, outputs], |_, _| true);
     let share = |(i, weight): (usize, &f32)| (f64::from(*weight) / sums[i / outputs % batch]) as f32;
     weights.iter().enumerate().map(share).collect()
 }

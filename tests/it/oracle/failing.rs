@@ -32,6 +32,7 @@ pub(crate) fn known_until_failure<R: Scalar>(
         SavedTimes::PerTrajectory(times) => {
             times.iter().enumerate().flat_map(|(row, times)| times.iter().map(move |&t| (row, t))).collect()
         }
+        SavedTimes::Own(times) => panic!("in other places: {times:?}"),
     };
     let mut lost = vec![false; batch];
     let mut kept = 0;

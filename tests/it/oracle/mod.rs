@@ -93,6 +93,7 @@ pub(crate) fn step_times<R>(solution: &Solution<R>, trajectory: usize) -> Vec<f6
     match &solution.ts {
         SavedTimes::Shared(times) => times.clone(),
         SavedTimes::PerTrajectory(times) => times[trajectory].clone(),
+        SavedTimes::Own(times) => panic!("no steps: {times:?}"),
     }
 }
 

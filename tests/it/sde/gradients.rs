@@ -58,6 +58,7 @@ impl Case {
         match solution.check().expect("no failure").ts {
             SavedTimes::Shared(ts) => vec![ts; BATCH],
             SavedTimes::PerTrajectory(ts) => ts,
+            SavedTimes::Own(ts) => panic!("no steps: {ts:?}"),
         }
     }
 

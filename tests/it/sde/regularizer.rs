@@ -104,6 +104,7 @@ impl Case {
         let ends = match solver.solve(&self.theta(), &self.y0()).expect("solved").check().expect("done").ts {
             SavedTimes::Shared(ts) => vec![ts; BATCH],
             SavedTimes::PerTrajectory(ts) => ts,
+            SavedTimes::Own(ts) => panic!("no steps: {ts:?}"),
         };
         courses(&self.model.problem, &self.path(), &ends)
     }

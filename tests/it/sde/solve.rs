@@ -111,6 +111,7 @@ fn steps_end_on_ticks_and_rejections_keep_the_path() {
             let lists = match &solution.ts {
                 SavedTimes::Shared(ts) => vec![ts.clone()],
                 SavedTimes::PerTrajectory(ts) => ts.clone(),
+                SavedTimes::Own(ts) => panic!("no steps: {ts:?}"),
             };
             for ts in &lists {
                 assert_eq!((ts[0], ts[ts.len() - 1]), (0.0, 2.0), "both ends exactly");

@@ -69,7 +69,7 @@ impl<R: Scalar> Equation<R> {
     /// The unit of each lane's cotangent, 0 where it has none, and the time of the last state that has one.
     fn units(&self, walk: &Walk<'_, RungeKutta<R>>, tile: &Tile<R>) -> [Lanes<f64>; 2] {
         let (mut units, mut times) = ([0.0; LANES], [walk.t0; LANES]);
-        for point in walk.saves {
+        for point in walk.saves.points {
             let bar = tile_slot(tile, point.slot);
             for l in (0..LANES).filter(|&l| tile.alive[l]) {
                 let size = size(bar[l..].iter().step_by(LANES).map(|x| x.to_f64()));
@@ -167,7 +167,7 @@ impl<'a, R: Scalar> SolveBack<'a, R> {
             let bar = tile_slot(tile, slot);
             units[l] != 0.0 && (of.with_state || bar[l..].iter().step_by(LANES).any(|&x| x != R::ZERO))
         };
-        room.stops.extend(walk.saves.iter().map(|point| {
+        room.stops.extend(walk.saves.points.iter().map(|point| {
             let own: [bool; LANES] = std::array::from_fn(|l| is_stop(point.slot, l));
             if of.shared { [own.contains(&true); LANES] } else { own }
         }));
@@ -212,7 +212,7 @@ impl<'a, R: Scalar> SolveBack<'a, R> {
                     stop = at;
                 }
             };
-            let points = walk.saves.iter().zip(&self.room.stops).filter(|(_, lanes)| lanes[l]);
+            let points = walk.saves.points.iter().zip(&self.room.stops).filter(|(_, lanes)| lanes[l]);
             points.for_each(|(point, _)| consider(point.t));
             if self.of.controller.is_none() {
                 consider(self.states.start_before(t, l));
@@ -350,7 +350,7 @@ impl<'a, R: Scalar> SolveBack<'a, R> {
     /// Takes the cotangents of the states saved at the lanes' times, and these states themselves; `first` where it begins.
     fn arrive(&mut self, arrived: &[bool; LANES], first: bool) {
         let (walk, tile) = (self.walk, self.tile);
-        for point in walk.saves {
+        for point in walk.saves.points {
             let here: [bool; LANES] = std::array::from_fn(|l| arrived[l] && self.course.t[l] == point.t);
             if !here.contains(&true) {
                 continue;
