@@ -1,6 +1,5 @@
 //! [`GpuSolver`]: solves a problem on the device, and differentiates the solution.
 
-use super::Gpu;
 use super::buffers::{Around, Buffers, Purpose};
 use super::controls::Controls;
 use super::engine::Engine;
@@ -10,10 +9,11 @@ use super::record::check_penalty;
 use super::solution::assemble;
 use super::wire::records::{Clock, Outcome, RowWalk};
 use super::wire::word;
+use super::{Gpu, no_own_times};
 use crate::error::{Error, Result};
 use crate::math::check_finite;
 use crate::method::{Asked, Learnt, PenaltyStep, PointMeasure, PointValues, Regularizer, SolverOptions};
-use crate::problem::{Paths, Problem};
+use crate::problem::{Paths, Problem, Times};
 use crate::solution::{Gradients, Solution};
 
 /// Solves a problem on a device, at `f32`: the twin of [`Solver`](crate::Solver).
@@ -80,6 +80,15 @@ impl GpuSolver {
     /// seed 0. The same paths give the same noise on the native engine.
     pub const fn set_paths(&mut self, paths: Paths) {
         self.paths = paths;
+    }
+
+    /// Refuses intervals and saved times of trajectories' own, which a device does not know yet: solve on the native engine,
+    /// [`Solver::set_times`](crate::Solver::set_times). `None` is what it has.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for any.
+    pub fn set_times(&mut self, times: Option<Times>) -> Result<()> {
+        no_own_times(times.as_ref())
     }
 
     /// Sets the values of a control at its knots, for the solves after this one: `[T][rows]` for all trajectories alike, or

@@ -51,7 +51,9 @@ chapters! {
          [`NeuralDe::sampler`](crate::NeuralDe::sampler).";
     series = "series.md",
         "[`Recurrent`](crate::Recurrent), [`LatentGru`](crate::LatentGru), [`FixedStep`](crate::FixedStep), \
-         [`Reading`](crate::Reading), [`NeuralDe::encoder`](crate::NeuralDe::encoder).";
+         [`Reading`](crate::Reading), [`NeuralDe::encoder`](crate::NeuralDe::encoder), \
+         [`Times`](crate::Times), [`Solver::set_times`](crate::Solver::set_times), \
+         [`Trainer::set_times`](crate::Trainer::set_times), [`SavedTimes`](crate::SavedTimes).";
     noise = "noise.md",
         "[`Diffusion`](crate::Diffusion), [`Noise`](crate::Noise), [`Calculus`](crate::Calculus), [`NoiseTableau`](crate::NoiseTableau), \
          [`Brownian`](crate::Brownian), [`Paths`](crate::Paths), [`Loss::Moments`](crate::Loss::Moments).";

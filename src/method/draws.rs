@@ -18,13 +18,7 @@ pub(crate) struct Asked {
 
 impl Asked {
     /// Of training step `step`; nothing where no time passes, as `still` says.
-    pub(crate) fn new(
-        hooks: Hooks,
-        learnt: &Learnt,
-        (problem, still): (&Problem, bool),
-        seed: u64,
-        step: u64,
-    ) -> Self {
+    pub(crate) fn new(hooks: Hooks, learnt: &Learnt, (problem, still): (&Problem, bool), seed: u64, step: u64) -> Self {
         if still {
             return Self::default();
         }

@@ -232,11 +232,7 @@ pub(crate) fn row_weights<R: Real>(
 }
 
 /// Checks the states of times that trajectories have.
-fn check_states<R: Real>(
-    states: &[R],
-    [batch, outputs]: [usize; 2],
-    has: impl Fn(usize, usize) -> bool,
-) -> Result<()> {
+fn check_states<R: Real>(states: &[R], [batch, outputs]: [usize; 2], has: impl Fn(usize, usize) -> bool) -> Result<()> {
     for (cell, numbers) in states.chunks_exact(outputs).enumerate() {
         if let Some(bad) = numbers.iter().position(|x| !x.is_finite()).filter(|_| has(cell % batch, cell / batch)) {
             let (index, value) = (cell * outputs + bad, numbers[bad].to_string());

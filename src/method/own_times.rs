@@ -58,7 +58,8 @@ fn check_stops(times: &Times, covering: &Problem, options: &SolverOptions) -> Re
     }
     let forwards = covering.t1 > covering.t0;
     if let Some(row) = times.spans().position(|[t0, t1]| t0 != t1 && (t1 > t0) != forwards) {
-        let remedy = format!("row {row} of own times goes the other way than rows before it, which stops do not: part them");
+        let remedy =
+            format!("row {row} of own times goes the other way than rows before it, which stops do not: part them");
         return Err(Error::argument(argument, value, remedy));
     }
     Ok(())

@@ -277,7 +277,11 @@ mod tests {
             ([fine, [-1.5e308, 1.5e308]], [vec![0.5], vec![0.5]], "row 1: [-1500"),
             ([[1e10, 1e10 + 1.0], fine], [vec![1e10], vec![0.5]], "row 0: [10000000000, 10000000001]: the interval is"),
             ([fine, fine], [vec![0.5], vec![]], "row 1: []: give each row one time"),
-            ([fine, fine], [vec![0.2, 1.5], vec![0.5]], "row 0: time 1 is 1.5: a row's times lie in its interval, [0, 1]"),
+            (
+                [fine, fine],
+                [vec![0.2, 1.5], vec![0.5]],
+                "row 0: time 1 is 1.5: a row's times lie in its interval, [0, 1]",
+            ),
             ([fine, fine], [vec![0.2], vec![0.5, f64::NAN]], "row 1: time 1 is NaN"),
             ([fine, fine], [vec![0.2], vec![0.5, 0.4]], "row 1: time 1 is 0.4: it comes before 0.5"),
             ([fine, [1.0, 0.0]], [vec![0.2], vec![0.4, 0.5]], "row 1: time 1 is 0.5: it comes before 0.4"),

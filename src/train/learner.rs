@@ -15,7 +15,7 @@ use crate::gpu::Gpu;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::gpu::wait;
 use crate::method::{Learnt, Regularizer, SolverOptions, Target};
-use crate::problem::{Paths, Trace};
+use crate::problem::{Paths, Times, Trace};
 
 /// What a [`Learner`] computes on.
 pub trait Backend: Clone {
@@ -124,6 +124,10 @@ pub trait Learner: Sized {
 
     /// Sets the values of a control at its knots, for the batches after this one.
     fn set_control(&mut self, name: &str, values: &[Self::Scalar]) -> Result<()>;
+
+    /// Gives the trajectories of the batches after this one intervals and saved times of their own, where the engine knows
+    /// such.
+    fn set_times(&mut self, times: Option<Times>) -> Result<()>;
 
     /// Goes on with what other solves have taught.
     fn set_learnt(&mut self, learnt: Learnt) -> Result<()>;
@@ -234,6 +238,10 @@ impl<R: Scalar> Learner for Trainer<R> {
         self.set_control(name, values)
     }
 
+    fn set_times(&mut self, times: Option<Times>) -> Result<()> {
+        self.set_times(times)
+    }
+
     fn set_learnt(&mut self, learnt: Learnt) -> Result<()> {
         self.set_learnt(learnt)
     }
@@ -338,6 +346,10 @@ impl Learner for GpuTrainer {
 
     fn set_control(&mut self, name: &str, values: &[f32]) -> Result<()> {
         self.set_control(name, values)
+    }
+
+    fn set_times(&mut self, times: Option<Times>) -> Result<()> {
+        self.set_times(times)
     }
 
     fn set_learnt(&mut self, learnt: Learnt) -> Result<()> {

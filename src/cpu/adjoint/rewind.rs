@@ -154,10 +154,10 @@ impl<S: Undo> Rewind<S> for Undone {
     }
 }
 
-/// Puts the tile's last state into `room.y`.
+/// Puts the tile's last state into `room.y`; lanes that have nothing to go back through stand where another one does.
 pub(super) fn begin_at_end<S: Scheme>(tile: &Tile<S::Real>, room: &mut WalkRoom<S>) {
     room.y.copy_from_slice(&tile.state.y);
-    stand_in_unless(&mut room.y, &tile.alive);
+    stand_in_unless(&mut room.y, &tile.counted());
 }
 
 /// The vector-Jacobian product of the step in `room.kept`, from `room.y`.

@@ -184,16 +184,15 @@ impl<R: Scalar> Engine<R> {
             return Err(self.beyond(limit, batch, steps, tape, asked));
         }
         let slots = self.user_slots();
-        if batch <= self.capacity && slots <= self.slots_asked {
-            self.batch = batch;
+        if batch <= self.capacity {
+            // Times of trajectories' own may be more than there were.
+            let more = Size(slots.saturating_sub(self.slots_asked)) * (2 * self.dim() * LANES);
+            memory::ask("states at saved times", (batch.div_ceil(LANES) * more).bytes::<R>())?;
+            (self.batch, self.slots_asked) = (batch, slots.max(self.slots_asked));
             return Ok(());
         }
         memory::ask("a batch", needed)?;
-        (self.batch, self.slots_asked) = (batch, slots);
-        if batch <= self.capacity {
-            return Ok(());
-        }
-        self.capacity = batch;
+        (self.batch, self.capacity, self.slots_asked) = (batch, batch, slots);
         let (crews, shards) = self.parallelism(batch);
         self.team.seat(batch.div_ceil(LANES), crews, shards);
         Ok(())

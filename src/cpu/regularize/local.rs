@@ -68,7 +68,8 @@ impl<S: Scheme> Penalty<'_, S> {
                 value(tile, &mut probes[n], room, &mut theta_bar[self.offset..]);
                 self.track.hand_on_controls(tile, &mut room.vjp, theta_bar);
             });
-            total += norms.map_or(0.0, |norms| self.value_and_slopes(norms, self.length_of(crew, n), self.solve.span()).0);
+            total +=
+                norms.map_or(0.0, |norms| self.value_and_slopes(norms, self.length_of(crew, n), self.solve.span()).0);
         }
         total / times as f64
     }

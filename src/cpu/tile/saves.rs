@@ -51,8 +51,7 @@ impl Saves<'_> {
         let [first, last] = if clock.scaled { [f64::NEG_INFINITY, f64::INFINITY] } else { interval.hull() };
         for point in self.points.iter().filter(|point| clock.scaled || (first..=last).contains(&point.t)) {
             let t = clock.times(point.t);
-            let here: [bool; LANES] =
-                std::array::from_fn(|l| lanes[l] & within(t[l], interval.t0[l], interval.t1[l]));
+            let here: [bool; LANES] = std::array::from_fn(|l| lanes[l] & within(t[l], interval.t0[l], interval.t1[l]));
             if here.contains(&true) {
                 found(&Saved { t, here, slots: Slots::Shared(point.slot) });
             }

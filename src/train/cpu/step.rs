@@ -138,7 +138,7 @@ impl<R: Scalar> Trainer<R> {
         new.state.steps = self.state.steps;
         new.engine.learnt = self.engine.learnt;
         new.follow_controls(self);
-        new.set_times(self.state.times.take())?;
+        new.set_times(self.state.times.clone())?;
         *self = new;
         Ok(())
     }

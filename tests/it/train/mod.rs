@@ -11,6 +11,7 @@ mod latent;
 mod learning;
 mod memory;
 mod observed;
+mod own_times;
 mod recurrent;
 
 use std::collections::BTreeMap;

@@ -3,6 +3,7 @@
 mod batches;
 mod global;
 mod gradients;
+mod own_times;
 mod pointwise;
 mod quadrature;
 
