@@ -239,10 +239,6 @@ impl<S: Scheme> Team<S::Real> for Crews<S> {
             let row = |l: usize| tile.index * LANES + l.min(tile.used - 1);
             let end = |end: usize| std::array::from_fn(|l| own.map_or(plan.ends, |times| times.span(row(l)))[end]);
             tile.clock.begin([end(0), end(1)], own.is_some());
-            if own.is_some() {
-                // Slots that a row has not are read by a head, though nothing comes of it.
-                tile.saves.fill(S::Real::ZERO);
-            }
         };
         let reduction = Reduction::new(crews.len(), *tiles);
         plan.workers.run(crews, |_, crew| {
