@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::method::{PenaltyNoise, SolverOptions};
-use crate::problem::{Brownian, Paths, Problem, shortest_step};
+use crate::problem::{Brownian, Paths, Problem, settled, shortest_step};
 
 /// Where steps end: at stops and at the interval's end, within the longest step, and at times that there are.
 #[derive(Debug)]
@@ -39,7 +39,8 @@ impl Ends {
 
     fn stop_after(&self, t: f64, t1: f64) -> f64 {
         let passed = self.stops.partition_point(|&stop| if t < t1 { stop <= t } else { stop >= t });
-        let inside = |stop: &f64| if t < t1 { *stop < t1 } else { *stop > t1 };
+        // One of another trajectory's may be this one's end, but for rounding.
+        let inside = |stop: &f64| (if t < t1 { *stop < t1 } else { *stop > t1 }) && settled(*stop, [t1; 2]) != t1;
         self.stops.get(passed).copied().filter(inside).unwrap_or(t1)
     }
 
