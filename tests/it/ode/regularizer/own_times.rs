@@ -107,25 +107,34 @@ fn gradients_of_penalties_are_differences_of_their_values() {
     }
 }
 
-/// What the batch shares is the same whatever the unit of time, and whoever rests beside it.
+/// Whether a step's length is part of the measure: a share of the interval, where trajectories have their own.
+fn has_length(regularizer: &Regularizer) -> bool {
+    let local = regularizer.local().is_some_and(|local| local.measure == Measure::Error);
+    local || regularizer.global().is_some_and(|global| global.measure != Measure::StepCount)
+}
+
+/// What the batch shares is the same whoever rests beside it, and lengths are shares.
 #[test]
 fn rows_of_one_interval_are_a_batch_of_it() {
     let (problem, theta, y0) = model();
     let options: SolverOptions = with_first_step(Method::Tsit5, 1e-4, 0.2).save_at(SaveAt::End);
     let biased = Local::biased().gradient(PenaltyGradient::Full).fraction(1.0).coefficient(0.7).into();
-    for regularizer in regularizers(0.7).into_iter().chain([biased]) {
-        let expected = run(&mut solver(&problem, &options), &regularizer, &theta, &y0);
+    let all = regularizers(0.7).into_iter().chain([biased]);
+    for (regularizer, span) in all.flat_map(|of| [[0.0, 1.0], [1.0, 3.0]].map(|span| (of.clone(), span))) {
+        let expected = run(&mut solver(&on(&problem, span), &options), &regularizer, &theta, &y0);
         let mut own = solver::<f64>(&problem, &options);
-        let mut spans = vec![[0.0, 1.0]; ROWS];
+        let mut spans = vec![span; ROWS];
         spans.push([3.0, 3.0]);
         own.set_times(Some(Times::ends(&spans).expect("intervals"))).expect("own times");
         let mut more = y0.clone();
         more.extend([0.2, 0.4]);
         let found = run(&mut own, &regularizer, &theta, &more);
-        let name = format!("{regularizer:?}");
-        close(&name, &[found.penalty], &[expected.penalty], bound(&regularizer));
-        close(&name, &found.theta, &expected.theta, bound(&regularizer));
-        close(&name, &found.y0[..2 * ROWS], &expected.y0, bound(&regularizer));
+        let name = format!("{span:?}, {regularizer:?}");
+        let unit = if has_length(&regularizer) { span[1] - span[0] } else { 1.0 };
+        let scaled = |bars: &[f64]| crate::oracle::scaled(unit, bars);
+        close(&name, &[unit * found.penalty], &[expected.penalty], bound(&regularizer));
+        close(&name, &scaled(&found.theta), &expected.theta, bound(&regularizer));
+        close(&name, &scaled(&found.y0[..2 * ROWS]), &expected.y0, bound(&regularizer));
         assert_eq!(found.y0[2 * ROWS..], [0.0, 0.0], "{name}: it rests");
     }
 }
