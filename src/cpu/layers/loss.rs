@@ -191,7 +191,14 @@ impl<R: Scalar> Task<'_, R> {
 
     /// Puts the tile's output at a saved time into `room.output`, meaningless in lanes that are not `there`; `keep` leaves what
     /// the head's gradient needs.
-    pub(super) fn output(&self, tile: &Tile<R>, slot: usize, room: &mut TaskRoom<R>, there: &[bool; LANES], keep: bool) {
+    pub(super) fn output(
+        &self,
+        tile: &Tile<R>,
+        slot: usize,
+        room: &mut TaskRoom<R>,
+        there: &[bool; LANES],
+        keep: bool,
+    ) {
         room.output.resize(self.outputs * LANES, R::ZERO);
         match self.head {
             None => room.output.copy_from_slice(tile.save(slot)),

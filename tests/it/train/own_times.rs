@@ -3,8 +3,8 @@
 use super::cpu;
 use crate::oracle::{LAYOUTS, bits, close, differences, numbers};
 use fewsteps::{
-    Batch, EndTime, Error, Field, Layout, Loss, Method, Mlp, NeuralDe, Optimizer, PenaltyGradient, Pointwise, Problem,
-    SaveAt, Schedule, SolverOptions, StepControl, Target, TimeInput, Times, Trainer, TrainerConfig,
+    Batch, Elbo, EndTime, Error, Field, Layout, Loss, Method, Mlp, NeuralDe, Optimizer, PenaltyGradient, Pointwise,
+    Problem, SaveAt, Schedule, SolverOptions, StepControl, Target, TimeInput, Times, Trainer, TrainerConfig,
 };
 
 const ROWS: usize = 37;
@@ -106,6 +106,34 @@ fn gradients_of_encoder_field_and_head_are_exact() {
             report.loss + 0.2 * report.penalty
         });
         close(&format!("{layout:?}"), &found.gradient, &expected, 1e-7);
+    }
+}
+
+/// Trajectories that are drawn of a sample have its times.
+#[test]
+fn gradients_of_drawn_initial_states_are_exact() {
+    let inputs = numbers(3, 4 * ROWS);
+    let times = Times::series(&series()).expect("series");
+    let states = target_of(&times, 2, 4);
+    let batch = Batch { inputs: &inputs, target: Target::States(&states) };
+    for layout in LAYOUTS {
+        for elbo in [Elbo::default().samples(2), Elbo::default().samples(2).importance()] {
+            let field = Mlp::new([3, 4, 3]).time_input(TimeInput::First);
+            let model = NeuralDe::new(Problem::ode(field, 0.0, 1.0), options(layout));
+            let model = model.encoder(Mlp::new([4, 6])).latent().head(2);
+            let config = TrainerConfig::new(model, Loss::Gaussian { std: 0.4 }).elbo(elbo);
+            let mut trainer = Trainer::<f64>::new(&cpu(), config).expect("a valid model");
+            trainer.set_times(Some(times.clone())).expect("own times");
+            let found = trainer.gradients(&batch).expect("a gradient").gradient;
+            let theta = trainer.parameters().to_vec();
+            let expected = differences(&theta, |theta| {
+                trainer.set_parameters(theta).expect("the model's parameters");
+                trainer.gradients(&batch).expect("a gradient").report.loss
+            });
+            close(&format!("{layout:?}"), &found, &expected, 1e-7);
+            // An evaluation has a trajectory a sample again.
+            assert!(trainer.evaluate(&batch).expect("evaluated").loss.is_finite());
+        }
     }
 }
 
