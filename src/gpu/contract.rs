@@ -653,6 +653,15 @@ mod recording {
         })
     }
 
+    /// Records and submits a training step whose initial states are drawn.
+    fn record_latent(gpu: &Gpu) -> crate::Result<()> {
+        let model = NeuralDe::new(Problem::ode(Mlp::new([3, 4, 3]), 0.0, 1.0), SolverOptions::default());
+        let config = TrainerConfig::new(model.encoder(3).latent(), Loss::Mse);
+        let mut trainer = GpuTrainer::new(gpu, config)?;
+        gpu.block_on(trainer.step(&Batch { inputs: &[0.5; 15], target: Target::States(&[0.5; 15]) }))?;
+        Ok(())
+    }
+
     #[test]
     fn everything_records_on_a_device_with_the_default_limits() {
         let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
@@ -708,6 +717,9 @@ mod recording {
         }
         if let Err(error) = record_flow(&gpu) {
             failures.push(format!("a flow: {error}"));
+        }
+        if let Err(error) = record_latent(&gpu) {
+            failures.push(format!("drawn initial states: {error}"));
         }
         for (gpu, half) in [(&gpu, false), (&narrow, true)] {
             if let Err(error) = record_written(gpu, half) {
