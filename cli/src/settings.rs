@@ -87,6 +87,10 @@ impl Settings {
             .regularizer(regularizer::of(training, &args.regularizer, task, steps))
             .seed(seed)
             .failure(FailurePolicy::Skip);
+        let config = match task.elbo() {
+            Some(elbo) => config.elbo(elbo),
+            None => config,
+        };
         let source = Source::named(args.data.data.as_deref(), args.data.own.test.as_deref());
         let hold_out = args.hold_out.map_or(0, usize::from);
         // One's own data may be few.
