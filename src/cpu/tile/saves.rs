@@ -34,6 +34,7 @@ pub(crate) struct Saved {
 }
 
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "it lives on the stack for the length of a call")]
 enum Slots {
     Shared(usize),
     Own(Lanes<usize>),

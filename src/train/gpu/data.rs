@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::drawn::repeated;
 use super::held::Gather;
-use super::latent::repeated;
 use super::plans::BatchBuffers;
 use super::trainer::GpuTrainer;
 use crate::error::{Cure, Error, Result};

@@ -3,6 +3,7 @@
 mod apply;
 mod controls;
 mod data;
+mod drawn;
 mod embed;
 mod encoder;
 mod evaluate;
@@ -10,6 +11,7 @@ mod frozen;
 mod held;
 mod latent;
 mod map;
+mod numbers;
 mod plans;
 mod reconfigure;
 mod room;

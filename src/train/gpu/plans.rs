@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use super::drawn::LatentBuffers;
 use super::encoder::{Encoder, EncoderBuffers};
 use super::frozen::FrozenMask;
-use super::latent::LatentBuffers;
 use super::map::{Map, MapBuffers};
 use super::series::SeriesMap;
 use crate::error::{Cure, Result};

@@ -3,6 +3,7 @@
 use super::data::GpuData;
 use super::encoder::Encoder;
 use super::held::Rooms;
+use super::numbers::single;
 use super::plans::TrainPlans;
 use super::trainer::{GpuTrainer, costs, low};
 use crate::error::Result;
@@ -300,9 +301,4 @@ impl GpuTrainer {
         let [gradient] = self.engine.read([(&gradient, 0, count)]).await?;
         Ok(gradient)
     }
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "the device computes at f32")]
-pub(super) const fn single(x: f64) -> f32 {
-    x as f32
 }

@@ -1,9 +1,9 @@
 //! [`GpuTrainer`]: one call a training step, on a device.
 
+use super::drawn::{LatentBuffers, check_elbo, repeated};
 use super::encoder::Encoder;
 use super::frozen::FrozenMask;
 use super::held::{Plans, Rooms};
-use super::latent::{LatentBuffers, check_elbo, repeated};
 use super::map::Map;
 use super::plans::{Parts, Schedule};
 use crate::error::{Error, Result};
