@@ -101,7 +101,7 @@ pub(crate) fn step_times<R>(solution: &Solution<R>, trajectory: usize) -> Vec<f6
 pub(crate) fn distance(a: &[f64], b: &[f64]) -> f64 {
     assert_eq!(a.len(), b.len(), "slices of one length");
     // `max` would pass over a NaN.
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, |m, d| if d <= m { m } else { d })
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, |m, d| if d <= m || m.is_nan() { m } else { d })
 }
 
 /// The largest magnitude.

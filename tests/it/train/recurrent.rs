@@ -301,6 +301,7 @@ fn failed_series_spoil_nothing() {
     let found = gradients(&[1.0, 0.0, 1.0, 0.2, 3.0, 2.0, 0.0, 0.2, 3.0, 4.0]);
     let expected = gradients(&[3.0, 2.0, 3.0, 4.0]);
     assert_eq!((found.report.failed, expected.report.failed), (3, 0));
+    assert!(found.gradient.iter().all(|g| g.is_finite()), "{:?}", found.gradient);
     close("the loss", &[found.report.loss], &[expected.report.loss], 1e-12);
     close("the gradient", &found.gradient, &expected.gradient, 1e-12);
     // The loss is the mean of a^2 / (x^2 - 2 b a^2).
