@@ -1,11 +1,10 @@
-//! [`Elbo`]: what training pays for initial states that are drawn. [`Normals`]: what they are drawn by.
+//! [`Elbo`]: what training pays for initial states that are drawn.
 
 use serde::{Deserialize, Serialize};
 
 use super::loss::Loss;
 use super::schedule::Schedule;
 use crate::error::{Error, Result};
-use crate::math::{Purpose, Random};
 
 /// How a model learns whose initial states are drawn ([`NeuralDe::latent`](crate::NeuralDe::latent)): by the evidence lower
 /// bound (Kingma and Welling, 2014). With `q = N(mean, exp(log-variance))` from the encoder and `p = N(0, 1)`, what is
@@ -106,55 +105,6 @@ impl Reduction {
         match self {
             Self::Mean => 1.0 / dim as f64,
             Self::Sum => 1.0,
-        }
-    }
-}
-
-/// Standard normal numbers of each trajectory of a solve: a pure function of what they are for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Normals {
-    seed: u64,
-    first: u64,
-}
-
-impl Normals {
-    /// The bit of streams that no training step has.
-    const EVALUATION: u64 = 1 << 63;
-
-    /// Those of the training step after `step` others.
-    pub(crate) const fn of_step(seed: u64, step: u64) -> Self {
-        Self { seed, first: step << 32 }
-    }
-
-    /// Those of an evaluation's `sample`-th sample.
-    pub(crate) const fn of_evaluation(seed: u64, sample: u64) -> Self {
-        Self { seed, first: Self::EVALUATION | (sample << 32) }
-    }
-
-    /// A trajectory's.
-    pub(crate) fn of(self, trajectory: usize) -> impl Iterator<Item = f64> {
-        let mut random = Random::new(self.seed, Purpose::InitialState, self.first + trajectory as u64);
-        std::iter::repeat_with(move || random.normal())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn draws_are_standard_normal_and_their_own() {
-        let of = |normals: Normals| (0..400).flat_map(move |b| normals.of(b).take(50)).collect::<Vec<f64>>();
-        let all = of(Normals::of_step(3, 7));
-        let mean = |power: i32| all.iter().map(|x| x.powi(power)).sum::<f64>() / all.len() as f64;
-        // Four standard errors of 20,000 numbers.
-        for (power, expected, error) in [(1, 0.0, 1.0), (2, 1.0, 2.0), (4, 3.0, 96.0)] {
-            let off = (mean(power) - expected).abs();
-            assert!(off < 4.0 * f64::sqrt(error / 20_000.0), "moment {power}: {off}");
-        }
-        for other in [Normals::of_step(4, 7), Normals::of_step(3, 8), Normals::of_evaluation(3, 7)] {
-            let same = of(other).iter().zip(&all).filter(|(a, b)| a == b).count();
-            assert_eq!(same, 0, "{other:?}");
         }
     }
 }

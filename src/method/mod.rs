@@ -17,9 +17,9 @@ mod regularizer;
 mod save_at;
 mod schedule;
 mod score;
-mod signs;
 mod step_control;
 mod stochastic;
+mod streams;
 mod tableau;
 mod tolerances;
 mod warning;
@@ -31,7 +31,6 @@ pub(crate) use budget::{BUDGET_NUMBERS, WARMUP as BUDGET_WARMUP, WINDOW as BUDGE
 pub use budget::{Budget, BudgetState};
 pub use controller::{Attempt, Controller, ControllerMemory, Decision};
 pub(crate) use draws::{Asked, Draws, FirstStage, PENALTY_TILE, penalised_rows, penalised_tiles};
-pub(crate) use elbo::Normals;
 pub use elbo::{Elbo, Reduction};
 #[cfg(test)]
 pub(crate) use learnt::LEARNT_NUMBERS;
@@ -55,8 +54,8 @@ pub(crate) use regularizer::{PointDraws, stiffness};
 pub use save_at::SaveAt;
 pub use schedule::Schedule;
 pub(crate) use score::{cross_entropy, score};
-pub(crate) use signs::Signs;
 pub use step_control::{InitialStep, StepControl};
+pub(crate) use streams::Streams;
 pub use tableau::{MAX_STAGES, Tableau};
 pub use tolerances::Tolerances;
 pub(crate) use warning::ToleranceWarning;

@@ -2,13 +2,14 @@
 
 use super::config::TrainerConfig;
 use super::state::TrainingState;
-use crate::method::Normals;
+use crate::math::Purpose;
+use crate::method::Streams;
 
 /// How the initial states of a solve are drawn.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Drawing {
     /// What they are drawn by; without, they are the means.
-    pub(super) normals: Option<Normals>,
+    pub(super) normals: Option<Streams>,
     /// Trajectories of a sample.
     pub(super) copies: usize,
     /// Weight of the divergence, if it is a training step's.
@@ -21,19 +22,28 @@ impl Drawing {
 }
 
 impl TrainingState {
+    /// Trajectories that a training step on so many samples solves.
+    pub(super) const fn trajectories(&self, samples: usize) -> usize {
+        if self.config.model.latent { samples.saturating_mul(self.config.elbo.samples) } else { samples }
+    }
+
     /// That of the training step after `step` others.
     pub(super) fn step_drawing(&self, step: u64) -> Drawing {
         let TrainerConfig { model, elbo, seed, .. } = &self.config;
         if !model.latent {
             return Drawing::NONE;
         }
-        let normals = Some(Normals::of_step(*seed, step));
+        let normals = Some(Streams::of_step(Purpose::InitialState, *seed, step));
         Drawing { normals, copies: elbo.samples, weight: Some(elbo.kl.value(step)) }
     }
 
     /// That of an evaluation's `sample`-th sample.
     pub(super) fn evaluation_drawing(&self, sample: usize) -> Drawing {
-        let normals = self.config.model.latent.then(|| Normals::of_evaluation(self.config.seed, sample as u64));
+        let normals = self
+            .config
+            .model
+            .latent
+            .then(|| Streams::of_evaluation(Purpose::InitialState, self.config.seed, sample as u64));
         Drawing { normals, ..Drawing::NONE }
     }
 }

@@ -10,7 +10,7 @@ use super::model::NeuralDe;
 use crate::cpu::Scalar;
 use crate::error::{Error, Result};
 use crate::math::{Purpose, Random, Real};
-use crate::method::{Loss, SaveAt, Signs};
+use crate::method::{Loss, SaveAt, Streams};
 use crate::problem::Trace;
 
 /// `log N(z)` of a standard normal density.
@@ -49,7 +49,7 @@ impl NeuralDe {
 
     /// The initial states of points `[B][D]`: them, a log-density of 0, and signs where they are asked for. Other models'
     /// inputs are what they are.
-    pub(super) fn initial_states<'a, R: Real>(&self, inputs: &'a [R], signs: Signs) -> Cow<'a, [R]> {
+    pub(super) fn initial_states<'a, R: Real>(&self, inputs: &'a [R], signs: Streams) -> Cow<'a, [R]> {
         let Some(trace) = self.of_points() else { return Cow::Borrowed(inputs) };
         let features = self.problem.field.features();
         let mut states = Vec::with_capacity(inputs.len() / features * self.problem.dim());
@@ -57,7 +57,7 @@ impl NeuralDe {
             states.extend_from_slice(point);
             states.push(R::ZERO);
             let estimates = trace == Trace::Hutchinson;
-            states.extend(signs.of(trajectory).take(if estimates { features } else { 0 }).map(R::from_f64));
+            states.extend(signs.signs(trajectory).take(if estimates { features } else { 0 }).map(R::from_f64));
         }
         Cow::Owned(states)
     }

@@ -8,7 +8,7 @@ use crate::cpu::Scalar;
 use crate::error::{Error, Result, Status};
 use crate::math::Purpose;
 use crate::method::{
-    Asked, GlobalPenalty, Learnt, Loss, PenaltyStep, PointMeasure, PointPenalty, Signs, StepPenalty, Target, score,
+    Asked, GlobalPenalty, Learnt, Loss, PenaltyStep, PointMeasure, PointPenalty, StepPenalty, Streams, Target, score,
 };
 use crate::problem::{Paths, Times};
 
@@ -86,13 +86,13 @@ impl TrainingState {
     }
 
     /// The signs with which the training step after `step` others estimates traces.
-    pub(super) const fn step_signs(&self, step: u64) -> Signs {
-        Signs::of_step(Purpose::TraceDirection, self.config.seed, step)
+    pub(super) const fn step_signs(&self, step: u64) -> Streams {
+        Streams::of_step(Purpose::TraceDirection, self.config.seed, step)
     }
 
     /// Those of evaluations.
-    pub(super) const fn evaluation_signs(&self) -> Signs {
-        Signs::of_evaluation(Purpose::TraceDirection, self.config.seed)
+    pub(super) const fn evaluation_signs(&self) -> Streams {
+        Streams::of_evaluation(Purpose::TraceDirection, self.config.seed, 0)
     }
 
     /// The paths of an evaluation's `sample`-th sample.

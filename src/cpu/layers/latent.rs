@@ -3,13 +3,13 @@
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::scalar::Scalar;
 use crate::cpu::tile::Tile;
-use crate::method::Normals;
+use crate::method::Streams;
 
 /// How a solve's initial states are drawn from means and log-variances, `[2 D][LANES]` with all means first.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Latent {
     /// What they are drawn by; without, they are the means.
-    pub(crate) normals: Option<Normals>,
+    pub(crate) normals: Option<Streams>,
     /// Weight of a trajectory's divergence, and of which part of the sum over its state that is.
     pub(crate) weight: f64,
     pub(crate) factor: f64,
@@ -20,7 +20,7 @@ pub(crate) struct Latent {
 impl Latent {
     /// The normal numbers of a lane, or zeros.
     fn drawn(self, trajectory: usize) -> impl Iterator<Item = f64> {
-        let mut normals = self.normals.map(|normals| normals.of(trajectory));
+        let mut normals = self.normals.map(|normals| normals.normals(trajectory));
         std::iter::repeat_with(move || normals.as_mut().and_then(Iterator::next).unwrap_or(0.0))
     }
 

@@ -9,7 +9,7 @@ use crate::cpu::kernel::lanes::{scatter, stand_in_unless};
 use crate::cpu::kernel::scalar::Scalar;
 use crate::cpu::tile::Tile;
 use crate::error::Status;
-use crate::method::{Loss, Reduction, Signs, Target, row_weights};
+use crate::method::{Loss, Reduction, Streams, Target, row_weights};
 use crate::problem::{Times, Trace};
 
 /// A batch's loss as the engine's workers see it.
@@ -48,7 +48,7 @@ pub(crate) struct Task<'a, R> {
 
 impl<R: Scalar> Task<'_, R> {
     /// Puts the tile's share of the batch into its initial state.
-    pub(crate) fn load(&self, tile: &mut Tile<R>, room: &mut TaskRoom<R>, signs: Signs) {
+    pub(crate) fn load(&self, tile: &mut Tile<R>, room: &mut TaskRoom<R>, signs: Streams) {
         match self.encoder {
             None => {
                 tile.load(self.inputs, self.features);
@@ -90,12 +90,12 @@ impl<R: Scalar> Task<'_, R> {
     }
 
     /// What a flow's state has besides the point: a log-density of 0, and signs where they are asked for.
-    fn begin_density(&self, tile: &mut Tile<R>, trace: Trace, signs: Signs) {
+    fn begin_density(&self, tile: &mut Tile<R>, trace: Trace, signs: Streams) {
         let others = &mut tile.state.y[self.features * LANES..self.dim * LANES];
         others.fill(R::ZERO);
         if trace == Trace::Hutchinson {
             for lane in 0..LANES {
-                let signs = signs.of(tile.index * LANES + lane);
+                let signs = signs.signs(tile.index * LANES + lane);
                 for (number, sign) in others[LANES + lane..].iter_mut().step_by(LANES).zip(signs) {
                     *number = R::from_f64(sign);
                 }

@@ -143,7 +143,7 @@ impl<R: Scalar> Points<'_, R> {
             }
         } else {
             for lane in 0..LANES {
-                let signs = self.draws.signs().of(tile.index * LANES + lane);
+                let signs = self.draws.signs().signs(tile.index * LANES + lane);
                 for (number, sign) in direction[lane..].iter_mut().step_by(LANES).zip(signs) {
                     *number = R::from_f64(sign);
                 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{PenaltyGradient, check_draws};
 use crate::error::{Error, Result};
 use crate::math::{Purpose, Random};
-use crate::method::{Schedule, Signs, Tableau};
+use crate::method::{Schedule, Streams, Tableau};
 use crate::problem::Field;
 use crate::problem::program::Program;
 use crate::problem::program::operation::{Operation, Source};
@@ -340,13 +340,13 @@ impl From<PointValues> for Vec<PointValue> {
 pub(crate) struct PointDraws {
     pub(crate) penalty: PointPenalty,
     uniform: Vec<f64>,
-    signs: Signs,
+    signs: Streams,
 }
 
 impl PointDraws {
     pub(crate) fn new(penalty: PointPenalty, seed: u64, step: u64) -> Self {
         let mut random = Random::new(seed, Purpose::RegularizationTime, step << 32);
-        let signs = Signs::of_step(Purpose::RegularizationDirection, seed, step);
+        let signs = Streams::of_step(Purpose::RegularizationDirection, seed, step);
         Self { penalty, uniform: (0..penalty.times).map(|_| random.uniform()).collect(), signs }
     }
 
@@ -356,7 +356,7 @@ impl PointDraws {
     }
 
     /// Random signs, one a feature.
-    pub(crate) const fn signs(&self) -> Signs {
+    pub(crate) const fn signs(&self) -> Streams {
         self.signs
     }
 

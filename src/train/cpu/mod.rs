@@ -13,7 +13,7 @@ use crate::cpu::{Cpu, Encoder, Engine, Map, Owner, Recurrent, Scalar};
 use crate::error::{Error, Result};
 use crate::math::check_finite;
 use crate::memory::{self, Size};
-use crate::method::{Learnt, Signs};
+use crate::method::{Learnt, Streams};
 use crate::problem::Times;
 
 /// Trains a model on the native engine.
@@ -45,7 +45,7 @@ pub struct Trainer<R: Scalar> {
     /// What the last gradient's solve has to teach, until the update that it is for.
     seen: Seen,
     /// Those of the next solve.
-    signs: Signs,
+    signs: Streams,
     /// How its initial states are drawn.
     drawing: Drawing,
 }
@@ -242,9 +242,11 @@ impl<R: Scalar> Trainer<R> {
         (self.engine.owner.bytes + self.engine.bytes()).0
     }
 
-    /// Bytes that a training step on `batch` trajectories holds when `steps` steps are accepted.
+    /// Bytes that a training step on `batch` samples holds when `steps` steps are accepted; of a latent model each is as many
+    /// trajectories as [`Elbo::samples`](crate::Elbo) says.
     #[must_use]
     pub fn workspace(&self, batch: usize, steps: usize) -> crate::solution::Workspace {
+        let batch = self.state.trajectories(batch);
         let regularizer = &self.state.config.regularizer;
         let penalised = regularizer.local().map_or(0.0, |local| local.fraction * local.times as f64);
         let mut workspace = self.engine.workspace(batch, steps, true);

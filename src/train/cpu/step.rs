@@ -4,7 +4,7 @@ use super::evaluate::{costs, task};
 use super::{Seen, Trainer};
 use crate::cpu::Scalar;
 use crate::error::{Error, Result, Status};
-use crate::method::{PenaltyStep, Signs};
+use crate::method::{PenaltyStep, Streams};
 use crate::problem::Paths;
 use crate::train::batches::Batch;
 use crate::train::config::TrainerConfig;
@@ -198,7 +198,7 @@ impl<R: Scalar> Trainer<R> {
     }
 
     /// Sets what is random in the next solve.
-    pub(super) fn draw(&mut self, paths: Paths, signs: Signs, drawing: Drawing) {
+    pub(super) fn draw(&mut self, paths: Paths, signs: Streams, drawing: Drawing) {
         self.engine.set_paths(paths);
         (self.signs, self.drawing) = (signs, drawing);
     }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::drawn::repeated;
 use super::held::Gather;
 use super::plans::BatchBuffers;
-use super::trainer::GpuTrainer;
+use super::trainer::{GpuTrainer, shares};
 use crate::error::{Cure, Error, Result};
 use crate::gpu::args::GatherArgs;
 use crate::gpu::{GATHER, Planner, Purpose, create, flat, word};
@@ -173,13 +173,8 @@ impl GpuTrainer {
 }
 
 /// Of each sample its states, then each one's share of the sample's loss.
-#[expect(clippy::cast_possible_truncation, reason = "the device computes at f32")]
 fn with_shares(states: &[f32], weights: &[f32], of_a_sample: usize) -> Vec<f32> {
-    let mut both = Vec::with_capacity(2 * states.len());
-    for (states, weights) in states.chunks_exact(of_a_sample).zip(weights.chunks_exact(of_a_sample)) {
-        let sum: f64 = weights.iter().map(|weight| f64::from(*weight)).sum();
-        both.extend_from_slice(states);
-        both.extend(weights.iter().map(|weight| (f64::from(*weight) / sum) as f32));
-    }
-    both
+    let shares = shares(weights, [weights.len() / of_a_sample, of_a_sample]);
+    let samples = states.chunks_exact(of_a_sample).zip(shares.chunks_exact(of_a_sample));
+    samples.flat_map(|(states, shares)| [states, shares]).flatten().copied().collect()
 }

@@ -46,7 +46,7 @@ impl GpuTrainer {
         let mut numbers = vec![0.0; count * dim];
         if let Some(normals) = drawing.normals {
             for (trajectory, row) in numbers.chunks_exact_mut(dim).enumerate() {
-                row.iter_mut().zip(normals.of(trajectory)).for_each(|(number, e)| *number = single(e));
+                row.iter_mut().zip(normals.normals(trajectory)).for_each(|(number, e)| *number = single(e));
             }
         }
         let to = &self.rooms()?.batch.latent.normals;

@@ -12,7 +12,7 @@ use crate::gpu::{
 };
 use crate::math::check_finite;
 use crate::memory::Size;
-use crate::method::{Learnt, Loss, Signs, Target, row_weights};
+use crate::method::{Learnt, Loss, Streams, Target, row_weights};
 use crate::train::batches::Batch;
 use crate::train::config::TrainerConfig;
 use crate::train::drawing::Drawing;
@@ -168,10 +168,11 @@ impl GpuTrainer {
         self.engine.bytes(self.held.as_ref().map(AsRef::as_ref))
     }
 
-    /// Bytes on the device that a training step on `batch` trajectories needs when `steps` steps are accepted.
+    /// Bytes on the device that a training step on `batch` samples needs when `steps` steps are accepted, as
+    /// [`Trainer::workspace`](crate::Trainer::workspace).
     #[must_use]
     pub fn workspace(&self, batch: usize, steps: usize) -> u64 {
-        self.engine.needed(&self.engine.sizes(batch, steps, self.purpose()))
+        self.engine.needed(&self.engine.sizes(self.state.trajectories(batch), steps, self.purpose()))
     }
 
     /// Replaces the model's parameters; the optimizer's state stays.
@@ -228,7 +229,7 @@ impl GpuTrainer {
         &mut self,
         batch: &Batch<'_, f32>,
         purpose: Purpose,
-        signs: Signs,
+        signs: Streams,
         drawing: Drawing,
     ) -> Result<usize> {
         let samples = self.state.check(batch)?;
