@@ -48,32 +48,33 @@ fn weight(args: &RegularizerArgs, own: Option<f64>, default: &Schedule, steps: u
     }
 }
 
+/// A penalty with the weight that the command line asks for, and the target for NFE that it follows: from a tenth of the usual
+/// weight, or from the one that is asked for.
+macro_rules! weighed {
+    ($penalty:expr, $args:expr, $own:expr, $steps:expr) => {{
+        let mut penalty = $penalty;
+        penalty.coefficient = weight($args, $own, &penalty.coefficient, $steps);
+        match $args.target_nfe.map(|nfe| Budget::nfe(nfe).for_steps($steps)) {
+            Some(budget) if $args.coefficient.is_some() => penalty.budget = Some(budget),
+            Some(budget) => penalty = penalty.budget(budget),
+            None => {}
+        }
+        penalty
+    }};
+}
+
 fn measured(measure: PointMeasure, args: &RegularizerArgs, steps: u64) -> Pointwise {
-    let pointwise = Pointwise::new(measure);
-    let coefficient = weight(args, None, &pointwise.coefficient, steps);
-    let pointwise = pointwise.coefficient(coefficient);
+    let pointwise = weighed!(Pointwise::new(measure), args, None, steps);
     if args.quadrature { pointwise.quadrature() } else { pointwise }
 }
 
 fn weighted(global: Global, args: &RegularizerArgs, steps: u64) -> Global {
-    let coefficient = weight(args, None, &global.coefficient, steps);
-    global.coefficient(coefficient)
+    weighed!(global, args, None, steps)
 }
 
 /// Local regularization with what the command line asks for; `own` is the task's coefficient, if it has one.
 fn with_options(local: Local, args: &RegularizerArgs, own: Option<f64>, steps: u64) -> Local {
-    let coefficient = weight(args, own, &local.coefficient, steps);
-    let local = local.coefficient(coefficient);
-    let budget = args.target_nfe.map(|nfe| Budget::nfe(nfe).for_steps(steps));
-    let local = match budget {
-        // A coefficient that is asked for is the one to begin with.
-        Some(budget) if args.coefficient.is_some() => {
-            let from = local.coefficient.clone();
-            local.budget(budget).coefficient(from)
-        }
-        Some(budget) => local.budget(budget),
-        None => local,
-    };
+    let local = weighed!(local, args, own, steps);
     let mut local = args.measure.map_or(local.clone(), |measure| local.measure(measure));
     local.step = args.penalty_step.unwrap_or(local.step);
     local.gradient = args.gradient.unwrap_or(local.gradient);
@@ -91,7 +92,6 @@ impl RegularizerArgs {
             ("--penalty-step", self.penalty_step.is_some()),
             ("--noise", self.noise.is_some()),
             ("--gradient", self.gradient.is_some()),
-            ("--target-nfe", self.target_nfe.is_some()),
             ("--times", self.times.is_some()),
             ("--fraction", self.fraction.is_some()),
         ];
@@ -99,8 +99,11 @@ impl RegularizerArgs {
             let used = methods.iter().any(|method| method.takes_options());
             ensure!(used, "{option} applies to local-unbiased and local-biased: add one of them, or leave it out");
         }
-        let weight =
-            [("--coefficient", self.coefficient.is_some()), ("--coefficient-to", self.coefficient_to.is_some())];
+        let weight = [
+            ("--coefficient", self.coefficient.is_some()),
+            ("--coefficient-to", self.coefficient_to.is_some()),
+            ("--target-nfe", self.target_nfe.is_some()),
+        ];
         if let Some((option, _)) = weight.into_iter().find(|(_, given)| *given) {
             let used = methods.iter().any(|method| method.takes_coefficient());
             ensure!(

@@ -235,7 +235,7 @@ impl Settings {
 
     /// The target for NFE, if there is one.
     pub(crate) fn budget(&self) -> Option<Budget> {
-        self.config.regularizer.local().and_then(|local| local.budget)
+        self.config.regularizer.budget()
     }
 
     /// Name of the run's files.

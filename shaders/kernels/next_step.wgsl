@@ -7,6 +7,8 @@ struct NextStepArgs {
     draws: u32,             // how many there are.
     paths: u32,             // Where its paths are said, behind all points.
     learns: u32,            // Bits: what is learnt.
+    follows: u32,           // Bits: whose coefficients follow a budget, and
+    start: f32,             // what the first of them begins with.
 }
 
 alias Args = NextStepArgs;
@@ -16,6 +18,17 @@ alias Args = NextStepArgs;
 @group(0) @binding(3) var<storage, read_write> params: Params;
 @group(0) @binding(4) var<storage, read_write> points: array<vec2<u32>>;
 @group(0) @binding(5) var<storage, read> learnt: LearntState;
+
+// Whose coefficients follow a budget: penalised steps', that of all accepted steps, and from here on the measures'.
+const OF_STEPS = 1u;
+const OF_ALL_STEPS = 2u;
+const OF_MEASURES = 4u;
+
+// Where the budget has moved a coefficient that began with `own`: they keep their ratio.
+fn followed(bit: u32, own: f32) -> f32 {
+    let moved = select(learnt.coefficient * (own / job.args.start), learnt.coefficient, own == job.args.start);
+    return select(own, moved, (job.args.follows & bit) != 0u && learnt.steps > 0u);
+}
 
 @compute @workgroup_size(1)
 fn main() {
@@ -30,10 +43,12 @@ fn main() {
         // As long as the interval where there is nothing to measure.
         params.share = select(1.0, min(PROBE / learnt.ideal, 1.0), learnt.ideal > 0.0);
     }
-    if (job.args.learns & COSTS) != 0u && learnt.steps > 0u {
-        params.coefficient = learnt.coefficient;
+    params.coefficient = followed(OF_STEPS, params.coefficient);
+    params.global = followed(OF_ALL_STEPS, params.global);
+    for (var n = 0u; n < 7u; n++) {
+        params.measures[n] = followed(OF_MEASURES << n, params.measures[n]);
     }
-    outcome.coefficient = params.coefficient;
+    outcome.coefficient = select(job.args.start, learnt.coefficient, learnt.steps > 0u);
     outcome.unreachable = learnt.unreachable;
     for (var n = 0u; n < job.args.draws; n++) {
         points[job.args.first_draw + n] = schedule[entry].times[n];

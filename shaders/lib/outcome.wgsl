@@ -23,8 +23,8 @@ struct Outcome {
     cut: u32,             // Rows of which a dispatch left something undone: an adapter stopped its loops.
     ideal: f32,           // Steps of an ideal controller, of the costliest clock; of no meaning with fixed steps.
     wish: f32,            // The first step that the solve would have begun with, as a share of the interval, or 0.
-    coefficient: f32,     // The penalty's at this training step.
-    unreachable: u32,     // Whether it follows a budget that is beyond reach.
+    coefficient: f32,     // Where a budget has moved the first coefficient that follows it, at this training step.
+    unreachable: u32,     // Whether that budget is beyond reach.
     global: f32,          // The penalty of all accepted steps.
     points: array<f32, 5>, // Those of measures at random times, by their number.
     divergence: f32,      // Of what initial states were drawn from, before its weight.

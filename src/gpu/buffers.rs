@@ -4,7 +4,7 @@ use super::Gpu;
 use super::wire::records::{Clock, Cursor, Outcome, RowWalk};
 use crate::error::{Cure, Error, Result};
 use crate::memory::{Size, largest};
-use crate::method::{Asked, GlobalPenalty, PenaltyAt, PenaltyGradient, PointMeasure, PointPenalty, StepPenalty};
+use crate::method::{Asked, GlobalPenalty, Hooks, PenaltyAt, PenaltyGradient, PointMeasure, PointPenalty, StepPenalty};
 
 /// What a solve is for; buffers and plans differ.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -71,7 +71,12 @@ impl Purpose {
             points: p.points.map(|point| point.map(|penalty| PointPenalty { coefficient: 0.0, ..penalty })),
             ..p
         };
-        apart(self) == apart(other)
+        apart(self) == apart(other) && self.hooks().followed() == other.hooks().followed()
+    }
+
+    /// What is asked of a training step, as a regularizer has it.
+    pub(crate) fn hooks(self) -> Hooks {
+        Hooks { penalty: self.penalty, global: self.global, pointwise: self.points, end_time: None }
     }
 }
 

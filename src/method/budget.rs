@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Schedule;
 use crate::error::{Error, Result};
 
 /// Minimise the task such that a solve takes `nfe` evaluations: the penalty's coefficient is the constraint's multiplier.
@@ -14,6 +15,9 @@ use crate::error::{Error, Result};
 /// Some targets are beyond what training can reach: past a point a larger coefficient lowers NFE no more, and then harms the
 /// task. Where 300 steps bring nothing though the coefficient grew tenfold, or is at its bound, it goes back to where it last
 /// helped and stays there; [`BudgetState::unreachable`] says so.
+///
+/// Any penalty of a [`Regularizer`](super::Regularizer) can follow one. There is one NFE, and so one multiplier: several
+/// penalties that follow have the same budget, and keep the ratio of the coefficients that they began with.
 ///
 /// ```
 /// use fewsteps::{Budget, Local};
@@ -44,6 +48,13 @@ impl Budget {
     #[must_use]
     pub fn for_steps(self, steps: u64) -> Self {
         Self { rate: (40.0 / steps.max(1) as f64).clamp(0.01, 0.1), ..self }
+    }
+
+    /// What a coefficient begins with that is to follow this: a tenth of what it was.
+    pub(crate) fn begin(&self, coefficient: &mut Schedule) {
+        if let Schedule::Constant(coefficient) = coefficient {
+            *coefficient /= 10.0;
+        }
     }
 
     /// Checks the numbers.

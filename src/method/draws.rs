@@ -22,8 +22,9 @@ impl Asked {
         if still {
             return Self::default();
         }
+        let hooks = learnt.prepare(hooks);
         Self {
-            local: hooks.penalty.map(|penalty| Draws::new(learnt.prepare(penalty), seed, step)),
+            local: hooks.penalty.map(|penalty| Draws::new(penalty, seed, step)),
             global: hooks.global,
             pointwise: hooks
                 .pointwise

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BudgetState, PenaltyStep, StepPenalty};
+use super::{BudgetState, Hooks, PenaltyStep};
 use crate::error::{Error, Result};
 use crate::math::Real;
 
@@ -94,15 +94,14 @@ impl Learnt {
         self.ideal.map(|steps| (PROBE / steps).min(1.0))
     }
 
-    /// Gives a penalised step the length that was learnt, where it takes one, and the coefficient, where a budget moves it.
-    pub(crate) fn prepare(&self, penalty: StepPenalty) -> StepPenalty {
-        let ideal = penalty.step == PenaltyStep::Ideal;
-        let followed = penalty.budget.map(|_| self.budget.coefficient(penalty.coefficient));
-        StepPenalty {
-            length: self.probe().filter(|_| ideal),
-            coefficient: followed.unwrap_or(penalty.coefficient),
-            ..penalty
+    /// Gives a penalised step the length that was learnt, where it takes one, and penalties that follow a budget the
+    /// coefficients to which it has moved them.
+    pub(crate) fn prepare(&self, mut hooks: Hooks) -> Hooks {
+        if let Some(penalty) = &mut hooks.penalty {
+            penalty.length = self.probe().filter(|_| penalty.step == PenaltyStep::Ideal);
         }
+        hooks.follow(|followed| self.budget.coefficient(followed.start));
+        hooks
     }
 
     /// Takes in the first step that a solve wished for, as [`wish`] has it.

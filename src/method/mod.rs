@@ -50,7 +50,7 @@ pub use regularizer::{
     Aggregate, EndTime, Global, GlobalPenalty, Hooks, Local, Measure, PenaltyAt, PenaltyGradient, PenaltyNoise,
     PenaltyStep, PointMeasure, PointPenalty, PointValue, PointValues, Pointwise, Regularizer, StepPenalty,
 };
-pub(crate) use regularizer::{PointDraws, stiffness};
+pub(crate) use regularizer::{Followed, PointDraws, stiffness};
 pub use save_at::SaveAt;
 pub use schedule::Schedule;
 pub(crate) use score::{cross_entropy, score};

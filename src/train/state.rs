@@ -7,9 +7,7 @@ use super::report::{Evaluation, StepReport};
 use crate::cpu::Scalar;
 use crate::error::{Error, Result, Status};
 use crate::math::Purpose;
-use crate::method::{
-    Asked, GlobalPenalty, Learnt, Loss, PenaltyStep, PointMeasure, PointPenalty, StepPenalty, Streams, Target, score,
-};
+use crate::method::{Asked, Hooks, Learnt, Loss, PenaltyStep, StepPenalty, Streams, Target, score};
 use crate::problem::{Paths, Times};
 
 /// A configuration, and how far training has come with it.
@@ -106,20 +104,10 @@ impl TrainingState {
         Asked::new(regularizer.lower(step), learnt, (&model.problem, self.stands_still()), *seed, step)
     }
 
-    /// The local penalty of the training step after `step` others; there is none where no time passes.
-    pub(super) fn penalty_at(&self, step: u64) -> Option<StepPenalty> {
-        self.config.regularizer.lower(step).penalty.filter(|_| !self.stands_still())
-    }
-
-    /// The penalty of all accepted steps at the training step after `step` others; there is none where no time passes.
-    pub(super) fn global_at(&self, step: u64) -> Option<GlobalPenalty> {
-        self.config.regularizer.lower(step).global.filter(|_| !self.stands_still())
-    }
-
-    /// The measures at points at the training step after `step` others; there are none where no time passes.
-    pub(super) fn points_at(&self, step: u64) -> [Option<PointPenalty>; PointMeasure::COUNT] {
-        let stands_still = self.stands_still();
-        self.config.regularizer.lower(step).pointwise.map(|point| point.filter(|_| !stands_still))
+    /// The penalties of the training step after `step` others; there are none where no time passes. Coefficients that follow a
+    /// budget are those of the first step.
+    pub(super) fn hooks_at(&self, step: u64) -> Hooks {
+        if self.stands_still() { Hooks::default() } else { self.config.regularizer.lower(step) }
     }
 
     /// Where the training step after `step` others ends, if not where the problem does.

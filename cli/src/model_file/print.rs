@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use anyhow::Context;
-use fewsteps::{Clip, Field, InitialStep, Mlp, Schedule, StateMap, StepControl};
+use fewsteps::{Clip, Field, InitialStep, Mlp, Regularizer, Schedule, StateMap, StepControl};
 use serde_json::Value;
 
 use super::schedule::ScheduleName;
@@ -171,10 +171,25 @@ fn write_schedule(text: &mut String, schedule: &Schedule) {
     line(text, "warmup", warmup, "steps of a linear ascent before");
 }
 
-fn write_coefficient(text: &mut String, coefficient: &Schedule, what: &str) {
-    line(text, "coefficient", format!("{:?}", coefficient.value(0)), what);
+/// The weight of the penalty, and the target for NFE that it follows, if it does. A file has one for all penalties of a sum: where
+/// they differ they are the methods' own, and the file leaves them so.
+fn write_weight(text: &mut String, regularizer: &Regularizer) {
+    let local =
+        regularizer.local().map(|p| (&p.coefficient, p.budget, "the price of a solver step, in the loss's units"));
+    let global = regularizer.global().map(|p| (&p.coefficient, p.budget, "weight of the penalty in the loss"));
+    let points = regularizer.pointwise();
+    let points = points.iter().map(|p| (&p.coefficient, p.budget, "weight of each measure in the loss"));
+    let weights: Vec<_> = local.into_iter().chain(global).chain(points).collect();
+    let Some(&(coefficient, budget, what)) = weights.first() else { return };
+    let begins = if budget.is_some() { ", to begin with" } else { "" };
+    if weights.iter().all(|weight| weight.0 == coefficient) {
+        line(text, "coefficient", format!("{:?}", coefficient.value(0)), &format!("{what}{begins}"));
+    }
     if let Schedule::Exponential { to, .. } = coefficient {
         line(text, "coefficient-to", format!("{to:?}"), "at the end");
+    }
+    if let Some(budget) = budget {
+        line(text, "target-nfe", format!("{:?}", budget.nfe), "which the weight follows");
     }
 }
 
@@ -185,12 +200,7 @@ fn write_regularizer(text: &mut String, settings: &Settings) {
     if !training.takes_coefficient() {
         return;
     }
-    if let Some(global) = settings.config.regularizer.global() {
-        write_coefficient(text, &global.coefficient, "weight of the penalty in the loss");
-    }
-    if let Some(pointwise) = settings.config.regularizer.pointwise().first() {
-        write_coefficient(text, &pointwise.coefficient, "weight of each measure in the loss");
-    }
+    write_weight(text, &settings.config.regularizer);
     let Some(local) = settings.config.regularizer.local() else { return };
     line(text, "measure", word(name_of(&MEASURES, local.measure)), &MEASURES.map(|m| m.name).join(", "));
     line(text, "penalty-step", word(name_of(&PENALTY_STEPS, local.step)), &PENALTY_STEPS.map(|s| s.name).join(", "));
@@ -198,13 +208,6 @@ fn write_regularizer(text: &mut String, settings: &Settings) {
         line(text, "noise", word(name_of(&NOISES, local.noise)), &NOISES.map(|n| n.name).join(", "));
     }
     line(text, "gradient", word(name_of(&GRADIENTS, local.gradient)), &GRADIENTS.map(|g| g.name).join(", "));
-    match settings.budget() {
-        Some(budget) => {
-            write_coefficient(text, &local.coefficient, "the price of a solver step to begin with");
-            line(text, "target-nfe", format!("{:?}", budget.nfe), "which the price follows");
-        }
-        None => write_coefficient(text, &local.coefficient, "the price of a solver step, in the loss's units"),
-    }
     line(text, "times", local.times, "penalised steps per batch");
     line(text, "fraction", format!("{:?}", local.fraction), "share of the batch that they are taken on");
 }

@@ -74,7 +74,7 @@ fn leaves_that_differ(path: &str, old: &Value, new: &Value, found: &mut Vec<Leaf
 
 /// The option that sets what lies at `path` in the settings; the path itself where none does.
 fn option_of(path: &str) -> &str {
-    const OPTIONS: [(&str, &str); 32] = [
+    const OPTIONS: [(&str, &str); 28] = [
         ("task", "--task"),
         ("training", "--regularization"),
         ("seed", "--seed"),
@@ -103,16 +103,25 @@ fn option_of(path: &str) -> &str {
         ("config.regularizer.local.gradient", "--gradient"),
         ("config.regularizer.local.times", "--times"),
         ("config.regularizer.local.fraction", "--fraction"),
-        ("config.regularizer.local.budget.rate", "--steps (which say how fast a coefficient follows --target-nfe)"),
-        ("config.regularizer.local.budget", "--target-nfe"),
+    ];
+    /// What every kind of penalty has.
+    const OF_A_PENALTY: [(&str, &str); 4] = [
+        ("budget.rate", "--steps (which say how fast a coefficient follows --target-nfe)"),
+        ("budget", "--target-nfe"),
         // A schedule: --coefficient, --coefficient-to, and the steps it is spread over. With more of them every step
         // before would have had another coefficient.
-        ("config.regularizer.local.coefficient.exponential.steps", "--steps (over which the coefficient falls)"),
-        ("config.regularizer.local.coefficient", "the coefficient's schedule"),
+        ("coefficient.exponential.steps", "--steps (over which the coefficient falls)"),
+        ("coefficient", "the coefficient's schedule"),
     ];
-    let of =
-        |(key, _): &&(&str, &str)| path.strip_prefix(*key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-    OPTIONS.iter().find(of).map_or(path, |(_, option)| option)
+    let of = |path: &str, options: &[(&'static str, &'static str)]| {
+        let within = |key: &str| path.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        options.iter().find(|(key, _)| within(key)).map(|(_, option)| *option)
+    };
+    let of_a_penalty = || {
+        let (_kind, own) = path.strip_prefix("config.regularizer.")?.split_once('.')?;
+        of(own, &OF_A_PENALTY)
+    };
+    of(path, &OPTIONS).or_else(of_a_penalty).unwrap_or(path)
 }
 
 #[cfg(test)]

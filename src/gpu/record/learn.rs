@@ -7,10 +7,11 @@ use crate::gpu::kernel;
 use crate::gpu::wire::args::LearnArgs;
 use crate::gpu::wire::head::Head;
 use crate::gpu::wire::modes::Learn;
+use crate::gpu::wire::modes::follower::{OF_ALL_STEPS, OF_MEASURES, OF_STEPS};
 use crate::gpu::wire::modes::learnable::{COSTS, FIRST_LENGTH, IDEAL_STEPS};
 use crate::gpu::wire::records::LearntState;
 use crate::math::Real;
-use crate::method::{InitialStep, Learnt, PenaltyStep, StepControl, StepPenalty};
+use crate::method::{Budget, Followed, Hooks, InitialStep, Learnt, PenaltyStep, StepControl};
 
 impl Engine {
     /// Whether first steps are carried on from solve to solve.
@@ -18,14 +19,19 @@ impl Engine {
         matches!(self.options.step_control, StepControl::Adaptive { initial_step: InitialStep::Carried, .. })
     }
 
-    /// What training steps with such a penalty learn: bits.
-    pub(crate) fn learns(&self, penalty: Option<StepPenalty>) -> u32 {
+    /// What training steps with such penalties learn: bits.
+    pub(crate) fn learns(&self, hooks: &Hooks) -> u32 {
         let first = if self.carries() { FIRST_LENGTH } else { 0 };
-        let of_penalty = |p: StepPenalty| {
-            let ideal = if p.step == PenaltyStep::Ideal { IDEAL_STEPS } else { 0 };
-            ideal | p.budget.map_or(0, |_| COSTS)
-        };
-        first | penalty.map_or(0, of_penalty)
+        let ideal = hooks.penalty.filter(|p| p.step == PenaltyStep::Ideal).map_or(0, |_| IDEAL_STEPS);
+        first | ideal | hooks.followed().map_or(0, |_| COSTS)
+    }
+
+    /// Whose coefficients follow a budget: bits.
+    pub(crate) fn follows(hooks: &Hooks) -> u32 {
+        let bit = |budget: Option<Budget>, bit: u32| budget.map_or(0, |_| bit);
+        let measures = hooks.pointwise.iter().enumerate().map(|(n, p)| bit(p.and_then(|p| p.budget), OF_MEASURES << n));
+        let steps = bit(hooks.penalty.and_then(|p| p.budget), OF_STEPS);
+        steps | bit(hooks.global.and_then(|p| p.budget), OF_ALL_STEPS) | measures.sum::<u32>()
     }
 
     /// Goes on with what other solves have taught.
@@ -45,17 +51,17 @@ impl Engine {
 
 impl Recorder<'_, '_> {
     /// Notes what a training step's solve has to teach, or learns it, if there is anything.
-    pub(crate) fn learn(&mut self, penalty: Option<StepPenalty>, mode: Learn) {
-        let engine = self.engine;
-        let learns = engine.learns(penalty);
+    pub(crate) fn learn(&mut self, mode: Learn) {
+        let (engine, hooks) = (self.engine, self.buffers.sizes.purpose.hooks());
+        let learns = engine.learns(&hooks);
         if learns == 0 {
             return;
         }
         let mut args = LearnArgs { learns, ..LearnArgs::default() };
-        if let Some((penalty, budget)) = penalty.and_then(|penalty| Some((penalty, penalty.budget?))) {
+        if let Some(Followed { budget, start }) = hooks.followed() {
             [args.target, args.rate] = [budget.nfe, budget.rate].map(f32::from_f64);
             [args.lowest, args.highest] = [budget.lowest, budget.highest].map(f32::from_f64);
-            [args.coefficient, args.stages] = [penalty.coefficient, engine.tableau.stages() as f64].map(f32::from_f64);
+            [args.coefficient, args.stages] = [start, engine.tableau.stages() as f64].map(f32::from_f64);
         }
         let head = Head { mode: mode.into(), ..engine.head(1) };
         let kernel = engine.kernels.get(&kernel::LEARN, &[]);

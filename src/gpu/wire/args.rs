@@ -143,7 +143,15 @@ arguments! {
     LossSumArgs { least: u32, drawn: u32, }
     MomentsArgs { points: u32, outputs: u32, }
     NarrowArgs { parameters: u32, }
-    NextStepArgs { entries: u32, first_draw: u32, draws: u32, paths: u32, learns: u32, }
+    NextStepArgs {
+        entries: u32,
+        first_draw: u32,
+        draws: u32,
+        paths: u32,
+        learns: u32,
+        follows: u32,
+        start: f32,
+    }
     PointPlaceArgs { batch: u32, save: u32, start: u32, end: u32, }
     PointValueArgs { measure: u32, number: u32, share: f32, }
     ProbeBarArgs { sum: Sum, states: [f32; 12], error_slot: u32, }

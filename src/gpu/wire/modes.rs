@@ -268,6 +268,12 @@ bits! {
         IDEAL_STEPS = 2,
         COSTS = 4,
     }
+    /// Coefficients that follow a budget.
+    follower ["next_step"] {
+        OF_STEPS = 1,
+        OF_ALL_STEPS = 2,
+        OF_MEASURES = 4,
+    }
 }
 
 /// A status as the device writes it.

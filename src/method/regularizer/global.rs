@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Measure;
 use super::local::stiffness;
+use super::{Measure, check_weight};
 use crate::error::Result;
-use crate::method::{Schedule, Tableau};
+use crate::method::{Budget, Schedule, Tableau};
 
 /// What is made of the accepted steps' measures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -45,6 +45,9 @@ pub struct Global {
     pub aggregate: Aggregate,
     /// Weight of the penalty in the loss.
     pub coefficient: Schedule,
+    /// A target for NFE, which the coefficient then follows from where it is.
+    #[serde(default)]
+    pub budget: Option<Budget>,
 }
 
 impl Global {
@@ -52,14 +55,19 @@ impl Global {
     /// 1e-5; the paper has 100 to 10 at 1.4e-8.
     #[must_use]
     pub fn error() -> Self {
-        Self { measure: Measure::Error, aggregate: Aggregate::Sum, coefficient: Schedule::Constant(0.1) }
+        Self { measure: Measure::Error, aggregate: Aggregate::Sum, coefficient: Schedule::Constant(0.1), budget: None }
     }
 
     /// The number of steps that an ideal controller would need, `sum E^(1/q)`, so that the coefficient is the price of one
     /// step.
     #[must_use]
     pub fn step_count() -> Self {
-        Self { measure: Measure::StepCount, aggregate: Aggregate::Sum, coefficient: Schedule::Constant(0.1) }
+        Self {
+            measure: Measure::StepCount,
+            aggregate: Aggregate::Sum,
+            coefficient: Schedule::Constant(0.1),
+            budget: None,
+        }
     }
 
     /// The sum of `S |h|`: the paper's SRNODE, `S = |k_s - k_(s-1)| / |g_s - g_(s-1)|` of the last two slopes of a step and
@@ -68,7 +76,12 @@ impl Global {
     /// tenth, the paper's for MNIST.
     #[must_use]
     pub fn stiffness() -> Self {
-        Self { measure: Measure::Stiffness, aggregate: Aggregate::Sum, coefficient: Schedule::Constant(0.1) }
+        Self {
+            measure: Measure::Stiffness,
+            aggregate: Aggregate::Sum,
+            coefficient: Schedule::Constant(0.1),
+            budget: None,
+        }
     }
 
     /// Sets what is made of the steps' measures.
@@ -85,12 +98,20 @@ impl Global {
         self
     }
 
+    /// Sets a target for NFE, with a tenth of the coefficient that there is to begin with.
+    #[must_use]
+    pub fn budget(mut self, budget: Budget) -> Self {
+        budget.begin(&mut self.coefficient);
+        self.budget = Some(budget);
+        self
+    }
+
     /// Checks the numbers.
     ///
     /// # Errors
-    /// [`Error::Argument`](crate::Error::Argument) for a coefficient that is not finite.
+    /// [`Error::Argument`](crate::Error::Argument) for a coefficient that is not finite, or with a budget no positive constant.
     pub fn validate(&self) -> Result<()> {
-        self.coefficient.validate("Global::coefficient")
+        check_weight("Global::coefficient", &self.coefficient, self.budget.as_ref())
     }
 }
 
@@ -102,8 +123,10 @@ pub struct GlobalPenalty {
     pub measure: Measure,
     /// What is made of the steps' measures.
     pub aggregate: Aggregate,
-    /// Weight in the loss, at this training step.
+    /// Weight in the loss, at this training step; with a budget, that of the first step.
     pub coefficient: f64,
+    /// What the weight follows, if it does.
+    pub budget: Option<Budget>,
 }
 
 impl GlobalPenalty {

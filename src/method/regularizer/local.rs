@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::check_draws;
-use crate::error::{Error, Result};
+use super::{check_draws, check_weight};
+use crate::error::Result;
 use crate::method::{Budget, Schedule, Tableau};
 
 /// Where a penalised step starts.
@@ -237,9 +237,7 @@ impl Local {
     /// Sets a target for NFE, with a tenth of the coefficient that there is to begin with.
     #[must_use]
     pub fn budget(mut self, budget: Budget) -> Self {
-        if let Schedule::Constant(coefficient) = &mut self.coefficient {
-            *coefficient /= 10.0;
-        }
+        budget.begin(&mut self.coefficient);
         self.budget = Some(budget);
         self
     }
@@ -250,16 +248,7 @@ impl Local {
     /// [`Error::Argument`] for no times, a share outside `(0, 1]`, or a coefficient that is not finite.
     pub fn validate(&self) -> Result<()> {
         check_draws(["Local::times", "Local::fraction"], self.times, self.fraction)?;
-        let Some(budget) = &self.budget else { return self.coefficient.validate("Local::coefficient") };
-        budget.validate()?;
-        match self.coefficient {
-            Schedule::Constant(start) if start > 0.0 && start.is_finite() => Ok(()),
-            _ => {
-                let remedy =
-                    "a budget moves the coefficient itself, from a positive one: give a constant, or no budget";
-                Err(Error::argument("Local::coefficient", format!("{:?}", self.coefficient), remedy))
-            }
-        }
+        check_weight("Local::coefficient", &self.coefficient, self.budget.as_ref())
     }
 }
 

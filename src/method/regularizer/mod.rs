@@ -9,7 +9,7 @@ mod pointwise;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Adjoint, Budget, Keep, SaveAt, SolverOptions, StepControl};
+use super::{Adjoint, Budget, Keep, SaveAt, Schedule, SolverOptions, StepControl};
 use crate::error::{Error, Result};
 pub use end_time::EndTime;
 pub use global::{Aggregate, Global, GlobalPenalty};
@@ -76,6 +76,42 @@ pub struct Hooks {
     pub pointwise: [Option<PointPenalty>; PointMeasure::COUNT],
     /// Where the solve ends.
     pub end_time: Option<EndTime>,
+}
+
+/// A [`Budget`] that the coefficients of penalties follow.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Followed {
+    pub(crate) budget: Budget,
+    /// The coefficient that the first of them begins with, and which is the multiplier.
+    pub(crate) start: f64,
+}
+
+impl Followed {
+    /// The coefficient of a penalty that began with `own`, where that of the first one is `now`.
+    pub(crate) fn of(&self, own: f64, now: f64) -> f64 {
+        now * (own / self.start)
+    }
+}
+
+impl Hooks {
+    /// The budget that penalties follow, if there is one.
+    pub(crate) fn followed(&self) -> Option<Followed> {
+        let local = self.penalty.iter().map(|p| (p.budget, p.coefficient));
+        let global = self.global.iter().map(|p| (p.budget, p.coefficient));
+        let points = self.pointwise.iter().flatten().map(|p| (p.budget, p.coefficient));
+        local.chain(global).chain(points).find_map(|(budget, start)| budget.map(|budget| Followed { budget, start }))
+    }
+
+    /// Moves the coefficients that follow it, such that the first one's is `now`.
+    pub(crate) fn follow(&mut self, now: impl FnOnce(Followed) -> f64) {
+        let Some(followed) = self.followed() else { return };
+        let now = now(followed);
+        let local = self.penalty.iter_mut().map(|p| (p.budget, &mut p.coefficient));
+        let global = self.global.iter_mut().map(|p| (p.budget, &mut p.coefficient));
+        let points = self.pointwise.iter_mut().flatten().map(|p| (p.budget, &mut p.coefficient));
+        let following = local.chain(global).chain(points).filter(|(budget, _)| budget.is_some());
+        following.for_each(|(_, coefficient)| *coefficient = followed.of(*coefficient, now));
+    }
 }
 
 /// Steps to be penalised, as an engine sees them.
@@ -171,9 +207,9 @@ impl Regularizer {
         for term in self.terms() {
             match term {
                 Self::Local(local) => hooks.penalty = Some((local, step).into()),
-                Self::Global(Global { measure, aggregate, coefficient }) => {
+                Self::Global(Global { measure, aggregate, coefficient, budget }) => {
                     let (measure, aggregate, coefficient) = (*measure, *aggregate, coefficient.value(step));
-                    hooks.global = Some(GlobalPenalty { measure, aggregate, coefficient });
+                    hooks.global = Some(GlobalPenalty { measure, aggregate, coefficient, budget: *budget });
                 }
                 Self::Pointwise(pointwise) => {
                     hooks.pointwise[pointwise.measure.index()] = Some((pointwise, step).into());
@@ -208,7 +244,47 @@ impl Regularizer {
                 Self::None | Self::All(_) => {}
             }
         }
+        self.check_budgets(options)
+    }
+
+    /// The budget that coefficients follow, if there is one.
+    #[must_use]
+    pub fn budget(&self) -> Option<Budget> {
+        self.lower(0).followed().map(|followed| followed.budget)
+    }
+
+    /// Refuses different budgets, and one where steps are not chosen.
+    fn check_budgets(&self, options: &SolverOptions) -> Result<()> {
+        let mut budgets = self.terms().into_iter().filter_map(|term| match term {
+            Self::Local(local) => Some(("Local::budget", local.budget?)),
+            Self::Global(global) => Some(("Global::budget", global.budget?)),
+            Self::Pointwise(pointwise) => Some(("Pointwise::budget", pointwise.budget?)),
+            Self::None | Self::EndTime(_) | Self::All(_) => None,
+        });
+        let Some((argument, first)) = budgets.next() else { return Ok(()) };
+        if let StepControl::Fixed { steps } = options.step_control {
+            let remedy = format!("{steps} equal steps cost what they cost: take adaptive ones, or no budget");
+            return Err(Error::argument(argument, format!("{first:?}"), remedy));
+        }
+        if let Some((argument, other)) = budgets.find(|(_, budget)| *budget != first) {
+            let remedy =
+                format!("there is one NFE, which another penalty wants to be {}: give both one budget", first.nfe);
+            return Err(Error::argument(argument, format!("{other:?}"), remedy));
+        }
         Ok(())
+    }
+}
+
+/// Checks the weight of a penalty, named `argument`, and the budget that it follows, if it does.
+fn check_weight(argument: &'static str, coefficient: &Schedule, budget: Option<&Budget>) -> Result<()> {
+    let Some(budget) = budget else { return coefficient.validate(argument) };
+    budget.validate()?;
+    match coefficient {
+        Schedule::Constant(start) if *start > 0.0 && start.is_finite() => Ok(()),
+        _ => {
+            let remedy = "a budget moves the coefficient itself, from a positive one: give a constant, or no budget";
+            Err(Error::argument(argument, format!("{coefficient:?}"), remedy))
+        }
     }
 }
 
@@ -300,10 +376,6 @@ fn check_saves(options: &SolverOptions) -> Result<()> {
 fn validate_local(local: &Local, options: &SolverOptions) -> Result<()> {
     local.validate()?;
     check_saves(options)?;
-    if let (Some(budget), StepControl::Fixed { steps }) = (local.budget, options.step_control) {
-        let remedy = format!("{steps} equal steps cost what they cost: take adaptive ones, or no budget");
-        return Err(Error::argument("Local::budget", format!("{budget:?}"), remedy));
-    }
     if local.step == PenaltyStep::Ideal && local.measure != Measure::StepCount {
         let remedy = "an ideal step's length follows the step-count measure: measure that, or take another step";
         return Err(Error::argument("Local::step", format!("Ideal with {:?}", local.measure), remedy));

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{PenaltyGradient, check_draws};
+use super::{PenaltyGradient, check_draws, check_weight};
 use crate::error::{Error, Result};
 use crate::math::{Purpose, Random};
-use crate::method::{Schedule, Streams, Tableau};
+use crate::method::{Budget, Schedule, Streams, Tableau};
 use crate::problem::Field;
 use crate::problem::program::Program;
 use crate::problem::program::operation::{Operation, Source};
@@ -134,6 +134,9 @@ pub struct Pointwise {
     pub fraction: f64,
     /// Weight of the penalty in the loss.
     pub coefficient: Schedule,
+    /// A target for NFE, which the coefficient then follows from where it is.
+    #[serde(default)]
+    pub budget: Option<Budget>,
 }
 
 impl Pointwise {
@@ -141,7 +144,8 @@ impl Pointwise {
     #[must_use]
     pub const fn new(measure: PointMeasure) -> Self {
         let gradient = PenaltyGradient::Step;
-        Self { measure, gradient, quadrature: false, times: 1, fraction: 1.0, coefficient: Schedule::Constant(0.01) }
+        let coefficient = Schedule::Constant(0.01);
+        Self { measure, gradient, quadrature: false, times: 1, fraction: 1.0, coefficient, budget: None }
     }
 
     /// The derivative of that order along the trajectory: that of `TayNODE`.
@@ -212,11 +216,19 @@ impl Pointwise {
         self
     }
 
+    /// Sets a target for NFE, with a tenth of the coefficient that there is to begin with.
+    #[must_use]
+    pub fn budget(mut self, budget: Budget) -> Self {
+        budget.begin(&mut self.coefficient);
+        self.budget = Some(budget);
+        self
+    }
+
     /// Checks the numbers.
     ///
     /// # Errors
-    /// [`Error::Argument`] for no times, a share outside `(0, 1]`, a coefficient that is not finite, and for the published
-    /// gradient, which is of steps.
+    /// [`Error::Argument`] for no times, a share outside `(0, 1]`, a coefficient that is not finite or with a budget no positive
+    /// constant, and for the published gradient, which is of steps.
     pub fn validate(&self) -> Result<()> {
         check_draws(["Pointwise::times", "Pointwise::fraction"], self.times, self.fraction)?;
         if self.quadrature && self.times != 1 {
@@ -227,7 +239,7 @@ impl Pointwise {
             let remedy = "a point has no first stage to leave out: take Step, or Full";
             return Err(Error::argument("Pointwise::gradient", "Published", remedy));
         }
-        self.coefficient.validate("Pointwise::coefficient")
+        check_weight("Pointwise::coefficient", &self.coefficient, self.budget.as_ref())
     }
 }
 
@@ -245,8 +257,10 @@ pub struct PointPenalty {
     pub times: usize,
     /// On which share of the batch.
     pub fraction: f64,
-    /// Weight in the loss, at this training step.
+    /// Weight in the loss, at this training step; with a budget, that of the first step.
     pub coefficient: f64,
+    /// What the weight follows, if it does.
+    pub budget: Option<Budget>,
 }
 
 impl PointPenalty {
@@ -260,8 +274,8 @@ impl PointPenalty {
 
 impl From<(&Pointwise, u64)> for PointPenalty {
     fn from((pointwise, step): (&Pointwise, u64)) -> Self {
-        let Pointwise { measure, gradient, quadrature, times, fraction, ref coefficient } = *pointwise;
-        Self { measure, gradient, quadrature, times, fraction, coefficient: coefficient.value(step) }
+        let Pointwise { measure, gradient, quadrature, times, fraction, ref coefficient, budget } = *pointwise;
+        Self { measure, gradient, quadrature, times, fraction, coefficient: coefficient.value(step), budget }
     }
 }
 

@@ -4,7 +4,7 @@ use super::evaluate::{costs, task};
 use super::{Seen, Trainer};
 use crate::cpu::Scalar;
 use crate::error::{Error, Result, Status};
-use crate::method::{PenaltyStep, Streams};
+use crate::method::{Followed, PenaltyStep, Streams};
 use crate::problem::Paths;
 use crate::train::batches::Batch;
 use crate::train::config::TrainerConfig;
@@ -58,10 +58,11 @@ impl<R: Scalar> Trainer<R> {
         if let Some(ideal) = seen.ideal {
             learnt.note_ideal(ideal);
         }
-        let penalty = self.state.penalty_at(self.state.steps);
-        if let (Some((nfe, ideal)), Some((penalty, budget))) = (seen.cost, penalty.and_then(|p| Some((p, p.budget?)))) {
+        if let Some(((nfe, ideal), Followed { budget, start })) =
+            seen.cost.zip(self.state.hooks_at(self.state.steps).followed())
+        {
             let stages = self.state.config.model.options.method.tableau().stages() as f64;
-            learnt.budget.follow(&budget, penalty.coefficient, nfe as f64, stages * ideal);
+            learnt.budget.follow(&budget, start, nfe as f64, stages * ideal);
         }
         *learnt = learnt.at::<R>();
     }
@@ -106,9 +107,9 @@ impl<R: Scalar> Trainer<R> {
     }
 
     /// Goes on with another configuration: horizon, saved times, tolerances, loss, learning rate, regularizer, seed.
-    /// Parameters and step count stay, the values of controls that stay as they are, times of trajectories' own, and so do the optimizer's moments and number of updates if the new rule keeps the
-    /// same moments (those of Adam and `AdamW` are the same); otherwise they begin anew, schedules of the learning rate
-    /// at update 0.
+    /// Parameters and step count stay, the values of controls that stay as they are, times of trajectories' own, and so do
+    /// the optimizer's moments and number of updates if the new rule keeps the same moments (those of Adam and `AdamW` are
+    /// the same); otherwise they begin anew, schedules of the learning rate at update 0.
     ///
     /// ```
     /// # use fewsteps::{Batch, Cpu, Loss, Mlp, NeuralDe, Problem, SolverOptions, Target, Trainer, TrainerConfig};

@@ -184,16 +184,15 @@ impl TrainRecorder<'_> {
             self.outputs(planner, true);
             self.loss(planner, true);
             self.head_vjp(planner);
-            let buffers = self.buffers;
             self.solver(planner).penalties();
-            self.solver(planner).learn(buffers.penalty(), modes::Learn::Note);
+            self.solver(planner).learn(modes::Learn::Note);
             let loss = planner.take();
             let walk = self.solver(planner).walk();
             let [update, gradient] = [true, false].map(|update| {
                 self.gradient_norm(planner, update);
                 if update {
                     self.update(planner);
-                    self.solver(planner).learn(buffers.penalty(), modes::Learn::Learn);
+                    self.solver(planner).learn(modes::Learn::Learn);
                 }
                 planner.take()
             });
@@ -218,14 +217,17 @@ impl TrainRecorder<'_> {
     /// Takes the schedule's entry of the step at hand.
     fn next_step(&self, planner: &mut Planner<'_>) {
         let buffers = self.buffers;
-        let (penalty, purpose) = (buffers.penalty(), buffers.sizes.purpose);
+        let purpose = buffers.sizes.purpose;
+        let hooks = purpose.hooks();
         let next = self.engine.kernels.get(&NEXT_STEP, &[]);
         let args = NextStepArgs {
             entries: word(self.schedule.entries),
             first_draw: word(self.engine.first_draw(purpose)),
             draws: word(purpose.draws()),
             paths: word(buffers.sizes.points),
-            learns: self.engine.learns(penalty),
+            learns: self.engine.learns(&hooks),
+            follows: Engine::follows(&hooks),
+            start: hooks.followed().map_or(0.0, |followed| f32::from_f64(followed.start)),
         };
         let bound =
             [&self.schedule.buffer, &self.engine.outcome, &self.engine.params, &buffers.points, &self.engine.learnt];
@@ -430,7 +432,7 @@ impl TrainRecorder<'_> {
         Planner::record(&self.engine.gpu, |planner| {
             self.gradient_norm(planner, true);
             self.update(planner);
-            self.solver(planner).learn(self.buffers.penalty(), modes::Learn::Learn);
+            self.solver(planner).learn(modes::Learn::Learn);
             planner.take()
         })
     }

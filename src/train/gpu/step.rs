@@ -9,7 +9,7 @@ use super::trainer::{GpuTrainer, costs, low};
 use crate::error::Result;
 use crate::gpu::modes::{Verdict, status};
 use crate::gpu::{Outcome, Params, Submissions, set_points};
-use crate::method::{Draws, PointDraws, PointValues, StepPenalty};
+use crate::method::{Draws, Hooks, PointDraws, PointValues};
 use crate::train::batches::Batch;
 use crate::train::optimizer::Rule;
 use crate::train::report::{StepGradients, StepReport};
@@ -85,11 +85,12 @@ impl GpuTrainer {
                 ..Params::new(seed, step, self.state.step_paths(step))
             };
             params.divergence = self.state.step_drawing(step).weight.map_or(0.0, single);
-            params.global = self.state.global_at(step).map_or(0.0, |global| single(global.coefficient));
-            if let Some(penalty) = self.state.penalty_at(step) {
+            let hooks = self.state.hooks_at(step);
+            params.global = hooks.global.map_or(0.0, |global| single(global.coefficient));
+            if let Some(penalty) = hooks.penalty {
                 self.engine.set_draws(&mut params, &Draws::new(penalty, seed, step));
             }
-            let points = self.state.points_at(step).into_iter().flatten();
+            let points = hooks.pointwise.into_iter().flatten();
             set_points(&mut params, &points.map(|point| PointDraws::new(point, seed, step)).collect::<Vec<_>>());
             params
         };
@@ -260,17 +261,14 @@ impl GpuTrainer {
 
     /// The report of the step after `before` others.
     pub(super) fn report(&self, outcome: &Outcome, before: u64) -> StepReport {
-        // A coefficient that follows a budget is known to the device alone.
-        let penalty = self.state.penalty_at(before).map(|penalty| match penalty.budget {
-            Some(_) => StepPenalty { coefficient: f64::from(outcome.coefficient), ..penalty },
-            None => penalty,
-        });
+        let mut hooks = self.state.hooks_at(before);
+        // What follows a budget is known to the device alone.
+        hooks.follow(|_| f64::from(outcome.coefficient));
+        let Hooks { penalty, global, pointwise: points, .. } = hooks;
         let report = self.state.report(before, costs(&self.engine, outcome), penalty.as_ref());
-        let global = self.state.global_at(before);
         let global_penalty = global.map(|_| f64::from(outcome.global));
         let global_coefficient = global.map(|global| global.coefficient);
         let local = penalty.map(|_| (f64::from(outcome.penalty), report.coefficient));
-        let points = self.state.points_at(before);
         let pointwise = PointValues::of(&points, &outcome.points);
         let first = pointwise.iter().next().map(|value| (value.penalty, value.coefficient));
         let (penalty, coefficient) = local.or(global_penalty.zip(global_coefficient)).or(first).unwrap_or_default();

@@ -12,7 +12,7 @@ use crate::gpu::{
 };
 use crate::math::check_finite;
 use crate::memory::Size;
-use crate::method::{Learnt, Loss, Streams, Target, row_weights};
+use crate::method::{Hooks, Learnt, Loss, Streams, Target, row_weights};
 use crate::train::batches::Batch;
 use crate::train::config::TrainerConfig;
 use crate::train::drawing::Drawing;
@@ -215,12 +215,8 @@ impl GpuTrainer {
 
     /// What the solve of the training step after `step` others is for.
     pub(super) fn purpose_at(&self, step: u64) -> Purpose {
-        Purpose {
-            backward: true,
-            penalty: self.state.penalty_at(step),
-            global: self.state.global_at(step),
-            points: self.state.points_at(step),
-        }
+        let Hooks { penalty, global, pointwise: points, .. } = self.state.hooks_at(step);
+        Purpose { backward: true, penalty, global, points }
     }
 
     /// Checks a batch and sends it; the number of its trajectories. A flow estimates traces with these signs, and a latent

@@ -1,5 +1,6 @@
 //! The native trainer.
 
+mod budgets;
 mod checkpoints;
 mod controls;
 mod density;

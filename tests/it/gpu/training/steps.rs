@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::{DIM, INPUTS, lively, model, samples};
 use crate::oracle::{LAYOUTS, close, cpu, gpu, warnings_of, widen};
 use fewsteps::{
-    Batch, Budget, Controller, Deployed, Error, FailurePolicy, GpuSolver, GpuTrainer, InitialStep, Layout, Learnt,
-    Local, Loss, Method, Mlp, NeuralDe, Optimizer, PenaltyAt, PenaltyStep, Problem, SolverOptions, StepControl, Target,
-    TimeInput, Tolerances, Trainer, TrainerConfig,
+    Batch, Budget, Controller, Deployed, Error, FailurePolicy, Global, GpuSolver, GpuTrainer, InitialStep, Layout,
+    Learnt, Local, Loss, Method, Mlp, NeuralDe, Optimizer, PenaltyAt, PenaltyStep, Pointwise, Problem, Regularizer,
+    SolverOptions, StepControl, Target, TimeInput, Tolerances, Trainer, TrainerConfig,
 };
 
 #[test]
@@ -340,15 +340,27 @@ fn training_steps_teach_what_they_teach_on_the_native_engine() {
     let Some(gpu) = gpu() else { return };
     let samples = samples(70);
     let mut given_up = 0;
-    for (layout, at) in LAYOUTS.into_iter().flat_map(|l| [(l, PenaltyAt::Unbiased), (l, PenaltyAt::Biased)]) {
+    let budget = Budget::nfe(11.0);
+    let local =
+        |at| -> Regularizer { Local::unbiased().at(at).step(PenaltyStep::Ideal).fraction(1.0).budget(budget).into() };
+    // Several that follow keep the ratio of the coefficients that they began with.
+    let mut jacobian = Pointwise::jacobian().coefficient(0.03);
+    jacobian.budget = Some(budget);
+    let all = [
+        local(PenaltyAt::Unbiased),
+        local(PenaltyAt::Biased),
+        Global::step_count().budget(budget).into(),
+        Regularizer::from(Pointwise::kinetic().budget(budget)).and(jacobian),
+    ];
+    for (layout, regularizer) in LAYOUTS.into_iter().flat_map(|l| all.clone().map(|r| (l, r))) {
         let mut model = model(layout, Method::Bosh3);
         model.options = model.options.step_control(StepControl::Adaptive {
             tolerances: Tolerances::both(1e-3),
             controller: Controller::I.prompt(),
             initial_step: InitialStep::Carried,
         });
-        let local = Local::unbiased().at(at).step(PenaltyStep::Ideal).fraction(1.0).budget(Budget::nfe(11.0));
-        let config = TrainerConfig::new(model, Loss::CrossEntropy).regularizer(local).seed(3);
+        let probes = regularizer.local().is_some();
+        let config = TrainerConfig::new(model, Loss::CrossEntropy).regularizer(regularizer.clone()).seed(3);
         let mut device = GpuTrainer::new(&gpu, config.clone()).expect("a valid configuration");
         let mut native = Trainer::<f32>::new(&cpu(1), config).expect("a valid configuration");
         let theta = lively(native.parameters());
@@ -370,18 +382,27 @@ fn training_steps_teach_what_they_teach_on_the_native_engine() {
             }
             let expected = native.step(&samples.batch()).expect("a step");
             let found = gpu.block_on(device.step(&samples.batch())).expect("a step");
-            let name = format!("{layout:?} {at:?}, step {step}");
+            let name = format!("{layout:?} {regularizer:?}, step {step}");
             assert_eq!((found.nfe, found.accepted), (expected.nfe, expected.accepted), "{name}");
             let near = |what: &str, a: f64, b: f64| {
                 assert!((a - b).abs() <= 2e-3 * b.abs().max(1e-3), "{name}: {what} {a} for {b}");
             };
             near("penalty", found.penalty, expected.penalty);
             near("coefficient", found.coefficient, expected.coefficient);
+            let [a, b] = [&found, &expected].map(|r| r.pointwise.iter().map(|p| p.coefficient).collect::<Vec<_>>());
+            assert_eq!((a.len(), found.global_coefficient.is_some()), (b.len(), expected.global_coefficient.is_some()));
+            a.iter().zip(&b).for_each(|(a, b)| near("a measure's coefficient", *a, *b));
+            near(
+                "that of all steps",
+                found.global_coefficient.unwrap_or(0.0),
+                expected.global_coefficient.unwrap_or(0.0),
+            );
             near("ideal steps", found.ideal_steps.expect("some"), expected.ideal_steps.expect("some"));
             assert_eq!(found.budget_unreachable, expected.budget_unreachable, "{name}");
             let [a, b] = [gpu.block_on(device.learnt()).expect("read"), native.learnt()];
             near("first step", a.first.expect("known"), b.first.expect("known"));
-            near("ideal", a.ideal.expect("known"), b.ideal.expect("known"));
+            assert_eq!((a.ideal.is_some(), b.ideal.is_some()), (probes, probes), "{name}");
+            near("ideal", a.ideal.unwrap_or(0.0), b.ideal.unwrap_or(0.0));
             near("mean NFE", a.budget.nfe, b.budget.nfe);
             near("the next coefficient", a.budget.coefficient, b.budget.coefficient);
             assert_eq!((a.budget.steps, a.budget.unreachable), (b.budget.steps, b.budget.unreachable), "{name}");
@@ -389,7 +410,7 @@ fn training_steps_teach_what_they_teach_on_the_native_engine() {
         given_up += usize::from(native.learnt().budget.unreachable);
         let [found, expected] =
             [gpu.block_on(device.evaluate(&samples.batch())), native.evaluate(&samples.batch())].map(Result::unwrap);
-        assert_eq!((found.nfe, found.correct), (expected.nfe, expected.correct), "{layout:?} {at:?}");
+        assert_eq!((found.nfe, found.correct), (expected.nfe, expected.correct), "{layout:?} {regularizer:?}");
         // Either engine goes on from the other's checkpoint.
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("checkpoint.safetensors");
