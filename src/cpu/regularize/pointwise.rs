@@ -230,6 +230,7 @@ mod tests {
             quadrature: false,
             times: 1,
             fraction: 1.0,
+            budget: None,
             coefficient: 1.0,
         };
         let draws = PointDraws::new(penalty, 3, 0);
