@@ -17,8 +17,8 @@ fn of_part(training: Training, args: &RegularizerArgs, task: TaskName, steps: u6
     let [unbiased, biased] = task.defaults().coefficients.map_or([None; 2], |own| own.map(Some));
     match training {
         Training::Baseline | Training::Vanilla | Training::Sum(_) => Regularizer::None,
-        Training::LocalUnbiased => with_options(Local::unbiased(), args, unbiased, steps).into(),
-        Training::LocalBiased => with_options(Local::biased(), args, biased, steps).into(),
+        Training::LocalUnbiased => with_options(Local::unbiased(), args, (task, unbiased), steps).into(),
+        Training::LocalBiased => with_options(Local::biased(), args, (task, biased), steps).into(),
         Training::PublishedUnbiased => task.published(false, steps).into(),
         Training::PublishedBiased => task.published(true, steps).into(),
         Training::GlobalError => weighted(Global::error(), args, steps).into(),
@@ -73,11 +73,11 @@ fn weighted(global: Global, args: &RegularizerArgs, steps: u64) -> Global {
 }
 
 /// Local regularization with what the command line asks for; `own` is the task's coefficient, if it has one.
-fn with_options(local: Local, args: &RegularizerArgs, own: Option<f64>, steps: u64) -> Local {
+fn with_options(local: Local, args: &RegularizerArgs, (task, own): (TaskName, Option<f64>), steps: u64) -> Local {
     let local = weighed!(local, args, own, steps);
     let mut local = args.measure.map_or(local.clone(), |measure| local.measure(measure));
     local.step = args.penalty_step.unwrap_or(local.step);
-    local.gradient = args.gradient.unwrap_or(local.gradient);
+    local.gradient = args.gradient.unwrap_or(task.defaults().gradient);
     local.noise = args.noise.unwrap_or(local.noise);
     local.times = args.times.unwrap_or(local.times);
     local.fraction = args.fraction.unwrap_or(local.fraction);

@@ -21,9 +21,10 @@ pub struct Gradients<R> {
     /// with steps of its own ([`Adjoint::Interpolating`], and [`Adjoint::Backsolve`] without noise) those of the states, of all
     /// attempts, and those of the parameters, of the accepted ones; of the costliest 32 trajectories.
     ///
-    /// Those of an engine: the last stage of a method that hands it on to the next step has one of its own only in steps
-    /// with a cotangent within, of a saved state or of where a penalised step begins; a device, whose walk is recorded before
-    /// it is known which these are, takes it in every step then.
+    /// Those of an engine: the last stage of a method that hands it on to the next step has cotangents where states are saved
+    /// within steps, a penalised step begins within one, or steps' errors are a penalty. Natively its product is taken together
+    /// with that of the next step's first stage, so that one more is taken in all, or in a problem with controls one a step with
+    /// such cotangents; a device takes one more in every step then.
     ///
     /// [`Adjoint::Interpolating`]: crate::Adjoint::Interpolating
     /// [`Adjoint::Backsolve`]: crate::Adjoint::Backsolve

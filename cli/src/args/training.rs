@@ -176,7 +176,7 @@ pub(crate) struct RegularizerArgs {
     /// Noise of the penalised step, in tasks with noise [default: fresh]
     #[arg(long, value_parser = named(&NOISES))]
     pub(crate) noise: Option<PenaltyNoise>,
-    /// What the penalty is differentiated through [default: step]
+    /// What the penalty is differentiated through [default: step; full of physionet]
     #[arg(long, value_parser = named(&GRADIENTS))]
     pub(crate) gradient: Option<PenaltyGradient>,
     /// Weight of the penalty in the loss [default: the task's]

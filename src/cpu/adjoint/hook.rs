@@ -5,7 +5,7 @@ use crate::cpu::kernel::aligned::Aligned;
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::interval::Interval;
 use crate::cpu::step::Scheme;
-use crate::cpu::step::seeds::MeasureBar;
+use crate::cpu::step::seeds::{Chain, MeasureBar};
 use crate::cpu::tile::Tile;
 
 /// The step of a tile that a walk goes back over.
@@ -19,6 +19,10 @@ pub(crate) struct At<'a, S: Scheme> {
     pub(crate) moving: &'a [bool; LANES],
     /// Whether states saved within it have cotangents, in the room's `stage_bars`.
     pub(crate) inside: bool,
+    /// What it shares with its neighbours, if the states come from a tape.
+    pub(crate) chain: Chain,
+    /// Whether a lane moves in it that rests in the step after.
+    pub(crate) joined: bool,
 }
 
 /// What a regularizer adds to the walk back over a tile's steps.

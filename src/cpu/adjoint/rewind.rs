@@ -74,21 +74,30 @@ impl<S: Scheme> Rewind<S> for Taped {
         room: &mut WalkRoom<S>,
         bars: Bars<'_, S::Real>,
     ) -> Work {
-        let At { track, tile, step, interval, moving, inside } = *at;
+        let At { track, tile, step, interval, moving, inside, chain, joined } = *at;
         let next = step + 1;
         let again =
             self.restore(track, tile, step, room, next == track.count(tile) || next.is_multiple_of(self.stride.get()));
         if moving.contains(&false) {
             stand_in_unless(&mut room.y, moving);
         }
-        let with_last = inside || hook.measures();
         let scheme = &track.stepper.scheme;
+        let of_last = inside || hook.measures();
+        // The step after is still there unless steps between were taken again; a lane that was at rest in it stood elsewhere.
+        let handed = chain.takes && again == 0 && !(joined && of_last);
+        if handed {
+            scheme.hand_over(&mut room.kept);
+        }
+        let last_is_needed = of_last || chain.takes;
+        let with_last = last_is_needed && !handed;
         scheme.draw(interval, &tile.state.trajectories, NoiseOf::Path, &mut room.kept);
         scheme.keep(interval, &room.y, &mut room.kept, with_last);
         differentiate(at, hook, room, bars);
-        let mut work = Work::both(scheme.tableau().stages() - usize::from(track.stepper.shape.fsal && !with_last));
-        work.evaluations += again;
-        work
+        let fsal = track.stepper.shape.fsal;
+        let stages = scheme.tableau().stages();
+        let evaluations = stages - usize::from(fsal && !with_last) + again;
+        let products = stages - usize::from(fsal && !last_is_needed) - usize::from(chain.leaves);
+        Work { evaluations, products }
     }
 
     fn tape(&self) -> Option<&Self> {
@@ -176,6 +185,6 @@ fn differentiate<S: Scheme>(
     }
     let WalkRoom { y, kept, vjp, stage_bars, .. } = room;
     let stages = (seeded > 0).then(|| &stage_bars[..seeded]);
-    let seeds = Seeds::new(hook.measure_bar(at, y, kept, bars.state), stages);
+    let seeds = Seeds::new(hook.measure_bar(at, y, kept, bars.state), stages).chained(at.chain);
     at.track.stepper.scheme.vjp(&at.interval.h, kept, &seeds, FirstStage::Everything, vjp, bars);
 }

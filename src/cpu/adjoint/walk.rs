@@ -13,7 +13,7 @@ use crate::cpu::kernel::interval::Interval;
 use crate::cpu::kernel::lanes::{add, add_weighted, indicator};
 use crate::cpu::kernel::scalar::Scalar;
 use crate::cpu::step::Scheme;
-use crate::cpu::step::seeds::Bars;
+use crate::cpu::step::seeds::{Bars, Chain};
 use crate::cpu::step::state::fold_second;
 use crate::cpu::tile::Tile;
 use crate::cpu::tile::saves::Saves;
@@ -46,18 +46,23 @@ impl<S: Scheme> Walk<'_, S> {
         bar.fill(S::Real::ZERO);
         let mut work = Work::default();
         rewind.begin(tile, room);
-        for step in (0..self.track.count(tile)).rev() {
+        let chained = rewind.tape().is_some() && self.chains(hook, tile);
+        let (steps, mut after) = (self.track.count(tile), [false; LANES]);
+        for step in (0..steps).rev() {
             let (interval, moving) = self.track.moving(tile, step);
             let inside = self.seed_saves(tile, &interval, &moving, room, &mut bar);
             if self.every_step {
                 add_weighted(&mut bar, &indicator(&moving), tile_slot(tile, step + 1));
             }
-            let at = At { track: &self.track, tile, step, interval: &interval, moving: &moving, inside };
+            let chain = Chain { takes: chained && step + 1 < steps, leaves: chained && step > 0 };
+            let joined = moving.iter().zip(&after).any(|(moves, moved)| *moves && !moved);
+            let at = At { track: &self.track, tile, step, interval: &interval, moving: &moving, inside, chain, joined };
             work.add(rewind.back(&at, hook, room, Bars { theta: theta_bar, state: &mut bar }));
             if inside {
                 add(&mut bar, &room.start_bar);
             }
             hook.state_bar(step, &mut bar);
+            after = moving;
         }
         if self.every_step {
             add(&mut bar, tile_slot(tile, 0));
@@ -71,6 +76,17 @@ impl<S: Scheme> Walk<'_, S> {
         fold_second(&mut bar, tile.features());
         tile.bar = bar;
         work
+    }
+
+    /// Whether steps share evaluations with their neighbours: where last stages have cotangents, which costs a product a step
+    /// otherwise. Controls may jump between two steps.
+    fn chains(&self, hook: &dyn StepHook<S>, tile: &Tile<S::Real>) -> bool {
+        let asked = |slot: usize| tile_slot(tile, slot).iter().any(|&x| x != S::Real::ZERO);
+        let inside = || {
+            let shared = self.saves.points.iter().any(|point| point.t != self.t1 && asked(point.slot));
+            shared || self.saves.own.is_some_and(|(times, _)| times.slots() > 1)
+        };
+        self.track.stepper.scheme.chains() && self.track.drive.is_none() && (hook.measures() || inside())
     }
 
     /// Hands out the cotangents of the states saved in this step: those at its end to `bar`, those within to its end, its
@@ -196,7 +212,10 @@ mod tests {
                 let mut room = WalkRoom::new(&stepper.scheme, &stepper.shape);
                 let mut hook = Errors(&stepper.scheme, stepper.shape.array());
                 let work = walk.walk(&tape, &mut tile, &mut hook, &mut room, &mut gradient);
-                assert_eq!(work.products, STEPS.len() * method.tableau().stages(), "every stage, the last one too");
+                // The last stage of a step is the first one of the next.
+                let stages = method.tableau().stages() - usize::from(method.tableau().fsal());
+                let fewest = STEPS.len() * stages + usize::from(method.tableau().fsal());
+                assert_eq!((work.products, work.evaluations), (fewest, fewest), "every stage, once");
             }
             for i in 0..theta.len() {
                 let mut at = |shift: f64| {

@@ -12,7 +12,7 @@ use crate::cpu::kernel::lanes::{
 use crate::cpu::solve::Solve;
 use crate::cpu::solve::initial::Start;
 use crate::cpu::step::scale::ErrorScale;
-use crate::cpu::step::seeds::{Bars, Seeds, StiffnessSeed};
+use crate::cpu::step::seeds::{Bars, Chain, MeasureBar, Seeds, StiffnessSeed};
 use crate::cpu::step::state::{StepState, begin_second, fold_second};
 use crate::cpu::step::stiffness::{last_two, squared_differences};
 use crate::cpu::step::{NoiseOf, Point, Scheme};
@@ -372,11 +372,11 @@ impl<S: Scheme> Penalty<'_, S> {
             weighted_difference(error, &weights[0], slopes[0], slopes[1]);
             weighted_difference(y1, &weights[1], states[0], states[1]);
             let stiffness = Some(StiffnessSeed { k_difference: error, state_difference: y1 });
-            Seeds { error: None, stages: None, stiffness }
+            Seeds { error: None, stages: None, stiffness, chain: Chain::default() }
         } else {
             let ErrorScale { atol, rtol } = &stepper.scale;
             scaled_norm_vjp(error, bar, y1_bar, &weights[0], atol, *rtol, y, y1);
-            Seeds { error: Some(error), stages: None, stiffness: None }
+            Seeds::new(MeasureBar::Error(error), None)
         };
         let bars = Bars { theta: theta_bar, state: y1_bar };
         stepper.scheme.vjp(&interval.h, kept, &seeds, gradient.first_stage(), &mut room.vjp, bars);

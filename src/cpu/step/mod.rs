@@ -107,6 +107,15 @@ pub(crate) trait Scheme: Debug + Send + Sync {
     /// method only `with_last`, though its state, the step's end, is always left there.
     fn keep(&self, interval: &Interval<Self::Real>, y: &[Self::Real], kept: &mut Self::Kept, with_last: bool);
 
+    /// Whether the first stage of a step is the last one of the step before it.
+    fn chains(&self) -> bool {
+        false
+    }
+
+    /// Makes the first stage of a kept step the last one of the step before it, which is kept next and needs not evaluate it:
+    /// of a scheme that [chains](Self::chains).
+    fn hand_over(&self, _kept: &mut Self::Kept) {}
+
     /// The end of a kept step.
     fn end(&self, h: &Lanes<Self::Real>, y: &[Self::Real], kept: &Self::Kept, y1: &mut [Self::Real]);
 

@@ -5,7 +5,7 @@ use super::interpolant::Interpolant;
 use super::networks::Networks;
 use super::runge_kutta::{self as plain, RungeKutta};
 use super::scale::ErrorScale;
-use super::seeds::{Bars, FirstStage, Seeds};
+use super::seeds::{Bars, Chain, FirstStage, MeasureBar, Seeds};
 use super::stages::{KeptStages, Stages, drift_error, stages_of};
 use super::state::{Shape, StepState};
 use super::undo::Undo;
@@ -245,14 +245,15 @@ impl<R: Scalar> Scheme for ReversibleRungeKutta<R> {
         let ends = seeds.stages.map(|bars| bars.split_at(1));
         let (y_bar, z_bar) = bars.state.split_at_mut(bars.state.len() / 2);
         combine(bar, None, &[R::ONE; LANES], [(-1.0, &*z_bar)]);
-        let of_end = Seeds { error: None, stages: ends.map(|(_, end)| end), stiffness: None };
+        let of_end = Seeds::new(MeasureBar::Nothing, ends.map(|(_, end)| end));
         let of_half = Bars { theta: &mut *bars.theta, state: bar };
         self.method.vjp(&h.map(|h| -h), from_y1, &of_end, FirstStage::Everything, half, of_half);
         add(y_bar, z_bar);
         add(y_bar, bar);
         bar.copy_from_slice(y_bar);
         let Seeds { error, ref stiffness, .. } = *seeds;
-        let of_start = Seeds { error, stages: ends.map(|(start, _)| start), stiffness: *stiffness };
+        let of_start =
+            Seeds { error, stages: ends.map(|(start, _)| start), stiffness: *stiffness, chain: Chain::default() };
         self.method.vjp(h, from_z, &of_start, first, half, Bars { theta: bars.theta, state: bar });
         add(z_bar, bar);
         add_weighted(z_bar, &[-self.coupling; LANES], y_bar);

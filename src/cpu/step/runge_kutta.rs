@@ -38,6 +38,8 @@ pub(crate) struct Attempt<R> {
 pub(crate) struct VjpRoom<R> {
     stages: StageBars<R>,
     k_bar: Aligned<R>,
+    /// The cotangent of a first stage that is left for the step before.
+    first_bar: Aligned<R>,
 }
 
 impl<R: Scalar> RungeKutta<R> {
@@ -85,7 +87,7 @@ impl<R: Scalar> RungeKutta<R> {
     /// The cotangent of stage `i`, in `room.k_bar`.
     fn stage_bar(&self, i: usize, h: &Lanes<R>, seeds: &Seeds<'_, R>, bar: &[R], room: &mut VjpRoom<R>) {
         let Tableau { a, b, b_error, .. } = self.tableau;
-        let VjpRoom { stages: StageBars { states, .. }, k_bar } = room;
+        let VjpRoom { stages: StageBars { states, .. }, k_bar, .. } = room;
         let later = (i + 1..self.inner_stages()).map(|j| (a[j][i], states[j].as_slice()));
         let error = seeds.error.zip(*b_error).map(|(e_bar, weights)| (weights[i], e_bar));
         combine(k_bar, None, h, std::iter::once((b[i], bar)).chain(error).chain(later));
@@ -128,8 +130,8 @@ impl<R: Scalar> Scheme for RungeKutta<R> {
     }
 
     fn vjp_room(&self) -> VjpRoom<R> {
-        let k_bar = Aligned::zeros(self.field.dim() * LANES);
-        VjpRoom { stages: StageBars::new(&self.field, self.tableau.stages()), k_bar }
+        let [k_bar, first_bar] = [(); 2].map(|()| Aligned::zeros(self.field.dim() * LANES));
+        VjpRoom { stages: StageBars::new(&self.field, self.tableau.stages()), k_bar, first_bar }
     }
 
     fn slopes(&self, at: &Point<'_, R>, out: &mut [R], room: &mut Attempt<R>) {
@@ -184,6 +186,16 @@ impl<R: Scalar> Scheme for RungeKutta<R> {
         }
     }
 
+    fn chains(&self) -> bool {
+        self.fsal
+    }
+
+    fn hand_over(&self, kept: &mut KeptStages<R>) {
+        let last = self.tableau.stages() - 1;
+        kept.points.swap(0, last);
+        kept.k.swap(0, last);
+    }
+
     fn end(&self, h: &Lanes<R>, y: &[R], kept: &KeptStages<R>, y1: &mut [R]) {
         if self.fsal {
             y1.copy_from_slice(kept.points[self.tableau.stages() - 1].state());
@@ -204,7 +216,8 @@ impl<R: Scalar> Scheme for RungeKutta<R> {
     /// With `Y_i = y + h sum_j a_ij k_j` and `k_i = f(Y_i)`, from the last stage to the first:
     /// `k_i_bar = h (b_i y1_bar + b_error_i e_bar + sum_(j>i) a_ji Y_j_bar) + seeds`, `Y_i_bar = k_i_bar^T df/dy`,
     /// and at the end `y_bar = y1_bar + sum Y_i_bar`. Where the last stage's state is the step's end itself
-    /// (FSAL), its cotangent joins `y1_bar` first.
+    /// (FSAL), its cotangent joins `y1_bar` first. In a [`Chain`](super::seeds::Chain) it has that of the next step's first stage
+    /// too, and `k_0_bar` waits for the step before.
     fn vjp(
         &self,
         h: &Lanes<R>,
@@ -216,7 +229,7 @@ impl<R: Scalar> Scheme for RungeKutta<R> {
     ) {
         let stages = self.tableau.stages();
         let seeds_last = seeds.stages.is_some_and(|bars| bars.len() == stages);
-        let last_needed = seeds.error.is_some() || seeds.stiffness.is_some() || seeds_last;
+        let last_needed = seeds.error.is_some() || seeds.stiffness.is_some() || seeds_last || seeds.chain.takes;
         let mut begun = stages;
         for i in (0..stages).rev() {
             let is_end = self.fsal && i + 1 == stages;
@@ -224,7 +237,14 @@ impl<R: Scalar> Scheme for RungeKutta<R> {
                 continue;
             }
             self.stage_bar(i, h, seeds, bars.state, room);
-            let VjpRoom { stages: pulled, k_bar } = &mut *room;
+            let VjpRoom { stages: pulled, k_bar, first_bar } = &mut *room;
+            if is_end && seeds.chain.takes {
+                add(k_bar, first_bar);
+            }
+            if i == 0 && seeds.chain.leaves {
+                first_bar.copy_from_slice(k_bar);
+                continue;
+            }
             let sign = [if i + 1 == stages { R::ONE } else { -R::ONE }; LANES];
             let stiffness = seeds.stiffness.as_ref().filter(|_| i + 2 >= stages);
             if let Some(seed) = stiffness {
@@ -257,6 +277,6 @@ impl<R: Scalar> Scheme for RungeKutta<R> {
     fn room_bytes(&self) -> usize {
         let array = self.field.dim() * LANES * size_of::<R>();
         let stages = self.tableau.stages();
-        (self.field.kept_bytes() + stages * array) + self.kept_bytes() + (stages + 3) * array
+        (self.field.kept_bytes() + stages * array) + self.kept_bytes() + (stages + 4) * array
     }
 }

@@ -22,6 +22,16 @@ pub(crate) enum MeasureBar<'a, R> {
     Stiffness(StiffnessSeed<'a, R>),
 }
 
+/// Which evaluations a step shares with its neighbours on the walk back. The last stage of an FSAL method is the first one of the
+/// step after: its vector-Jacobian product is taken once, of both cotangents.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Chain {
+    /// The step after has left the cotangent of its first stage in the room, for the last one.
+    pub(crate) takes: bool,
+    /// The cotangent of the first stage is left there for the step before.
+    pub(crate) leaves: bool,
+}
+
 /// Everything that a loss may depend on in a step, besides the state at its end.
 #[derive(Debug)]
 pub(crate) struct Seeds<'a, R> {
@@ -29,16 +39,23 @@ pub(crate) struct Seeds<'a, R> {
     /// Cotangents of the stages themselves, or of the first of them, which states interpolated within the step have.
     pub(crate) stages: Option<&'a [Aligned<R>]>,
     pub(crate) stiffness: Option<StiffnessSeed<'a, R>>,
+    pub(crate) chain: Chain,
 }
 
 impl<'a, R> Seeds<'a, R> {
     /// Of a measure, and of stages.
     pub(crate) const fn new(measure: MeasureBar<'a, R>, stages: Option<&'a [Aligned<R>]>) -> Self {
-        match measure {
-            MeasureBar::Nothing => Self { error: None, stages, stiffness: None },
-            MeasureBar::Error(error) => Self { error: Some(error), stages, stiffness: None },
-            MeasureBar::Stiffness(seed) => Self { error: None, stages, stiffness: Some(seed) },
-        }
+        let (error, stiffness) = match measure {
+            MeasureBar::Nothing => (None, None),
+            MeasureBar::Error(error) => (Some(error), None),
+            MeasureBar::Stiffness(seed) => (None, Some(seed)),
+        };
+        Self { error, stages, stiffness, chain: Chain { takes: false, leaves: false } }
+    }
+
+    /// Of a step that shares evaluations with its neighbours.
+    pub(crate) const fn chained(self, chain: Chain) -> Self {
+        Self { chain, ..self }
     }
 }
 

@@ -47,12 +47,13 @@ fn compare_with<R: Scalar>(name: &str, config: &TrainerConfig, batch: usize, tol
     }
 }
 
-/// Where a penalised step begins within a step, and its gradient goes on into that state, the last stage of a method that
-/// hands it on to the next step has a product of its own: in that step on the native engine, in every one on a device, whose
-/// walk is recorded before it is known which one it is.
+/// Where a penalised step begins within a step, and its gradient goes on into that state, so does that of the last stage of a
+/// method that hands it on to the next step. On the native engine its product is taken with that step's first stage, so that one
+/// more is taken in the last step alone; on a device in every one, whose walk is recorded before it is known which one it is.
 #[test]
 fn products_are_those_that_the_engine_takes() {
     let Some(gpu) = gpu() else { return };
+    let mut last = 0;
     for layout in LAYOUTS {
         // Few features are walked back whole, many are not.
         for (method, stages, width) in [(Method::Tsit5, 7, DIM), (Method::Bosh3, 4, 40)] {
@@ -73,11 +74,13 @@ fn products_are_those_that_the_engine_takes() {
                 let fewest = steps * (stages - 1);
                 let name = format!("{layout:?}, {width} features, {method}, {local:?}");
                 assert_eq!([expected.accepted, found.accepted], [steps; 2], "{name}");
-                assert_eq!(expected.products, fewest + usize::from(inside), "{name}: native");
+                last += usize::from(expected.products == fewest + 1);
+                assert!((fewest..=fewest + usize::from(inside)).contains(&expected.products), "{name}: {expected:?}");
                 assert_eq!(found.products, fewest + if inside { steps } else { 0 }, "{name}: device");
             }
         }
     }
+    assert!(last > 0, "a penalised step begins in the last one in some case");
 }
 
 #[test]
