@@ -3,8 +3,8 @@
 use anyhow::{bail, ensure};
 use clap::ValueEnum;
 use fewsteps::{
-    Activation, Elbo, Field, LatentGru, Local, Loss, Method, Mlp, NeuralDe, Optimizer, PenaltyGradient, Problem, Recurrent, SaveAt,
-    Schedule, SolverOptions, StepControl, TimeInput, Tolerances, Trace, models,
+    Activation, Elbo, Field, LatentGru, Local, Loss, Method, Mlp, NeuralDe, Optimizer, PenaltyGradient, Problem,
+    Recurrent, SaveAt, Schedule, SolverOptions, StepControl, TimeInput, Tolerances, Trace, models,
 };
 use serde::{Deserialize, Serialize};
 
