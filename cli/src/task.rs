@@ -306,16 +306,21 @@ fn japanese_vowels(inputs: usize, classes: usize, options: SolverOptions) -> any
     Ok(model.encoder(encoder.out(Mlp::new([32, 16]))).head(classes))
 }
 
+/// The latent ODE of records that were seen in part.
+fn physionet(data: &Data, options: SolverOptions) -> anyhow::Result<NeuralDe> {
+    let Samples::Irregular(irregular) = &data.train else { bail!("--task physionet: the data are no records") };
+    Ok(latent_ode(&irregular.records.times, irregular.records.width, options)?)
+}
+
 /// The latent ODE of A. Pal, A. Edelman, C. Rackauckas (2022) on records that were seen in part: a recurrent unit with halves of
 /// 50 numbers, an equation of 20 whose slopes lie between -1 and 1, and a linear layer to the features, from the first time to
 /// the last. The state that is solved from is drawn.
-fn physionet(data: &Data, options: SolverOptions) -> anyhow::Result<NeuralDe> {
-    let Samples::Irregular(irregular) = &data.train else { bail!("--task physionet: the data are no records") };
-    let (times, features) = (&irregular.records.times, irregular.records.width);
+pub(crate) fn latent_ode(times: &[f64], features: usize, options: SolverOptions) -> fewsteps::Result<NeuralDe> {
     let encoder = Recurrent::latent_gru(times.len(), features, [50, 40], LatentGru::Correct)?;
     let field = Mlp::new([20, 40, 20, 40, 20, 40, 20, 40, 20]).output_activation(Activation::Tanh);
     let field = Field::build(20, |f| f.mlp("layers", &field, &f.state().tanh()))?;
-    let problem = Problem::ode(field, times[0], times[times.len() - 1]);
-    let model = NeuralDe::new(problem, options.save_at(SaveAt::Times(times.clone())));
+    let ends = times.first().zip(times.last());
+    let (t0, t1) = ends.map_or((0.0, 1.0), |(first, last)| (*first, *last));
+    let model = NeuralDe::new(Problem::ode(field, t0, t1), options.save_at(SaveAt::Times(times.to_vec())));
     Ok(model.encoder(encoder.out(Mlp::new([100, 50, 40]))).latent().head(features))
 }

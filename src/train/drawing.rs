@@ -21,6 +21,25 @@ impl Drawing {
     pub(super) const NONE: Self = Self { normals: None, copies: 1, weight: None };
 }
 
+impl TrainerConfig {
+    /// The standard normal numbers `[trajectories][D]` by which the training step after `step` others draws initial states, for
+    /// those who compute the same elsewhere. Trajectories are the samples of the batch, each as often in a row as
+    /// [`Elbo::samples`](crate::Elbo) says.
+    ///
+    /// ```
+    /// # use fewsteps::{Loss, Mlp, NeuralDe, Problem, SolverOptions, TrainerConfig};
+    /// let model = NeuralDe::new(Problem::ode(Mlp::new([4, 16, 4]), 0.0, 1.0), SolverOptions::default());
+    /// let config = TrainerConfig::new(model.encoder(8).latent().head(2), Loss::Mse).seed(3);
+    /// assert_eq!(config.initial_normals(0, 5).len(), 5 * 4);
+    /// ```
+    #[must_use]
+    pub fn initial_normals(&self, step: u64, trajectories: usize) -> Vec<f64> {
+        let streams = Streams::of_step(Purpose::InitialState, self.seed, step);
+        let dim = self.model.problem.dim();
+        (0..trajectories).flat_map(|trajectory| streams.normals(trajectory).take(dim)).collect()
+    }
+}
+
 impl TrainingState {
     /// Trajectories that a training step on so many samples solves.
     pub(super) const fn trajectories(&self, samples: usize) -> usize {

@@ -26,6 +26,8 @@ pub(crate) enum Workload {
     W5,
     /// A flow: 2-64-64-2 tanh with time, exact trace, 512 points, tolerance 1e-5, negative log-likelihood
     W6,
+    /// A latent ODE at the shape of PhysioNet 2012, 49 times of 37 features, batch 512, tolerance 1e-5, its bound
+    W7,
 }
 
 impl Workload {
@@ -74,6 +76,11 @@ pub(crate) struct WorkloadArgs {
     /// Directory with the dumped weights and inputs (manifest.json beside *.bin)
     #[arg(long, value_name = "DIR")]
     pub(crate) dump: PathBuf,
+    /// Write loss and gradient of the first training step there, and the normal numbers that it draws initial states by
+    ///
+    /// Little-endian, `f64` the loss and the normals, `f32` the gradient; of the native engine.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) found: Option<PathBuf>,
     /// What computes: auto, cpu, gpu, gpu:N or part of an adapter's name; see `fewsteps help bench`
     #[arg(long, default_value = "cpu", value_name = "DEVICE")]
     pub(crate) device: DeviceChoice,

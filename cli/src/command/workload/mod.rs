@@ -1,6 +1,7 @@
 //! `fewsteps bench-workload`: the workloads of the peer comparison, on weights and inputs dumped by `benches/peers`. For
 //! `benches/` alone: users' help does not name it.
 
+mod found;
 mod line;
 mod problem;
 mod profile;
@@ -23,6 +24,10 @@ pub(crate) fn bench_workload(args: &WorkloadArgs) -> Result<()> {
     let prepared = Prepared::new(args)?;
     let (model, batch) = (&prepared.config.model, prepared.batch());
     let device = args.device.open(Some(usize::from(args.threads)), Precision::F32, model, batch)?;
+    if let Some(folder) = &args.found {
+        let Device::Cpu(cpu) = &device else { bail!("--found is of the native engine: leave --device out") };
+        found::write(folder, args, cpu, &prepared)?;
+    }
     let line = match &device {
         Device::Cpu(_) if args.profile => bail!("--profile times a device's kernels: choose one with --device gpu"),
         Device::Gpu(gpu) if args.profile => serde_json::to_string(&profile::profile(args, gpu, prepared)?)?,

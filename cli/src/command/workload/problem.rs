@@ -4,12 +4,14 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use fewsteps::{
-    Batch, Blocking, Controller, Field, InitialStep, Layout, Learner, Local, Loss, Mlp, NeuralDe, Optimizer, Problem,
-    Regularizer, SaveAt, SolverOptions, StepControl, Target, TimeInput, Tolerances, Trace, TrainerConfig, models,
+    Batch, Blocking, Controller, Elbo, Field, InitialStep, Layout, Learner, Local, Loss, Mlp, NeuralDe, Optimizer,
+    Problem, Regularizer, SaveAt, SolverOptions, StepControl, Target, TimeInput, Tolerances, Trace, TrainerConfig,
+    models,
 };
 
 use crate::args::{NOISE_TOLERANCE, PenaltyKind, Stepping, Workload, WorkloadArgs};
 use crate::files;
+use crate::task::latent_ode;
 
 /// What a workload is made of.
 struct Recipe {
@@ -34,6 +36,8 @@ enum Given {
     Labels,
     States,
     Moments,
+    /// States of which some were seen.
+    Observed,
     /// Nowhere: the peers report the mean of |y(t1)|, which is the MAE against zero.
     Zeros,
     /// There is none.
@@ -44,6 +48,18 @@ enum Given {
 fn flow(options: SolverOptions) -> fewsteps::Result<NeuralDe> {
     let field = Field::from(Mlp::new([2, 64, 64, 2]).time_input(TimeInput::Every)).with_log_density(Trace::Exact)?;
     Ok(NeuralDe::new(Problem::ode(field, 0.0, 1.0), options))
+}
+
+/// The weight of the divergence of W7 when it has come in, as of `--task physionet`.
+const DIVERGENCE: f64 = 2e-4;
+
+/// The model of `--task physionet` on so many features.
+fn latent(options: SolverOptions) -> fewsteps::Result<NeuralDe> {
+    let times = match &options.save_at {
+        SaveAt::Times(times) => times.clone(),
+        _ => Vec::new(),
+    };
+    latent_ode(&times, 37, options)
 }
 
 impl Workload {
@@ -106,6 +122,20 @@ impl Workload {
                 target: Given::Nothing,
                 ..spiral
             },
+            Self::W7 => Recipe {
+                arrays: "W7",
+                model: latent,
+                tolerance: 1e-5,
+                loss: Loss::Mse,
+                parameters: &[
+                    "uw1", "ub1", "uw2", "ub2", "rw1", "rb1", "rw2", "rb2", "cw1", "cb1", "cw2", "cb2", "ew1", "eb1",
+                    "ew2", "eb2", "fw1", "fb1", "fw2", "fb2", "fw3", "fb3", "fw4", "fb4", "fw5", "fb5", "fw6", "fb6",
+                    "fw7", "fb7", "fw8", "fb8", "hw1", "hb1",
+                ],
+                inputs: "x",
+                target: Given::Observed,
+                ..spiral
+            },
         }
     }
 }
@@ -142,6 +172,7 @@ impl Dump<'_> {
             Given::Labels => Answer::Labels(self.labels(&format!("{}_data_label", recipe.arrays))?),
             Given::States => Answer::States(floats("target")?),
             Given::Moments => Answer::Moments { means: floats("mean")?, variances: floats("var")? },
+            Given::Observed => Answer::Observed { states: floats("values")?, weights: floats("mask")? },
             Given::Zeros => Answer::States(vec![0.0; inputs]),
             Given::Nothing => Answer::Nothing,
         })
@@ -160,6 +191,7 @@ pub(super) enum Answer {
     Labels(Vec<u32>),
     States(Vec<f32>),
     Moments { means: Vec<f32>, variances: Vec<f32> },
+    Observed { states: Vec<f32>, weights: Vec<f32> },
     Nothing,
 }
 
@@ -181,6 +213,7 @@ impl Prepared {
         let config = TrainerConfig::new((recipe.model)(options)?, recipe.loss)
             .optimizer(optimizer)
             .regularizer(regularizer(args));
+        let config = if config.model.latent { config.elbo(Elbo::default().kl(DIVERGENCE)) } else { config };
         Ok(Self { config, theta, inputs, target })
     }
 
@@ -193,6 +226,7 @@ impl Prepared {
             Answer::Labels(labels) => Target::Labels(labels),
             Answer::States(states) => Target::States(states),
             Answer::Moments { means, variances } => Target::Moments { means, variances },
+            Answer::Observed { states, weights } => Target::Observed { states, weights },
             Answer::Nothing => Target::Nothing,
         };
         Batch { inputs: &self.inputs, target }
@@ -203,13 +237,22 @@ impl Prepared {
         &self,
         learner: &mut Blocking<L>,
     ) -> fewsteps::Result<Option<L::Data>> {
-        let Answer::States(states) = &self.target else { return learner.hold(&self.as_batch()) };
         let (batch, width) = (self.batch(), self.config.model.output_width());
-        let times = states.len() / (batch * width).max(1);
-        let state = |row: usize, time: usize| &states[(time * batch + row) * width..][..width];
-        let rows = (0..batch).flat_map(|row| (0..times).flat_map(move |time| state(row, time)));
-        let held: Vec<f32> = rows.copied().collect();
-        learner.hold(&Batch { inputs: &self.inputs, target: Target::States(&held) })
+        let turned = |states: &[f32]| -> Vec<f32> {
+            let times = states.len() / (batch * width).max(1);
+            let state = |row: usize, time: usize| &states[(time * batch + row) * width..][..width];
+            (0..batch).flat_map(|row| (0..times).flat_map(move |time| state(row, time))).copied().collect()
+        };
+        let (states, weights) = match &self.target {
+            Answer::States(states) => (turned(states), None),
+            Answer::Observed { states, weights } => (turned(states), Some(turned(weights))),
+            _ => return learner.hold(&self.as_batch()),
+        };
+        let target = match &weights {
+            Some(weights) => Target::Observed { states: &states, weights },
+            None => Target::States(&states),
+        };
+        learner.hold(&Batch { inputs: &self.inputs, target })
     }
 }
 
