@@ -94,7 +94,7 @@ def errors():
     """Loss and gradient against those of fewsteps, relative; weights are (in, out) there."""
     loss = loss_fn()
     gradient = torch.autograd.grad(loss, [getattr(model, k) for k in p["params"]])
-    ours = torch.cat([g.T.flatten() for g in gradient]).double().cpu().numpy()
+    ours = torch.cat([(g.T if g.ndim == 2 else g).flatten() for g in gradient]).double().cpu().numpy()
     theirs = read("gradient", "<f4").astype(np.float64)
     wrong = np.linalg.norm(ours - theirs) / np.linalg.norm(theirs)
     return dict(loss_error=abs(loss.item() / read("loss", "<f8")[0] - 1), gradient_error=wrong)

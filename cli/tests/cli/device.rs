@@ -140,6 +140,49 @@ fn workloads_with_noise_are_timed() {
     refuse(folder.path(), &missing, 1, &["W4_params_wi.bin", "common.py"]);
 }
 
+/// A dump of the latent ODE's workload with few records, of which a third of the cells was seen.
+fn latent_dump(folder: &Path, rows: usize) {
+    let nets = [("u", vec![175, 40, 50]), ("r", vec![175, 40, 50]), ("c", vec![175, 40, 100]), ("e", vec![100, 50, 40])];
+    let ends = [("f", vec![20, 40, 20, 40, 20, 40, 20, 40, 20]), ("h", vec![20, 37])];
+    for (net, sizes) in nets.iter().chain(&ends) {
+        for (i, pair) in sizes.windows(2).enumerate() {
+            let [weights, biases] = ["w", "b"].map(|part| format!("W7_params_{net}{part}{}", i + 1));
+            dump_arrays(folder, &[(&weights, pair[0] * pair[1]), (&biases, pair[1])]);
+        }
+    }
+    dump_arrays(folder, &[("W7_data_x", rows * 49 * 75), ("W7_data_values", 49 * rows * 37)]);
+    dump_array(folder, "W7_data_mask", 49 * rows * 37, &|i| f32::from(i.is_multiple_of(3)));
+    dump_array(folder, "W7_data_ts", 49, &|i| i as f32 / 48.0);
+}
+
+#[test]
+fn what_a_workload_finds_is_written_for_the_peers() {
+    let folder = folder();
+    let at = folder.path();
+    latent_dump(at, 3);
+    let workload = ["bench-workload", "W7", "--dump", ".", "--steps", "1", "--min-seconds", "0", "--threads", "1"];
+    let forward: Value = serde_json::from_str(&succeed(at, &workload)).expect("stdout is JSON");
+    fs::create_dir(at.join("found")).expect("made");
+    let train = [&workload[..], &["--mode", "train", "--found", "found"]].concat();
+    let line: Value = serde_json::from_str(&succeed(at, &train)).expect("stdout is JSON");
+    assert!(line["value"].as_f64() != forward["value"].as_f64(), "the bound is not the loss at the mean");
+    let bytes = |name: &str| fs::read(at.join(format!("found/W7_found_{name}.bin"))).expect("written");
+    let doubles = |name: &str| -> Vec<f64> {
+        bytes(name).as_chunks::<8>().0.iter().map(|number| f64::from_le_bytes(*number)).collect()
+    };
+    assert_eq!(doubles("loss"), [line["value"].as_f64().expect("a loss")], "of the step that is timed first");
+    let gradient = bytes("gradient");
+    let gradient = gradient.as_chunks::<4>().0.iter().map(|number| f64::from(f32::from_le_bytes(*number)));
+    let norm = gradient.map(|g| g * g).sum::<f64>().sqrt();
+    let told = line["grad_norm"].as_f64().expect("a norm");
+    assert!((norm - told).abs() < 1e-6 * told, "{norm} is {told}");
+    let normals = doubles("normals");
+    assert_eq!(normals.len(), 3 * 20, "a number a row of the state");
+    assert!(normals.iter().all(|e| e.abs() < 6.0) && normals.iter().any(|e| *e < 0.0), "{normals:?}");
+    let none = [&workload[..], &["--found", "found"]].concat();
+    refuse(at, &none, 1, &["--found", "--mode train"]);
+}
+
 #[test]
 fn a_workload_is_the_same_on_a_device() {
     if !adapter() {

@@ -58,6 +58,28 @@ fn the_divergence_is_that_of_normal_distributions() {
     }
 }
 
+/// A state that stands still is what was drawn, so that the loss is known.
+#[test]
+fn the_normal_numbers_of_a_step_are_those_that_it_draws_by() {
+    let given = [0.3, -1.2, 0.4, -2.0];
+    let (inputs, states) = ([0.0; 35], [0.0; 70]);
+    let batch = Batch { inputs: &inputs, target: Target::States(&states) };
+    for samples in [1, 3] {
+        let elbo = Elbo::default().kl(0.0).samples(samples);
+        let config = still(2, elbo).seed(7).optimizer(Optimizer::sgd(1e-3));
+        let mut trainer = at(config.clone(), &given);
+        for step in 0..2 {
+            let normals = config.initial_normals(step, 35 * samples);
+            let square = |(i, e): (usize, &f64)| (given[i % 2] + (0.5 * given[2 + i % 2]).exp() * e).powi(2);
+            let mean = normals.iter().enumerate().map(square).sum::<f64>() / normals.len() as f64;
+            let found = trainer.gradients(&batch).expect("a gradient").report.loss;
+            let expected = 0.5 * mean / (STD * STD) + STD.ln() + 0.5 * TAU.ln();
+            close(&format!("step {step} of {samples} samples"), &[found], &[expected], 1e-13);
+            trainer.apply(&[0.0; 8]).expect("an update that changes nothing");
+        }
+    }
+}
+
 /// With `z ~ N(0, 1)` and `x ~ N(z, std^2)` all is known: `x ~ N(0, 1 + std^2)`, and `z` given `x` is normal with mean
 /// `x / (1 + std^2)` and variance `std^2 / (1 + std^2)`.
 #[test]
