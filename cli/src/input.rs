@@ -24,6 +24,7 @@ pub(crate) fn load(args: &TrainingArgs) -> anyhow::Result<Data> {
     match task {
         TaskName::Csv => Data::csv(&args.own, &source),
         TaskName::Series => Data::series(&args.own, &source),
+        TaskName::LynxHare => Data::lynx_hare(&args.own, &source),
         TaskName::Physionet => {
             let cached = Source { cache: Some(cache(output)), ..source };
             Data::physionet(RecordDivision::asked(&args.own), &cached)

@@ -160,18 +160,10 @@ impl Settings {
     /// same.
     fn check_pieces(&self) -> anyhow::Result<()> {
         let Some(Own::Series(Series { window: Some(window), .. })) = &self.own else { return Ok(()) };
-        let sees_time = self
-            .config
-            .model
-            .problem
-            .field
-            .without_log_density()
-            .mlp()
-            .is_none_or(|mlp| mlp.layers().any(|layer| layer.time));
         ensure!(
-            !sees_time,
+            !self.config.model.problem.field.reads_time(),
             "--window {window}: pieces begin at different times, which the field sees; give it [field] time-input = \
-             \"none\", or leave --window out"
+             \"none\", or equations without t, or leave --window out"
         );
         Ok(())
     }

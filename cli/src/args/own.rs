@@ -50,6 +50,11 @@ pub(crate) struct OwnArgs {
     /// too slow. Times have to be evenly spaced, and the field must not see them. Tests are of whole series.
     #[arg(long, value_name = "N")]
     pub(crate) window: Option<usize>,
+    /// series: states that are taken in logarithms, separated by commas: positive numbers whose ratios count
+    ///
+    /// The model sees them, and losses are told of them; predictions and forecasts are of the numbers themselves.
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub(crate) log: Vec<String>,
     /// Take numbers as they are
     ///
     /// Otherwise every column has mean 0 and deviation 1 over what is trained on, and the time of series is counted from
@@ -80,8 +85,9 @@ impl OwnArgs {
     pub(crate) fn given(&self) -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
         const CSV: &[&str] = &["csv"];
         const SERIES: &[&str] = &["series"];
-        const TABLES: &[&str] = &["csv", "series"];
-        const DIVIDED: &[&str] = &["csv", "series", "physionet"];
+        const BY_TIME: &[&str] = &["series", "lynx-hare"];
+        const TABLES: &[&str] = &["csv", "series", "lynx-hare"];
+        const DIVIDED: &[&str] = &["csv", "series", "lynx-hare", "physionet"];
         let all = [
             ("--label", self.label.is_some(), CSV),
             ("--targets", !self.targets.is_empty(), CSV),
@@ -91,8 +97,9 @@ impl OwnArgs {
             ("--time", self.time.is_some(), SERIES),
             ("--states", !self.states.is_empty(), SERIES),
             ("--id", self.id.is_some(), SERIES),
-            ("--horizon", self.horizon.is_some(), SERIES),
-            ("--window", self.window.is_some(), SERIES),
+            ("--log", !self.log.is_empty(), SERIES),
+            ("--horizon", self.horizon.is_some(), BY_TIME),
+            ("--window", self.window.is_some(), BY_TIME),
             ("--split", self.split.is_some(), DIVIDED),
             ("--split-seed", self.split_seed.is_some(), DIVIDED),
             ("--raw", self.raw, TABLES),

@@ -62,7 +62,7 @@ pub(crate) struct TrainArgs {
 }
 
 /// What a repeated run has settled, so that no option may say it otherwise.
-const SETTLED: [&str; 36] = [
+const SETTLED: [&str; 37] = [
     "task",
     "label",
     "targets",
@@ -75,6 +75,7 @@ const SETTLED: [&str; 36] = [
     "split_seed",
     "horizon",
     "window",
+    "log",
     "raw",
     "model",
     "steps",
@@ -154,7 +155,8 @@ pub(crate) struct DataArgs {
     #[arg(long, value_enum, default_value_t = TaskName::Digits)]
     pub(crate) task: TaskName,
     /// The data: the folder of the IDX files for mnist, fashion and mnist-sde, of a CSV file of moments for spiral-sde, of two .ts
-    /// files for japanese-vowels, of two archives for physionet; for csv and series a file
+    /// files for japanese-vowels, of two archives for physionet,
+    /// of a CSV file for lynx-hare; for csv and series a file
     ///
     /// Of csv and series a table with a line of column names, its cells apart by commas, semicolons or tabs.
     /// Files may be gzipped or not. Where a folder holds several sets of IDX files, the folder and what the names of

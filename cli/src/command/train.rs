@@ -12,6 +12,7 @@ use crate::method::Training;
 use crate::model_file;
 use crate::output;
 use crate::repeat;
+use crate::report::followed;
 use crate::run::{Ending, Session};
 use crate::settings::Settings;
 
@@ -48,7 +49,8 @@ pub(crate) fn train(mut args: TrainArgs) -> anyhow::Result<Ending> {
         output::print(&(serde_json::to_string_pretty(&record)? + "\n"))?;
     } else {
         let files = session.out.finished(&record.settings.run_name());
-        output::print(&format!("checkpoint: {}\nrecord: {}\n", files.checkpoint.display(), files.record.display()))?;
+        let off = followed::of_run(&record).map_or(String::new(), |off| off + "\n");
+        output::print(&format!("{off}checkpoint: {}\nrecord: {}\n", files.checkpoint.display(), files.record.display()))?;
     }
     let remark = record.settings.budget().and_then(|budget| record.budget?.remark(&budget));
     if let Some(remark) = remark {

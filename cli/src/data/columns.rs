@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::numbers;
 
-/// A column of numbers. The model sees `(x - mean) / deviation`.
+/// A column of numbers. The model sees `(x - mean) / deviation`, of a column that is taken in logarithms
+/// `(ln x - mean) / deviation`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Column {
     pub(crate) name: String,
@@ -15,45 +16,55 @@ pub(crate) struct Column {
     /// The square root of their mean squared difference from it; 1 where numbers are taken as they are, or are all alike.
     #[serde(with = "numbers")]
     pub(crate) deviation: f64,
+    /// Whether it is taken in logarithms.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) log: bool,
 }
 
 impl Column {
     /// A column whose numbers are taken as they are.
     pub(crate) const fn raw(name: String) -> Self {
-        Self { name, mean: 0.0, deviation: 1.0 }
+        Self { name, mean: 0.0, deviation: 1.0, log: false }
     }
 
-    /// A column that has mean 0 and deviation 1 where it is trained on.
-    pub(crate) fn standardised(name: String, values: impl Iterator<Item = f64> + Clone) -> Self {
+    /// The same column with mean 0 and deviation 1 over these values.
+    pub(crate) fn standardised(&self, values: impl Iterator<Item = f64> + Clone) -> Self {
+        let values = values.map(|x| self.taken(x));
         let count = values.clone().count() as f64;
         let mean = values.clone().sum::<f64>() / count;
         let deviation = (values.map(|x| (x - mean) * (x - mean)).sum::<f64>() / count).sqrt();
         // What is left of equal numbers is rounding.
         let varies = deviation > 1e-12 * mean.abs();
-        Self { name, mean, deviation: if varies { deviation } else { 1.0 } }
+        Self { mean, deviation: if varies { deviation } else { 1.0 }, ..self.clone() }
+    }
+
+    /// A number, or its logarithm where the column is taken so.
+    pub(crate) fn taken(&self, x: f64) -> f64 {
+        if self.log { x.ln() } else { x }
     }
 
     pub(crate) fn scaled(&self, x: f64) -> f64 {
-        (x - self.mean) / self.deviation
+        (self.taken(x) - self.mean) / self.deviation
     }
 
     /// The number behind a scaled one.
     pub(crate) fn unscaled(&self, x: f64) -> f64 {
-        self.mean + self.deviation * x
+        let taken = self.mean + self.deviation * x;
+        if self.log { taken.exp() } else { taken }
     }
 }
 
 /// Scales columns by what is trained on, unless they are to be as they are. `value` is a column's at a row; NaN where there is
 /// none.
-pub(super) fn fit(names: &[String], rows: &[usize], raw: bool, value: impl Fn(usize, usize) -> f64) -> Vec<Column> {
-    let column = |(c, name): (usize, &String)| {
+pub(super) fn fit(columns: &[Column], rows: &[usize], raw: bool, value: impl Fn(usize, usize) -> f64) -> Vec<Column> {
+    let column = |(c, column): (usize, &Column)| {
         if raw {
-            Column::raw(name.clone())
+            Column { mean: 0.0, deviation: 1.0, ..column.clone() }
         } else {
-            Column::standardised(name.clone(), rows.iter().map(|&row| value(row, c)).filter(|x| !x.is_nan()))
+            column.standardised(rows.iter().map(|&row| value(row, c)).filter(|x| !x.is_nan()))
         }
     };
-    names.iter().enumerate().map(column).collect()
+    columns.iter().enumerate().map(column).collect()
 }
 
 /// The names of columns.
@@ -80,13 +91,19 @@ mod tests {
     #[test]
     fn scaled_columns_have_mean_zero_and_deviation_one() {
         let values = [1.0, 2.0, 3.0, 6.0];
-        let column = Column::standardised("x".to_owned(), values.into_iter());
+        let x = Column::raw("x".to_owned());
+        let column = x.standardised(values.into_iter());
         assert_eq!((column.mean, column.deviation), (3.0, 3.5f64.sqrt()), "by hand");
         for x in values {
             assert!((column.unscaled(column.scaled(x)) - x).abs() < 1e-15, "there and back");
         }
-        let alike = Column::standardised("x".to_owned(), [0.1; 7].into_iter());
+        let alike = x.standardised([0.1; 7].into_iter());
         assert_eq!(alike.deviation, 1.0, "nothing to divide by");
+        let log = Column { log: true, ..x };
+        let column = log.standardised([1.0, 100.0].into_iter());
+        let ten = 10f64.ln();
+        assert!((column.mean - ten).abs() < 1e-15 && (column.deviation - ten).abs() < 1e-15, "{column:?}");
+        assert!((column.scaled(1000.0) - 2.0).abs() < 1e-15 && (column.unscaled(-2.0) - 0.1).abs() < 1e-15, "in tens");
     }
 
     #[test]

@@ -90,6 +90,52 @@ impl Observations {
         times.into_iter().any(|time| self.state(series, time).iter().any(|x| !x.is_nan()))
     }
 
+    /// Checks that the states of which a logarithm is taken have one.
+    pub(super) fn check_positive(&self, logarithms: &[bool]) -> anyhow::Result<()> {
+        let wrong = self.states.iter().enumerate().find(|(at, x)| logarithms[at % self.width()] && **x <= 0.0);
+        let Some((at, x)) = wrong else { return Ok(()) };
+        bail!(
+            "{}: line {}, column {:?}: {x} has no logarithm; correct it, leave the cell empty, or take the column as it is",
+            self.file,
+            self.lines[at / self.width()],
+            self.columns[at % self.width()]
+        )
+    }
+
+    /// The first `times` times, and those that are missing between them, at which nothing was observed: they are evenly
+    /// spaced then.
+    ///
+    /// The step is the median of what lies between times, as the whole interval has it.
+    pub(super) fn evenly(&self, times: usize) -> anyhow::Result<Self> {
+        let told = &self.times[..times];
+        let (first, last) = (told[0], told[times - 1]);
+        let mut between: Vec<f64> = told.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        between.sort_by(f64::total_cmp);
+        let count = ((last - first) / between[(between.len() - 1) / 2]).round().max(1.0);
+        let step = (last - first) / count;
+        let place = |t: usize| ((told[t] - first) / step).round();
+        let uneven = (1..times).find(|&t| {
+            (told[t] - (first + step * place(t))).abs() > 1e-6 * step || place(t) <= place(t - 1)
+        });
+        if let Some(t) = uneven {
+            bail!("times have to be evenly spaced, and {} is not {step} after {}; leave it out", told[t], told[t - 1]);
+        }
+        let (count, width, series) = (count as usize + 1, self.width(), self.names.len());
+        ensure!(count.saturating_mul(width * series) <= MOST, "{count} times, {step} after each other, are too many");
+        let mut even: Vec<f64> = (0..count).map(|t| first + step * t as f64).collect();
+        let (mut states, mut lines) = (vec![f64::NAN; series * count * width], vec![0; series * count]);
+        for t in 0..times {
+            let to = place(t) as usize;
+            even[to] = told[t];
+            for s in 0..series {
+                states[(s * count + to) * width..][..width].copy_from_slice(self.state(s, t));
+                lines[s * count + to] = self.lines[s * self.times.len() + t];
+            }
+        }
+        let (file, names, columns) = (self.file.clone(), self.names.clone(), self.columns.clone());
+        Ok(Self { file, names, times: even, columns, states, lines })
+    }
+
     /// Checks that all of each series was observed at the first time, where it is solved from.
     pub(super) fn check_starts(&self) -> anyhow::Result<()> {
         let Some(s) = (0..self.names.len()).find(|&s| !self.is_whole(s, 0)) else { return Ok(()) };

@@ -7,7 +7,7 @@ use anyhow::{Context, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::columns::{self, Column};
-use super::observations::{Named, Observations, of};
+use super::observations::{self, Observations, of};
 use super::samples::{Rows, Samples, Wanted};
 use super::sheet::Sheet;
 use super::source::{Division, Source};
@@ -36,6 +36,52 @@ pub(crate) struct Series {
     /// Whether numbers are taken as they are.
     #[serde(default)]
     pub(crate) raw: bool,
+    /// The file's name in the folder of the data, of a task that has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) file: Option<String>,
+}
+
+/// A series that is a task of its own.
+#[derive(Clone, Copy, Debug)]
+struct Named {
+    task: &'static str,
+    file: &'static str,
+    time: &'static str,
+    states: [&'static str; 2],
+    /// What is trained on, unless the command line says otherwise, and in pieces of how many observations.
+    horizon: f64,
+    window: usize,
+}
+
+/// Thousands of pelts that the Hudson's Bay Company took in each year from 1900 to 1920. The pieces were chosen by
+/// training up to 1910 and looking at the four years after that.
+const LYNX_HARE: Named = Named {
+    task: "lynx-hare",
+    file: "hudson_bay_lynx_hare.csv",
+    time: "year",
+    states: ["lynx", "hare"],
+    horizon: 1914.0,
+    window: 8,
+};
+
+/// The lynx and hares, in logarithms.
+pub(super) fn lynx_hare(args: &OwnArgs, source: &Source) -> anyhow::Result<(Series, Samples, Samples)> {
+    let own = LYNX_HARE;
+    let horizon = args.horizon.or_else(|| args.split.is_none().then_some(own.horizon));
+    let divided = OwnArgs { horizon, ..args.clone() };
+    let column = |name: &str| Column { log: true, ..Column::raw(name.to_owned()) };
+    let series = Series {
+        time: own.time.to_owned(),
+        id: None,
+        states: own.states.map(column).to_vec(),
+        origin: 0.0,
+        unit: 1.0,
+        division: Division::asked(&divided, source)?,
+        window: Some(args.window.unwrap_or(own.window)),
+        raw: args.raw,
+        file: Some(own.file.to_owned()),
+    };
+    series.read_anew(source)
 }
 
 /// Reads the series that the command line names.
@@ -56,15 +102,20 @@ pub(super) fn series(args: &OwnArgs, source: &Source) -> anyhow::Result<(Series,
     if let Some(both) = states.iter().find(|name| taken(name)) {
         bail!("--states {both:?}: is --time or --id; name other columns");
     }
+    if let Some(other) = args.log.iter().find(|name| !states.contains(name)) {
+        bail!("--log {other:?}: is none of the states, {}; name some of them", states.join(", "));
+    }
+    let column = |name: String| Column { log: args.log.contains(&name), ..Column::raw(name) };
     let series = Series {
         time,
         id: args.id.clone(),
-        states: states.into_iter().map(Column::raw).collect(),
+        states: states.into_iter().map(column).collect(),
         origin: 0.0,
         unit: 1.0,
         division: Division::asked(args, source)?,
         window: args.window,
         raw: args.raw,
+        file: None,
     };
     series.read_anew_from(&series.observations(&sheet, 2)?)
 }
@@ -72,12 +123,20 @@ pub(super) fn series(args: &OwnArgs, source: &Source) -> anyhow::Result<(Series,
 impl Series {
     /// The samples of a source, with the scales of this.
     pub(super) fn read(&self, source: &Source) -> anyhow::Result<(Self, Samples, Samples)> {
-        self.divide(&self.observations(&Sheet::read(source.file(TASK)?)?, 2)?)
+        self.divide(&self.observations(&self.sheet(source)?, 2)?)
     }
 
     /// The samples of a source, with scales of their own.
     pub(super) fn read_anew(&self, source: &Source) -> anyhow::Result<(Self, Samples, Samples)> {
-        self.read_anew_from(&self.observations(&Sheet::read(source.file(TASK)?)?, 2)?)
+        self.read_anew_from(&self.observations(&self.sheet(source)?, 2)?)
+    }
+
+    /// The file of a source.
+    fn sheet(&self, source: &Source) -> anyhow::Result<Sheet> {
+        match &self.file {
+            Some(name) => Sheet::read(&source.file_named(LYNX_HARE.task, name)?),
+            None => Sheet::read(source.file(TASK)?),
+        }
     }
 
     /// All series of a file.
@@ -98,7 +157,7 @@ impl Series {
                 train.iter().flat_map(|s| (0..times).map(move |t| s * observed.times.len() + t)).collect();
             let every = observed.times.len();
             let value = |row: usize, column: usize| observed.state(row / every, row % every)[column];
-            let states = columns::fit(&columns::names(&self.states), &rows, false, value);
+            let states = columns::fit(&self.states, &rows, false, value);
             if let Some(never) = states.iter().find(|column| column.mean.is_nan()) {
                 bail!("--states {:?}: was never observed in what is trained on; leave it out", never.name);
             }
@@ -122,7 +181,8 @@ impl Series {
                 for (c, (&x, column)) in observed.state(s, t).iter().zip(&self.states).enumerate() {
                     if x.is_finite() {
                         let length = observed.times[t] - observed.times[before[c]];
-                        let change = (x - observed.state(s, before[c])[c]) / column.deviation;
+                        let past = column.taken(observed.state(s, before[c])[c]);
+                        let change = (column.taken(x) - past) / column.deviation;
                         of_time += (change / length).powi(2);
                         seen += 1.0;
                         before[c] = t;
@@ -233,23 +293,16 @@ impl Series {
         }
     }
 
-    /// All pieces of `window` observations of series at their first `times` times, as if each began where the first does. A
+    /// All pieces of `window` observations of series at their first `times` times, as if each began where the first does; times
+    /// that are missing between them count, with nothing observed. A
     /// piece begins where all states were observed, and something was later.
     fn pieces(&self, observed: &Observations, series: &[usize], times: usize, window: usize) -> anyhow::Result<Rows> {
         ensure!(
             (2..=times).contains(&window),
             "--window {window}: of {times} times pieces have from 2 to {times}; give as many"
         );
-        let (first, last) = (observed.times[0], observed.times[times - 1]);
-        let step = (last - first) / (times - 1) as f64;
-        let uneven = (0..times).find(|&t| (observed.times[t] - (first + step * t as f64)).abs() > 1e-6 * step);
-        if let Some(t) = uneven {
-            bail!(
-                "--window {window}: times have to be evenly spaced, and {} is not {step} after {}; leave it out",
-                observed.times[t],
-                observed.times[t - 1]
-            );
-        }
+        let observed = &observed.evenly(times).with_context(|| format!("--window {window}"))?;
+        let times = observed.times.len();
         let starts = (0..=times - window).flat_map(|t| series.iter().map(move |&s| (s, t)));
         let taken = |&(s, t): &(usize, usize)| observed.is_whole(s, t) && observed.is_seen(s, t + 1..t + window);
         let starts: Vec<(usize, usize)> = starts.filter(taken).collect();
@@ -272,14 +325,21 @@ impl Series {
     }
 
     /// The names of its columns.
-    pub(super) fn named(&self) -> Named<'_> {
-        Named { time: &self.time, id: self.id.as_deref(), states: columns::names(&self.states) }
+    pub(super) fn named(&self) -> observations::Named<'_> {
+        observations::Named { time: &self.time, id: self.id.as_deref(), states: columns::names(&self.states) }
+    }
+
+    /// Refuses numbers that have no logarithm where one is taken.
+    pub(super) fn check_logarithms(&self, observed: &Observations) -> anyhow::Result<()> {
+        let logarithms = self.states.iter().map(|column| column.log).collect::<Vec<_>>();
+        observed.check_positive(&logarithms)
     }
 
     /// The observations of a sheet, at `least` times or more, of which the first are all there.
     pub(super) fn observations(&self, sheet: &Sheet, least: usize) -> anyhow::Result<Observations> {
         let observed = Observations::read(self.named(), sheet, least)?;
         observed.check_starts()?;
+        self.check_logarithms(&observed)?;
         Ok(observed)
     }
 }
@@ -349,6 +409,16 @@ mod tests {
             format!("{:#}", data(text, &OwnArgs { window: Some(window), ..pieces.clone() }).expect_err("refused"))
         };
         assert!(refused(&text(3, 5), 1).contains("--window 1") && refused(&text(3, 5), 6).contains("from 2 to 5"));
+        // A time that nobody has counts too, with nothing observed: no piece begins there.
+        let cut: String = text(3, 6).lines().filter(|line| !line.starts_with("1902")).map(|l| format!("{l}\n")).collect();
+        let found = data(&cut, &pieces).expect("series");
+        let Samples::Rows(Rows { inputs, wanted: Wanted::Numbers { weights, .. }, .. }) = &found.train else {
+            panic!("numbers")
+        };
+        let starts: Vec<f64> = inputs.chunks(2).map(|start| start[0] % 10.0).collect();
+        assert_eq!(starts, [0.0, 0.0, 1.0, 1.0, 3.0, 3.0], "of 1900, 1901 and 1903");
+        assert_eq!(weights[..4], [1.0, 1.0, 0.0, 0.0], "of 1901 and 1902");
+        assert_eq!(found.train.times(), Some(&[1900.0, 1901.0, 1902.0][..]));
         let uneven = text(3, 5).replace("1903,", "1903.5,");
         assert!(refused(&uneven, 3).contains("evenly spaced, and 1903.5"), "{}", refused(&uneven, 3));
     }
@@ -397,6 +467,28 @@ mod tests {
         // Squares of the slope over five observed cells after the first time: of a from 0 to 1 and from 1 to 3.
         let unit = (5.0f64 / 2.0).sqrt() * deviation;
         assert!((series.unit - unit).abs() < 1e-12, "{} {unit}", series.unit);
+    }
+
+    #[test]
+    fn logarithms_are_scaled_and_told_as_numbers() {
+        let text = "t,a,b\n0,1,3\n1,10,4\n2,100,5\n3,1000,6\n";
+        let args = OwnArgs { log: vec!["a".to_owned()], horizon: Some(2.5), ..by_time(None) };
+        let (series, train, _) = series_of(text, &args).expect("a series");
+        let [a, b] = &series.states[..] else { panic!("two") };
+        let ten = 10f64.ln();
+        assert!((a.mean - ten).abs() < 1e-14 && (a.deviation - ten * (2.0f64 / 3.0).sqrt()).abs() < 1e-14, "{a:?}");
+        assert_eq!((a.log, b.log, b.mean), (true, false, 4.0));
+        let Samples::Rows(Rows { inputs, wanted: Wanted::Numbers { numbers, .. }, .. }) = &train else { panic!("rows") };
+        assert!((a.unscaled(inputs[0]) - 1.0).abs() < 1e-14 && (a.unscaled(numbers[2]) - 100.0).abs() < 1e-11);
+        // Both states go by one deviation in the same time, so that time is counted in years over sqrt(3/2).
+        assert!((series.unit - (2.0f64 / 3.0).sqrt()).abs() < 1e-14, "{}", series.unit);
+        let refused = |text: &str, log: &str| {
+            let log = vec![log.to_owned()];
+            format!("{:#}", series_of(text, &OwnArgs { log, ..args.clone() }).expect_err("refused"))
+        };
+        assert!(refused(text, "c").contains("--log \"c\": is none of the states, a, b"), "{}", refused(text, "c"));
+        let message = refused(&text.replace("100,", "0,"), "a");
+        assert!(message.contains("line 4, column \"a\": 0 has no logarithm"), "{message}");
     }
 
     #[test]

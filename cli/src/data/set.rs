@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::physionet::{Physionet, RecordDivision, physionet};
 use super::samples::Samples;
-use super::series::{Series, series};
+use super::series::{Series, lynx_hare, series};
 use super::source::Source;
 use super::table::{Table, csv};
 use crate::args::OwnArgs;
@@ -62,6 +62,11 @@ impl Data {
     /// The series that the command line names.
     pub(crate) fn series(args: &OwnArgs, source: &Source) -> anyhow::Result<Self> {
         series(args, source).map(Self::of_series)
+    }
+
+    /// The pelts of lynx and hares, as a series.
+    pub(crate) fn lynx_hare(args: &OwnArgs, source: &Source) -> anyhow::Result<Self> {
+        lynx_hare(args, source).map(Self::of_series)
     }
 
     /// How many classes the labels tell apart; 0 where nothing is classified.

@@ -70,6 +70,15 @@ impl Source {
         }
     }
 
+    /// The file of the data, or the one of this name in the folder of the data.
+    pub(super) fn file_named(&self, task: &str, name: &str) -> anyhow::Result<PathBuf> {
+        let path = self.data.as_deref();
+        let path = path.with_context(|| format!("{task} needs its data: give --data DIR, a folder that holds {name}"))?;
+        let places = [path.to_owned(), path.join(name), path.join(task).join(name)];
+        let found = places.into_iter().find(|place| place.exists() && !place.is_dir());
+        found.with_context(|| format!("--data {}: holds no {name}; {task} takes that file, or its folder", path.display()))
+    }
+
     /// The file of the data.
     pub(super) fn file(&self, task: &str) -> anyhow::Result<&Path> {
         let path = self.data.as_deref();

@@ -41,6 +41,7 @@ impl Series {
     /// Where forecasts of a sheet's series begin. One row a series is enough.
     pub(crate) fn starts(&self, sheet: &Sheet) -> anyhow::Result<Vec<Start>> {
         let observed = Observations::read(self.named(), sheet, 1)?;
+        self.check_logarithms(&observed)?;
         let start = |(s, name): (usize, &String)| {
             let last = (0..observed.times.len()).rev().find(|&t| observed.is_whole(s, t)).with_context(|| {
                 format!(
@@ -71,7 +72,7 @@ mod tests {
     use super::*;
 
     fn series() -> Series {
-        let state = |name: &str| Column { name: name.to_owned(), mean: 1.0, deviation: 2.0 };
+        let state = |name: &str| Column { name: name.to_owned(), mean: 1.0, deviation: 2.0, log: false };
         Series {
             time: "t".to_owned(),
             id: Some("who".to_owned()),
@@ -81,6 +82,7 @@ mod tests {
             division: Division::Horizon(1.0),
             window: None,
             raw: false,
+            file: None,
         }
     }
 

@@ -127,7 +127,7 @@ impl Table {
             let names = columns::names(columns);
             let numbers = numbers(sheet, option, &names, &every)?;
             let value = |row: usize, column: usize| numbers[row * names.len() + column];
-            Ok(columns::fit(&names, &train, self.raw, value))
+            Ok(columns::fit(columns, &train, self.raw, value))
         };
         let output = match &self.output {
             // A class may be so rare that training sees none of it; its name is known.

@@ -7,7 +7,7 @@ use crate::data::Own;
 use crate::measure::stats::Spread;
 use crate::method::Training;
 use crate::record::{DeployedSummary, Failure, Hypersolved, MethodSummary, Results, RunRecord};
-use crate::report::{rankings, summary};
+use crate::report::{followed, rankings, summary};
 use crate::settings::Settings;
 
 /// Headings and cells, one row a method.
@@ -85,6 +85,7 @@ pub(crate) fn notes(results: &Results) -> Vec<String> {
             sampling.join(", ")
         ));
     }
+    notes.extend(followed::note(results));
     if run.test.error.is_some() {
         notes.push(match run.test.weak_error {
             None => "solution error: relative, of the states before the head, against a converged solve".to_owned(),

@@ -88,7 +88,7 @@ fn option_of(path: &str) -> &str {
         ("data.sha256", "--data (SHA-256 of the samples)"),
         ("own.csv.inputs", "--inputs (columns, with mean and deviation)"),
         ("own.csv.output", "--label or --targets"),
-        ("own.series", "--time, --states, --id, --horizon, --window, --split or --raw"),
+        ("own.series", "--time, --states, --id, --log, --horizon, --window, --split or --raw"),
         ("own.csv", "--test, --split, --split-seed or --raw"),
         ("own.physionet.division", "--split or --split-seed"),
         ("from", "--from (SHA-256 of the checkpoint)"),

@@ -44,6 +44,67 @@ fn speakers_are_told_apart() {
     refuse(at, &["train", "--task", "japanese-vowels"], 1, &["--data DIR", "JapaneseVowels_TRAIN.ts.gz"]);
 }
 
+/// Pelts that follow Lotka and Volterra's equations: of 1908 there is no row, and of 1905 no lynx.
+fn pelts(folder: &Path) {
+    let slope = |[hare, lynx]: [f64; 2]| [hare * (0.5 - 0.025 * lynx), lynx * (0.025 * hare - 0.8)];
+    let add = |y: [f64; 2], h: f64, k: [f64; 2]| [y[0] + h * k[0], y[1] + h * k[1]];
+    let (mut y, mut text, h) = ([30.0, 4.0], "year,lynx,hare\n".to_owned(), 0.02);
+    for year in 1900..=1920 {
+        if year != 1908 {
+            let lynx = if year == 1905 { String::new() } else { y[1].to_string() };
+            text += &format!("{year},{lynx},{}\n", y[0]);
+        }
+        for _ in 0..50 {
+            let first = slope(y);
+            let second = slope(add(y, h / 2.0, first));
+            let third = slope(add(y, h / 2.0, second));
+            let fourth = slope(add(y, h, third));
+            for (k, weight) in [(first, 1.0), (second, 2.0), (third, 2.0), (fourth, 1.0)] {
+                y = add(y, weight * h / 6.0, k);
+            }
+        }
+    }
+    fs::create_dir_all(folder.join("pelts")).expect("made");
+    fs::write(folder.join("pelts/hudson_bay_lynx_hare.csv"), text).expect("written");
+}
+
+#[test]
+fn pelts_are_learnt_with_years_cut_out() {
+    let folder = folder();
+    let at = folder.path();
+    pelts(at);
+    let train = ["train", "--task", "lynx-hare", "--data", "pelts", "--threads", "1"];
+    // The equations that the pelts follow, from a start that is learnt, over all years at once.
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/lynx_hare.toml");
+    let equations = ["--model", model, "--raw", "--window", "15", "--out", "lv"];
+    let printed = succeed(at, &[&train[..], &equations].concat());
+    assert!(printed.contains("off where it is tested") && printed.contains("in logarithms"), "{printed}");
+    let run = json(&at.join("lv/runs/vanilla-seed0.json"));
+    // Mean squares of logarithms; those of the numbers themselves swing by more than 1.
+    assert!(number(&run["test"]["loss"]) < 1e-4, "{}", run["test"]);
+    // Pieces of eight, of which those that hold 1908 or begin with 1905 have less or are none.
+    let found = succeed(at, &[&train[..], &["--steps", "300", "--out", "o", "--json"]].concat());
+    let run: Value = serde_json::from_str(&found).expect("JSON");
+    let losses: Vec<f64> = run["progress"]["curve"]["loss"].as_array().expect("a curve").iter().map(number).collect();
+    assert!(losses[299] < 0.2 * losses[0], "from {} to {}", losses[0], losses[299]);
+    let own = &run["settings"]["own"]["series"];
+    assert_eq!((&own["division"], &own["window"]), (&serde_json::json!({"horizon": 1914.0}), &8.into()), "{own}");
+    assert_eq!(own["states"][0]["log"], true, "{own}");
+    assert_eq!(run["settings"]["data"]["train"], 7, "1905 begins none of eight");
+    let checkpoint = "o/checkpoints/local-unbiased-seed0.safetensors";
+    let evaluated: Value =
+        serde_json::from_str(&succeed(at, &["eval", checkpoint, "--threads", "1", "--json"])).expect("JSON");
+    assert_eq!(evaluated["test"]["loss"], run["test"]["loss"], "the same years again, from the folder");
+    let file = "pelts/hudson_bay_lynx_hare.csv";
+    let told = succeed(at, &["forecast", checkpoint, "--threads", "1", "--data", file, "--times", "1921,1922"]);
+    assert!(told.starts_with("year,forecast_lynx,forecast_hare\n1921,"), "{told}");
+    let cells: Vec<f64> = told.lines().nth(1).expect("1921").split(',').map(|x| x.parse().expect("a number")).collect();
+    assert!(cells[1] > 0.5 && cells[2] > 0.5, "pelts are numbers again: {cells:?}");
+    refuse(at, &["train", "--task", "lynx-hare"], 1, &["--data DIR", "hudson_bay_lynx_hare.csv"]);
+    refuse(at, &["train", "--task", "lynx-hare", "--data", "o"], 1, &["--data o: holds no hudson_bay_lynx_hare.csv"]);
+    refuse(at, &[&train[..], &["--log", "lynx"]].concat(), 1, &["--log: is of --task series"]);
+}
+
 /// Archives of forty patients, whose hearts beat at a rate of their own, and of three that are none.
 fn patients(folder: &Path) {
     let patient = |id: usize| {

@@ -297,8 +297,9 @@ impl Field {
         }
     }
 
-    /// Whether its value depends on the time itself.
-    pub(crate) fn reads_time(&self) -> bool {
+    /// Whether its value depends on the time itself, apart from controls.
+    #[must_use]
+    pub fn reads_time(&self) -> bool {
         match &self.0 {
             Form::Mlp(mlp) => mlp.layers().any(|layer| layer.time),
             Form::Written(written) => written.program.operations().any(|(_, operation)| match operation {
