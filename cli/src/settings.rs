@@ -87,7 +87,11 @@ impl Settings {
             .regularizer(regularizer::of(training, &args.regularizer, task, steps))
             .seed(seed)
             .failure(FailurePolicy::Skip);
-        let config = match task.elbo() {
+        let elbo = match &args.file {
+            Some(file) => file.elbo(task.elbo(), config.model.latent)?,
+            None => task.elbo(),
+        };
+        let config = match elbo {
             Some(elbo) => config.elbo(elbo),
             None => config,
         };

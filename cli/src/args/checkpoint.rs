@@ -85,7 +85,8 @@ pub(crate) struct ForecastArgs {
     /// The times to forecast: FROM:TO:N, as many from one to the other, or a list, separated by commas
     #[arg(long, value_name = "FROM:TO:N|T1,T2", value_parser = times, allow_hyphen_values = true)]
     pub(crate) times: std::sync::Arc<[f64]>,
-    /// Of a model with noise, paths whose quantiles (5, 50 and 95 per cent) are told [default: 200]
+    /// Of a model with noise or initial states that are drawn, draws whose quantiles (5, 50 and 95 per cent) are told
+    /// [default: 200]
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) samples: Option<NonZeroUsize>,
     /// The file that the forecasts are written to [default: stdout]

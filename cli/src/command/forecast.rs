@@ -1,12 +1,13 @@
 //! `fewsteps forecast`: how series go on after what was observed, by a checkpoint's model.
 //!
-//! Each series is solved from its last whole row. With noise it is solved along several paths, and told by quantiles of them.
+//! Each series is solved from its last whole row. Where there is noise, or initial states are drawn, it is solved several times
+//! and told by quantiles.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, bail, ensure};
 use csv::Writer;
-use fewsteps::{Blocking, CheckpointInfo, Device, GpuTrainer, Learner, Paths, Real, SaveAt, Scalar, Trainer};
+use fewsteps::{Blocking, CheckpointInfo, Device, GpuTrainer, Learner, NeuralDe, Paths, Real, SaveAt, Scalar, Trainer};
 
 use crate::args::ForecastArgs;
 use crate::choice::Precision;
@@ -18,10 +19,10 @@ use crate::report::plot::{self, Fan, Labels};
 use crate::run::checkpoint;
 use crate::settings::Settings;
 
-/// Paths of each series, unless the command line says otherwise.
+/// Draws of each series, unless the command line says otherwise.
 const SAMPLES: usize = 200;
 
-/// What of the paths is told, in per cent below.
+/// What of the draws is told, in per cent below.
 const BANDS: [usize; 3] = [5, 50, 95];
 
 /// Series that are drawn: more cannot be told apart.
@@ -41,7 +42,7 @@ pub(crate) fn forecast(args: &ForecastArgs) -> anyhow::Result<()> {
         let (path, task) = (args.checkpoint.display(), settings.task.name());
         bail!("{path}: was trained on {task}; forecast takes what was trained on --task series");
     };
-    let samples = samples(args, info.config.model.problem.diffusion.is_some())?;
+    let samples = samples(args, &info.config.model)?;
     let starts = series.starts(&Sheet::read(&args.data)?)?;
     check_times(series, &args.times, &starts)?;
     let precision = if info.scalar == "f64" { Precision::F64 } else { Precision::F32 };
@@ -64,12 +65,12 @@ pub(crate) fn forecast(args: &ForecastArgs) -> anyhow::Result<()> {
     }
 }
 
-/// How many paths each series is solved along: one without noise.
-fn samples(args: &ForecastArgs, noise: bool) -> anyhow::Result<usize> {
-    match (args.samples.map(usize::from), noise) {
-        (Some(samples), false) => {
-            bail!("--samples {samples}: the model has no noise, so that all samples are alike; leave it out")
-        }
+/// How often each series is solved: once where nothing is random.
+fn samples(args: &ForecastArgs, model: &NeuralDe) -> anyhow::Result<usize> {
+    match (args.samples.map(usize::from), model.problem.diffusion.is_some() || model.latent) {
+        (Some(samples), false) => bail!(
+            "--samples {samples}: the model has no noise and draws no initial states, so that all samples are alike; leave it out"
+        ),
         (Some(1), true) => bail!("--samples 1: quantiles want 2 or more"),
         (samples, true) => Ok(samples.unwrap_or(SAMPLES)),
         (None, false) => Ok(1),
@@ -147,12 +148,16 @@ impl Asked<'_> {
         let number = L::Scalar::from_f64;
         let inputs: Vec<L::Scalar> =
             indices.iter().flat_map(|&index| &self.starts[index].state).copied().map(number).collect();
-        // Series of another batch follow other paths.
+        // Series of another batch follow other paths, and begin with other draws.
         let first = u32::try_from(indices[0]).context("there are too many series")?;
+        let (latent, seed) = (learner.config().model.latent, learner.config().seed);
         let mut samples = Vec::with_capacity(self.samples);
         for sample in 0..self.samples {
-            let paths = Paths { first, ..Paths::of_evaluation(learner.config().seed, sample as u64) };
-            samples.push(learner.predict_along(&inputs, paths)?);
+            samples.push(if latent {
+                learner.predict_drawn(&inputs, indices[0] * self.samples + sample)?
+            } else {
+                learner.predict_along(&inputs, Paths { first, ..Paths::of_evaluation(seed, sample as u64) })?
+            });
         }
         let (count, width) = (indices.len(), self.series.states.len());
         self.warn_of_paths(&samples, count * width);
@@ -167,7 +172,7 @@ impl Asked<'_> {
         Ok((0..count).map(of_series).collect())
     }
 
-    /// Says how many of the paths `[time][series][state]` are left out of the bands.
+    /// Says how many of the draws `[time][series][state]` are left out of the bands.
     fn warn_of_paths<R: Scalar>(&self, samples: &[Vec<R>], stride: usize) {
         let width = self.series.states.len();
         let is_broken = |sample: &[R], series: usize| {
@@ -178,7 +183,7 @@ impl Asked<'_> {
         let broken: usize = broken.sum();
         if self.samples > 1 && broken > 0 {
             log::warn!(
-                "{broken} of {} paths cannot be solved to the end; the bands are of the others there",
+                "{broken} of {} draws cannot be solved to the end; the bands are of the others there",
                 samples.len() * stride / width
             );
         }
@@ -224,7 +229,7 @@ impl Asked<'_> {
             let fans: Vec<Fan> = (0..told.len().min(DRAWN)).map(of_series).collect();
             let title = match self.samples {
                 1 => format!("{}: observed and forecast", column.name),
-                samples => format!("{}: observed, and median and 5 to 95 % of {samples} paths", column.name),
+                samples => format!("{}: observed, and median and 5 to 95 % of {samples} draws", column.name),
             };
             plot::fans(Labels { title: &title, x: &self.series.time, y: &column.name }, &fans)
         };

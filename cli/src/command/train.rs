@@ -50,7 +50,11 @@ pub(crate) fn train(mut args: TrainArgs) -> anyhow::Result<Ending> {
     } else {
         let files = session.out.finished(&record.settings.run_name());
         let off = followed::of_run(&record).map_or(String::new(), |off| off + "\n");
-        output::print(&format!("{off}checkpoint: {}\nrecord: {}\n", files.checkpoint.display(), files.record.display()))?;
+        output::print(&format!(
+            "{off}checkpoint: {}\nrecord: {}\n",
+            files.checkpoint.display(),
+            files.record.display()
+        ))?;
     }
     let remark = record.settings.budget().and_then(|budget| record.budget?.remark(&budget));
     if let Some(remark) = remark {

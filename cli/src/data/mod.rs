@@ -7,6 +7,7 @@ mod digits;
 mod file;
 mod idx;
 mod irregular;
+mod lynx_hare;
 mod observations;
 mod physionet;
 mod reading;

@@ -114,9 +114,8 @@ impl Observations {
         let count = ((last - first) / between[(between.len() - 1) / 2]).round().max(1.0);
         let step = (last - first) / count;
         let place = |t: usize| ((told[t] - first) / step).round();
-        let uneven = (1..times).find(|&t| {
-            (told[t] - (first + step * place(t))).abs() > 1e-6 * step || place(t) <= place(t - 1)
-        });
+        let uneven =
+            (1..times).find(|&t| (told[t] - (first + step * place(t))).abs() > 1e-6 * step || place(t) <= place(t - 1));
         if let Some(t) = uneven {
             bail!("times have to be evenly spaced, and {} is not {step} after {}; leave it out", told[t], told[t - 1]);
         }

@@ -10,7 +10,7 @@ use super::columns::{self, Column};
 use super::observations::{self, Observations, of};
 use super::samples::{Rows, Samples, Wanted};
 use super::sheet::Sheet;
-use super::source::{Division, Source};
+use super::source::{Division, NamedFile, Source};
 use crate::args::OwnArgs;
 use crate::numbers;
 
@@ -36,52 +36,9 @@ pub(crate) struct Series {
     /// Whether numbers are taken as they are.
     #[serde(default)]
     pub(crate) raw: bool,
-    /// The file's name in the folder of the data, of a task that has one.
+    /// The file in the folder of the data, of a task that has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) file: Option<String>,
-}
-
-/// A series that is a task of its own.
-#[derive(Clone, Copy, Debug)]
-struct Named {
-    task: &'static str,
-    file: &'static str,
-    time: &'static str,
-    states: [&'static str; 2],
-    /// What is trained on, unless the command line says otherwise, and in pieces of how many observations.
-    horizon: f64,
-    window: usize,
-}
-
-/// Thousands of pelts that the Hudson's Bay Company took in each year from 1900 to 1920. The pieces were chosen by
-/// training up to 1910 and looking at the four years after that.
-const LYNX_HARE: Named = Named {
-    task: "lynx-hare",
-    file: "hudson_bay_lynx_hare.csv",
-    time: "year",
-    states: ["lynx", "hare"],
-    horizon: 1914.0,
-    window: 8,
-};
-
-/// The lynx and hares, in logarithms.
-pub(super) fn lynx_hare(args: &OwnArgs, source: &Source) -> anyhow::Result<(Series, Samples, Samples)> {
-    let own = LYNX_HARE;
-    let horizon = args.horizon.or_else(|| args.split.is_none().then_some(own.horizon));
-    let divided = OwnArgs { horizon, ..args.clone() };
-    let column = |name: &str| Column { log: true, ..Column::raw(name.to_owned()) };
-    let series = Series {
-        time: own.time.to_owned(),
-        id: None,
-        states: own.states.map(column).to_vec(),
-        origin: 0.0,
-        unit: 1.0,
-        division: Division::asked(&divided, source)?,
-        window: Some(args.window.unwrap_or(own.window)),
-        raw: args.raw,
-        file: Some(own.file.to_owned()),
-    };
-    series.read_anew(source)
+    pub(crate) file: Option<NamedFile>,
 }
 
 /// Reads the series that the command line names.
@@ -134,7 +91,7 @@ impl Series {
     /// The file of a source.
     fn sheet(&self, source: &Source) -> anyhow::Result<Sheet> {
         match &self.file {
-            Some(name) => Sheet::read(&source.file_named(LYNX_HARE.task, name)?),
+            Some(file) => Sheet::read(&source.file_named(file)?),
             None => Sheet::read(source.file(TASK)?),
         }
     }
@@ -297,12 +254,12 @@ impl Series {
     /// that are missing between them count, with nothing observed. A
     /// piece begins where all states were observed, and something was later.
     fn pieces(&self, observed: &Observations, series: &[usize], times: usize, window: usize) -> anyhow::Result<Rows> {
+        let observed = &observed.evenly(times).with_context(|| format!("--window {window}"))?;
+        let times = observed.times.len();
         ensure!(
             (2..=times).contains(&window),
             "--window {window}: of {times} times pieces have from 2 to {times}; give as many"
         );
-        let observed = &observed.evenly(times).with_context(|| format!("--window {window}"))?;
-        let times = observed.times.len();
         let starts = (0..=times - window).flat_map(|t| series.iter().map(move |&s| (s, t)));
         let taken = |&(s, t): &(usize, usize)| observed.is_whole(s, t) && observed.is_seen(s, t + 1..t + window);
         let starts: Vec<(usize, usize)> = starts.filter(taken).collect();
@@ -410,7 +367,8 @@ mod tests {
         };
         assert!(refused(&text(3, 5), 1).contains("--window 1") && refused(&text(3, 5), 6).contains("from 2 to 5"));
         // A time that nobody has counts too, with nothing observed: no piece begins there.
-        let cut: String = text(3, 6).lines().filter(|line| !line.starts_with("1902")).map(|l| format!("{l}\n")).collect();
+        let cut: String =
+            text(3, 6).lines().filter(|line| !line.starts_with("1902")).map(|l| format!("{l}\n")).collect();
         let found = data(&cut, &pieces).expect("series");
         let Samples::Rows(Rows { inputs, wanted: Wanted::Numbers { weights, .. }, .. }) = &found.train else {
             panic!("numbers")
@@ -478,7 +436,9 @@ mod tests {
         let ten = 10f64.ln();
         assert!((a.mean - ten).abs() < 1e-14 && (a.deviation - ten * (2.0f64 / 3.0).sqrt()).abs() < 1e-14, "{a:?}");
         assert_eq!((a.log, b.log, b.mean), (true, false, 4.0));
-        let Samples::Rows(Rows { inputs, wanted: Wanted::Numbers { numbers, .. }, .. }) = &train else { panic!("rows") };
+        let Samples::Rows(Rows { inputs, wanted: Wanted::Numbers { numbers, .. }, .. }) = &train else {
+            panic!("rows")
+        };
         assert!((a.unscaled(inputs[0]) - 1.0).abs() < 1e-14 && (a.unscaled(numbers[2]) - 100.0).abs() < 1e-11);
         // Both states go by one deviation in the same time, so that time is counted in years over sqrt(3/2).
         assert!((series.unit - (2.0f64 / 3.0).sqrt()).abs() < 1e-14, "{}", series.unit);

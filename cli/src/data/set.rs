@@ -5,9 +5,10 @@ use std::path::Path;
 use anyhow::bail;
 use serde::{Deserialize, Serialize};
 
+use super::lynx_hare::lynx_hare;
 use super::physionet::{Physionet, RecordDivision, physionet};
 use super::samples::Samples;
-use super::series::{Series, lynx_hare, series};
+use super::series::{Series, series};
 use super::source::Source;
 use super::table::{Table, csv};
 use crate::args::OwnArgs;

@@ -21,6 +21,13 @@ pub(crate) struct Source {
     pub(crate) cache: Option<PathBuf>,
 }
 
+/// The file of a task, which is looked for in a folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NamedFile {
+    pub(crate) task: String,
+    pub(crate) name: String,
+}
+
 /// What is trained on and what is tested on.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -70,13 +77,16 @@ impl Source {
         }
     }
 
-    /// The file of the data, or the one of this name in the folder of the data.
-    pub(super) fn file_named(&self, task: &str, name: &str) -> anyhow::Result<PathBuf> {
+    /// The file of the data, or the one of a task's name in the folder of the data.
+    pub(super) fn file_named(&self, NamedFile { task, name }: &NamedFile) -> anyhow::Result<PathBuf> {
         let path = self.data.as_deref();
-        let path = path.with_context(|| format!("{task} needs its data: give --data DIR, a folder that holds {name}"))?;
+        let path =
+            path.with_context(|| format!("{task} needs its data: give --data DIR, a folder that holds {name}"))?;
         let places = [path.to_owned(), path.join(name), path.join(task).join(name)];
         let found = places.into_iter().find(|place| place.exists() && !place.is_dir());
-        found.with_context(|| format!("--data {}: holds no {name}; {task} takes that file, or its folder", path.display()))
+        found.with_context(|| {
+            format!("--data {}: holds no {name}; {task} takes that file, or its folder", path.display())
+        })
     }
 
     /// The file of the data.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
 use fewsteps::{
-    Activation, Adjoint, Clip, Error, Field, InitialStep, Initialization, InputMap, Layout, Measure, Method, Mlp,
+    Activation, Adjoint, Clip, Elbo, Error, Field, InitialStep, Initialization, InputMap, Layout, Measure, Method, Mlp,
     NeuralDe, StateMap,
 };
 use fewsteps::{Optimizer, PenaltyGradient, PenaltyNoise, PenaltyStep, Rule, TimeInput};
@@ -17,6 +17,10 @@ use crate::choice::{ControllerName, Precision};
 use crate::files;
 use crate::method::Training;
 use crate::task::TaskName;
+
+/// Weight of the divergence of initial states that are drawn, unless the file says otherwise: the bound itself, times
+/// `2 s^2`, of observations that are normal around the model with a deviation `s` of a tenth.
+const DIVERGENCE: f64 = 0.02;
 
 /// A file that says how a model is made, solved and trained. What it leaves open is the task's; what the command line says
 /// comes first.
@@ -62,6 +66,10 @@ struct FieldSection {
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 struct MapSection {
     layer: Option<LayerName>,
+    /// Whether what it gives are means and log-variances that the initial state is drawn from, and the weight of what is paid
+    /// for that.
+    latent: Option<bool>,
+    kl: Option<f64>,
     text: Option<String>,
     mlp: Option<Vec<usize>>,
     activation: Option<Activation>,
@@ -226,8 +234,23 @@ impl ModelFile {
             model.problem.t1 = t1;
         }
         let dim = model.problem.dim();
-        self.set_map(&mut model.encoder, "encoder", encoder, [inputs, dim], inputs)?;
+        model.latent = encoder.latent.unwrap_or(model.latent);
+        self.set_map(
+            &mut model.encoder,
+            "encoder",
+            encoder,
+            [inputs, if model.latent { 2 * dim } else { dim }],
+            inputs,
+        )?;
         self.set_map(&mut model.head, "head", head, [dim, outputs], outputs)?;
+        if let Some(key) = ["latent", "kl"].into_iter().find(|key| read::find(&self.text, "head", key).is_some()) {
+            return Err(self.at("head", key, "is of initial states, which the encoder gives: put it into [encoder]"));
+        }
+        if model.latent && model.encoder.is_none() {
+            let remedy =
+                "what the initial state is drawn from is an encoder's: give it a layer, mlp or text, or leave it out";
+            return Err(self.at("encoder", "latent", remedy));
+        }
         for (slot, section, width, what) in
             [(&model.encoder, "encoder", inputs, "inputs"), (&model.head, "head", outputs, "outputs")]
         {
@@ -359,6 +382,22 @@ impl ModelFile {
         }
         *slot = Some(field.into());
         Ok(())
+    }
+
+    /// What is paid for initial states that are drawn, of a model that draws such.
+    pub(crate) fn elbo(&self, base: Option<Elbo>, latent: bool) -> anyhow::Result<Option<Elbo>> {
+        let weight = self.sections.encoder.kl;
+        match weight {
+            Some(_) if !latent => {
+                Err(self.at("encoder", "kl", "is of initial states that are drawn: add latent = true, or leave it out"))
+            }
+            Some(weight) if !(weight >= 0.0 && weight.is_finite()) => {
+                Err(self.at("encoder", "kl", format!("{weight} is no weight: give 0 or a positive number")))
+            }
+            _ if !latent => Ok(None),
+            Some(weight) => Ok(Some(base.unwrap_or_default().kl(weight))),
+            None => Ok(Some(base.unwrap_or_else(|| Elbo::default().kl(DIVERGENCE)))),
+        }
     }
 
     /// The task's optimizer with the file's rule, and with its schedule from `rate` on in so many steps.

@@ -55,6 +55,10 @@ fn write_model(text: &mut String, settings: &Settings) -> anyhow::Result<()> {
     }
     for (section, map, place) in [("encoder", &model.encoder, "before"), ("head", &model.head, "after")] {
         let _ = writeln!(text, "\n[{section}]");
+        if section == "encoder" && model.latent {
+            line(text, "latent", true, "it gives means and log-variances that the initial state is drawn from");
+            line(text, "kl", format!("{:?}", settings.config.elbo.kl.value(0)), "weight of their divergence");
+        }
         let name = match map {
             Some(StateMap::Field(field)) => {
                 match field.mlp() {

@@ -9,7 +9,8 @@ pub(crate) fn note(results: &Results) -> Option<String> {
     let of = |training| results.runs.iter().filter(move |run: &&RunRecord| run.settings.training == training);
     let of_method = |training| Some(format!("{training}: {}", off(of(training))?));
     let told: Vec<String> = results.summary.iter().filter_map(|method| of_method(method.training)).collect();
-    (!told.is_empty()).then(|| format!("off where it is tested, {}", [what(&results.runs[0]), &told.join("; ")].concat()))
+    (!told.is_empty())
+        .then(|| format!("off where it is tested, {}", [what(&results.runs[0]), &told.join("; ")].concat()))
 }
 
 /// What is off of a run.
@@ -38,7 +39,8 @@ fn off<'a>(runs: impl Iterator<Item = &'a RunRecord> + Clone) -> Option<String> 
         Some(if several { format!("{mean:.3} ± {std:.3}") } else { format!("{mean:.3}") })
     };
     let of_state = |(state, column): (usize, &crate::data::Column)| {
-        let of_logarithm = if column.log { format!(" ({} in logarithms)", spread(state, true)?) } else { String::new() };
+        let of_logarithm =
+            if column.log { format!(" ({} in logarithms)", spread(state, true)?) } else { String::new() };
         Some(format!("{} {}{of_logarithm}", column.name, spread(state, false)?))
     };
     let states = series.states.iter().enumerate().map(of_state);

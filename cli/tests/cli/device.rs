@@ -142,7 +142,8 @@ fn workloads_with_noise_are_timed() {
 
 /// A dump of the latent ODE's workload with few records, of which a third of the cells was seen.
 fn latent_dump(folder: &Path, rows: usize) {
-    let nets = [("u", vec![175, 40, 50]), ("r", vec![175, 40, 50]), ("c", vec![175, 40, 100]), ("e", vec![100, 50, 40])];
+    let nets =
+        [("u", vec![175, 40, 50]), ("r", vec![175, 40, 50]), ("c", vec![175, 40, 100]), ("e", vec![100, 50, 40])];
     let ends = [("f", vec![20, 40, 20, 40, 20, 40, 20, 40, 20]), ("h", vec![20, 37])];
     for (net, sizes) in nets.iter().chain(&ends) {
         for (i, pair) in sizes.windows(2).enumerate() {

@@ -1,6 +1,6 @@
 //! `fewsteps forecast`: how series go on, with and without noise.
 
-use fewsteps::{Cpu, Diffusion, Method, Mlp, Problem, SolverOptions, StepControl, Trainer, TrainerConfig};
+use fewsteps::{Cpu, Diffusion, Method, Mlp, NeuralDe, Problem, SolverOptions, StepControl, Trainer, TrainerConfig};
 
 use super::own::{SWING, cells, number, oscillations, with};
 use super::*;
@@ -117,6 +117,86 @@ fn noise_makes_bands() {
     assert_eq!(succeed(at, &forecast(&args)), told, "the same again");
     assert!(fs::read_to_string(at.join("p.svg")).expect("a picture").contains("<polygon"), "a band");
     refuse(at, &forecast(&["--data", "start.csv", "--times", "2", "--samples", "1"]), 1, &["--samples 1"]);
+}
+
+/// A checkpoint whose scaled states are drawn with deviation 0.5 around what was observed, and stay there.
+fn with_draws(folder: &Path) {
+    let cpu = Cpu::with_threads(1).expect("a thread");
+    let path = folder.join(CHECKPOINT);
+    let (trainer, mut metadata) = Trainer::<f32>::resume(&cpu, &path).expect("a checkpoint");
+    let own = trainer.config().model.clone();
+    let mut model = NeuralDe::new(Problem::ode(Mlp::new([2, 2]), own.problem.t0, own.problem.t1), own.options);
+    model = model.encoder(2).latent();
+    let config = TrainerConfig::new(model, trainer.config().loss).seed(3);
+    let mut settings: Value = serde_json::from_str(&metadata["settings"]).expect("JSON");
+    settings["config"] = serde_json::to_value(&config).expect("JSON");
+    metadata.insert("settings".to_owned(), settings.to_string());
+    let mut trainer = Trainer::<f32>::new(&cpu, config).expect("a model");
+    let weights = [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0];
+    let log_variance = 0.25f32.ln();
+    let biases = [0.0, 0.0, log_variance, log_variance];
+    trainer.set_parameters(&[&weights[..], &biases, &[0.0; 6]].concat()).expect("as many");
+    trainer.save(&path, &metadata).expect("written");
+}
+
+#[test]
+fn drawn_states_make_bands() {
+    let folder = folder();
+    let at = folder.path();
+    oscillations(at, 4);
+    succeed(at, &with(&SWING, &["--steps", "1", "--raw", "--out", "o"]));
+    with_draws(at);
+    fs::write(at.join("start.csv"), "t,run,height,speed\n1,x,14,0\n1,y,-3,0\n").expect("written");
+    let args = ["--data", "start.csv", "--times", "2,5", "--samples", "2000", "--plot", "p.svg"];
+    let told = succeed(at, &forecast(&args));
+    let table = cells(&told);
+    assert_eq!(table[0][2..5], ["forecast_height_5", "forecast_height_50", "forecast_height_95"]);
+    for row in &table[1..] {
+        let middle = if row[0] == "x" { 14.0 } else { -3.0 };
+        for (cell, quantile) in row[2..5].iter().zip([-1.645, 0.0, 1.645]) {
+            let told = cell.parse::<f64>().expect("a number");
+            // Four standard errors of a quantile of 2,000 normal numbers.
+            assert!((told - middle - quantile * 0.5).abs() < 0.19 * 0.5, "{row:?}: {quantile}");
+        }
+    }
+    assert_eq!(table[1][2..], table[2][2..], "a state that stands still");
+    let off = |row: usize, middle: f64| table[row][2].parse::<f64>().expect("a number") - middle;
+    assert!((off(1, 14.0) - off(3, -3.0)).abs() > 1e-5, "each series has draws of its own");
+    assert!(fs::read_to_string(at.join("p.svg")).expect("a picture").contains("<polygon"), "a band");
+    fs::remove_file(at.join("p.svg")).expect("a picture");
+    assert_eq!(succeed(at, &forecast(&args)), told, "the same again");
+    // Without draws it is the mean.
+    let predicted = succeed(at, &["predict", CHECKPOINT, "--threads", "1", "--data", "start.csv", "--at", "2"]);
+    assert_eq!(cells(&predicted)[1][2..], ["14", "0"], "{predicted}");
+}
+
+#[test]
+fn a_file_makes_a_model_that_draws() {
+    let folder = folder();
+    let at = folder.path();
+    oscillations(at, 10);
+    let text = "[field]\nmlp = [4, 32, 4]\n[encoder]\nmlp = [2, 16, 8]\nlatent = true\nkl = 0.01\n[head]\nlayer = \"linear\"\n";
+    fs::write(at.join("m.toml"), text).expect("written");
+    let train = with(&SWING, &["--model", "m.toml", "--steps", "300", "--out", "o", "--json"]);
+    let run: Value = serde_json::from_str(&succeed(at, &train)).expect("JSON");
+    let losses: Vec<f64> = run["progress"]["curve"]["loss"].as_array().expect("a curve").iter().map(number).collect();
+    assert!(losses[299] < 0.3 * losses[0], "from {} to {}", losses[0], losses[299]);
+    assert_eq!(run["settings"]["config"]["elbo"]["kl"]["constant"], 0.01, "{}", run["settings"]["config"]["elbo"]);
+    let table = cells(&succeed(at, &forecast(&["--data", "swing.csv", "--times", "7", "--samples", "50"])));
+    let [low, middle, high] = [2, 3, 4].map(|cell: usize| table[1][cell].parse::<f64>().expect("a number"));
+    assert!(low < middle && middle < high, "{table:?}");
+    // What is printed makes it again.
+    let printed = succeed(at, &with(&SWING, &["--model", "m.toml", "--print-model"]));
+    assert!(printed.contains("latent = true") && printed.contains("kl = 0.01"), "{printed}");
+    let refused = |from: &str, to: &str, parts: &[&str]| {
+        fs::write(at.join("other.toml"), text.replace(from, to)).expect("written");
+        refuse(at, &with(&SWING, &["--model", "other.toml", "--print-model"]), 1, parts);
+    };
+    refused("mlp = [2, 16, 8]", "mlp = [2, 16, 4]", &["[encoder] mlp", "goes from 2 to 8"]);
+    refused("mlp = [2, 16, 8]", "", &["[encoder] latent", "give it a layer"]);
+    refused("latent = true\n", "", &["[encoder] mlp", "goes from 2 to 4"]);
+    refused("kl = 0.01", "kl = -1.0", &["[encoder] kl", "-1 is no weight"]);
+    refused("[head]\n", "[head]\nlatent = true\n", &["[head] latent", "put it into [encoder]"]);
 }
 
 #[test]

@@ -178,7 +178,12 @@ fn stays_are_learnt_from_what_was_seen() {
     assert!(printed.contains("divided as published, with records that are both trained on and tested on"), "{printed}");
     assert!(fs::read_to_string(at.join("o/third/report.html")).expect("a report").contains("divided as published"));
     // Options of others, and archives that end too early.
-    refuse(at, &["train", "--split", "published"], 1, &["--split: is of --task csv and series and physionet"]);
+    refuse(
+        at,
+        &["train", "--split", "published"],
+        1,
+        &["--split: is of --task csv and series and lynx-hare and physionet"],
+    );
     let csv = ["train", "--task", "csv", "--data", "x.csv", "--label", "a", "--split", "published"];
     fs::write(at.join("x.csv"), "a,b\n1,2\n2,3\n1,4\n2,5\n").expect("written");
     refuse(at, &csv, 1, &["--split published: is of --task physionet"]);
