@@ -27,6 +27,10 @@ fn each_number(i: u32, row: u32, cursor: Cursor) {
     let size = job.rows * job.dim;
     if job.mode == CLEAR {
         bar[i] = 0.0;
+        if row_status[row] == STANDS {
+            // All that was saved of it is the initial state.
+            bar[i] = saved_at_start(i, row, size);
+        }
         return;
     }
     if !takes_step(cursor, row_status[row]) {
@@ -40,27 +44,34 @@ fn each_number(i: u32, row: u32, cursor: Cursor) {
         }
     }
     if job.mode != JOIN {
-        sum += saved(cursor, i, size);
+        sum += saved(cursor, i, row, size);
     }
     bar[i] = sum;
 }
 
-fn saved(cursor: Cursor, i: u32, size: u32) -> f32 {
+fn saved_at_start(i: u32, row: u32, size: u32) -> f32 {
+    let at_start = points_at_start(row);
+    var sum = 0.0;
+    for (var n = 0u; n < at_start.count; n++) {
+        sum += saves_bar[covered_point(at_start, n) * size + i];
+    }
+    return sum;
+}
+
+fn saved(cursor: Cursor, i: u32, row: u32, size: u32) -> f32 {
     let end = ticks_add(cursor.t, cursor.d);
-    let covered = points_within(cursor.t, cursor.d);
+    let covered = points_within(row, cursor.t, cursor.d);
     var sum = 0.0;
     if job.mode == AFTER && cursor.step == 0u {
-        let at_start = points_at_start();
-        for (var n = 0u; n < at_start.count; n++) {
-            sum += saves_bar[covered_point(at_start, n) * size + i];
-        }
+        sum = saved_at_start(i, row, size);
     }
     for (var n = 0u; n < covered.count; n++) {
         let p = covered_point(covered, n);
-        let at_end = ticks_equal(points[p], end);
+        let point = point_ticks(row, p);
+        let at_end = ticks_equal(point, end);
         if has(NOISE) && !at_end {
             // On the chord.
-            let theta = ticks_to_share(ticks_sub(points[p], cursor.t)) / ticks_to_share(cursor.d);
+            let theta = ticks_to_share(ticks_sub(point, cursor.t)) / ticks_to_share(cursor.d);
             sum = fma(select(1.0 - theta, theta, job.mode == BEFORE), saves_bar[p * size + i], sum);
         } else if (job.mode == BEFORE) == at_end {
             sum += saves_bar[p * size + i];

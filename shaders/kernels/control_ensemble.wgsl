@@ -26,8 +26,12 @@ fn each(row: u32) {
     }
     var clock = clocks[row];
     if clock.status != RUNNING && !(job.mode == RESUME && clock.status == PAUSED) {
+        if is_still(row) {
+            cursors[row].moving = STILL;
+        }
         return;
     }
+    take_lengths(row);
     let norm = norms[row] / f32(job.dim);
     switch job.mode {
         case BEGIN: { ensemble_begin(&clock, norm, row); }

@@ -49,7 +49,9 @@ fn emit(row: u32, n: u32, part: u32, sums: vec4<f32>) {
     }
     var z = sums;
     if has(TIME) {
-        z = fma(vec4<f32>(node_time(cursor.t, cursor.d, job.args.node, job.t0, job.span)), right_quad(job.args.inputs, n), z);
+        let interval = interval_of(row);
+        let time = node_time(cursor.t, cursor.d, job.args.node, interval.x, interval.y);
+        z = fma(vec4<f32>(time), right_quad(job.args.inputs, n), z);
     }
     if !has(BARE) {
         z += right_quad(job.args.inputs + select(0u, 1u, has(TIME)), n);
@@ -59,7 +61,10 @@ fn emit(row: u32, n: u32, part: u32, sums: vec4<f32>) {
         to += stage_slot(job.args.stage, cursor) * job.rows * job.args.outputs;
     }
     for (var j = 0u; j < min(4u, job.args.outputs - n); j++) {
-        let pair = activate(job.args.activation, z[j]);
+        var pair = activate(job.args.activation, z[j]);
+        if has(STAGE_OUT) {
+            pair.x = by_clock(row, pair.x);
+        }
         output[to + j] = pair.x;
         if has(KEEP) && !has(LINEAR) {
             let at = job.args.derivative + row * job.args.outputs + n + j;

@@ -39,7 +39,8 @@ fn left_quad(m: u32, row: u32) -> vec4<f32> {
     var after = vec4<f32>(1.0);
     if has(TIME) {
         let cursor = cursors[row * job.per_row];
-        let time = node_time(cursor.t, cursor.d, job.args.node, job.t0, job.span);
+        let interval = interval_of(row);
+        let time = node_time(cursor.t, cursor.d, job.args.node, interval.x, interval.y);
         after = select(after, vec4<f32>(time), which == vec4<u32>(job.args.inputs));
     }
     return select(quad, after, which >= vec4<u32>(job.args.inputs));

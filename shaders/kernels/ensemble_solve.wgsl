@@ -38,6 +38,11 @@ fn each(row: u32) {
         return;
     }
     var clock = clocks[row];
+    if job.mode == START && is_still(row) {
+        clock.saved = save_at_start(row, load_state(slot_of(0u, job.args.control.stride), row));
+        clock.cut |= select(1u, 0u, loops_ran());
+        clocks[row] = clock;
+    }
     if clock.status == PAUSED && job.args.control.tape_steps > clock.accepted {
         clock.status = RUNNING;
     }
@@ -45,6 +50,7 @@ fn each(row: u32) {
         return;
     }
     take_row(row);
+    take_lengths(row);
     var y = load_state(slot_of(clock.accepted, job.args.control.stride), row);
     // Evaluated before this dispatch, and counted then: the same numbers give the same bits.
     take_first(moment(clock.t, vec2<u32>(), 0.0), y);
@@ -68,7 +74,7 @@ fn each(row: u32) {
             }
             draw(cursor, row);
             y1 = take_stages(cursor, y);
-            covered = points_within(cursor.t, cursor.d);
+            covered = points_within(row, cursor.t, cursor.d);
             taken = true;
         }
         written = save_some(covered, written, cursor, row, y, y1);

@@ -77,9 +77,13 @@ fn main(@builtin(local_invocation_index) lane: u32) {
             var reached = clock.t;
             let gone_on = status == RUNNING || status == DONE;
             if gone_on {
-                status = select(clock.status, NON_FINITE, norms[row].x > 0.0);
+                status = clock.status;
             }
-            if clock.cut != 0u || (status == DONE && job.args.saved != ANY && clock.saved != job.args.saved) {
+            if (gone_on || status == STANDS) && norms[row].x > 0.0 {
+                status = NON_FINITE;
+            }
+            let saved = slots_of(row, job.args.saved);
+            if clock.cut != 0u || (is_done(status) && job.args.saved != ANY && clock.saved != saved) {
                 cut += 1u;
                 status = NON_FINITE;
                 reached = vec2<u32>();
@@ -90,7 +94,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
                 row_status[job.rows + 2u * row] = reached.x;
                 row_status[job.rows + 2u * row + 1u] = reached.y;
             }
-            if status == DONE {
+            if is_done(status) {
                 counts.y += 1u;
                 counts.w += select(0u, 1u, row < job.args.penalised);
             } else {

@@ -21,7 +21,7 @@ fn each(i: u32) {
     }
     let row = i / job.dim;
     let at = row * job.dim + i;
-    if row_status[row] != DONE || outcome.solved < job.args.least {
+    if !is_done(row_status[row]) || outcome.solved < job.args.least {
         given_bar[at] = 0.0;
         given_bar[at + job.dim] = 0.0;
         return;

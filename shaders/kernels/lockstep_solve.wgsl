@@ -116,7 +116,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     var due = 0u;
     var saved = 0u;
     if job.mode == START {
-        due = points_at_start().count;
+        due = points_at_start(row).count;
         if owns {
             saved = save_at_start(row, y);
         }
@@ -139,7 +139,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
             }
             draw(cursor, row);
             y1 = take_stages(cursor, y);
-            covered = points_within(cursor.t, cursor.d);
+            covered = points_within(row, cursor.t, cursor.d);
             taken = true;
         }
         let before = written;

@@ -34,20 +34,29 @@ const LN_2 = 0.6931471805599453;
 // Half the logarithm of a full turn: what a feature has of a standard normal density's.
 const LN_NORMAL = 0.9189385332046727;
 
-// -log softmax(output)[label], and whether the label's output is the largest.
+// What the parts before this one have come to: the loss, and whether the label's output was the largest.
+fn part_before(row: u32) -> vec2<f32> {
+    if job.args.first == 0u {
+        return vec2<f32>();
+    }
+    return row_losses[row];
+}
+
+// -log softmax(output)[label] of the row's last point, and whether the label's output is the largest.
 fn cross_entropy(row: u32, counts: bool) -> vec2<f32> {
     let scale = 1.0 / f32(outcome.solved);
     let size = job.rows * job.args.outputs;
     let end = job.args.first + job.args.count;
-    for (var point = job.args.first; point < min(end, job.args.points - 1u); point++) {
+    let last = slots_of(row, job.args.points) - 1u;
+    for (var point = job.args.first; point < end; point++) {
         for (var o = 0u; o < job.args.outputs; o++) {
             outputs_bar[point * size + row * job.args.outputs + o] = 0.0;
         }
     }
-    if end < job.args.points {
-        return vec2<f32>();
+    if last < job.args.first || last >= end {
+        return part_before(row);
     }
-    let base = (job.args.points - 1u) * size + row * job.args.outputs;
+    let base = last * size + row * job.args.outputs;
     if !counts {
         for (var o = 0u; o < job.args.outputs; o++) {
             outputs_bar[base + o] = 0.0;
@@ -73,20 +82,12 @@ fn cross_entropy(row: u32, counts: bool) -> vec2<f32> {
     return vec2<f32>(loss, select(0.0, 1.0, best == label));
 }
 
-// The loss of the parts before this one.
-fn before(row: u32) -> f32 {
-    if job.args.first == 0u {
-        return 0.0;
-    }
-    return row_losses[row].x;
-}
-
 fn difference(row: u32, counts: bool) -> vec2<f32> {
     let weighed = job.args.weighed != 0u;
     let numbers = job.args.points * job.args.outputs;
     let scale = 1.0 / (f32(outcome.solved) * select(f32(numbers), 1.0, weighed));
     let size = job.rows * job.args.outputs;
-    var loss = before(row);
+    var loss = part_before(row).x;
     for (var point = job.args.first; point < job.args.first + job.args.count; point++) {
         let at = point * size + row * job.args.outputs;
         for (var o = 0u; o < job.args.outputs; o++) {
@@ -113,7 +114,7 @@ fn moment_difference(row: u32, counts: bool) -> vec2<f32> {
     let numbers = job.args.points * job.args.outputs;
     let scale = 1.0 / f32(numbers);
     let paths = f32(outcome.solved);
-    var loss = before(row);
+    var loss = part_before(row).x;
     for (var i = job.args.first * job.args.outputs; i < (job.args.first + job.args.count) * job.args.outputs; i++) {
         let at = (i / job.args.outputs * job.rows + row) * job.args.outputs + i % job.args.outputs;
         var slope = 0.0;
@@ -154,7 +155,7 @@ fn each(row: u32) {
     if row >= job.rows {
         return;
     }
-    let counts = row_status[row] == DONE && outcome.solved >= job.args.least;
+    let counts = is_done(row_status[row]) && outcome.solved >= job.args.least;
     if job.mode == CROSS_ENTROPY {
         row_losses[row] = cross_entropy(row, counts);
     } else if job.mode == MOMENTS {

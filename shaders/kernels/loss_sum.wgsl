@@ -25,7 +25,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     var sum = vec3<f32>();
     for (var row = lane; row < job.rows; row += WIDE) {
         var divergence = 0.0;
-        if drawn && row_status[row] == DONE {
+        if drawn && is_done(row_status[row]) {
             divergence = divergences[row];
         }
         sum += vec3<f32>(row_losses[row], divergence);

@@ -16,7 +16,7 @@ const ADD = 1u;
 
 fn each(i: u32) {
     if i < job.rows * job.dim {
-        var sum = select(0.0, bar[job.args.source + i], is_alive(row_status[i / job.dim]));
+        var sum = select(0.0, bar[job.args.source + i], has_states(row_status[i / job.dim]));
         if job.mode == ADD {
             sum += stored[job.args.target_ + i];
         }

@@ -30,16 +30,17 @@ fn each(id: u32) {
     if cursor.moving != MOVES {
         return;
     }
+    let row = i / job.dim;
     if job.mode == AT_START {
-        let covered = points_at_start();
+        let covered = points_at_start(row);
         for (var n = share; n < covered.count; n += job.args.shares) {
             saves[covered_point(covered, n) * size + i] = tape[cursor.origin * size + i];
         }
     } else {
-        let covered = points_within(cursor.t, cursor.d);
+        let covered = points_within(row, cursor.t, cursor.d);
         for (var n = share; n < covered.count; n += job.args.shares) {
             let p = covered_point(covered, n);
-            saves[p * size + i] = state_at(points[p], cursor, i, size);
+            saves[p * size + i] = state_at(point_ticks(row, p), cursor, i, size);
         }
     }
     if !loops_ran() {

@@ -1,5 +1,5 @@
 // Sets the saved states of trajectories that failed: all of them to zero before the model's head, so that nothing of them
-// reaches it, and what an encoder or a head has kept of them; those after the time that was reached to NaN for an application, and what is not finite.
+// reaches it, and what an encoder or a head has kept of them, and of points that a trajectory has not; those after the time that was reached to NaN for an application, and what is not finite.
 
 struct SettleArgs {
     points: u32,
@@ -20,7 +20,11 @@ fn each(i: u32) {
     let size = job.rows * job.dim;
     // Those of trajectories that have yet to go on are still wanted.
     let row = (i % size) / job.dim;
-    if i >= job.args.points * size || is_alive(row_status[row]) {
+    if i >= job.args.points * size {
+        return;
+    }
+    let has_point = i / size < slots_of(row, job.args.points);
+    if has_states(row_status[row]) && has_point {
         return;
     }
     let at = job.rows + 2u * row;

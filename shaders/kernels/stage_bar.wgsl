@@ -39,5 +39,5 @@ fn each_number(i: u32, row: u32, cursor: Cursor) {
         stage_bar[i] = 0.0;
         return;
     }
-    stage_bar[i] = stage_cotangent(i, size, cursor);
+    stage_bar[i] = by_clock(row, stage_cotangent(i, size, cursor));
 }

@@ -47,7 +47,7 @@ fn load_state(slot: u32) -> vec4<f32> {
 fn seeds_of(cursor: Cursor, covered: Covered, before: bool) -> vec4<f32> {
     var sum = vec4<f32>();
     if !before && cursor.step == 0u {
-        let at_start = points_at_start();
+        let at_start = points_at_start(ROW);
         for (var n = 0u; n < at_start.count; n++) {
             sum += saved_bar(covered_point(at_start, n));
         }
@@ -137,7 +137,7 @@ fn main(
     for (var back = 0u; back < turns; back++) {
         let step = left - 1u - back;
         let cursor = fixed_step(step, job.args.fixed_steps);
-        let covered = points_within(cursor.t, cursor.d);
+        let covered = points_within(ROW, cursor.t, cursor.d);
         state_bar += seeds_of(cursor, covered, true);
         // Numbers of an invocation that has no feature are nobody's, and those at rest stay zero.
         state_bar = select(vec4<f32>(), step_vjp(cursor, covered, tile, lane, load_state(2u + step), state_bar), ALIVE);

@@ -39,7 +39,7 @@ fn store_state(slot: u32, row: u32, feature: u32, y: vec4<f32>) {
 
 // The states at the points that the step covers.
 fn save_points(cursor: Cursor, row: u32, feature: u32, y: vec4<f32>, y1: vec4<f32>) {
-    let covered = points_within(cursor.t, cursor.d);
+    let covered = points_within(row, cursor.t, cursor.d);
     for (var n = 0u; n < covered.count; n++) {
         let p = covered_point(covered, n);
         var state = y1;

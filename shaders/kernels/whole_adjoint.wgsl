@@ -55,7 +55,7 @@ fn seed_points(
 ) {
     for (var n = 0u; n < covered.count; n++) {
         let p = covered_point(covered, n);
-        let point = points[p];
+        let point = point_ticks(row, p);
         let save_bar = saved_bar(p, row);
         if !at_start && ticks_equal(point, ticks_add(cursor.t, cursor.d)) {
             for (var d = 0u; d < DIM; d++) {
@@ -82,15 +82,37 @@ fn seed_points(
 fn seed_saves(cursor: Cursor, row: u32, bar: ptr<function, State>) -> State {
     var start_bar: State;
     if cursor.step == 0u {
-        seed_points(points_at_start(), true, cursor, row, bar, &start_bar);
+        seed_points(points_at_start(row), true, cursor, row, bar, &start_bar);
     }
-    seed_points(points_within(cursor.t, cursor.d), false, cursor, row, bar, &start_bar);
+    seed_points(points_within(row, cursor.t, cursor.d), false, cursor, row, bar, &start_bar);
     return start_bar;
+}
+
+fn store_bar(row: u32, bar: State) {
+    for (var d = 0u; d < DIM; d++) {
+        saves_bar[(job.args.bar_slot * job.rows + row) * DIM + d] = bar[d];
+    }
+}
+
+// Of a row that rests: all that was saved of it is the initial state.
+fn bar_at_rest(row: u32) -> State {
+    let covered = points_at_start(row);
+    var bar: State;
+    for (var n = 0u; n < covered.count; n++) {
+        let save_bar = saved_bar(covered_point(covered, n), row);
+        for (var d = 0u; d < DIM; d++) {
+            bar[d] += save_bar[d];
+        }
+    }
+    return bar;
 }
 
 fn walk_row(row: u32) {
     let walk = walks[row];
     let left = walk.steps - walk.gone;
+    if is_still(row) {
+        store_bar(row, bar_at_rest(row));
+    }
     if left == 0u {
         return;
     }
@@ -115,9 +137,7 @@ fn walk_row(row: u32) {
             bar[d] += start_bar[d];
         }
     }
-    for (var d = 0u; d < DIM; d++) {
-        saves_bar[(job.args.bar_slot * job.rows + row) * DIM + d] = bar[d];
-    }
+    store_bar(row, bar);
     walks[row].gone = walk.gone + back;
 }
 

@@ -39,7 +39,7 @@ fn next_ticks(clock: Clock) -> vec2<u32> {
     if has(FIXED) {
         return select(job.fixed_ticks, rest, clock.accepted + 1u >= job.args.control.fixed_steps);
     }
-    let h = min(clock.h, job.args.control.longest);
+    let h = min(clock.h, longest_share());
     if !(h < ticks_to_share(rest) * 0.9999995) {
         return rest;
     }

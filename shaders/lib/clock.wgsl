@@ -1,12 +1,14 @@
 // Where a solve is: clocks belong to the controller, cursors tell the stage kernels which step they work on.
 
-// Twins of `error::Status`; PAUSED is the device's own: the tape is full and the host makes room.
+// Twins of `error::Status`, and two of the device's own. PAUSED: the tape is full and the host makes room. STANDS: a row whose own
+// interval is empty is done from the start, and takes no step.
 const DONE = 0u;
 const RUNNING = 1u;
 const MAX_STEPS = 2u;
 const STEP_TOO_SMALL = 3u;
 const NON_FINITE = 4u;
 const PAUSED = 5u;
+const STANDS = 6u;
 
 struct Clock {
     t: vec2<u32>,             // Ticks since the interval's start.
@@ -78,6 +80,17 @@ fn stage_slot(stage: u32, cursor: Cursor) -> u32 {
     return stage + 1u;
 }
 
+// Whether a row takes the steps that there are.
 fn is_alive(status: u32) -> bool {
     return status == DONE || status == RUNNING;
+}
+
+// Whether it is where it should be.
+fn is_done(status: u32) -> bool {
+    return status == DONE || status == STANDS;
+}
+
+// Whether its saved states are wanted.
+fn has_states(status: u32) -> bool {
+    return is_alive(status) || status == STANDS;
 }

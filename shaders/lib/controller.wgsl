@@ -111,10 +111,6 @@ fn initial_step(trial: f32, slope: f32, change: f32) -> f32 {
     return min(min(100.0 * trial, h1), 1.0);
 }
 
-fn smallest_share() -> f32 {
-    return job.args.control.smallest_share;
-}
-
 // The cursor of the clock's next attempt.
 fn aim(clock: Clock, d: vec2<u32>, first: u32) -> Cursor {
     return Cursor(

@@ -12,11 +12,13 @@ fn stage_cotangent(i: u32, size: u32, cursor: Cursor) -> f32 {
             sum = fma(weight, state_bars[j * size + i], sum);
         }
     }
-    let covered = points_within(cursor.t, cursor.d);
+    let row = i / job.dim;
+    let covered = points_within(row, cursor.t, cursor.d);
     for (var n = 0u; n < covered.count; n++) {
         let p = covered_point(covered, n);
-        if !ticks_equal(points[p], ticks_add(cursor.t, cursor.d)) {
-            let theta = ticks_to_share(ticks_sub(points[p], cursor.t)) / ticks_to_share(cursor.d);
+        let point = point_ticks(row, p);
+        if !ticks_equal(point, ticks_add(cursor.t, cursor.d)) {
+            let theta = ticks_to_share(ticks_sub(point, cursor.t)) / ticks_to_share(cursor.d);
             sum = fma(interpolant_weight(job.args.stage, theta), saves_bar[p * size + i], sum);
         }
     }

@@ -1,6 +1,6 @@
 // Save points in the order of the solve: the caller's, then a regularizer's probes. Each list is sorted, so that those of a
 // step are found by halves. The kernel that uses it declares `points`, and among its arguments `points`, how many there are,
-// and `user_points`, how many of them are the caller's.
+// and `user_points`, how many of them are the caller's; of which trajectories may have lists of their own.
 
 // The first point of a list, from `first` up to `end`, that lies beyond `t`.
 fn point_after(t: vec2<u32>, first: u32, end: u32) -> u32 {
@@ -30,22 +30,25 @@ fn covered_from(first: u32, end: u32, probe: u32, probe_end: u32) -> Covered {
 }
 
 // Those in a step, its start excluded and its end included.
-fn points_within(t: vec2<u32>, d: vec2<u32>) -> Covered {
+fn points_within(row: u32, t: vec2<u32>, d: vec2<u32>) -> Covered {
     let users = min(job.args.user_points, job.args.points);
+    let listed = listed_points(row);
     let end = ticks_add(t, d);
     return covered_from(
-        point_after(t, 0u, users),
-        point_after(end, 0u, users),
+        point_after(t, listed.x, listed.y) - listed.x,
+        point_after(end, listed.x, listed.y) - listed.x,
         point_after(t, users, job.args.points),
         point_after(end, users, job.args.points),
     );
 }
 
 // Those at the interval's start.
-fn points_at_start() -> Covered {
+fn points_at_start(row: u32) -> Covered {
     let users = min(job.args.user_points, job.args.points);
+    let listed = listed_points(row);
     let start = vec2<u32>();
-    return covered_from(0u, point_after(start, 0u, users), users, point_after(start, users, job.args.points));
+    let own = point_after(start, listed.x, listed.y) - listed.x;
+    return covered_from(0u, own, users, point_after(start, users, job.args.points));
 }
 
 fn covered_point(covered: Covered, n: u32) -> u32 {

@@ -53,7 +53,7 @@ fn trial_change(cursor: Cursor, y: State) -> State {
 }
 
 fn save_at_start(row: u32, y: State) -> u32 {
-    let covered = points_at_start();
+    let covered = points_at_start(row);
     var n = 0u;
     for (; n < covered.count; n++) {
         save_state(covered_point(covered, n), row, y);
@@ -70,7 +70,7 @@ fn save_some(covered: Covered, written: u32, cursor: Cursor, row: u32, y: State,
     var n = written;
     for (; n < until; n++) {
         let p = covered_point(covered, n);
-        let point = points[p];
+        let point = point_ticks(row, p);
         if ticks_equal(point, ticks_add(cursor.t, cursor.d)) {
             save_state(p, row, y1);
         } else {

@@ -1,6 +1,7 @@
 //! [`Buffers`]: everything that a batch keeps on the device.
 
 use super::Gpu;
+use super::own_times::BEFORE_POINTS;
 use super::wire::records::{Clock, Cursor, Outcome, RowWalk};
 use crate::error::{Cure, Error, Result};
 use crate::memory::{Size, largest};
@@ -44,6 +45,11 @@ impl Purpose {
     /// Whether the states at the interval's ends are saved, before those of the random times and after them.
     pub(crate) const fn saves_ends(self) -> bool {
         self.points[PointMeasure::Straightness.index()].is_some()
+    }
+
+    /// Whether anything is penalised.
+    pub(crate) fn penalises(self) -> bool {
+        self.penalty.is_some() || self.global.is_some() || self.points.iter().any(Option::is_some)
     }
 
     /// Saved states besides the caller's.
@@ -109,6 +115,8 @@ pub(crate) struct Sizes {
     pub(crate) points: usize,
     /// Times at which steps end.
     pub(crate) stops: usize,
+    /// Points for which the rows' records have room, where trajectories have times of their own.
+    pub(crate) own_slots: Option<usize>,
     /// What a backward pass needs, if there is to be one.
     pub(crate) backward: Option<BackwardSizes>,
 }
@@ -265,6 +273,16 @@ impl Sizes {
         self.points + 2
     }
 
+    /// Where the rows' records begin among the points, after the stops.
+    pub(crate) const fn first_record(&self) -> usize {
+        self.first_stop() + self.stops
+    }
+
+    /// Entries of all records.
+    fn records(&self) -> Size {
+        self.own_slots.map_or(NONE, |slots| Size(self.rows) * (BEFORE_POINTS + slots))
+    }
+
     /// States that each trajectory has: two under a reversible method.
     fn states(&self) -> usize {
         1 + usize::from(self.is_reversible())
@@ -295,8 +313,9 @@ buffers! {
     norms: |s, _b| 2 * WORD * s.rows;
     /// How far each row has been walked back, where trajectories are walked back whole.
     row_walks: |s, b| if b.splits > 0 { Size(ROW_WALK) * s.rows } else { NONE };
-    /// Ticks of the save points, what says which paths are followed, and ticks of the stops.
-    points: |s, _b| 2 * WORD * (s.points + 2 + s.stops);
+    /// Ticks of the save points, what says which paths are followed, ticks of the stops, and records of rows that have times of
+    /// their own.
+    points: |s, _b| 2 * WORD * (s.records() + s.first_record());
     /// Saved states, `[point][B][D]`.
     saves: |s, _b| s.points.max(1) * s.state();
     /// Cotangents of the saved states, `[save][B][D]`, then those of the states that a walk has come to.

@@ -15,8 +15,9 @@ use super::device::limits::MAX_STORAGE_BUFFERS;
 use super::driven;
 use super::fields;
 use super::iterations::SAVES;
-use super::kernel::{ALL, Access, MODULES, Shader, Storage, absolute_tolerances, prelude, product_grid};
+use super::kernel::{ALL, Access, MODULES, Shader, Storage, Variant, absolute_tolerances, prelude, product_grid};
 use super::knots::{HEAD, KNOT};
+use super::own_times::BEFORE_POINTS;
 use super::programs;
 use super::record::tile::{self, Tile, TiledNetwork};
 use super::record::whole::{Printed, Printer};
@@ -31,29 +32,40 @@ use crate::problem::{Activation, Field, InputMap, Mlp, TimeInput};
 
 /// Every kernel under every method's prelude, parsed; those that measure errors with one absolute tolerance and with
 /// several.
-fn shaders() -> Vec<(&'static Shader, Method, Module)> {
+fn shaders() -> Vec<(&'static Shader, Method, Variant, Module)> {
     let pairs = Method::all().flat_map(|method| ALL.iter().map(move |kernel| (*kernel, method)));
     pairs
-        .flat_map(|(kernel, method)| printed(kernel, method).into_iter().map(move |text| (kernel, method, text)))
-        .flat_map(|(kernel, method, text)| {
+        .flat_map(|(kernel, method)| variants(kernel, method).into_iter().map(move |variant| (kernel, method, variant)))
+        .flat_map(|(kernel, method, variant)| {
+            printed(kernel, method, variant).into_iter().map(move |text| (kernel, method, variant, text))
+        })
+        .flat_map(|(kernel, method, variant, text)| {
             let atol = if kernel.measures_errors() {
                 [None, Some(2)].map(absolute_tolerances).to_vec()
             } else {
                 vec![String::new()]
             };
-            atol.into_iter().map(move |atol| (kernel, method, atol + &text))
+            atol.into_iter().map(move |atol| (kernel, method, variant, atol + &text))
         })
-        .map(|(kernel, method, text)| {
-            let noisy = method.tableau().noise.is_some();
-            let text = kernel.compose(&format!("{}{text}", prelude(method.tableau(), Storage::Single)), noisy);
+        .map(|(kernel, method, variant, text)| {
+            let text = kernel.compose(&format!("{}{text}", prelude(method.tableau(), Storage::Single)), variant);
             let parsed = wgpu::naga::front::wgsl::parse_str(&text);
-            (kernel, method, parsed.unwrap_or_else(|e| panic!("{}: {}", kernel.name, e.emit_to_string(&text))))
+            (kernel, method, variant, parsed.unwrap_or_else(|e| panic!("{}: {}", kernel.name, e.emit_to_string(&text))))
         })
         .collect()
 }
 
+/// Which texts there are of a kernel. What differs with times of trajectories' own does not depend on the method.
+fn variants(kernel: &Shader, method: Method) -> Vec<Variant> {
+    match method {
+        _ if method.tableau().noise.is_some() => vec![Variant::Noisy],
+        Method::Tsit5 if kernel.knows_own_times() => vec![Variant::Plain, Variant::OwnTimes],
+        _ => vec![Variant::Plain],
+    }
+}
+
 /// What is put before a kernel besides the method's prelude: the functions of a field.
-fn printed(kernel: &Shader, method: Method) -> Vec<String> {
+fn printed(kernel: &Shader, method: Method, variant: Variant) -> Vec<String> {
     let whole = |adjoint: bool| {
         let networks = [
             Mlp::new([3, 3]).time_input(TimeInput::Every),
@@ -63,7 +75,7 @@ fn printed(kernel: &Shader, method: Method) -> Vec<String> {
         // What was written out has other functions, which no method changes.
         let written = programs::zoo().into_iter().map(|(_, field)| field).chain([driven::pendulum(), driven::units()]);
         let written = written.filter(|_| matches!(method, Method::Tsit5 | Method::Milstein));
-        networks.chain(written).flat_map(|field| whole_text(&field, method, adjoint)).collect()
+        networks.chain(written).flat_map(|field| whole_text(&field, method, variant, adjoint)).collect()
     };
     match kernel.name {
         // A second state is not carried along there.
@@ -111,7 +123,7 @@ fn runs(back: usize) -> Vec<String> {
 }
 
 /// What is printed for a field, and for the same field as a diffusion where the method is a stochastic one.
-pub(super) fn whole_text(field: &Field, method: Method, adjoint: bool) -> Vec<String> {
+pub(super) fn whole_text(field: &Field, method: Method, variant: Variant, adjoint: bool) -> Vec<String> {
     let (tableau, layers, problem) = (method.tableau(), field.layers_from(0), fields::problem(field));
     let (seats, drives) = (seats(&problem, field).expect("controls"), drives(&problem).expect("controls"));
     let scripts = field.plain_mlp().is_none().then(|| Scripts::new(field, 0, &seats).expect("a field"));
@@ -123,6 +135,7 @@ pub(super) fn whole_text(field: &Field, method: Method, adjoint: bool) -> Vec<St
     let text = |channels: usize| {
         let printer = || {
             let printer = Printer::new(printed, field.inputs(), parameters, tableau).driven_by(drives.clone());
+            let printer = printer.of_own_times(variant == Variant::OwnTimes);
             if noisy { printer.with_noise(printed, channels) } else { printer }
         };
         if adjoint { vec![printer().adjoint(true), printer().adjoint(false)] } else { vec![printer().solve()] }
@@ -144,10 +157,10 @@ fn layouter(module: &Module) -> Layouter {
 #[test]
 fn every_kernel_is_valid_with_nothing_beyond_webgpu() {
     let mut failures = Vec::new();
-    for (kernel, method, module) in shaders() {
+    for (kernel, method, variant, module) in shaders() {
         let mut validator = valid::Validator::new(valid::ValidationFlags::all(), valid::Capabilities::empty());
         if let Err(error) = validator.validate(&module) {
-            failures.push(format!("{} under {method}: {error:?}", kernel.name));
+            failures.push(format!("{} under {method}, {variant:?}: {error:?}", kernel.name));
         }
         let stages: Vec<_> = module.entry_points.iter().map(|e| (e.name.as_str(), e.stage)).collect();
         if stages != [("main", ShaderStage::Compute)] {
@@ -235,11 +248,11 @@ fn preambles_are_written_once() {
 #[test]
 fn bindings_are_those_of_the_table() {
     let (mut failures, mut tolerances) = (Vec::new(), 0);
-    for (kernel, method, module) in shaders() {
+    for (kernel, method, variant, module) in shaders() {
         let read = AddressSpace::Storage { access: StorageAccess::LOAD };
         let write = AddressSpace::Storage { access: StorageAccess::LOAD | StorageAccess::STORE };
         let wanted: BTreeMap<(u32, u32), AddressSpace> = kernel
-            .bindings(method.tableau().noise.is_some())
+            .bindings(variant)
             .into_iter()
             .map(|(binding, access)| ((0, binding), if access == Access::Read { read } else { write }))
             .chain([((0, 0), AddressSpace::Uniform)])
@@ -256,7 +269,10 @@ fn bindings_are_those_of_the_table() {
         }
         tolerances += usize::from(atol.is_some());
         if found != wanted {
-            failures.push(format!("{} under {method}: binds {found:?}, the table says {wanted:?}", kernel.name));
+            failures.push(format!(
+                "{} under {method}, {variant:?}: binds {found:?}, the table says {wanted:?}",
+                kernel.name
+            ));
         }
         if found.len() + usize::from(atol.is_some()) != bound.len() {
             failures.push(format!("{}: two variables share a binding", kernel.name));
@@ -273,7 +289,7 @@ fn bindings_are_those_of_the_table() {
 fn workgroups_fit_into_the_default_limits() {
     let limits = wgpu::Limits::default();
     let mut failures = Vec::new();
-    for (kernel, _, module) in shaders() {
+    for (kernel, .., module) in shaders() {
         let layouter = layouter(&module);
         let shared = module.global_variables.iter().filter(|(_, v)| v.space == AddressSpace::WorkGroup);
         let bytes: u32 = shared.map(|(_, v)| layouter[v.ty].size.next_multiple_of(16)).sum();
@@ -335,7 +351,7 @@ fn structs_lie_in_memory_as_their_twins_do() {
     let twins: Vec<(&str, Layout)> =
         records::LAYOUTS.iter().chain(args::parts::LAYOUTS).map(|twin| (twin.name, layout(twin))).collect();
     let (mut failures, mut seen) = (BTreeSet::new(), BTreeSet::new());
-    for (kernel, _, module) in shaders() {
+    for (kernel, .., module) in shaders() {
         for (name, wanted) in &twins {
             let Some(found) = layout_of(&module, name) else { continue };
             seen.insert(*name);
@@ -354,7 +370,7 @@ fn jobs_are_a_head_and_the_kernel_s_own_arguments() {
     let [head] = head::LAYOUTS else { panic!("one head") };
     let mut failures = BTreeSet::new();
     let mut met = BTreeSet::new();
-    for (kernel, method, module) in shaders() {
+    for (kernel, method, _, module) in shaders() {
         let mut told = layout_of(&module, "Job").expect("a job");
         let (_, size) = told.pop().expect("its size");
         let (last, at) = told.pop().expect("its arguments");
@@ -411,6 +427,7 @@ fn numbers_that_both_sides_use_are_the_same() {
         ("APART", crate::problem::brownian::APART),
         ("NOISE_PURPOSE", crate::math::Purpose::Noise as u32),
         ("SAVES", SAVES as u32),
+        ("BEFORE_POINTS", BEFORE_POINTS as u32),
         ("HEAD", HEAD as u32),
         ("KNOT", KNOT as u32),
         ("WARMUP", WARMUP),
@@ -420,7 +437,7 @@ fn numbers_that_both_sides_use_are_the_same() {
     let bits = BITS.iter().filter(|bits| bits.shaders.is_empty()).flat_map(|bits| bits.numbers).copied();
     let everywhere: Vec<Number> = everywhere.into_iter().chain(bits).collect();
     let (mut failures, mut met) = (BTreeSet::new(), BTreeSet::new());
-    for (kernel, method, module) in shaders() {
+    for (kernel, method, _, module) in shaders() {
         let found = constants(&module);
         let modes = MODES.iter().chain(BITS).filter(|modes| modes.shaders.contains(&kernel.name));
         let own = modes.flat_map(|modes| modes.numbers);
@@ -484,6 +501,7 @@ fn every_number_of_the_shaders_is_watched_or_their_own() {
         "SAVES",
         "WARMUP",
         "WINDOW",
+        "BEFORE_POINTS",
         "HEAD",
         "KNOT",
     ];

@@ -93,6 +93,7 @@ impl GpuSolver {
     pub async fn prepare(&self, batch: usize, attempts: usize) -> Result<SolveRecording> {
         check_counts(batch, attempts)?;
         let solver = &self.engine;
+        solver.refuse_times("recorded solves have one interval for all trajectories: use GpuSolver::solve")?;
         // A solve makes no more.
         let attempts = attempts.min(solver.options.most_attempts());
         if solver.every_step() {

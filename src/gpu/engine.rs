@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::math::Real;
 use crate::method::ToleranceWarning;
 use crate::method::{Layout, PointMeasure, SaveAt, SolverOptions, StepControl, Tableau};
-use crate::problem::{Diffusion, Field, InputMap, Layer, Paths, Problem};
+use crate::problem::{Diffusion, Field, InputMap, Layer, Paths, Problem, Times};
 
 /// Attempts that are recorded for the first solve; later ones know from the one before.
 const FIRST_ATTEMPTS: usize = 8;
@@ -55,10 +55,13 @@ pub(crate) struct Engine {
     pub(crate) stops: Stops,
     /// Where the problem that was given ends, and all times that may be stops of a solve to another end.
     pub(crate) given: (f64, Vec<f64>),
+    /// Times of the trajectories' own, of the solves that follow, and the points of one for which records have room.
+    pub(crate) times: Option<Times>,
+    pub(crate) own_slots: usize,
     pub(crate) parameters: usize,
     /// The widest row of a layer outside the field.
     pub(crate) widest: usize,
-    pub(super) owner: Owner,
+    pub(crate) owner: Owner,
     warning: ToleranceWarning,
     /// Whether the field is small enough for trajectories to be solved whole, and that is wanted.
     pub(crate) whole: bool,
@@ -146,6 +149,8 @@ impl Engine {
             scripts,
             drives,
             kernels: Kernels::new(gpu, tableau, atol),
+            times: None,
+            own_slots: 0,
             parameters: model.parameters,
             widest: model.widest,
             owner: model.owner,
@@ -245,9 +250,10 @@ impl Engine {
         (nfe + attempts * noise.stages()).saturating_sub(attempts * self.tableau.stages())
     }
 
-    /// Whether each trajectory is solved whole in one invocation. In lockstep one workgroup has to hold the batch.
+    /// Whether each trajectory is solved whole in one invocation. In lockstep one workgroup has to hold the batch, whose saved
+    /// times are the same.
     pub(crate) fn solves_whole(&self, rows: usize) -> bool {
-        self.whole && (self.per_row() || rows <= WORKGROUP)
+        self.whole && (self.per_row() || (rows <= WORKGROUP && self.times.is_none()))
     }
 
     pub(crate) fn encoder(&self) -> wgpu::CommandEncoder {
@@ -276,14 +282,15 @@ impl Engine {
             StepControl::Adaptive { .. } => [0, 0],
         };
         let r = f32::from_f64;
+        let [t0, span] = self.clock_interval();
         Head {
             rows: word(rows),
             dim: word(self.dim()),
             per_row: u32::from(self.per_row()),
             stages: word(self.tableau.stages()),
             flags,
-            t0: r(self.problem.t0),
-            span: r(self.problem.t1 - self.problem.t0),
+            t0: r(t0),
+            span: r(span),
             atol: r(tolerances.atol),
             rtol: r(tolerances.rtol),
             fixed_ticks: [fixed_ticks[1], fixed_ticks[0]],

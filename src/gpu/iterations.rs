@@ -32,6 +32,9 @@ pub(crate) const PATHS: usize = 1_600_000;
 /// Steps whose errors are weighed: one invocation passes over them twice.
 pub(crate) const WEIGHED: usize = 32_000;
 
+/// Save points that can be the start.
+pub(crate) const POINTS_AT_START: usize = ITERATIONS / 16;
+
 /// Save points whose cotangents one step back may take up.
 const POINTS_BACK: usize = 50_000;
 
@@ -45,9 +48,13 @@ const fn search(count: usize) -> usize {
 
 impl Engine {
     fn point_counts(&self, purpose: Purpose) -> [usize; 2] {
-        let user = self.user_points();
         let own = purpose.own_points();
-        [user.len() + own, user.iter().filter(|p| **p == 0.0).count() + own]
+        // Of a row that rests all are.
+        let at_start = match self.times {
+            Some(_) => self.own_slots,
+            None => self.user_points().iter().filter(|p| **p == 0.0).count(),
+        };
+        [self.point_count() + own, at_start + own]
     }
 
     /// Iterations of the searches for a step's points, and of its path.
@@ -147,8 +154,8 @@ impl Engine {
             return Err(Error::argument("batch", batch, remedy));
         }
         let [points, at_start] = self.point_counts(purpose);
-        if at_start > ITERATIONS / 16 {
-            let remedy = format!("at most {} save times can be the start: leave out equal ones", ITERATIONS / 16);
+        if at_start > POINTS_AT_START {
+            let remedy = format!("at most {POINTS_AT_START} save times can be the start: leave out equal ones");
             return Err(Error::argument("SaveAt::Times", format!("{at_start} times at the start"), remedy));
         }
         if purpose.backward && points > POINTS_BACK {

@@ -51,6 +51,19 @@ pub(crate) struct Shader {
     /// What it has besides where there is no noise, and where there is.
     pub(crate) plain: Part,
     pub(crate) noisy: Part,
+    /// Whether there is one of it for trajectories that have times of their own, as long as this is not empty; and where that
+    /// binds the points, unless it does so anyway.
+    own: &'static [&'static [u32]],
+}
+
+/// Which of a shader's texts it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Variant {
+    Plain,
+    /// Of a problem with noise.
+    Noisy,
+    /// Of trajectories that have times of their own, which have no noise.
+    OwnTimes,
 }
 
 /// Functions that one file defines without noise and another one with it, and what they bind.
@@ -110,7 +123,12 @@ modules! {
     NOISY_TILE "noisy_tile";
     NOISY_WHOLE "noisy_whole";
     ONE_ATOL "one_atol";
+    ONE_INTERVAL "one_interval";
     OUTCOME "outcome";
+    OWN_INTERVALS "own_intervals";
+    OWN_LENGTHS "own_lengths";
+    OWN_POINTS "own_points";
+    OWN_WHOLE "own_whole";
     PARAMS "params";
     PATH "path";
     PHILOX "philox";
@@ -125,6 +143,8 @@ modules! {
     ROW_SUMS "row_sums";
     ROW_WALK "row_walk";
     SCALED_ERROR "scaled_error";
+    SHARED_LENGTHS "shared_lengths";
+    SHARED_POINTS "shared_points";
     STAGES "stages";
     SUM "sum";
     TILE "tile";
@@ -135,20 +155,26 @@ modules! {
     WHOLE "whole";
 }
 
-/// What is printed before a kernel that solves trajectories whole, without noise and with it.
+/// What is printed before a kernel that solves trajectories whole: without noise, with times of their own besides, and with noise.
 pub(crate) const WHOLE_PLAIN: &[Module] = &[PLAIN_WHOLE];
+pub(crate) const WHOLE_OWN_TIMES: &[Module] = &[OWN_WHOLE];
 pub(crate) const WHOLE_NOISY: &[Module] = &[PHILOX, BROWNIAN, PATH, INTEGRALS, NOISY_WHOLE];
 
 /// Likewise where nothing drives the problem, and where something does.
 pub(crate) const OF_NO_CONTROLS: &[Module] = &[UNDRIVEN];
 pub(crate) const OF_CONTROLS: &[Module] = &[CONTROLS];
 
+/// What stands for what where trajectories have times of their own.
+const OF_OWN_TIMES: [(Module, Module); 3] =
+    [(ONE_INTERVAL, OWN_INTERVALS), (SHARED_POINTS, OWN_POINTS), (SHARED_LENGTHS, OWN_LENGTHS)];
+
 /// What operations of programs are printed with, beside `activation` and `elementary`; see `print.rs`.
 pub(crate) const OF_PROGRAMS: &[Module] = &[IEEE, FUNCTIONS];
 
 macro_rules! kernels {
     ($($constant:ident $file:literal $args:ident [$($module:ident)*] [$($access:ident)*]
-        $(plain [$($plain:ident)*] [$($p:literal $pa:ident),*] noisy [$($noisy:ident)*] [$($n:literal $na:ident),*])?;)*) => {
+        $(plain [$($plain:ident)*] [$($p:literal $pa:ident),*] noisy [$($noisy:ident)*] [$($n:literal $na:ident),*])?
+        $(own [$($own:literal)?])?;)*) => {
         $(pub(crate) const $constant: Kernel<$args> = Kernel {
             shader: Shader {
                 name: $file,
@@ -159,6 +185,7 @@ macro_rules! kernels {
                 args: <$args as args::Args>::NAME,
                 plain: Part { modules: &[$($($plain),*)?], bindings: &[$($(($p, Access::$pa)),*)?] },
                 noisy: Part { modules: &[$($($noisy),*)?], bindings: &[$($(($n, Access::$na)),*)?] },
+                own: &[$(&[$($own)?])?],
             },
             args: PhantomData,
         };)*
@@ -169,39 +196,43 @@ macro_rules! kernels {
 }
 
 kernels! {
-    BAR_UPDATE "bar_update" BarUpdateArgs [CLOCK TIME POINTS GRID EACH EACH_NUMBER] [Read Read Read Read Read Write];
-    BEGIN "begin" ControlArgs [CLOCK TIME CONTROLLER ELEMENTARY OUTCOME LEARNT GRID EACH] [Write Write Write Write Read];
+    BAR_UPDATE "bar_update" BarUpdateArgs [CLOCK TIME POINTS SHARED_POINTS ONE_INTERVAL GRID EACH EACH_NUMBER]
+        [Read Read Read Read Read Write] own [];
+    BEGIN "begin" ControlArgs [CLOCK TIME CONTROLLER SHARED_LENGTHS ONE_INTERVAL ELEMENTARY OUTCOME LEARNT GRID EACH]
+        [Write Write Write Write Read] own [6];
     COMBINE "combine" CombineArgs [CLOCK TIME SUM GRID EACH EACH_NUMBER] [Read Read Write Read Write Write]
         plain [PLAIN] [] noisy [INTEGRALS NOISY] [7 Read];
     COLUMNS "columns" ColumnsArgs [GRID EACH] [Read Write];
     COPY "copy" CopyArgs [GRID EACH] [Read Write];
-    CONTROL_ENSEMBLE "control_ensemble" ControlArgs [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY ENSEMBLE GRID EACH]
+    CONTROL_ENSEMBLE "control_ensemble" ControlArgs [CLOCK TIME CONTROLLER SHARED_LENGTHS ONE_INTERVAL ATTEMPTS
+        ELEMENTARY ENSEMBLE GRID EACH] [Write Write Write Read Write Read] own [];
+    CONTROL_LOCKSTEP "control_lockstep" ControlArgs [CLOCK TIME CONTROLLER SHARED_LENGTHS ATTEMPTS ELEMENTARY LOCKSTEP FOLD LANE_SUMS]
         [Write Write Write Read Write Read];
-    CONTROL_LOCKSTEP "control_lockstep" ControlArgs [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY LOCKSTEP FOLD LANE_SUMS]
-        [Write Write Write Read Write Read];
-    DENSE "dense" DenseArgs [CLOCK TIME ELEMENTARY ACTIVATION GRID PRODUCT_TILES WEIGHTS] [Read Read Read Write Write];
+    DENSE "dense" DenseArgs [CLOCK TIME ONE_INTERVAL ELEMENTARY ACTIVATION GRID PRODUCT_TILES WEIGHTS]
+        [Read Read Read Write Write] own [6];
     DENSE_VJP_INPUT "dense_vjp_input" DenseVjpInputArgs [CLOCK GRID PRODUCT_TILES WEIGHTS] [Read Read Read Read Write];
-    DENSE_VJP_WEIGHTS "dense_vjp_weights" DenseVjpWeightsArgs [CLOCK TIME GRID PRODUCT_TILES] [Read Read Read Write];
-    ENSEMBLE_SOLVE "ensemble_solve" SolveArgs [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY SCALED_ERROR ACTIVATION ENSEMBLE INTERPOLANT
-        WEIGHTS POINTS LOOPS WHOLE GRID EACH]
-        [Write Write Read Write Write Read Write Read];
+    DENSE_VJP_WEIGHTS "dense_vjp_weights" DenseVjpWeightsArgs [CLOCK TIME ONE_INTERVAL GRID PRODUCT_TILES]
+        [Read Read Read Write] own [5];
+    ENSEMBLE_SOLVE "ensemble_solve" SolveArgs [CLOCK TIME CONTROLLER SHARED_LENGTHS ATTEMPTS ELEMENTARY SCALED_ERROR ACTIVATION
+        ENSEMBLE INTERPOLANT WEIGHTS POINTS SHARED_POINTS ONE_INTERVAL LOOPS WHOLE GRID EACH]
+        [Write Write Read Write Write Read Write Read] own [];
     ERROR_BAR "error_bar" ErrorBarArgs [CLOCK ELEMENTARY SUM STAGES SCALED_ERROR GRID EACH EACH_NUMBER]
         [Read Read Read Read Read Write Write]
         plain [PLAIN_NORM PLAIN_PROBE] [] noisy [NOISY_PROBE] [];
-    FINISH "finish" FinishArgs [CLOCK OUTCOME ELEMENTARY LOOPS FOLD] [Read Write Read Write];
+    FINISH "finish" FinishArgs [CLOCK ONE_INTERVAL OUTCOME ELEMENTARY LOOPS FOLD] [Read Write Read Write] own [5];
     GATHER "gather" GatherArgs [GRID EACH] [Read Read Write];
     GRADIENT_NORM "gradient_norm" GradientNormArgs [OUTCOME ROW_WALK VERDICT ELEMENTARY LOOPS FROZEN FOLD]
         [Read Write Read Read];
     INCREMENTS "increments" IncrementsArgs [CLOCK TIME PARAMS ELEMENTARY PHILOX BROWNIAN PATH GRID EACH] [Read Read Write];
     INJECT "inject" InjectArgs [CLOCK GRID EACH EACH_NUMBER] [Read Read Read Write];
     LEARN "learn" LearnArgs [OUTCOME VERDICT LEARNT ELEMENTARY] [Read Write];
-    LOCKSTEP_SOLVE "lockstep_solve" SolveArgs [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY SCALED_ERROR ACTIVATION LOCKSTEP INTERPOLANT
-        WEIGHTS POINTS LOOPS WHOLE FOLD LANE_SUMS]
+    LOCKSTEP_SOLVE "lockstep_solve" SolveArgs [CLOCK TIME CONTROLLER SHARED_LENGTHS ATTEMPTS ELEMENTARY SCALED_ERROR ACTIVATION
+        LOCKSTEP INTERPOLANT WEIGHTS POINTS SHARED_POINTS ONE_INTERVAL LOOPS WHOLE FOLD LANE_SUMS]
         [Write Write Read Write Write Read Write Read];
     LATENT_BAR "latent_bar" LatentBarArgs [CLOCK OUTCOME PARAMS ELEMENTARY GRID EACH]
         [Read Read Read Read Read Read Write];
     LATENT_DRAW "latent_draw" LatentDrawArgs [ELEMENTARY GRID EACH] [Read Read Write Write];
-    LOSS "loss" LossArgs [CLOCK OUTCOME ELEMENTARY GRID EACH] [Read Read Read Read Write Write Read];
+    LOSS "loss" LossArgs [CLOCK ONE_INTERVAL OUTCOME ELEMENTARY GRID EACH] [Read Read Read Read Write Write Read] own [8];
     LOSS_SUM "loss_sum" LossSumArgs [CLOCK OUTCOME PARAMS ELEMENTARY FOLD LANE_SUMS] [Read Write Read Read Read];
     MOMENTS "moments" MomentsArgs [CLOCK OUTCOME GRID FOLD LANE_SUMS] [Read Read Read Write];
     NARROW "narrow" NarrowArgs [GRID EACH] [Read Write];
@@ -211,37 +242,38 @@ kernels! {
     PROBE_BAR "probe_bar" ProbeBarArgs [CLOCK ELEMENTARY SUM STAGES DIFFERENCES SCALED_ERROR GRID EACH EACH_NUMBER]
         [Read Read Read Read Read Write Write]
         plain [PLAIN_NORM PLAIN_PROBE] [] noisy [NOISY_PROBE] [];
-    PROBE_CURSOR "probe_cursor" ProbeCursorArgs [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY OUTCOME PARAMS PHILOX GRID EACH]
+    PROBE_CURSOR "probe_cursor" ProbeCursorArgs [CLOCK TIME CONTROLLER SHARED_LENGTHS ATTEMPTS ELEMENTARY OUTCOME PARAMS PHILOX GRID EACH]
         [Read Read Read Read Write Write Read];
     PROBE_ERROR "probe_error" ProbeErrorArgs [CLOCK SUM INTEGRALS NOISY NOISY_NORM GRID EACH EACH_NUMBER] [Read Read Write]
         plain [] [7 Read] noisy [] [7 Read];
     PROBE_PLACE "probe_place" ProbePlaceArgs [CLOCK GRID EACH EACH_NUMBER] [Read Read Read Read Write];
-    PROBE_STEP "probe_step" ProbeStepArgs [CLOCK TIME CONTROLLER ELEMENTARY FOLD LANE_SUMS] [Read Read Write Write];
+    PROBE_STEP "probe_step" ProbeStepArgs [CLOCK TIME CONTROLLER SHARED_LENGTHS ELEMENTARY FOLD LANE_SUMS] [Read Read Write Write];
     PROBE_STORE "probe_store" ProbeStoreArgs [CLOCK GRID EACH] [Read Read Write];
     PROBE_VALUE "probe_value" ProbeValueArgs [CLOCK OUTCOME PARAMS ELEMENTARY FOLD LANE_SUMS] [Read Read Read Read Write Write];
     REDUCE "reduce" ReduceArgs [GRID EACH] [Read Write];
     REMAINING "remaining" NoArgs [CLOCK OUTCOME FOLD] [Read Write];
     ROW_NORM "row_norm" RowNormArgs [CLOCK ELEMENTARY SCALED_ERROR SUM STAGES DIFFERENCES ROW_SUMS GRID FOLD LANE_SUMS] [Read Read Read Write]
         plain [PLAIN_NORM] [] noisy [INTEGRALS NOISY NOISY_NORM] [7 Read];
-    RUN "run" RunArgs [CLOCK TIME ELEMENTARY ACTIVATION IEEE FUNCTIONS WEIGHTS CONTROLS GRID EACH EACH_LANE]
-        [Read Read Read Write Write Write Read];
+    RUN "run" RunArgs [CLOCK TIME ONE_INTERVAL ELEMENTARY ACTIVATION IEEE FUNCTIONS WEIGHTS CONTROLS GRID EACH EACH_LANE]
+        [Read Read Read Write Write Write Read] own [8];
     RUN_VJP "run_vjp" RunVjpArgs [CLOCK ELEMENTARY ACTIVATION IEEE FUNCTIONS WEIGHTS GRID EACH EACH_LANE]
         [Read Read Read Read Read Write Write Write];
-    SAVE "save" SaveArgs [CLOCK TIME INTERPOLANT OUTCOME POINTS LOOPS GRID EACH] [Read Read Read Read Write Write];
+    SAVE "save" SaveArgs [CLOCK TIME INTERPOLANT OUTCOME POINTS SHARED_POINTS ONE_INTERVAL LOOPS GRID EACH]
+        [Read Read Read Read Write Write] own [];
     SECOND_BAR "second_bar" SecondBarArgs [CLOCK TIME GRID EACH EACH_NUMBER] [Read Read Write Write];
-    SETTLE "settle" SettleArgs [CLOCK TIME ELEMENTARY GRID EACH] [Read Write Read];
-    STAGE_BAR "stage_bar" StageBarArgs [CLOCK TIME GRID EACH EACH_NUMBER] [Read Read Read Read Write]
-        plain [INTERPOLANT POINTS PLAIN_BAR] [6 Read, 7 Read] noisy [INTEGRALS NOISY_BAR] [7 Read];
+    SETTLE "settle" SettleArgs [CLOCK TIME ONE_INTERVAL ELEMENTARY GRID EACH] [Read Write Read] own [];
+    STAGE_BAR "stage_bar" StageBarArgs [CLOCK TIME ONE_INTERVAL GRID EACH EACH_NUMBER] [Read Read Read Read Write]
+        plain [INTERPOLANT POINTS SHARED_POINTS PLAIN_BAR] [6 Read, 7 Read] noisy [INTEGRALS NOISY_BAR] [7 Read] own [];
     STEP_SUM "step_sum" NoArgs [OUTCOME ELEMENTARY FOLD LANE_SUMS] [Read Write];
     STEP_WEIGHTS "step_weights" StepWeightsArgs [CLOCK TIME OUTCOME PARAMS ELEMENTARY GRID EACH]
         [Read Read Read Read Write Write];
-    TILE_ADJOINT "tile_adjoint" TileAdjointArgs [CLOCK TIME ELEMENTARY ACTIVATION INTERPOLANT POINTS GRID PHILOX TILE]
+    TILE_ADJOINT "tile_adjoint" TileAdjointArgs [CLOCK TIME ELEMENTARY ACTIVATION INTERPOLANT POINTS SHARED_POINTS GRID PHILOX TILE]
         [Read Read Read Read Read Read Write Write]
         plain [PLAIN_TILE] [] noisy [BROWNIAN PATH INTEGRALS NOISY_TILE] [];
-    TILE_CLOCK "tile_clock" TileClockArgs [CLOCK TIME CONTROLLER ATTEMPTS ELEMENTARY LOCKSTEP GRID EACH]
+    TILE_CLOCK "tile_clock" TileClockArgs [CLOCK TIME CONTROLLER SHARED_LENGTHS ATTEMPTS ELEMENTARY LOCKSTEP GRID EACH]
         [Write Write Write Write Read];
     TILE_REDUCE "tile_reduce" TileReduceArgs [GRID EACH] [Read Write];
-    TILE_SOLVE "tile_solve" TileSolveArgs [CLOCK TIME OUTCOME ELEMENTARY ACTIVATION INTERPOLANT POINTS WEIGHTS LOOPS GRID PHILOX TILE]
+    TILE_SOLVE "tile_solve" TileSolveArgs [CLOCK TIME OUTCOME ELEMENTARY ACTIVATION INTERPOLANT POINTS SHARED_POINTS WEIGHTS LOOPS GRID PHILOX TILE]
         [Read Read Write Read Write Write]
         plain [PLAIN_TILE] [] noisy [BROWNIAN PATH INTEGRALS NOISY_TILE] [];
     TILE_WEIGHTS "tile_weights" TileWeightsArgs [WEIGHTS GRID EACH] [Read Write];
@@ -249,8 +281,8 @@ kernels! {
         [Write Read Read Write Write Write Write Read];
     WALK "walk" WalkArgs [CLOCK TIME OUTCOME GRID EACH] [Read Read Read Write];
     WALK_COUNTS "walk_counts" NoArgs [CLOCK OUTCOME ROW_WALK GRID EACH] [Read Read Read Write];
-    WHOLE_ADJOINT "whole_adjoint" WholeAdjointArgs [CLOCK TIME ELEMENTARY ACTIVATION INTERPOLANT WEIGHTS POINTS LOOPS ROW_WALK GRID FOLD LANE_SUMS]
-        [Write Read Read Read Read Write Write Read];
+    WHOLE_ADJOINT "whole_adjoint" WholeAdjointArgs [CLOCK TIME ELEMENTARY ACTIVATION INTERPOLANT WEIGHTS POINTS SHARED_POINTS ONE_INTERVAL LOOPS
+        ROW_WALK GRID FOLD LANE_SUMS] [Write Read Read Read Read Write Write Read] own [];
 }
 
 /// What the field's weights are stored as. They are computed with at `f32`.
@@ -309,24 +341,44 @@ impl Shader {
         self.modules.iter().any(|m| m.name == SCALED_ERROR.name)
     }
 
+    /// Whether there is one of it for trajectories that have times of their own.
+    pub(crate) const fn knows_own_times(&self) -> bool {
+        !self.own.is_empty()
+    }
+
+    /// Where that one binds the points, unless it does so anyway.
+    fn own_points(&self) -> Option<u32> {
+        self.own.first().and_then(|at| at.first()).copied()
+    }
+
     /// What it has besides, with noise or without.
-    const fn part(&self, noisy: bool) -> &Part {
-        if noisy { &self.noisy } else { &self.plain }
+    const fn part(&self, variant: Variant) -> &Part {
+        if matches!(variant, Variant::Noisy) { &self.noisy } else { &self.plain }
     }
 
     /// Its storage buffers by binding; those of the job and of tolerances are not among them.
-    pub(crate) fn bindings(&self, noisy: bool) -> Vec<(u32, Access)> {
-        (1..).zip(self.bindings.iter().copied()).chain(self.part(noisy).bindings.iter().copied()).collect()
+    pub(crate) fn bindings(&self, variant: Variant) -> Vec<(u32, Access)> {
+        let own = self.own_points().filter(|_| variant == Variant::OwnTimes).map(|at| (at, Access::Read));
+        let part = self.part(variant).bindings.iter().copied();
+        (1..).zip(self.bindings.iter().copied()).chain(part).chain(own).collect()
     }
 
     /// The shader's whole text.
-    pub(crate) fn compose(&self, prelude: &str, noisy: bool) -> String {
-        let modules = self.modules.iter().chain(self.part(noisy).modules);
+    pub(crate) fn compose(&self, prelude: &str, variant: Variant) -> String {
+        let own = variant == Variant::OwnTimes;
+        let twin = |module: &Module| {
+            let twin = OF_OWN_TIMES.iter().find(|(shared, _)| own && shared.name == module.name);
+            twin.map_or(*module, |(_, twin)| *twin)
+        };
+        let modules = self.modules.iter().chain(self.part(variant).modules).map(twin);
         let modules: String = modules.map(|m| format!("// {}\n{}\n", m.name, m.source)).collect();
-        format!("{prelude}{modules}// {}\n{}", self.name, self.source)
+        let points = self.own_points().filter(|_| own).map_or_else(String::new, |at| {
+            format!("@group(0) @binding({at}) var<storage, read> points: array<vec2<u32>>;\n")
+        });
+        format!("{prelude}{points}{modules}// {}\n{}", self.name, self.source)
     }
 
-    fn layout(&self, gpu: &Gpu, noisy: bool, atol_per_feature: bool) -> wgpu::BindGroupLayout {
+    fn layout(&self, gpu: &Gpu, variant: Variant, atol_per_feature: bool) -> wgpu::BindGroupLayout {
         let entry = |binding, ty, has_dynamic_offset| wgpu::BindGroupLayoutEntry {
             binding,
             visibility: wgpu::ShaderStages::COMPUTE,
@@ -334,7 +386,7 @@ impl Shader {
             count: None,
         };
         let mut entries = vec![entry(0, wgpu::BufferBindingType::Uniform, true)];
-        for (binding, access) in self.bindings(noisy) {
+        for (binding, access) in self.bindings(variant) {
             let read_only = access == Access::Read;
             entries.push(entry(binding, wgpu::BufferBindingType::Storage { read_only }, false));
         }
@@ -353,6 +405,8 @@ pub(crate) struct Kernels {
     prelude: String,
     /// Whether the method is a stochastic one.
     noisy: bool,
+    /// Whether trajectories have times of their own.
+    pub(crate) own_times: bool,
     /// The features' own absolute tolerances, if they have them: rows of four.
     atol: Option<wgpu::Buffer>,
 }
@@ -360,7 +414,7 @@ pub(crate) struct Kernels {
 impl Kernels {
     pub(crate) fn new(gpu: &Gpu, tableau: &Tableau, atol: Option<wgpu::Buffer>) -> Self {
         let prelude = prelude(tableau, Storage::Single);
-        Self { gpu: gpu.clone(), prelude, noisy: tableau.noise.is_some(), atol }
+        Self { gpu: gpu.clone(), prelude, noisy: tableau.noise.is_some(), own_times: false, atol }
     }
 
     /// The same for weights of that storage.
@@ -390,11 +444,17 @@ impl Kernels {
             prelude += &absolute_tolerances(atol.map(|rows| rows.size() / (4 * ATOL_ROW as u64)));
         }
         prelude += text;
+        let variant = match (self.noisy, self.own_times && shader.knows_own_times()) {
+            (true, _) => Variant::Noisy,
+            (false, true) => Variant::OwnTimes,
+            (false, false) => Variant::Plain,
+        };
         let mut cache = self.gpu.cache.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         // The prelude has the method's name, and so says whether there is noise.
-        let key = (shader.name, prelude, format!("{constants:?}"));
+        let key = (shader.name, prelude, format!("{constants:?} {variant:?}"));
         let entry = cache.entry(key);
-        let compiled = entry.or_insert_with_key(|key| self.compile(shader, &key.1, constants, atol.is_some())).clone();
+        let compile = |key: &(_, String, _)| self.compile(shader, variant, &key.1, constants, atol.is_some());
+        let compiled = entry.or_insert_with_key(compile).clone();
         let atol = atol.map(|rows| (ATOL_BINDING, rows.clone()));
         Compiled { name: shader.name, shader: compiled, atol, args: PhantomData }
     }
@@ -402,12 +462,13 @@ impl Kernels {
     fn compile(
         &self,
         shader: &Shader,
+        variant: Variant,
         prelude: &str,
         constants: &[(&str, f64)],
         atol_per_feature: bool,
     ) -> CompiledShader {
         let gpu = &self.gpu;
-        let text = shader.compose(prelude, self.noisy);
+        let text = shader.compose(prelude, variant);
         dump(shader.name, &text);
         let descriptor =
             wgpu::ShaderModuleDescriptor { label: Some(shader.name), source: wgpu::ShaderSource::Wgsl(text.into()) };
@@ -418,7 +479,7 @@ impl Kernels {
             // divisor is zero. The tests run the same kernels with all checks on.
             unsafe { gpu.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
         };
-        let layout = shader.layout(gpu, self.noisy, atol_per_feature);
+        let layout = shader.layout(gpu, variant, atol_per_feature);
         let pipeline_layout = gpu.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label: Some(shader.name),
             bind_group_layouts: &[Some(&layout)],
@@ -436,7 +497,7 @@ impl Kernels {
             },
             cache: None,
         });
-        let bindings = shader.bindings(self.noisy).into_iter().map(|(binding, _)| binding).collect();
+        let bindings = shader.bindings(variant).into_iter().map(|(binding, _)| binding).collect();
         CompiledShader { pipeline, layout, bindings }
     }
 }

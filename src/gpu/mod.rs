@@ -24,6 +24,7 @@ mod interval;
 mod iterations;
 mod kernel;
 mod knots;
+mod own_times;
 mod pace;
 mod plan;
 mod print;
@@ -58,7 +59,6 @@ pub(crate) use kernel::{
     UPDATE, product_grid,
 };
 pub(crate) use plan::{Jobs, Plan, Planner, SolvePlans, WalkPlans, flat};
-pub(crate) use reach::no_own_times;
 pub(crate) use record::{
     LayerVjp, Outside, Recorder, Series, check_penalty, dense_args, dense_vjp_input_args, set_points, time_flag,
 };

@@ -2,6 +2,7 @@
 
 use super::adapter::gpu;
 use super::contract::whole_text;
+use super::kernel::Variant;
 use super::solver::GpuSolver;
 use crate::cpu::{Cpu, Scalar, Solver};
 use crate::error::{Error, Status};
@@ -323,7 +324,7 @@ fn what_is_brief_is_solved_whole() {
 
 #[test]
 fn the_text_can_be_read() {
-    let text = whole_text(&lotka_volterra(), Method::Euler, true).remove(0);
+    let text = whole_text(&lotka_volterra(), Method::Euler, Variant::Plain, true).remove(0);
     let expected = "\
     let v1_0 = weight(0u);
     let v1_1 = weight(1u);
@@ -345,7 +346,7 @@ fn the_text_can_be_read() {
 ";
     assert!(text.contains(expected), "{text}");
     // A unit of a hidden layer at a time, once in each direction.
-    let text = whole_text(&pendulum(), Method::Euler, true).remove(0);
+    let text = whole_text(&pendulum(), Method::Euler, Variant::Plain, true).remove(0);
     let unit = "for (var j = 0u; j < 16u * job.args.hidden; j++) {";
     assert_eq!(text.matches(unit).count(), 2, "{text}");
     assert!(!text.contains("array<f32, 16>"), "no unit is kept: {text}");

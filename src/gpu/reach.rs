@@ -6,8 +6,8 @@ use super::kernel::ATOL_ROW;
 use crate::error::{Cure, Error, Result};
 use crate::math::Real;
 use crate::method::{Adjoint, SolverOptions, StepControl};
+use crate::problem::Problem;
 use crate::problem::brownian::ADAPTIVE_CELLS;
-use crate::problem::{Problem, Times};
 
 /// Refuses more parameters than the device binds, or than the caller's limit has room for.
 pub(super) fn check_parameters(gpu: &Gpu, options: &SolverOptions, model: &Around) -> Result<()> {
@@ -42,18 +42,6 @@ pub(super) fn atol_per_feature(gpu: &Gpu, options: &SolverOptions) -> Result<Opt
     let buffer = gpu.scoped_now(|| gpu.device.create_buffer(&descriptor))?;
     gpu.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(&rows));
     Ok(Some(buffer))
-}
-
-/// Refuses times of trajectories' own.
-pub(crate) fn no_own_times(times: Option<&Times>) -> Result<()> {
-    match times {
-        Some(times) => {
-            let remedy =
-                "a device has one interval for all trajectories yet: use Solver or Trainer, on the native engine";
-            Err(Error::argument("Times", format!("{} rows", times.rows()), remedy))
-        }
-        None => Ok(()),
-    }
 }
 
 /// Refuses controls whose gradient is asked for.

@@ -69,7 +69,11 @@ impl Engine {
     /// [`Error::Device`] when the device has no room.
     pub(crate) async fn make(&self, sizes: &Sizes) -> Result<Buffers> {
         let buffers = Buffers::new(&self.gpu, sizes).await?;
-        let mut points: Vec<[u32; 2]> = self.user_points().into_iter().map(ticks).collect();
+        // Times of trajectories' own come with each batch.
+        let mut points: Vec<[u32; 2]> = match self.times {
+            Some(_) => vec![ticks(0.0); self.own_slots],
+            None => self.user_points().into_iter().map(ticks).collect(),
+        };
         let purpose = sizes.purpose;
         if purpose.saves_ends() {
             points.push(ticks(0.0));
@@ -128,7 +132,7 @@ impl Engine {
     /// What the buffers have to hold for a batch.
     pub(crate) fn sizes(&self, rows: usize, steps: usize, purpose: Purpose) -> Sizes {
         let stride = self.stride(purpose.backward);
-        let points = self.user_points().len();
+        let points = self.point_count();
         let saved = points + purpose.own_points();
         let segment = |stride: usize| if stride > 1 && purpose.backward { stride.min(steps) } else { 0 };
         let field_widest =
@@ -149,6 +153,7 @@ impl Engine {
             slots: stride.map_or(3, |stride| (Size(3) + steps.div_ceil(stride) + segment(stride)).0),
             points: saved,
             stops: self.given.1.len(),
+            own_slots: self.times.as_ref().map(|_| self.own_slots),
             backward: purpose.backward.then(|| BackwardSizes {
                 splits: self.splits(rows, purpose),
                 penalised: purpose.penalty.map_or(0, |p| penalised_rows(rows, p.fraction)),

@@ -6,6 +6,7 @@ use super::wire::modes::status;
 use super::wire::records::{Clock, Outcome, halves, ticks};
 use crate::error::{Result, Status};
 use crate::method::SaveAt;
+use crate::problem::Times;
 use crate::solution::{DenseSolution, SavedTimes, Solution, Stats, Steps};
 
 /// How the trajectories of a batch ended.
@@ -31,11 +32,12 @@ pub(super) async fn assemble(
     let (ts, ys, dense) = if engine.every_step() {
         at_steps(engine, buffers, &ends, outcome.most_accepted as usize).await?
     } else {
-        let ts = match &engine.options.save_at {
-            SaveAt::Times(times) => times.clone(),
-            _ => vec![engine.problem.t1],
+        let ts = match (&engine.times, &engine.options.save_at) {
+            (Some(times), _) => SavedTimes::Own(times.clone()),
+            (None, SaveAt::Times(times)) => SavedTimes::Shared(times.clone()),
+            (None, _) => SavedTimes::Shared(vec![engine.problem.t1]),
         };
-        (SavedTimes::Shared(ts), at_points(engine, buffers, &ends).await?, None)
+        (ts, at_points(engine, buffers, &ends).await?, None)
     };
     let safety = engine.safety();
     let ideal_steps = ends.clocks.iter().filter_map(|clock| safety.map(|safety| clock.ideal_steps(safety))).collect();
@@ -51,6 +53,9 @@ fn stats(engine: &Engine, clock: &Clock) -> Stats {
 /// States at the points that were asked for, `[point][B][D]`, NaN where a trajectory did not come to them.
 async fn at_points(engine: &mut Engine, buffers: &Buffers, ends: &Ends) -> Result<Vec<f32>> {
     let (batch, dim) = (ends.status.len(), engine.dim());
+    if let Some(times) = engine.times.clone() {
+        return at_own_points(engine, buffers, ends, &times).await;
+    }
     let points = engine.user_points();
     let [mut ys]: [Vec<f32>; 1] = engine.read([(&buffers.saves, 0, points.len() * batch * dim)]).await?;
     for (slot, point) in ys.chunks_exact_mut(batch * dim).zip(points) {
@@ -58,6 +63,22 @@ async fn at_points(engine: &mut Engine, buffers: &Buffers, ends: &Ends) -> Resul
         for (row, (_, reached)) in rows.filter(|(_, (status, _))| **status != Status::Done) {
             if *reached < ticks(point) || row.iter().any(|x| !x.is_finite()) {
                 row.fill(f32::NAN);
+            }
+        }
+    }
+    Ok(ys)
+}
+
+/// The same at the trajectories' own times, NaN where a row has none for a slot too.
+async fn at_own_points(engine: &mut Engine, buffers: &Buffers, ends: &Ends, times: &Times) -> Result<Vec<f32>> {
+    let (batch, dim) = (ends.status.len(), engine.dim());
+    let [mut ys]: [Vec<f32>; 1] = engine.read([(&buffers.saves, 0, times.slots() * batch * dim)]).await?;
+    for (slot, ys) in ys.chunks_exact_mut(batch * dim).enumerate() {
+        for (row, state) in ys.chunks_exact_mut(dim).enumerate() {
+            let reached = ends.status[row] == Status::Done
+                || (engine.reached_own(row, slot, ends.reached[row]) && state.iter().all(|x| x.is_finite()));
+            if !(times.has(row, slot) && reached) {
+                state.fill(f32::NAN);
             }
         }
     }

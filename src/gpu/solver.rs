@@ -1,5 +1,6 @@
 //! [`GpuSolver`]: solves a problem on the device, and differentiates the solution.
 
+use super::Gpu;
 use super::buffers::{Around, Buffers, Purpose};
 use super::controls::Controls;
 use super::engine::Engine;
@@ -9,7 +10,6 @@ use super::record::check_penalty;
 use super::solution::assemble;
 use super::wire::records::{Clock, Outcome, RowWalk};
 use super::wire::word;
-use super::{Gpu, no_own_times};
 use crate::error::{Error, Result};
 use crate::math::check_finite;
 use crate::method::{Asked, Learnt, PenaltyStep, PointMeasure, PointValues, Regularizer, SolverOptions};
@@ -82,13 +82,36 @@ impl GpuSolver {
         self.paths = paths;
     }
 
-    /// Refuses intervals and saved times of trajectories' own, which a device does not know yet: solve on the native engine,
-    /// [`Solver::set_times`](crate::Solver::set_times). `None` is what it has.
+    /// Gives the trajectories of the solves after this one intervals and saved times of their own, a row each, as
+    /// [`Solver::set_times`](crate::Solver::set_times); `None` takes them back.
+    ///
+    /// In [`Layout::Lockstep`](crate::Layout::Lockstep) and where steps are of equal length, trajectories are then solved layer
+    /// by layer: neither one workgroup nor tiles take them whole.
+    ///
+    /// ```no_run
+    /// use fewsteps::{Field, Gpu, GpuSolver, Layout, Pick, Problem, SolverOptions, Times};
+    /// # fn main() -> fewsteps::Result<()> {
+    /// let field = Field::build(1, |f| -f.state())?;
+    /// let options = SolverOptions::default().layout(Layout::Ensemble);
+    /// let gpu = Gpu::open(&Pick::Any)?;
+    /// let mut solver = GpuSolver::new(&gpu, &Problem::ode(field, 0.0, 1.0), &options)?;
+    /// solver.set_times(Some(Times::series(&[vec![0.0, 0.5, 2.0], vec![3.0, 3.5]])?))?;
+    /// let ys = gpu.block_on(solver.solve(&[], &[1.0, 2.0]))?.ys; // [3][2][1]
+    /// assert!(ys[5].is_nan(), "the second row has no third time");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// [`Error::Argument`] for any.
+    /// As [`Solver::set_times`](crate::Solver::set_times), and [`Error::Argument`] for what a device does not have beside them
+    /// yet: [`SolverOptions::stop_at`], controls that are not constant, more than 3,750 times of a row, and lengths that
+    /// `f32` has not. A solve with them refuses regularizers, and [`GpuSolver::prepare`] refuses them.
     pub fn set_times(&mut self, times: Option<Times>) -> Result<()> {
-        no_own_times(times.as_ref())
+        if self.engine.set_times(times)? {
+            self.held = None;
+        }
+        self.solved = None;
+        Ok(())
     }
 
     /// Sets the values of a control at its knots, for the solves after this one: `[T][rows]` for all trajectories alike, or
@@ -262,7 +285,9 @@ impl GpuSolver {
         let batch = Error::check_rows("y0", y0.len(), dim)?;
         engine.warn_at(y0, dim);
         self.paths.validate(batch)?;
-        let end = self.asked.end.filter(|_| backward).unwrap_or(engine.given.0);
+        let drawn = self.asked.end.filter(|_| backward);
+        engine.check_times(batch, purpose, drawn)?;
+        let end = drawn.unwrap_or(engine.given.0);
         // Knots lie at shares of the interval.
         self.controls.news |= engine.end_at(end, self.held.as_ref().map(Held::buffers));
         if engine.drive(&mut self.controls, batch)? {
@@ -274,6 +299,7 @@ impl GpuSolver {
             engine.use_asked(&self.asked, self.paths, held.buffers());
         }
         engine.use_paths(self.paths, held.buffers());
+        engine.use_times(held.buffers(), 1);
         if engine.carries() {
             engine.write_learnt(self.learnt);
         }
@@ -307,7 +333,7 @@ impl GpuSolver {
         let (parameters, states) = (engine.parameters, rows * engine.dim());
         let measured = engine.outcome.clone();
         // Where no time passes there is nothing to walk.
-        let walks = engine.walks_whole(buffers.sizes.purpose) && !engine.problem.stands_still();
+        let walks = engine.walks_whole(buffers.sizes.purpose) && !engine.stands_still();
         let walked = if walks { rows * size_of::<RowWalk>() / size_of::<f32>() } else { 0 };
         let [local, global] = [std::mem::offset_of!(Outcome, penalty), std::mem::offset_of!(Outcome, global)];
         let points = std::mem::offset_of!(Outcome, points);
@@ -346,7 +372,7 @@ async fn seeds(engine: &mut Engine, buffers: &Buffers, ys_bar: &[f32], [batch, m
     let count = |accepted: usize| accepted + 1;
     let shape = || "the last solution's ys".into();
     if !(engine.every_step() && engine.per_row()) {
-        let slots = if engine.every_step() { count(most) } else { engine.user_points().len() };
+        let slots = if engine.every_step() { count(most) } else { engine.slots() };
         Error::check_len("ys_bar", ys_bar.len(), slots * batch * dim, shape)?;
         return Ok(ys_bar.to_vec());
     }

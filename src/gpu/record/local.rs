@@ -129,7 +129,7 @@ impl Recorder<'_, '_> {
     /// Records what comes before the walk: the weights of the steps' errors, the penalised steps, and the measures at points.
     pub(crate) fn penalties(&mut self) {
         let Purpose { penalty, global, points, .. } = self.buffers.sizes.purpose;
-        if let Some(global) = global.filter(|_| !self.engine.problem.stands_still()) {
+        if let Some(global) = global.filter(|_| !self.engine.stands_still()) {
             self.step_errors(global);
         }
         if let Some(penalty) = penalty {

@@ -51,7 +51,7 @@ impl Engine {
 
     /// The save slot of the first random time.
     pub(crate) fn first_draw(&self, purpose: Purpose) -> usize {
-        self.user_points().len() + usize::from(purpose.saves_ends())
+        self.point_count() + usize::from(purpose.saves_ends())
     }
 
     /// Numbers of a trajectory in the parts of the measures' memory, and of that of their ways back.
@@ -101,7 +101,7 @@ impl Recorder<'_, '_> {
         let args = PointPlaceArgs {
             batch: word(self.rows),
             save: word(first + n),
-            start: word(engine.user_points().len()),
+            start: word(engine.point_count()),
             end: word(first + purpose.draws()),
         };
         let bound = [&buffers.row_status, &engine.params, &buffers.points, &buffers.saves, of.cursors, of.values[0]];

@@ -132,7 +132,7 @@ impl Recorder<'_, '_> {
     }
 
     fn product(&mut self, pass: &Pass<'_>, product: &Product) {
-        let engine = self.engine;
+        let (engine, buffers) = (self.engine, self.buffers);
         let layer = pass.layer(product.layer);
         let (input, source) = pass.at(product.from);
         let (output, target) = pass.at(product.to);
@@ -167,7 +167,8 @@ impl Recorder<'_, '_> {
             node: f32::from_f64(pass.node),
             ..dense_args(&layer)
         };
-        let bound = [pass.cursors, engine.weights(), input, output, derivative];
+        let mut bound = vec![pass.cursors, engine.weights(), input, output, derivative];
+        bound.extend(engine.records(buffers));
         let grid = kernel::product_grid(head.rows as usize, layer.outputs, 1);
         self.planner.add(&engine.kernels.product(&kernel::DENSE, grid), &bound, head, args, grid);
     }
@@ -204,7 +205,9 @@ impl Recorder<'_, '_> {
                     stage: word(pass.stage),
                     node: f32::from_f64(pass.node),
                 };
-                let bound = [pass.cursors, &buffers.row_status, engine.weights(), own0, own1, result, &engine.knots];
+                let mut bound =
+                    vec![pass.cursors, &buffers.row_status, engine.weights(), own0, own1, result, &engine.knots];
+                bound.extend(engine.records(buffers));
                 self.planner.add(&kernel, &bound, pass.head, args, grid);
             }
             Way::Back => {

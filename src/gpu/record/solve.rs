@@ -17,7 +17,10 @@ use crate::gpu::wire::modes::{Control, Norm, Save, SolveWhole, flag};
 use crate::gpu::wire::{capped, word};
 use crate::math::Real;
 use crate::method::{self, InitialStep, StepControl, penalised_rows};
-use crate::problem::{Field, Layer, shortest_step};
+use crate::problem::{Field, Layer};
+
+/// A length that no step has, in whatever unit.
+const NO_BOUND: f64 = 1e30;
 
 impl Engine {
     /// What the controller's kernels are told.
@@ -43,23 +46,19 @@ impl Engine {
     pub(crate) fn of_interval(&self, control: Controller) -> Controller {
         let control = Controller { stops: word(self.stops.len()), ..control };
         let StepControl::Adaptive { initial_step, .. } = self.options.step_control else { return control };
-        let (t0, t1) = (self.problem.t0, self.problem.t1);
+        let [unit, shortest] = self.lengths();
         // What the native engine calls too small, as a share of the interval; a path has ticks of 2^-30.
-        let resolution = match self.noise() {
-            None => shortest_step(t0, t1, t1 - t0) / (t1 - t0).abs(),
-            Some(_) => 2f64.powi(-31),
-        };
+        let resolution = if self.noise().is_some() { 2f64.powi(-31) } else { shortest };
         let length = match initial_step {
             InitialStep::Automatic => 0.0,
-            InitialStep::Length(h) => h / (t1 - t0).abs(),
+            InitialStep::Length(h) => h / unit,
             InitialStep::Carried => -1.0,
         };
         let r = f32::from_f64;
         Controller {
             smallest_share: r(resolution),
             first_length: r(length),
-            // No bound is one that no step reaches.
-            longest: r(self.options.largest_step.map_or(2.0, |longest| longest / (t1 - t0).abs())),
+            longest: r(self.options.largest_step.map_or(NO_BOUND, |longest| longest / unit)),
             ..control
         }
     }
@@ -100,7 +99,7 @@ impl Engine {
 
     /// Points that a solve saves: the caller's, and the random times that a training step draws.
     pub(super) fn points_saved(&self, buffers: &Buffers, backward: bool) -> usize {
-        self.user_points().len() + if backward { buffers.sizes.purpose.own_points() } else { 0 }
+        self.point_count() + if backward { buffers.sizes.purpose.own_points() } else { 0 }
     }
 
     /// The recorded parts of a solve of so many rows.
@@ -110,7 +109,7 @@ impl Engine {
     pub(crate) async fn record_solve(&self, rows: usize, buffers: &Buffers, backward: bool) -> Result<SolvePlans> {
         let record = |planner: &mut Planner<'_>| {
             let mut recorder = Recorder { engine: self, buffers, rows, planner };
-            if self.problem.stands_still() {
+            if self.stands_still() {
                 recorder.begin(backward);
                 let start = recorder.planner.take();
                 SolvePlans { start, finish: recorder.finish(backward), ..SolvePlans::default() }
@@ -146,7 +145,7 @@ impl Engine {
         let problem = &self.problem;
         let drift = printed(&self.layers, drift.as_ref(), &problem.field);
         let printer = Printer::new(drift, self.dim(), problem.parameter_count(), self.tableau);
-        let printer = printer.driven_by(self.drives.clone());
+        let printer = printer.driven_by(self.drives.clone()).of_own_times(self.times.is_some());
         match &problem.diffusion {
             None => printer,
             Some(noise) => {
@@ -181,7 +180,9 @@ impl Recorder<'_, '_> {
         if mode == SolveWhole::Start {
             self.narrow();
             let begin = engine.kernels.get(&kernel::BEGIN, &[]);
-            let bound = [&buffers.clocks, &buffers.cursors, &buffers.row_status, &engine.outcome, &engine.learnt];
+            let mut bound =
+                vec![&buffers.clocks, &buffers.cursors, &buffers.row_status, &engine.outcome, &engine.learnt];
+            bound.extend(engine.records(buffers));
             self.planner.add(&begin, &bound, head, args, flat(self.rows.div_ceil(64)));
         }
         let text = engine.printer().solve();
@@ -189,7 +190,7 @@ impl Recorder<'_, '_> {
         let args = SolveArgs {
             control: args.control,
             points: word(engine.points_saved(buffers, backward)),
-            user_points: word(engine.user_points().len()),
+            user_points: word(engine.point_count()),
             // After all points are the paths.
             path: word(buffers.sizes.points),
             turns: word(engine.turns(self.rows, buffers.sizes.purpose)),
@@ -247,7 +248,8 @@ impl Recorder<'_, '_> {
         let (engine, buffers) = (self.engine, self.buffers);
         let begin = engine.kernels.get(&kernel::BEGIN, &[]);
         let (head, args) = self.controlled(Control::Begin.into(), backward);
-        let bound = [&buffers.clocks, &buffers.cursors, &buffers.row_status, &engine.outcome, &engine.learnt];
+        let mut bound = vec![&buffers.clocks, &buffers.cursors, &buffers.row_status, &engine.outcome, &engine.learnt];
+        bound.extend(engine.records(buffers));
         self.planner.add(&begin, &bound, head, args, flat(self.rows.div_ceil(64)));
         self.save(Save::AtStart, backward);
     }
@@ -303,14 +305,15 @@ impl Recorder<'_, '_> {
         self.norm(step, Norm::NotFinite, [Weights::NOTHING; 2]);
         let finish = engine.kernels.get(&kernel::FINISH, &[]);
         // Layer by layer the kernel that saves says itself what it left undone.
-        let whole = engine.solves_whole(self.rows) && !engine.problem.stands_still();
+        let whole = engine.solves_whole(self.rows) && !engine.stands_still();
         let args = FinishArgs {
             safety: f32::from_f64(engine.safety().unwrap_or(1.0)),
             saved: if whole { word(engine.points_saved(buffers, backward)) } else { u32::MAX },
             penalised: buffers.penalty().map_or(0, |p| word(penalised_rows(self.rows, p.fraction))),
             carries: u32::from(engine.carries()),
         };
-        let bound = [&buffers.clocks, &buffers.row_status, &buffers.norms, &engine.outcome];
+        let mut bound = vec![&buffers.clocks, &buffers.row_status, &buffers.norms, &engine.outcome];
+        bound.extend(engine.records(buffers));
         self.planner.add(&finish, &bound, engine.head(self.rows), args, [1, 1, 1]);
         self.planner.take()
     }
@@ -337,8 +340,7 @@ impl Recorder<'_, '_> {
         }
         let save = engine.kernels.get(&kernel::SAVE, &[]);
         let shares = engine.shares_of_points(points);
-        let args =
-            SaveArgs { points: word(points), user_points: word(engine.user_points().len()), shares: word(shares) };
+        let args = SaveArgs { points: word(points), user_points: word(engine.point_count()), shares: word(shares) };
         let head = Head { mode: mode.into(), ..engine.head(self.rows) };
         let bound = [&buffers.cursors, &buffers.tape, &buffers.k, &buffers.points, &buffers.saves, &engine.outcome];
         self.planner.add(&save, &bound, head, args, flat((shares * self.rows * engine.dim()).div_ceil(64)));

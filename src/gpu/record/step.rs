@@ -125,7 +125,8 @@ impl Recorder<'_, '_> {
                 node: f32::from_f64(c),
                 ..dense_args(layer)
             };
-            let bound = [step.cursors, engine.weights(), &network.inputs[l], output, derivative];
+            let mut bound = vec![step.cursors, engine.weights(), &network.inputs[l], output, derivative];
+            bound.extend(engine.records(buffers));
             let grid = kernel::product_grid(step.rows, layer.outputs, 1);
             self.planner.add(&engine.kernels.product(&kernel::DENSE, grid), &bound, head, args, grid);
         }

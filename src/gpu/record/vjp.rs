@@ -35,7 +35,7 @@ impl Recorder<'_, '_> {
             weights: slots(weights),
             slots: word(engine.error_bar_slot() + 2),
             points: word(step.points),
-            user_points: word(engine.user_points().len()),
+            user_points: word(engine.point_count()),
             every_step: u32::from(engine.every_step() && step.tape == &buffers.tape),
         };
         let bound =
@@ -82,7 +82,7 @@ impl Recorder<'_, '_> {
                 end: coefficients([tableau.b[i]]),
                 stage: word(i),
                 points: word(step.points),
-                user_points: word(engine.user_points().len()),
+                user_points: word(engine.point_count()),
                 difference: extra,
                 ..StageBarArgs::default()
             };
@@ -196,7 +196,9 @@ impl Recorder<'_, '_> {
             let parts = head.rows.div_ceil(part_depth.max(1));
             let grid = kernel::product_grid(layer.rows(), layer.outputs, parts);
             let kernel = engine.kernels.product(&kernel::DENSE_VJP_WEIGHTS, grid);
-            self.planner.add(&kernel, &[cursors, input, z_bar, &buffers.partial], head, args, grid);
+            let mut bound = vec![cursors, input, z_bar, &buffers.partial];
+            bound.extend(engine.records(buffers));
+            self.planner.add(&kernel, &bound, head, args, grid);
         }
     }
 }

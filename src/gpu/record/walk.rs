@@ -49,12 +49,14 @@ impl Engine {
 
     /// Points whose cotangents the walk takes up: the caller's, and the others if a penalty's gradient goes on into the state.
     pub(super) fn walk_points(&self, purpose: Purpose) -> usize {
-        self.user_points().len() + if purpose.reaches_states() { purpose.own_points() } else { 0 }
+        self.point_count() + if purpose.reaches_states() { purpose.own_points() } else { 0 }
     }
 
     /// Whether states are saved within steps, so that the last stage has a cotangent of its own.
     fn interior(&self, purpose: Purpose) -> bool {
-        self.walk_points(purpose) > self.user_points().len() || self.user_points().iter().any(|&p| p > 0.0 && p < 1.0)
+        self.times.is_some()
+            || self.walk_points(purpose) > self.point_count()
+            || self.user_points().iter().any(|&p| p > 0.0 && p < 1.0)
     }
 
     /// Whether something else than a step's end depends on its last stage: states saved within it, or its error.
@@ -94,7 +96,7 @@ impl Engine {
         let own = buffers.sizes.purpose.own_points() as u64;
         if own > 0 {
             let slot = 4 * (rows * self.dim()) as u64;
-            encoder.clear_buffer(&buffers.saves_bar, self.user_points().len() as u64 * slot, Some(own * slot));
+            encoder.clear_buffer(&buffers.saves_bar, self.point_count() as u64 * slot, Some(own * slot));
         }
     }
 
@@ -139,7 +141,7 @@ impl Recorder<'_, '_> {
         let cursors = &buffers.walk_cursors;
         let points = if engine.every_step() { 0 } else { engine.walk_points(buffers.sizes.purpose) };
         let walking = Step { cursors, keep: true, points, ..self.solving() };
-        if engine.problem.stands_still() {
+        if engine.stands_still() {
             return self.no_walk();
         }
         if engine.walks_whole(buffers.sizes.purpose) {
@@ -186,7 +188,7 @@ impl Recorder<'_, '_> {
     /// No walk, of an interval without length: all that was saved is the initial state.
     fn no_walk(&mut self) -> WalkPlans {
         let engine = self.engine;
-        let points = if engine.every_step() { 0 } else { engine.user_points().len() };
+        let points = if engine.every_step() { 0 } else { engine.point_count() };
         let standing = Step { points, ..self.solving() };
         self.bar(standing, BarUpdate::Clear, &[]);
         self.bar(standing, BarUpdate::After, &[]);
@@ -220,7 +222,7 @@ impl Recorder<'_, '_> {
         let [hidden, noise_hidden] = engine.hidden_units();
         let args = WholeAdjointArgs {
             points: word(engine.walk_points(buffers.sizes.purpose)),
-            user_points: word(engine.user_points().len()),
+            user_points: word(engine.point_count()),
             path: word(buffers.sizes.points),
             steps: word(steps),
             bar_slot: word(bars),

@@ -160,7 +160,7 @@ impl Printer<'_> {
         for target in targets {
             for row in 0..target.place.rows {
                 let to = self.address(target.place, Row::At(row));
-                line!(text, "    {to} = {};", block.names[&(target.node, Row::At(row))]);
+                line!(text, "    {to} = {};", self.stored(&to, &block.names[&(target.node, Row::At(row))]));
                 line!(rest, "    {to} = 0.0;");
             }
         }
@@ -189,7 +189,7 @@ impl Printer<'_> {
             text += &block.text;
             controls.extend(&block.controls);
             for (node, to) in stores {
-                line!(text, "        {to} = {};", block.names[&own(*node)]);
+                line!(text, "        {to} = {};", self.stored(to, &block.names[&own(*node)]));
                 line!(rest, "        {to} = 0.0;");
             }
             text += "    }\n";
@@ -229,7 +229,7 @@ impl Printer<'_> {
             text += "    }\n";
             for target in targets {
                 let to = self.address(target.place, Row::At(0));
-                line!(text, "    {to} = sum{};", target.node.index());
+                line!(text, "    {to} = {};", self.stored(&to, &format!("sum{}", target.node.index())));
                 line!(rest, "    {to} = 0.0;");
             }
         }
@@ -247,7 +247,8 @@ impl Printer<'_> {
             return "fn run(row: u32, lane: u32, to: u32) {\n".to_owned();
         }
         let mut text = "fn run(row: u32, lane: u32, to: u32, cursor: Cursor) {\n".to_owned();
-        line!(text, "    let t = node_time(cursor.t, cursor.d, job.args.node, job.t0, job.span);");
+        line!(text, "    let interval = interval_of(row);");
+        line!(text, "    let t = node_time(cursor.t, cursor.d, job.args.node, interval.x, interval.y);");
         if !controls.is_empty() {
             line!(text, "    let now = moment_of(cursor.t, cursor.d, job.args.node);");
         }
@@ -285,6 +286,15 @@ impl Printer<'_> {
             Memory::Kept(n) => (format!("kept{n}"), Some(format!("job.args.kept{n} + "))),
         };
         format!("{name}[{}{first}u * job.rows + {rows}u * row + {index}]", base.unwrap_or_default())
+    }
+
+    /// A value as it is stored at an address: what a field gives is a slope by the clock.
+    fn stored(&self, to: &str, value: &str) -> String {
+        if self.way == Way::Forward && to.starts_with("result[") {
+            format!("by_clock(row, {value})")
+        } else {
+            value.to_owned()
+        }
     }
 
     /// The rows of other values that a row of a value is computed from.

@@ -68,6 +68,8 @@ modes! {
         NonFinite = NON_FINITE = 4,
         /// The tape is full, and the host makes room.
         Paused = PAUSED = 5,
+        /// The row's own interval is empty: it is done from the start.
+        Stands = STANDS = 6,
     }
     /// What a cursor's row does: nothing is to be done, it takes the step, or it rests while others take theirs.
     Moving ["combine" "dense" "probe_cursor" "walk"] {
@@ -279,6 +281,9 @@ bits! {
 /// A status as the device writes it.
 pub(crate) fn status(code: u32) -> error::Status {
     use error::Status;
+    if code == RowStatus::Stands {
+        return Status::Done;
+    }
     let known = [Status::Done, Status::MaxSteps, Status::StepTooSmall, Status::NonFinite];
     // One that waits for room on the tape is on its way.
     known.into_iter().find(|status| *status as u32 == code).unwrap_or(Status::Running)

@@ -2,19 +2,9 @@
 
 use super::trainer::GpuTrainer;
 use crate::error::{Error, Result};
-use crate::gpu::{Purpose, no_own_times};
-use crate::problem::Times;
+use crate::gpu::Purpose;
 
 impl GpuTrainer {
-    /// Refuses intervals and saved times of trajectories' own, which a device does not know yet: train on the native engine,
-    /// [`Trainer::set_times`](crate::Trainer::set_times). `None` is what it has.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] for any.
-    pub fn set_times(&mut self, times: Option<Times>) -> Result<()> {
-        no_own_times(times.as_ref())
-    }
-
     /// Sets the values of a control at its knots, for the batches after this one, as
     /// [`Trainer::set_control`](crate::Trainer::set_control): `[T][rows]` for all trajectories alike, or `[B][T][rows]` for each
     /// its own, which belong to the samples of a batch. They go to the device once, with the next batch.

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::drawn::repeated;
 use super::held::Gather;
 use super::plans::BatchBuffers;
-use super::trainer::{GpuTrainer, shares};
+use super::times::shares;
+use super::trainer::GpuTrainer;
 use crate::error::{Cure, Error, Result};
 use crate::gpu::args::GatherArgs;
 use crate::gpu::{GATHER, Planner, Purpose, create, flat, word};
@@ -44,6 +45,7 @@ impl GpuTrainer {
     /// [`Error::Shape`] and [`Error::NonFinite`] for data that do not fit the model, [`Error::Limit`] when they do not
     /// fit into a binding of the device: stream batches with [`GpuTrainer::step`] then.
     pub async fn upload(&self, inputs: &[f32], target: Target<'_, f32>) -> Result<GpuData> {
+        self.refuse_times()?;
         let model = &self.state.config.model;
         let samples = model.check_inputs(inputs)?;
         let (times, outputs) = (model.output_times(), model.output_width());
@@ -106,6 +108,7 @@ impl GpuTrainer {
         purpose: Purpose,
         drawing: Drawing,
     ) -> Result<usize> {
+        self.refuse_times()?;
         if samples.is_empty() {
             return Err(Error::argument("samples", "[]", "name at least one sample"));
         }
@@ -174,7 +177,7 @@ impl GpuTrainer {
 
 /// Of each sample its states, then each one's share of the sample's loss.
 fn with_shares(states: &[f32], weights: &[f32], of_a_sample: usize) -> Vec<f32> {
-    let shares = shares(weights, [weights.len() / of_a_sample, of_a_sample]);
+    let shares = shares(weights, [weights.len() / of_a_sample, of_a_sample], |_, _| true);
     let samples = states.chunks_exact(of_a_sample).zip(shares.chunks_exact(of_a_sample));
     samples.flat_map(|(states, shares)| [states, shares]).flatten().copied().collect()
 }

@@ -86,29 +86,33 @@ impl GpuTrainer {
     async fn predict_by(&mut self, inputs: &[f32], paths: Paths, drawing: Drawing) -> Result<Vec<f32>> {
         let count = self.state.config.model.check_inputs(inputs)?;
         paths.validate(count)?;
+        self.check_own_times(count, Purpose::FORWARD)?;
         self.warn_at(inputs);
         self.aim(count, Purpose::FORWARD)?;
         self.reserve(count, Purpose::FORWARD, 0).await?;
         self.send_normals(count, drawing)?;
+        self.engine.use_times(&self.rooms()?.engine, 1);
         let states = self.state.config.model.initial_states(inputs, self.state.evaluation_signs());
         self.engine.gpu.queue.write_buffer(&self.rooms()?.batch.inputs, 0, bytemuck::cast_slice(&states));
         self.solve_and_measure(count, paths, false).await?;
         Ok(self.read_outputs(count).await?.0)
     }
 
-    /// The solved batch's outputs, NaN for trajectories that failed, and which ones did not.
+    /// The solved batch's outputs, NaN for trajectories that failed and at times that one has not, and which ones did not.
     async fn read_outputs(&mut self, count: usize) -> Result<(Vec<f32>, Vec<bool>)> {
         let size = count * self.parts.outputs;
         let rooms = self.rooms()?;
         let (outputs, rows) =
             (rooms.batch.outputs(&rooms.engine, &self.parts).clone(), rooms.engine.row_status.clone());
-        let [mut outputs]: [Vec<f32>; 1] = self.engine.read([(&outputs, 0, self.parts.times * size)]).await?;
+        let [mut outputs]: [Vec<f32>; 1] = self.engine.read([(&outputs, 0, self.state.output_times() * size)]).await?;
         let [rows]: [Vec<u32>; 1] = self.engine.read([(&rows, 0, count)]).await?;
         let solved: Vec<bool> = rows.into_iter().map(|code| status(code) == Status::Done).collect();
-        for outputs in outputs.chunks_exact_mut(size) {
-            let failed = outputs.chunks_exact_mut(self.parts.outputs).zip(&solved);
-            for (row, _) in failed.filter(|(_, solved)| !**solved) {
-                row.fill(f32::NAN);
+        let times = self.state.times.as_ref();
+        for (slot, outputs) in outputs.chunks_exact_mut(size).enumerate() {
+            for (row, outputs) in outputs.chunks_exact_mut(self.parts.outputs).enumerate() {
+                if !(solved[row] && times.is_none_or(|times| times.has(row, slot))) {
+                    outputs.fill(f32::NAN);
+                }
             }
         }
         Ok((outputs, solved))

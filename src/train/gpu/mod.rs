@@ -18,6 +18,7 @@ mod room;
 mod save;
 mod series;
 mod step;
+mod times;
 mod trainer;
 
 pub use data::GpuData;

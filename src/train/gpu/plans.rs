@@ -272,7 +272,9 @@ impl TrainRecorder<'_> {
         let args = DenseArgs { target: word(result.1), ..dense_args(layer) };
         let grid = product_grid(rows, layer.outputs, 1);
         let dense = self.engine.kernels.product(&DENSE, grid);
-        let bound = [&buffers.cursors, self.engine.weights(), &self.batch.inputs, result.0, &self.batch.row_losses];
+        let mut bound =
+            vec![&buffers.cursors, self.engine.weights(), &self.batch.inputs, result.0, &self.batch.row_losses];
+        bound.extend(self.engine.records(buffers));
         planner.add(&dense, &bound, self.outer_head(rows, layer), args, grid);
     }
 
@@ -303,8 +305,9 @@ impl TrainRecorder<'_> {
         let rows = self.parts.times * rows;
         let grid = product_grid(rows, layer.outputs, 1);
         let dense = self.engine.kernels.product(&DENSE, grid);
-        let bound =
-            [&buffers.cursors, self.engine.weights(), &buffers.saves, &self.batch.outputs, &self.batch.row_losses];
+        let mut bound =
+            vec![&buffers.cursors, self.engine.weights(), &buffers.saves, &self.batch.outputs, &self.batch.row_losses];
+        bound.extend(self.engine.records(buffers));
         planner.add(&dense, &bound, self.outer_head(rows, layer), dense_args(layer), grid);
     }
 
@@ -317,7 +320,7 @@ impl TrainRecorder<'_> {
         let [points, outputs, least] = [self.parts.times, self.parts.outputs, self.config.loss.least()].map(word);
         let own = self.parts.head.is_some() || !training;
         let outputs_bar = if own { &self.batch.outputs_bar } else { &buffers.saves_bar };
-        let bound = [
+        let mut bound = vec![
             &buffers.row_status,
             self.batch.outputs(buffers, self.parts),
             &self.batch.targets,
@@ -326,6 +329,7 @@ impl TrainRecorder<'_> {
             &self.batch.row_losses,
             &self.batch.moments,
         ];
+        bound.extend(self.engine.records(buffers));
         if self.config.loss == Loss::Moments {
             let moments = self.engine.kernels.get(&MOMENTS, &[]);
             let bound = [bound[0], bound[1], bound[3], &self.batch.moments];
@@ -442,8 +446,7 @@ impl TrainRecorder<'_> {
         let buffers = self.buffers;
         let kernel = self.engine.kernels.get(&GRADIENT_NORM, &[]);
         let abort = self.config.failure == FailurePolicy::Abort;
-        let walks =
-            self.rows > 0 && !self.engine.problem.stands_still() && self.engine.walks_whole(buffers.sizes.purpose);
+        let walks = self.rows > 0 && !self.engine.stands_still() && self.engine.walks_whole(buffers.sizes.purpose);
         let args = GradientNormArgs {
             parameters: word(self.engine.parameters),
             least: word(self.config.loss.least()),

@@ -12,7 +12,7 @@ use crate::gpu::{
 };
 use crate::math::check_finite;
 use crate::memory::Size;
-use crate::method::{Hooks, Learnt, Loss, Streams, Target, row_weights};
+use crate::method::{Hooks, Learnt, Loss, Streams, Target};
 use crate::train::batches::Batch;
 use crate::train::config::TrainerConfig;
 use crate::train::drawing::Drawing;
@@ -78,7 +78,7 @@ impl GpuTrainer {
             parameters,
             offset: model.field_offset(),
             widest,
-            owner: owned(model, encoder.as_ref(), head.as_ref()),
+            owner: owned(model, encoder.as_ref(), head.as_ref(), model.output_times()),
         };
         let mut engine = Engine::new(gpu, &model.problem, &model.options, around)?;
         engine.schedule_measures(&config.regularizer)?;
@@ -231,10 +231,12 @@ impl GpuTrainer {
         let samples = self.state.check(batch)?;
         let count = samples.saturating_mul(drawing.copies);
         self.warn_at(batch.inputs);
-        self.parts.weighed = matches!(batch.target, Target::Observed { .. });
+        self.parts.weighed = self.is_weighed(&batch.target);
+        self.check_own_times(samples, purpose)?;
         self.aim(count, purpose)?;
         self.reserve(count, purpose, 0).await?;
         self.send_normals(count, drawing)?;
+        self.engine.use_times(&self.rooms()?.engine, drawing.copies);
         let queue = &self.engine.gpu.queue;
         let buffers = &self.rooms()?.batch;
         let states = self.state.config.model.initial_states(batch.inputs, signs);
@@ -251,10 +253,11 @@ impl GpuTrainer {
                 let labels = repeated(labels, 1, drawing.copies);
                 queue.write_buffer(&buffers.targets, 0, bytemuck::cast_slice(&labels));
             }
-            Target::States(states) => send(states, 0),
-            Target::Observed { states, weights } => {
+            Target::States(states) | Target::Observed { states, .. } => {
                 send(states, 0);
-                send(&shares(weights, [samples, outputs]), states.len());
+                if let Some(shares) = self.shares_of(&batch.target, samples) {
+                    send(&shares, shares.len());
+                }
             }
             Target::Moments { means, variances } => {
                 send(means, 0);
@@ -274,9 +277,9 @@ impl GpuTrainer {
 
 /// What a trainer holds on the device besides its engine: two moments, what is frozen, and the schedule; and of each trajectory inputs,
 /// targets, outputs with their cotangents, a loss, and what encoder and head compute in.
-fn owned(model: &NeuralDe, encoder: Option<&Encoder>, head: Option<&Map>) -> Owner {
+pub(super) fn owned(model: &NeuralDe, encoder: Option<&Encoder>, head: Option<&Map>, times: usize) -> Owner {
     const NUMBER: Size = Size(4);
-    let outputs = Size(model.output_times()) * model.output_width();
+    let outputs = Size(times) * model.output_width();
     let drawn = if model.latent { LatentBuffers::row(model.problem.dim()) } else { 0 };
     let encoder = encoder.map_or(Size(0), Encoder::row);
     let head = head.map_or(Size(0), Map::row);
@@ -285,7 +288,7 @@ fn owned(model: &NeuralDe, encoder: Option<&Encoder>, head: Option<&Map>) -> Own
             + FrozenMask::bytes(&model.frozen(), model.parameter_count())
             + 2 * (size_of::<Params>() + size_of::<Outcome>())
             + 2 * NUMBER * outputs,
-        row: NUMBER * (Size(model.fed_width()) + 3 * outputs + 2 + drawn + encoder + head * model.output_times()),
+        row: NUMBER * (Size(model.fed_width()) + 3 * outputs + 2 + drawn + encoder + head * times),
     }
 }
 
@@ -299,14 +302,6 @@ pub(super) fn costs(engine: &Engine, outcome: &Outcome) -> Costs {
         rejected,
         ideal_steps: engine.safety().map(|_| f64::from(outcome.ideal)),
     }
-}
-
-/// Each number's share of its trajectory's loss, of weights `[times][batch][outputs]`.
-#[expect(clippy::cast_possible_truncation, reason = "the device computes at f32")]
-pub(super) fn shares(weights: &[f32], [batch, outputs]: [usize; 2]) -> Vec<f32> {
-    let sums = row_weights(weights, [batch, outputs], |_, _| true);
-    let share = |(i, weight): (usize, &f32)| (f64::from(*weight) / sums[i / outputs % batch]) as f32;
-    weights.iter().enumerate().map(share).collect()
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the device counts in 32 bits, modulo their range")]

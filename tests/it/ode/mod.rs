@@ -9,7 +9,7 @@ mod failures;
 mod gradients;
 mod knots;
 mod memory;
-mod own_times;
+pub(crate) mod own_times;
 mod programs;
 mod properties;
 mod refusals;

@@ -9,17 +9,17 @@ use fewsteps::{
 
 /// Intervals and saved times.
 #[derive(Clone, Debug, Default)]
-struct Rows {
-    spans: Vec<[f64; 2]>,
-    saved: Vec<Vec<f64>>,
+pub(crate) struct Rows {
+    pub(crate) spans: Vec<[f64; 2]>,
+    pub(crate) saved: Vec<Vec<f64>>,
 }
 
 impl Rows {
-    fn times(&self) -> Times {
+    pub(crate) fn times(&self) -> Times {
         Times::within(&self.spans, &self.saved).expect("rows of times")
     }
 
-    fn select(&self, rows: &[usize]) -> Self {
+    pub(crate) fn select(&self, rows: &[usize]) -> Self {
         Self {
             spans: rows.iter().map(|row| self.spans[*row]).collect(),
             saved: rows.iter().map(|row| self.saved[*row].clone()).collect(),
@@ -28,7 +28,7 @@ impl Rows {
 
     /// Rows of all kinds: forwards and, if `both`, backwards too; of no time, saved at their start alone, at either end, and
     /// with times that come twice.
-    fn of_all_kinds(count: usize, both: bool) -> Self {
+    pub(crate) fn of_all_kinds(count: usize, both: bool) -> Self {
         let mut rows = Self::default();
         for row in 0..count {
             let draws = numbers(row as u64 + 100, 12);
@@ -62,14 +62,14 @@ impl Rows {
 }
 
 /// A field that sees the time, and its parameters.
-fn timed(seed: u64) -> (Mlp, Vec<f64>) {
+pub(crate) fn timed(seed: u64) -> (Mlp, Vec<f64>) {
     let field = Mlp::new([2, 6, 2]).time_input(TimeInput::Every);
     let theta = numbers(seed, field.parameter_count());
     (field, theta)
 }
 
 /// The problem on another interval.
-pub(super) fn on(problem: &Problem, [t0, t1]: [f64; 2]) -> Problem {
+pub(crate) fn on(problem: &Problem, [t0, t1]: [f64; 2]) -> Problem {
     let mut problem = problem.clone();
     (problem.t0, problem.t1) = (t0, t1);
     problem
@@ -93,12 +93,12 @@ fn alone<R: Scalar>(
 }
 
 /// The cells of a row, `[times][D]`, of `[slots][B][D]`.
-fn row_of<R: Copy>(cells: &[R], [row, batch, dim]: [usize; 3], times: usize) -> Vec<R> {
+pub(crate) fn row_of<R: Copy>(cells: &[R], [row, batch, dim]: [usize; 3], times: usize) -> Vec<R> {
     (0..times).flat_map(|slot| cells[(slot * batch + row) * dim..][..dim].iter().copied()).collect()
 }
 
 /// Cotangents `[slots][B][D]`, NaN where a row has no time.
-fn bars_of<R: Scalar>(times: &Times, dim: usize) -> Vec<R> {
+pub(crate) fn bars_of<R: Scalar>(times: &Times, dim: usize) -> Vec<R> {
     let count = times.slots() * times.rows() * dim;
     let has = |i: usize| i / dim / times.rows() < times.saved(i / dim % times.rows()).len();
     let numbers = numbers(5, count).into_iter().enumerate();

@@ -71,7 +71,7 @@ impl Engine {
         if !self.tiles || !fixed || !networks || self.per_row() || self.solves_whole(rows) {
             return None;
         }
-        if self.problem.stands_still() || self.user_points().len() > MOST_POINTS {
+        if self.stands_still() || self.times.is_some() || self.point_count() > MOST_POINTS {
             return None;
         }
         let layers = || self.layers.iter().chain(&self.noise_layers);
@@ -127,7 +127,7 @@ impl Engine {
 
     /// Steps that one dispatch takes.
     pub(crate) fn tile_turns(&self, rows: usize, purpose: Purpose) -> usize {
-        let points = self.user_points().len() + purpose.own_points();
+        let points = self.point_count() + purpose.own_points();
         let spent = points * (self.tableau.stages() + 6) + 64;
         let most = self.attempts_per_submission(rows).min(self.fixed_steps());
         (self.iterations.saturating_sub(spent) / self.tile_iterations()).clamp(1, most.max(1))
@@ -196,7 +196,7 @@ impl Recorder<'_, '_> {
         let every = engine.every_step();
         let args = TileAdjointArgs {
             points: if every { 0 } else { word(engine.walk_points(purpose)) },
-            user_points: if every { 0 } else { word(engine.user_points().len()) },
+            user_points: if every { 0 } else { word(engine.point_count()) },
             every_step: u32::from(every),
             path: word(buffers.sizes.points),
             turns: word(turns),
@@ -238,7 +238,7 @@ impl Recorder<'_, '_> {
         let control = control.control;
         let args = TileSolveArgs {
             points: word(engine.points_saved(buffers, backward)),
-            user_points: word(engine.user_points().len()),
+            user_points: word(engine.point_count()),
             path: word(buffers.sizes.points),
             turns,
             fixed_steps: control.fixed_steps,

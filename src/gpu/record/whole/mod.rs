@@ -10,7 +10,9 @@ mod program;
 use std::fmt::Write;
 
 use crate::gpu::controls::Drive;
-use crate::gpu::kernel::{Module, OF_CONTROLS, OF_NO_CONTROLS, OF_PROGRAMS, WHOLE_NOISY, WHOLE_PLAIN, literal};
+use crate::gpu::kernel::{
+    Module, OF_CONTROLS, OF_NO_CONTROLS, OF_PROGRAMS, WHOLE_NOISY, WHOLE_OWN_TIMES, WHOLE_PLAIN, literal,
+};
 use crate::gpu::script::{NARROW, Script, Scripts};
 use crate::method::{NoiseScale, NoiseTableau, Tableau};
 use crate::problem::{InputMap, Layer};
@@ -48,6 +50,8 @@ pub(crate) struct Printer<'a> {
     parameters: usize,
     /// What drives them.
     drives: Vec<Drive>,
+    /// Whether trajectories have times of their own.
+    own_times: bool,
     text: String,
 }
 
@@ -61,7 +65,17 @@ macro_rules! line {
 impl<'a> Printer<'a> {
     /// Of a problem with so many features and parameters.
     pub(crate) fn new(drift: Printed<'a>, dim: usize, parameters: usize, tableau: &'static Tableau) -> Self {
-        Self { drift, tableau, noise: None, channels: dim, dim, parameters, drives: Vec::new(), text: String::new() }
+        Self {
+            drift,
+            tableau,
+            noise: None,
+            channels: dim,
+            dim,
+            parameters,
+            drives: Vec::new(),
+            own_times: false,
+            text: String::new(),
+        }
     }
 
     /// With a diffusion, whose parameters follow the field's, and so many Wiener processes; the method is a stochastic one.
@@ -74,10 +88,15 @@ impl<'a> Printer<'a> {
         Self { drives, ..self }
     }
 
+    /// Of trajectories that have times of their own, if `own_times`.
+    pub(crate) fn of_own_times(self, own_times: bool) -> Self {
+        Self { own_times, ..self }
+    }
+
     /// What a solve needs.
     pub(crate) fn solve(mut self) -> String {
         self.constants();
-        self.field("field", self.drift, "hidden");
+        self.drift();
         if let Some((noise, diffusion)) = self.noise {
             self.field("noise", diffusion, "noise_hidden");
             self.take_noisy_stages(noise);
@@ -94,8 +113,8 @@ impl<'a> Printer<'a> {
         self.constants();
         let length = if self.parameters == 0 { "1" } else { "PARAMETERS" };
         line!(self, "var<private> THETA_BAR: array<f32, {length}>;");
-        self.field("field", self.drift, "hidden");
-        self.field_vjp("field_vjp", self.drift, "hidden");
+        self.drift();
+        self.drift_vjp();
         if let Some((noise, diffusion)) = self.noise {
             self.field("noise", diffusion, "noise_hidden");
             self.field_vjp("noise_vjp", diffusion, "noise_hidden");
@@ -108,6 +127,25 @@ impl<'a> Printer<'a> {
             self.step_vjp(interior);
         }
         self.text
+    }
+
+    /// The function `field`, which gives slopes by the clock.
+    fn drift(&mut self) {
+        if !self.own_times {
+            return self.field("field", self.drift, "hidden");
+        }
+        self.field("field_in_time", self.drift, "hidden");
+        line!(self, "fn field(t: f32, y: State) -> State {{\n    return state_by_clock(field_in_time(t, y));\n}}\n");
+    }
+
+    /// Its vector-Jacobian product `field_vjp`.
+    fn drift_vjp(&mut self) {
+        if !self.own_times {
+            return self.field_vjp("field_vjp", self.drift, "hidden");
+        }
+        self.field_vjp("field_in_time_vjp", self.drift, "hidden");
+        line!(self, "fn field_vjp(t: f32, y: State, k_bar: State) -> State {{");
+        line!(self, "    return field_in_time_vjp(t, y, state_by_clock(k_bar));\n}}\n");
     }
 
     /// The function `name(t, y)`; `hidden` is the argument that holds the number of hidden units.
@@ -149,6 +187,9 @@ impl<'a> Printer<'a> {
 
     fn constants(&mut self) {
         self.declare(if self.noise.is_some() { WHOLE_NOISY } else { WHOLE_PLAIN });
+        if self.own_times {
+            self.declare(WHOLE_OWN_TIMES);
+        }
         let written = |printed| matches!(printed, Printed::Program(_));
         if written(self.drift) || self.noise.is_some_and(|(_, diffusion)| written(diffusion)) {
             self.declare(OF_PROGRAMS);
@@ -173,13 +214,14 @@ impl<'a> Printer<'a> {
         self.declare(OF_CONTROLS);
         let count: usize = self.drives.iter().map(|drive| drive.rows).sum();
         line!(self, "var<private> ROW: u32;\nvar<private> U: array<f32, {count}>;\n");
-        line!(self, "fn take_row(row: u32) {{\n    ROW = row;");
+        line!(self, "fn take_row(row: u32) {{\n    ROW = row;\n    take_interval(row);");
         line!(self, "    let now = Moment();");
         self.fill(true);
         line!(self, "}}\n\nfn moment(t: vec2<u32>, d: vec2<u32>, c: f32) -> f32 {{");
         line!(self, "    let now = moment_of(t, d, c);");
         self.fill(false);
-        line!(self, "    return node_time(t, d, c, job.t0, job.span);\n}}\n");
+        line!(self, "    let interval = row_interval();");
+        line!(self, "    return node_time(t, d, c, interval.x, interval.y);\n}}\n");
     }
 
     /// Fills in what the constant controls are, or the others.

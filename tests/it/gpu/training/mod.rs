@@ -6,6 +6,7 @@ mod fields;
 mod gradients;
 mod latent;
 mod observed;
+mod own_times;
 mod points;
 mod recurrent;
 mod regularizers;
