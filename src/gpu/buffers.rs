@@ -1,7 +1,6 @@
 //! [`Buffers`]: everything that a batch keeps on the device.
 
 use super::Gpu;
-use super::own_times::BEFORE_POINTS;
 use super::wire::records::{Clock, Cursor, Outcome, RowWalk};
 use crate::error::{Cure, Error, Result};
 use crate::memory::{Size, largest};
@@ -156,6 +155,9 @@ pub(crate) struct BackwardSizes {
     /// Tiles of the batch, at most, and the parameters that they have a gradient of, if it is walked back in tiles.
     pub(crate) tiles: Option<[usize; 2]>,
 }
+
+/// Entries of the record of a row with times of its own before its points: `BEFORE_POINTS` of the shader.
+pub(crate) const BEFORE_POINTS: usize = 2;
 
 /// Bytes of a clock, a cursor, a row's walk, and what the host reads of a step.
 const CLOCK: usize = size_of::<Clock>();

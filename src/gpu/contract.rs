@@ -10,6 +10,7 @@ use wgpu::naga::{
 };
 
 use super::Gpu;
+use super::buffers::BEFORE_POINTS;
 use super::controls::{drives, seats};
 use super::device::limits::MAX_STORAGE_BUFFERS;
 use super::driven;
@@ -17,7 +18,6 @@ use super::fields;
 use super::iterations::SAVES;
 use super::kernel::{ALL, Access, MODULES, Shader, Storage, Variant, absolute_tolerances, prelude, product_grid};
 use super::knots::{HEAD, KNOT};
-use super::own_times::BEFORE_POINTS;
 use super::programs;
 use super::record::tile::{self, Tile, TiledNetwork};
 use super::record::whole::{Printed, Printer};

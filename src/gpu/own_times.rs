@@ -3,7 +3,7 @@
 //! The clock of a solve counts shares of each row's interval (`shaders/lib/own_intervals.wgsl`), so that both layouts take the
 //! same steps as on one interval. Records have room for as many points as any batch had: what was recorded serves other times.
 
-use super::buffers::{Buffers, Purpose};
+use super::buffers::{BEFORE_POINTS, Buffers, Purpose};
 use super::engine::Engine;
 use super::iterations::POINTS_AT_START;
 use super::wire::records::ticks;
@@ -12,9 +12,6 @@ use crate::error::{Error, Result};
 use crate::math::Real;
 use crate::method::own_times_fit;
 use crate::problem::{Problem, Times, shortest_step};
-
-/// Entries of a record before its points: `BEFORE_POINTS` of the shader.
-pub(crate) const BEFORE_POINTS: usize = 2;
 
 impl Engine {
     /// Gives the solves that follow intervals and saved times of their trajectories' own, or takes them back. Whether buffers,

@@ -53,7 +53,9 @@ fn check(gpu: &Gpu, options: &SolverOptions, rows: &Rows, whole: bool, bounds: [
     assert_eq!(found.status, expected.status, "{name}");
     assert_eq!(found.stats, expected.stats, "{name}");
     assert_eq!(found.ts, SavedTimes::Own(times.clone()), "{name}");
-    close(&format!("{name}: ideal steps"), &found.ideal_steps, &expected.ideal_steps, 5e-2);
+    if !expected.ideal_steps.is_empty() {
+        close(&format!("{name}: ideal steps"), &found.ideal_steps, &expected.ideal_steps, 5e-2);
+    }
     let mut exact = solver::<f64>(&problem, options);
     exact.set_times(Some(times.clone())).expect("own times");
     let expected = exact.solve(&theta, &y0).expect("solved");

@@ -118,14 +118,14 @@ fn a_device_trains_on_series_as_the_native_engine_does() {
         check(&gpu, &config, &batches, &inputs, |times| {
             Owned::Labels((0..times.rows() as u32).map(|i| i % 2).collect())
         });
-        // Encoder and head that were written out; no head; adaptive steps.
+        // Encoder and head that were written out; no head.
         let field = Mlp::new([3, 5, 3]).time_input(TimeInput::First);
         let problem = Problem::ode(field, 0.0, 1.0);
         let written =
             NeuralDe::new(problem.clone(), options(layout)).encoder(Mlp::new([4, 6, 3])).head(Mlp::new([3, 5, 2]));
         let config = TrainerConfig::new(written, Loss::Mse);
         check(&gpu, &config, &batches, &inputs, |times| Owned::States(target_of(times, 2, 4, f32::NAN)));
-        let bare = NeuralDe::new(problem, SolverOptions::default().layout(layout)).encoder(4);
+        let bare = NeuralDe::new(problem, options(layout)).encoder(4);
         let config = TrainerConfig::new(bare, Loss::Mse);
         check(&gpu, &config, &batches, &inputs, |times| Owned::States(target_of(times, 3, 4, f32::NAN)));
     }
