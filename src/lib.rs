@@ -107,9 +107,10 @@ pub use solution::{DenseSolution, Gradients, SavedTimes, Solution, Stats, Worksp
 #[cfg(not(target_arch = "wasm32"))]
 pub use train::Blocking;
 pub use train::{
-    Backend, Batch, Batches, CheckpointInfo, Clip, Deployed, Evaluation, FailurePolicy, GpuData, GpuTrainer,
-    HyperReport, HyperTraining, Hypersolver, Learner, NeuralDe, Optimizer, OptimizerState, Rule, SliceReport, StateMap,
-    StepGradients, StepReport, TensorLayout, TrainIo, Trainer, TrainerConfig, Update, models,
+    Backend, Batch, Batches, Best, CheckpointInfo, Clip, Curriculum, Deployed, EarlyStopping, Evaluation,
+    FailurePolicy, GpuData, GpuTrainer, HyperReport, HyperTraining, Hypersolver, Learner, NeuralDe, Optimizer,
+    OptimizerState, Rule, Segment, SegmentBatch, Segments, Series, Shooting, SliceReport, StateMap, StepGradients,
+    StepReport, TensorLayout, TrainIo, Trainer, TrainerConfig, Update, Verdict, models,
 };
 
 /// The graphics interface of the wgpu engine, in the version that [`Gpu::from_wgpu`] takes devices of.

@@ -25,6 +25,7 @@ mod search;
 mod settings;
 mod solvers;
 mod task;
+mod validation;
 
 use std::process::ExitCode;
 

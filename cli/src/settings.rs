@@ -1,17 +1,18 @@
 //! [`Settings`]: everything that determines a run, resolved from the command line.
 
 use anyhow::{Context, ensure};
-use fewsteps::{Budget, FailurePolicy, Loss, Scalar, Tolerances, TrainerConfig};
+use fewsteps::{Budget, Curriculum, FailurePolicy, Loss, Scalar, Tolerances, TrainerConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::args::{StepArgs, TrainingArgs};
 use crate::choice::{ADJOINTS, LAYOUTS, Precision, name_of};
 use crate::corrected::Corrected;
-use crate::data::{Data, DataIdentity, Own, Samples, Series, Source};
+use crate::data::{Data, DataIdentity, Own, Samples, Source};
 use crate::method::Training;
 use crate::model_file::ModelFile;
 use crate::regularizer;
 use crate::task::TaskName;
+use crate::validation::Validation;
 
 /// Paths of a training batch: one start serves them all, so there is no end to them.
 const MOST_PATHS: usize = 1 << 20;
@@ -39,6 +40,12 @@ pub(crate) struct Settings {
     /// The last samples of the training set that training is kept from.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) hold_out: usize,
+    /// How weights are chosen by them, if they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) validation: Option<Validation>,
+    /// How the horizon grows, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) curriculum: Option<Curriculum>,
     /// What was trained on; runs of earlier versions took no note of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) data: Option<DataIdentity>,
@@ -96,9 +103,15 @@ impl Settings {
             None => config,
         };
         let source = Source::named(args.data.data.as_deref(), args.data.own.test.as_deref());
-        let hold_out = args.hold_out.map_or(0, usize::from);
+        let keep = args.keep.unwrap_or_default();
+        let validation = args.validate.map(|share| Validation { share, patience: args.patience, keep });
+        let hold_out = match &validation {
+            Some(validation) => validation.held_out(&data.train)?,
+            None => args.hold_out.map_or(0, usize::from),
+        };
         // One's own data may be few.
         let most = if task.own() { data.train.len().saturating_sub(hold_out).max(1) } else { usize::MAX };
+        let curriculum = args.curriculum.map(|over| horizon(over.get() as u64, steps, &config)).transpose()?;
         let settings = Self {
             task,
             training,
@@ -110,6 +123,8 @@ impl Settings {
             tolerance,
             precision: args.solver.precision.unwrap_or_default(),
             hold_out,
+            validation,
+            curriculum,
             data: None,
             source: source.data.is_some().then_some(source),
             own: data.own.clone(),
@@ -124,6 +139,7 @@ impl Settings {
         }
         settings.check_batch(data)?;
         settings.check_pieces()?;
+        settings.check_horizon(&data.train)?;
         Ok(settings)
     }
 
@@ -163,11 +179,24 @@ impl Settings {
     /// Pieces of series are solved as if they began together, which only a field that does not see the time takes for the
     /// same.
     fn check_pieces(&self) -> anyhow::Result<()> {
-        let Some(Own::Series(Series { window: Some(window), .. })) = &self.own else { return Ok(()) };
+        let Some(Own::Series(series)) = &self.own else { return Ok(()) };
+        let Some(cut) = series.cut() else { return Ok(()) };
         ensure!(
             !self.config.model.problem.field.reads_time(),
-            "--window {window}: pieces begin at different times, which the field sees; give it [field] time-input = \
-             \"none\", or equations without t, or leave --window out"
+            "{cut}: pieces begin at different times, which the field sees; give it [field] time-input = \"none\", or leave the \
+             option out"
+        );
+        Ok(())
+    }
+
+    /// Refuses a growing horizon at whose first times nothing was observed.
+    fn check_horizon(&self, samples: &Samples) -> anyhow::Result<()> {
+        let Some(curriculum) = &self.curriculum else { return Ok(()) };
+        let (all, over) = (self.config.model.output_times(), curriculum.over());
+        let first = curriculum.slots(0, all);
+        ensure!(
+            samples.up_to(first, samples.pool(self.batch) - self.hold_out).len() > 0,
+            "--curriculum {over}: nothing was observed at the first {first} of {all} times; leave it out"
         );
         Ok(())
     }
@@ -175,15 +204,19 @@ impl Settings {
     /// Checks what depends on the amount of data.
     fn check_batch(&self, data: &Data) -> anyhow::Result<()> {
         let (batch, samples, kept) = (self.batch, data.train.len(), self.hold_out);
+        let option =
+            self.validation.map_or_else(|| format!("--hold-out {kept}"), |v| format!("--validate {}", v.share));
         if matches!(data.train, Samples::Moments(_)) {
             ensure!((2..=MOST_PATHS).contains(&batch), "--batch {batch}: variances need 2 to {MOST_PATHS} paths");
-            ensure!(kept == 0, "--hold-out {kept}: there are always more paths; leave it out");
+            ensure!(kept == 0, "{option}: there are always more paths; leave it out");
         }
         ensure!(batch <= samples, "--batch {batch}: the training set holds {samples} samples; ask for at most that");
         let rest = samples - batch;
+        ensure!(kept <= rest, "{option}: of {samples} samples a batch of {batch} leaves {rest}; hold out fewer");
+        let (every, steps) = (self.eval_every, self.steps);
         ensure!(
-            kept <= rest,
-            "--hold-out {kept}: of {samples} samples a batch of {batch} leaves {rest}; hold out fewer"
+            self.validation.is_none() || every <= steps,
+            "--eval-every {every}: of {steps} steps none would be validated; validate more often, or leave --validate out"
         );
         Ok(())
     }
@@ -251,4 +284,15 @@ impl Settings {
     pub(crate) fn layout_name(&self) -> &'static str {
         name_of(&LAYOUTS, self.config.model.options.layout)
     }
+}
+
+/// The horizon that grows over so many of the steps of a training.
+fn horizon(over: u64, steps: u64, config: &TrainerConfig) -> anyhow::Result<Curriculum> {
+    ensure!(
+        over < steps,
+        "--curriculum {over}: of {steps} steps some have to be left for the whole horizon; give fewer"
+    );
+    let curriculum = Curriculum::new(config.model.output_times().div_ceil(8), over)?;
+    curriculum.config(config, 0).with_context(|| format!("--curriculum {over}"))?;
+    Ok(curriculum)
 }

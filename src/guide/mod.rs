@@ -54,6 +54,10 @@ chapters! {
          [`Reading`](crate::Reading), [`NeuralDe::encoder`](crate::NeuralDe::encoder), \
          [`Times`](crate::Times), [`Solver::set_times`](crate::Solver::set_times), \
          [`Trainer::set_times`](crate::Trainer::set_times), [`SavedTimes`](crate::SavedTimes).";
+    training = "training.md",
+        "[`Curriculum`](crate::Curriculum), [`Target::up_to`](crate::Target::up_to), [`Shooting`](crate::Shooting), \
+         [`Segments`](crate::Segments), [`EarlyStopping`](crate::EarlyStopping), \
+         [`Trainer::reconfigure`](crate::Trainer::reconfigure).";
     noise = "noise.md",
         "[`Diffusion`](crate::Diffusion), [`Noise`](crate::Noise), [`Calculus`](crate::Calculus), [`NoiseTableau`](crate::NoiseTableau), \
          [`Brownian`](crate::Brownian), [`Paths`](crate::Paths), [`Loss::Moments`](crate::Loss::Moments).";

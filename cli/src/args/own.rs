@@ -55,6 +55,15 @@ pub(crate) struct OwnArgs {
     /// The model sees them, and losses are told of them; predictions and forecasts are of the numbers themselves.
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     pub(crate) log: Vec<String>,
+    /// series: train on segments of N intervals that meet at their ends, each solved from what was observed at its start
+    ///
+    /// Multiple shooting: unlike the pieces of --window they do not overlap, and times may be any. A segment starts where all
+    /// states were observed. Fields must not see the time. Tests are of whole series.
+    #[arg(long, value_name = "N", conflicts_with = "window", value_parser = crate::choice::positive)]
+    pub(crate) segments: Option<std::num::NonZeroUsize>,
+    /// series: how much more than others the last observation of a segment counts, at which the next one starts [default: 1]
+    #[arg(long, value_name = "W", requires = "segments", allow_hyphen_values = true)]
+    pub(crate) continuity: Option<f64>,
     /// Take numbers as they are
     ///
     /// Otherwise every column has mean 0 and deviation 1 over what is trained on, and the time of series is counted from
@@ -100,6 +109,8 @@ impl OwnArgs {
             ("--log", !self.log.is_empty(), SERIES),
             ("--horizon", self.horizon.is_some(), BY_TIME),
             ("--window", self.window.is_some(), BY_TIME),
+            ("--segments", self.segments.is_some(), SERIES),
+            ("--continuity", self.continuity.is_some(), SERIES),
             ("--split", self.split.is_some(), DIVIDED),
             ("--split-seed", self.split_seed.is_some(), DIVIDED),
             ("--raw", self.raw, TABLES),

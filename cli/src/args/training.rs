@@ -12,6 +12,7 @@ use crate::choice::{GRADIENTS, MEASURES, NOISES, PENALTY_STEPS, base_method, nam
 use crate::method::{Methods, Training};
 use crate::model_file::ModelFile;
 use crate::task::TaskName;
+use crate::validation::{Keep, share};
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
@@ -62,7 +63,7 @@ pub(crate) struct TrainArgs {
 }
 
 /// What a repeated run has settled, so that no option may say it otherwise.
-const SETTLED: [&str; 37] = [
+const SETTLED: [&str; 43] = [
     "task",
     "label",
     "targets",
@@ -76,12 +77,18 @@ const SETTLED: [&str; 37] = [
     "horizon",
     "window",
     "log",
+    "segments",
+    "continuity",
     "raw",
     "model",
     "steps",
     "batch",
     "lr",
     "hold_out",
+    "validate",
+    "patience",
+    "keep",
+    "curriculum",
     "eval_every",
     "tol",
     "method",
@@ -135,6 +142,25 @@ pub(crate) struct TrainingArgs {
     /// Evaluate on the test set every N steps, and at the end [default: a tenth of the steps]
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(crate) eval_every: Option<NonZeroUsize>,
+    /// Hold this share of the training set out of training, and keep the weights whose loss on it is the smallest
+    ///
+    /// It is validated on every --eval-every steps; the test set has no part in the choice. Held out are the last samples, which
+    /// `deploy` chooses a solver on then, as with --hold-out.
+    #[arg(long, value_name = "SHARE", value_parser = share, conflicts_with = "hold_out")]
+    pub(crate) validate: Option<f64>,
+    /// End training after N validations in a row that are no better than the best
+    #[arg(long, value_name = "N", value_parser = positive, requires = "validate")]
+    pub(crate) patience: Option<NonZeroUsize>,
+    /// The weights that the run ends with [default: best]
+    #[arg(long, value_enum, requires = "validate")]
+    pub(crate) keep: Option<Keep>,
+    /// Train on an eighth of the saved times to begin with, then on more of them in eight stages, and on all after STEPS steps
+    ///
+    /// For tasks whose loss is of several times: spiral, spiral-sde, physionet, series. The loss of a long trajectory is flat
+    /// where a model is far from the data, that of its beginning is not. Evaluations are of all times, and what an encoder
+    /// reads stays whole.
+    #[arg(long, value_name = "STEPS", value_parser = positive)]
+    pub(crate) curriculum: Option<NonZeroUsize>,
     // Its headings hold for all that follows.
     #[command(flatten)]
     pub(crate) data: DataArgs,

@@ -90,7 +90,7 @@ fn absorb_rows(hash: &mut Sha256, rows: &Rows) -> usize {
 }
 
 fn absorb_irregular(hash: &mut Sha256, irregular: &Irregular) -> usize {
-    let Irregular { records, chosen } = irregular;
+    let Irregular { records, chosen, .. } = irregular;
     hash.update([7]);
     hash.update([chosen.len(), records.width, records.times.len()].map(|n| (n as u64).to_le_bytes()).concat());
     absorb_numbers(hash, &records.times);

@@ -24,6 +24,8 @@ pub(crate) struct Irregular {
     pub(crate) records: Arc<Records>,
     /// Which they are, in their order.
     pub(crate) chosen: Vec<u32>,
+    /// How many of the times are wanted of them, the first ones.
+    pub(crate) wanted: usize,
 }
 
 /// The mean and spread of numbers.
@@ -96,6 +98,22 @@ impl Records {
 }
 
 impl Irregular {
+    /// Some of the records, wanted at all times.
+    pub(crate) fn new(records: &Arc<Records>, chosen: Vec<u32>) -> Self {
+        Self { records: Arc::clone(records), chosen, wanted: records.times.len() }
+    }
+
+    /// The first `count` of them, wanted at the first `slots` times, but for those of which nothing was observed then. Inputs
+    /// stay whole.
+    pub(super) fn up_to(&self, slots: usize, count: usize) -> Self {
+        let wanted = slots.min(self.records.times.len());
+        let seen = |record: &u32| {
+            self.records.cells(*record as usize).next().is_some_and(|(place, _)| place / self.records.width < wanted)
+        };
+        let chosen = self.chosen[..count].iter().copied().filter(seen).collect();
+        Self { records: Arc::clone(&self.records), chosen, wanted }
+    }
+
     pub(crate) const fn len(&self) -> usize {
         self.chosen.len()
     }
@@ -104,7 +122,7 @@ impl Irregular {
     /// observed, then 1 for each that was, and how long it is until the next time.
     pub(crate) fn sizes(&self) -> (usize, usize, usize) {
         let Records { times, width, .. } = &*self.records;
-        (times.len() * (2 * width + 1), *width, times.len())
+        (times.len() * (2 * width + 1), *width, self.wanted)
     }
 
     /// Appends the inputs of samples: `[sample][time][values, mask, step]`.
@@ -135,13 +153,14 @@ impl Irregular {
         place: impl Fn(usize, usize) -> usize,
         [states, weights]: [&mut Vec<R>; 2],
     ) {
-        let Records { times, width, .. } = &*self.records;
+        let width = self.records.width;
         for list in [&mut *states, &mut *weights] {
             list.clear();
-            list.resize(indices.len() * times.len() * width, number(0.0));
+            list.resize(indices.len() * self.wanted * width, number(0.0));
         }
         for (sample, &index) in indices.iter().enumerate() {
-            for (cell, value) in self.records.cells(self.chosen[index] as usize) {
+            let cells = self.records.cells(self.chosen[index] as usize);
+            for (cell, value) in cells.take_while(|(cell, _)| cell / width < self.wanted) {
                 let at = place(sample, cell / width) * width + cell % width;
                 (states[at], weights[at]) = (number(value), number(1.0));
             }
@@ -158,7 +177,7 @@ mod tests {
         let mut records = Records::new(vec![0.0, 0.25, 1.0], 2);
         records.push(7, [(0, 3.0), (4, -1.0), (5, 2.0)]);
         records.push(9, [(3, 5.0)]);
-        Irregular { records: Arc::new(records), chosen: vec![1, 0, 1] }
+        Irregular::new(&Arc::new(records), vec![1, 0, 1])
     }
 
     #[test]
@@ -180,6 +199,23 @@ mod tests {
         // [time][sample][feature]
         assert_eq!(states, [0.0, 0.0, 3.0, 0.0, 0.0, 5.0, 0.0, 0.0, 0.0, 0.0, -1.0, 2.0]);
         assert_eq!(weights, [0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0]);
+    }
+
+    #[test]
+    fn a_horizon_wants_less_and_shows_as_much() {
+        let cut = records().up_to(1, 3);
+        assert_eq!(
+            (cut.sizes(), cut.chosen.clone()),
+            ((15, 2, 1), vec![0]),
+            "the other one was not seen at the first time"
+        );
+        let [mut whole, mut found] = [Vec::new(), Vec::new()];
+        records().inputs(&[1], |x| x, &mut whole);
+        cut.inputs(&[0], |x| x, &mut found);
+        assert_eq!(found, whole, "the input of that record");
+        let (mut states, mut weights) = (Vec::new(), Vec::new());
+        cut.targets(&[0], |x| x, |sample, time| time + sample, [&mut states, &mut weights]);
+        assert_eq!((states, weights), (vec![3.0, 0.0], vec![1.0, 0.0]));
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub(super) fn lynx_hare(args: &OwnArgs, source: &Source) -> anyhow::Result<(Seri
         unit: 1.0,
         division: Division::asked(&divided, source)?,
         window: Some(args.window.unwrap_or(WINDOW)),
+        segments: None,
         raw: args.raw,
         file: Some(NamedFile { task: "lynx-hare".to_owned(), name: "hudson_bay_lynx_hare.csv".to_owned() }),
     };

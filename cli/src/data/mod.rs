@@ -1,6 +1,7 @@
 //! Data sets: read or generated, and what tells them apart.
 
 mod columns;
+mod cut;
 mod density;
 mod digest;
 mod digits;
@@ -12,6 +13,7 @@ mod observations;
 mod physionet;
 mod reading;
 mod samples;
+mod segments;
 mod series;
 mod set;
 mod sheet;

@@ -133,6 +133,21 @@ impl Samples {
         }
     }
 
+    /// The first `count` samples with what is wanted of them at the first `slots` times, but for those of which nothing was
+    /// observed then. Inputs stay whole.
+    pub(crate) fn up_to(&self, slots: usize, count: usize) -> Self {
+        match self {
+            Self::Images(images) => Self::Images(images.select(&(0..count).collect::<Vec<_>>())),
+            Self::Rows(rows) => Self::Rows(rows.up_to(slots, count)),
+            Self::Irregular(irregular) => Self::Irregular(irregular.up_to(slots, count)),
+            Self::Moments(moments) => Self::Moments(PathMoments {
+                means: moments.means[..slots.min(moments.means.len())].to_vec(),
+                variances: moments.variances[..slots.min(moments.variances.len())].to_vec(),
+                ..moments.clone()
+            }),
+        }
+    }
+
     /// How many samples training on batches of `batch` draws from: all, or a batch of paths, of which there are always
     /// more.
     pub(crate) fn pool(&self, batch: usize) -> usize {
@@ -152,6 +167,32 @@ impl Rows {
 
     fn input(&self, i: usize) -> &[f64] {
         &self.inputs[i * self.width..(i + 1) * self.width]
+    }
+
+    /// As [`Samples::up_to`].
+    fn up_to(&self, slots: usize, count: usize) -> Self {
+        let Self { width, wanted, times, .. } = self;
+        let inputs = |rows: &[usize]| rows.iter().flat_map(|&i| self.input(i)).copied().collect();
+        let every: Vec<usize> = (0..count).collect();
+        let (rows, wanted) = match wanted {
+            Wanted::Classes(classes) => (every, Wanted::Classes(classes[..count].to_vec())),
+            Wanted::Nothing => (every, Wanted::Nothing),
+            Wanted::Numbers { times, width, numbers, weights } => {
+                let slots = slots.min(*times);
+                let first = |all: &'_ [f64], i: usize| all[i * times * width..][..slots * width].to_vec();
+                let seen = |i: &usize| weights.is_empty() || first(weights, *i).iter().any(|weight| *weight > 0.0);
+                let rows: Vec<usize> = every.into_iter().filter(seen).collect();
+                let numbers = rows.iter().flat_map(|&i| first(numbers, i)).collect();
+                let weights = if weights.is_empty() {
+                    Vec::new()
+                } else {
+                    rows.iter().flat_map(|&i| first(weights, i)).collect()
+                };
+                (rows, Wanted::Numbers { times: slots, width: *width, numbers, weights })
+            }
+        };
+        let times = times[..times.len().min(slots + 1)].to_vec();
+        Self { width: *width, inputs: inputs(&rows), wanted, times }
     }
 }
 
@@ -285,6 +326,34 @@ mod tests {
         let batch = buffer.gather(&samples, &[2, 1]);
         assert_eq!(batch.inputs, [1.0, 1.0, 0.5, 0.25], "pixels of images 2 and 1");
         assert!(matches!(batch.target, Target::Labels([9, 1])), "their labels");
+    }
+
+    #[test]
+    fn a_horizon_leaves_out_what_was_not_seen_in_it() {
+        let wanted = Wanted::Numbers {
+            times: 3,
+            width: 1,
+            numbers: (0..9).map(f64::from).collect(),
+            weights: vec![1.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 1.0, 0.0],
+        };
+        let rows =
+            Rows { width: 2, inputs: vec![0.0, 0.5, 1.0, 1.5, 2.0, 2.5], wanted, times: vec![0.0, 0.1, 0.2, 0.3] };
+        let samples = Samples::Rows(rows);
+        let cut = samples.up_to(2, 3);
+        let Samples::Rows(Rows { inputs, wanted: Wanted::Numbers { times, numbers, weights, .. }, .. }) = &cut else {
+            panic!("rows")
+        };
+        assert_eq!((inputs, *times), (&vec![0.0, 0.5, 2.0, 2.5], 2), "of the second one nothing");
+        assert_eq!((numbers, weights), (&vec![0.0, 1.0, 6.0, 7.0], &vec![1.0, 0.0, 0.0, 1.0]));
+        assert_eq!((cut.times(), cut.sizes(0)), (Some(&[0.0, 0.1, 0.2][..]), (2, 1, 2)));
+        assert_eq!(
+            (samples.up_to(3, 2).len(), samples.up_to(1, 3).len()),
+            (2, 1),
+            "but what is held out, and not yet seen"
+        );
+        let moments =
+            PathMoments { start: [2.0, 0.5], paths: 9, means: vec![[1.0; 2]; 4], variances: vec![[0.0; 2]; 4] };
+        assert_eq!(Samples::Moments(moments).up_to(3, 9).sizes(0), (2, 2, 3));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use anyhow::{Context, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::columns::{self, Column};
+use super::cut::Cut;
 use super::observations::{self, Observations, of};
 use super::samples::{Rows, Samples, Wanted};
 use super::sheet::Sheet;
@@ -33,6 +34,9 @@ pub(crate) struct Series {
     /// Observations in a piece, where pieces are trained on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) window: Option<usize>,
+    /// Segments, where these are trained on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) segments: Option<Cut>,
     /// Whether numbers are taken as they are.
     #[serde(default)]
     pub(crate) raw: bool,
@@ -71,6 +75,7 @@ pub(super) fn series(args: &OwnArgs, source: &Source) -> anyhow::Result<(Series,
         unit: 1.0,
         division: Division::asked(args, source)?,
         window: args.window,
+        segments: args.segments.map(|intervals| Cut { intervals, continuity: args.continuity.unwrap_or(1.0) }),
         raw: args.raw,
         file: None,
     };
@@ -193,9 +198,10 @@ impl Series {
             let others: Vec<usize> = (0..observed.names.len()).filter(|series| !train.contains(series)).collect();
             self.samples(observed, &others, 1..all)?
         };
-        let train = match self.window {
-            Some(window) => self.pieces(observed, &train, times, window)?,
-            None => self.samples(observed, &train, 1..times)?,
+        let train = match (self.window, self.segments) {
+            (Some(window), _) => self.pieces(observed, &train, times, window)?,
+            (None, Some(cut)) => self.segmented(observed, &train, times, cut)?,
+            (None, None) => self.samples(observed, &train, 1..times)?,
         };
         Ok((self.clone(), Samples::Rows(train), Samples::Rows(test)))
     }
@@ -269,6 +275,12 @@ impl Series {
         );
         let counted = (0..window).map(|t| self.counted(observed.times[t])).collect();
         Ok(Rows { times: counted, ..self.solved(observed, &starts, window - 1, |t, i| t + 1 + i) })
+    }
+
+    /// The option that cuts what is trained on into pieces, if one does.
+    pub(crate) fn cut(&self) -> Option<String> {
+        let window = self.window.map(|window| format!("--window {window}"));
+        window.or_else(|| self.segments.map(|cut| format!("--segments {}", cut.intervals)))
     }
 
     /// A time as the model counts it.

@@ -81,6 +81,7 @@ mod tests {
             unit: 1.0,
             division: Division::Horizon(1.0),
             window: None,
+            segments: None,
             raw: false,
             file: None,
         }

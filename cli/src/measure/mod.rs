@@ -6,6 +6,7 @@ pub(crate) mod stats;
 
 pub(crate) use density::density;
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -34,11 +35,22 @@ pub(crate) fn measure<L: Learner>(
     batch: usize,
     buffer: &mut BatchBuffer<L::Scalar>,
 ) -> anyhow::Result<Measured> {
-    let order: Vec<usize> = (0..samples.len()).collect();
+    measure_some(learner, samples, 0..samples.len(), batch, buffer).context("evaluation on the test set")
+}
+
+/// The same of some of the samples.
+pub(crate) fn measure_some<L: Learner>(
+    learner: &mut Blocking<L>,
+    samples: &Samples,
+    some: Range<usize>,
+    batch: usize,
+    buffer: &mut BatchBuffer<L::Scalar>,
+) -> anyhow::Result<Measured> {
+    let order: Vec<usize> = some.collect();
     let batches = over(learner, samples, |learner| {
         let batches = order.chunks(samples.at_once(batch));
         let evaluations = batches.map(|indices| learner.evaluate(&buffer.gather(samples, indices)));
-        evaluations.collect::<fewsteps::Result<Vec<Evaluation>>>().context("evaluation on the test set")
+        Ok(evaluations.collect::<fewsteps::Result<Vec<Evaluation>>>()?)
     })?;
     let total = |count: fn(&Evaluation) -> usize| batches.iter().map(count).sum::<usize>() as f64;
     let solved: f64 = total(|e| e.count - e.failed);
@@ -79,7 +91,7 @@ pub(crate) fn over<L: Learner, T>(
     if other == own {
         return measure(learner);
     }
-    learner.reconfigure(other).context("the times of the test set")?;
+    learner.reconfigure(other).context("the times of the samples")?;
     let measured = measure(learner);
     learner.reconfigure(own)?;
     measured
@@ -170,7 +182,7 @@ pub(crate) fn followed<L: Learner>(
     buffer: &mut BatchBuffer<L::Scalar>,
 ) -> anyhow::Result<Option<Followed>> {
     let Some(Own::Series(series)) = &data.own else { return Ok(None) };
-    let divided_by_time = series.window.is_none() && data.train.times() != data.test.times();
+    let divided_by_time = series.cut().is_none() && data.train.times() != data.test.times();
     let parts = if divided_by_time { vec![&data.train, &data.test] } else { vec![&data.test] };
     let state = |name: &Column| FollowedState { name: name.name.clone(), learnt: Vec::new(), given: Vec::new() };
     let (time, states) = (series.time.clone(), series.states.iter().map(state).collect());

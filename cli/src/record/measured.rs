@@ -60,6 +60,15 @@ pub(crate) struct Tested {
     pub(crate) prediction_batch: usize,
 }
 
+/// A loss on what was held out of training.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Validated {
+    /// Training steps made before it.
+    pub(crate) step: u64,
+    #[serde(with = "numbers")]
+    pub(crate) loss: f64,
+}
+
 /// Relative errors of the mean and of the variance of saved states over trajectories.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct WeakError {

@@ -8,11 +8,12 @@ mod run;
 
 pub(crate) use budget::BudgetOutcome;
 pub(crate) use measured::{
-    Followed, FollowedState, LearntDensity, LearntMoments, Measured, Moment, OtherPaths, Picture, Tested, WeakError,
+    Followed, FollowedState, LearntDensity, LearntMoments, Measured, Moment, OtherPaths, Picture, Tested, Validated,
+    WeakError,
 };
 pub(crate) use rankings::{Ranked, Rankings};
 pub(crate) use results::{DeployedSummary, Failure, Hypersolved, MethodSummary, OtherSummary, Ratios, Results};
-pub(crate) use run::{Progress, RunRecord, Times};
+pub(crate) use run::{Kept, Progress, RunRecord, Times};
 
 #[cfg(test)]
 mod tests {
@@ -57,6 +58,7 @@ mod tests {
             machine: Machine::of(&Device::Cpu(Cpu::with_threads(1).expect("a thread"))),
             parameters: 1,
             test: measured,
+            kept: Some(Kept { step: 2, loss: 0.5, trained: 2, stopped: false }),
             times: Times {
                 cold_step_seconds: 0.5,
                 warm_step_seconds: 0.5,
@@ -102,6 +104,8 @@ mod tests {
                     ..Curve::default()
                 },
                 evaluations: vec![measured],
+                validation: vec![Validated { step: 2, loss: 0.5 }],
+                stopping: None,
                 failed: 0,
                 skipped: 0,
                 first_skipped: None,
@@ -147,7 +151,7 @@ mod tests {
     fn every_number_of_a_record_may_be_any() {
         let evaluation = 6 + 3 + 2 + 2 + 1;
         let picture = 2 * 2 + 3 * 2;
-        comes_back(&record(), 3 * evaluation + 1 + 4 + (2 + 2 * 4) + 3 * 2 + picture + 4 + 1 + 4 * 2);
+        comes_back(&record(), 3 * evaluation + 2 + 1 + 4 + (2 + 2 * 4) + 3 * 2 + picture + 4 + 1 + 4 * 2);
     }
 
     #[test]

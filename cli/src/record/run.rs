@@ -1,9 +1,10 @@
 //! What is kept of a run.
 
+use fewsteps::EarlyStopping;
 use serde::{Deserialize, Serialize};
 
 use super::budget::BudgetOutcome;
-use super::measured::{Followed, LearntDensity, LearntMoments, Measured, Tested};
+use super::measured::{Followed, LearntDensity, LearntMoments, Measured, Tested, Validated};
 use crate::machine::Machine;
 use crate::numbers;
 use crate::settings::Settings;
@@ -16,8 +17,11 @@ pub(crate) struct RunRecord {
     pub(crate) settings: Settings,
     pub(crate) machine: Machine,
     pub(crate) parameters: usize,
-    /// On the whole test set, after the last step.
+    /// On the whole test set, with the weights that were kept: of the last step, unless validation chose others.
     pub(crate) test: Measured,
+    /// Where there was validation: which weights these are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) kept: Option<Kept>,
     pub(crate) times: Times,
     /// The test set under the cheapest solver that predicts as well, chosen on training samples.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -71,6 +75,29 @@ impl RunRecord {
     }
 }
 
+/// The weights that a run with validation ended with.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Kept {
+    /// Training steps that made them.
+    pub(crate) step: u64,
+    /// Their validation loss.
+    #[serde(with = "numbers")]
+    pub(crate) loss: f64,
+    /// Training steps that were made.
+    pub(crate) trained: u64,
+    /// Whether patience ended training.
+    pub(crate) stopped: bool,
+}
+
+impl Kept {
+    /// In a sentence.
+    pub(crate) fn text(&self) -> String {
+        let Self { step, loss, trained, stopped } = self;
+        let end = if *stopped { ", where patience ended training" } else { "" };
+        format!("weights of step {step} of {trained}{end}; validation loss {loss:.4e}")
+    }
+}
+
 /// What to do about a run that diverged.
 fn smaller_rate(settings: &Settings) -> String {
     let (rate, usual) = (settings.learning_rate, settings.task.defaults().learning_rate);
@@ -106,6 +133,12 @@ pub(crate) struct Progress {
     pub(crate) setup_seconds: f64,
     pub(crate) curve: Curve,
     pub(crate) evaluations: Vec<Measured>,
+    /// Losses on what was held out of training.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) validation: Vec<Validated>,
+    /// What they decided so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) stopping: Option<EarlyStopping>,
     /// Trajectories that failed in training, and were left out.
     pub(crate) failed: usize,
     /// Updates that were left out.

@@ -73,6 +73,15 @@ fn write_figures(page: &mut String, results: &Results) -> anyhow::Result<()> {
     let nats = results.runs.iter().any(|run| run.settings.is_of_density());
     let scale = if nats { Scale::Linear } else { Scale::Logarithmic };
     figure(page, &plot::lines(labels, &curve(|run| run.progress.curve.loss.clone()), scale)?)?;
+    let validated = |run: &RunRecord| {
+        let points = run.progress.validation.iter().map(|found| (found.step as f64, found.loss)).collect();
+        Series::new(colour(run.settings.training), points)
+    };
+    if results.runs.iter().any(|run| !run.progress.validation.is_empty()) {
+        let labels = Labels { title: "Loss on what was held out of training", x: "training step", y: "loss" };
+        let validated: Vec<Series> = results.runs.iter().map(validated).collect();
+        figure(page, &plot::lines(labels, &validated, scale)?)?;
+    }
     let labels = Labels { title: "NFE on the training batches", x: "training step", y: "NFE" };
     let nfe = curve(|run| run.progress.curve.nfe.iter().map(|&nfe| nfe as f64).collect());
     figure(page, &plot::lines(labels, &nfe, Scale::Linear)?)?;

@@ -75,6 +75,11 @@ pub(crate) fn notes(results: &Results) -> Vec<String> {
         ));
     }
     notes.extend(corrections(results));
+    let kept = |run: &RunRecord| Some(format!("{}: {}", run.settings.run_name(), run.kept?.text()));
+    let kept: Vec<String> = results.runs.iter().filter_map(kept).collect();
+    if !kept.is_empty() {
+        notes.push(format!("kept, as validation on held-out training samples chose: {}", kept.join("; ")));
+    }
     let sampling = |run: &RunRecord| Some((run.settings.training, run.density.as_ref()?.nfe));
     let sampling: Vec<String> =
         results.runs.iter().filter_map(sampling).map(|(training, nfe)| format!("{training} {nfe}")).collect();

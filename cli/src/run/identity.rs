@@ -26,7 +26,10 @@ fn differences(stored: &Settings, asked: &Settings) -> anyhow::Result<Vec<String
     let [mut old, mut new] = [serde_json::to_value(stored)?, serde_json::to_value(asked)?];
     for settings in [&mut old, &mut new].into_iter().filter_map(Value::as_object_mut) {
         settings.remove("steps");
-        settings.remove("eval_every");
+        // The best weights are those of a step that was validated.
+        if stored.validation.is_none() {
+            settings.remove("eval_every");
+        }
         settings.remove("source");
         // Earlier versions took no note of the data.
         if stored.data.is_none() {
@@ -74,12 +77,17 @@ fn leaves_that_differ(path: &str, old: &Value, new: &Value, found: &mut Vec<Leaf
 
 /// The option that sets what lies at `path` in the settings; the path itself where none does.
 fn option_of(path: &str) -> &str {
-    const OPTIONS: [(&str, &str); 28] = [
+    const OPTIONS: [(&str, &str); 33] = [
         ("task", "--task"),
         ("training", "--regularization"),
         ("seed", "--seed"),
         ("batch", "--batch"),
         ("hold_out", "--hold-out"),
+        ("curriculum", "--curriculum"),
+        ("validation.patience", "--patience"),
+        ("validation.keep", "--keep"),
+        ("validation", "--validate"),
+        ("eval_every", "--eval-every (at which weights are chosen; unless told a tenth of --steps)"),
         ("learning_rate", "--lr"),
         ("tolerance", "--tol"),
         ("precision", "--precision"),
@@ -88,7 +96,7 @@ fn option_of(path: &str) -> &str {
         ("data.sha256", "--data (SHA-256 of the samples)"),
         ("own.csv.inputs", "--inputs (columns, with mean and deviation)"),
         ("own.csv.output", "--label or --targets"),
-        ("own.series", "--time, --states, --id, --log, --horizon, --window, --split or --raw"),
+        ("own.series", "--time, --states, --id, --log, --horizon, --window, --segments, --continuity, --split or --raw"),
         ("own.csv", "--test, --split, --split-seed or --raw"),
         ("own.physionet.division", "--split or --split-seed"),
         ("from", "--from (SHA-256 of the checkpoint)"),
@@ -149,6 +157,16 @@ mod tests {
         assert_eq!(differ(&[]), [""; 0], "the same");
         assert_eq!(differ(&["--steps", "9999", "--eval-every", "7"]), [""; 0], "how long to train may change");
         assert_eq!(differ(&["--tol", "1e-4", "--batch", "64"]), ["--batch: 128, now 64", "--tol: 0.00001, now 0.0001"]);
+        let validated = |more: &[&str]| settings(&[&["--validate", "0.2"], more].concat());
+        let differ_validated = |more: &[&str]| differences(&validated(&[]), &validated(more)).expect("plain data");
+        assert_eq!(differ_validated(&["--patience", "3"]), ["--patience: null, now 3"]);
+        assert_eq!(differ_validated(&["--keep", "last"]), ["--keep: \"best\", now \"last\""]);
+        let often = differ_validated(&["--eval-every", "7"]);
+        assert!(
+            often.len() == 1 && often[0].starts_with("--eval-every (at which"),
+            "weights would be others: {often:?}"
+        );
+        assert_eq!(differ(&["--validate", "0.2"]).len(), 2, "with what is held out");
         assert_eq!(differ(&["--lr", "0.5"]), ["--lr: 0.006, now 0.5"]);
         assert_eq!(differ(&["--method", "dopri5", "--layout", "ensemble"]).len(), 2, "of the solver");
         let steps = differ(&["--controller", "pi", "--first-step", "0.5"]);

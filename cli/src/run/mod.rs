@@ -1,8 +1,10 @@
 //! Training runs: one by one, the session that they share, and the folder they are kept in.
 
 mod attempt;
+mod best;
 pub(crate) mod checkpoint;
 mod half_way;
+mod horizon;
 mod identity;
 mod metrics;
 mod outdir;

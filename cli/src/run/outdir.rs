@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow, ensure};
 use serde::Deserialize;
 
-use super::metrics;
+use super::{best, metrics};
 use crate::args::OutputArgs;
 use crate::files;
 use crate::record::Results;
@@ -164,21 +164,19 @@ impl OutDir {
         RunFiles::at(&self.root, &format!("{run}.new"))
     }
 
-    /// Lets a run that is whole take its place. Its record is the last to go, so that a crash between leaves the sign
+    /// Lets a run that is whole take its place, with its best weights where such were kept. Its record is the last to go, so that a crash between leaves the sign
     /// by which the next command ends what this one began.
     pub(crate) fn replace(&self, run: &str) -> anyhow::Result<()> {
         let (new, old) = (self.replacing(run), self.finished(run));
         if !new.record.exists() {
-            return Ok(());
+            return if old.record.exists() { old.take_best() } else { Ok(()) };
         }
+        new.take_best()?;
+        // Of an attempt that came to nothing.
+        files::remove(&best::path(&old.checkpoint))?;
         metrics::replace(&new.metrics, &old.metrics, run)?;
         for (new, old) in [(&new.checkpoint, &old.checkpoint), (&new.record, &old.record)] {
-            match fs::rename(new, old) {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    return Err(error).with_context(|| format!("{}: cannot be replaced", old.display()));
-                }
-                _ => {}
-            }
+            rename(new, old)?;
         }
         Ok(())
     }
@@ -206,10 +204,25 @@ impl RunFiles {
         }
     }
 
+    /// Lets the best weights of a run that is whole take the place of the last ones.
+    fn take_best(&self) -> anyhow::Result<()> {
+        rename(&best::path(&self.checkpoint), &self.checkpoint)
+    }
+
     /// The files that there are of a run, those of one that is to replace it too.
     fn all(root: &Path, run: &str) -> Vec<PathBuf> {
         let both = [Self::at(root, run), Self::at(root, &format!("{run}.new"))];
         both.into_iter().flat_map(|files| [files.record, files.checkpoint]).filter(|path| path.exists()).collect()
+    }
+}
+
+/// Lets a file take the place of another one, if it is there.
+fn rename(new: &Path, old: &Path) -> anyhow::Result<()> {
+    match fs::rename(new, old) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("{}: cannot be replaced", old.display()))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -175,6 +175,9 @@ impl<'a> Session<'a> {
         files::write_json(&files.record, &record)?;
         self.out.replace(&name)?;
         log::info!("{}", line(&record));
+        if let Some(kept) = &record.kept {
+            log::info!("{}  {}", record.settings.run_name(), kept.text());
+        }
         Ok(record)
     }
 

@@ -5,21 +5,24 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use fewsteps::{Backend, Batches, Blocking, Learner, StepReport};
+use fewsteps::{Backend, Blocking, EarlyStopping, Learner, StepReport, Verdict};
 
-use super::checkpoint;
 use super::half_way::HalfWay;
+use super::horizon::Horizon;
 use super::metrics::Metrics;
 use super::progress::Ticker;
+use super::{best, checkpoint};
 use crate::data::{BatchBuffer, Data};
+use crate::files;
 use crate::interrupt::{self, Interrupted};
 use crate::machine::{self, Machine};
 use crate::measure;
 use crate::measure::accuracy;
 use crate::measure::stats;
-use crate::record::{BudgetOutcome, Measured, Progress, RunRecord, Tested, Times};
+use crate::record::{BudgetOutcome, Kept, Measured, Progress, RunRecord, Tested, Times, Validated};
 use crate::settings::Settings;
 use crate::solvers;
+use crate::validation::{Keep, Validation};
 
 /// What a run needs besides its data.
 #[derive(Debug)]
@@ -47,11 +50,13 @@ pub(crate) struct TrainingRun<'a, L: Learner> {
     data: &'a Data,
     engine: &'a L::Engine,
     learner: Blocking<L>,
-    /// The training set, where the engine holds it.
+    /// What is trained on now, where the engine holds it.
     held: Option<L::Data>,
+    /// Whether that is what is trained on now.
+    current: bool,
     /// A batch of it.
     samples: Vec<u32>,
-    batches: Batches,
+    horizon: Horizon<'a>,
     progress: Progress,
     metrics: Metrics,
     buffer: BatchBuffer<L::Scalar>,
@@ -61,23 +66,42 @@ impl<'a, L: Learner> TrainingRun<'a, L> {
     /// Begins the run, or goes on with it from its checkpoint.
     pub(crate) fn open(engine: &'a L::Engine, order: &'a RunOrder, data: &'a Data) -> anyhow::Result<Self> {
         let start = Instant::now();
-        let (mut learner, mut progress) = match &order.resume {
+        let (learner, progress) = match &order.resume {
             Some(path) => resume::<L>(engine, order, path)?,
-            None => (begin::<L>(engine, order)?, Progress::default()),
+            None => (begin::<L>(engine, order)?, first(order)?),
         };
-        let held =
-            if L::Engine::OWN_MEMORY { learner.hold(&BatchBuffer::default().gather_all(&data.train))? } else { None };
-        if progress.curve.loss.is_empty() {
-            progress.setup_seconds = start.elapsed().as_secs_f64();
-        }
-        let batches = Batches::new(
-            data.train.pool(order.settings.batch) - order.settings.hold_out,
-            order.settings.batch,
-            order.settings.seed,
-        )?;
         let metrics = Metrics::open(&order.metrics, &order.settings.run_name(), learner.steps())?;
-        let (samples, buffer) = (Vec::new(), BatchBuffer::default());
-        Ok(Self { order, data, engine, learner, held, samples, batches, progress, metrics, buffer })
+        let horizon = Horizon::new(&order.settings, &data.train)?;
+        let (held, current, samples, buffer) = (None, false, Vec::new(), BatchBuffer::default());
+        let mut run = Self { order, data, engine, learner, held, current, samples, horizon, progress, metrics, buffer };
+        run.follow()?;
+        if run.progress.curve.loss.is_empty() {
+            run.progress.setup_seconds = start.elapsed().as_secs_f64();
+        }
+        Ok(run)
+    }
+
+    /// Goes to the horizon of the next training step; an engine with a memory of its own holds what is trained on then.
+    fn follow(&mut self) -> anyhow::Result<()> {
+        if let Some(config) = self.horizon.follow(self.learner.steps())? {
+            self.learner.reconfigure(config)?;
+            self.current = false;
+        }
+        if L::Engine::OWN_MEMORY && !self.current {
+            self.held = None;
+            self.held = self.learner.hold(&BatchBuffer::default().gather_all(self.horizon.samples()))?;
+        }
+        self.current = true;
+        Ok(())
+    }
+
+    /// Goes to the whole horizon, which evaluations and checkpoints are of. What was learnt stays as it is.
+    fn whole(&mut self) -> anyhow::Result<()> {
+        if self.horizon.leave()? {
+            self.learner.reconfigure(self.order.settings.config.clone())?;
+            (self.held, self.current) = (None, false);
+        }
+        Ok(())
     }
 
     /// Trains to the last step, and writes the checkpoint; when interrupted before, that of the step that was reached.
@@ -85,7 +109,7 @@ impl<'a, L: Learner> TrainingRun<'a, L> {
         let (settings, first) = (&self.order.settings, self.learner.steps());
         ticker.begin(first);
         let mut last_checkpoint = Instant::now();
-        while self.learner.steps() < settings.steps {
+        while self.learner.steps() < settings.steps && !self.stopped() {
             if interrupt::requested() {
                 let RunOrder { out, kept, checkpoint, .. } = self.order;
                 if self.learner.steps() == first {
@@ -99,9 +123,8 @@ impl<'a, L: Learner> TrainingRun<'a, L> {
             if let Some(half_way) = &self.order.half_way {
                 half_way.judge(report.step, &self.progress.curve.loss)?;
             }
-            if report.step < settings.steps && report.step.is_multiple_of(settings.eval_every) {
-                let found = self.evaluate()?;
-                self.progress.evaluations.push(found);
+            if report.step.is_multiple_of(settings.eval_every) {
+                self.look(report.step)?;
             }
             if last_checkpoint.elapsed() >= self.order.checkpoint_every {
                 self.save()?;
@@ -110,13 +133,68 @@ impl<'a, L: Learner> TrainingRun<'a, L> {
         }
         // Rooms grow, and do not shrink.
         let training_bytes = self.learner.bytes();
+        self.whole()?;
+        let kept = self.keep()?;
         let test = self.conclude()?;
-        self.save()?;
-        Ok(RunRecord { training_bytes: Some(training_bytes), ..self.record(machine, test)? })
+        // The best checkpoint takes its place as soon as the record is written.
+        if !self.keeps_best() {
+            self.save()?;
+        }
+        Ok(RunRecord { training_bytes: Some(training_bytes), kept, ..self.record(machine, test)? })
+    }
+
+    /// Whether patience is at its end.
+    fn stopped(&self) -> bool {
+        self.progress.stopping.is_some_and(|stopping| stopping.stopped())
+    }
+
+    /// Whether weights were kept that are the best.
+    fn keeps_best(&self) -> bool {
+        let best = self.progress.stopping.and_then(|stopping| stopping.best());
+        best.is_some() && self.order.settings.validation.is_some_and(|validation| validation.keep == Keep::Best)
+    }
+
+    /// Looks at what comes of the training after `step` steps: on the test set, which decides nothing, and on what was held out.
+    fn look(&mut self, step: u64) -> anyhow::Result<()> {
+        let Settings { steps, validation, .. } = self.order.settings;
+        // The evaluation at the end is of the weights that are kept.
+        if step < steps || validation.is_some() {
+            let found = self.evaluate()?;
+            self.progress.evaluations.push(found);
+        }
+        let Some(Validation { keep, .. }) = validation else { return Ok(()) };
+        let Self { order, data, learner, buffer, progress, .. } = self;
+        let Settings { hold_out, batch, .. } = order.settings;
+        let samples = data.train.len();
+        let found = measure::measure_some(learner, &data.train, samples - hold_out..samples, batch, buffer);
+        let loss = found.context("validation")?.loss;
+        progress.validation.push(Validated { step, loss });
+        let verdict = progress.stopping.as_mut().map(|stopping| stopping.judge(step, loss));
+        if verdict == Some(Verdict::Better) && keep == Keep::Best {
+            self.save()?;
+            best::keep(&self.order.checkpoint, &self.order.checkpoint)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the weights that the run ends with.
+    fn keep(&mut self) -> anyhow::Result<Option<Kept>> {
+        let Some(stopping) = self.progress.stopping else { return Ok(None) };
+        let (trained, stopped) = (self.learner.steps(), stopping.stopped());
+        let last = || self.progress.validation.last().map_or(f64::NAN, |found| found.loss);
+        let Some(best) = stopping.best().filter(|_| self.keeps_best()) else {
+            return Ok(Some(Kept { step: trained, loss: last(), trained, stopped }));
+        };
+        if best.step != trained {
+            let (learner, _) = Blocking::<L>::resume(self.engine, &best::path(&self.order.checkpoint))?;
+            (self.learner, self.held) = (learner, None);
+        }
+        Ok(Some(Kept { step: best.step, loss: best.loss, trained, stopped }))
     }
 
     fn step(&mut self) -> anyhow::Result<StepReport> {
-        let indices = self.batches.at(self.learner.steps());
+        self.follow()?;
+        let (trained_on, indices) = self.horizon.batch(self.learner.steps());
         let mut start = Instant::now();
         let report = match &self.held {
             Some(held) => {
@@ -126,7 +204,7 @@ impl<'a, L: Learner> TrainingRun<'a, L> {
                 self.learner.step_on(held, &self.samples)?
             }
             None => {
-                let batch = self.buffer.gather(&self.data.train, indices);
+                let batch = self.buffer.gather(trained_on, indices);
                 start = Instant::now();
                 self.learner.step(&batch)?
             }
@@ -139,16 +217,16 @@ impl<'a, L: Learner> TrainingRun<'a, L> {
 
     /// Evaluates on the test set.
     fn evaluate(&mut self) -> anyhow::Result<Measured> {
+        self.whole()?;
         let Self { order, data, learner, buffer, .. } = self;
         measure::measure(learner, &data.test, order.settings.batch, buffer)
     }
 
-    /// The evaluation after the last step, which tries other numbers of paths too, and finds the error of the solves. Of a run that was to make more
-    /// steps, and is asked for those that it has made, there is none of the last step yet, or one that was made on the
-    /// way.
+    /// The evaluation of the weights that the run ends with, which tries other numbers of paths too, and finds the error of the
+    /// solves. It takes the place of one that was made on the way.
     fn conclude(&mut self) -> anyhow::Result<Measured> {
         let steps = self.learner.steps();
-        self.progress.evaluations.pop_if(|found| found.step == steps);
+        self.progress.evaluations.retain(|found| found.step != steps);
         let found = self.evaluate()?;
         let (engine, Self { order, data, learner, buffer, progress, .. }) = (self.engine, self);
         let found = accuracy::with_error(engine, learner, &data.test, None, found)?;
@@ -156,13 +234,15 @@ impl<'a, L: Learner> TrainingRun<'a, L> {
         let batch = order.settings.batch;
         let nfe_published = measure::nfe_published(learner, &data.test, batch, buffer)?;
         let found = Measured { other_paths, nfe_published, ..found };
-        progress.evaluations.push(found);
+        let place = progress.evaluations.partition_point(|other| other.step < steps);
+        progress.evaluations.insert(place, found);
         Ok(found)
     }
 
     /// Writes weights and curves as one file, so that neither can be of another step than the other. Weights that are
     /// no numbers are refused by the library, and what was there stays.
     fn save(&mut self) -> anyhow::Result<()> {
+        self.whole()?;
         self.metrics.flush()?;
         let metadata = BTreeMap::from([
             (checkpoint::SETTINGS.to_owned(), serde_json::to_string(&self.order.settings)?),
@@ -223,6 +303,7 @@ impl<'a, L: Learner> TrainingRun<'a, L> {
             machine,
             parameters: self.learner.config().model.parameter_count(),
             test,
+            kept: None,
             times,
             deployed,
             moments,
@@ -234,6 +315,13 @@ impl<'a, L: Learner> TrainingRun<'a, L> {
             progress: self.progress,
         })
     }
+}
+
+/// What a run has recorded before its first step.
+fn first(order: &RunOrder) -> anyhow::Result<Progress> {
+    files::remove(&best::path(&order.checkpoint))?;
+    let stopping = order.settings.validation.map(|validation| validation.stopping()).transpose()?;
+    Ok(Progress { stopping, ..Progress::default() })
 }
 
 /// A run's model before its first step.
@@ -267,6 +355,11 @@ fn resume<L: Learner>(engine: &L::Engine, order: &RunOrder, path: &Path) -> anyh
         path.display(),
         curves.map_or_else(|| "different lengths".to_owned(), |curves| format!("{curves} steps"))
     );
+    if let Some(best) = progress.stopping.as_ref().and_then(EarlyStopping::best)
+        && order.settings.validation.is_some_and(|validation| validation.keep == Keep::Best)
+    {
+        best::restore(path, steps, best, &order.checkpoint)?;
+    }
     Ok((learner, progress))
 }
 

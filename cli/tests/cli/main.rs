@@ -8,6 +8,7 @@ mod device;
 mod fields;
 mod folders;
 mod forecast;
+mod horizon;
 mod hypersolve;
 mod irregular;
 mod noise;
@@ -17,6 +18,7 @@ mod resume;
 mod runs;
 mod sweep;
 mod tune;
+mod validation;
 
 use std::fs;
 use std::io::Write;

@@ -78,7 +78,7 @@ pub(super) fn physionet(division: RecordDivision, source: &Source) -> anyhow::Re
     };
     log::info!("{}", own.told());
     let records = Arc::new(records);
-    let samples = |chosen| Samples::Irregular(Irregular { records: Arc::clone(&records), chosen });
+    let samples = |chosen| Samples::Irregular(Irregular::new(&records, chosen));
     let (train, test) = (samples(train), samples(test));
     Ok((own, train, test))
 }
