@@ -8,6 +8,7 @@ mod deploy;
 mod failures;
 mod fields;
 mod gradients;
+pub(crate) mod helps;
 mod latent;
 mod learning;
 mod memory;

@@ -4,6 +4,7 @@ mod controls;
 mod density;
 mod fields;
 mod gradients;
+mod helps;
 mod latent;
 mod observed;
 mod own_times;
