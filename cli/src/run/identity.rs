@@ -96,7 +96,10 @@ fn option_of(path: &str) -> &str {
         ("data.sha256", "--data (SHA-256 of the samples)"),
         ("own.csv.inputs", "--inputs (columns, with mean and deviation)"),
         ("own.csv.output", "--label or --targets"),
-        ("own.series", "--time, --states, --id, --log, --horizon, --window, --segments, --continuity, --split or --raw"),
+        (
+            "own.series",
+            "--time, --states, --id, --log, --horizon, --window, --segments, --continuity, --split or --raw",
+        ),
         ("own.csv", "--test, --split, --split-seed or --raw"),
         ("own.physionet.division", "--split or --split-seed"),
         ("from", "--from (SHA-256 of the checkpoint)"),
