@@ -195,7 +195,7 @@ mod tests {
         assert_eq!([0, 4, 5, 9, 10].map(|step| two.slots(step, 9)), [1, 1, 5, 5, 9]);
         assert_eq!(Curriculum::new(20, 10).expect("more than there are").slots(0, 9), 9);
         assert_eq!(Curriculum::new(1, 0).expect("at once").slots(0, 9), 9);
-        assert_eq!(Curriculum::new(1, u64::MAX).expect("slow").slots(u64::MAX - 1, usize::MAX) > 1, true);
+        assert!(Curriculum::new(1, u64::MAX).expect("slow").slots(u64::MAX - 1, usize::MAX) > 1);
     }
 
     #[test]

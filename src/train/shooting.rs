@@ -23,7 +23,7 @@ pub struct Series<'a> {
 /// A solve that starts once and has to hit the last observation has a loss with flat parts and narrow valleys: a model that
 /// oscillates a little too slowly is out of phase soon, and does best when it stands still. Over a segment nothing goes out of
 /// phase. The end of a segment and the start of the next one are the same observation; [`Shooting::continuity`] gives it more
-/// weight, which is the continuity term of `multiple_shoot` in DiffEqFlux, where the starts are the data too.
+/// weight, which is the continuity term of `multiple_shoot` in `DiffEqFlux`, where the starts are the data too.
 ///
 /// A segment starts at a row that was observed whole, and ends at the first such row after [`Shooting::new`]'s intervals,
 /// so that the next one can start there: no observation is lost but those before a series' first whole row.

@@ -26,7 +26,7 @@ pub(crate) enum Workload {
     W5,
     /// A flow: 2-64-64-2 tanh with time, exact trace, 512 points, tolerance 1e-5, negative log-likelihood
     W6,
-    /// A latent ODE at the shape of PhysioNet 2012, 49 times of 37 features, batch 512, tolerance 1e-5, its bound
+    /// A latent ODE at the shape of the 2012 challenge of physionet, 49 times of 37 features, batch 512, tolerance 1e-5, its bound
     W7,
 }
 
