@@ -137,7 +137,7 @@ impl TaskName {
             Self::Physionet => Defaults {
                 steps: 3000,
                 learning_rate: 1e-2,
-                coefficients: Some([1e-4, 1e-4]),
+                coefficients: Some([1e-5, 1e-5]),
                 gradient: PenaltyGradient::Full,
                 ..published
             },
