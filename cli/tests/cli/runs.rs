@@ -201,7 +201,20 @@ fn a_target_for_nfe_is_part_of_a_run() {
     refuse(folder.path(), &local(&["--target-nfe", "0.5"]), 1, &["Budget::nfe", "0.5"]);
     refuse(folder.path(), &local(&["--target-nfe", "9", "--coefficient-to", "1"]), 2, &["--coefficient-to"]);
     let vanilla = ["--target-nfe", "9", "--regularization", "vanilla"];
-    refuse(folder.path(), &local(&vanilla), 1, &["--target-nfe", "local-unbiased"]);
+    refuse(folder.path(), &local(&vanilla), 1, &["--target-nfe", "local-*"]);
+    // Every penalty follows one, and those of a sum together.
+    let sum = ["train", "--threads", "1", "--steps", "4", "--regularization", "rnode", "--target-nfe", "19"];
+    let printed = succeed(folder.path(), &[&sum[..], &["--batch", "32", "--out", "r", "--json"]].concat());
+    let record: Value = serde_json::from_str(&printed).expect("JSON");
+    let both = record["settings"]["config"]["regularizer"]["all"].as_array().expect("two");
+    for measure in both {
+        let of = &measure["pointwise"];
+        assert_eq!((&of["budget"]["nfe"], &of["coefficient"]["constant"]), (&19.0.into(), &0.001.into()), "{measure}");
+    }
+    assert_eq!((both.len(), &record["budget"]["target"]), (2, &19.0.into()));
+    let model = succeed(folder.path(), &[&sum[..], &["--print-model"]].concat());
+    let said = ["coefficient = 0.001", "target-nfe = 19.0"].map(|line| model.matches(line).count());
+    assert_eq!(said, [1, 1], "{model}");
 }
 
 /// The published solver is the baseline's, whatever the others take; the others tell their NFE under it too.
