@@ -135,8 +135,8 @@ pub(crate) enum Command {
     /// Tell how series go on after what was observed, by a checkpoint's model
     ///
     /// Each series begins with the last row that has a number for every state. The table has a row a series and time, in the
-    /// units of the data; where the model has noise or draws initial states, quantiles of many draws. The solver is the training's: one that `deploy`
-    /// chose has as many steps as the training's interval wants.
+    /// units of the data; where the model has noise or draws initial states, quantiles of many draws. The solver is the
+    /// training's: one that `deploy` chose has as many steps as the training's interval wants.
     Forecast(ForecastArgs),
     /// Choose the cheapest solver that a checkpoint's model predicts well enough with, and write it into the checkpoint
     ///

@@ -215,8 +215,8 @@ pub(crate) struct RegularizerArgs {
     pub(crate) coefficient_to: Option<f64>,
     /// A target for NFE in training, which the weight then follows; --coefficient is the one that it begins with
     ///
-    /// As a mean over steps. Of several penalties all weights follow, and keep their ratio. Where training cannot reach it, the weight goes back to where it last helped, and the run says
-    /// so.
+    /// As a mean over steps. Of several penalties all weights follow, and keep their ratio. Where training cannot reach it,
+    /// the weight goes back to where it last helped, and the run says so.
     #[arg(long, value_name = "N", conflicts_with = "coefficient_to", allow_hyphen_values = true)]
     pub(crate) target_nfe: Option<f64>,
     /// Penalised steps per batch [default: 1]

@@ -51,23 +51,23 @@ pub struct Global {
 }
 
 impl Global {
+    /// The sum of a measure over all steps.
+    const fn sum(measure: Measure) -> Self {
+        Self { measure, aggregate: Aggregate::Sum, coefficient: Schedule::Constant(0.1), budget: None }
+    }
+
     /// The sum of `E |h|`: the paper's ERNODE. The coefficient is a tenth, with which digits lose no accuracy at tolerances of
     /// 1e-5; the paper has 100 to 10 at 1.4e-8.
     #[must_use]
     pub fn error() -> Self {
-        Self { measure: Measure::Error, aggregate: Aggregate::Sum, coefficient: Schedule::Constant(0.1), budget: None }
+        Self::sum(Measure::Error)
     }
 
     /// The number of steps that an ideal controller would need, `sum E^(1/q)`, so that the coefficient is the price of one
     /// step.
     #[must_use]
     pub fn step_count() -> Self {
-        Self {
-            measure: Measure::StepCount,
-            aggregate: Aggregate::Sum,
-            coefficient: Schedule::Constant(0.1),
-            budget: None,
-        }
+        Self::sum(Measure::StepCount)
     }
 
     /// The sum of `S |h|`: the paper's SRNODE, `S = |k_s - k_(s-1)| / |g_s - g_(s-1)|` of the last two slopes of a step and
@@ -76,12 +76,7 @@ impl Global {
     /// tenth, the paper's for MNIST.
     #[must_use]
     pub fn stiffness() -> Self {
-        Self {
-            measure: Measure::Stiffness,
-            aggregate: Aggregate::Sum,
-            coefficient: Schedule::Constant(0.1),
-            budget: None,
-        }
+        Self::sum(Measure::Stiffness)
     }
 
     /// Sets what is made of the steps' measures.

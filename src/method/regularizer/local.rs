@@ -245,7 +245,8 @@ impl Local {
     /// Checks the numbers.
     ///
     /// # Errors
-    /// [`Error::Argument`](crate::Error::Argument) for no times, a share outside `(0, 1]`, or a coefficient that is not finite.
+    /// [`Error::Argument`](crate::Error::Argument) for no times, a share outside `(0, 1]`, or a coefficient that is not finite,
+    /// or with a budget no positive constant.
     pub fn validate(&self) -> Result<()> {
         check_draws(["Local::times", "Local::fraction"], self.times, self.fraction)?;
         check_weight("Local::coefficient", &self.coefficient, self.budget.as_ref())
