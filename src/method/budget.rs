@@ -50,8 +50,8 @@ impl Budget {
         Self { rate: (40.0 / steps.max(1) as f64).clamp(0.01, 0.1), ..self }
     }
 
-    /// What a coefficient begins with that is to follow this: a tenth of what it was.
-    pub(crate) fn begin(&self, coefficient: &mut Schedule) {
+    /// What a coefficient begins with that is to follow a budget: a tenth of what it was.
+    pub(crate) fn begin(coefficient: &mut Schedule) {
         if let Schedule::Constant(coefficient) = coefficient {
             *coefficient /= 10.0;
         }

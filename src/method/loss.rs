@@ -79,6 +79,7 @@ pub(crate) struct Difference {
 
 impl Difference {
     /// The loss of a difference, and its derivative.
+    #[inline(always)]
     pub(crate) fn of(self, d: f64) -> [f64; 2] {
         match self {
             Self { absolute: true, .. } if d == 0.0 => [0.0, 0.0],
@@ -233,6 +234,9 @@ pub(crate) fn row_weights<R: Real>(
 
 /// Checks the states of times that trajectories have.
 fn check_states<R: Real>(states: &[R], [batch, outputs]: [usize; 2], has: impl Fn(usize, usize) -> bool) -> Result<()> {
+    if check_finite("Target::States", states).is_ok() {
+        return Ok(());
+    }
     for (cell, numbers) in states.chunks_exact(outputs).enumerate() {
         if let Some(bad) = numbers.iter().position(|x| !x.is_finite()).filter(|_| has(cell % batch, cell / batch)) {
             let (index, value) = (cell * outputs + bad, numbers[bad].to_string());

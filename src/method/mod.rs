@@ -36,7 +36,7 @@ pub use elbo::{Elbo, Reduction};
 pub(crate) use learnt::LEARNT_NUMBERS;
 pub use learnt::Learnt;
 pub(crate) use learnt::{IdealSteps, LONGEST_WISH, MOST_GROWTH, RESOLVED_ERROR, quantile_of_wishes, wish};
-pub(crate) use loss::row_weights;
+pub(crate) use loss::{Difference, row_weights};
 pub use loss::{Loss, Target};
 pub use methods::Method;
 pub(crate) use methods::tableau_supports;

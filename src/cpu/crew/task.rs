@@ -17,9 +17,12 @@ pub(crate) trait TaskWork<R>: Sync {
 #[derive(Debug, Default)]
 pub(crate) struct TaskRoom<R> {
     pub(crate) encoder: EncoderRoom<R>,
-    /// Inputs of a tile whose trajectories share them, `[used][inputs]`.
+    /// Rows of a tile's trajectories that share their samples': inputs, states or weights, `[used][width]`.
     pub(crate) rows: Vec<R>,
     pub(crate) head: Option<MapRoom<R>>,
+    /// What outputs should be, and what each counts, `[outputs][LANES]`.
+    pub(crate) target: Vec<R>,
+    pub(crate) weight: Vec<R>,
     pub(crate) output: Vec<R>,
     pub(crate) output_bar: Vec<R>,
 }

@@ -31,12 +31,13 @@ impl<R: Scalar> Task<'_, R> {
     /// The loss of each of a tile's trajectories.
     fn lane_losses(&self, tile: &Tile<R>, room: &mut TaskRoom<R>) -> [f64; LANES] {
         let mut losses = [0.0; LANES];
+        let (solved, counting) = (solved(tile), self.counting(tile));
         for slot in 0..self.times {
-            let counts = self.counting_at(tile, slot);
+            let counts = self.counting_at(tile, slot, counting);
             if !counts.contains(&true) {
                 continue;
             }
-            self.output(tile, slot, room, &self.there(tile, slot), false);
+            self.output(tile, slot, room, &self.there(tile, slot, solved), false);
             for (lane, loss) in losses.iter_mut().enumerate().filter(|(lane, _)| counts[*lane]) {
                 *loss += self.lane_loss(slot, self.sample(tile, lane), |o| room.output[o * LANES + lane].to_f64());
             }

@@ -80,11 +80,12 @@ impl<R: Scalar> Task<'_, R> {
 
     /// The sample that a lane's trajectory is of.
     pub(super) const fn sample(&self, tile: &Tile<R>, lane: usize) -> usize {
-        (tile.index * LANES + lane) / self.copies
+        let trajectory = tile.index * LANES + lane;
+        if self.copies == 1 { trajectory } else { trajectory / self.copies }
     }
 
     /// What a lane's loss counts in the batch's.
-    fn share(&self, tile: &Tile<R>, lane: usize) -> f64 {
+    pub(super) fn share(&self, tile: &Tile<R>, lane: usize) -> f64 {
         let equal = 1.0 / self.solved as f64;
         self.shares.get(tile.index * LANES + lane).copied().unwrap_or(equal)
     }
@@ -122,7 +123,7 @@ impl<R: Scalar> Task<'_, R> {
         let mut outputs = vec![R::ZERO; self.times * self.batch * self.outputs];
         for (slot, outputs) in outputs.chunks_exact_mut(self.batch * self.outputs).enumerate() {
             for tile in tiles.clone() {
-                self.output(tile, slot, &mut room, &self.there(tile, slot), false);
+                self.output(tile, slot, &mut room, &self.there(tile, slot, solved(tile)), false);
                 let rows = &mut outputs[tile.index * LANES * self.outputs..][..tile.used * self.outputs];
                 scatter(&room.output, rows, self.outputs);
                 for (l, row) in rows.chunks_exact_mut(self.outputs).enumerate() {
@@ -183,10 +184,14 @@ impl<R: Scalar> Task<'_, R> {
         self.own.is_none_or(|times| times.has(self.sample(tile, lane), slot))
     }
 
-    /// Lanes that were solved to the end and have a time for a slot.
-    pub(super) fn there(&self, tile: &Tile<R>, slot: usize) -> [bool; LANES] {
-        let solved = solved(tile);
-        std::array::from_fn(|l| solved[l] && self.has(tile, l, slot))
+    /// Those of the lanes, of which all were solved to the end, that have a time for a slot.
+    pub(super) fn there(&self, tile: &Tile<R>, slot: usize, mut solved: [bool; LANES]) -> [bool; LANES] {
+        if self.own.is_some() {
+            for (l, there) in solved.iter_mut().enumerate().filter(|(_, there)| **there) {
+                *there = self.has(tile, l, slot);
+            }
+        }
+        solved
     }
 
     /// Puts the tile's output at a saved time into `room.output`, meaningless in lanes that are not `there`; `keep` leaves what
@@ -236,26 +241,30 @@ impl<R: Scalar> Task<'_, R> {
     }
 
     /// Lanes that count in a loss: solved to the end, where there is a loss.
-    fn counting(&self, tile: &Tile<R>) -> [bool; LANES] {
-        solved(tile).map(|solved| solved && self.defined())
+    pub(super) fn counting(&self, tile: &Tile<R>) -> [bool; LANES] {
+        if self.defined() { solved(tile) } else { [false; LANES] }
     }
 
-    /// Those of which it is at a slot: of classes at each one's last.
-    pub(super) fn counting_at(&self, tile: &Tile<R>, slot: usize) -> [bool; LANES] {
-        let counting = self.counting(tile);
-        let last = |l: usize| match self.own {
-            None => slot + 1 == self.times,
-            Some(_) => !self.has(tile, l, slot + 1),
-        };
-        let of_loss = |l: usize| self.loss != Loss::CrossEntropy || last(l);
-        std::array::from_fn(|l| counting[l] && self.has(tile, l, slot) && of_loss(l))
+    /// Those of them of which it is at a slot: of classes at each one's last.
+    pub(super) fn counting_at(&self, tile: &Tile<R>, slot: usize, mut counting: [bool; LANES]) -> [bool; LANES] {
+        let of_classes = self.loss == Loss::CrossEntropy;
+        if self.own.is_some() {
+            for (l, counts) in counting.iter_mut().enumerate().filter(|(_, counts)| **counts) {
+                *counts = self.has(tile, l, slot) && !(of_classes && self.has(tile, l, slot + 1));
+            }
+        } else if of_classes && slot + 1 < self.times {
+            return [false; LANES];
+        }
+        counting
     }
 
     /// The tile's share of the loss; with `theta_bar`, its gradient with respect to saved states and the head.
     pub(crate) fn evaluate(&self, tile: &mut Tile<R>, room: &mut TaskRoom<R>, mut theta_bar: Option<&mut [R]>) {
         (tile.loss, tile.correct) = (0.0, 0);
+        let (solved, counting) = (solved(tile), self.counting(tile));
+        let scales = if self.target.states().is_some() { self.scales(tile) } else { [0.0; LANES] };
         for slot in 0..self.times {
-            let counts = self.counting_at(tile, slot);
+            let counts = self.counting_at(tile, slot, counting);
             if !counts.contains(&true) {
                 if theta_bar.is_some() {
                     tile.save_bar_mut(slot).fill(R::ZERO);
@@ -263,12 +272,12 @@ impl<R: Scalar> Task<'_, R> {
                 continue;
             }
             room.output_bar.resize(self.outputs * LANES, R::ZERO);
-            self.output(tile, slot, room, &self.there(tile, slot), theta_bar.is_some());
+            self.output(tile, slot, room, &self.there(tile, slot, solved), theta_bar.is_some());
             let (loss, correct) = match self.target {
                 Target::Labels(labels) => self.cross_entropy(labels, tile, &counts, room),
-                Target::States(states) => (self.difference([states, &[]], slot, tile, &counts, room), 0),
+                Target::States(states) => (self.difference([states, &[]], slot, tile, (&counts, &scales), room), 0),
                 Target::Observed { states, weights } => {
-                    (self.difference([states, weights], slot, tile, &counts, room), 0)
+                    (self.difference([states, weights], slot, tile, (&counts, &scales), room), 0)
                 }
                 Target::Moments { means, variances } => {
                     let range = slot * self.outputs..(slot + 1) * self.outputs;
@@ -334,31 +343,6 @@ impl<R: Scalar> Task<'_, R> {
             }
             loss += scale * (0.5 * squares + normal + room.output[self.features * LANES + lane].to_f64());
             room.output_bar[self.features * LANES + lane] = R::from_f64(scale);
-        }
-        loss
-    }
-
-    /// Losses of the differences from states at a saved time, weighted where there are weights, summed over the tile and
-    /// scaled to a mean over the batch.
-    fn difference(
-        &self,
-        [states, weights]: [&[R]; 2],
-        slot: usize,
-        tile: &Tile<R>,
-        counts: &[bool; LANES],
-        room: &mut TaskRoom<R>,
-    ) -> f64 {
-        let difference = self.loss.of_differences();
-        let mut loss = 0.0;
-        room.output_bar.fill(R::ZERO);
-        for lane in (0..tile.used).filter(|&l| counts[l]) {
-            let sample = self.sample(tile, lane);
-            let scale = self.share(tile, lane) * self.scale_of(sample);
-            for (o, target, weight) in self.cells([states, weights], slot, sample) {
-                let [value, slope] = difference.of(room.output[o * LANES + lane].to_f64() - target);
-                loss += scale * weight * value;
-                room.output_bar[o * LANES + lane] = R::from_f64(scale * weight * slope);
-            }
         }
         loss
     }

@@ -55,11 +55,13 @@ impl<S: Scheme> Ensemble<'_, S> {
     fn stream(&self, crew: &mut Crew<S>) {
         let (tiles, room) = crew.tiles_mut();
         let mut homes: Vec<&mut Tile<S::Real>> = tiles.collect();
-        let Some(slots) = homes.first().map(|home| home.saves.len() / home.features()) else { return };
+        let Some(home) = homes.first() else { return };
+        let (slots, clock) = (home.saves.len() / home.features(), &home.clock);
         let working = room.working.take();
         let mut working = working.unwrap_or_else(|| Box::new(Tile::new(0, &self.0.stepper.shape)));
         working.used = LANES;
         working.begin(slots, 0);
+        working.clock.begin(clock.ends, clock.scaled);
         working.status = [Status::Done; LANES];
         let mut origin: [Option<(usize, usize)>; LANES] = [None; LANES];
         let mut first_ready = [true; LANES];

@@ -80,11 +80,12 @@ impl<R: Scalar> Clock<R> {
         if self.scaled { Interval::new(self.times(t0), self.times(t1)) } else { Interval::shared(t0, t1) }
     }
 
-    /// Takes over another clock's trajectory.
+    /// Takes over the trajectory of another clock that began alike: of the same interval, or scaled as well.
     pub(crate) fn take_lane(&mut self, lane: usize, from: &Self, from_lane: usize) {
-        self.scaled = from.scaled;
-        for (end, from) in self.ends.iter_mut().zip(&from.ends) {
-            end[lane] = from[from_lane];
+        if self.scaled {
+            for (end, from) in self.ends.iter_mut().zip(&from.ends) {
+                end[lane] = from[from_lane];
+            }
         }
         (self.t[lane], self.h[lane]) = (from.t[from_lane], from.h[from_lane]);
         self.last[lane] = from.last[from_lane];

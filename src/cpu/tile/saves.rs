@@ -49,8 +49,10 @@ impl Saves<'_> {
         (clock, trajectories): (&Clock<R>, &Lanes<u32>),
         mut found: impl FnMut(&Saved),
     ) {
-        let [first, last] = if clock.scaled { [f64::NEG_INFINITY, f64::INFINITY] } else { interval.hull() };
-        for point in self.points.iter().filter(|point| clock.scaled || (first..=last).contains(&point.t)) {
+        // A look at all lanes for one or two points is no dearer than the hull.
+        let everywhere = clock.scaled || self.points.len() < 3;
+        let [first, last] = if everywhere { [f64::NEG_INFINITY, f64::INFINITY] } else { interval.hull() };
+        for point in self.points.iter().filter(|point| (first..=last).contains(&point.t)) {
             let t = clock.times(point.t);
             let here: [bool; LANES] = std::array::from_fn(|l| lanes[l] & within(t[l], interval.t0[l], interval.t1[l]));
             if here.contains(&true) {

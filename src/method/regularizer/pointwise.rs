@@ -219,7 +219,7 @@ impl Pointwise {
     /// Sets a target for NFE, with a tenth of the coefficient that there is to begin with.
     #[must_use]
     pub fn budget(mut self, budget: Budget) -> Self {
-        budget.begin(&mut self.coefficient);
+        Budget::begin(&mut self.coefficient);
         self.budget = Some(budget);
         self
     }
