@@ -3,7 +3,8 @@
 
 struct FinishArgs {
     safety: f32,            // The controller's factor.
-    saved: u32,             // Points that there are, where trajectories are solved whole.
+    saved: u32,             // Points that there are, where trajectories are solved whole, and
+    drawn: u32,             // how many of them are random times.
     penalised: u32,         // Rows with a penalty.
     carries: u32,           // 1 where first steps are carried on.
 }
@@ -21,8 +22,8 @@ const WIDE = 256u;
 var<workgroup> sh_counts: array<vec4<u32>, 256>;
 // NFE and row of the costliest clock; paused clocks; most accepted steps.
 var<workgroup> sh_cost: array<vec4<u32>, 256>;
-// Rows of which something was left undone.
-var<workgroup> sh_cut: array<u32, 256>;
+// Rows of which something was left undone; solved rows that had somewhere to go.
+var<workgroup> sh_rows: array<vec2<u32>, 256>;
 
 // How many clocks wish for a first step of that length, in eighths of octaves from 2^-30: `method::quantile_of_wishes`.
 var<workgroup> sh_wishes: array<atomic<u32>, 256>;
@@ -48,8 +49,14 @@ fn quantile_of_wishes() -> f32 {
     return 0.0;
 }
 
+// Whether a row that is done has fewer states than it should; at rest it has none of random times.
+fn lacks_states(row: u32, status: u32, saved: u32) -> bool {
+    let drawn = select(job.args.drawn, 0u, status == STANDS);
+    return job.args.saved != ANY && saved < slots_of(row, job.args.saved - job.args.drawn) + drawn;
+}
+
 fn merge(a: u32, b: u32) {
-    sh_cut[a] += sh_cut[b];
+    sh_rows[a] += sh_rows[b];
     let x = sh_counts[a];
     let y = sh_counts[b];
     sh_counts[a] = vec4<u32>(x.x + y.x, x.y + y.y, min(x.z, y.z), x.w + y.w);
@@ -63,7 +70,7 @@ fn merge(a: u32, b: u32) {
 fn main(@builtin(local_invocation_index) lane: u32) {
     var counts = vec4<u32>(0u, 0u, 0xffffffffu, 0u);
     var cost = vec4<u32>();
-    var cut = 0u;
+    var rows = vec2<u32>();
     atomicStore(&sh_wishes[lane], 0u);
     workgroupBarrier();
     for (var row = lane; row < job.rows; row += WIDE) {
@@ -71,7 +78,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         if clock.status == RUNNING || clock.status == PAUSED {
             counts.x += 1u;
             cost.z += select(0u, 1u, clock.status == PAUSED);
-            cut += select(0u, 1u, clock.cut != 0u);
+            rows.x += select(0u, 1u, clock.cut != 0u);
         } else {
             var status = row_status[row];
             var reached = clock.t;
@@ -82,9 +89,8 @@ fn main(@builtin(local_invocation_index) lane: u32) {
             if (gone_on || status == STANDS) && norms[row].x > 0.0 {
                 status = NON_FINITE;
             }
-            let saved = slots_of(row, job.args.saved);
-            if clock.cut != 0u || (is_done(status) && job.args.saved != ANY && clock.saved != saved) {
-                cut += 1u;
+            if clock.cut != 0u || (is_done(status) && lacks_states(row, status, clock.saved)) {
+                rows.x += 1u;
                 status = NON_FINITE;
                 reached = vec2<u32>();
             }
@@ -95,8 +101,10 @@ fn main(@builtin(local_invocation_index) lane: u32) {
                 row_status[job.rows + 2u * row + 1u] = reached.y;
             }
             if is_done(status) {
+                let moved = select(0u, 1u, status == DONE);
                 counts.y += 1u;
-                counts.w += select(0u, 1u, row < job.args.penalised);
+                counts.w += select(0u, moved, row < job.args.penalised);
+                rows.y += moved;
             } else {
                 counts.z = min(counts.z, row);
             }
@@ -112,7 +120,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     }
     sh_counts[lane] = counts;
     sh_cost[lane] = cost;
-    sh_cut[lane] = cut + select(1u, 0u, loops_ran());
+    sh_rows[lane] = rows + vec2<u32>(select(1u, 0u, loops_ran()), 0u);
     fold(lane, WIDE);
     if lane == 0u {
         let sum = sh_counts[0];
@@ -121,6 +129,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         outcome.unfinished = sum.x;
         outcome.paused = most.z;
         outcome.solved = sum.y;
+        outcome.moved = sh_rows[0].y;
         outcome.penalised = sum.w;
         outcome.failed = job.rows - sum.x - sum.y;
         outcome.first_failed = sum.z;
@@ -132,7 +141,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         outcome.accepted = clock.accepted;
         outcome.rejected = clock.rejected;
         outcome.most_accepted = most.w;
-        outcome.cut = max(outcome.cut, sh_cut[0]);
+        outcome.cut = max(outcome.cut, sh_rows[0].x);
         outcome.loss = 0.0;
         outcome.correct = 0u;
         outcome.penalty = 0.0;

@@ -79,6 +79,7 @@ fn each(c: u32) {
     if c >= clock_count() {
         return;
     }
+    take_lengths(c);
     let clocks_of_batch = select(1u, job.args.batch, job.per_row == 1u);
     let count = clocks[c].accepted;
     if outcome.unfinished > 0u || count == 0u {

@@ -34,11 +34,13 @@ struct Measured {
     slopes: vec2<f32>,
 }
 
-// R, and its derivatives with respect to the two norms it is made of, for a step of signed length `h`.
-fn measured(norm: vec2<f32>, h: f32) -> Measured {
+// R, and its derivatives with respect to the two norms it is made of, for a step of signed length `h` by a clock of which 1 are
+// `unit` of time.
+fn measured(norm: vec2<f32>, h: f32, unit: f32) -> Measured {
     let length = abs(h);
     if job.mode == ERROR {
-        return Measured(norm.x * length, vec2<f32>(length, 0.0));
+        let time = length * unit;
+        return Measured(norm.x * time, vec2<f32>(time, 0.0));
     }
     if job.mode == STIFFNESS {
         let below = norm.y + STIFFNESS_EPSILON;
@@ -50,6 +52,15 @@ fn measured(norm: vec2<f32>, h: f32) -> Measured {
     }
     let count = abs(job.span) * own_exp2(own_log2(norm.x) * job.args.error_power) / length;
     return Measured(select(norm.x, count, is_finite(norm.x)), vec2<f32>(job.args.error_power * count / norm.x, 0.0));
+}
+
+// Squares of slopes, or what these weigh, from those by a row's clock to those in its own time.
+fn in_time(row: u32, squares: vec2<f32>) -> vec2<f32> {
+    if job.mode != STIFFNESS {
+        return squares;
+    }
+    let unit = row_unit(row);
+    return vec2<f32>(squares.x / unit / unit, squares.y);
 }
 
 // dE/de is proportional to 1/E; where E is zero there is nothing left to reduce.
@@ -72,12 +83,12 @@ fn main(@builtin(local_invocation_index) lane: u32) {
             continue;
         }
         if job.per_row == 1u {
-            let norm = sqrt(norms[row] / features);
-            let m = measured(norm, cursor.h);
-            weights[row] = weights_of(m, norm, share, features);
+            let norm = sqrt(in_time(row, norms[row]) / features);
+            let m = measured(norm, cursor.h, row_unit(row));
+            weights[row] = in_time(row, weights_of(m, norm, share, features));
             sum += vec3<f32>(share * m.value, 0.0, 1.0);
         } else {
-            sum += vec3<f32>(norms[row], 1.0);
+            sum += vec3<f32>(in_time(row, norms[row]), 1.0);
         }
     }
     let all = sum_of_lanes(lane, sum);
@@ -86,7 +97,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         if job.per_row == 0u {
             let count = all.z * features;
             let norm = sqrt(all.xy / count);
-            let m = measured(norm, cursors[0].h);
+            let m = measured(norm, cursors[0].h, 1.0);
             sh_weight = weights_of(m, norm, 1.0, count);
             value = m.value;
         }
@@ -98,7 +109,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         for (var row = lane; row < job.rows; row += WIDE) {
             if takes_step(cursors[0], row_status[row]) {
                 // What a row adds nothing to has no gradient of it.
-                weights[row] = select(vec2<f32>(), sh_weight, norms[row] > vec2<f32>());
+                weights[row] = select(vec2<f32>(), in_time(row, sh_weight), norms[row] > vec2<f32>());
             }
         }
     }

@@ -23,6 +23,6 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     }
     let all = sum_of_lanes(lane, sum);
     if lane == 0u {
-        outcome.global = nan_where(outcome.solved == 0u, all);
+        outcome.global = nan_where(outcome.moved == 0u, all);
     }
 }

@@ -40,7 +40,9 @@ fn measured(error: f32, h: f32) -> vec2<f32> {
 fn measure_of(step: u32, c: u32) -> vec2<f32> {
     let at = step * clock_count() + c;
     let error = bitcast<f32>(steps[job.args.steps * clock_count() + at].x);
-    return measured(error, ticks_to_share(steps[at].zw) * job.span);
+    let h = ticks_to_share(steps[at].zw) * job.span;
+    // In lockstep it is a share of rows' own intervals.
+    return measured(error, h * select(1.0, row_unit(c), job.per_row == 1u));
 }
 
 fn each(c: u32) {
@@ -61,7 +63,7 @@ fn each(c: u32) {
     let mean = job.args.aggregate == AVERAGE || job.args.aggregate == PUBLISHED_AVERAGE;
     let over = select(1.0, max(f32(count) + select(0.0, 1.0, job.args.aggregate == PUBLISHED_AVERAGE), 1.0), mean);
     // In an ensemble the trajectories' own values are averaged.
-    let rows = select(1.0, f32(outcome.solved), job.per_row == 1u);
+    let rows = select(1.0, f32(outcome.moved), job.per_row == 1u);
     let value = select(sum / over, largest, job.args.aggregate == LARGEST);
     let counts = job.per_row == 0u || is_alive(row_status[c]);
     measures[c] = select(vec2<f32>(), vec2<f32>(value / rows, 0.0), counts);

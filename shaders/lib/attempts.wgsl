@@ -1,13 +1,14 @@
 // How far the next attempt goes: at most to the next time at which a step has to end. The kernel that uses it declares
 // `points`, in which such times lie in order.
 
-// How many of them are not after `t`.
-fn stops_passed(t: vec2<u32>) -> u32 {
-    var low = 0u;
-    var high = job.args.control.stops;
+// The entry of the first of them after `t`.
+fn stop_after(t: vec2<u32>) -> u32 {
+    let listed = listed_stops();
+    var low = listed.x;
+    var high = listed.y;
     for (var i = 0u; i < 32u && low < high; i++) {
         let middle = (low + high) / 2u;
-        if ticks_less(t, points[job.args.control.first_stop + middle]) {
+        if ticks_less(t, points[middle]) {
             high = middle;
         } else {
             low = middle + 1u;
@@ -17,9 +18,9 @@ fn stops_passed(t: vec2<u32>) -> u32 {
 }
 
 fn next_stop(t: vec2<u32>) -> vec2<u32> {
-    let passed = stops_passed(t);
-    if passed < job.args.control.stops {
-        return points[job.args.control.first_stop + passed];
+    let next = stop_after(t);
+    if next < listed_stops().y {
+        return points[next];
     }
     return END_TICKS;
 }
@@ -29,8 +30,8 @@ fn keeps_last(t: vec2<u32>) -> bool {
     if !has(FSAL) {
         return false;
     }
-    let passed = stops_passed(t);
-    return passed == 0u || !ticks_equal(points[job.args.control.first_stop + passed - 1u], t);
+    let next = stop_after(t);
+    return next == listed_stops().x || !ticks_equal(points[next - 1u], t);
 }
 
 // Ticks of the next attempt: the whole rest if the step reaches the next stop, or would leave less than a rounding error.

@@ -17,6 +17,11 @@ fn by_clock(row: u32, slope: f32) -> f32 {
     return slope;
 }
 
+// Units of time that pass for a row while its clock goes on by 1.
+fn row_unit(row: u32) -> f32 {
+    return 1.0;
+}
+
 // Whether a row rests where others have somewhere to go.
 fn is_still(row: u32) -> bool {
     return false;

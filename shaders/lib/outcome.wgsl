@@ -4,7 +4,8 @@ struct Outcome {
     unfinished: u32,      // Clocks still on their way.
     paused: u32,          // Those of them that wait for room on the tape.
     solved: u32,
-    penalised: u32,       // Solved rows among those with a penalty.
+    moved: u32,           // Those of them that had somewhere to go, and
+    penalised: u32,       // those of these with a penalty.
     failed: u32,
     first_failed: u32,
     first_status: u32,

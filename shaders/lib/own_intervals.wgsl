@@ -2,14 +2,15 @@
 // what is solved is dy/ds = (t1 - t0) f(t0 + s (t1 - t0), y), s from 0 to 1, so that nothing but the field, where steps have to
 // end and what is saved depends on the row.
 //
-// The rows' records lie among `points`, whose first entry is no point then: it says where they begin, and of how many points
-// each has room. A record is the interval's start and signed length, the number of the row's points and the shortest step that
-// time resolves, as a share, then the points. The twin is in `src/gpu/own_times.rs`.
+// The rows' records lie among `points`, whose first entry is no point then: it says where they begin, and how many entries each
+// has. A record is the interval's start and signed length; the number of the row's points and the shortest step that time
+// resolves, as a share; the number of times at which its steps have to end, and their place in the record; then the points and
+// these times. The twin is in `src/gpu/own_times.rs`.
 
-const BEFORE_POINTS = 2u;
+const BEFORE_POINTS = 3u;
 
 fn record_of(row: u32) -> u32 {
-    return points[0].x + row * (BEFORE_POINTS + points[0].y);
+    return points[0].x + row * points[0].y;
 }
 
 // Outside of the equation, where rows are not the batch's, there is no clock.
@@ -34,6 +35,10 @@ fn row_interval() -> vec2<f32> {
 fn by_clock(row: u32, slope: f32) -> f32 {
     let span = interval_of(row).y;
     return select(slope * span, 0.0, span == 0.0);
+}
+
+fn row_unit(row: u32) -> f32 {
+    return abs(interval_of(row).y);
 }
 
 fn is_still(row: u32) -> bool {

@@ -2,7 +2,8 @@
 
 fn listed_points(row: u32) -> vec2<u32> {
     let first = record_of(row) + BEFORE_POINTS;
-    return vec2<u32>(first, first + slots_of(row, 0u));
+    // A step that is none of the solve's saves nothing.
+    return vec2<u32>(first, first + select(0u, slots_of(row, 0u), job.args.points > 0u));
 }
 
 fn point_ticks(row: u32, point: u32) -> vec2<u32> {

@@ -46,11 +46,6 @@ impl Purpose {
         self.points[PointMeasure::Straightness.index()].is_some()
     }
 
-    /// Whether anything is penalised.
-    pub(crate) fn penalises(self) -> bool {
-        self.penalty.is_some() || self.global.is_some() || self.points.iter().any(Option::is_some)
-    }
-
     /// Saved states besides the caller's.
     pub(crate) fn own_points(self) -> usize {
         self.draws() + 2 * usize::from(self.saves_ends())
@@ -114,8 +109,8 @@ pub(crate) struct Sizes {
     pub(crate) points: usize,
     /// Times at which steps end.
     pub(crate) stops: usize,
-    /// Points for which the rows' records have room, where trajectories have times of their own.
-    pub(crate) own_slots: Option<usize>,
+    /// Entries of a row's record, where trajectories have times of their own.
+    pub(crate) record: Option<usize>,
     /// What a backward pass needs, if there is to be one.
     pub(crate) backward: Option<BackwardSizes>,
 }
@@ -157,7 +152,7 @@ pub(crate) struct BackwardSizes {
 }
 
 /// Entries of the record of a row with times of its own before its points: `BEFORE_POINTS` of the shader.
-pub(crate) const BEFORE_POINTS: usize = 2;
+pub(crate) const BEFORE_POINTS: usize = 3;
 
 /// Bytes of a clock, a cursor, a row's walk, and what the host reads of a step.
 const CLOCK: usize = size_of::<Clock>();
@@ -282,7 +277,7 @@ impl Sizes {
 
     /// Entries of all records.
     fn records(&self) -> Size {
-        self.own_slots.map_or(NONE, |slots| Size(self.rows) * (BEFORE_POINTS + slots))
+        self.record.map_or(NONE, |entries| Size(self.rows) * entries)
     }
 
     /// States that each trajectory has: two under a reversible method.

@@ -58,6 +58,8 @@ pub(crate) struct Engine {
     /// Times of the trajectories' own, of the solves that follow, and the points of one for which records have room.
     pub(crate) times: Option<Times>,
     pub(crate) own_slots: usize,
+    /// Times at which their steps end, in the direction of integration.
+    pub(super) own_stops: Vec<f64>,
     pub(crate) parameters: usize,
     /// The widest row of a layer outside the field.
     pub(crate) widest: usize,
@@ -151,6 +153,7 @@ impl Engine {
             kernels: Kernels::new(gpu, tableau, atol),
             times: None,
             own_slots: 0,
+            own_stops: Vec::new(),
             parameters: model.parameters,
             widest: model.widest,
             owner: model.owner,

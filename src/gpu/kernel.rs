@@ -242,14 +242,15 @@ kernels! {
     PROBE_BAR "probe_bar" ProbeBarArgs [CLOCK ELEMENTARY SUM STAGES DIFFERENCES SCALED_ERROR GRID EACH EACH_NUMBER]
         [Read Read Read Read Read Write Write]
         plain [PLAIN_NORM PLAIN_PROBE] [] noisy [NOISY_PROBE] [];
-    PROBE_CURSOR "probe_cursor" ProbeCursorArgs [CLOCK TIME CONTROLLER SHARED_LENGTHS ATTEMPTS ELEMENTARY OUTCOME PARAMS PHILOX GRID EACH]
-        [Read Read Read Read Write Write Read];
+    PROBE_CURSOR "probe_cursor" ProbeCursorArgs [CLOCK TIME CONTROLLER SHARED_LENGTHS ONE_INTERVAL ATTEMPTS ELEMENTARY OUTCOME
+        PARAMS PHILOX GRID EACH] [Read Read Read Read Write Write Read] own [];
     PROBE_ERROR "probe_error" ProbeErrorArgs [CLOCK SUM INTEGRALS NOISY NOISY_NORM GRID EACH EACH_NUMBER] [Read Read Write]
         plain [] [7 Read] noisy [] [7 Read];
     PROBE_PLACE "probe_place" ProbePlaceArgs [CLOCK GRID EACH EACH_NUMBER] [Read Read Read Read Write];
     PROBE_STEP "probe_step" ProbeStepArgs [CLOCK TIME CONTROLLER SHARED_LENGTHS ELEMENTARY FOLD LANE_SUMS] [Read Read Write Write];
     PROBE_STORE "probe_store" ProbeStoreArgs [CLOCK GRID EACH] [Read Read Write];
-    PROBE_VALUE "probe_value" ProbeValueArgs [CLOCK OUTCOME PARAMS ELEMENTARY FOLD LANE_SUMS] [Read Read Read Read Write Write];
+    PROBE_VALUE "probe_value" ProbeValueArgs [CLOCK ONE_INTERVAL OUTCOME PARAMS ELEMENTARY FOLD LANE_SUMS]
+        [Read Read Read Read Write Write] own [7];
     REDUCE "reduce" ReduceArgs [GRID EACH] [Read Write];
     REMAINING "remaining" NoArgs [CLOCK OUTCOME FOLD] [Read Write];
     ROW_NORM "row_norm" RowNormArgs [CLOCK ELEMENTARY SCALED_ERROR SUM STAGES DIFFERENCES ROW_SUMS GRID FOLD LANE_SUMS] [Read Read Read Write]
@@ -265,8 +266,8 @@ kernels! {
     STAGE_BAR "stage_bar" StageBarArgs [CLOCK TIME ONE_INTERVAL GRID EACH EACH_NUMBER] [Read Read Read Read Write]
         plain [INTERPOLANT POINTS SHARED_POINTS PLAIN_BAR] [6 Read, 7 Read] noisy [INTEGRALS NOISY_BAR] [7 Read] own [];
     STEP_SUM "step_sum" NoArgs [OUTCOME ELEMENTARY FOLD LANE_SUMS] [Read Write];
-    STEP_WEIGHTS "step_weights" StepWeightsArgs [CLOCK TIME OUTCOME PARAMS ELEMENTARY GRID EACH]
-        [Read Read Read Read Write Write];
+    STEP_WEIGHTS "step_weights" StepWeightsArgs [CLOCK TIME ONE_INTERVAL OUTCOME PARAMS ELEMENTARY GRID EACH]
+        [Read Read Read Read Write Write] own [7];
     TILE_ADJOINT "tile_adjoint" TileAdjointArgs [CLOCK TIME ELEMENTARY ACTIVATION INTERPOLANT POINTS SHARED_POINTS GRID PHILOX TILE]
         [Read Read Read Read Read Read Write Write]
         plain [PLAIN_TILE] [] noisy [BROWNIAN PATH INTEGRALS NOISY_TILE] [];

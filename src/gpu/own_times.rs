@@ -11,7 +11,7 @@ use super::wire::word;
 use crate::error::{Error, Result};
 use crate::math::Real;
 use crate::method::own_times_fit;
-use crate::problem::{Problem, Times, shortest_step};
+use crate::problem::{Problem, Times, settled, shortest_step};
 
 impl Engine {
     /// Gives the solves that follow intervals and saved times of their trajectories' own, or takes them back. Whether buffers,
@@ -20,12 +20,15 @@ impl Engine {
     /// # Errors
     /// [`Error::Argument`] for a problem or options that take none, on any engine or on a device.
     pub(crate) fn set_times(&mut self, times: Option<Times>) -> Result<bool> {
+        let mut stops = Vec::new();
         if let Some(times) = &times {
             let given = Problem { t1: self.given.0, ..self.problem.clone() };
-            own_times_fit(times, &given, &self.options)?;
+            let covering = own_times_fit(times, &given, &self.options)?;
             self.check_reach_of(times)?;
+            stops = self.options.reachable_stops(&covering)?;
         }
         let before = self.told_of_times();
+        self.own_stops = stops;
         self.own_slots = times.as_ref().map_or(0, |times| self.room_for(times.slots()));
         self.kernels.own_times = times.is_some();
         self.times = times;
@@ -39,15 +42,11 @@ impl Engine {
 
     /// What buffers, kernels and jobs depend on.
     fn told_of_times(&self) -> impl PartialEq + use<> {
-        (self.own_slots, self.head(0).span.to_bits(), self.of_interval(Default::default()))
+        (self.record_entries(), self.head(0).span.to_bits(), self.of_interval(Default::default()))
     }
 
     /// Refuses what the native engine does with such times and a device does not yet.
     fn check_reach_of(&self, times: &Times) -> Result<()> {
-        if !self.options.stop_at.is_empty() {
-            let remedy = "a device stops at no times beside trajectories' own yet: use Solver or Trainer";
-            return Err(Error::argument("SolverOptions::stop_at", format!("{:?}", self.options.stop_at), remedy));
-        }
         if let Some(control) = self.problem.controls.iter().find(|control| control.times.len() > 1) {
             let remedy =
                 "beside trajectories' own times a device has only constant controls yet: use Solver or Trainer";
@@ -73,7 +72,7 @@ impl Engine {
     /// Checks that own times are those of a batch, and that what is asked for goes with them on a device.
     ///
     /// # Errors
-    /// [`Error::Argument`] for another batch, for penalties and for a drawn end.
+    /// [`Error::Argument`] for another batch, for measures at points and for a drawn end.
     pub(crate) fn check_times(&self, batch: usize, purpose: Purpose, end: Option<f64>) -> Result<()> {
         let Some(times) = &self.times else { return Ok(()) };
         times.check_batch(batch)?;
@@ -81,9 +80,10 @@ impl Engine {
             let remedy = "trajectories with times of their own end where these say: leave EndTime out";
             return Err(Error::argument("Regularizer::EndTime", end, remedy));
         }
-        if purpose.penalises() {
-            let remedy = "a device penalises no trajectories with times of their own yet: use Solver or Trainer";
-            return Err(Error::argument("Regularizer", format!("with {} rows of Times", times.rows()), remedy));
+        if purpose.points.iter().any(Option::is_some) {
+            let remedy = "a device measures no points of trajectories with times of their own yet: penalise steps (Local, \
+                          Global), or use Solver or Trainer";
+            return Err(Error::argument("Pointwise", format!("with {} rows of Times", times.rows()), remedy));
         }
         Ok(())
     }
@@ -141,18 +141,23 @@ impl Engine {
     /// Says to a batch's buffers which times its trajectories have, of which there are so many to a row of the times.
     pub(crate) fn use_times(&self, buffers: &Buffers, copies: usize) {
         let Some(times) = &self.times else { return };
-        let first = buffers.sizes.first_record();
-        let mut entries = Vec::with_capacity(times.rows() * copies * (BEFORE_POINTS + self.own_slots));
+        let (first, length) = (buffers.sizes.first_record(), self.record_entries());
+        let mut entries = Vec::with_capacity(times.rows() * copies * length);
         for row in (0..times.rows()).flat_map(|row| std::iter::repeat_n(row, copies)) {
-            let end = entries.len() + BEFORE_POINTS + self.own_slots;
+            let end = entries.len() + length;
             entries.extend(self.record(times.span(row), times.saved(row)));
             entries.resize(end, [0; 2]);
         }
         let write = |at: usize, entries: &[[u32; 2]]| {
             self.gpu.queue.write_buffer(&buffers.points, 8 * at as u64, bytemuck::cast_slice(entries));
         };
-        write(0, &[[word(first), word(self.own_slots)]]);
+        write(0, &[[word(first), word(length)]]);
         write(first, &entries);
+    }
+
+    /// Entries of a row's record.
+    pub(super) fn record_entries(&self) -> usize {
+        BEFORE_POINTS + self.own_slots + self.own_stops.len()
     }
 
     /// A row's record.
@@ -162,8 +167,14 @@ impl Engine {
         let bits = |x: f64| f32::from_f64(x).to_bits();
         let share = |t: f64| if t == t1 && span != 0.0 { 1.0 } else { ((t - t0) / span).clamp(0.0, 1.0) };
         let point = |t: &f64| if span == 0.0 { ticks(0.0) } else { ticks(share(*t)) };
-        let head = [[bits(t0), bits(span)], [word(saved.len()), bits(resolved)]];
-        head.into_iter().chain(saved.iter().map(point)).collect()
+        let inside = |t: &&f64| (**t - t0) * span > 0.0 && (t1 - **t) * span > 0.0 && settled(**t, [t1; 2]) != t1;
+        let stops: Vec<[u32; 2]> = self.own_stops.iter().filter(inside).map(point).collect();
+        let head = [
+            [bits(t0), bits(span)],
+            [word(saved.len()), bits(resolved)],
+            [word(stops.len()), word(BEFORE_POINTS + saved.len())],
+        ];
+        head.into_iter().chain(saved.iter().map(point)).chain(stops).collect()
     }
 
     /// Where a trajectory with times of its own came to a saved one, from the ticks that it reached.

@@ -153,7 +153,7 @@ impl Engine {
             slots: stride.map_or(3, |stride| (Size(3) + steps.div_ceil(stride) + segment(stride)).0),
             points: saved,
             stops: self.given.1.len(),
-            own_slots: self.times.as_ref().map(|_| self.own_slots),
+            record: self.times.as_ref().map(|_| self.record_entries()),
             backward: purpose.backward.then(|| BackwardSizes {
                 splits: self.splits(rows, purpose),
                 penalised: purpose.penalty.map_or(0, |p| penalised_rows(rows, p.fraction)),

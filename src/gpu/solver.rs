@@ -104,8 +104,8 @@ impl GpuSolver {
     ///
     /// # Errors
     /// As [`Solver::set_times`](crate::Solver::set_times), and [`Error::Argument`] for what a device does not have beside them
-    /// yet: [`SolverOptions::stop_at`], controls that are not constant, more than 3,750 times of a row, and lengths that
-    /// `f32` has not. A solve with them refuses regularizers, and [`GpuSolver::prepare`] refuses them.
+    /// yet: controls that are not constant, more than 3,750 times of a row, and lengths that `f32` has not. A solve with them
+    /// refuses [`Pointwise`](crate::Pointwise) and [`EndTime`](crate::EndTime), and [`GpuSolver::prepare`] refuses them.
     pub fn set_times(&mut self, times: Option<Times>) -> Result<()> {
         if self.engine.set_times(times)? {
             self.held = None;
@@ -176,7 +176,8 @@ impl GpuSolver {
         // The problem as it was given.
         let problem = Problem { t1: self.engine.given.0, ..problem.clone() };
         self.engine.schedule_measures(regularizer)?;
-        self.asked = Asked::new(regularizer.lower(step), &self.learnt, (&problem, problem.stands_still()), seed, step);
+        let on = (&problem, self.engine.stands_still());
+        self.asked = Asked::new(regularizer.lower(step), &self.learnt, on, seed, step);
         self.solved = None;
         Ok(())
     }

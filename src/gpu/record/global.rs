@@ -25,8 +25,9 @@ impl Recorder<'_, '_> {
             error_power: f32::from_f64(1.0 / engine.tableau.error_power()),
             aggregate: Aggregate::from(penalty.aggregate).into(),
         };
-        let bound =
-            [&buffers.clocks, &buffers.row_status, &engine.outcome, &engine.params, &buffers.steps, &buffers.norms];
+        let mut bound =
+            vec![&buffers.clocks, &buffers.row_status, &engine.outcome, &engine.params, &buffers.steps, &buffers.norms];
+        bound.extend(engine.records(buffers));
         let clocks = if engine.per_row() { self.rows } else { 1 };
         self.planner.add(&weigh, &bound, head, args, flat(clocks.div_ceil(64)));
         let sum = engine.kernels.get(&kernel::STEP_SUM, &[]);

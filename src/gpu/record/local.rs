@@ -129,7 +129,7 @@ impl Recorder<'_, '_> {
     /// Records what comes before the walk: the weights of the steps' errors, the penalised steps, and the measures at points.
     pub(crate) fn penalties(&mut self) {
         let Purpose { penalty, global, points, .. } = self.buffers.sizes.purpose;
-        if let Some(global) = global.filter(|_| !self.engine.stands_still()) {
+        if let Some(global) = global {
             self.step_errors(global);
         }
         if let Some(penalty) = penalty {
@@ -302,7 +302,7 @@ impl Recorder<'_, '_> {
             share: f32::from_f64(1.0 / penalty.times as f64),
             error_power: f32::from_f64(1.0 / engine.tableau.error_power()),
         };
-        let bound = [
+        let mut bound = vec![
             &buffers.probe_cursors,
             &buffers.row_status,
             &buffers.norms,
@@ -310,6 +310,7 @@ impl Recorder<'_, '_> {
             &buffers.probe_weights,
             &engine.outcome,
         ];
+        bound.extend(engine.records(buffers));
         self.planner.add(&kernel, &bound, head, args, [1, 1, 1]);
     }
 

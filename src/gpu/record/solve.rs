@@ -44,7 +44,8 @@ impl Engine {
 
     /// With what goes by the interval: lengths, as shares of it, and the number of stops in it.
     pub(crate) fn of_interval(&self, control: Controller) -> Controller {
-        let control = Controller { stops: word(self.stops.len()), ..control };
+        let stops = if self.times.is_some() { 0 } else { self.stops.len() };
+        let control = Controller { stops: word(stops), ..control };
         let StepControl::Adaptive { initial_step, .. } = self.options.step_control else { return control };
         let [unit, shortest] = self.lengths();
         // What the native engine calls too small, as a share of the interval; a path has ticks of 2^-30.
@@ -281,7 +282,7 @@ impl Recorder<'_, '_> {
         let stages = engine.most_stages();
         let fsal = engine.tableau.fsal();
         self.increments(step, None);
-        if !engine.reuses_last() || !engine.given.1.is_empty() {
+        if !engine.reuses_last() || !engine.given.1.is_empty() || !engine.own_stops.is_empty() {
             self.stage(step, 0, flag::FIRST);
         }
         for stage in 1..stages {
@@ -309,6 +310,7 @@ impl Recorder<'_, '_> {
         let args = FinishArgs {
             safety: f32::from_f64(engine.safety().unwrap_or(1.0)),
             saved: if whole { word(engine.points_saved(buffers, backward)) } else { u32::MAX },
+            drawn: word(engine.points_saved(buffers, backward) - engine.point_count()),
             penalised: buffers.penalty().map_or(0, |p| word(penalised_rows(self.rows, p.fraction))),
             carries: u32::from(engine.carries()),
         };

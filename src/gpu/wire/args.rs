@@ -113,7 +113,7 @@ arguments! {
         node: f32,
     }
     ErrorBarArgs { sum: Sum, error_slot: u32, steps: u32, }
-    FinishArgs { safety: f32, saved: u32, penalised: u32, carries: u32, }
+    FinishArgs { safety: f32, saved: u32, drawn: u32, penalised: u32, carries: u32, }
     GatherArgs { times: u32, width: u32, }
     GradientNormArgs { parameters: u32, least: u32, abort: u32, alone: u32, whole: u32, freezes: u32, }
     IncrementsArgs { number: u32, channels: u32, }

@@ -12,6 +12,7 @@ twins! {
         unfinished: u32,
         paused: u32,
         solved: u32,
+        moved: u32,
         penalised: u32,
         failed: u32,
         first_failed: u32,

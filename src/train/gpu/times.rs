@@ -15,7 +15,7 @@ impl GpuTrainer {
     ///
     /// # Errors
     /// As [`Trainer::set_times`](crate::Trainer::set_times) and [`GpuSolver::set_times`](crate::GpuSolver::set_times). Steps
-    /// with them refuse a regularizer; [`GpuTrainer::upload`], [`GpuTrainer::step_on`], [`GpuTrainer::evaluate_on`] and
+    /// with them refuse [`Pointwise`](crate::Pointwise) and [`EndTime`](crate::EndTime); [`GpuTrainer::upload`], [`GpuTrainer::step_on`], [`GpuTrainer::evaluate_on`] and
     /// [`GpuTrainer::prepare`] refuse them.
     pub fn set_times(&mut self, times: Option<Times>) -> Result<()> {
         self.state.check_times(times.as_ref())?;

@@ -25,7 +25,7 @@ use crate::train::state_map::End;
 /// Trains a model on a device, at `f32`: the twin of [`Trainer`](crate::Trainer). The checkpoints are the same.
 ///
 /// Solve, loss, penalty, adjoint and update are one submission, or several where they would keep the device busy for too
-/// long; the host reads 124 bytes back once a step.
+/// long; the host reads 128 bytes back once a step.
 ///
 /// ```no_run
 /// use fewsteps::{Batch, Gpu, GpuTrainer, Local, Loss, Mlp, NeuralDe, Problem, Pick, SolverOptions, Target};

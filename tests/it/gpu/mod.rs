@@ -8,6 +8,7 @@ mod layers;
 mod lost;
 mod memory;
 mod noise;
+mod own_penalties;
 mod own_times;
 mod solve;
 mod tolerances;

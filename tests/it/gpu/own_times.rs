@@ -5,8 +5,8 @@ use crate::oracle::{
     LAYOUTS, adaptive, bits, blow_up, cast, close, distance, fixed, gpu, numbers, solver, widen, with_first_step,
 };
 use fewsteps::{
-    Control, Diffusion, EndTime, Error, Field, Gpu, GpuSolver, Gradients, Interpolation, Layout, Local, Method, Mlp,
-    Problem, SaveAt, SavedTimes, Solution, SolverOptions, Status, Times, Tolerances,
+    Control, Diffusion, EndTime, Error, Field, Gpu, GpuSolver, Gradients, Interpolation, Layout, Method, Mlp,
+    Pointwise, Problem, SaveAt, SavedTimes, Solution, SolverOptions, Status, Times, Tolerances,
 };
 
 fn device(gpu: &Gpu, problem: &Problem, options: &SolverOptions, whole: bool) -> GpuSolver {
@@ -82,6 +82,35 @@ fn rows_of_their_own_take_the_native_engines_steps() {
         let checkpoints = fewsteps::Adjoint::Discrete { checkpoints: fewsteps::Checkpoints::Stride(3) };
         check(&gpu, &adaptive(Method::Bosh3, 1e-3).layout(layout).adjoint(checkpoints), &rows, true, [3e-5, 3e-4]);
         check(&gpu, &adaptive(Method::Bosh3, 1e-3).layout(layout).largest_step(0.13), &rows, true, [3e-5, 3e-4]);
+    }
+}
+
+/// In an ensemble steps end at stops too, of which each row meets those in its interval.
+#[test]
+fn steps_of_rows_end_at_stops() {
+    let Some(gpu) = gpu() else { return };
+    let stops = [-1.0, -0.3, 0.4, 0.9, 2.0];
+    for (batch, whole) in [(1, true), (5, false), (33, true), (33, false), (70, true)] {
+        let options = adaptive(Method::Bosh3, 1e-3).layout(Layout::Ensemble).stop_at(stops);
+        check(&gpu, &options, &Rows::of_all_kinds(batch, false), whole, [3e-5, 3e-4]);
+        let checkpoints = fewsteps::Adjoint::Discrete { checkpoints: fewsteps::Checkpoints::Stride(3) };
+        let options = adaptive(Method::Heun, 1e-2).layout(Layout::Ensemble).stop_at(stops).adjoint(checkpoints);
+        check(&gpu, &options, &Rows::of_all_kinds(batch, false), whole, [3e-5, 3e-4]);
+    }
+    // Steps would be as long as the interval.
+    let field = Field::build(1, |f| f.state() * 0.0 + 1.0).expect("a field");
+    let spans = [[0.0, 3.0], [0.0, 1.0], [1.0, 1.5], [0.6, 0.9], [0.7, 0.7], [0.9, 2.5]];
+    let options = with_first_step(Method::Heun, 1e-3, 5.0).layout(Layout::Ensemble).stop_at([0.5, 1.0, 2.0]);
+    for whole in [true, false] {
+        let mut solver = device(&gpu, &Problem::ode(field.clone(), 0.0, 3.0), &options, whole);
+        let mut accepted = |spans: &[[f64; 2]]| {
+            solver.set_times(Some(Times::ends(spans).expect("intervals"))).expect("own times");
+            let solution = gpu.block_on(solver.solve(&[], &vec![0.0; spans.len()])).expect("solved");
+            solution.check().expect("done").stats.iter().map(|stats| stats.accepted).collect::<Vec<_>>()
+        };
+        assert_eq!(accepted(&spans), [4, 2, 1, 1, 0, 3], "whole {whole}");
+        let back: Vec<[f64; 2]> = spans.iter().map(|[t0, t1]| [*t1, *t0]).collect();
+        assert_eq!(accepted(&back), [4, 2, 1, 1, 0, 3], "whole {whole}, backwards");
     }
 }
 
@@ -306,11 +335,10 @@ fn what_a_device_has_not_beside_own_times_says_so() {
     let noisy = Problem::sde(field, Diffusion::ito(Mlp::new([2, 2])), 0.0, 1.0);
     let driven = Field::build(1, |f| f.control("u") - f.state()).expect("a field");
     let driven = Problem::ode(driven, 0.0, 1.0).driven_by(Control::new("u", Interpolation::Cubic, [0.0, 0.5, 1.0]));
-    let ensemble = plain.clone().layout(Layout::Ensemble);
     for (times, problem, options, named) in [
         (&two, &noisy, SolverOptions::sde(Tolerances::both(0.1)), "Problem::diffusion = some"),
         (&two, &problem, plain.clone().save_at(SaveAt::Steps), "SolverOptions::save_at = Steps"),
-        (&two, &problem, ensemble.stop_at([0.5]), "SolverOptions::stop_at = [0.5]"),
+        (&two, &problem, plain.clone().stop_at([0.5]), "SolverOptions::stop_at = [0.5]"),
         (&two, &driven, plain.clone(), "Problem::controls = u"),
         (&short, &problem, plain.clone(), "Times = row 1: [0, 0.000"),
         (&many, &problem, plain.clone(), "Times = 3751 times of a row"),
@@ -326,9 +354,9 @@ fn what_a_device_has_not_beside_own_times_says_so() {
     assert!(error.contains("Times = 2 rows: the batch has 3 trajectories"), "{error}");
     let error = gpu.block_on(solver.prepare(2, 8)).expect_err("recorded").to_string();
     assert!(error.starts_with("Times = 2 rows: recorded solves have one interval"), "{error}");
-    let local = Local::unbiased().coefficient(0.1);
+    let points = Pointwise::kinetic();
     for (regularizer, named) in
-        [(EndTime::within(0.3).into(), "Regularizer::EndTime"), (local.into(), "Regularizer = with 2 rows of Times")]
+        [(EndTime::within(0.3).into(), "Regularizer::EndTime"), (points.into(), "Pointwise = with 2 rows of Times")]
     {
         solver.regularize(&regularizer, 0, 0).expect("a regularizer");
         let error = gpu.block_on(solver.solve(&theta, &[0.0; 4])).expect_err(named);

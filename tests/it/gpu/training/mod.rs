@@ -7,6 +7,7 @@ mod gradients;
 mod helps;
 mod latent;
 mod observed;
+mod own_penalties;
 mod own_times;
 mod points;
 mod recurrent;

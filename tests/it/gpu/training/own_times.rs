@@ -2,23 +2,23 @@
 
 use crate::oracle::{LAYOUTS, bits, cast, close, cpu, gpu, numbers, widen};
 use fewsteps::{
-    Batch, Elbo, EndTime, Error, Field, Gpu, GpuTrainer, Layout, Local, Loss, Method, Mlp, NeuralDe, Optimizer,
+    Batch, Elbo, EndTime, Error, Field, Gpu, GpuTrainer, Layout, Loss, Method, Mlp, NeuralDe, Optimizer, Pointwise,
     Problem, Regularizer, Schedule, SolverOptions, StepControl, Target, TimeInput, Times, Trainer, TrainerConfig,
 };
 
-const ROWS: usize = 37;
+pub(super) const ROWS: usize = 37;
 
 fn options(layout: Layout) -> SolverOptions {
     SolverOptions::default().method(Method::Bosh3).step_control(StepControl::Fixed { steps: 3 }).layout(layout)
 }
 
-fn model(layout: Layout, outputs: usize) -> NeuralDe {
+pub(super) fn model(layout: Layout, outputs: usize) -> NeuralDe {
     let field = Mlp::new([3, 5, 3]).time_input(TimeInput::First);
     NeuralDe::new(Problem::ode(field, 0.0, 1.0), options(layout)).encoder(4).head(outputs)
 }
 
 /// Series of one to five times, some of one time at their start.
-fn series() -> Times {
+pub(super) fn series() -> Times {
     let row = |row: usize| {
         let mut times = numbers(row as u64, 1 + row * 7 % 5);
         times.sort_by(f64::total_cmp);
@@ -28,7 +28,7 @@ fn series() -> Times {
 }
 
 /// Numbers `[slots][B][outputs]`, `missing` where a row has no time.
-fn target_of(times: &Times, outputs: usize, seed: u64, missing: f32) -> Vec<f32> {
+pub(super) fn target_of(times: &Times, outputs: usize, seed: u64, missing: f32) -> Vec<f32> {
     let rows = times.rows();
     let has = |i: usize| i / outputs / rows < times.saved(i / outputs % rows).len();
     let numbers = cast::<f32>(&numbers(seed, times.slots() * rows * outputs)).into_iter().enumerate();
@@ -228,9 +228,8 @@ fn what_knows_no_own_times_says_so() {
         matches!(gpu.block_on(trainer.step(&narrow)), Err(Error::Shape { expected: 12, .. })),
         "two slots of three"
     );
-    let local = Local::unbiased().coefficient(0.1);
     let regularizers: [(Regularizer, &str); 2] =
-        [(EndTime::within(0.2).into(), "Regularizer::EndTime"), (local.into(), "Regularizer = ")];
+        [(EndTime::within(0.2).into(), "Regularizer::EndTime"), (Pointwise::kinetic().into(), "Pointwise = ")];
     for (regularizer, named) in regularizers {
         // With steps whose errors are estimated.
         let mut config = config.clone();
