@@ -33,3 +33,5 @@ export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-/tmp}
 # where it is called, instead of waking threads for each.
 export LP_NUM_THREADS=${LP_NUM_THREADS:-0}
 cargo test --workspace --locked "$@"
+# All of it: the page in a browser too, where there are one and its target.
+[ $# -gt 0 ] || web/test.sh

@@ -224,6 +224,20 @@ mod tests {
     }
 
     #[test]
+    fn a_coefficient_that_has_not_grown_yet_gives_nothing_up() {
+        // A slow one: in a window it grows by a factor of 2.5, and nothing comes of it.
+        let budget = Budget { rate: 0.006, ..Budget::nfe(20.0) };
+        let mut state = BudgetState::default();
+        let after = |state: &mut BudgetState, windows: u32| {
+            (0..windows * WINDOW).for_each(|_| state.follow(&budget, 0.01, 44.0, 42.0));
+            (state.unreachable, state.coefficient)
+        };
+        let (unreachable, coefficient) = after(&mut state, 8);
+        assert!(!unreachable && (9.5..10.0).contains(&coefficient), "asked eight times on its way up: {state:?}");
+        assert_eq!(after(&mut state, 1), (true, 0.01), "at its bound, and back to where it began");
+    }
+
+    #[test]
     fn a_target_that_is_met_anyway_costs_nothing() {
         let (_, state) = run(Budget::nfe(200.0), 2000, 3.0, 9.0);
         assert!(!state.unreachable && state.coefficient < 1e-5, "{state:?}");

@@ -62,7 +62,7 @@ impl Saves<'_> {
         self.each_own(lanes, trajectories, found, |l, saved| {
             let (t0, t1) = (interval.t0[l], interval.t1[l]);
             let passed = |end: f64| saved.partition_point(|t| if t0 < t1 { *t <= end } else { *t >= end });
-            if t0 == t1 { 0..0 } else { passed(t0)..passed(t1) }
+            passed(t0)..passed(t1)
         });
     }
 

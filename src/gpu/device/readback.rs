@@ -28,6 +28,7 @@ pub(crate) struct Readback {
     buffer: wgpu::Buffer,
     bytes: u64,
     mapped: oneshot::Receiver<Result<(), wgpu::BufferAsyncError>>,
+    #[cfg(not(target_arch = "wasm32"))]
     device: wgpu::Device,
     #[cfg(not(target_arch = "wasm32"))]
     gpu: usize,
@@ -37,6 +38,7 @@ pub(crate) struct Readback {
 
 impl Readback {
     /// Asks for the first `bytes` of a buffer that nobody else maps; call after the submission that fills it.
+    #[cfg_attr(target_arch = "wasm32", expect(unused_variables, reason = "browsers drive their devices themselves"))]
     pub(crate) fn new(gpu: &Gpu, buffer: wgpu::Buffer, bytes: u64) -> Self {
         let (sender, mapped) = oneshot::channel();
         buffer.map_async(wgpu::MapMode::Read, 0..bytes, move |result| {
@@ -47,6 +49,7 @@ impl Readback {
             buffer,
             bytes,
             mapped,
+            #[cfg(not(target_arch = "wasm32"))]
             device: gpu.device.clone(),
             #[cfg(not(target_arch = "wasm32"))]
             gpu: gpu.identity(),

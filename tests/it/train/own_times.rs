@@ -87,6 +87,35 @@ fn losses_are_the_means_of_each_row_alone() {
 }
 
 #[test]
+fn what_earlier_batches_left_at_times_that_a_row_has_not_reaches_no_weight() {
+    let inputs = numbers(3, 8);
+    // Of the first row, which starts out infinite, two states are saved at its start; later it has one time alone.
+    let first = Times::series(&[vec![0.0, 0.0, 1.0], vec![0.0, 0.5, 1.0]]).expect("series");
+    let then = Times::series(&[vec![0.0], vec![0.0, 0.5, 1.0]]).expect("series");
+    let [states, others] = [&first, &then].map(|times| target_of(times, 2, 4));
+    for layout in LAYOUTS {
+        let config = TrainerConfig::new(model(layout, 2), Loss::Mse);
+        let fresh = || Trainer::<f64>::new(&cpu(), config.clone()).expect("a valid model");
+        let gradient = |trainer: &mut Trainer<f64>| {
+            trainer.set_times(Some(then.clone())).expect("own times");
+            trainer.gradients(&Batch { inputs: &inputs, target: Target::States(&others) }).expect("a gradient").gradient
+        };
+        let mut used = fresh();
+        let theta = used.parameters().to_vec();
+        used.set_parameters(&theta.iter().map(|x| 1e10 * x).collect::<Vec<f64>>()).expect("large ones");
+        used.set_times(Some(first.clone())).expect("own times");
+        let large: Vec<f64> =
+            inputs.iter().enumerate().map(|(i, x)| if i < 4 { 1e302 * x } else { 1e-9 * x }).collect();
+        let report = used.step(&Batch { inputs: &large, target: Target::States(&states) }).expect("a step");
+        assert!(report.failed >= 1, "{layout:?}: {report:?}");
+        used.set_parameters(&theta).expect("the model's");
+        let found = gradient(&mut used);
+        assert!(found.iter().all(|g| g.is_finite()), "{layout:?}");
+        assert_eq!(bits(&found), bits(&gradient(&mut fresh())), "{layout:?}");
+    }
+}
+
+#[test]
 fn gradients_of_encoder_field_and_head_are_exact() {
     let inputs = numbers(3, 4 * ROWS);
     let times = Times::series(&series()).expect("series");

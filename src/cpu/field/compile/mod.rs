@@ -311,4 +311,4 @@ impl<'a> Compiler<'a> {
 }
 
 /// A mark of scalars that are parameters while code is written: more than there are literals.
-const PARAMETERS: usize = 1 << 40;
+const PARAMETERS: usize = 1 << (usize::BITS - 1);
