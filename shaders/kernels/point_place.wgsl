@@ -1,11 +1,13 @@
-// Puts states at a random time where a measure of the dynamics is evaluated, behind them what is random or constant in it, and
-// aims a cursor at that time. Of trajectories that failed there are zeros.
+// Puts states at a random time where a measure of the dynamics is evaluated, and aims a cursor at that time; behind them what is
+// random or constant in it, which is all where a step's stage has left its states. Of trajectories that failed there are zeros.
 
 struct PointPlaceArgs {
     batch: u32,             // Rows of the whole batch.
-    save: u32,              // The time's save slot, and
+    first: u32,             // The save slot of the first random time,
+    draw: u32,              // which of them it is, and
     start: u32,             // those of the interval's ends, where their chord is measured against.
     end: u32,
+    placed: u32,            // 1 where the states are there.
 }
 
 alias Args = PointPlaceArgs;
@@ -30,8 +32,9 @@ fn sign_of(row: u32, feature: u32) -> f32 {
 }
 
 fn each(i: u32) {
-    if i == 0u {
-        cursors[0] = Cursor(points[job.args.save], vec2<u32>(), 0.0, 0u, 0u, 0u, 0u, MOVES, 0u, 0u);
+    let save = job.args.first + params.order[job.args.draw];
+    if i == 0u && job.args.placed == 0u {
+        cursors[0] = Cursor(points[save], vec2<u32>(), 0.0, 0u, 0u, 0u, 0u, MOVES, 0u, 0u);
     }
     let size = job.rows * job.dim;
     if i >= size {
@@ -40,7 +43,9 @@ fn each(i: u32) {
     let row = i / job.dim;
     let alive = is_alive(row_status[row]);
     let batch_size = job.args.batch * job.dim;
-    values[i] = select(0.0, saves[job.args.save * batch_size + i], alive);
+    if job.args.placed == 0u {
+        values[i] = select(0.0, saves[save * batch_size + i], alive);
+    }
     if job.mode == SIGNS {
         values[size + i] = sign_of(row, i % job.dim);
     } else if job.mode == CHORD {

@@ -11,7 +11,8 @@ struct Params {
     paths: vec4<u32>,             // Seed of the noise, low word first, and number of the first trajectory.
     rates: vec4<f32>,             // Learning rate, 1 / sqrt(1 - beta2^t), what weight decay leaves.
     draws: array<vec2<u32>, 64>,  // Per probe: its time in ticks, or for biased ones its place among the steps.
-    times: array<vec2<u32>, 64>,  // Random times at which states are saved, in ticks.
+    times: array<vec2<u32>, 64>,  // Random times at which states are saved, in ticks and in their order.
+    order: array<u32, 64>,        // Per draw of such a time, which of them it is.
     measures: array<f32, 7>,      // Coefficients of measures at such times, by their number; there are five.
     divergence: f32,              // Weight of the divergence of what initial states are drawn from.
 }

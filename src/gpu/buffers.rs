@@ -4,7 +4,9 @@ use super::Gpu;
 use super::wire::records::{Clock, Cursor, Outcome, RowWalk};
 use crate::error::{Cure, Error, Result};
 use crate::memory::{Size, largest};
-use crate::method::{Asked, GlobalPenalty, Hooks, PenaltyAt, PenaltyGradient, PointMeasure, PointPenalty, StepPenalty};
+use crate::method::{
+    Asked, GlobalPenalty, Hooks, PenaltyAt, PenaltyGradient, PointMeasure, PointPenalty, StepPenalty, Tableau,
+};
 
 /// What a solve is for; buffers and plans differ.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -15,7 +17,7 @@ pub(crate) struct Purpose {
     pub(crate) penalty: Option<StepPenalty>,
     /// The penalty of all accepted steps.
     pub(crate) global: Option<GlobalPenalty>,
-    /// Those of measures at random times.
+    /// Those of measures at random times, and over all steps.
     pub(crate) points: [Option<PointPenalty>; PointMeasure::COUNT],
 }
 
@@ -34,11 +36,36 @@ impl Purpose {
     pub(crate) const FORWARD: Self =
         Self { backward: false, penalty: None, global: None, points: [None; PointMeasure::COUNT] };
 
-    /// Random times at which states are saved: those of unbiased probes, and of measures at points, which have as many.
-    pub(crate) fn draws(self) -> usize {
+    /// Measures at random times, and those over all steps.
+    pub(crate) fn drawn(&self) -> impl Iterator<Item = PointPenalty> {
+        self.points.iter().flatten().filter(|p| !p.quadrature).copied()
+    }
+
+    pub(crate) fn integrals(&self) -> impl Iterator<Item = PointPenalty> {
+        self.points.iter().flatten().filter(|p| p.quadrature).copied()
+    }
+
+    /// How many random times regularizers draw at which states are saved, unbiased probes first. Those that draw as many draw
+    /// the same ones.
+    fn numbers_of_draws(&self) -> Vec<usize> {
         let probes = self.penalty.filter(|p| p.at == PenaltyAt::Unbiased).map(|p| p.times);
-        let mut measured = self.points.iter().flatten().map(|p| p.times);
-        probes.or_else(|| measured.next()).unwrap_or(0)
+        let mut numbers = Vec::new();
+        for number in probes.into_iter().chain(self.drawn().map(|p| p.times)) {
+            if !numbers.contains(&number) {
+                numbers.push(number);
+            }
+        }
+        numbers
+    }
+
+    /// Random times at which states are saved.
+    pub(crate) fn draws(self) -> usize {
+        self.numbers_of_draws().into_iter().sum()
+    }
+
+    /// Where the draws of a regularizer of so many begin among all.
+    pub(crate) fn first_of_draws(self, number: usize) -> usize {
+        self.numbers_of_draws().into_iter().take_while(|other| *other != number).sum()
     }
 
     /// Whether the states at the interval's ends are saved, before those of the random times and after them.
@@ -54,13 +81,19 @@ impl Purpose {
     /// Whether those have cotangents.
     pub(crate) fn reaches_states(self) -> bool {
         let probes = self.penalty.filter(|p| p.at == PenaltyAt::Unbiased).map(|p| p.gradient);
-        let measured = self.points.iter().flatten().map(|p| p.gradient);
+        let measured = self.drawn().map(|p| p.gradient);
         probes.into_iter().chain(measured).any(|gradient| gradient == PenaltyGradient::Full)
     }
 
     /// Random times that are worked on, each by itself.
     pub(crate) fn passes(self) -> usize {
-        self.penalty.map_or(0, |p| p.times) + self.points.iter().flatten().map(|p| p.times).sum::<usize>()
+        self.penalty.map_or(0, |p| p.times) + self.drawn().map(|p| p.times).sum::<usize>()
+    }
+
+    /// What a step back costs with its measures, in steps back without.
+    pub(crate) fn work_of_a_step(self, tableau: &Tableau) -> f64 {
+        let evaluations: usize = self.integrals().map(|p| p.evaluations(tableau, 1)).sum();
+        1.0 + evaluations as f64 / tableau.stages() as f64
     }
 
     /// Whether what is recorded for one serves the other: coefficients are read when it runs.
@@ -339,8 +372,9 @@ buffers! {
     probe_starts: |s, b| WORD * b.times * s.clocks();
     /// Per row, the weights of a probe's two norms in its gradient.
     probe_weights: |_s, b| 2 * WORD * b.penalised * b.times.min(1);
-    /// What measures at points are computed in, in two parts, and their ways back.
-    point_values0: |_s, b| WORD * b.measured * b.measures[0];
+    /// What measures at points are computed in, in two parts, and their ways back. A step's stage leaves the whole batch's states
+    /// there, however many are measured.
+    point_values0: |s, b| WORD * (Size(b.measured) * b.measures[0]).max(Size(s.rows) * s.dim * b.measured.min(1));
     point_values1: |_s, b| WORD * b.measured * b.measures[1];
     point_bars0: |_s, b| WORD * b.measured * b.measures[2];
     point_bars1: |_s, b| WORD * b.measured * b.measures[3];

@@ -697,9 +697,12 @@ mod recording {
                     let local = local.gradient(PenaltyGradient::Full);
                     let stiff = method.tableau().stability_size.is_some() && at == PenaltyAt::Biased;
                     let local = if stiff { local.measure(Measure::Stiffness) } else { local };
-                    let of = if at == PenaltyAt::Unbiased { &PointMeasure::ALL[..] } else { &[] };
-                    let points = of.iter().fold(Regularizer::None, |all, measure| {
-                        all.and(Pointwise::new(*measure).gradient(PenaltyGradient::Full).times(2))
+                    let points = PointMeasure::ALL.iter().fold(Regularizer::None, |all, measure| {
+                        let point = Pointwise::new(*measure);
+                        all.and(match at {
+                            PenaltyAt::Unbiased => point.gradient(PenaltyGradient::Full).times(2),
+                            PenaltyAt::Biased => point.quadrature(),
+                        })
                     });
                     let both = Regularizer::from(local).and(Global::step_count()).and(points.clone());
                     let regularizer = if estimates { both } else { points };

@@ -238,7 +238,8 @@ kernels! {
     NARROW "narrow" NarrowArgs [GRID EACH] [Read Write];
     NEXT_STEP "next_step" NextStepArgs [OUTCOME PARAMS LEARNT] [Read Write Write Write Read];
     POINT_PLACE "point_place" PointPlaceArgs [CLOCK PARAMS PHILOX GRID EACH] [Read Read Read Read Write Write];
-    POINT_VALUE "point_value" PointValueArgs [CLOCK OUTCOME PARAMS ELEMENTARY FOLD LANE_SUMS] [Read Read Read Write Write];
+    POINT_VALUE "point_value" PointValueArgs [CLOCK OUTCOME PARAMS ELEMENTARY FOLD LANE_SUMS]
+        [Read Read Read Read Write Write];
     PROBE_BAR "probe_bar" ProbeBarArgs [CLOCK ELEMENTARY SUM STAGES DIFFERENCES SCALED_ERROR GRID EACH EACH_NUMBER]
         [Read Read Read Read Read Write Write]
         plain [PLAIN_NORM PLAIN_PROBE] [] noisy [NOISY_PROBE] [];
@@ -246,9 +247,9 @@ kernels! {
         PARAMS PHILOX GRID EACH] [Read Read Read Read Write Write Read] own [];
     PROBE_ERROR "probe_error" ProbeErrorArgs [CLOCK SUM INTEGRALS NOISY NOISY_NORM GRID EACH EACH_NUMBER] [Read Read Write]
         plain [] [7 Read] noisy [] [7 Read];
-    PROBE_PLACE "probe_place" ProbePlaceArgs [CLOCK GRID EACH EACH_NUMBER] [Read Read Read Read Write];
+    PROBE_PLACE "probe_place" ProbePlaceArgs [CLOCK PARAMS GRID EACH EACH_NUMBER] [Read Read Read Read Read Write];
     PROBE_STEP "probe_step" ProbeStepArgs [CLOCK TIME CONTROLLER SHARED_LENGTHS ELEMENTARY FOLD LANE_SUMS] [Read Read Write Write];
-    PROBE_STORE "probe_store" ProbeStoreArgs [CLOCK GRID EACH] [Read Read Write];
+    PROBE_STORE "probe_store" ProbeStoreArgs [CLOCK PARAMS GRID EACH] [Read Read Read Write];
     PROBE_VALUE "probe_value" ProbeValueArgs [CLOCK ONE_INTERVAL OUTCOME PARAMS ELEMENTARY FOLD LANE_SUMS]
         [Read Read Read Read Write Write] own [7];
     REDUCE "reduce" ReduceArgs [GRID EACH] [Read Write];

@@ -60,7 +60,7 @@ pub(crate) use kernel::{
 };
 pub(crate) use plan::{Jobs, Plan, Planner, SolvePlans, WalkPlans, flat};
 pub(crate) use record::{
-    LayerVjp, Outside, Recorder, Series, check_penalty, dense_args, dense_vjp_input_args, set_points, time_flag,
+    LayerVjp, Outside, Recorder, Series, check_penalty, dense_args, dense_vjp_input_args, time_flag,
 };
 pub(crate) use room::Room;
 pub(crate) use schedule::Schedules;

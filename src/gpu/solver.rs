@@ -167,8 +167,8 @@ impl GpuSolver {
     ///
     /// # Errors
     /// [`Error::Argument`] naming what does not fit in the regularizer, that [`SaveAt::Steps`](crate::SaveAt::Steps) and
-    /// [`SaveAt::Dense`](crate::SaveAt::Dense) take none, or that a device does not penalise such steps on the path, or
-    /// measure points ([`Pointwise`](crate::Pointwise)) so: a driven field's, over all steps, at several numbers of times.
+    /// [`SaveAt::Dense`](crate::SaveAt::Dense) take none, or that a device does not penalise such steps on the path, measure a
+    /// driven field ([`Pointwise`](crate::Pointwise)), or draw more than 64 times, where regularizers draw different numbers.
     pub fn regularize(&mut self, regularizer: &Regularizer, seed: u64, step: u64) -> Result<()> {
         let Engine { problem, options, .. } = &self.engine;
         regularizer.validate(options)?;

@@ -1,7 +1,6 @@
 //! Local regularization: probes, single steps whose error or stiffness is measured and differentiated.
 
 use super::network::Weights;
-use super::points::set_points;
 use super::vjp::Seed;
 use super::{Recorder, Step};
 use crate::error::{Error, Result};
@@ -17,20 +16,20 @@ use crate::gpu::wire::args::{
 use crate::gpu::wire::head::Head;
 use crate::gpu::wire::job::coefficients;
 use crate::gpu::wire::modes::{Norm, ProbeAt, ProbeMeasure, ProbeStep, SecondBar, Store};
-use crate::gpu::wire::records::{Params, ticks};
+use crate::gpu::wire::records::Params;
 use crate::gpu::wire::word;
 use crate::math::Real;
 use crate::method::{
-    Asked, Draws, Hooks, Measure, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, Regularizer, SolverOptions,
+    Asked, Hooks, Measure, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, Regularizer, SolverOptions,
     StepControl, StepPenalty, penalised_rows,
 };
 use crate::problem::{Brownian, Paths, Problem};
 
-/// Refuses what a device does not measure at points, and more steps than can be weighed; and penalised steps on the path where a
+/// Refuses more random times than there is room for, and more steps than can be weighed; and penalised steps on the path where a
 /// device does not find their increments yet: with fixed steps its path has increments of whole steps alone.
 pub(crate) fn check_penalty(problem: &Problem, options: &SolverOptions, regularizer: &Regularizer) -> Result<()> {
     let hooks = regularizer.lower(0);
-    check_points(&hooks)?;
+    check_draws(&hooks)?;
     if hooks.global.is_some_and(|global| global.measure == Measure::Stiffness) {
         let remedy =
             "a device weighs the errors of all steps, not their stiffness: train on the native engine, or take another";
@@ -53,55 +52,27 @@ pub(crate) fn check_penalty(problem: &Problem, options: &SolverOptions, regulari
     Ok(())
 }
 
-/// Refuses integrals over all steps, and random times of several numbers: they are one list, in the order of time.
-fn check_points(hooks: &Hooks) -> Result<()> {
-    let points = || hooks.pointwise.iter().flatten();
-    if points().any(|penalty| penalty.quadrature) {
-        let remedy =
-            "a device measures points at random times, not all steps: train on the native engine, or leave it out";
-        return Err(Error::argument("Pointwise::quadrature", "true on a device", remedy));
+/// Refuses more random times than the step's parameters have room for.
+fn check_draws(hooks: &Hooks) -> Result<()> {
+    let purpose = Purpose { penalty: hooks.penalty, points: hooks.pointwise, ..Purpose::FORWARD };
+    let (draws, most) = (purpose.draws(), Params::default().times.len());
+    if draws > most {
+        let remedy = format!(
+            "a device draws at most {most} times a step, where regularizers draw different numbers: take fewer, or the same for all"
+        );
+        return Err(Error::argument("Pointwise::times", format!("{draws} times of all regularizers"), remedy));
     }
-    let unbiased =
-        hooks.penalty.iter().filter(|penalty| penalty.at == PenaltyAt::Unbiased).map(|penalty| penalty.times);
-    let mut times = unbiased.chain(points().map(|penalty| penalty.times));
-    let first = times.next();
-    match times.find(|times| Some(*times) != first) {
-        Some(other) => {
-            let remedy = "a device draws as many times for each regularizer: give all the same number, or use Trainer";
-            let value = format!("{other} times beside {}", first.unwrap_or(0));
-            Err(Error::argument("Pointwise::times", value, remedy))
-        }
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 impl Engine {
-    /// Sets what a penalty's probes are told: its coefficient, and their times in ticks, or their places among the steps.
-    pub(crate) fn set_draws(&self, params: &mut Params, draws: &Draws) {
-        let penalty = draws.penalty;
-        params.coefficient = f32::from_f64(penalty.coefficient);
-        params.share = f32::from_f64(penalty.length.unwrap_or(0.0));
-        for (n, draw) in params.draws.iter_mut().enumerate().take(penalty.times) {
-            let position = self.probe_position(draws.position(n), penalty);
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in [0, 2^32)")]
-            let place = (position * 4_294_967_296.0) as u32;
-            *draw = if penalty.at == PenaltyAt::Unbiased { ticks(position) } else { [place, 0] };
-        }
-        if penalty.at == PenaltyAt::Unbiased {
-            params.times = params.draws;
-        }
-    }
-
     /// Says what the next solve in such buffers is asked for, and where its penalised steps lie: as `next_step.wgsl` does in a
     /// training step.
     pub(crate) fn use_asked(&self, asked: &Asked, paths: Paths, buffers: &Buffers) {
         let (seed, step) = asked.draw;
         let mut params = Params::new(seed, step, paths);
         params.global = asked.global.map_or(0.0, |global| f32::from_f64(global.coefficient));
-        if let Some(draws) = &asked.local {
-            self.set_draws(&mut params, draws);
-        }
-        set_points(&mut params, &asked.pointwise);
+        self.set_draws(&mut params, asked.local.as_ref(), &asked.pointwise);
         self.gpu.queue.write_buffer(&self.params, 0, bytemuck::bytes_of(&params));
         let purpose = buffers.sizes.purpose;
         let times = &params.times[..purpose.draws()];
@@ -110,7 +81,7 @@ impl Engine {
 
     /// Where in the interval an unbiased probe lies; on the path, it is at one of its coarser ticks. That path is the one of
     /// adaptive steps: [`check_penalty`] refuses others there.
-    fn probe_position(&self, position: f64, penalty: StepPenalty) -> f64 {
+    pub(super) fn probe_position(&self, position: f64, penalty: StepPenalty) -> f64 {
         if !(self.follows_path(penalty) && penalty.at == PenaltyAt::Unbiased) {
             return position;
         }
@@ -136,7 +107,7 @@ impl Recorder<'_, '_> {
             self.penalty(penalty);
         }
         for point in points.into_iter().flatten() {
-            self.points(point);
+            if point.quadrature { self.begin_integral(point) } else { self.points(point) }
         }
     }
 
@@ -151,6 +122,7 @@ impl Recorder<'_, '_> {
             rows,
             keep: false,
             points: 0,
+            measured: false,
             second: 3 * rows * engine.dim(),
         };
         for n in 0..penalty.times {
@@ -165,7 +137,7 @@ impl Recorder<'_, '_> {
     /// State, time and, if it is the solver's, size of the n-th probe.
     fn place(&mut self, probe: Step<'_>, penalty: StepPenalty, n: usize) {
         let (engine, buffers) = (self.engine, self.buffers);
-        let stride = engine.checkpoint_stride;
+        let (stride, purpose) = (engine.checkpoint_stride, buffers.sizes.purpose);
         let unbiased = penalty.at == PenaltyAt::Unbiased;
         let mode = if unbiased { ProbeAt::Unbiased } else { ProbeAt::Biased };
         self.probe_cursor(probe, penalty, mode, [n, 0]);
@@ -173,12 +145,20 @@ impl Recorder<'_, '_> {
         let head = Head { mode: mode.into(), ..engine.head(probe.rows) };
         let args = ProbePlaceArgs {
             batch: word(self.rows),
-            save: word(engine.first_draw(buffers.sizes.purpose) + n),
+            first: word(engine.first_draw(purpose)),
+            draw: word(purpose.first_of_draws(penalty.times) + n),
             stride: word(stride),
             second: word(buffers.sizes.second_state()),
             probe_second: word(probe.second),
         };
-        let bound = [&buffers.probe_cursors, &buffers.row_status, &buffers.saves, &buffers.tape, &buffers.probe_tape];
+        let bound = [
+            &buffers.probe_cursors,
+            &buffers.row_status,
+            &engine.params,
+            &buffers.saves,
+            &buffers.tape,
+            &buffers.probe_tape,
+        ];
         self.planner.add(&place, &bound, head, args, flat((probe.rows * engine.dim()).div_ceil(64)));
         if !unbiased && stride > 1 {
             for taken in 0..stride - 1 {
@@ -272,22 +252,28 @@ impl Recorder<'_, '_> {
         let (engine, buffers) = (self.engine, self.buffers);
         let store = engine.kernels.get(&kernel::PROBE_STORE, &[]);
         let size = probe.rows * engine.dim();
-        let mut add = |source: usize, bar: &wgpu::Buffer, target: usize, stored: &wgpu::Buffer| {
-            let args = ProbeStoreArgs { source: word(source), target: word(target) };
-            let bound = [&buffers.row_status, bar, stored];
+        let mut add = |bar: &wgpu::Buffer, args: ProbeStoreArgs, stored: &wgpu::Buffer| {
+            let bound = [&buffers.row_status, &engine.params, bar, stored];
             let head = Head { mode: Store::Put.into(), ..engine.head(probe.rows) };
             self.planner.add(&store, &bound, head, args, flat(size.div_ceil(64)));
         };
         match penalty.at {
             PenaltyAt::Unbiased => {
-                let at = (engine.first_draw(buffers.sizes.purpose) + n) * self.rows * engine.dim();
-                add(0, &buffers.bar, at, &buffers.saves_bar);
+                let purpose = buffers.sizes.purpose;
+                let [first, draw] = [engine.first_draw(purpose), purpose.first_of_draws(penalty.times) + n];
+                let slot = self.rows * engine.dim();
+                let [target, draw, slot] = [first * slot, draw, slot].map(word);
+                add(&buffers.bar, ProbeStoreArgs { source: 0, target, draw, slot }, &buffers.saves_bar);
             }
             PenaltyAt::Biased => {
-                add(0, &buffers.bar, n * size, &buffers.probe_bar);
+                let args = |source: usize, target: usize| {
+                    let [source, target] = [source, target].map(word);
+                    ProbeStoreArgs { source, target, ..ProbeStoreArgs::default() }
+                };
+                add(&buffers.bar, args(0, n * size), &buffers.probe_bar);
                 if engine.noise().is_some_and(|noise| noise.reversible) {
-                    let second = engine.second_bar_slot() * size;
-                    add(second, &buffers.state_bars, (penalty.times + n) * size, &buffers.probe_bar);
+                    let second = args(engine.second_bar_slot() * size, (penalty.times + n) * size);
+                    add(&buffers.state_bars, second, &buffers.probe_bar);
                 }
             }
         }

@@ -24,13 +24,16 @@
 //! for each stage, last to first:
 //!     stage_bar                                k_i_bar
 //!     dense_vjp_weights, dense_vjp_input       of each layer, last to first: theta_bar and the state's cotangent
+//!     combine, then a measure's program        where measures are over all steps, point_value, and the way back
 //! bar_update                                   joins the states' cotangents to that of its start
 //! inject                                       and those of penalised steps that start there
 //! ```
 //!
 //! Small fields do without: a kernel that is printed for the problem ([`whole`]) solves trajectories whole.
 
+mod draws;
 mod global;
+mod integrals;
 mod learn;
 mod local;
 mod network;
@@ -48,7 +51,6 @@ pub(crate) mod whole;
 
 pub(crate) use local::check_penalty;
 pub(crate) use outside::Outside;
-pub(crate) use points::set_points;
 pub(crate) use series::Series;
 pub(crate) use step::{dense_args, time_flag};
 pub(crate) use vjp::{LayerVjp, dense_vjp_input_args};
@@ -81,6 +83,8 @@ pub(crate) struct Step<'a> {
     pub(crate) keep: bool,
     /// Save points whose cotangents the steps take up.
     pub(crate) points: usize,
+    /// Whether their stages are measured, where measures are over all steps.
+    pub(crate) measured: bool,
     /// Where the tape of second states begins, if there are any.
     pub(crate) second: usize,
 }
@@ -101,6 +105,7 @@ impl<'a> Recorder<'a, '_> {
             rows: self.rows,
             keep: false,
             points: 0,
+            measured: false,
             second: buffers.sizes.second_state(),
         }
     }

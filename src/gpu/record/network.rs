@@ -53,6 +53,12 @@ impl<'a> Network<'a> {
             Form::Program(program) => program.kept_widths()[0],
         }
     }
+
+    /// The same, whose stages' states go there as they are; `unused` stands for what is not written to then.
+    pub(super) fn at_states(self, states: &'a wgpu::Buffer, unused: &'a wgpu::Buffer) -> Self {
+        let [inputs, derivatives] = [states, unused].map(std::slice::from_ref);
+        Self { inputs, derivatives, map: InputMap::Identity, ..self }
+    }
 }
 
 impl Network<'_> {

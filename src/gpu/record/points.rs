@@ -1,4 +1,5 @@
-//! Measures of the dynamics at random times: a program outside of the solve, at states that the solve has saved.
+//! Measures of the dynamics at random times: a program outside of the solve, at states that the solve has saved. Those over all
+//! steps are in [`integrals`](super::integrals).
 //!
 //! The draws are saved states after the caller's, at the same times for all regularizers, between those at the interval's ends
 //! where a chord is measured. A measure is a mean over features (`PointMeasure::density`), so that its cotangent is the same
@@ -14,21 +15,10 @@ use crate::gpu::plan::flat;
 use crate::gpu::schedule::Schedules;
 use crate::gpu::wire::args::{PointPlaceArgs, PointValueArgs, ProbeStoreArgs};
 use crate::gpu::wire::head::Head;
-use crate::gpu::wire::modes::{Direction, Store};
-use crate::gpu::wire::records::{Params, ticks};
+use crate::gpu::wire::modes::{Direction, PointSum, Store};
 use crate::gpu::wire::word;
 use crate::math::Real;
-use crate::method::{PenaltyGradient, PointDraws, PointPenalty, Regularizer, penalised_rows};
-
-/// Says what the measures at points of a training step are: their coefficients, and their times in ticks.
-pub(crate) fn set_points<'a>(params: &mut Params, points: impl IntoIterator<Item = &'a PointDraws>) {
-    for draws in points {
-        params.measures[draws.penalty.measure.index()] = f32::from_f64(draws.penalty.coefficient);
-        for (n, time) in params.times.iter_mut().enumerate().take(draws.points()) {
-            *time = ticks(draws.position(n));
-        }
-    }
-}
+use crate::method::{PenaltyGradient, PointPenalty, Regularizer, penalised_rows};
 
 impl Engine {
     /// Schedules a regularizer's measures at points.
@@ -64,35 +54,41 @@ impl Engine {
     }
 }
 
-impl Recorder<'_, '_> {
+impl<'a> Recorder<'a, '_> {
     /// Records a measure at its random times: its value in the outcome, its part of the gradient in the partial ones, and the
     /// cotangents of the states among those of saved ones.
     pub(super) fn points(&mut self, penalty: PointPenalty) {
+        let buffers = self.buffers;
+        let Some(of) = self.measured(penalty) else { return };
+        let first = buffers.sizes.purpose.first_of_draws(penalty.times);
+        for n in 0..penalty.times {
+            self.place_point(of, penalty, Some(first + n));
+            self.outside_values(of, true, (&buffers.norms, 0));
+            self.point_value(of, penalty, (PointSum::Drawn, n, 1.0 / penalty.times as f64));
+            let full = penalty.gradient == PenaltyGradient::Full;
+            self.outside_back(of, full.then_some(&buffers.bar));
+            if full {
+                self.add_point_bar(of, first + n);
+            }
+        }
+    }
+
+    /// A measure's program, in its own room.
+    pub(super) fn measured(&self, penalty: PointPenalty) -> Option<Outside<'a>> {
         let (engine, buffers) = (self.engine, self.buffers);
-        let Some(program) = &engine.measures[penalty.measure.index()] else { return };
-        let of = Outside {
-            program,
+        Some(Outside {
+            program: engine.measures[penalty.measure.index()].as_ref()?,
             times: 1,
             trajectories: penalised_rows(self.rows, penalty.fraction),
             // Nobody's any more: penalised steps come first.
             cursors: &buffers.probe_cursors,
             values: [&buffers.point_values0, &buffers.point_values1],
             bars: [&buffers.point_bars0, &buffers.point_bars1],
-        };
-        for n in 0..penalty.times {
-            self.place_point(of, penalty, n);
-            self.outside_values(of, true, (&buffers.norms, 0));
-            self.point_value(of, penalty, n);
-            let full = penalty.gradient == PenaltyGradient::Full;
-            self.outside_back(of, full.then_some(&buffers.bar));
-            if full {
-                self.add_point_bar(of, n);
-            }
-        }
+        })
     }
 
-    /// The states at the n-th time, and what is random or constant in the measure.
-    fn place_point(&mut self, of: Outside<'_>, penalty: PointPenalty, n: usize) {
+    /// The states of a draw, or those that are there; and what is random or constant in the measure.
+    pub(super) fn place_point(&mut self, of: Outside<'_>, penalty: PointPenalty, draw: Option<usize>) {
         let (engine, buffers) = (self.engine, self.buffers);
         let purpose = buffers.sizes.purpose;
         let place = engine.kernels.get(&kernel::POINT_PLACE, &[]);
@@ -100,35 +96,41 @@ impl Recorder<'_, '_> {
         let first = engine.first_draw(purpose);
         let args = PointPlaceArgs {
             batch: word(self.rows),
-            save: word(first + n),
+            first: word(first),
+            draw: word(draw.unwrap_or(0)),
             start: word(engine.point_count()),
             end: word(first + purpose.draws()),
+            placed: u32::from(draw.is_none()),
         };
         let bound = [&buffers.row_status, &engine.params, &buffers.points, &buffers.saves, of.cursors, of.values[0]];
         self.planner.add(&place, &bound, head, args, flat((of.trajectories * engine.dim()).div_ceil(64)));
     }
 
-    /// The penalty so far, and the measures' cotangents.
-    fn point_value(&mut self, of: Outside<'_>, penalty: PointPenalty, n: usize) {
+    /// The penalty so far, of which the `n`-th part is the first if it is 0, and the measures' cotangents.
+    pub(super) fn point_value(
+        &mut self,
+        of: Outside<'_>,
+        penalty: PointPenalty,
+        (over, n, share): (PointSum, usize, f64),
+    ) {
         let (engine, buffers) = (self.engine, self.buffers);
         let value = engine.kernels.get(&kernel::POINT_VALUE, &[]);
-        let args = PointValueArgs {
-            measure: word(penalty.measure.index()),
-            number: word(n),
-            share: f32::from_f64(1.0 / penalty.times as f64),
-        };
-        let bound = [&buffers.row_status, &engine.params, &buffers.norms, of.bars[0], &engine.outcome];
-        self.planner.add(&value, &bound, engine.head(of.trajectories), args, [1, 1, 1]);
+        let args =
+            PointValueArgs { measure: word(penalty.measure.index()), number: word(n), share: f32::from_f64(share) };
+        let head = Head { mode: over.into(), ..engine.head(of.trajectories) };
+        let bound = [&buffers.row_status, &engine.params, of.cursors, &buffers.norms, of.bars[0], &engine.outcome];
+        self.planner.add(&value, &bound, head, args, [1, 1, 1]);
     }
 
-    /// Adds the states' cotangents at the n-th time to those of the saved state.
-    fn add_point_bar(&mut self, of: Outside<'_>, n: usize) {
+    /// Adds the states' cotangents at a draw to those of the saved state.
+    fn add_point_bar(&mut self, of: Outside<'_>, draw: usize) {
         let (engine, buffers) = (self.engine, self.buffers);
         let store = engine.kernels.get(&kernel::PROBE_STORE, &[]);
         let head = Head { mode: Store::Add.into(), ..engine.head(of.trajectories) };
-        let slot = engine.first_draw(buffers.sizes.purpose) + n;
-        let args = ProbeStoreArgs { source: 0, target: word(slot * self.rows * engine.dim()) };
-        let bound = [&buffers.row_status, &buffers.bar, &buffers.saves_bar];
+        let slot = self.rows * engine.dim();
+        let target = word(engine.first_draw(buffers.sizes.purpose) * slot);
+        let args = ProbeStoreArgs { source: 0, target, draw: word(draw), slot: word(slot) };
+        let bound = [&buffers.row_status, &engine.params, &buffers.bar, &buffers.saves_bar];
         self.planner.add(&store, &bound, head, args, flat((of.trajectories * engine.dim()).div_ceil(64)));
     }
 }

@@ -89,6 +89,7 @@ impl Recorder<'_, '_> {
             self.stage_bar(step, StageBar::Drift, args);
             let wants_state = i > 0 || first == FirstStage::Everything;
             self.network_vjp(step, engine.drift(buffers), i, wants_state);
+            self.integrals(step, i);
             if is_end {
                 let join: &[(usize, f64)] =
                     if seed == Seed::Stiffness { &[(i, 1.0), (stages + 1, 1.0)] } else { &[(i, 1.0)] };

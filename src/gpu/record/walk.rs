@@ -40,6 +40,7 @@ impl Engine {
             && !self.every_step()
             && !injected
             && purpose.global.is_none()
+            && purpose.integrals().next().is_none()
             && self.fits_into_walks(purpose)
     }
 
@@ -80,10 +81,12 @@ impl Engine {
         encoder.clear_buffer(&self.outcome, std::mem::offset_of!(Outcome, penalty) as u64, Some(4));
         // A step and its vector-Jacobian product cost what four attempts do.
         let step = 4.0 * self.attempt_work(rows);
+        let purpose = buffers.sizes.purpose;
+        let measured = step * purpose.work_of_a_step(self.tableau);
         let mut to = Submissions::new(self, &mut encoder);
-        to.record(&penalty, 1, step * buffers.sizes.purpose.passes() as f64);
+        to.record(&penalty, 1, step * purpose.passes() as f64);
         to.record(&plans.begin, 1, 0.0);
-        to.record(&plans.segment, segments, step * plans.stride.min(accepted) as f64);
+        to.record(&plans.segment, segments, measured * plans.stride.min(accepted) as f64);
         to.record(&plans.end, 1, 0.0);
         drop(to);
         self.gpu.queue.submit([encoder.finish()]);
@@ -140,7 +143,7 @@ impl Recorder<'_, '_> {
         let stride = if engine.every_step() { 1 } else { engine.checkpoint_stride };
         let cursors = &buffers.walk_cursors;
         let points = if engine.every_step() { 0 } else { engine.walk_points(buffers.sizes.purpose) };
-        let walking = Step { cursors, keep: true, points, ..self.solving() };
+        let walking = Step { cursors, keep: true, points, measured: true, ..self.solving() };
         if engine.stands_still() {
             return self.no_walk();
         }
@@ -244,8 +247,8 @@ impl Recorder<'_, '_> {
         self.planner.add(&adjoint, &bound, engine.head(self.rows), args, grid);
         let store = engine.kernels.get(&kernel::PROBE_STORE, &[]);
         let size = self.rows * engine.dim();
-        let args = ProbeStoreArgs { source: word(bars * size), target: 0 };
-        let bound = [&buffers.row_status, &buffers.saves_bar, &buffers.bar];
+        let args = ProbeStoreArgs { source: word(bars * size), ..ProbeStoreArgs::default() };
+        let bound = [&buffers.row_status, &engine.params, &buffers.saves_bar, &buffers.bar];
         let head = Head { mode: Store::Put.into(), ..engine.head(self.rows) };
         self.planner.add(&store, &bound, head, args, flat(size.div_ceil(64)));
         let segment = self.planner.take();

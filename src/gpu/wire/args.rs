@@ -152,14 +152,14 @@ arguments! {
         follows: u32,
         start: f32,
     }
-    PointPlaceArgs { batch: u32, save: u32, start: u32, end: u32, }
+    PointPlaceArgs { batch: u32, first: u32, draw: u32, start: u32, end: u32, placed: u32, }
     PointValueArgs { measure: u32, number: u32, share: f32, }
     ProbeBarArgs { sum: Sum, states: [f32; 12], error_slot: u32, }
     ProbeCursorArgs { control: Controller, probe: u32, probes: u32, taken: u32, batch: u32, follows: u32, }
     ProbeErrorArgs { sum: Sum, target: u32, }
-    ProbePlaceArgs { batch: u32, save: u32, stride: u32, second: u32, probe_second: u32, }
+    ProbePlaceArgs { batch: u32, first: u32, draw: u32, stride: u32, second: u32, probe_second: u32, }
     ProbeStepArgs { control: Controller, follows: u32, }
-    ProbeStoreArgs { source: u32, target: u32, }
+    ProbeStoreArgs { source: u32, target: u32, draw: u32, slot: u32, }
     ProbeValueArgs { stability: f32, share: f32, error_power: f32, }
     ReduceArgs { parts: u32, parameters: u32, }
     RowNormArgs { sum: Sum, states: [f32; 12], }

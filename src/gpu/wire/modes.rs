@@ -153,6 +153,12 @@ modes! {
         Signs = SIGNS = 1,
         Chord = CHORD = 2,
     }
+    /// What a measure's value is added up over: a random time; nothing yet, or a stage of a step, of all of them.
+    PointSum ["point_value"] {
+        Drawn = DRAWN = 0,
+        Begin = BEGIN = 1,
+        Stage = STAGE = 2,
+    }
     /// Whether a cotangent is put where it is kept, or added to what is there.
     Store ["probe_store"] {
         Put = PUT = 0,

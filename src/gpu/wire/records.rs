@@ -90,6 +90,7 @@ twins! {
         rates: [f32; 4],
         draws: [[u32; 2]; 64],
         times: [[u32; 2]; 64],
+        order: [u32; 64],
         measures: [f32; 7],
         divergence: f32,
     }

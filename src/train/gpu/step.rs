@@ -8,7 +8,7 @@ use super::plans::TrainPlans;
 use super::trainer::{GpuTrainer, costs, low};
 use crate::error::Result;
 use crate::gpu::modes::{Verdict, status};
-use crate::gpu::{Outcome, Params, Submissions, set_points};
+use crate::gpu::{Outcome, Params, Submissions};
 use crate::method::{Draws, Hooks, PointDraws, PointValues};
 use crate::train::batches::Batch;
 use crate::train::optimizer::Rule;
@@ -87,11 +87,9 @@ impl GpuTrainer {
             params.divergence = self.state.step_drawing(step).weight.map_or(0.0, single);
             let hooks = self.state.hooks_at(step);
             params.global = hooks.global.map_or(0.0, |global| single(global.coefficient));
-            if let Some(penalty) = hooks.penalty {
-                self.engine.set_draws(&mut params, &Draws::new(penalty, seed, step));
-            }
-            let points = hooks.pointwise.into_iter().flatten();
-            set_points(&mut params, &points.map(|point| PointDraws::new(point, seed, step)).collect::<Vec<_>>());
+            let local = hooks.penalty.map(|penalty| Draws::new(penalty, seed, step));
+            let points = hooks.pointwise.into_iter().flatten().map(|point| PointDraws::new(point, seed, step));
+            self.engine.set_draws(&mut params, local.as_ref(), &points.collect::<Vec<_>>());
             params
         };
         (0..entries as u64).map(entry).collect()
@@ -151,12 +149,13 @@ impl GpuTrainer {
         to.encoder().clear_buffer(&self.parts.overflow, 0, None);
         // A step and its vector-Jacobian product cost what four attempts do.
         let step = 4.0 * self.engine.attempt_work(plans.rows);
-        let passes = rooms.engine.sizes.purpose.passes();
+        let purpose = rooms.engine.sizes.purpose;
+        let (passes, measured) = (purpose.passes(), step * purpose.work_of_a_step(self.engine.tableau));
         let steps = plans.walk.stride.min(self.engine.accepted.max(1));
         to.record(&plans.solve.finish, 1, 0.0);
         to.record(&plans.loss, 1, step * passes as f64);
         to.record(&plans.walk.begin, 1, 0.0);
-        to.record(&plans.walk.segment, segments, step * steps as f64);
+        to.record(&plans.walk.segment, segments, measured * steps as f64);
         to.record(&plans.walk.end, 1, 4.0 * self.encoder_work(plans.rows));
         to.record(if update { &plans.update } else { &plans.gradient }, 1, 0.0);
         // Whoever goes on with the encoder begins a pass of its own.

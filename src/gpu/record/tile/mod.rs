@@ -82,11 +82,12 @@ impl Engine {
     }
 
     /// How so many rows are cut on the way back, if they are walked back in tiles. A tape of every state is wanted, and
-    /// penalties that have no gradient in it.
+    /// penalties that have no part in a step back.
     pub(crate) fn tile_back(&self, rows: usize, purpose: Purpose) -> Option<Tile> {
         let injected =
             purpose.penalty.is_some_and(|p| p.at == PenaltyAt::Biased && p.gradient == PenaltyGradient::Full);
-        if !self.tiles_back || self.checkpoint_stride != 1 || injected || self.walks_whole(purpose) {
+        let measured = purpose.integrals().next().is_some();
+        if !self.tiles_back || self.checkpoint_stride != 1 || injected || measured || self.walks_whole(purpose) {
             return None;
         }
         let Printer { tile, .. } = self.tile_printer(self.tile(rows)?).back()?;

@@ -19,8 +19,9 @@ fn recorded_training_steps_are_those_of_step() {
         for local in [Local::unbiased(), Local::biased()] {
             let mut config = training(field.clone(), layout, local);
             // Times and signs of measures are drawn on the device too.
-            let straight = Pointwise::straightness().gradient(PenaltyGradient::Full).coefficient(0.1);
+            let straight = Pointwise::straightness().gradient(PenaltyGradient::Full).times(2).coefficient(0.1);
             config.regularizer = config.regularizer.and(straight).and(Pointwise::jacobian().coefficient(0.1));
+            config.regularizer = config.regularizer.and(Pointwise::kinetic().quadrature().coefficient(0.1));
             let mut stepped = GpuTrainer::new(&gpu, config.clone()).expect("a valid configuration");
             let mut recorded = GpuTrainer::new(&gpu, config).expect("a valid configuration");
             gpu.block_on(recorded.prepare(BATCH, STEPS as usize, 30)).expect("room for a small batch");

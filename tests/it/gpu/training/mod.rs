@@ -5,6 +5,7 @@ mod density;
 mod fields;
 mod gradients;
 mod helps;
+mod integrals;
 mod latent;
 mod observed;
 mod own_penalties;

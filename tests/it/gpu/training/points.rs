@@ -63,6 +63,39 @@ fn points_of_several_regularizers() {
     }
 }
 
+/// Regularizers that draw different numbers of times, whose order changes with the step.
+#[test]
+fn points_at_several_numbers_of_times() {
+    for layout in LAYOUTS {
+        for width in WIDTHS {
+            let mut model = model(width, layout);
+            let name = format!("{layout:?} {width}");
+            let full = |of: Pointwise, times| of.gradient(PenaltyGradient::Full).times(times).coefficient(0.3);
+            let points = Regularizer::from(full(Pointwise::kinetic(), 3))
+                .and(full(Pointwise::jacobian(), 2))
+                .and(full(Pointwise::straightness(), 3))
+                .and(point(PointMeasure::SecondDerivative));
+            compare(&name, model.clone(), points.clone(), 3e-4, 4);
+            model.options = model.options.tolerances(Tolerances::both(0.1));
+            for (at, times) in [(PenaltyAt::Unbiased, 5), (PenaltyAt::Unbiased, 2), (PenaltyAt::Biased, 4)] {
+                let local = Local::unbiased().at(at).gradient(PenaltyGradient::Full).times(times);
+                let local = local.fraction(1.0).coefficient(0.3);
+                compare(&format!("{name} {at:?} {times}"), model.clone(), points.clone().and(local), 2e-2, 3);
+            }
+        }
+    }
+}
+
+/// As many as there is room for.
+#[test]
+fn points_at_sixty_four_times() {
+    let every = Regularizer::from(Pointwise::kinetic().gradient(PenaltyGradient::Full).times(40))
+        .and(Pointwise::straightness().times(24));
+    for layout in LAYOUTS {
+        compare(&format!("{layout:?}"), model(3, layout), every.clone(), 3e-4, 2);
+    }
+}
+
 /// With equal steps, in tiles where the state is wide, with a tape that is shorter than the solve, and with one that grows.
 #[test]
 fn points_of_other_solves_and_walks() {
@@ -249,12 +282,8 @@ fn points_that_a_device_does_not_measure_are_refused() {
         let config = TrainerConfig::new(model(3, Layout::Lockstep), Loss::Mse).regularizer(regularizer);
         GpuTrainer::new(&gpu, config).expect_err("no such points").to_string()
     };
-    let error = refused(Pointwise::kinetic().quadrature().into());
-    assert!(error.starts_with("Pointwise::quadrature = true on a device"), "{error}");
-    let error = refused(Regularizer::from(Pointwise::kinetic()).and(Pointwise::jacobian().times(2)));
-    assert!(error.starts_with("Pointwise::times = 2 times beside 1"), "{error}");
-    let error = refused(Regularizer::from(Local::unbiased().times(3)).and(Pointwise::jacobian().times(2)));
-    assert!(error.starts_with("Pointwise::times = 2 times beside 3"), "{error}");
+    let error = refused(Regularizer::from(Local::unbiased().times(33)).and(Pointwise::jacobian().times(32)));
+    assert!(error.starts_with("Pointwise::times = 65 times of all regularizers"), "{error}");
     let field = Field::build(1, |f| f.control("u") - f.state()).expect("a field");
     let driven = Problem::ode(field, 0.0, 1.0).driven_by(Control::new("u", Interpolation::Linear, [0.0, 1.0]));
     let mut solver = GpuSolver::new(&gpu, &driven, &SolverOptions::default()).expect("a valid problem");

@@ -351,6 +351,7 @@ fn training_steps_teach_what_they_teach_on_the_native_engine() {
         local(PenaltyAt::Biased),
         Global::step_count().budget(budget).into(),
         Regularizer::from(Pointwise::kinetic().budget(budget)).and(jacobian),
+        Pointwise::jacobian().quadrature().budget(budget).into(),
     ];
     for (layout, regularizer) in LAYOUTS.into_iter().flat_map(|l| all.clone().map(|r| (l, r))) {
         let mut model = model(layout, Method::Bosh3);
