@@ -241,7 +241,16 @@ fn preambles_are_written_once() {
     let numbers: Vec<&str> = having("cursors[row * job.per_row]");
     assert_eq!(
         numbers,
-        ["dense", "dense_vjp_weights", "increments", "probe_value", "each_lane", "each_number", "row_sums"]
+        [
+            "dense",
+            "dense_vjp_weights",
+            "increments",
+            "point_value",
+            "probe_value",
+            "each_lane",
+            "each_number",
+            "row_sums",
+        ]
     );
 }
 
