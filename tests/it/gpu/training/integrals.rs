@@ -1,6 +1,7 @@
 //! Measures over all accepted steps on the device, against the native engine at f64, integrals that are known, and differences
 //! of values.
 
+use super::points::of_positive_states;
 use super::regularizers::{WIDTHS, compare, model};
 use crate::oracle::{LAYOUTS, bits, cast, close, cpu, fixed, gpu, numbers, scaled, solver as native_solver, widen};
 use fewsteps::{
@@ -169,12 +170,12 @@ fn integrals_of_other_fields() {
     }
 }
 
-/// `y' = a sqrt(y) - y`: of what is negative there is no root, and of zero, which rows at rest have, it has no slope.
+/// Rows at rest have zeros.
 #[test]
 fn integrals_of_trajectories_that_failed_or_rest_are_left_out() {
     let Some(gpu) = gpu() else { return };
-    let field = Field::build(1, |f| f.parameters("a", &[1.0]) * f.state().sqrt() - f.state()).expect("a field");
-    for layout in LAYOUTS {
+    for ((field, theta), layout) in of_positive_states().into_iter().flat_map(|of| LAYOUTS.map(|l| (of.clone(), l))) {
+        let name = format!("{} parameters, {layout:?}", theta.len());
         let options = SolverOptions::default().layout(layout).tolerances(Tolerances::both(1e-5));
         let problem = Problem::ode(field.clone(), 0.0, 1.0);
         let mut native = native_solver::<f64>(&problem, &options);
@@ -183,23 +184,23 @@ fn integrals_of_trajectories_that_failed_or_rest_are_left_out() {
         native.regularize(&all(), 1, 0).expect("a valid regularizer");
         // The last one is next to where it stays, so that in an ensemble others take more steps.
         let y0 = [0.02, -2.0, 1.3, 0.98];
-        let found = gpu.block_on(solver.solve(&[1.0], &y0)).expect("solved");
-        let expected = native.solve(&[1.0], &widen(&y0)).expect("solved");
-        assert_eq!(found.status, expected.status, "{layout:?}");
-        assert!(found.status[1] != Status::Done && found.status[2] == Status::Done, "{layout:?}: {:?}", found.status);
+        let found = gpu.block_on(solver.solve(&theta, &y0)).expect("solved");
+        let expected = native.solve(&widen(&theta), &widen(&y0)).expect("solved");
+        assert_eq!(found.status, expected.status, "{name}");
+        assert!(found.status[1] != Status::Done && found.status[2] == Status::Done, "{name}: {:?}", found.status);
         let found = gpu.block_on(solver.gradients(&[1.0; 4])).expect("solved before");
         let expected = native.gradients(&[1.0; 4]).expect("solved before");
         for (a, b) in found.pointwise.iter().zip(expected.pointwise.iter()) {
-            close(&format!("{layout:?}: {:?}", a.measure), &[a.penalty], &[b.penalty], 5e-4);
+            close(&format!("{name}: {:?}", a.measure), &[a.penalty], &[b.penalty], 5e-4);
         }
         assert_eq!(found.pointwise.iter().count(), PointMeasure::ALL.len());
-        close(&format!("{layout:?}: theta"), &widen(&found.theta), &expected.theta, 5e-4);
-        close(&format!("{layout:?}: y0"), &widen(&found.y0), &expected.y0, 5e-4);
+        close(&format!("{name}: theta"), &widen(&found.theta), &expected.theta, 5e-4);
+        close(&format!("{name}: y0"), &widen(&found.y0), &expected.y0, 5e-4);
         // A mean over none.
-        gpu.block_on(solver.solve(&[1.0], &[-1.0, -2.0, -1.3])).expect("solved");
+        gpu.block_on(solver.solve(&theta, &[-1.0, -2.0, -1.3])).expect("solved");
         let found = gpu.block_on(solver.gradients(&[1.0; 3])).expect("solved before");
-        assert!(found.pointwise.iter().all(|value| value.penalty.is_nan()), "{layout:?}: {:?}", found.pointwise);
-        assert_eq!((&found.theta[..], &found.y0[..]), (&[0.0][..], &[0.0; 3][..]), "{layout:?}");
+        assert!(found.pointwise.iter().all(|value| value.penalty.is_nan()), "{name}: {:?}", found.pointwise);
+        assert!(found.theta.iter().chain(&found.y0).all(|x| *x == 0.0), "{name}: {found:?}");
     }
 }
 

@@ -197,23 +197,31 @@ fn points_of_a_share_beside_saved_times() {
     }
 }
 
-/// `y' = a sqrt(y) - y`: of what is negative there is no root.
+/// Fields that are not there where the state is negative, nor their slopes where it is zero, with parameters: `a sqrt(y) - y`,
+/// and one in whose gradient the logarithm itself is a factor.
+pub(super) fn of_positive_states() -> [(Field, Vec<f32>); 2] {
+    let root = Field::build(1, |f| f.parameters("a", &[1.0]) * f.state().sqrt() - f.state());
+    let logarithm = Field::build(1, |f| f.mlp("net", &Mlp::new([1, 3, 1]), &f.state().ln()) * f.state());
+    let [root, logarithm] = [root, logarithm].map(|field| field.expect("a field"));
+    let theta = cast(&numbers(8, logarithm.parameter_count()));
+    [(root, vec![1.0]), (logarithm, theta)]
+}
+
 #[test]
 fn points_of_trajectories_that_failed_are_left_out() {
     let Some(gpu) = gpu() else { return };
-    let field = Field::build(1, |f| f.parameters("a", &[1.0]) * f.state().sqrt() - f.state()).expect("a field");
-    for layout in LAYOUTS {
+    for ((field, theta), layout) in of_positive_states().into_iter().flat_map(|of| LAYOUTS.map(|l| (of.clone(), l))) {
         let options = SolverOptions::default().layout(layout).tolerances(Tolerances::both(1e-3));
         let problem = Problem::ode(field.clone(), 0.0, 1.0);
         let mut native = native_solver::<f64>(&problem, &options);
         for whole in [true, false] {
             let solver = GpuSolver::new(&gpu, &problem, &options).expect("a valid problem");
             let mut solver = if whole { solver } else { solver.layer_by_layer() };
-            let name = format!("{layout:?}, whole {whole}");
+            let name = format!("{} parameters, {layout:?}, whole {whole}", theta.len());
             solver.regularize(&all(2), 1, 0).expect("a valid regularizer");
             native.regularize(&all(2), 1, 0).expect("a valid regularizer");
-            let found = gpu.block_on(solver.solve(&[1.0], &[0.5, -2.0, 1.3])).expect("solved");
-            let expected = native.solve(&[1.0], &[0.5, -2.0, 1.3]).expect("solved");
+            let found = gpu.block_on(solver.solve(&theta, &[0.5, -2.0, 1.3])).expect("solved");
+            let expected = native.solve(&widen(&theta), &[0.5, -2.0, 1.3]).expect("solved");
             assert_eq!(found.status, expected.status, "{name}");
             assert!(found.status[1] != Status::Done && found.status[2] == Status::Done, "{name}: {:?}", found.status);
             let found = gpu.block_on(solver.gradients(&[1.0; 3])).expect("solved before");
@@ -225,10 +233,10 @@ fn points_of_trajectories_that_failed_are_left_out() {
             close(&format!("{name}: theta"), &widen(&found.theta), &expected.theta, 5e-4);
             close(&format!("{name}: y0"), &widen(&found.y0), &expected.y0, 5e-4);
             // A mean over none.
-            gpu.block_on(solver.solve(&[1.0], &[-1.0, -2.0, -1.3])).expect("solved");
+            gpu.block_on(solver.solve(&theta, &[-1.0, -2.0, -1.3])).expect("solved");
             let found = gpu.block_on(solver.gradients(&[1.0; 3])).expect("solved before");
             assert!(found.pointwise.iter().all(|value| value.penalty.is_nan()), "{name}: {:?}", found.pointwise);
-            assert_eq!((&found.theta[..], &found.y0[..]), (&[0.0][..], &[0.0; 3][..]), "{name}");
+            assert!(found.theta.iter().chain(&found.y0).all(|x| *x == 0.0), "{name}: {found:?}");
         }
     }
 }
