@@ -50,6 +50,6 @@ fn each(i: u32) {
         values[size + i] = sign_of(row, i % job.dim);
     } else if job.mode == CHORD {
         let way = saves[job.args.end * batch_size + i] - saves[job.args.start * batch_size + i];
-        values[size + i] = select(0.0, way / job.span, alive);
+        values[size + i] = select(0.0, way / interval_of(row).y, alive);
     }
 }

@@ -28,10 +28,10 @@ alias Summand = vec2<f32>;
 // The stretch of time that a living row's measure stands for: the interval, or its step. A row at rest has none.
 fn length_of(row: u32) -> f32 {
     if job.mode == DRAWN {
-        return abs(job.span);
+        return abs(interval_of(row).y);
     }
     let cursor = cursors[row * job.per_row];
-    return select(0.0, abs(cursor.h), job.mode == STAGE && cursor.moving == MOVES);
+    return select(0.0, abs(cursor.h) * row_unit(row), job.mode == STAGE && cursor.moving == MOVES);
 }
 
 @compute @workgroup_size(256)

@@ -28,7 +28,8 @@ fn each_lane(row: u32, lane: u32, cursor: Cursor) {
     let status = row_status[row % job.args.trajectories];
     let to = job.args.result + row * job.dim;
     // What a row at rest has kept are zeros, at which a field need not be defined.
-    if select(takes_step(cursor, status), has_states(status), has(ALWAYS)) {
+    let outside = select(has_states(status), is_alive(status), has(MEASURE));
+    if select(takes_step(cursor, status), outside, has(ALWAYS)) {
         run(row, lane, to);
     } else {
         rest(row, lane, to);

@@ -24,7 +24,8 @@ fn each(i: u32) {
         return;
     }
     let has_point = i / size < slots_of(row, job.args.points);
-    if has_states(row_status[row]) && has_point {
+    let wanted = select(has_states(row_status[row]), is_alive(row_status[row]), has(MEASURE));
+    if wanted && has_point {
         return;
     }
     let at = job.rows + 2u * row;

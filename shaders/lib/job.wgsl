@@ -34,6 +34,7 @@ const NOISE = 4096u;    // Steps end on ticks of the path, and states within the
 const SECOND = 8192u;   // A second state is carried along.
 const BARE = 16384u;    // The layer's product alone, without time and bias.
 const TOGETHER = 32768u; // Derivatives are kept where the layer's output is.
+const MEASURE = 131072u; // What is evaluated is a measure of the solution, not its slope: those that rest have no part in it.
 const ERRORS = 65536u;  // What is known of accepted steps' errors goes to the table too, after all steps.
 
 fn has(flag: u32) -> bool {

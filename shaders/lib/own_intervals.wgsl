@@ -13,9 +13,9 @@ fn record_of(row: u32) -> u32 {
     return points[0].x + row * points[0].y;
 }
 
-// Outside of the equation, where rows are not the batch's, there is no clock.
+// Outside of the equation, where rows are not the batch's, there is no clock; measures of it are of the batch's.
 fn interval_of(row: u32) -> vec2<f32> {
-    if has(ALWAYS) {
+    if has(ALWAYS) && !has(MEASURE) {
         return vec2<f32>(0.0, 1.0);
     }
     return bitcast<vec2<f32>>(points[record_of(row)]);
@@ -33,6 +33,9 @@ fn row_interval() -> vec2<f32> {
 
 // Nothing where no time passes, even at a pole of the field.
 fn by_clock(row: u32, slope: f32) -> f32 {
+    if has(MEASURE) {
+        return slope;
+    }
     let span = interval_of(row).y;
     return select(slope * span, 0.0, span == 0.0);
 }

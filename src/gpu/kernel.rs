@@ -237,9 +237,10 @@ kernels! {
     MOMENTS "moments" MomentsArgs [CLOCK OUTCOME GRID FOLD LANE_SUMS] [Read Read Read Write];
     NARROW "narrow" NarrowArgs [GRID EACH] [Read Write];
     NEXT_STEP "next_step" NextStepArgs [OUTCOME PARAMS LEARNT] [Read Write Write Write Read];
-    POINT_PLACE "point_place" PointPlaceArgs [CLOCK PARAMS PHILOX GRID EACH] [Read Read Read Read Write Write];
-    POINT_VALUE "point_value" PointValueArgs [CLOCK OUTCOME PARAMS ELEMENTARY FOLD LANE_SUMS]
-        [Read Read Read Read Write Write];
+    POINT_PLACE "point_place" PointPlaceArgs [CLOCK ONE_INTERVAL PARAMS PHILOX GRID EACH]
+        [Read Read Read Read Write Write] own [];
+    POINT_VALUE "point_value" PointValueArgs [CLOCK ONE_INTERVAL OUTCOME PARAMS ELEMENTARY FOLD LANE_SUMS]
+        [Read Read Read Read Write Write] own [7];
     PROBE_BAR "probe_bar" ProbeBarArgs [CLOCK ELEMENTARY SUM STAGES DIFFERENCES SCALED_ERROR GRID EACH EACH_NUMBER]
         [Read Read Read Read Read Write Write]
         plain [PLAIN_NORM PLAIN_PROBE] [] noisy [NOISY_PROBE] [];

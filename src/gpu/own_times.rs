@@ -3,7 +3,7 @@
 //! The clock of a solve counts shares of each row's interval (`shaders/lib/own_intervals.wgsl`), so that both layouts take the
 //! same steps as on one interval. Records have room for as many points as any batch had: what was recorded serves other times.
 
-use super::buffers::{BEFORE_POINTS, Buffers, Purpose};
+use super::buffers::{BEFORE_POINTS, Buffers};
 use super::engine::Engine;
 use super::iterations::POINTS_AT_START;
 use super::wire::records::ticks;
@@ -72,18 +72,13 @@ impl Engine {
     /// Checks that own times are those of a batch, and that what is asked for goes with them on a device.
     ///
     /// # Errors
-    /// [`Error::Argument`] for another batch, for measures at points and for a drawn end.
-    pub(crate) fn check_times(&self, batch: usize, purpose: Purpose, end: Option<f64>) -> Result<()> {
+    /// [`Error::Argument`] for another batch, and for a drawn end.
+    pub(crate) fn check_times(&self, batch: usize, end: Option<f64>) -> Result<()> {
         let Some(times) = &self.times else { return Ok(()) };
         times.check_batch(batch)?;
         if let Some(end) = end {
             let remedy = "trajectories with times of their own end where these say: leave EndTime out";
             return Err(Error::argument("Regularizer::EndTime", end, remedy));
-        }
-        if purpose.points.iter().any(Option::is_some) {
-            let remedy = "a device measures no points of trajectories with times of their own yet: penalise steps (Local, \
-                          Global), or use Solver or Trainer";
-            return Err(Error::argument("Pointwise", format!("with {} rows of Times", times.rows()), remedy));
         }
         Ok(())
     }

@@ -105,7 +105,7 @@ impl GpuSolver {
     /// # Errors
     /// As [`Solver::set_times`](crate::Solver::set_times), and [`Error::Argument`] for what a device does not have beside them
     /// yet: controls that are not constant, more than 3,750 times of a row, and lengths that `f32` has not. A solve with them
-    /// refuses [`Pointwise`](crate::Pointwise) and [`EndTime`](crate::EndTime), and [`GpuSolver::prepare`] refuses them.
+    /// refuses [`EndTime`](crate::EndTime), and [`GpuSolver::prepare`] refuses them.
     pub fn set_times(&mut self, times: Option<Times>) -> Result<()> {
         if self.engine.set_times(times)? {
             self.held = None;
@@ -287,7 +287,7 @@ impl GpuSolver {
         engine.warn_at(y0, dim);
         self.paths.validate(batch)?;
         let drawn = self.asked.end.filter(|_| backward);
-        engine.check_times(batch, purpose, drawn)?;
+        engine.check_times(batch, drawn)?;
         let end = drawn.unwrap_or(engine.given.0);
         // Knots lie at shares of the interval.
         self.controls.news |= engine.end_at(end, self.held.as_ref().map(Held::buffers));

@@ -52,7 +52,7 @@ impl Recorder<'_, '_> {
             Pass {
                 way,
                 cursors: of.cursors,
-                head: Head { dim: word(dim), flags: head.flags | flags, ..head },
+                head: Head { dim: word(dim), flags: head.flags | of.flags() | flags, ..head },
                 trajectories: of.trajectories,
                 // Its values are where those of a first stage are.
                 stage: 0,

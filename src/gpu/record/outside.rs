@@ -23,6 +23,8 @@ pub(crate) struct Outside<'a> {
     pub(crate) trajectories: usize,
     /// Of which the first says what the time is, where the program looks at it.
     pub(crate) cursors: &'a wgpu::Buffer,
+    /// Whether it measures the solution: rows have their own times then, and those that rest no part in it.
+    pub(crate) measures: bool,
     /// Room for values and for cotangents, in two parts each.
     pub(crate) values: [&'a wgpu::Buffer; 2],
     pub(crate) bars: [&'a wgpu::Buffer; 2],
@@ -31,6 +33,10 @@ pub(crate) struct Outside<'a> {
 impl Outside<'_> {
     const fn rows(&self) -> usize {
         self.times * self.trajectories
+    }
+
+    pub(super) const fn flags(&self) -> u32 {
+        if self.measures { flag::MEASURE } else { 0 }
     }
 }
 
@@ -54,7 +60,7 @@ impl Recorder<'_, '_> {
         let pass = Pass {
             way: Way::Forward,
             cursors: of.cursors,
-            head: self.outside_head(of.rows(), of.program.ends[1], keeping),
+            head: self.outside_head(of, of.program.ends[1], keeping),
             trajectories: of.trajectories,
             stage: 0,
             node: 0.0,
@@ -80,7 +86,7 @@ impl Recorder<'_, '_> {
         let pass = Pass {
             way: Way::Back,
             cursors: of.cursors,
-            head: self.outside_head(of.rows(), of.program.ends[0], 0),
+            head: self.outside_head(of, of.program.ends[0], 0),
             trajectories: of.trajectories,
             stage: 0,
             node: 0.0,
@@ -94,8 +100,9 @@ impl Recorder<'_, '_> {
     }
 
     /// What a dispatch outside of the solve is told; `dim` is the width of its result.
-    fn outside_head(&self, rows: usize, dim: usize, flags: u32) -> Head {
-        Head { per_row: 0, dim: word(dim), flags: flag::ALWAYS | flags, ..self.engine.head(rows) }
+    fn outside_head(&self, of: Outside<'_>, dim: usize, flags: u32) -> Head {
+        let flags = flag::ALWAYS | of.flags() | flags;
+        Head { per_row: 0, dim: word(dim), flags, ..self.engine.head(of.rows()) }
     }
 
     /// Zeros in place of what was kept of failed trajectories: whatever it is, times zero it would be no zero.
@@ -107,7 +114,9 @@ impl Recorder<'_, '_> {
         places.dedup();
         for place in places {
             let Memory::Own(part) = place.memory else { continue };
-            let head = Head { mode: Settle::Zero.into(), dim: word(place.rows), ..engine.head(of.trajectories) };
+            let head = engine.head(of.trajectories);
+            let flags = head.flags | of.flags();
+            let head = Head { mode: Settle::Zero.into(), dim: word(place.rows), flags, ..head };
             let args = SettleArgs { points: word(of.times), missing: 0.0, first: word(place.first * rows) };
             let bound = [&buffers.row_status, of.values[part], &buffers.points];
             self.planner.add(&settle, &bound, head, args, flat((rows * place.rows).div_ceil(64)));

@@ -82,6 +82,7 @@ impl<'a> Recorder<'a, '_> {
             trajectories: penalised_rows(self.rows, penalty.fraction),
             // Nobody's any more: penalised steps come first.
             cursors: &buffers.probe_cursors,
+            measures: true,
             values: [&buffers.point_values0, &buffers.point_values1],
             bars: [&buffers.point_bars0, &buffers.point_bars1],
         })
@@ -118,7 +119,9 @@ impl<'a> Recorder<'a, '_> {
         let args =
             PointValueArgs { measure: word(penalty.measure.index()), number: word(n), share: f32::from_f64(share) };
         let head = Head { mode: over.into(), ..engine.head(of.trajectories) };
-        let bound = [&buffers.row_status, &engine.params, of.cursors, &buffers.norms, of.bars[0], &engine.outcome];
+        let mut bound =
+            vec![&buffers.row_status, &engine.params, of.cursors, &buffers.norms, of.bars[0], &engine.outcome];
+        bound.extend(engine.records(buffers));
         self.planner.add(&value, &bound, head, args, [1, 1, 1]);
     }
 

@@ -269,6 +269,7 @@ bits! {
         BARE = 16384,
         TOGETHER = 32768,
         ERRORS = 65536,
+        MEASURE = 131072,
     }
     /// What is known, or to be learnt.
     learnable ["begin" "next_step" "learn"] {

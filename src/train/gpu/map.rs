@@ -87,6 +87,6 @@ impl MapBuffers {
         [times, trajectories]: [usize; 2],
     ) -> Outside<'a> {
         let [values, bars] = [&self.values, &self.bars].map(|parts| parts.each_ref());
-        Outside { program, times, trajectories, cursors: &buffers.cursors, values, bars }
+        Outside { program, times, trajectories, cursors: &buffers.cursors, measures: false, values, bars }
     }
 }

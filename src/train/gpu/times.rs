@@ -15,7 +15,7 @@ impl GpuTrainer {
     ///
     /// # Errors
     /// As [`Trainer::set_times`](crate::Trainer::set_times) and [`GpuSolver::set_times`](crate::GpuSolver::set_times). Steps
-    /// with them refuse [`Pointwise`](crate::Pointwise) and [`EndTime`](crate::EndTime); [`GpuTrainer::upload`], [`GpuTrainer::step_on`], [`GpuTrainer::evaluate_on`] and
+    /// with them refuse [`EndTime`](crate::EndTime); [`GpuTrainer::upload`], [`GpuTrainer::step_on`], [`GpuTrainer::evaluate_on`] and
     /// [`GpuTrainer::prepare`] refuse them.
     pub fn set_times(&mut self, times: Option<Times>) -> Result<()> {
         self.state.check_times(times.as_ref())?;
@@ -33,7 +33,7 @@ impl GpuTrainer {
     /// Checks that times of trajectories' own are those of so many samples, and go with what a step is for.
     pub(super) fn check_own_times(&self, samples: usize, purpose: Purpose) -> Result<()> {
         let drawn = if purpose.backward { self.state.end_at(self.state.steps) } else { None };
-        self.engine.check_times(samples, purpose, drawn)
+        self.engine.check_times(samples, drawn)
     }
 
     /// Refuses them where a data set lies on the device, whose samples have none.

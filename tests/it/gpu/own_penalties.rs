@@ -7,7 +7,8 @@ use crate::oracle::{
 };
 use fewsteps::{
     Adjoint, Aggregate, Checkpoints, Field, Global, Gpu, GpuSolver, Gradients, Layout, Learnt, Local, Measure, Method,
-    Mlp, PenaltyGradient, PenaltyStep, Problem, Regularizer, Scalar, Solver, SolverOptions, Status, TimeInput, Times,
+    Mlp, PenaltyGradient, PenaltyStep, Pointwise, Problem, Regularizer, Scalar, Solver, SolverOptions, Status,
+    TimeInput, Times,
 };
 
 const SEED: u64 = 17;
@@ -210,6 +211,72 @@ fn penalties_of_all_steps_are_the_native_engines() {
     }
 }
 
+/// Measures of the dynamics at random times, and over all steps: at each row's own times, weighted by its interval.
+#[test]
+fn measures_of_points_are_the_native_engines() {
+    let Some(gpu) = gpu() else { return };
+    let kinds = [
+        Pointwise::kinetic(),
+        Pointwise::jacobian(),
+        Pointwise::taylor(2).expect("an order"),
+        Pointwise::taylor(3).expect("an order"),
+        Pointwise::straightness(),
+    ];
+    let each = |change: fn(Pointwise) -> Pointwise| -> Vec<Regularizer> {
+        kinds.iter().cloned().map(|of| change(of.coefficient(0.3).fraction(1.0)).into()).collect()
+    };
+    let (step, full) = (each(|of| of.times(2)), each(|of| of.gradient(PenaltyGradient::Full)));
+    let integrals = each(|of| of.quadrature().gradient(PenaltyGradient::Full));
+    let local = Local::unbiased().times(3).gradient(PenaltyGradient::Full).fraction(1.0);
+    let beside: Regularizer = Regularizer::from(local).and(Pointwise::straightness().gradient(PenaltyGradient::Full));
+    for layout in LAYOUTS {
+        let options = fixed(Method::Bosh3, 5).layout(layout);
+        for (batch, whole) in [(33, true), (33, false), (1, true)] {
+            let rows = rows(batch);
+            for of in [&step, &full, &integrals] {
+                compare(&gpu, &options, &rows, of, whole, 1e-3);
+            }
+        }
+        compare(&gpu, &options, &rows(5), &full[..2], true, 1e-3);
+        compare(&gpu, &options, &rows(70), &[full[4].clone(), step[1].clone(), integrals[0].clone()], true, 1e-3);
+        compare(&gpu, &adaptive(Method::Bosh3, 1e-3).layout(layout), &rows(33), &[beside.clone()], true, 2e-2);
+        compare(&gpu, &adaptive(Method::Tsit5, 1e-4).layout(layout), &rows(33), &integrals[..3], true, 1e-3);
+    }
+}
+
+/// What rests may do so where a measure has a pole.
+#[test]
+fn rows_that_rest_are_not_measured() {
+    let Some(gpu) = gpu() else { return };
+    let field = Field::build(1, |f| f.positive("rate", &[1.3]) / f.state()).expect("a field");
+    let theta: Vec<f64> = field.initialize(0);
+    let problem = Problem::ode(field, 0.0, 1.0);
+    let times = Times::series(&[vec![0.0, 0.5, 1.0], vec![3.0, 3.0], vec![1.0, 1.7]]).expect("series");
+    let full = |of: Pointwise| -> Regularizer { of.gradient(PenaltyGradient::Full).coefficient(0.3).into() };
+    for layout in LAYOUTS {
+        for of in [
+            Pointwise::kinetic(),
+            Pointwise::taylor(2).expect("an order"),
+            Pointwise::straightness(),
+            Pointwise::kinetic().quadrature(),
+        ] {
+            let (options, of) = (fixed(Method::Bosh3, 6).layout(layout), full(of));
+            for whole in [true, false] {
+                let mut solver = device(&gpu, &problem, &options, whole);
+                let found = penalised(&gpu, &mut solver, &times, &of, [&theta, &[1.0, 0.0, 2.0]]);
+                let two = Times::series(&[vec![0.0, 0.5, 1.0], vec![1.0, 1.7]]).expect("series");
+                let mut native = self::solver::<f64>(&problem, &options);
+                let expected = natively(&mut native, &two, &of, [&theta, &[1.0, 2.0]]);
+                let name = format!("{layout:?}, whole {whole}, {of:?}");
+                close(&format!("{name}: penalty"), &[found.penalty], &[expected.penalty], 1e-4);
+                close(&format!("{name}: theta"), &widen(&found.theta), &expected.theta, 1e-4);
+                close(&format!("{name}: y0"), &widen(&[found.y0[0], found.y0[2]]), &expected.y0, 1e-4);
+                assert_eq!(found.y0[1], 0.0, "{name}: it rests");
+            }
+        }
+    }
+}
+
 /// Wide fields are products, and what was written out is runs of operations.
 #[test]
 fn penalties_of_wide_and_written_fields_are_too() {
@@ -256,8 +323,9 @@ fn rows_of_an_ensemble_are_penalised_as_if_alone() {
     let options = with_first_step(Method::Tsit5, 1e-4, 0.2).layout(Layout::Ensemble);
     let full = Local::unbiased().gradient(PenaltyGradient::Full).times(2).fraction(1.0);
     for whole in [true, false] {
-        let of = |coefficient: f64| -> [Regularizer; 4] {
+        let of = |coefficient: f64| -> [Regularizer; 5] {
             [
+                Pointwise::kinetic().gradient(PenaltyGradient::Full).coefficient(coefficient).into(),
                 full.clone().coefficient(coefficient).into(),
                 full.clone().measure(Measure::Error).coefficient(coefficient).into(),
                 full.clone().measure(Measure::Stiffness).coefficient(coefficient).into(),
@@ -293,7 +361,8 @@ fn rows_that_rest_are_no_part_of_a_penalty() {
     more.saved.extend([vec![2.5; 3], vec![-1.0]]);
     let with: Vec<f64> = y0.iter().copied().chain([0.3, -0.4, 1.0, 1.0]).collect();
     let local = Local::biased().gradient(PenaltyGradient::Full).times(2).fraction(1.0);
-    let all = [local.clone().into(), local.measure(Measure::Error).into(), Global::error().into()];
+    let points = Pointwise::straightness().gradient(PenaltyGradient::Full);
+    let all = [local.clone().into(), local.measure(Measure::Error).into(), Global::error().into(), points.into()];
     for (layout, regularizer) in LAYOUTS.into_iter().flat_map(|layout| all.iter().map(move |of| (layout, of))) {
         let mut solver = device(&gpu, &problem, &adaptive(Method::Tsit5, 1e-4).layout(layout), true);
         let before = penalised(&gpu, &mut solver, &rows.times(), regularizer, [&theta, &y0]);
@@ -329,8 +398,14 @@ fn rows_that_fail_are_no_part_of_a_penalty() {
     let (times, y0) = (rows.times(), [1.0, 1.0, f64::INFINITY, 0.5, 1.5, 0.7]);
     let local = Local::unbiased().gradient(PenaltyGradient::Full).times(2).fraction(1.0);
     let biased = Local::biased().gradient(PenaltyGradient::Full).times(2).fraction(1.0);
-    let regularizers =
-        [local.clone().into(), local.measure(Measure::Error).into(), biased.into(), Global::error().into()];
+    let points = Pointwise::kinetic().gradient(PenaltyGradient::Full);
+    let regularizers = [
+        local.clone().into(),
+        local.measure(Measure::Error).into(),
+        biased.into(),
+        Global::error().into(),
+        points.into(),
+    ];
     for layout in LAYOUTS {
         for (whole, regularizer) in [true, false].into_iter().flat_map(|w| regularizers.iter().map(move |of| (w, of))) {
             let (options, name) =

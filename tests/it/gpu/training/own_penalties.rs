@@ -3,7 +3,7 @@
 use super::own_times::{ROWS, model, series, target_of};
 use crate::oracle::{LAYOUTS, bits, cast, close, cpu, gpu, numbers, widen};
 use fewsteps::{
-    Batch, Budget, Global, GpuTrainer, Layout, Local, Loss, Measure, Method, PenaltyGradient, Regularizer,
+    Batch, Budget, Global, GpuTrainer, Layout, Local, Loss, Measure, Method, PenaltyGradient, Pointwise, Regularizer,
     SolverOptions, Target, Times, Tolerances, Trainer, TrainerConfig,
 };
 
@@ -67,7 +67,8 @@ fn compare(layout: Layout, regularizer: &Regularizer) {
 #[test]
 fn regularized_training_on_series_is_the_native_engines() {
     let full = |local: Local| local.gradient(PenaltyGradient::Full).fraction(1.0).coefficient(0.3);
-    let regularizers: [Regularizer; 6] = [
+    let regularizers: [Regularizer; 7] = [
+        Pointwise::kinetic().gradient(PenaltyGradient::Full).coefficient(0.3).into(),
         Local::unbiased().into(),
         full(Local::unbiased()).measure(Measure::Error).into(),
         full(Local::biased()).times(2).into(),
