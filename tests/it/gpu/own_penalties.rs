@@ -244,35 +244,30 @@ fn measures_of_points_are_the_native_engines() {
     }
 }
 
-/// What rests may do so where a measure has a pole.
+/// What rests may do so where a measure has a pole, and where a product has an infinite input.
 #[test]
 fn rows_that_rest_are_not_measured() {
     let Some(gpu) = gpu() else { return };
-    let field = Field::build(1, |f| f.positive("rate", &[1.3]) / f.state()).expect("a field");
-    let theta: Vec<f64> = field.initialize(0);
-    let problem = Problem::ode(field, 0.0, 1.0);
+    let rate = Field::build(1, |f| f.positive("rate", &[1.3]) / f.state()).expect("a field");
+    let product =
+        Field::build(1, |f| f.mlp("w", &Mlp::new([1, 1]), &(f.literal(&[1.0]) / f.state()))).expect("a field");
     let times = Times::series(&[vec![0.0, 0.5, 1.0], vec![3.0, 3.0], vec![1.0, 1.7]]).expect("series");
-    let full = |of: Pointwise| -> Regularizer { of.gradient(PenaltyGradient::Full).coefficient(0.3).into() };
-    for layout in LAYOUTS {
-        for of in [
-            Pointwise::kinetic(),
-            Pointwise::taylor(2).expect("an order"),
-            Pointwise::straightness(),
-            Pointwise::kinetic().quadrature(),
-        ] {
-            let (options, of) = (fixed(Method::Bosh3, 6).layout(layout), full(of));
-            for whole in [true, false] {
-                let mut solver = device(&gpu, &problem, &options, whole);
-                let found = penalised(&gpu, &mut solver, &times, &of, [&theta, &[1.0, 0.0, 2.0]]);
-                let two = Times::series(&[vec![0.0, 0.5, 1.0], vec![1.0, 1.7]]).expect("series");
-                let mut native = self::solver::<f64>(&problem, &options);
-                let expected = natively(&mut native, &two, &of, [&theta, &[1.0, 2.0]]);
-                let name = format!("{layout:?}, whole {whole}, {of:?}");
-                close(&format!("{name}: penalty"), &[found.penalty], &[expected.penalty], 1e-4);
-                close(&format!("{name}: theta"), &widen(&found.theta), &expected.theta, 1e-4);
-                close(&format!("{name}: y0"), &widen(&[found.y0[0], found.y0[2]]), &expected.y0, 1e-4);
-                assert_eq!(found.y0[1], 0.0, "{name}: it rests");
-            }
+    let two = Times::series(&[vec![0.0, 0.5, 1.0], vec![1.0, 1.7]]).expect("series");
+    let kinds = [Pointwise::kinetic(), Pointwise::taylor(2).expect("an order"), Pointwise::kinetic().quadrature()];
+    let cases = [(rate.clone(), rate.initialize(0)), (product, vec![1.3, 0.1])];
+    for (layout, (field, theta)) in LAYOUTS.into_iter().flat_map(|layout| cases.iter().map(move |case| (layout, case)))
+    {
+        let (problem, options) = (Problem::ode(field.clone(), 0.0, 1.0), fixed(Method::Bosh3, 6).layout(layout));
+        for (of, whole) in kinds.iter().flat_map(|of| [(of, true), (of, false)]) {
+            let of = of.clone().gradient(PenaltyGradient::Full).coefficient(0.3).into();
+            let mut on_device = device(&gpu, &problem, &options, whole);
+            let found = penalised(&gpu, &mut on_device, &times, &of, [theta, &[1.0, 0.0, 2.0]]);
+            let expected = natively(&mut solver::<f64>(&problem, &options), &two, &of, [theta, &[1.0, 2.0]]);
+            let name = format!("{layout:?}, whole {whole}, {of:?}");
+            close(&format!("{name}: penalty"), &[found.penalty], &[expected.penalty], 1e-4);
+            close(&format!("{name}: theta"), &widen(&found.theta), &expected.theta, 1e-4);
+            close(&format!("{name}: y0"), &widen(&[found.y0[0], found.y0[2]]), &expected.y0, 1e-4);
+            assert_eq!(found.y0[1], 0.0, "{name}: it rests");
         }
     }
 }
