@@ -239,7 +239,14 @@ fn measures_of_points_are_the_native_engines() {
         }
         compare(&gpu, &options, &rows(5), &full[..2], true, 1e-3);
         compare(&gpu, &options, &rows(70), &[full[4].clone(), step[1].clone(), integrals[0].clone()], true, 1e-3);
-        compare(&gpu, &adaptive(Method::Bosh3, 1e-3).layout(layout), &rows(33), &[beside.clone()], true, 2e-2);
+        compare(
+            &gpu,
+            &adaptive(Method::Bosh3, 1e-3).layout(layout),
+            &rows(33),
+            std::slice::from_ref(&beside),
+            true,
+            2e-2,
+        );
         compare(&gpu, &adaptive(Method::Tsit5, 1e-4).layout(layout), &rows(33), &integrals[..3], true, 1e-3);
     }
 }
