@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Builds the page into target/web, or the folder given. Needs the target wasm32-unknown-unknown; what writes the module's bindings
+# Builds the page into target/page, or the folder given. Needs the target wasm32-unknown-unknown; what writes the module's bindings
 # comes from the package registry.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-out=${1:-target/web}
+out=${1:-target/page}
 target=wasm32-unknown-unknown
 if [ ! -d "$(rustc --print target-libdir --target $target)" ]; then
     echo "build.sh: this Rust has no $target: 'rustup target add $target', or without rustup Debian's packages rustc-web, rust-web-src and lld" >&2
@@ -29,5 +29,5 @@ if command -v wasm-opt >/dev/null; then
     mv "$out/smaller.wasm" "$out/fewsteps_web_bg.wasm"
 fi
 cp web/page/* cli/data/digits.csv.gz "$out"
-bytes=$(cat "$out"/* | wc -c)
+bytes=$(find "$out" -type f -exec cat {} + | wc -c)
 echo "$out: $bytes bytes; serve it, for example with 'python3 -m http.server -d $out', and open http://localhost:8000"

@@ -15,6 +15,6 @@ if [ -n "$missing" ]; then
     [ "${WEB_TESTS:-}" != require ]
     exit
 fi
-page=${CARGO_TARGET_DIR:-target}/web
+page=${CARGO_TARGET_DIR:-target}/page
 web/build.sh "$page"
 WEB_BROWSER=$browser WEB_PAGE=$(realpath "$page") cargo test -p fewsteps-web --locked -- --ignored --nocapture
