@@ -21,13 +21,6 @@ fi
 cargo build -p fewsteps-web --lib --target $target --profile web --locked
 mkdir -p "$out"
 "$bindgen" --target web --no-typescript --remove-name-section --remove-producers-section --out-dir "$out" --out-name fewsteps_web "${CARGO_TARGET_DIR:-target}/$target/web/fewsteps_web.wasm"
-# A seventh of it goes where binaryen is at hand.
-if command -v wasm-opt >/dev/null; then
-    features=(--enable-bulk-memory --enable-reference-types --enable-sign-ext --enable-nontrapping-float-to-int
-        --enable-mutable-globals --enable-multivalue)
-    wasm-opt -Oz "${features[@]}" "$out/fewsteps_web_bg.wasm" -o "$out/smaller.wasm"
-    mv "$out/smaller.wasm" "$out/fewsteps_web_bg.wasm"
-fi
 cp web/page/* cli/data/digits.csv.gz "$out"
 bytes=$(find "$out" -type f -exec cat {} + | wc -c)
 echo "$out: $bytes bytes; serve it, for example with 'python3 -m http.server -d $out', and open http://localhost:8000"
