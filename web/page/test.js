@@ -20,7 +20,7 @@ async function train(page, task, regularized, steps) {
   return { learner, loss, nfe, seconds, compiled: (ready - began) / 1000, score, digest: digest(await learner.parameters()) };
 }
 
-// How many of the canvas's pixels are neither of its background nor all of one colour.
+// How many of the canvas's pixels are brighter than its background.
 async function painted(canvas) {
   await new Promise((done) => requestAnimationFrame(done));
   const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d");

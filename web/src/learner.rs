@@ -20,7 +20,7 @@ pub struct Learner {
 #[wasm_bindgen]
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
-    /// The task's loss.
+    /// The task's loss: a mean squared error, or nats.
     pub loss: f64,
     /// Evaluations of the field in the solve.
     pub nfe: f64,
@@ -63,7 +63,7 @@ impl Learner {
         Ok(Score { loss: found.loss, nfe: found.nfe as f64, accuracy })
     }
 
-    /// The parameters.
+    /// The parameters, in the order of the model's tensors.
     pub async fn parameters(&mut self) -> Result<js_sys::Float32Array, JsError> {
         Ok(js_sys::Float32Array::from(self.trainer.parameters().await?.as_slice()))
     }

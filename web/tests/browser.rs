@@ -105,7 +105,7 @@ fn told() -> HashMap<String, String> {
 }
 
 #[test]
-#[ignore = "needs a browser and the built page: web/test.sh"]
+#[ignore = "needs a browser and the built page: web/test.sh runs it, and ./test.sh where there are both"]
 fn a_page_learns_to_need_few_steps() {
     let told = told();
     let numbers = |name: &str| -> Vec<f64> {

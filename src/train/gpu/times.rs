@@ -15,8 +15,8 @@ impl GpuTrainer {
     ///
     /// # Errors
     /// As [`Trainer::set_times`](crate::Trainer::set_times) and [`GpuSolver::set_times`](crate::GpuSolver::set_times). Steps
-    /// with them refuse [`EndTime`](crate::EndTime); [`GpuTrainer::upload`], [`GpuTrainer::step_on`], [`GpuTrainer::evaluate_on`] and
-    /// [`GpuTrainer::prepare`] refuse them.
+    /// with them refuse [`EndTime`](crate::EndTime); [`GpuTrainer::upload`], [`GpuTrainer::step_on`],
+    /// [`GpuTrainer::evaluate_on`] and [`GpuTrainer::prepare`] refuse them.
     pub fn set_times(&mut self, times: Option<Times>) -> Result<()> {
         self.state.check_times(times.as_ref())?;
         if self.engine.set_times(times.clone())? {
