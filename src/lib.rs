@@ -110,7 +110,7 @@ pub use train::{
     Backend, Batch, Batches, Best, CheckpointInfo, Clip, Curriculum, Deployed, EarlyStopping, Evaluation,
     FailurePolicy, GpuData, GpuTrainer, HyperReport, HyperTraining, Hypersolver, Learner, NeuralDe, Optimizer,
     OptimizerState, Rule, Segment, SegmentBatch, Segments, Series, Shooting, SliceReport, StateMap, StepGradients,
-    StepReport, TensorLayout, TrainIo, Trainer, TrainerConfig, Update, Verdict, models,
+    StepReport, StepTimes, TensorLayout, TrainIo, Trainer, TrainerConfig, Update, Verdict, models,
 };
 
 /// The graphics interface of the wgpu engine, in the version that [`Gpu::from_wgpu`] takes devices of.

@@ -76,6 +76,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Ending> {
         Command::Tune(args) => command::tune(args),
         Command::Check(args) => command::check(args),
         Command::Eval(args) => command::eval(&args).map(|()| Ending::Finished),
+        Command::Profile(args) => command::profile(args),
         Command::Predict(args) => command::predict(&args).map(|()| Ending::Finished),
         Command::Forecast(args) => command::forecast(&args).map(|()| Ending::Finished),
         Command::Deploy(args) => command::deploy(&args).map(|()| Ending::Finished),

@@ -95,8 +95,8 @@ impl Settings {
             .seed(seed)
             .failure(FailurePolicy::Skip);
         let elbo = match &args.file {
-            Some(file) => file.elbo(task.elbo(), config.model.latent)?,
-            None => task.elbo(),
+            Some(file) => file.elbo(task.elbo(data), config.model.latent)?,
+            None => task.elbo(data),
         };
         let config = match elbo {
             Some(elbo) => config.elbo(elbo),

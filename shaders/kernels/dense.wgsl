@@ -21,24 +21,6 @@ alias Args = DenseArgs;
 @group(0) @binding(4) var<storage, read_write> output: array<f32>;
 @group(0) @binding(5) var<storage, read_write> derivative: array<f32>;
 
-const LEFT_ALONG_K = true;
-const RIGHT_ALONG_K = false;
-
-// Time and bias are added in the end.
-fn product_shape() -> vec3<u32> {
-    return vec3<u32>(job.rows, job.args.outputs, job.args.inputs);
-}
-
-fn left_quad(row: u32, k: u32) -> vec4<f32> {
-    let at = min(quad_of(row), vec4<u32>(job.rows - 1u)) * job.args.inputs + (job.args.source + k);
-    return vec4<f32>(input[at.x], input[at.y], input[at.z], input[at.w]);
-}
-
-fn right_quad(k: u32, n: u32) -> vec4<f32> {
-    let at = min(quad_of(n), vec4<u32>(job.args.outputs - 1u)) + (job.args.theta + k * job.args.outputs);
-    return vec4<f32>(weight(at.x), weight(at.y), weight(at.z), weight(at.w));
-}
-
 fn emit(row: u32, n: u32, part: u32, sums: vec4<f32>) {
     if row >= job.rows || n >= job.args.outputs {
         return;
@@ -47,15 +29,7 @@ fn emit(row: u32, n: u32, part: u32, sums: vec4<f32>) {
     if !has(ALWAYS) && wants_no_stage(cursor) {
         return;
     }
-    var z = sums;
-    if has(TIME) {
-        let interval = interval_of(row);
-        let time = node_time(cursor.t, cursor.d, job.args.node, interval.x, interval.y);
-        z = fma(vec4<f32>(time), right_quad(job.args.inputs, n), z);
-    }
-    if !has(BARE) {
-        z += right_quad(job.args.inputs + select(0u, 1u, has(TIME)), n);
-    }
+    let z = affine(row, n, cursor, sums);
     var to = job.args.target_ + row * job.args.outputs + n;
     if has(STAGE_OUT) {
         to += stage_slot(job.args.stage, cursor) * job.rows * job.args.outputs;

@@ -5,13 +5,7 @@
 @group(0) @binding(7) var<storage, read> points: array<vec2<u32>>;
 
 fn stage_cotangent(i: u32, size: u32, cursor: Cursor) -> f32 {
-    var sum = job.args.end.x * bar[i];
-    for (var j = 0u; j < job.args.error_slot + 2u; j++) {
-        let weight = job.args.weights[j / 4u][j % 4u];
-        if weight != 0.0 {
-            sum = fma(weight, state_bars[j * size + i], sum);
-        }
-    }
+    var sum = of_states(i, size, job.args.end.x);
     let row = i / job.dim;
     let covered = points_within(row, cursor.t, cursor.d);
     for (var n = 0u; n < covered.count; n++) {
@@ -22,9 +16,5 @@ fn stage_cotangent(i: u32, size: u32, cursor: Cursor) -> f32 {
             sum = fma(interpolant_weight(job.args.stage, theta), saves_bar[p * size + i], sum);
         }
     }
-    var result = cursor.h * sum;
-    if job.args.difference != 0.0 {
-        result = fma(job.args.difference, state_bars[job.args.error_slot * size + i], result);
-    }
-    return result;
+    return of_slope(i, size, cursor, sum);
 }

@@ -7,6 +7,7 @@ use super::device::limits::{ITERATIONS, WORKGROUP};
 use super::device::staging::Staging;
 use super::kernel::{Kernels, Storage};
 use super::reach::{atol_per_feature, check_controls, check_noise, check_parameters, check_steps, checkpoint_stride};
+use super::recent::Recent;
 use super::schedule::Schedules;
 use super::script::Scripts;
 use super::small;
@@ -20,8 +21,16 @@ use crate::method::ToleranceWarning;
 use crate::method::{Layout, PointMeasure, SaveAt, SolverOptions, StepControl, Tableau};
 use crate::problem::{Diffusion, Field, InputMap, Layer, Paths, Problem, Times};
 
-/// Attempts that are recorded for the first solve; later ones know from the one before.
+/// Attempts that are recorded for the first solve with adaptive steps; later ones know from those before.
 const FIRST_ATTEMPTS: usize = 8;
+
+/// What is foreseen of the first solve: equal steps are known.
+const fn first_attempts(options: &SolverOptions) -> usize {
+    match options.step_control {
+        StepControl::Fixed { steps } => steps,
+        StepControl::Adaptive { .. } => FIRST_ATTEMPTS,
+    }
+}
 
 /// Times at which steps end, in order: as ticks and as they are.
 pub(crate) type Stops = Vec<([u32; 2], f64)>;
@@ -80,9 +89,9 @@ pub(crate) struct Engine {
     pub(crate) iterations: usize,
     /// How much a submission of a training step may hold, as a share of what is usual.
     pub(crate) submission: f64,
-    /// Attempts that the last solve took, and accepted steps.
-    pub(crate) attempts: usize,
-    pub(crate) accepted: usize,
+    /// Attempts that the last solves took, and accepted steps.
+    pub(crate) attempts: Recent,
+    pub(crate) accepted: Recent,
     pub(super) staging: Staging,
     /// The model's parameters, what a step leaves, and what the training step at hand draws.
     pub(crate) theta: wgpu::Buffer,
@@ -161,8 +170,8 @@ impl Engine {
             bound: None,
             iterations: ITERATIONS,
             submission: 1.0,
-            attempts: FIRST_ATTEMPTS,
-            accepted: FIRST_ATTEMPTS,
+            attempts: Recent::foreseeing(first_attempts(options)),
+            accepted: Recent::foreseeing(first_attempts(options)),
             staging: Staging::default(),
             half: None,
             theta,

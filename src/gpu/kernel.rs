@@ -13,13 +13,13 @@ use super::plan::flat;
 #[cfg(test)]
 use super::wire::args;
 use super::wire::args::{
-    BarUpdateArgs, ColumnsArgs, CombineArgs, ControlArgs, CopyArgs, DenseArgs, DenseVjpInputArgs, DenseVjpWeightsArgs,
-    ErrorBarArgs, FinishArgs, GatherArgs, GradientNormArgs, IncrementsArgs, InjectArgs, LatentBarArgs, LatentDrawArgs,
-    LearnArgs, LossArgs, LossSumArgs, MomentsArgs, NarrowArgs, NextStepArgs, NoArgs, PointPlaceArgs, PointValueArgs,
-    ProbeBarArgs, ProbeCursorArgs, ProbeErrorArgs, ProbePlaceArgs, ProbeStepArgs, ProbeStoreArgs, ProbeValueArgs,
-    ReduceArgs, RowNormArgs, RunArgs, RunVjpArgs, SaveArgs, SecondBarArgs, SettleArgs, SolveArgs, StageBarArgs,
-    StepWeightsArgs, TileAdjointArgs, TileClockArgs, TileReduceArgs, TileSolveArgs, TileWeightsArgs, UpdateArgs,
-    WalkArgs, WholeAdjointArgs,
+    BarUpdateArgs, ColumnsArgs, CombineArgs, ControlArgs, CopyArgs, DenseArgs, DenseStageArgs, DenseVjpInputArgs,
+    DenseVjpStageArgs, DenseVjpWeightsArgs, ErrorBarArgs, FinishArgs, GatherArgs, GradientNormArgs, IncrementsArgs,
+    InjectArgs, LatentBarArgs, LatentDrawArgs, LearnArgs, LossArgs, LossSumArgs, MomentsArgs, NarrowArgs, NextStepArgs,
+    NoArgs, PointPlaceArgs, PointValueArgs, ProbeBarArgs, ProbeCursorArgs, ProbeErrorArgs, ProbePlaceArgs,
+    ProbeStepArgs, ProbeStoreArgs, ProbeValueArgs, ReduceArgs, RowNormArgs, RunArgs, RunVjpArgs, SaveArgs,
+    SecondBarArgs, SettleArgs, SolveArgs, StageBarArgs, StepWeightsArgs, TileAdjointArgs, TileClockArgs,
+    TileReduceArgs, TileSolveArgs, TileWeightsArgs, UpdateArgs, WalkArgs, WholeAdjointArgs,
 };
 use super::wire::word;
 use crate::method::Tableau;
@@ -113,6 +113,8 @@ modules! {
     INTERPOLANT "interpolant";
     JOB "job";
     LANE_SUMS "lane_sums";
+    LAYER "layer";
+    LAYER_BAR "layer_bar";
     LEARNT "learnt";
     LOCKSTEP "lockstep";
     LOOPS "loops";
@@ -146,6 +148,7 @@ modules! {
     SHARED_LENGTHS "shared_lengths";
     SHARED_POINTS "shared_points";
     STAGES "stages";
+    STATE_BARS "state_bars";
     SUM "sum";
     TILE "tile";
     TIME "time";
@@ -208,9 +211,14 @@ kernels! {
         ELEMENTARY ENSEMBLE GRID EACH] [Write Write Write Read Write Read] own [];
     CONTROL_LOCKSTEP "control_lockstep" ControlArgs [CLOCK TIME CONTROLLER SHARED_LENGTHS ATTEMPTS ELEMENTARY LOCKSTEP FOLD LANE_SUMS]
         [Write Write Write Read Write Read];
-    DENSE "dense" DenseArgs [CLOCK TIME ONE_INTERVAL ELEMENTARY ACTIVATION GRID PRODUCT_TILES WEIGHTS]
+    DENSE "dense" DenseArgs [CLOCK TIME ONE_INTERVAL ELEMENTARY ACTIVATION GRID PRODUCT_TILES LAYER WEIGHTS]
         [Read Read Read Write Write] own [6];
-    DENSE_VJP_INPUT "dense_vjp_input" DenseVjpInputArgs [CLOCK GRID PRODUCT_TILES WEIGHTS] [Read Read Read Read Write];
+    DENSE_STAGE "dense_stage" DenseStageArgs [CLOCK TIME ONE_INTERVAL ELEMENTARY ACTIVATION SUM PLAIN GRID PRODUCT_TILES LAYER
+        WEIGHTS] [Read Read Read Write Read Write Write] own [8];
+    DENSE_VJP_INPUT "dense_vjp_input" DenseVjpInputArgs [CLOCK GRID PRODUCT_TILES LAYER_BAR WEIGHTS]
+        [Read Read Read Read Write];
+    DENSE_VJP_STAGE "dense_vjp_stage" DenseVjpStageArgs [CLOCK STATE_BARS GRID PRODUCT_TILES LAYER_BAR WEIGHTS]
+        [Read Read Read Write Read Read Write];
     DENSE_VJP_WEIGHTS "dense_vjp_weights" DenseVjpWeightsArgs [CLOCK TIME ONE_INTERVAL GRID PRODUCT_TILES]
         [Read Read Read Write] own [5];
     ENSEMBLE_SOLVE "ensemble_solve" SolveArgs [CLOCK TIME CONTROLLER SHARED_LENGTHS ATTEMPTS ELEMENTARY SCALED_ERROR ACTIVATION
@@ -266,7 +274,7 @@ kernels! {
     SECOND_BAR "second_bar" SecondBarArgs [CLOCK TIME GRID EACH EACH_NUMBER] [Read Read Write Write];
     SETTLE "settle" SettleArgs [CLOCK TIME ONE_INTERVAL ELEMENTARY GRID EACH] [Read Write Read] own [];
     STAGE_BAR "stage_bar" StageBarArgs [CLOCK TIME ONE_INTERVAL GRID EACH EACH_NUMBER] [Read Read Read Read Write]
-        plain [INTERPOLANT POINTS SHARED_POINTS PLAIN_BAR] [6 Read, 7 Read] noisy [INTEGRALS NOISY_BAR] [7 Read] own [];
+        plain [INTERPOLANT POINTS SHARED_POINTS STATE_BARS PLAIN_BAR] [6 Read, 7 Read] noisy [INTEGRALS NOISY_BAR] [7 Read] own [];
     STEP_SUM "step_sum" NoArgs [OUTCOME ELEMENTARY FOLD LANE_SUMS] [Read Write];
     STEP_WEIGHTS "step_weights" StepWeightsArgs [CLOCK TIME ONE_INTERVAL OUTCOME PARAMS ELEMENTARY GRID EACH]
         [Read Read Read Read Write Write] own [7];

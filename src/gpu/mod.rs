@@ -31,6 +31,7 @@ mod print;
 #[cfg(test)]
 mod programs;
 mod reach;
+mod recent;
 mod record;
 mod room;
 mod schedule;

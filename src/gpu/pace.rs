@@ -12,7 +12,7 @@ const SOFTWARE_BUDGET: f64 = 2e10;
 impl Engine {
     /// Multiply-adds of the plan of an attempt, which where trajectories are solved whole makes many.
     pub(crate) fn work_of_a_plan(&self, rows: usize, purpose: Purpose) -> f64 {
-        let attempts = self.turns_of_a_plan(rows, purpose).map_or(1, |turns| turns.min(self.attempts + 1));
+        let attempts = self.turns_of_a_plan(rows, purpose).map_or(1, |turns| turns.min(self.attempts.foreseen() + 1));
         attempts as f64 * self.attempt_work(rows)
     }
 
@@ -28,15 +28,14 @@ impl Engine {
         ((self.tableau.stages() * drift + noise + queries) * rows) as f64
     }
 
-    /// Attempts to record after a solve's start, from what the last one took; one more, so that a slightly longer solve
-    /// needs no second submission.
+    /// Attempts to record after a solve's start, from what the last ones took.
     pub(crate) fn expected_attempts(&self, rows: usize, purpose: Purpose) -> usize {
         if self.solves_whole(rows) {
-            self.dispatches_after_start(rows, purpose, self.attempts)
+            self.dispatches_after_start(rows, purpose, self.attempts.foreseen())
         } else if self.tile(rows).is_some() {
             self.tile_dispatches(rows, purpose)
         } else {
-            self.attempts + 1
+            self.attempts.foreseen()
         }
     }
 

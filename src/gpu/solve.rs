@@ -55,8 +55,8 @@ impl Engine {
             let outcome = self.submit_for_outcome(encoder).await?;
             outcome.check()?;
             if outcome.unfinished == 0 {
-                self.attempts = (outcome.accepted + outcome.rejected) as usize;
-                self.accepted = outcome.most_accepted as usize;
+                self.attempts.note((outcome.accepted + outcome.rejected) as usize);
+                self.accepted.note(outcome.most_accepted as usize);
                 return Ok(outcome);
             }
             left = left.saturating_sub(attempts).max(self.more_attempts(rows));

@@ -21,6 +21,7 @@ mod shooting;
 mod state;
 mod state_map;
 mod stopping;
+mod times;
 
 pub use batches::{Batch, Batches};
 #[cfg(not(target_arch = "wasm32"))]
@@ -39,3 +40,4 @@ pub use report::{Evaluation, StepGradients, StepReport};
 pub use shooting::{Segment, SegmentBatch, Segments, Series, Shooting};
 pub use state_map::StateMap;
 pub use stopping::{Best, EarlyStopping, Verdict};
+pub use times::StepTimes;

@@ -13,7 +13,7 @@ pub(crate) use checkpoint::{DeployArgs, EvalArgs, ForecastArgs, HypersolveArgs, 
 pub(crate) use own::{OwnArgs, Split};
 pub(crate) use search::{CheckArgs, SweepArgs, TrialArgs, TuneArgs};
 pub(crate) use solver::{EngineArgs, StepArgs};
-pub(crate) use training::{BenchArgs, DataArgs, OutputArgs, RegularizerArgs, TrainArgs, TrainingArgs};
+pub(crate) use training::{BenchArgs, DataArgs, OutputArgs, ProfileArgs, RegularizerArgs, TrainArgs, TrainingArgs};
 pub(crate) use workload::{Mode, NOISE_TOLERANCE, PenaltyKind, Stepping, Workload, WorkloadArgs};
 
 const EXAMPLES: &str = "\
@@ -36,6 +36,7 @@ Examples:
   fewsteps forecast CHECKPOINT --data FILE.csv --times 1921:1930:10 --plot forecast.svg     how series go on
   fewsteps check-field FILE                  a text of equations: operations, costs, and whether gradients are right
   fewsteps train --device gpu                on an adapter; `fewsteps devices` lists them
+  fewsteps profile --device gpu              where a training step's time goes, kernel by kernel
   fewsteps completions bash > fewsteps.bash  shell completions
 
 Exit codes:
@@ -154,6 +155,12 @@ pub(crate) enum Command {
     /// a converged solve, beside plain methods. It is worth it where no plain method of as many multiply-adds is as near.
     /// --write makes a checkpoint of it, for any device.
     Hypersolve(HypersolveArgs),
+    /// Tell what a training step spends its time with: by kernels on a device, by parts on the native engine
+    ///
+    /// Makes some training steps as `train` would, and writes no file. On a device a timestamp follows each dispatch, where the
+    /// adapter can do that (Metal's and browsers' cannot): the table has the kernels with their dispatches, and says what the host
+    /// waits for and reads. On the native engine the parts are solve, loss, the way back, and update.
+    Profile(ProfileArgs),
     /// Time one workload of the peer comparison and print its JSON line
     #[command(hide = true)]
     BenchWorkload(WorkloadArgs),

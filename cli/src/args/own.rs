@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::data::ReadUpTo;
+
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct OwnArgs {
     /// csv: the column of the classes, words or whole numbers; it makes the task a classification
@@ -64,6 +66,12 @@ pub(crate) struct OwnArgs {
     /// series: how much more than others the last observation of a segment counts, at which the next one starts [default: 1]
     #[arg(long, value_name = "W", requires = "segments", allow_hyphen_values = true)]
     pub(crate) continuity: Option<f64>,
+    /// series: let a recurrent encoder read what was observed up to TIME, or all, and draw the state that is solved from
+    ///
+    /// A latent ODE, for series that are seen in part and at times of their own: nothing has to be observed at the first time.
+    /// What is tested on by --horizon is never read. `predict` and `forecast` read all that their file has.
+    #[arg(long, value_name = "TIME|all", conflicts_with_all = ["window", "segments"], allow_hyphen_values = true)]
+    pub(crate) read: Option<ReadUpTo>,
     /// Take numbers as they are
     ///
     /// Otherwise every column has mean 0 and deviation 1 over what is trained on, and the time of series is counted from
@@ -111,6 +119,7 @@ impl OwnArgs {
             ("--window", self.window.is_some(), BY_TIME),
             ("--segments", self.segments.is_some(), SERIES),
             ("--continuity", self.continuity.is_some(), SERIES),
+            ("--read", self.read.is_some(), SERIES),
             ("--split", self.split.is_some(), DIVIDED),
             ("--split-seed", self.split_seed.is_some(), DIVIDED),
             ("--raw", self.raw, TABLES),

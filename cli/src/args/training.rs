@@ -62,8 +62,23 @@ pub(crate) struct TrainArgs {
     pub(crate) training: TrainingArgs,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct ProfileArgs {
+    /// The training method, or several with a + between [default: local-unbiased]
+    #[arg(long, value_parser = Methods, value_name = "METHOD")]
+    pub(crate) regularization: Option<Training>,
+    /// Fixes the initial weights, the order of the samples and the regularization times
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Training steps that are timed, after ten that are not
+    #[arg(long, default_value = "50", value_name = "N", value_parser = positive)]
+    pub(crate) calls: NonZeroUsize,
+    #[command(flatten)]
+    pub(crate) training: TrainingArgs,
+}
+
 /// What a repeated run has settled, so that no option may say it otherwise.
-const SETTLED: [&str; 43] = [
+const SETTLED: [&str; 44] = [
     "task",
     "label",
     "targets",
@@ -79,6 +94,7 @@ const SETTLED: [&str; 43] = [
     "log",
     "segments",
     "continuity",
+    "read",
     "raw",
     "model",
     "steps",

@@ -1,6 +1,6 @@
 //! `fewsteps forecast`: how series go on after what was observed, by a checkpoint's model.
 //!
-//! Each series is solved from its last whole row. Where there is noise, or initial states are drawn, it is solved several times
+//! Each series is solved from its last whole row, or from what all of its rows tell a model that reads them. Where there is noise, or initial states are drawn, it is solved several times
 //! and told by quantiles.
 
 use std::collections::BTreeMap;
@@ -87,8 +87,9 @@ fn check_times(series: &Series, times: &[f64], starts: &[Start]) -> anyhow::Resu
         let name = if series.id.is_some() { format!("series {:?}: ", start.name) } else { String::new() };
         ensure!(
             first >= start.time && last > start.time,
-            "--times: {name}the last row that has every state is of {} {}, and forecasts are of later times, not of {}; to \
+            "--times: {name}the last row that has {} is of {} {}, and forecasts are of later times, not of {}; to \
              begin earlier, leave out later rows",
+            if series.shown.is_some() { "a state" } else { "every state" },
             series.time,
             start.time,
             if first < start.time { first } else { last }
@@ -118,14 +119,14 @@ impl Asked<'_> {
         let (mut learner, _) = Blocking::<L>::resume(engine, &self.args.checkpoint)?;
         let mut together = BTreeMap::<u64, Vec<usize>>::new();
         for (index, start) in self.starts.iter().enumerate() {
-            together.entry(start.time.to_bits()).or_default().push(index);
+            together.entry(start.begin.to_bits()).or_default().push(index);
         }
         let mut told: Told = vec![Vec::new(); self.starts.len()];
         let own = learner.config().clone();
         for indices in together.values() {
             let (mut config, counted) = (own.clone(), |time: f64| self.series.counted(time));
             let times: Vec<f64> = self.args.times.iter().copied().map(counted).collect();
-            config.model.problem.t0 = counted(self.starts[indices[0]].time);
+            config.model.problem.t0 = counted(self.starts[indices[0]].begin);
             config.model.problem.t1 = times[times.len() - 1];
             config.model.options.save_at = SaveAt::Times(times);
             learner.reconfigure(config).context("--times")?;
@@ -147,7 +148,7 @@ impl Asked<'_> {
     fn solve<L: Learner>(&self, learner: &mut Blocking<L>, indices: &[usize]) -> anyhow::Result<Told> {
         let number = L::Scalar::from_f64;
         let inputs: Vec<L::Scalar> =
-            indices.iter().flat_map(|&index| &self.starts[index].state).copied().map(number).collect();
+            indices.iter().flat_map(|&index| &self.starts[index].input).copied().map(number).collect();
         // Series of another batch follow other paths, and begin with other draws.
         let first = u32::try_from(indices[0]).context("there are too many series")?;
         let (latent, seed) = (learner.config().model.latent, learner.config().seed);
@@ -222,8 +223,10 @@ impl Asked<'_> {
             let of_series = |index: usize| {
                 let (start, bands) = (&self.starts[index], &told[index]);
                 let later = self.args.times.iter().zip(bands).map(|(&time, states)| (time, states[c]));
-                let begin = (start.time, [column.unscaled(start.state[c]); 3]);
-                let told = [begin].into_iter().chain(later).collect();
+                // A state that is read is not known.
+                let is_known = self.series.shown.is_none();
+                let begin = is_known.then(|| (start.time, [column.unscaled(start.input[c]); 3]));
+                let told = begin.into_iter().chain(later).collect();
                 Fan { colour: COLOURS[index], given: start.observed[c].clone(), told }
             };
             let fans: Vec<Fan> = (0..told.len().min(DRAWN)).map(of_series).collect();

@@ -27,6 +27,7 @@ pub(super) fn lynx_hare(args: &OwnArgs, source: &Source) -> anyhow::Result<(Seri
         division: Division::asked(&divided, source)?,
         window: Some(args.window.unwrap_or(WINDOW)),
         segments: None,
+        shown: None,
         raw: args.raw,
         file: Some(NamedFile { task: "lynx-hare".to_owned(), name: "hudson_bay_lynx_hare.csv".to_owned() }),
     };

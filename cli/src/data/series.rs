@@ -11,6 +11,7 @@ use super::cut::Cut;
 use super::observations::{self, Observations, of};
 use super::samples::{Rows, Samples, Wanted};
 use super::sheet::Sheet;
+use super::shown::Shown;
 use super::source::{Division, NamedFile, Source};
 use crate::args::OwnArgs;
 use crate::numbers;
@@ -37,6 +38,9 @@ pub(crate) struct Series {
     /// Segments, where these are trained on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) segments: Option<Cut>,
+    /// What a recurrent encoder is shown, where one makes the state that is solved from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) shown: Option<Shown>,
     /// Whether numbers are taken as they are.
     #[serde(default)]
     pub(crate) raw: bool,
@@ -76,6 +80,7 @@ pub(super) fn series(args: &OwnArgs, source: &Source) -> anyhow::Result<(Series,
         division: Division::asked(args, source)?,
         window: args.window,
         segments: args.segments.map(|intervals| Cut { intervals, continuity: args.continuity.unwrap_or(1.0) }),
+        shown: args.read.map(Shown::asked),
         raw: args.raw,
         file: None,
     };
@@ -105,13 +110,14 @@ impl Series {
     pub(super) fn read_test(&self, test: &Path) -> anyhow::Result<(Self, Samples, Samples)> {
         let observed = self.observations(&Sheet::read(test)?, 2)?;
         let every: Vec<usize> = (0..observed.names.len()).collect();
-        let samples = || self.samples(&observed, &every, 1..observed.times.len()).map(Samples::Rows);
+        let samples = || self.samples(&observed, &every, self.first_wanted()..observed.times.len()).map(Samples::Rows);
         Ok((self.clone(), samples()?, samples()?))
     }
 
     /// Fits the scales to what is trained on, and reads it.
     fn read_anew_from(&self, observed: &Observations) -> anyhow::Result<(Self, Samples, Samples)> {
         let (train, times) = self.trained_on(observed)?;
+        let shown = self.shown.map(|shown| shown.of(observed, times)).transpose()?;
         let fitted = if self.raw {
             Self { origin: 0.0, unit: 1.0, ..self.clone() }
         } else {
@@ -127,7 +133,7 @@ impl Series {
             let unit = scaled.natural_unit(observed, &train, times);
             Self { unit, ..scaled }
         };
-        fitted.divide(observed)
+        Self { shown, ..fitted }.divide(observed)
     }
 
     /// The unit of time in which the scaled states of these series, at the first `times` times, have a slope of 1 in the
@@ -144,10 +150,13 @@ impl Series {
                     if x.is_finite() {
                         let length = observed.times[t] - observed.times[before[c]];
                         let past = column.taken(observed.state(s, before[c])[c]);
-                        let change = (column.taken(x) - past) / column.deviation;
-                        of_time += (change / length).powi(2);
-                        seen += 1.0;
                         before[c] = t;
+                        // Nothing precedes a state's first observation.
+                        if past.is_finite() {
+                            let change = (column.taken(x) - past) / column.deviation;
+                            of_time += (change / length).powi(2);
+                            seen += 1.0;
+                        }
                     }
                 }
                 squares += of_time / width;
@@ -196,12 +205,12 @@ impl Series {
             self.samples(observed, &train, times..all)?
         } else {
             let others: Vec<usize> = (0..observed.names.len()).filter(|series| !train.contains(series)).collect();
-            self.samples(observed, &others, 1..all)?
+            self.samples(observed, &others, self.first_wanted()..all)?
         };
         let train = match (self.window, self.segments) {
             (Some(window), _) => self.pieces(observed, &train, times, window)?,
             (None, Some(cut)) => self.segmented(observed, &train, times, cut)?,
-            (None, None) => self.samples(observed, &train, 1..times)?,
+            (None, None) => self.samples(observed, &train, self.first_wanted()..times)?,
         };
         Ok((self.clone(), Samples::Rows(train), Samples::Rows(test)))
     }
@@ -209,8 +218,13 @@ impl Series {
     /// Series from their first observations on, wanted at some of the times; scaled. One of which nothing was observed then is
     /// left out, and said.
     fn samples(&self, observed: &Observations, series: &[usize], times: Range<usize>) -> anyhow::Result<Rows> {
+        let (read, unread): (Vec<usize>, Vec<usize>) =
+            series.iter().copied().partition(|&s| self.is_shown(observed, s));
+        for &s in &unread {
+            log::warn!("{}nothing was observed before --read: it is left out", of(&observed.names[s]));
+        }
         let (seen, unseen): (Vec<usize>, Vec<usize>) =
-            series.iter().copied().partition(|&s| observed.is_seen(s, times.clone()));
+            read.into_iter().partition(|&s| observed.is_seen(s, times.clone()));
         let between = || [times.start, times.end - 1].map(|t| observed.times[t]);
         for &s in &unseen {
             let [first, last] = between();
@@ -222,9 +236,18 @@ impl Series {
             between()[0],
             between()[1]
         );
-        let starts: Vec<(usize, usize)> = seen.into_iter().map(|s| (s, 0)).collect();
+        let starts: Vec<(usize, usize)> = seen.iter().map(|&s| (s, 0)).collect();
         let counted = [0].into_iter().chain(times.clone()).map(|t| self.counted(observed.times[t])).collect();
-        Ok(Rows { times: counted, ..self.solved(observed, &starts, times.len(), |_, i| times.start + i) })
+        let rows = Rows { times: counted, ..self.solved(observed, &starts, times.len(), |_, i| times.start + i) };
+        match self.shown {
+            Some(shown) => self.shown_samples(shown, observed, seen.into_iter(), rows),
+            None => Ok(rows),
+        }
+    }
+
+    /// The first of the times that are wanted: the one that is solved from is known, but where it is read.
+    pub(super) fn first_wanted(&self) -> usize {
+        usize::from(self.shown.is_none())
     }
 
     /// States that are solved from, each of a series at a time, and what of them is wanted at `count` times: of a start at `t`
@@ -304,17 +327,19 @@ impl Series {
         observed.check_positive(&logarithms)
     }
 
-    /// The observations of a sheet, at `least` times or more, of which the first are all there.
+    /// The observations of a sheet, at `least` times or more, of which the first are all there where series are solved from them.
     pub(super) fn observations(&self, sheet: &Sheet, least: usize) -> anyhow::Result<Observations> {
         let observed = Observations::read(self.named(), sheet, least)?;
-        observed.check_starts()?;
+        if self.shown.is_none() {
+            observed.check_starts()?;
+        }
         self.check_logarithms(&observed)?;
         Ok(observed)
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::args::Split;
 
@@ -324,7 +349,7 @@ mod tests {
         test: Samples,
     }
 
-    fn series_of(text: &str, args: &OwnArgs) -> anyhow::Result<(Series, Samples, Samples)> {
+    pub(in crate::data) fn series_of(text: &str, args: &OwnArgs) -> anyhow::Result<(Series, Samples, Samples)> {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("s.csv");
         std::fs::write(&path, text).expect("written");

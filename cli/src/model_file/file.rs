@@ -5,22 +5,19 @@ use std::path::Path;
 use anyhow::{Context, anyhow, bail};
 use fewsteps::{
     Activation, Adjoint, Clip, Elbo, Error, Field, InitialStep, Initialization, InputMap, Layout, Measure, Method, Mlp,
-    NeuralDe, StateMap,
+    NeuralDe, Recurrent, Schedule, StateMap,
 };
 use fewsteps::{Optimizer, PenaltyGradient, PenaltyNoise, PenaltyStep, Rule, TimeInput};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::read;
+use super::recurrent::{Cell, CellName, Observed};
 use super::schedule::{Rates, ScheduleName};
 use crate::choice::{ControllerName, Precision};
 use crate::files;
 use crate::method::Training;
-use crate::task::TaskName;
-
-/// Weight of the divergence of initial states that are drawn, unless the file says otherwise: the bound itself, times
-/// `2 s^2`, of observations that are normal around the model with a deviation `s` of a tenth.
-const DIVERGENCE: f64 = 0.02;
+use crate::task::{DIVERGENCE, TaskName};
 
 /// A file that says how a model is made, solved and trained. What it leaves open is the task's; what the command line says
 /// comes first.
@@ -61,7 +58,7 @@ struct FieldSection {
 }
 
 /// What stands before or after the equation: nothing, a linear layer, a network of which `mlp` has the widths, or a map as
-/// `text`.
+/// `text`; before it a recurrent encoder too.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 struct MapSection {
@@ -70,6 +67,14 @@ struct MapSection {
     /// for that.
     latent: Option<bool>,
     kl: Option<f64>,
+    /// How that weight comes in: see [`Schedule::annealed`].
+    kl_rate: Option<f64>,
+    kl_after: Option<u64>,
+    /// What reads a series, with its hidden numbers and the hidden units of its networks. The map is of its last hidden state
+    /// then.
+    cell: Option<CellName>,
+    hidden: Option<usize>,
+    inner: Option<usize>,
     text: Option<String>,
     mlp: Option<Vec<usize>>,
     activation: Option<Activation>,
@@ -235,15 +240,14 @@ impl ModelFile {
         }
         let dim = model.problem.dim();
         model.latent = encoder.latent.unwrap_or(model.latent);
-        self.set_map(
-            &mut model.encoder,
-            "encoder",
-            encoder,
-            [inputs, if model.latent { 2 * dim } else { dim }],
-            inputs,
-        )?;
+        let of_state = if model.latent { 2 * dim } else { dim };
+        match self.cell(task, &model)? {
+            Some(reader) => self.set_reader(&mut model.encoder, reader, of_state)?,
+            None => self.set_map(&mut model.encoder, "encoder", encoder, [inputs, of_state], inputs)?,
+        }
         self.set_map(&mut model.head, "head", head, [dim, outputs], outputs)?;
-        if let Some(key) = ["latent", "kl"].into_iter().find(|key| read::find(&self.text, "head", key).is_some()) {
+        let of_encoder = ["latent", "kl", "kl-rate", "kl-after", "cell", "hidden", "inner"];
+        if let Some(key) = of_encoder.into_iter().find(|key| read::find(&self.text, "head", key).is_some()) {
             return Err(self.at("head", key, "is of initial states, which the encoder gives: put it into [encoder]"));
         }
         if model.latent && model.encoder.is_none() {
@@ -281,6 +285,56 @@ impl ModelFile {
         model.problem.validate().with_context(place)?;
         self.check_maps(&model)?;
         Ok(model)
+    }
+
+    /// The recurrent encoder that the file says, without a map of its hidden state; what it leaves out is the task's.
+    fn cell(&self, task: TaskName, base: &NeuralDe) -> anyhow::Result<Option<Recurrent>> {
+        let MapSection { cell, hidden, inner, .. } = self.sections.encoder;
+        let key = [("cell", cell.is_some()), ("hidden", hidden.is_some()), ("inner", inner.is_some())];
+        let Some((key, _)) = key.into_iter().find(|key| key.1) else { return Ok(None) };
+        let Some(StateMap::Recurrent(reader)) = &base.encoder else {
+            let remedy = "is of an encoder that reads series, and the inputs are none: leave it out; --task series has them \
+                          with --read";
+            return Err(self.at("encoder", key, remedy));
+        };
+        let observed = Observed::of(reader, task);
+        let own = observed.cell(reader);
+        let own_of = |name| own.filter(|own| own.name == name);
+        let name = cell.or(own.map(|own| own.name)).with_context(|| format!("[encoder] {key}: say the cell too"))?;
+        if name.has_inner() && !observed.has_times() {
+            return Err(self.at("encoder", "cell", "reads as many marks as values, and a time; take \"gru\" here"));
+        }
+        if inner.is_some() && !name.has_inner() {
+            return Err(self.at("encoder", "inner", "is of networks, and this cell has none: leave it out"));
+        }
+        let hidden = hidden.or(own_of(name).map(|own| own.hidden)).unwrap_or(32);
+        let inner = inner.or(own_of(name).map(|own| own.inner)).unwrap_or(40);
+        let encoder = observed.encoder(Cell { name, hidden, inner });
+        let encoder = encoder.map_err(|error| self.at("encoder", key, error))?;
+        Ok(Some(encoder))
+    }
+
+    /// Sets the encoder to one that reads series, with the file's map from its hidden state to `to` numbers, or else a linear one.
+    fn set_reader(&self, slot: &mut Option<StateMap>, reader: Recurrent, to: usize) -> anyhow::Result<()> {
+        let map = &self.sections.encoder;
+        let hidden = reader.hidden();
+        let linear = || Field::from(Mlp::new([hidden, to]));
+        let mut out = Some(linear().into());
+        match map.layer {
+            Some(LayerName::Linear) if map.mlp.is_none() && map.text.is_none() => {}
+            _ => self.set_map(&mut out, "encoder", map, [hidden, to], hidden)?,
+        }
+        let reader = match out {
+            Some(StateMap::Field(field)) => reader.out(field),
+            _ if hidden == to => reader,
+            _ => {
+                let what =
+                    format!("the hidden state has {hidden} numbers, and {to} are to be given: take \"linear\" or mlp");
+                return Err(self.at("encoder", "layer", what));
+            }
+        };
+        *slot = Some(reader.into());
+        Ok(())
     }
 
     /// Checks what the library wants of maps, but for their widths.
@@ -386,18 +440,32 @@ impl ModelFile {
 
     /// What is paid for initial states that are drawn, of a model that draws such.
     pub(crate) fn elbo(&self, base: Option<Elbo>, latent: bool) -> anyhow::Result<Option<Elbo>> {
-        let weight = self.sections.encoder.kl;
-        match weight {
-            Some(_) if !latent => {
-                Err(self.at("encoder", "kl", "is of initial states that are drawn: add latent = true, or leave it out"))
+        let MapSection { kl, kl_rate, kl_after, .. } = self.sections.encoder;
+        let keys = [("kl", kl.is_some()), ("kl-rate", kl_rate.is_some()), ("kl-after", kl_after.is_some())];
+        match keys.into_iter().find(|key| key.1 && !latent) {
+            Some((key, _)) => {
+                let remedy = "is of initial states that are drawn: add latent = true, or leave it out";
+                return Err(self.at("encoder", key, remedy));
             }
-            Some(weight) if !(weight >= 0.0 && weight.is_finite()) => {
-                Err(self.at("encoder", "kl", format!("{weight} is no weight: give 0 or a positive number")))
-            }
-            _ if !latent => Ok(None),
-            Some(weight) => Ok(Some(base.unwrap_or_default().kl(weight))),
-            None => Ok(Some(base.unwrap_or_else(|| Elbo::default().kl(DIVERGENCE)))),
+            None if !latent => return Ok(None),
+            None => {}
         }
+        if let Some(weight) = kl.filter(|weight| !(*weight >= 0.0 && weight.is_finite())) {
+            return Err(self.at("encoder", "kl", format!("{weight} is no weight: give 0 or a positive number")));
+        }
+        if let Some(rate) = kl_rate.filter(|rate| !(0.0..1.0).contains(rate)) {
+            let remedy = "is the share of the weight that is missing after each step: give one from 0 to below 1";
+            return Err(self.at("encoder", "kl-rate", format!("{rate} {remedy}")));
+        }
+        let base = base.unwrap_or_else(|| Elbo::default().kl(DIVERGENCE));
+        let own = match base.kl {
+            Schedule::Annealed { to, rate, after } => (to, rate, after),
+            _ => (base.kl.value(0), 0.0, 0),
+        };
+        let (to, rate, after) = (kl.unwrap_or(own.0), kl_rate.unwrap_or(own.1), kl_after.unwrap_or(own.2));
+        // The weight that is there from the first step on.
+        let at_once = rate == 0.0 && after == 0;
+        Ok(Some(if at_once { base.kl(to) } else { base.kl(Schedule::annealed(to, rate, after)) }))
     }
 
     /// The task's optimizer with the file's rule, and with its schedule from `rate` on in so many steps.

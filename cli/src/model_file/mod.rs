@@ -4,6 +4,7 @@ mod file;
 mod fill;
 mod print;
 mod read;
+mod recurrent;
 mod schedule;
 
 pub(crate) use file::ModelFile;

@@ -3,12 +3,14 @@
 use std::fmt::Write;
 
 use anyhow::Context;
-use fewsteps::{Clip, Field, InitialStep, Mlp, Regularizer, Schedule, StateMap, StepControl};
+use fewsteps::{Clip, Field, InitialStep, Mlp, Recurrent, Regularizer, Schedule, StateMap, StepControl};
 use serde_json::Value;
 
+use super::recurrent::{Cell, CellName, Observed};
 use super::schedule::ScheduleName;
 use crate::choice::{ADJOINTS, ControllerName, GRADIENTS, LAYOUTS, MEASURES, NOISES, PENALTY_STEPS, name_of};
 use crate::settings::Settings;
+use crate::task::TaskName;
 
 /// The text of the file, with what may stand at each key.
 pub(crate) fn text(settings: &Settings) -> anyhow::Result<String> {
@@ -57,7 +59,14 @@ fn write_model(text: &mut String, settings: &Settings) -> anyhow::Result<()> {
         let _ = writeln!(text, "\n[{section}]");
         if section == "encoder" && model.latent {
             line(text, "latent", true, "it gives means and log-variances that the initial state is drawn from");
-            line(text, "kl", format!("{:?}", settings.config.elbo.kl.value(0)), "weight of their divergence");
+            let kl = &settings.config.elbo.kl;
+            line(text, "kl", format!("{:?}", kl.value(u64::MAX)), "weight of their divergence");
+            let (rate, after) = match kl {
+                Schedule::Annealed { rate, after, .. } => (*rate, *after),
+                _ => (0.0, 0),
+            };
+            line(text, "kl-rate", format!("{rate:?}"), "by which what is missing of it falls each step");
+            line(text, "kl-after", after, "steps before, without it");
         }
         let name = match map {
             Some(StateMap::Field(field)) => {
@@ -67,8 +76,9 @@ fn write_model(text: &mut String, settings: &Settings) -> anyhow::Result<()> {
                 }
                 continue;
             }
-            Some(StateMap::Recurrent(_)) => {
-                anyhow::bail!("--print-model: a recurrent {section} has no form in model files")
+            Some(StateMap::Recurrent(reader)) => {
+                write_reader(text, settings.task, reader)?;
+                continue;
             }
             Some(_) => "linear",
             None => "none",
@@ -76,6 +86,28 @@ fn write_model(text: &mut String, settings: &Settings) -> anyhow::Result<()> {
         line(text, "layer", word(name), &format!("{place} the equation: linear, none; or mlp, or text"));
     }
     Ok(())
+}
+
+/// The keys of an encoder that reads series: its cell, and the map of its hidden state.
+fn write_reader(text: &mut String, task: TaskName, reader: &Recurrent) -> anyhow::Result<()> {
+    let cell = Observed::of(reader, task).cell(reader);
+    let Cell { name, hidden, inner } = cell.context("--print-model: the encoder's cell has no name")?;
+    line(text, "cell", word(name.text()), &CellName::ALL.map(CellName::text).join(", "));
+    let halves = if name.has_inner() { "numbers in each half of the hidden state" } else { "hidden numbers" };
+    line(text, "hidden", hidden, halves);
+    if name.has_inner() {
+        line(text, "inner", inner, "hidden units of its networks");
+    }
+    match reader.output_map() {
+        Some(map) => match map.mlp() {
+            Some(mlp) => write_network(text, mlp, false),
+            None => write_equations(text, map),
+        },
+        None => {
+            line(text, "layer", word("none"), "after the last observation: linear, none; or mlp, or text");
+            Ok(())
+        }
+    }
 }
 
 /// The key of equations, over several lines, in which nothing is escaped: no name and no number has a quotation mark.

@@ -98,7 +98,7 @@ fn option_of(path: &str) -> &str {
         ("own.csv.output", "--label or --targets"),
         (
             "own.series",
-            "--time, --states, --id, --log, --horizon, --window, --segments, --continuity, --split or --raw",
+            "--time, --states, --id, --log, --horizon, --window, --segments, --continuity, --read, --split or --raw",
         ),
         ("own.csv", "--test, --split, --split-seed or --raw"),
         ("own.physionet.division", "--split or --split-seed"),

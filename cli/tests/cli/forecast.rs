@@ -199,6 +199,121 @@ fn a_file_makes_a_model_that_draws() {
     refused("[head]\n", "[head]\nlatent = true\n", &["[head] latent", "put it into [encoder]"]);
 }
 
+/// Oscillations of which each series has rows at times of its own, and half of the cells.
+fn glimpses(at: &Path, count: usize) {
+    oscillations(at, count);
+    let text = fs::read_to_string(at.join("swing.csv")).expect("there");
+    let mut some = vec!["t,run,height,speed".to_owned()];
+    for (i, row) in cells(&text)[1..].iter().enumerate() {
+        let [height, speed] = [0, 1].map(|c| if (i * 7 + c * 3) % 4 < 2 { row[2 + c].as_str() } else { "" });
+        if i % 3 != 1 {
+            some.push(format!("{},{},{height},{speed}", row[0], row[1]));
+        }
+    }
+    fs::write(at.join("glimpses.csv"), some.join("\n")).expect("written");
+}
+
+#[test]
+fn a_latent_equation_reads_what_was_seen() {
+    let folder = folder();
+    let at = folder.path();
+    glimpses(at, 40);
+    let task = ["train", "--task", "series", "--data", "glimpses.csv", "--time", "t", "--id", "run"];
+    // A first time at which not all was observed is nothing to begin with.
+    refuse(at, &with(&task, &["--steps", "1"]), 1, &["the state that is solved from has to be observed"]);
+    let run = with(&task, &["--read", "all", "--steps", "400", "--out", "o", "--json"]);
+    let run: Value = serde_json::from_str(&succeed(at, &run)).expect("JSON");
+    let losses: Vec<f64> = run["progress"]["curve"]["loss"].as_array().expect("a curve").iter().map(number).collect();
+    assert!(losses[399] < 0.5 * losses[0], "from {} to {}", losses[0], losses[399]);
+    assert_eq!(run["settings"]["config"]["model"]["latent"], true);
+    let evaluated = succeed(at, &["eval", CHECKPOINT, "--threads", "1", "--json"]);
+    let evaluated: Value = serde_json::from_str(&evaluated).expect("JSON");
+    assert_eq!(evaluated["test"]["loss"], run["test"]["loss"], "the same again");
+    // What the file has is told at its own times, or at others, the first one too, and goes on in bands.
+    let predicted =
+        cells(&succeed(at, &["predict", CHECKPOINT, "--threads", "1", "--data", "glimpses.csv", "--at", "0,1.5"]));
+    assert_eq!(
+        (predicted.len(), predicted[0].join(",")),
+        (1 + 40 * 2, "run,t,predicted_height,predicted_speed".to_owned())
+    );
+    let early: Vec<String> = vec!["t,run,height,speed".to_owned(), "0.5,x,12,".to_owned(), "1,x,,-4".to_owned()];
+    fs::write(at.join("early.csv"), early.join("\n")).expect("written");
+    let args = forecast(&["--data", "early.csv", "--times", "2,3", "--samples", "50", "--plot", "p.svg"]);
+    let table = cells(&succeed(at, &args));
+    let [low, middle, high] = [2, 3, 4].map(|cell: usize| table[1][cell].parse::<f64>().expect("a number"));
+    assert!(table.len() == 3 && low < middle && middle < high, "{table:?}");
+    assert_eq!(
+        cells(&succeed(at, &forecast(&["--data", "early.csv", "--times", "2,3", "--samples", "50"]))),
+        table,
+        "again"
+    );
+    let refused = |text: &str, parts: &[&str]| {
+        fs::write(at.join("bad.csv"), format!("t,run,height,speed\n{text}")).expect("written");
+        refuse(at, &forecast(&["--data", "bad.csv", "--times", "9"]), 1, parts);
+    };
+    refused("-1,x,12,3\n", &["series \"x\", time -1: is before 0"]);
+    refused("1,x,,\n2,x,,\n", &["series \"x\", no row has a number"]);
+    let many: String = (0..99).map(|i| format!("{},x,12,3\n", f64::from(i) / 20.0)).collect();
+    refused(&many, &["has more than", "leave some of the first ones out"]);
+    // A later horizon is not seen by what is read.
+    let horizon = with(&task, &["--read", "all", "--horizon", "3", "--steps", "2", "--out", "h", "--json"]);
+    let run: Value = serde_json::from_str(&succeed(at, &horizon)).expect("JSON");
+    assert_eq!(run["settings"]["own"]["series"]["shown"]["until"], 3.0, "{}", run["settings"]["own"]);
+    let options = ["--read", "all", "--window", "3"];
+    refuse(at, &with(&task, &options), 2, &["--window"]);
+}
+
+#[test]
+fn a_file_makes_a_model_that_reads() {
+    let folder = folder();
+    let at = folder.path();
+    glimpses(at, 10);
+    let task = ["train", "--task", "series", "--data", "glimpses.csv", "--time", "t", "--id", "run"];
+    let read = [&task[..], &["--read", "all"]].concat();
+    let printed = |more: &[&str]| succeed(at, &with(&read, &[more, &["--print-model"]].concat()));
+    let own = printed(&[]);
+    for line in
+        ["latent = true", "cell = \"latent-gru\"", "hidden = 20", "inner = 40", "kl-rate = 0.99", "kl-after = 100"]
+    {
+        assert!(own.contains(line), "{line} in {own}");
+    }
+    let write = |text: &str| fs::write(at.join("m.toml"), text).expect("written");
+    let same = |text: &str| {
+        write(text);
+        let shown = printed(&["--model", "m.toml"]);
+        write(&shown);
+        assert_eq!(printed(&["--model", "m.toml"]), shown, "{text}");
+        shown
+    };
+    assert_eq!(same(&own), own, "what is printed makes it again");
+    let shown = same("[encoder]\ncell = \"gru\"\nhidden = 8\nkl = 0.5\nkl-rate = 0.0\nkl-after = 0\n");
+    assert!(
+        shown.contains("cell = \"gru\"") && shown.contains("mlp = [8, 12]") && shown.contains("kl-rate = 0.0"),
+        "{shown}"
+    );
+    let shown =
+        same("[field]\nmlp = [4, 8, 4]\n[encoder]\ncell = \"latent-gru-published\"\ninner = 6\nlayer = \"linear\"\n");
+    assert!(shown.contains("hidden = 32") && shown.contains("mlp = [64, 8]"), "{shown}");
+    let shown =
+        same("[field]\nmlp = [4, 8, 4]\n[encoder]\nlatent = false\ncell = \"gru\"\nhidden = 4\nlayer = \"none\"\n");
+    assert!(shown.contains("layer = \"none\""), "{shown}");
+    write("[encoder]\ncell = \"gru\"\nhidden = 8\n");
+    let run = with(&read, &["--model", "m.toml", "--steps", "2", "--out", "g", "--json"]);
+    let run: Value = serde_json::from_str(&succeed(at, &run)).expect("JSON");
+    assert!(number(&run["test"]["loss"]).is_finite());
+    let refused = |task: &[&str], text: &str, parts: &[&str]| {
+        write(text);
+        refuse(at, &with(task, &["--model", "m.toml", "--print-model"]), 1, parts);
+    };
+    refused(&read, "[encoder]\ncell = \"gru\"\ninner = 3\n", &["[encoder] inner", "leave it out"]);
+    refused(&read, "[encoder]\ncell = \"gru\"\nlayer = \"none\"\n", &["[encoder] layer", "32 numbers, and 12"]);
+    refused(&read, "[encoder]\ncell = \"gru\"\nhidden = 0\n", &["[encoder]"]);
+    refused(&read, "[encoder]\nhidden = 8\nmlp = [8, 12]\n", &["[encoder] mlp", "goes from 16 to 12"]);
+    refused(&read, "[encoder]\nkl-rate = 1.0\n", &["[encoder] kl-rate", "from 0 to below 1"]);
+    refused(&read, "[head]\ncell = \"gru\"\n", &["[head] cell", "put it into [encoder]"]);
+    refused(&SWING, "[encoder]\ncell = \"gru\"\n", &["[encoder] cell", "--read"]);
+}
+
 #[test]
 fn missing_cells_are_learnt_around() {
     let folder = folder();

@@ -41,6 +41,11 @@ fn speakers_are_told_apart() {
     let evaluated: Value =
         serde_json::from_str(&succeed(at, &["eval", checkpoint, "--threads", "1", "--json"])).expect("JSON");
     assert_eq!(evaluated["test"]["accuracy"], run["test"]["accuracy"], "the same utterances again");
+    let printed = |more: &[&str]| succeed(at, &[&train[..], &["--batch", "20", "--print-model"], more].concat());
+    fs::write(at.join("m.toml"), printed(&[])).expect("written");
+    assert_eq!(printed(&["--model", "m.toml"]), printed(&[]), "the model in a file");
+    fs::write(at.join("n.toml"), "[encoder]\ncell = \"latent-gru\"\n").expect("written");
+    refuse(at, &[&train[..], &["--model", "n.toml"]].concat(), 1, &["[encoder] cell", "take \"gru\" here"]);
     refuse(at, &["train", "--task", "japanese-vowels"], 1, &["--data DIR", "JapaneseVowels_TRAIN.ts.gz"]);
 }
 
@@ -186,6 +191,9 @@ fn stays_are_learnt_from_what_was_seen() {
     );
     let csv = ["train", "--task", "csv", "--data", "x.csv", "--label", "a", "--split", "published"];
     fs::write(at.join("x.csv"), "a,b\n1,2\n2,3\n1,4\n2,5\n").expect("written");
+    let printed = |more: &[&str]| succeed(at, &[&["train"], &small[..], more, &["--print-model"]].concat());
+    fs::write(at.join("m.toml"), printed(&[])).expect("written");
+    assert_eq!(printed(&["--model", "m.toml"]), printed(&[]), "the model in a file");
     refuse(at, &csv, 1, &["--split published: is of --task physionet"]);
     let whole = fs::read(at.join("stays/set-b.tar.gz")).expect("there");
     fs::write(at.join("stays/set-b.tar.gz"), &whole[..whole.len() / 2]).expect("written");

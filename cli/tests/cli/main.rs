@@ -13,6 +13,7 @@ mod hypersolve;
 mod irregular;
 mod noise;
 mod own;
+mod profile;
 mod refusals;
 mod resume;
 mod runs;

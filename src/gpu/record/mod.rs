@@ -9,6 +9,7 @@
 //!     combine                                  y + h sum a_ij k_j, to the first layer's input
 //!     dense, a layer at a time                 k_i; of a field that was written out its products, with runs between them
 //! combine                                      y + h sum b_j k_j, where no stage is there
+//!                                              (dense_stage: the last layer and the sum after it in one)
 //! row_norm                                     the error's norm of each row, with adaptive steps
 //! save                                         states at the points that it covers
 //! control_lockstep | control_ensemble          accepts or rejects, and aims the cursor at the next attempt
@@ -24,6 +25,7 @@
 //! for each stage, last to first:
 //!     stage_bar                                k_i_bar
 //!     dense_vjp_weights, dense_vjp_input       of each layer, last to first: theta_bar and the state's cotangent
+//!                                              (dense_vjp_stage: of the first layer, and the next stage_bar in one)
 //!     combine, then a measure's program        where measures are over all steps, point_value, and the way back
 //! bar_update                                   joins the states' cotangents to that of its start
 //! inject                                       and those of penalised steps that start there

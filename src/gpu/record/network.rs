@@ -68,6 +68,11 @@ impl Network<'_> {
         Head { stages: word(self.c.len()), flags: head.flags & !flag::CUBE | cube, ..head }
     }
 
+    /// What the state goes through before the first layer.
+    pub(crate) const fn map(&self) -> InputMap {
+        self.map
+    }
+
     /// Weights of the state of a stage.
     pub(crate) fn weights(&self, stage: usize) -> Weights<'static> {
         let mut weights = Weights::of_drift(self.a[stage]);

@@ -279,19 +279,11 @@ impl Recorder<'_, '_> {
     fn attempt(&mut self, backward: bool) -> Plan {
         let engine = self.engine;
         let step = self.solving();
-        let stages = engine.most_stages();
-        let fsal = engine.tableau.fsal();
         self.increments(step, None);
         if !engine.reuses_last() || !engine.given.1.is_empty() || !engine.own_stops.is_empty() {
             self.stage(step, 0, flag::FIRST);
         }
-        for stage in 1..stages {
-            let end = if fsal && stage + 1 == stages { flag::END } else { 0 };
-            self.stage(step, stage, end);
-        }
-        if !fsal {
-            self.end(step);
-        }
+        self.stages(step, 1..engine.most_stages(), true);
         if engine.tableau.b_error.is_some() {
             self.norm(step, Norm::Error, [engine.error_weights(), Weights::NOTHING]);
         }

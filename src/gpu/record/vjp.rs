@@ -6,14 +6,14 @@ use super::{Recorder, Step};
 use crate::gpu::iterations::DEPTH;
 use crate::gpu::kernel;
 use crate::gpu::plan::flat;
-use crate::gpu::wire::args::{BarUpdateArgs, DenseVjpInputArgs, DenseVjpWeightsArgs, StageBarArgs};
+use crate::gpu::wire::args::{BarUpdateArgs, DenseVjpInputArgs, DenseVjpStageArgs, DenseVjpWeightsArgs, StageBarArgs};
 use crate::gpu::wire::head::Head;
 use crate::gpu::wire::job::coefficients;
 use crate::gpu::wire::modes::{BarUpdate, StageBar, flag};
 use crate::gpu::wire::word;
 use crate::math::Real;
 use crate::method::FirstStage;
-use crate::problem::Layer;
+use crate::problem::{InputMap, Layer};
 
 /// What else a step's loss depends on, besides its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,11 +56,7 @@ impl Recorder<'_, '_> {
         // Stages whose states are not the step's end, where the cotangent joins that of the end.
         let count = if fsal { stages - 1 } else { stages };
         let error_weights = if seed == Seed::Error { tableau.b_error } else { None };
-        for i in (0..stages).rev() {
-            let is_end = fsal && i + 1 == stages;
-            if (is_end && !with_last) || (i == 0 && first == FirstStage::Nothing) {
-                continue;
-            }
+        let bar_of = |i: usize| {
             let mut weights: Vec<(usize, f64)> = (i + 1..count).map(|j| (j, tableau.a[j][i])).collect();
             if let Some(error_weights) = error_weights {
                 weights.push((stages, error_weights[i]));
@@ -77,18 +73,39 @@ impl Recorder<'_, '_> {
                     _ => 0.0,
                 };
             }
-            let args = StageBarArgs {
+            StageBarArgs {
                 weights: slots(&weights),
                 end: coefficients([tableau.b[i]]),
+                error_slot: word(engine.error_bar_slot()),
                 stage: word(i),
                 points: word(step.points),
                 user_points: word(engine.point_count()),
                 difference: extra,
                 ..StageBarArgs::default()
-            };
-            self.stage_bar(step, StageBar::Drift, args);
+            }
+        };
+        // The first of the stages that are walked back, and whether the cotangent of the one before is made with a stage's own.
+        let least = usize::from(first == FirstStage::Nothing);
+        let fusible = self.fusible_bars(step);
+        let mut is_made = false;
+        for i in (least..stages).rev() {
+            let is_end = fsal && i + 1 == stages;
+            if is_end && !with_last {
+                continue;
+            }
+            if !is_made {
+                self.stage_bar(step, StageBar::Drift, bar_of(i));
+            }
             let wants_state = i > 0 || first == FirstStage::Everything;
-            self.network_vjp(step, engine.drift(buffers), i, wants_state);
+            // The last stage's cotangent joins that of the step's end first.
+            let next = (fusible && i > least && !is_end).then(|| bar_of(i - 1));
+            is_made = next.is_some();
+            match engine.drift(buffers) {
+                network @ Network { form: Form::Layers(layers), .. } => {
+                    self.layers_vjp(step, network, layers, (i, wants_state), next);
+                }
+                network => self.network_vjp(step, network, i, wants_state),
+            }
             self.integrals(step, i);
             if is_end {
                 let join: &[(usize, f64)] =
@@ -124,7 +141,7 @@ impl Recorder<'_, '_> {
     /// From the cotangent of a kept stage to those of the parameters, and of the stage's state if that is wanted.
     pub(crate) fn network_vjp(&mut self, step: Step<'_>, network: Network<'_>, stage: usize, wants_state: bool) {
         match network.form {
-            Form::Layers(layers) => self.layers_vjp(step, network, layers, (stage, wants_state)),
+            Form::Layers(layers) => self.layers_vjp(step, network, layers, (stage, wants_state), None),
             Form::Program(program) => self.program_vjp(step, network, program, (stage, wants_state)),
         }
     }
@@ -135,6 +152,7 @@ impl Recorder<'_, '_> {
         network: Network<'_>,
         layers: &[Layer],
         (stage, wants_state): (usize, bool),
+        next: Option<StageBarArgs>,
     ) {
         let (engine, buffers) = (self.engine, self.buffers);
         let rows = step.rows;
@@ -154,6 +172,9 @@ impl Recorder<'_, '_> {
             if l == 0 && !wants_state {
                 return;
             }
+            if let (0, Some(next)) = (l, next) {
+                return self.layer_vjp_and_bar(step, network, (layer, z_bar), stage, next);
+            }
             let x_bar = match l {
                 0 => &buffers.state_bars,
                 _ if l.is_multiple_of(2) => &buffers.cotangents0,
@@ -171,6 +192,53 @@ impl Recorder<'_, '_> {
             self.planner.add(&kernel, &bound, Head { flags: head.flags | linear, ..head }, args, grid);
             z_bar = x_bar;
         }
+    }
+
+    /// Whether the cotangent of a stage's state goes on to that of the stage before it in one dispatch: nothing but the states'
+    /// cotangents is in it, and a layer is between them that no longer needs what is written.
+    fn fusible_bars(&self, step: Step<'_>) -> bool {
+        let (engine, purpose) = (self.engine, self.buffers.sizes.purpose);
+        let network = engine.drift(self.buffers);
+        let layers = matches!(network.form, Form::Layers(layers) if layers.len() > 1);
+        let measured = step.measured && purpose.integrals().next().is_some();
+        let interior = step.points > 0 && engine.interior(purpose);
+        layers && network.map() == InputMap::Identity && !measured && !interior && engine.times.is_none()
+    }
+
+    /// The cotangent of a stage's state from that of its first layer's outputs, and what the stage before has of it then.
+    fn layer_vjp_and_bar(
+        &mut self,
+        step: Step<'_>,
+        network: Network<'_>,
+        (layer, z_bar): (&Layer, &wgpu::Buffer),
+        stage: usize,
+        next: StageBarArgs,
+    ) {
+        let (engine, buffers) = (self.engine, self.buffers);
+        let args = DenseVjpStageArgs {
+            weights: next.weights,
+            end: next.end[0],
+            error_slot: next.error_slot,
+            difference: next.difference,
+            inputs: word(layer.inputs),
+            outputs: word(layer.outputs),
+            theta: word(layer.offset),
+            source: 0,
+            target: word((network.bar_slot + stage) * step.rows * engine.dim()),
+            part_depth: 0,
+        };
+        let bound = [
+            step.cursors,
+            engine.weights(),
+            z_bar,
+            &buffers.state_bars,
+            &buffers.row_status,
+            &buffers.bar,
+            &buffers.stage_bar,
+        ];
+        let grid = kernel::product_grid(step.rows, layer.inputs, 1);
+        let kernel = engine.kernels.product(&kernel::DENSE_VJP_STAGE, grid);
+        self.planner.add(&kernel, &bound, network.head(engine.head(step.rows)), args, grid);
     }
 
     /// Adds a layer's gradient to the parts.

@@ -54,7 +54,7 @@ impl Engine {
     }
 
     /// Whether states are saved within steps, so that the last stage has a cotangent of its own.
-    fn interior(&self, purpose: Purpose) -> bool {
+    pub(super) fn interior(&self, purpose: Purpose) -> bool {
         self.times.is_some()
             || self.walk_points(purpose) > self.point_count()
             || self.user_points().iter().any(|&p| p > 0.0 && p < 1.0)

@@ -93,6 +93,18 @@ arguments! {
         node: f32,
         part_depth: u32,
     }
+    DenseStageArgs {
+        sum: Sum,
+        inputs: u32,
+        outputs: u32,
+        theta: u32,
+        source: u32,
+        target: u32,
+        activation: u32,
+        stage: u32,
+        node: f32,
+        part_depth: u32,
+    }
     DenseVjpInputArgs {
         inputs: u32,
         outputs: u32,
@@ -100,6 +112,18 @@ arguments! {
         source: u32,
         target: u32,
         derivative: u32,
+        part_depth: u32,
+    }
+    DenseVjpStageArgs {
+        weights: [f32; 12],
+        end: f32,
+        error_slot: u32,
+        difference: f32,
+        inputs: u32,
+        outputs: u32,
+        theta: u32,
+        source: u32,
+        target: u32,
         part_depth: u32,
     }
     DenseVjpWeightsArgs {

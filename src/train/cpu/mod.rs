@@ -9,6 +9,7 @@ use super::drawing::Drawing;
 use super::optimizer::{Frozen, OptimizerState};
 use super::state::TrainingState;
 use super::state_map::End;
+use super::times::StepTimes;
 use crate::cpu::{Cpu, Encoder, Engine, Map, Owner, Recurrent, Scalar};
 use crate::error::{Error, Result};
 use crate::math::check_finite;
@@ -48,6 +49,8 @@ pub struct Trainer<R: Scalar> {
     signs: Streams,
     /// How its initial states are drawn.
     drawing: Drawing,
+    /// What the last step spent its time with.
+    times: StepTimes,
 }
 
 /// What a training step's solve has to teach.
@@ -92,6 +95,7 @@ impl<R: Scalar> Trainer<R> {
             seen: Seen::default(),
             signs: state.evaluation_signs(),
             drawing: Drawing::NONE,
+            times: StepTimes::default(),
             state,
         })
     }
@@ -100,6 +104,25 @@ impl<R: Scalar> Trainer<R> {
     #[must_use]
     pub const fn config(&self) -> &TrainerConfig {
         &self.state.config
+    }
+
+    /// What the last training step, or gradient, spent its time with.
+    ///
+    /// ```
+    /// # use fewsteps::{Batch, Cpu, Loss, Mlp, NeuralDe, Problem, SolverOptions, Target, Trainer, TrainerConfig};
+    /// # fn main() -> fewsteps::Result<()> {
+    /// # let model = NeuralDe::new(Problem::ode(Mlp::new([2, 16, 2]), 0.0, 1.0), SolverOptions::default());
+    /// # let mut trainer = Trainer::<f32>::new(&Cpu::new()?, TrainerConfig::new(model, Loss::Mse))?;
+    /// trainer.step(&Batch { inputs: &[1.0, 0.0], target: Target::States(&[0.0, 1.0]) })?;
+    /// for (part, time) in trainer.step_times().parts() {
+    ///     println!("{part}: {time:?}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub const fn step_times(&self) -> StepTimes {
+        self.times
     }
 
     /// The engine.

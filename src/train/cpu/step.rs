@@ -11,6 +11,7 @@ use crate::train::config::TrainerConfig;
 use crate::train::drawing::Drawing;
 use crate::train::optimizer::{Update, norm};
 use crate::train::report::{StepGradients, StepReport};
+use crate::train::times::{StepTimes, Stopwatch};
 
 impl<R: Scalar> Trainer<R> {
     /// One training step: solve, loss, penalty, gradient, update.
@@ -25,7 +26,9 @@ impl<R: Scalar> Trainer<R> {
         let mut report = self.differentiate(batch)?;
         let count = batch.inputs.len() / self.state.config.model.input_width() * self.drawing.copies;
         let solved = count - report.failed;
+        let mut watch = Stopwatch::start();
         let update = self.update(solved >= self.state.config.loss.least())?;
+        self.times.update = watch.lap();
         (report.gradient_norm, report.skipped) = (update.norm, !update.made);
         Ok(report)
     }
@@ -156,13 +159,15 @@ impl<R: Scalar> Trainer<R> {
 
     fn differentiate(&mut self, batch: &Batch<'_, R>) -> Result<StepReport> {
         self.seen = Seen::default();
+        let mut watch = Stopwatch::start();
         let step = self.state.steps;
         let asked = self.state.asked(&self.engine.learnt, step);
         self.draw(self.state.step_paths(step), self.state.step_signs(step), self.state.step_drawing(step));
         let count = self.forward(batch, true, &asked)?;
+        self.times = StepTimes { solve: watch.lap(), ..StepTimes::default() };
         let failed = self.failures(count)?;
         let wish = self.engine.wish();
-        let Self { state, engine, encoder, head, gradient, drawing, .. } = self;
+        let Self { state, engine, encoder, head, gradient, drawing, times, .. } = self;
         let maps = (encoder.as_ref(), head.as_ref());
         let mut task = task(state, maps, batch, count - failed, *drawing);
         task.measure(engine.tiles());
@@ -175,7 +180,9 @@ impl<R: Scalar> Trainer<R> {
         let (tableau, accepted) = (state.config.model.options.method.tableau(), report.accepted);
         let evaluations = asked.pointwise.iter().map(|draws| draws.penalty.evaluations(tableau, accepted));
         report.nfe_penalty += evaluations.sum::<usize>();
+        times.loss = watch.lap();
         let added = engine.backward(&asked, &task, gradient)?;
+        times.backward = watch.lap();
         let lost = {
             let mut lost = engine.returned().map(|(status, _)| status).enumerate().filter(|(_, s)| *s != Status::Done);
             lost.next().map(|first| (first, 1 + lost.count()))

@@ -159,7 +159,7 @@ impl GpuTrainer {
             let outcome = self.engine.submit_for(encoder, &found).await?;
             outcome.check()?;
             if outcome.unfinished == 0 {
-                self.engine.attempts = (outcome.accepted + outcome.rejected) as usize;
+                self.engine.attempts.note((outcome.accepted + outcome.rejected) as usize);
                 return Ok(outcome);
             }
             attempts = self.engine.more_attempts(count);

@@ -66,11 +66,12 @@ impl GpuTrainer {
         Some(fixed + attempts * plans.solve.attempt.len() + walk + plans.update.len())
     }
 
-    /// Attempts and walk segments to record, from what the last step took.
+    /// Attempts and walk segments to record, from what the last steps took.
     fn expected(&self, rooms: &Rooms, plans: &TrainPlans) -> [usize; 2] {
         [
             self.engine.expected_attempts(plans.rows, rooms.engine.sizes.purpose),
-            (self.engine.accepted + 1).div_ceil(plans.walk.stride),
+            // One at least: it also leaves the initial states' cotangents where they are looked for.
+            self.engine.accepted.foreseen().max(1).div_ceil(plans.walk.stride),
         ]
     }
 
@@ -151,7 +152,7 @@ impl GpuTrainer {
         let step = 4.0 * self.engine.attempt_work(plans.rows);
         let purpose = rooms.engine.sizes.purpose;
         let (passes, measured) = (purpose.passes(), step * purpose.work_of_a_step(self.engine.tableau));
-        let steps = plans.walk.stride.min(self.engine.accepted.max(1));
+        let steps = plans.walk.stride.min(self.engine.accepted.foreseen().max(1));
         to.record(&plans.solve.finish, 1, 0.0);
         to.record(&plans.loss, 1, step * passes as f64);
         to.record(&plans.walk.begin, 1, 0.0);
@@ -215,8 +216,8 @@ impl GpuTrainer {
 
     /// Takes note of a finished step.
     async fn conclude(&mut self, outcome: Outcome, update: bool) -> Result<StepReport> {
-        self.engine.attempts = (outcome.accepted + outcome.rejected) as usize;
-        self.engine.accepted = outcome.most_accepted as usize;
+        self.engine.attempts.note((outcome.accepted + outcome.rejected) as usize);
+        self.engine.accepted.note(outcome.most_accepted as usize);
         let before = self.state.steps;
         if update {
             self.settle(&outcome).await?;

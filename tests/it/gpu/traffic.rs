@@ -1,4 +1,4 @@
-//! What a training step asks of the device: one wait and one small read.
+//! What a training step asks of the device: one wait, one small read, and so many dispatches.
 
 use crate::oracle::{LAYOUTS, cast, numbers, own_gpu};
 use fewsteps::{
@@ -40,4 +40,28 @@ fn a_training_step_waits_once_and_reads_128_bytes() {
             assert_eq!((waits_after - waits, bytes_after - bytes), (1, 128), "{layout:?}, gathered step {step}");
         }
     }
+}
+
+/// A step of Tsit5 by layers is combination, two layers for each of six stages, norm, save and control: the last layer of a stage
+/// makes the next one's state. On the walk back it is these stages again, and for each two products a layer, of which the last one
+/// makes the cotangent of the stage before. What is recorded ahead is what was taken.
+#[test]
+fn a_training_step_by_layers_is_16_dispatches_an_attempt_and_41_a_step_back() {
+    let Some(gpu) = own_gpu() else { return };
+    let inputs = cast::<f32>(&numbers(1, 40 * 12));
+    let targets = cast::<f32>(&numbers(2, 40 * 12));
+    let batch = Batch { inputs: &inputs, target: Target::States(&targets) };
+    let model = NeuralDe::new(Problem::ode(Mlp::new([12, 300, 12]), 0.0, 2.0), SolverOptions::default());
+    // Every step solves the same problem.
+    let config = TrainerConfig::new(model, Loss::Mse).optimizer(Optimizer::sgd(0.0));
+    let mut trainer = GpuTrainer::new(&gpu, config).expect("a valid model");
+    let mut last = None;
+    for _ in 0..3 {
+        last = Some(gpu.block_on(trainer.step(&batch)).expect("a step"));
+    }
+    let report = last.expect("a report");
+    let attempts = report.accepted + report.rejected;
+    assert!(report.accepted > 2, "{report:?}");
+    let dispatches = trainer.dispatches(40).expect("a recorded step");
+    assert_eq!(dispatches - 16 * attempts - 41 * report.accepted, 22, "{attempts} attempts, {} steps", report.accepted);
 }
