@@ -1,8 +1,11 @@
-// Copies the samples of a mini-batch from a data set on the device: `[N][times][width]` to `[times][B][width]`.
+// Copies the samples of a mini-batch from a data set on the device: `[N][held][width]` to `[times][B][width]`, with zeros at
+// times that the data set has not.
 
 struct GatherArgs {
+    held: u32,
     times: u32,
     width: u32,
+    first: u32,             // Where the batch's begin.
 }
 
 alias Args = GatherArgs;
@@ -18,6 +21,10 @@ fn each(i: u32) {
     }
     let time = i / size;
     let row = (i % size) / job.args.width;
-    let sample = indices[row] * job.args.times + time;
-    batch[i] = data[sample * job.args.width + i % job.args.width];
+    var number = 0.0;
+    if time < job.args.held {
+        let sample = indices[row] * job.args.held + time;
+        number = data[sample * job.args.width + i % job.args.width];
+    }
+    batch[job.args.first + i] = number;
 }

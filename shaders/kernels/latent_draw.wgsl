@@ -1,9 +1,10 @@
 // Draws each trajectory's initial state from the means and log-variances that its encoder gave, z = mean + exp(log / 2) e, and
-// takes their divergence from a standard normal distribution.
+// takes their divergence from a standard normal distribution, or its own: log q(z) - log p(z).
 
 struct LatentDrawArgs {
     start: u32,             // Where initial states are.
     factor: f32,            // What the sum over a state is multiplied with.
+    importance: u32,        // Whether the state's own is wanted.
 }
 
 alias Args = LatentDrawArgs;
@@ -26,8 +27,13 @@ fn each(row: u32) {
         if e != 0.0 {
             spread = own_exp(0.5 * log_variance) * e;
         }
-        tape[job.args.start + row * job.dim + d] = mean + spread;
-        sum += 0.5 * (own_exp(log_variance) + mean * mean - 1.0 - log_variance);
+        let z = mean + spread;
+        tape[job.args.start + row * job.dim + d] = z;
+        if job.args.importance != 0u {
+            sum += 0.5 * (z * z - e * e - log_variance);
+        } else {
+            sum += 0.5 * (own_exp(log_variance) + mean * mean - 1.0 - log_variance);
+        }
     }
     divergences[row] = job.args.factor * sum;
 }

@@ -9,6 +9,9 @@ struct LossArgs {
     count: u32,             // how many it has.
     features: u32,          // Of a flow: numbers in a point. Its log-density is the next one.
     weighed: u32,           // Whether each number's share of its row's loss follows the states in `targets`.
+    sums: u32,              // Whether a row's loss is a sum: what its shares are shares of follows them.
+    counts: u32,            // What a row's loss counts in the batch's.
+    numbers: f32,           // Of how many numbers without a share a row's loss is the mean.
     factor: f32,            // The loss of a difference d is factor d^2 + offset, if not |d|.
     offset: f32,
 }
@@ -29,6 +32,11 @@ const MAE = 2u;
 const MOMENTS = 3u;
 const SURPRISE = 4u;
 
+// As much as any other row's that was solved; 1, to know it by itself; or what was found after that.
+const EQUAL = 0u;
+const ALONE = 1u;
+const OWN = 2u;
+
 const LN_2 = 0.6931471805599453;
 
 // Half the logarithm of a full turn: what a feature has of a standard normal density's.
@@ -42,9 +50,21 @@ fn part_before(row: u32) -> vec2<f32> {
     return row_losses[row];
 }
 
+// What the loss of each number counts in the batch's, where a row's is a mean of so many.
+fn scale_of(row: u32, numbers: f32) -> f32 {
+    if job.args.counts == EQUAL {
+        return 1.0 / (f32(outcome.solved) * numbers);
+    }
+    var share = 1.0;
+    if job.args.counts == OWN {
+        share = row_losses[job.rows + row].x;
+    }
+    return share / numbers;
+}
+
 // -log softmax(output)[label] of the row's last point, and whether the label's output is the largest.
 fn cross_entropy(row: u32, counts: bool) -> vec2<f32> {
-    let scale = 1.0 / f32(outcome.solved);
+    let scale = scale_of(row, 1.0);
     let size = job.rows * job.args.outputs;
     let end = job.args.first + job.args.count;
     let last = slots_of(row, job.args.points) - 1u;
@@ -84,9 +104,11 @@ fn cross_entropy(row: u32, counts: bool) -> vec2<f32> {
 
 fn difference(row: u32, counts: bool) -> vec2<f32> {
     let weighed = job.args.weighed != 0u;
-    let numbers = job.args.points * job.args.outputs;
-    let scale = 1.0 / (f32(outcome.solved) * select(f32(numbers), 1.0, weighed));
     let size = job.rows * job.args.outputs;
+    var scale = scale_of(row, job.args.numbers);
+    if weighed && job.args.sums != 0u {
+        scale *= targets[2u * job.args.points * size + row];
+    }
     var loss = part_before(row).x;
     for (var point = job.args.first; point < job.args.first + job.args.count; point++) {
         let at = point * size + row * job.args.outputs;

@@ -576,8 +576,8 @@ mod recording {
     use super::*;
     use crate::GpuSolver;
     use crate::method::{
-        Global, Layout, Local, Loss, Measure, PenaltyAt, PenaltyGradient, PenaltyStep, PointMeasure, Pointwise,
-        Regularizer, SaveAt, SolverOptions, StepControl, Target, Tolerances,
+        Elbo, Global, Layout, Local, Loss, Measure, PenaltyAt, PenaltyGradient, PenaltyStep, PointMeasure, Pointwise,
+        Reduction, Regularizer, SaveAt, SolverOptions, StepControl, Target, Tolerances,
     };
     use crate::problem::{Diffusion, Field, Problem, Recurrent, Trace};
     use crate::train::Optimizer;
@@ -684,8 +684,10 @@ mod recording {
     fn record_latent(gpu: &Gpu) -> crate::Result<()> {
         let model = NeuralDe::new(Problem::ode(Mlp::new([3, 4, 3]), 0.0, 1.0), SolverOptions::default());
         let config = TrainerConfig::new(model.encoder(3).latent(), Loss::Mse);
-        let mut trainer = GpuTrainer::new(gpu, config)?;
-        gpu.block_on(trainer.step(&Batch { inputs: &[0.5; 15], target: Target::States(&[0.5; 15]) }))?;
+        for elbo in [Elbo::default(), Elbo::default().samples(2).reduction(Reduction::Sum).importance()] {
+            let mut trainer = GpuTrainer::new(gpu, config.clone().elbo(elbo))?;
+            gpu.block_on(trainer.step(&Batch { inputs: &[0.5; 15], target: Target::States(&[0.5; 15]) }))?;
+        }
         Ok(())
     }
 

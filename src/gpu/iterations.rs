@@ -41,6 +41,12 @@ const POINTS_BACK: usize = 50_000;
 /// Rows that a part of a weight gradient is summed over: the depth of its product.
 pub(crate) const DEPTH: usize = WIDEST;
 
+/// Iterations of an invocation that weights samples, of so many trajectories of which each sample has so many.
+pub(crate) const fn weighting(trajectories: usize, copies: usize) -> usize {
+    let samples = (trajectories / copies).div_ceil(256);
+    2 * samples.saturating_mul(copies.saturating_add(1)) + 8
+}
+
 /// Iterations of a search by halves.
 const fn search(count: usize) -> usize {
     (usize::BITS - count.leading_zeros()) as usize + 1

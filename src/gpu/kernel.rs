@@ -14,7 +14,7 @@ use super::plan::flat;
 use super::wire::args;
 use super::wire::args::{
     BarUpdateArgs, ColumnsArgs, CombineArgs, ControlArgs, CopyArgs, DenseArgs, DenseStageArgs, DenseVjpInputArgs,
-    DenseVjpStageArgs, DenseVjpWeightsArgs, ErrorBarArgs, FinishArgs, GatherArgs, GradientNormArgs, IncrementsArgs,
+    DenseVjpStageArgs, DenseVjpWeightsArgs, ErrorBarArgs, FinishArgs, GatherArgs, GradientNormArgs, ImportanceArgs, IncrementsArgs,
     InjectArgs, LatentBarArgs, LatentDrawArgs, LearnArgs, LossArgs, LossSumArgs, MomentsArgs, NarrowArgs, NextStepArgs,
     NoArgs, PointPlaceArgs, PointValueArgs, ProbeBarArgs, ProbeCursorArgs, ProbeErrorArgs, ProbePlaceArgs,
     ProbeStepArgs, ProbeStoreArgs, ProbeValueArgs, ReduceArgs, RowNormArgs, RunArgs, RunVjpArgs, SaveArgs,
@@ -231,6 +231,7 @@ kernels! {
     GATHER "gather" GatherArgs [GRID EACH] [Read Read Write];
     GRADIENT_NORM "gradient_norm" GradientNormArgs [OUTCOME ROW_WALK VERDICT ELEMENTARY LOOPS FROZEN FOLD]
         [Read Write Read Read];
+    IMPORTANCE "importance" ImportanceArgs [CLOCK PARAMS ELEMENTARY FOLD LANE_SUMS] [Read Read Read Write];
     INCREMENTS "increments" IncrementsArgs [CLOCK TIME PARAMS ELEMENTARY PHILOX BROWNIAN PATH GRID EACH] [Read Read Write];
     INJECT "inject" InjectArgs [CLOCK GRID EACH EACH_NUMBER] [Read Read Read Write];
     LEARN "learn" LearnArgs [OUTCOME VERDICT LEARNT ELEMENTARY] [Read Write];
@@ -238,7 +239,7 @@ kernels! {
         LOCKSTEP INTERPOLANT WEIGHTS POINTS SHARED_POINTS ONE_INTERVAL LOOPS WHOLE FOLD LANE_SUMS]
         [Write Write Read Write Write Read Write Read];
     LATENT_BAR "latent_bar" LatentBarArgs [CLOCK OUTCOME PARAMS ELEMENTARY GRID EACH]
-        [Read Read Read Read Read Read Write];
+        [Read Read Read Read Read Read Write Read];
     LATENT_DRAW "latent_draw" LatentDrawArgs [ELEMENTARY GRID EACH] [Read Read Write Write];
     LOSS "loss" LossArgs [CLOCK ONE_INTERVAL OUTCOME ELEMENTARY GRID EACH] [Read Read Read Read Write Write Read] own [8];
     LOSS_SUM "loss_sum" LossSumArgs [CLOCK OUTCOME PARAMS ELEMENTARY FOLD LANE_SUMS] [Read Write Read Read Read];

@@ -54,10 +54,10 @@ pub(crate) use device::readback::wait;
 pub(crate) use embed::{check, check_counts, copy_in};
 pub(crate) use engine::Engine;
 pub(crate) use held::Held;
-pub(crate) use iterations::{CLASSES, PATHS};
+pub(crate) use iterations::{CLASSES, PATHS, weighting};
 pub(crate) use kernel::{
-    DENSE, DENSE_VJP_INPUT, GATHER, GRADIENT_NORM, LATENT_BAR, LATENT_DRAW, LOSS, LOSS_SUM, MOMENTS, NEXT_STEP, SETTLE,
-    UPDATE, product_grid,
+    DENSE, DENSE_VJP_INPUT, GATHER, GRADIENT_NORM, IMPORTANCE, LATENT_BAR, LATENT_DRAW, LOSS, LOSS_SUM, MOMENTS,
+    NEXT_STEP, SETTLE, UPDATE, product_grid,
 };
 pub(crate) use plan::{Jobs, Plan, Planner, SolvePlans, WalkPlans, flat};
 pub(crate) use record::{

@@ -4,7 +4,7 @@ use super::super::adapter::gpu;
 use super::super::solver::GpuSolver;
 use super::*;
 use crate::cpu::{Cpu, Solver};
-use crate::method::{Controller, InitialStep, Layout, Loss, Method, SaveAt, SolverOptions, Target, Tolerances};
+use crate::method::{Controller, Elbo, InitialStep, Layout, Loss, Method, SaveAt, SolverOptions, Target, Tolerances};
 use crate::problem::{Diffusion, Mlp, Problem};
 use crate::train::{Batch, GpuTrainer, NeuralDe, TrainerConfig};
 
@@ -186,6 +186,30 @@ fn as_many_classes_and_paths_as_are_taken_are_the_native_engine_s() {
     let found = gpu.block_on(device.evaluate(&batch)).expect("a loss");
     let expected = (mean * mean + variance * variance) / 4.0;
     assert!((found.loss / expected - 1.0).abs() < 1e-3, "{} for {expected}", found.loss);
+}
+
+/// Trajectories of one sample, over which an invocation passes twice.
+#[test]
+fn as_many_trajectories_as_are_weighted_are_the_native_engine_s() {
+    let Some(gpu) = gpu() else { return };
+    let euler = fixed(1, Layout::Ensemble).method(Method::Euler);
+    let model = NeuralDe::new(Problem::ode(Mlp::new([1, 1]), 0.0, 1.0), euler).encoder(1).latent();
+    let config =
+        |copies: usize| TrainerConfig::new(model.clone(), Loss::Mse).elbo(Elbo::default().samples(copies).importance());
+    let most = (ITERATIONS - 8) / 2 - 1;
+    let mut device = GpuTrainer::new(&gpu, config(most)).expect("a model");
+    let found = gpu.block_on(device.gradients(&Batch { inputs: &[0.5], target: Target::States(&[1.5]) }));
+    let found = found.expect("gradients");
+    let mut native = crate::train::Trainer::<f64>::new(&Cpu::with_threads(1).expect("a thread"), config(most));
+    let native = native.as_mut().expect("a model");
+    let expected = native.gradients(&Batch { inputs: &[0.5], target: Target::States(&[1.5]) }).expect("gradients");
+    assert!((found.report.loss / expected.report.loss - 1.0).abs() < 1e-4, "{:?}", found.report);
+    close("weighted", &found.gradient, &expected.gradient, 1e-3);
+    let mut device = GpuTrainer::new(&gpu, config(most + 1)).expect("a model");
+    let error = gpu.block_on(device.gradients(&Batch { inputs: &[0.5], target: Target::States(&[1.5]) }));
+    let error = error.expect_err("more than one dispatch takes").to_string();
+    assert!(error.starts_with(&format!("Elbo::samples = {}", most + 1)), "{error}");
+    gpu.block_on(device.evaluate(&Batch { inputs: &[0.5], target: Target::States(&[1.5]) })).expect("no weights");
 }
 
 /// A gather of more numbers than one dimension of a grid has invocations.

@@ -138,8 +138,9 @@ arguments! {
     }
     ErrorBarArgs { sum: Sum, error_slot: u32, steps: u32, }
     FinishArgs { safety: f32, saved: u32, drawn: u32, penalised: u32, carries: u32, }
-    GatherArgs { times: u32, width: u32, }
+    GatherArgs { held: u32, times: u32, width: u32, first: u32, }
     GradientNormArgs { parameters: u32, least: u32, abort: u32, alone: u32, whole: u32, freezes: u32, }
+    ImportanceArgs { copies: u32, }
     IncrementsArgs { number: u32, channels: u32, }
     InjectArgs { probes: u32, source: u32, target: u32, }
     LearnArgs {
@@ -151,8 +152,8 @@ arguments! {
         coefficient: f32,
         stages: f32,
     }
-    LatentBarArgs { factor: f32, least: u32, }
-    LatentDrawArgs { start: u32, factor: f32, }
+    LatentBarArgs { factor: f32, least: u32, importance: u32, }
+    LatentDrawArgs { start: u32, factor: f32, importance: u32, }
     LossArgs {
         points: u32,
         outputs: u32,
@@ -161,10 +162,13 @@ arguments! {
         count: u32,
         features: u32,
         weighed: u32,
+        sums: u32,
+        counts: u32,
+        numbers: f32,
         factor: f32,
         offset: f32,
     }
-    LossSumArgs { least: u32, drawn: u32, }
+    LossSumArgs { least: u32, drawn: u32, weighted: u32, }
     MomentsArgs { points: u32, outputs: u32, }
     NarrowArgs { parameters: u32, }
     NextStepArgs {

@@ -200,6 +200,12 @@ modes! {
         Moments = MOMENTS = 3,
         NegativeLogLikelihood = SURPRISE = 4,
     }
+    /// What a row's loss counts in the batch's.
+    Counts ["loss"] {
+        Equal = EQUAL = 0,
+        Alone = ALONE = 1,
+        Own = OWN = 2,
+    }
     /// The recurrence of an optimizer.
     Rule ["update"] {
         Sgd = SGD = 0,

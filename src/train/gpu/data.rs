@@ -2,14 +2,13 @@
 
 use crate::method::{Loss, Target};
 use crate::problem::Trace;
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::drawn::repeated;
 use super::held::Gather;
 use super::plans::BatchBuffers;
-use super::times::shares;
+use super::times::Shares;
 use super::trainer::GpuTrainer;
 use crate::error::{Cure, Error, Result};
 use crate::gpu::args::GatherArgs;
@@ -21,12 +20,13 @@ use crate::train::drawing::Drawing;
 pub struct GpuData {
     inputs: wgpu::Buffer,
     targets: wgpu::Buffer,
+    /// Of states that have weights each number's share of its sample's loss, and what a sample's are shares of.
+    weights: Option<[wgpu::Buffer; 2]>,
     samples: usize,
     /// Numbers in an input, and in a target.
     widths: [usize; 2],
     /// Which data set it is, for the plans of those who gather from it, as long as it is there.
     id: Arc<u64>,
-    weighed: bool,
 }
 
 impl GpuData {
@@ -55,18 +55,18 @@ impl GpuTrainer {
             _ => [times, outputs],
         };
         target.check(self.state.config.loss, samples, times, outputs)?;
-        let of_a_sample = self.parts.times * self.parts.outputs;
-        let targets: Cow<'_, [u8]> = match target {
-            Target::Labels(labels) => bytemuck::cast_slice(labels).into(),
-            Target::States(states) => bytemuck::cast_slice(states).into(),
-            Target::Observed { states, weights } => {
-                bytemuck::cast_slice(&with_shares(states, weights, of_a_sample)).to_vec().into()
-            }
-            Target::Nothing => (&[][..]).into(),
+        let targets: &[u8] = match target {
+            Target::Labels(labels) => bytemuck::cast_slice(labels),
+            Target::States(states) | Target::Observed { states, .. } => bytemuck::cast_slice(states),
+            Target::Nothing => &[],
             Target::Moments { .. } => {
                 let remedy = "moments belong to a batch, not to its samples: use GpuTrainer::step";
                 return Err(Error::argument("Target::Moments", "in a data set", remedy));
             }
+        };
+        let shares = match target {
+            Target::Observed { weights, .. } => Some(Shares::new(weights, [samples, outputs], |_, _| true)),
+            _ => None,
         };
         if model.of_points() == Some(Trace::Hutchinson) {
             let remedy = "each solve draws its own signs: use GpuTrainer::step";
@@ -79,19 +79,24 @@ impl GpuTrainer {
         let stream = || Cure::Other("stream batches by GpuTrainer::step");
         gpu.check_binding(|| "the inputs of the data set".into(), inputs_bytes, stream)?;
         gpu.check_binding(|| "the targets of the data set".into(), targets_bytes, stream)?;
+        let weights: Option<[&[f32]; 2]> = shares.as_ref().map(|shares| [&shares.of_numbers[..], &shares.sums]);
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let data = gpu
             .scoped(|| GpuData {
                 inputs: create(gpu, "data inputs", inputs_bytes, false),
                 targets: create(gpu, "data targets", targets_bytes, false),
+                weights: weights
+                    .map(|weights| weights.map(|all| create(gpu, "data weights", size_of_val(all) as u64, false))),
                 samples,
                 widths: self.widths(),
-                weighed: matches!(target, Target::Observed { .. }),
                 id: Arc::new(NEXT.fetch_add(1, Ordering::Relaxed)),
             })
             .await?;
         gpu.queue.write_buffer(&data.inputs, 0, bytemuck::cast_slice(inputs));
-        gpu.queue.write_buffer(&data.targets, 0, &targets);
+        gpu.queue.write_buffer(&data.targets, 0, targets);
+        for (to, numbers) in data.weights.iter().flatten().zip(weights.iter().flatten()) {
+            gpu.queue.write_buffer(to, 0, bytemuck::cast_slice(numbers));
+        }
         Ok(data)
     }
 
@@ -121,7 +126,7 @@ impl GpuTrainer {
         }
         let samples = repeated(samples, 1, drawing.copies);
         let count = samples.len();
-        self.parts.weighed = data.weighed;
+        self.weigh(data.weights.is_some());
         self.aim(count, purpose)?;
         self.reserve(count, purpose, 0).await?;
         self.send_normals(count, drawing)?;
@@ -156,16 +161,21 @@ impl GpuTrainer {
         let (times, width) = match self.state.config.loss {
             Loss::CrossEntropy => (1, 1),
             Loss::NegativeLogLikelihood => (0, 0),
-            _ => (self.parts.per_target() * self.parts.times, self.parts.outputs),
+            _ => (self.parts.times, self.parts.outputs),
         };
+        let targets = times * count * width;
+        let mut gathered = vec![(&data.inputs, &batch.inputs, [1, self.parts.inputs], 0)];
+        gathered.push((&data.targets, &batch.targets, [times, width], 0));
+        if let Some([shares, sums]) = &data.weights {
+            gathered.push((shares, &batch.targets, [times, width], targets));
+            gathered.push((sums, &batch.targets, [1, 1], 2 * targets));
+        }
         let plan = Planner::record(&self.engine.gpu, |planner| {
-            for (from, to, times, width) in
-                [(&data.inputs, &batch.inputs, 1, self.parts.inputs), (&data.targets, &batch.targets, times, width)]
-            {
+            for (from, to, [times, width], first) in gathered {
                 if width == 0 {
                     continue;
                 }
-                let args = GatherArgs { times: word(times), width: word(width) };
+                let args = GatherArgs { held: word(times), times: word(times), width: word(width), first: word(first) };
                 let grid = flat((times * count * width).div_ceil(64));
                 planner.add(&kernel, &[&samples, from, to], self.engine.head(count), args, grid);
             }
@@ -173,11 +183,4 @@ impl GpuTrainer {
         });
         Gather { from: Arc::downgrade(&data.id), samples, plan }
     }
-}
-
-/// Of each sample its states, then each one's share of the sample's loss.
-fn with_shares(states: &[f32], weights: &[f32], of_a_sample: usize) -> Vec<f32> {
-    let shares = shares(weights, [weights.len() / of_a_sample, of_a_sample], |_, _| true);
-    let samples = states.chunks_exact(of_a_sample).zip(shares.chunks_exact(of_a_sample));
-    samples.flat_map(|(states, shares)| [states, shares]).flatten().copied().collect()
 }

@@ -1,11 +1,8 @@
-//! What initial states are drawn in on a device, what of that there is not, and samples of which several trajectories are drawn.
+//! What initial states are drawn in on a device, and samples of which several trajectories are drawn.
 
 use std::borrow::Cow;
 
-use crate::error::{Error, Result};
 use crate::gpu::{Gpu, create};
-use crate::method::{Elbo, Reduction};
-use crate::train::config::TrainerConfig;
 
 /// What initial states are drawn in; nothing of a model whose are not.
 #[derive(Debug)]
@@ -34,20 +31,6 @@ impl LatentBuffers {
             divergences: room("divergences", usize::from(dim > 0)),
         }
     }
-}
-
-/// Refuses what a device does not do with initial states that are drawn.
-pub(super) fn check_elbo(config: &TrainerConfig) -> Result<()> {
-    let Elbo { importance, reduction, .. } = config.elbo;
-    if importance {
-        return Err(Error::argument("Elbo::importance", true, "a device does not weight samples yet: use Trainer"));
-    }
-    if reduction == Reduction::Sum {
-        let remedy =
-            "a device takes means alone: divide the divergence's weight by the numbers observed, or use Trainer";
-        return Err(Error::argument("Elbo::reduction", "Sum", remedy));
-    }
-    Ok(())
 }
 
 /// Each row of `width` numbers as often as there are copies of it.

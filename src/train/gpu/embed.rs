@@ -65,7 +65,7 @@ impl GpuTrainer {
         self.engine.gpu.check_binding(|| "the schedule of so many steps".into(), schedule_bytes, cure)?;
         self.note_recorded().await?;
         // What an application records comes without weights.
-        self.parts.weighed = false;
+        self.weigh(false);
         let purpose = self.purpose();
         self.aim(batch, purpose)?;
         self.reserve(batch, purpose, attempts).await?;

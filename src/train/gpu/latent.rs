@@ -19,7 +19,8 @@ impl TrainRecorder<'_> {
     pub(super) fn draw(&self, planner: &mut Planner<'_>, start: usize) {
         let LatentBuffers { given, normals, divergences, .. } = &self.batch.latent;
         let kernel = self.engine.kernels.get(&LATENT_DRAW, &[]);
-        let args = LatentDrawArgs { start: word(start), factor: self.divergence_factor() };
+        let importance = self.config.elbo.importance.into();
+        let args = LatentDrawArgs { start: word(start), factor: self.divergence_factor(), importance };
         let bound = [given, normals, &self.buffers.tape, divergences];
         planner.add(&kernel, &bound, self.engine.head(self.rows), args, flat(self.rows.div_ceil(64)));
     }
@@ -28,9 +29,11 @@ impl TrainRecorder<'_> {
     pub(super) fn draw_vjp(&self, planner: &mut Planner<'_>) {
         let LatentBuffers { given, given_bar, normals, .. } = &self.batch.latent;
         let kernel = self.engine.kernels.get(&LATENT_BAR, &[]);
-        let args = LatentBarArgs { factor: self.divergence_factor(), least: word(self.config.loss.least()) };
-        let (buffers, engine) = (self.buffers, self.engine);
-        let bound = [&buffers.row_status, &engine.outcome, &engine.params, given, normals, &buffers.bar, given_bar];
+        let (least, importance) = (word(self.config.loss.least()), self.config.elbo.importance.into());
+        let args = LatentBarArgs { factor: self.divergence_factor(), least, importance };
+        let (buffers, engine, losses) = (self.buffers, self.engine, &self.batch.row_losses);
+        let bound =
+            [&buffers.row_status, &engine.outcome, &engine.params, given, normals, &buffers.bar, given_bar, losses];
         let grid = flat((self.rows * engine.dim()).div_ceil(64));
         planner.add(&kernel, &bound, engine.head(self.rows), args, grid);
     }

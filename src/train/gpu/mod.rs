@@ -10,6 +10,7 @@ mod evaluate;
 mod frozen;
 mod held;
 mod latent;
+mod loss;
 mod map;
 mod numbers;
 mod plans;

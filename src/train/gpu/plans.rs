@@ -8,17 +8,14 @@ use super::frozen::FrozenMask;
 use super::map::{Map, MapBuffers};
 use super::series::SeriesMap;
 use crate::error::{Cure, Result};
-use crate::gpu::args::{
-    DenseArgs, GradientNormArgs, LossArgs, LossSumArgs, MomentsArgs, NextStepArgs, SettleArgs, UpdateArgs,
-};
+use crate::gpu::args::{DenseArgs, GradientNormArgs, NextStepArgs, SettleArgs, UpdateArgs};
 use crate::gpu::{
-    Buffers, DENSE, DENSE_VJP_INPUT, Engine, GRADIENT_NORM, Gpu, Head, Jobs, LOSS, LOSS_SUM, LayerVjp, MOMENTS,
-    NEXT_STEP, Params, Plan, Planner, Recorder, SETTLE, Series, SolvePlans, UPDATE, WalkPlans, coefficients, create,
-    dense_args, dense_vjp_input_args, flat, modes, product_grid, time_flag, word,
+    Buffers, DENSE, DENSE_VJP_INPUT, Engine, GRADIENT_NORM, Gpu, Head, Jobs, LayerVjp, NEXT_STEP, Params, Plan,
+    Planner, Recorder, SETTLE, Series, SolvePlans, UPDATE, WalkPlans, coefficients, create, dense_args,
+    dense_vjp_input_args, flat, modes, product_grid, time_flag, word,
 };
 use crate::math::Real;
 use crate::memory::{Size, largest};
-use crate::method::Loss;
 use crate::problem::Layer;
 use crate::train::config::{FailurePolicy, TrainerConfig};
 use crate::train::optimizer::{Clip, Rule};
@@ -35,6 +32,8 @@ pub(super) struct Parts {
     pub(super) drawn: usize,
     /// Whether the targets at hand have weights.
     pub(super) weighed: bool,
+    /// Whether samples are weighted by their importance.
+    pub(super) importance: bool,
     /// The two moments of the optimizer's rule.
     pub(super) moments: [wgpu::Buffer; 2],
     /// Whether an update would make a number that is not finite; 0 when one begins.
@@ -46,10 +45,24 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Numbers that a target has of an output: what it should be, and how much it counts.
-    pub(super) const fn per_target(&self) -> usize {
-        if self.weighed { 2 } else { 1 }
+    const fn per_target(&self) -> usize {
+        per_target(self.weighed)
     }
+
+    const fn numbers_of_a_loss(&self) -> usize {
+        numbers_of_a_loss(self.importance)
+    }
+}
+
+/// Numbers that a target has of an output: what it should be, and how much it counts if it is `weighed`.
+pub(super) const fn per_target(weighed: bool) -> usize {
+    if weighed { 2 } else { 1 }
+}
+
+/// Numbers that are kept of a row's loss: it, and whether it was classified correctly; where samples are weighted by their
+/// `importance`, also what it counts, and its sample's part of the bound.
+pub(super) const fn numbers_of_a_loss(importance: bool) -> usize {
+    if importance { 4 } else { 2 }
 }
 
 /// Parameters of the steps ahead, an entry a step.
@@ -73,14 +86,16 @@ pub(super) struct BatchBuffers {
     /// Whether the targets have weights.
     pub(super) weighed: bool,
     pub(super) inputs: wgpu::Buffer,
-    /// Labels, states, or moments; with weights, states and each number's share of its row's loss.
+    /// Labels, states, or moments; with weights, states and each number's share of its row's loss, then what a row's shares are
+    /// shares of.
     pub(super) targets: wgpu::Buffer,
     outputs: wgpu::Buffer,
-    outputs_bar: wgpu::Buffer,
-    row_losses: wgpu::Buffer,
+    pub(super) outputs_bar: wgpu::Buffer,
+    /// `[rows][2]`, and where samples are weighted as many again.
+    pub(super) row_losses: wgpu::Buffer,
     pub(super) latent: LatentBuffers,
     /// Means and variances of the outputs, where the loss is of them.
-    moments: wgpu::Buffer,
+    pub(super) moments: wgpu::Buffer,
     encoder: EncoderBuffers,
     head: MapBuffers,
 }
@@ -94,7 +109,8 @@ impl BatchBuffers {
             let encoder = widest(parts.encoder.as_ref().map(Encoder::widths));
             let head = widest(parts.head.as_ref().map(|map| map.widths().to_vec()));
             let maps = (Size(rows) * encoder).max(Size(parts.times) * rows * head);
-            (4 * outputs.max(Size(rows) * parts.inputs.max(2).max(2 * parts.drawn)).max(maps)).0 as u64
+            let row = parts.inputs.max(parts.numbers_of_a_loss()).max(2 * parts.drawn);
+            (4 * (outputs + rows).max(Size(rows) * row).max(maps)).0 as u64
         };
         let fits = |rows: usize| gpu.limit_below(widest(rows)).is_none();
         let cure = || Cure::Batch(largest(rows.saturating_sub(1), fits));
@@ -110,11 +126,11 @@ impl BatchBuffers {
             rows,
             weighed: parts.weighed,
             inputs: create(gpu, "batch inputs", 4 * (rows * parts.inputs) as u64, poison),
-            // Moments are of two rows at least.
-            targets: create(gpu, "batch targets", (parts.per_target() as u64 * outputs).max(4 * rows as u64), poison),
+            // Labels, and sums of weights; moments are of two rows at least.
+            targets: create(gpu, "batch targets", parts.per_target() as u64 * outputs + 4 * rows as u64, poison),
             outputs: create(gpu, "outputs", own, poison),
             outputs_bar: create(gpu, "outputs_bar", outputs, poison),
-            row_losses: create(gpu, "row losses", 8 * rows as u64, poison),
+            row_losses: create(gpu, "row losses", 4 * (rows * parts.numbers_of_a_loss()) as u64, poison),
             latent: LatentBuffers::new(gpu, rows, parts.drawn, poison),
             moments: create(gpu, "moments", 8 * (parts.times * parts.outputs) as u64, poison),
             encoder: EncoderBuffers::new(gpu, parts.encoder.as_ref(), rows, poison),
@@ -309,55 +325,6 @@ impl TrainRecorder<'_> {
             vec![&buffers.cursors, self.engine.weights(), &buffers.saves, &self.batch.outputs, &self.batch.row_losses];
         bound.extend(self.engine.records(buffers));
         planner.add(&dense, &bound, self.outer_head(rows, layer), dense_args(layer), grid);
-    }
-
-    /// The loss and the outputs' cotangents, which without a head are those of the saved states in `training`.
-    fn loss(&self, planner: &mut Planner<'_>, training: bool) {
-        let buffers = self.buffers;
-        let rows = self.rows;
-        let loss = self.engine.kernels.get(&LOSS, &[]);
-        let head = Head { mode: modes::Loss::from(self.config.loss).into(), ..self.engine.head(rows) };
-        let [points, outputs, least] = [self.parts.times, self.parts.outputs, self.config.loss.least()].map(word);
-        let own = self.parts.head.is_some() || !training;
-        let outputs_bar = if own { &self.batch.outputs_bar } else { &buffers.saves_bar };
-        let mut bound = vec![
-            &buffers.row_status,
-            self.batch.outputs(buffers, self.parts),
-            &self.batch.targets,
-            &self.engine.outcome,
-            outputs_bar,
-            &self.batch.row_losses,
-            &self.batch.moments,
-        ];
-        bound.extend(self.engine.records(buffers));
-        if self.config.loss == Loss::Moments {
-            let moments = self.engine.kernels.get(&MOMENTS, &[]);
-            let bound = [bound[0], bound[1], bound[3], &self.batch.moments];
-            let grid = flat(self.parts.times * self.parts.outputs);
-            planner.add(&moments, &bound, head, MomentsArgs { points, outputs }, grid);
-        }
-        let difference = self.config.loss.of_differences();
-        let [factor, offset] = [difference.factor, difference.offset].map(f32::from_f64);
-        let features = word(self.config.model.problem.field.features());
-        let weighed = u32::from(self.batch.weighed);
-        let args = LossArgs { points, outputs, least, first: 0, count: 0, features, weighed, factor, offset };
-        // Many points come in parts, one after the other.
-        let most = (self.engine.iterations / 2 / (1 + self.parts.outputs)).max(1);
-        for first in (0..self.parts.times).step_by(most) {
-            let [first, count] = [first, most.min(self.parts.times - first)].map(word);
-            let args = LossArgs { first, count, ..args };
-            planner.add(&loss, &bound, head, args, flat(rows.div_ceil(64)));
-        }
-        let sum = self.engine.kernels.get(&LOSS_SUM, &[]);
-        let bound = [
-            &self.batch.row_losses,
-            &self.engine.outcome,
-            &buffers.row_status,
-            &self.batch.latent.divergences,
-            &self.engine.params,
-        ];
-        let drawn = u32::from(training && self.config.model.latent);
-        planner.add(&sum, &bound, head, LossSumArgs { least, drawn }, [1, 1, 1]);
     }
 
     /// The head's gradient, and the cotangents of the saved states.

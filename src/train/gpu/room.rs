@@ -6,7 +6,7 @@ use super::held::Rooms;
 use super::plans::{BatchBuffers, EvaluationPlans, Schedule, TrainPlans, TrainRecorder};
 use super::trainer::GpuTrainer;
 use crate::error::{Error, Result};
-use crate::gpu::{Held, PATHS, Purpose, Room};
+use crate::gpu::{Held, PATHS, Purpose, Room, weighting};
 use crate::method::Loss;
 
 impl GpuTrainer {
@@ -22,6 +22,9 @@ impl GpuTrainer {
         if self.state.config.loss == Loss::Moments && count > PATHS {
             let remedy = format!("a device compares the moments of at most {PATHS} paths: split the batch");
             return Err(Error::argument("batch", count, remedy));
+        }
+        if purpose.backward {
+            self.check_weighting(count)?;
         }
         let weighed = self.parts.weighed;
         let fits = |batch: &BatchBuffers| batch.rows >= count && batch.weighed == weighed;
@@ -41,6 +44,18 @@ impl GpuTrainer {
             None => BatchBuffers::new(&self.engine, &self.parts, count).await?,
         };
         self.held = Some(Held::new(Rooms { engine, batch }));
+        Ok(())
+    }
+
+    /// Refuses more samples of one kind than are weighted in one dispatch.
+    fn check_weighting(&self, count: usize) -> Result<()> {
+        let elbo = &self.state.config.elbo;
+        if elbo.importance && weighting(count, elbo.samples) > self.engine.iterations {
+            let remedy = format!(
+                "a device does not weight so many of a batch of {count} trajectories: split the batch, or draw fewer"
+            );
+            return Err(Error::argument("Elbo::samples", elbo.samples, remedy));
+        }
         Ok(())
     }
 

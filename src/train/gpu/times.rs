@@ -1,6 +1,6 @@
 //! A trainer's times of trajectories' own on a device.
 
-use super::trainer::{GpuTrainer, owned};
+use super::trainer::GpuTrainer;
 use crate::error::Result;
 use crate::gpu::Purpose;
 use crate::method::{Loss, Target, row_weights};
@@ -25,8 +25,7 @@ impl GpuTrainer {
         self.state.times = times;
         self.parts.times =
             self.engine.times.as_ref().map_or_else(|| self.state.output_times(), |_| self.engine.own_slots);
-        let (model, parts) = (&self.state.config.model, &self.parts);
-        self.engine.owner = owned(model, parts.encoder.as_ref(), parts.head.as_ref(), parts.times);
+        self.weigh(self.parts.weighed);
         Ok(())
     }
 
@@ -47,32 +46,43 @@ impl GpuTrainer {
         matches!(target, Target::Observed { .. }) || (self.state.times.is_some() && differs)
     }
 
-    /// Each number's share of its trajectory's loss, if it has one, `[times][batch][outputs]`: nothing at times that a trajectory
+    /// What each number of a target counts in its trajectory's loss, where not all count alike: nothing at times that a trajectory
     /// has not.
-    pub(super) fn shares_of(&self, target: &Target<'_, f32>, batch: usize) -> Option<Vec<f32>> {
+    pub(super) fn shares_of(&self, target: &Target<'_, f32>, batch: usize) -> Option<Shares> {
         let sizes = [batch, self.parts.outputs];
         let has = |row: usize, slot: usize| self.state.times.as_ref().is_none_or(|times| times.has(row, slot));
         let mut shares = match target {
-            Target::Observed { weights, .. } => shares(weights, sizes, has),
-            Target::States(states) if self.state.times.is_some() => shares(&vec![1.0; states.len()], sizes, has),
+            Target::Observed { weights, .. } => Shares::new(weights, sizes, has),
+            Target::States(states) if self.state.times.is_some() => Shares::new(&vec![1.0; states.len()], sizes, has),
             _ => return None,
         };
-        shares.resize(self.parts.times * batch * self.parts.outputs, 0.0);
+        shares.of_numbers.resize(self.parts.times * batch * self.parts.outputs, 0.0);
         Some(shares)
     }
 }
 
-/// Each number's share of its trajectory's loss, of weights `[times][batch][outputs]`, at the times that trajectories have.
-#[expect(clippy::cast_possible_truncation, reason = "the device computes at f32")]
-pub(super) fn shares(
-    weights: &[f32],
-    [batch, outputs]: [usize; 2],
-    has: impl Fn(usize, usize) -> bool + Copy,
-) -> Vec<f32> {
-    let sums = row_weights(weights, [batch, outputs], has);
-    let share = |(i, weight): (usize, &f32)| {
-        let (row, slot) = (i / outputs % batch, i / outputs / batch);
-        if has(row, slot) { (f64::from(*weight) / sums[row]) as f32 } else { 0.0 }
-    };
-    weights.iter().enumerate().map(share).collect()
+/// What numbers count in their trajectories' losses.
+pub(super) struct Shares {
+    /// Each number's share of its trajectory's loss where that is a mean, `[times][batch][outputs]`.
+    pub(super) of_numbers: Vec<f32>,
+    /// What a trajectory's are shares of: the sum of its weights, with which they make a sum of the mean.
+    pub(super) sums: Vec<f32>,
+}
+
+impl Shares {
+    /// Those of weights `[times][batch][outputs]`, at the times that trajectories have.
+    #[expect(clippy::cast_possible_truncation, reason = "the device computes at f32")]
+    pub(super) fn new(
+        weights: &[f32],
+        [batch, outputs]: [usize; 2],
+        has: impl Fn(usize, usize) -> bool + Copy,
+    ) -> Self {
+        let sums = row_weights(weights, [batch, outputs], has);
+        let share = |(i, weight): (usize, &f32)| {
+            let (row, slot) = (i / outputs % batch, i / outputs / batch);
+            if has(row, slot) { (f64::from(*weight) / sums[row]) as f32 } else { 0.0 }
+        };
+        let of_numbers = weights.iter().enumerate().map(share).collect();
+        Self { of_numbers, sums: sums.iter().map(|sum| *sum as f32).collect() }
+    }
 }

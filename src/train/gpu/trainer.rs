@@ -1,11 +1,12 @@
 //! [`GpuTrainer`]: one call a training step, on a device.
 
-use super::drawn::{LatentBuffers, check_elbo, repeated};
+use super::drawn::{LatentBuffers, repeated};
 use super::encoder::Encoder;
 use super::frozen::FrozenMask;
 use super::held::{Plans, Rooms};
 use super::map::Map;
-use super::plans::{Parts, Schedule};
+use super::plans::{Parts, Schedule, numbers_of_a_loss, per_target};
+use super::times::Shares;
 use crate::error::{Error, Result};
 use crate::gpu::{
     Around, CLASSES, Controls, Engine, Gpu, Held, Outcome, Owner, Params, Purpose, check_penalty, create,
@@ -16,7 +17,6 @@ use crate::method::{Hooks, Learnt, Loss, Streams, Target};
 use crate::train::batches::Batch;
 use crate::train::config::TrainerConfig;
 use crate::train::drawing::Drawing;
-use crate::train::model::NeuralDe;
 use crate::train::optimizer::OptimizerState;
 use crate::train::report::Costs;
 use crate::train::state::TrainingState;
@@ -69,7 +69,6 @@ impl GpuTrainer {
     pub fn new(gpu: &Gpu, config: TrainerConfig) -> Result<Self> {
         let state = TrainingState::new::<f32>(config)?;
         let (config, model) = (&state.config, &state.config.model);
-        check_elbo(config)?;
         check_penalty(&model.problem, &model.options, &config.regularizer)?;
         let (encoder, head) = (Encoder::of(model)?, Map::of(model, End::Head)?);
         let widest = encoder.iter().map(Encoder::widest).chain(head.iter().map(Map::widest)).max().unwrap_or(0);
@@ -78,7 +77,7 @@ impl GpuTrainer {
             parameters,
             offset: model.field_offset(),
             widest,
-            owner: owned(model, encoder.as_ref(), head.as_ref(), model.output_times()),
+            owner: owned(config, (encoder.as_ref(), head.as_ref()), model.output_times(), false),
         };
         let mut engine = Engine::new(gpu, &model.problem, &model.options, around)?;
         engine.schedule_measures(&config.regularizer)?;
@@ -97,6 +96,7 @@ impl GpuTrainer {
             inputs: model.fed_width(),
             drawn: if model.latent { model.problem.dim() } else { 0 },
             weighed: false,
+            importance: config.elbo.importance,
             moments,
             overflow: gpu.scoped_now(|| create(gpu, "overflow", 4, false))?,
             outcomes: gpu.scoped_now(|| {
@@ -231,7 +231,7 @@ impl GpuTrainer {
         let samples = self.state.check(batch)?;
         let count = samples.saturating_mul(drawing.copies);
         self.warn_at(batch.inputs);
-        self.parts.weighed = self.is_weighed(&batch.target);
+        self.weigh(self.is_weighed(&batch.target));
         self.check_own_times(samples, purpose)?;
         self.aim(count, purpose)?;
         self.reserve(count, purpose, 0).await?;
@@ -243,10 +243,11 @@ impl GpuTrainer {
         let states = repeated(&states, self.parts.inputs, drawing.copies);
         queue.write_buffer(&buffers.inputs, 0, bytemuck::cast_slice(&states));
         let outputs = self.parts.outputs;
-        let send = |numbers: &[f32], after: usize| {
-            let numbers = repeated(numbers, outputs, drawing.copies);
+        let send_rows = |numbers: &[f32], width: usize, after: usize| {
+            let numbers = repeated(numbers, width, drawing.copies);
             queue.write_buffer(&buffers.targets, 4 * (drawing.copies * after) as u64, bytemuck::cast_slice(&numbers));
         };
+        let send = |numbers: &[f32], after: usize| send_rows(numbers, outputs, after);
         match batch.target {
             Target::Nothing => {}
             Target::Labels(labels) => {
@@ -255,8 +256,9 @@ impl GpuTrainer {
             }
             Target::States(states) | Target::Observed { states, .. } => {
                 send(states, 0);
-                if let Some(shares) = self.shares_of(&batch.target, samples) {
-                    send(&shares, shares.len());
+                if let Some(Shares { of_numbers, sums }) = self.shares_of(&batch.target, samples) {
+                    send(&of_numbers, of_numbers.len());
+                    send_rows(&sums, 1, 2 * of_numbers.len());
                 }
             }
             Target::Moments { means, variances } => {
@@ -265,6 +267,13 @@ impl GpuTrainer {
             }
         }
         Ok(count)
+    }
+
+    /// Takes note of whether the targets at hand have weights.
+    pub(super) fn weigh(&mut self, weighed: bool) {
+        self.parts.weighed = weighed;
+        let Parts { encoder, head, times, .. } = &self.parts;
+        self.engine.owner = owned(&self.state.config, (encoder.as_ref(), head.as_ref()), *times, weighed);
     }
 
     /// Has the engine look at inputs that are initial states.
@@ -276,10 +285,17 @@ impl GpuTrainer {
 }
 
 /// What a trainer holds on the device besides its engine: two moments, what is frozen, and the schedule; and of each trajectory inputs,
-/// targets, outputs with their cotangents, a loss, and what encoder and head compute in.
-pub(super) fn owned(model: &NeuralDe, encoder: Option<&Encoder>, head: Option<&Map>, times: usize) -> Owner {
+/// targets, weights if those are `weighed`, outputs with their cotangents, a loss, and what encoder and head compute in.
+fn owned(
+    config: &TrainerConfig,
+    (encoder, head): (Option<&Encoder>, Option<&Map>),
+    times: usize,
+    weighed: bool,
+) -> Owner {
     const NUMBER: Size = Size(4);
+    let model = &config.model;
     let outputs = Size(times) * model.output_width();
+    let (targets, losses) = (per_target(weighed) * outputs + 1, numbers_of_a_loss(config.elbo.importance));
     let drawn = if model.latent { LatentBuffers::row(model.problem.dim()) } else { 0 };
     let encoder = encoder.map_or(Size(0), Encoder::row);
     let head = head.map_or(Size(0), Map::row);
@@ -288,7 +304,7 @@ pub(super) fn owned(model: &NeuralDe, encoder: Option<&Encoder>, head: Option<&M
             + FrozenMask::bytes(&model.frozen(), model.parameter_count())
             + 2 * (size_of::<Params>() + size_of::<Outcome>())
             + 2 * NUMBER * outputs,
-        row: NUMBER * (Size(model.fed_width()) + 3 * outputs + 2 + drawn + encoder + head * times),
+        row: NUMBER * (Size(model.fed_width()) + targets + 2 * outputs + losses + drawn + encoder + head * times),
     }
 }
 

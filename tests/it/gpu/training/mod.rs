@@ -1,5 +1,6 @@
 //! Training on the device against the native engine.
 
+mod bounds;
 mod controls;
 mod density;
 mod fields;
