@@ -35,6 +35,14 @@ impl Engine {
         Ok(self.told_of_times() != before)
     }
 
+    /// Has the solves that follow those of some of the rows whose times it has been given. Whether buffers, and what was recorded
+    /// for them, are no longer what they have to be.
+    pub(crate) fn choose_times(&mut self, rows: Times) -> bool {
+        let before = self.told_of_times();
+        self.times = Some(rows);
+        self.told_of_times() != before
+    }
+
     /// Points for which records have room: those that there are, or twice as many where there are too few.
     fn room_for(&self, slots: usize) -> usize {
         if slots <= self.own_slots { self.own_slots } else { slots.max((2 * self.own_slots).min(POINTS_AT_START)) }

@@ -133,10 +133,11 @@ pub enum Target<'a, R> {
 
 impl<R: Real> Target<'_, R> {
     pub(crate) fn check(&self, loss: Loss, batch: usize, times: usize, outputs: usize) -> Result<()> {
-        self.check_where(loss, batch, times, outputs, |_, _| true)
+        self.check_where(loss, batch, times, outputs, |_, _| true).map(drop)
     }
 
-    /// The same where a trajectory `has` but some of the times: nothing is read of its others.
+    /// The same where a trajectory `has` but some of the times: nothing is read of its others. The sums of the trajectories'
+    /// weights, if they have some.
     pub(crate) fn check_where(
         &self,
         loss: Loss,
@@ -144,12 +145,12 @@ impl<R: Real> Target<'_, R> {
         times: usize,
         outputs: usize,
         has: impl Fn(usize, usize) -> bool,
-    ) -> Result<()> {
+    ) -> Result<Vec<f64>> {
         match (self, loss) {
             (Target::Labels(labels), Loss::CrossEntropy) => {
                 Error::check_len("Target::Labels", labels.len(), batch, || "one label a trajectory".into())?;
                 match labels.iter().enumerate().find(|(_, label)| **label as usize >= outputs) {
-                    None => Ok(()),
+                    None => Ok(Vec::new()),
                     Some((i, label)) => {
                         let remedy = format!("sample {i}: classes count from 0 to {}", outputs - 1);
                         Err(Error::argument("Target::Labels", label, remedy))
@@ -160,7 +161,8 @@ impl<R: Real> Target<'_, R> {
                 let expected = times * batch * outputs;
                 let shape = || format!("[{times}][{batch}][{outputs}]");
                 Error::check_len("Target::States", states.len(), expected, shape)?;
-                check_states(states, [batch, outputs], has)
+                check_states(states, [batch, outputs], has)?;
+                Ok(Vec::new())
             }
             (Target::Observed { states, weights }, Loss::Mse | Loss::Mae | Loss::Gaussian { .. }) => {
                 for (name, numbers) in [("Target::Observed::states", states), ("Target::Observed::weights", weights)] {
@@ -178,9 +180,9 @@ impl<R: Real> Target<'_, R> {
                 if batch < 2 {
                     return Err(Error::argument("Batch::inputs", batch, "a variance needs at least two paths"));
                 }
-                Ok(())
+                Ok(Vec::new())
             }
-            (Target::Nothing, Loss::NegativeLogLikelihood) => Ok(()),
+            (Target::Nothing, Loss::NegativeLogLikelihood) => Ok(Vec::new()),
             (Target::Nothing, _) => Err(Error::argument(
                 "Target::Nothing",
                 format!("{loss:?}"),
@@ -246,13 +248,13 @@ fn check_states<R: Real>(states: &[R], [batch, outputs]: [usize; 2], has: impl F
     Ok(())
 }
 
-/// Checks weights, and the states that have one.
+/// Checks weights, and the states that have one; the sums of the trajectories' weights.
 fn check_observed<R: Real>(
     states: &[R],
     weights: &[R],
     [batch, outputs]: [usize; 2],
     has: impl Fn(usize, usize) -> bool,
-) -> Result<()> {
+) -> Result<Vec<f64>> {
     let here = |i: usize| has(i / outputs % batch, i / outputs / batch);
     let place =
         |i: usize| format!("time {}, trajectory {}, output {}", i / outputs / batch, i / outputs % batch, i % outputs);
@@ -268,7 +270,7 @@ fn check_observed<R: Real>(
     }
     let sums = row_weights(weights, [batch, outputs], has);
     match sums.iter().enumerate().find(|(_, sum)| !(**sum > 0.0 && sum.recip().is_finite())) {
-        None => Ok(()),
+        None => Ok(sums),
         Some((row, sum)) => {
             let remedy = format!("trajectory {row}: its weights add up to this, so that it has no mean: leave it out");
             Err(Error::argument("Target::Observed::weights", sum, remedy))

@@ -185,7 +185,8 @@ pub trait Learner: Sized {
     fn save(&mut self, path: &Path, metadata: &BTreeMap<String, String>) -> impl Future<Output = Result<()>>;
 
     /// Copies a data set, sample by sample, into the engine's own memory; `None` where it has none, or the data do not
-    /// fit, or are moments, which belong to a batch and not to its samples, or a flow draws signs for each solve.
+    /// fit, or are moments, which belong to a batch and not to its samples, or a flow draws signs for each solve. Times of the
+    /// samples' own are those that were set before.
     fn hold(&self, data: &Batch<'_, Self::Scalar>) -> impl Future<Output = Result<Option<Self::Data>>>;
 
     /// A training step on these samples of a data set that is held.

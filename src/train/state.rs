@@ -43,19 +43,17 @@ impl TrainingState {
         self.config.optimizer.rule.shares_moments(&other.config.optimizer.rule)
     }
 
-    /// Checks a batch; the number of its trajectories.
-    pub(super) fn check<R: Scalar>(&self, batch: &Batch<'_, R>) -> Result<usize> {
+    /// Checks a batch; the number of its trajectories, and the sums of their weights, if its target has some.
+    pub(super) fn check<R: Scalar>(&self, batch: &Batch<'_, R>) -> Result<(usize, Vec<f64>)> {
         let model = &self.config.model;
         let count = model.check_inputs(batch.inputs)?;
         let (loss, outputs) = (self.config.loss, model.output_width());
-        match &self.times {
-            None => batch.target.check(loss, count, model.output_times(), outputs)?,
-            Some(times) => {
-                times.check_batch(count)?;
-                batch.target.check_where(loss, count, times.slots(), outputs, |row, slot| times.has(row, slot))?;
-            }
+        if let Some(times) = &self.times {
+            times.check_batch(count)?;
         }
-        Ok(count)
+        let has = |row: usize, slot: usize| self.times.as_ref().is_none_or(|times| times.has(row, slot));
+        let sums = batch.target.check_where(loss, count, self.output_times(), outputs, has)?;
+        Ok((count, sums))
     }
 
     /// Times of a batch's outputs: of the longest row, where trajectories have their own.

@@ -103,7 +103,7 @@ impl<R: Scalar> Trainer<R> {
 
     /// Checks and loads the batch, and solves it; the number of its trajectories.
     pub(super) fn forward(&mut self, batch: &Batch<'_, R>, tape: bool, asked: &Asked) -> Result<usize> {
-        let count = self.state.check(batch)?.saturating_mul(self.drawing.copies);
+        let count = self.state.check(batch)?.0.saturating_mul(self.drawing.copies);
         self.solve(batch, count, tape, asked)?;
         Ok(count)
     }

@@ -46,6 +46,7 @@ impl GpuTrainer {
     /// [`Error::Device`], [`Error::DeviceLost`].
     pub async fn prepare(&mut self, batch: usize, steps: usize, attempts: usize) -> Result<()> {
         check_counts(batch, attempts)?;
+        self.take_times_back()?;
         self.engine.refuse_times("recorded steps have one interval for all trajectories: use GpuTrainer::step")?;
         // A solve makes no more.
         let attempts = attempts.min(self.state.config.model.options.most_attempts());

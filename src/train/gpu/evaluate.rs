@@ -17,7 +17,7 @@ impl GpuTrainer {
     /// # Errors
     /// As [`GpuTrainer::step`], but failed trajectories are counted, not an error.
     pub async fn evaluate(&mut self, batch: &Batch<'_, f32>) -> Result<Evaluation> {
-        let count = self.load(batch, Purpose::FORWARD, self.state.evaluation_signs(), Drawing::NONE).await?;
+        let count = self.load(batch, false).await?;
         let outcome = self.solve_and_measure(count, self.state.evaluation_paths(0), true).await?;
         Ok(evaluation(&self.engine, &outcome, count))
     }
@@ -27,7 +27,7 @@ impl GpuTrainer {
     /// # Errors
     /// As [`GpuTrainer::step_on`].
     pub async fn evaluate_on(&mut self, data: &GpuData, samples: &[u32]) -> Result<Evaluation> {
-        self.gather(data, samples, Purpose::FORWARD, Drawing::NONE).await?;
+        self.gather(data, samples, false).await?;
         let outcome = self.solve_and_measure(samples.len(), self.state.evaluation_paths(0), true).await?;
         Ok(evaluation(&self.engine, &outcome, samples.len()))
     }
@@ -40,7 +40,7 @@ impl GpuTrainer {
     /// [`Loss::Moments`](crate::Loss::Moments), which is of single paths.
     pub async fn evaluate_mean(&mut self, batch: &Batch<'_, f32>, samples: usize) -> Result<Evaluation> {
         let mut outputs = self.state.mean_outputs(samples)?;
-        let count = self.load(batch, Purpose::FORWARD, self.state.evaluation_signs(), Drawing::NONE).await?;
+        let count = self.load(batch, false).await?;
         let of_first = self.add_sample(count, 0, &mut outputs).await?;
         for sample in 1..samples {
             self.add_sample(count, sample, &mut outputs).await?;
@@ -86,6 +86,7 @@ impl GpuTrainer {
     async fn predict_by(&mut self, inputs: &[f32], paths: Paths, drawing: Drawing) -> Result<Vec<f32>> {
         let count = self.state.config.model.check_inputs(inputs)?;
         paths.validate(count)?;
+        self.take_times_back()?;
         self.check_own_times(count, Purpose::FORWARD)?;
         self.warn_at(inputs);
         self.aim(count, Purpose::FORWARD)?;

@@ -15,7 +15,7 @@ impl GpuTrainer {
     pub async fn reconfigure(&mut self, config: TrainerConfig) -> Result<()> {
         self.state.check_change::<f32>(&config)?;
         let mut new = Self::new(&self.engine.gpu, config)?;
-        new.set_times(self.state.times.clone())?;
+        new.set_times(self.times.clone())?;
         if self.engine.has_half_weights() {
             new.engine.use_half_weights()?;
         }

@@ -22,24 +22,19 @@ impl GpuTrainer {
     /// [`Error::DeviceLost`](crate::Error::DeviceLost).
     pub async fn step(&mut self, batch: &Batch<'_, f32>) -> Result<StepReport> {
         self.note_recorded().await?;
-        let count = self.load_step(batch).await?;
+        let count = self.load(batch, true).await?;
         self.train(count, true).await
     }
 
-    /// As [`GpuTrainer::step`], on the given samples of a data set on the device.
+    /// As [`GpuTrainer::step`], on the given samples of a data set on the device, at the times of their own if it has some.
     ///
     /// # Errors
-    /// As [`GpuTrainer::step`]; [`Error::Argument`](crate::Error::Argument) for an index beyond the data set.
+    /// As [`GpuTrainer::step`]; [`Error::Argument`](crate::Error::Argument) for an index beyond the data set, for one of another
+    /// model, and for one without own times where batches have some.
     pub async fn step_on(&mut self, data: &GpuData, samples: &[u32]) -> Result<StepReport> {
         self.note_recorded().await?;
-        let count = self.gather(data, samples, self.purpose(), self.state.step_drawing(self.state.steps)).await?;
+        let count = self.gather(data, samples, true).await?;
         self.train(count, true).await
-    }
-
-    /// Loads the batch of the step at hand.
-    async fn load_step(&mut self, batch: &Batch<'_, f32>) -> Result<usize> {
-        let step = self.state.steps;
-        self.load(batch, self.purpose(), self.state.step_signs(step), self.state.step_drawing(step)).await
     }
 
     /// Loss, penalty, gradient and costs of a batch at the current step, without an update.
@@ -48,7 +43,7 @@ impl GpuTrainer {
     /// As [`GpuTrainer::step`].
     pub async fn gradients(&mut self, batch: &Batch<'_, f32>) -> Result<StepGradients<f32>> {
         self.note_recorded().await?;
-        let count = self.load_step(batch).await?;
+        let count = self.load(batch, true).await?;
         let mut report = self.train(count, false).await?;
         let gradient = self.read_gradient().await?;
         report.gradient_norm = gradient.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();

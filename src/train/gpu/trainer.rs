@@ -14,6 +14,7 @@ use crate::gpu::{
 use crate::math::check_finite;
 use crate::memory::Size;
 use crate::method::{Hooks, Learnt, Loss, Streams, Target};
+use crate::problem::Times;
 use crate::train::batches::Batch;
 use crate::train::config::TrainerConfig;
 use crate::train::drawing::Drawing;
@@ -58,6 +59,18 @@ pub struct GpuTrainer {
     pub(super) unheard: bool,
     /// What drives the model.
     pub(super) controls: Controls,
+    /// Times of trajectories' own that batches were given; and the data set whose samples' are at hand instead.
+    pub(super) times: Option<Times>,
+    pub(super) lent: Option<u64>,
+}
+
+/// What a batch is loaded for, and how what is random in it is drawn.
+#[derive(Debug)]
+pub(super) struct BatchUse {
+    pub(super) purpose: Purpose,
+    /// By which a flow estimates traces.
+    pub(super) signs: Streams,
+    pub(super) drawing: Drawing,
 }
 
 impl GpuTrainer {
@@ -106,8 +119,9 @@ impl GpuTrainer {
             schedule: gpu.scoped_now(|| Schedule::new(gpu, 2))?,
         };
         let controls = Controls::new(&model.problem, ["GpuTrainer::step", "GpuTrainer::set_control"]);
-        let mut trainer =
-            Self { engine, parts, held: None, updates: 0, embedded: false, unheard: false, controls, state };
+        let (held, times, lent) = (None, None, None);
+        let (updates, embedded, unheard) = (0, false, false);
+        let mut trainer = Self { engine, parts, held, updates, embedded, unheard, controls, times, lent, state };
         gpu.check_alive()?;
         let config = &trainer.state.config;
         let theta: Vec<f32> = config.model.initialize(config.seed);
@@ -169,7 +183,7 @@ impl GpuTrainer {
     }
 
     /// Bytes on the device that a training step on `batch` samples needs when `steps` steps are accepted, as
-    /// [`Trainer::workspace`](crate::Trainer::workspace).
+    /// [`Trainer::workspace`](crate::Trainer::workspace); targets have weights if those of the last batch had.
     #[must_use]
     pub fn workspace(&self, batch: usize, steps: usize) -> u64 {
         self.engine.needed(&self.engine.sizes(self.state.trajectories(batch), steps, self.purpose()))
@@ -219,16 +233,21 @@ impl GpuTrainer {
         Purpose { backward: true, penalty, global, points }
     }
 
-    /// Checks a batch and sends it; the number of its trajectories. A flow estimates traces with these signs, and a latent
-    /// model draws its initial states so.
-    pub(super) async fn load(
-        &mut self,
-        batch: &Batch<'_, f32>,
-        purpose: Purpose,
-        signs: Streams,
-        drawing: Drawing,
-    ) -> Result<usize> {
-        let samples = self.state.check(batch)?;
+    /// What a training step at hand, or an evaluation, loads its batch for.
+    pub(super) fn asked(&self, training: bool) -> BatchUse {
+        let (state, step) = (&self.state, self.state.steps);
+        if training {
+            BatchUse { purpose: self.purpose(), signs: state.step_signs(step), drawing: state.step_drawing(step) }
+        } else {
+            BatchUse { purpose: Purpose::FORWARD, signs: state.evaluation_signs(), drawing: Drawing::NONE }
+        }
+    }
+
+    /// Checks a batch and sends it, for a training step or an evaluation; the number of its trajectories.
+    pub(super) async fn load(&mut self, batch: &Batch<'_, f32>, training: bool) -> Result<usize> {
+        self.take_times_back()?;
+        let BatchUse { purpose, signs, drawing } = self.asked(training);
+        let (samples, sums) = self.state.check(batch)?;
         let count = samples.saturating_mul(drawing.copies);
         self.warn_at(batch.inputs);
         self.weigh(self.is_weighed(&batch.target));
@@ -256,7 +275,7 @@ impl GpuTrainer {
             }
             Target::States(states) | Target::Observed { states, .. } => {
                 send(states, 0);
-                if let Some(Shares { of_numbers, sums }) = self.shares_of(&batch.target, samples) {
+                if let Some(Shares { of_numbers, sums }) = self.shares_of(&batch.target, samples, sums) {
                     send(&of_numbers, of_numbers.len());
                     send_rows(&sums, 1, 2 * of_numbers.len());
                 }

@@ -9,6 +9,7 @@ mod helps;
 mod integrals;
 mod latent;
 mod observed;
+mod own_data;
 mod own_penalties;
 mod own_times;
 mod points;

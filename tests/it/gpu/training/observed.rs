@@ -50,6 +50,7 @@ fn a_device_weighs_as_the_native_engine_does() {
         let (wide, wide_states, wide_weights) = (widen(&inputs), widen(&states), widen(&weights));
         let all = vec![0.5; states.len()];
         let wide_all = widen(&all);
+        let mut bytes = Vec::new();
         // Observed, whole, and observed again: plans are of either kind.
         for step in 0..3 {
             let (found_of, expected_of) = if step == 1 {
@@ -71,7 +72,10 @@ fn a_device_weighs_as_the_native_engine_does() {
             close(&format!("{name}, step {step}"), &widen(&found.gradient), &expected.gradient, 1e-3);
             native.step(&expected_of).expect("a step");
             gpu.block_on(device.step(&found_of)).expect("a step");
+            bytes.push(device.bytes());
         }
+        let of_weights = 4 * TIMES.len() * BATCH * OUTPUTS;
+        assert_eq!([bytes[0], bytes[2]], [bytes[1] + of_weights; 2], "{name}: weights are told of");
         let after = gpu.block_on(device.parameters()).expect("parameters");
         close(&name, &widen(&after), native.parameters(), 1e-4);
     }

@@ -213,7 +213,6 @@ fn what_knows_no_own_times_says_so() {
     trainer.set_times(Some(times.clone())).expect("own times");
     let batch = Batch { inputs: &inputs, target: Target::States(&states) };
     let errors = [
-        gpu.block_on(trainer.upload(&inputs, Target::States(&[0.5; 4]))).map(drop),
         gpu.block_on(trainer.step_on(&data, &[0, 1])).map(drop),
         gpu.block_on(trainer.evaluate_on(&data, &[0, 1])).map(drop),
         gpu.block_on(trainer.prepare(2, 1, 4)).map(drop),
