@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::drawn::repeated;
 use super::held::Gather;
 use super::plans::BatchBuffers;
-use super::times::Shares;
+use super::shares::Shares;
 use super::trainer::{BatchUse, GpuTrainer};
 use crate::error::{Cure, Error, Result};
 use crate::gpu::args::GatherArgs;
@@ -23,12 +23,12 @@ pub struct GpuData {
     weights: Option<[wgpu::Buffer; 2]>,
     samples: usize,
     /// Intervals and saved times of the samples' own, if they have some, and for how many times there are targets.
-    pub(super) times: Option<Times>,
+    times: Option<Times>,
     slots: usize,
     /// Numbers in an input, and in a target.
     widths: [usize; 2],
     /// Which data set it is, for the plans of those who gather from it, as long as it is there.
-    pub(super) id: Arc<u64>,
+    id: Arc<u64>,
 }
 
 impl GpuData {
@@ -143,6 +143,29 @@ impl GpuTrainer {
     /// Numbers in an input, and in a target of so many times.
     fn widths(&self, times: usize) -> [usize; 2] {
         [self.parts.inputs, self.state.config.loss.target_len(1, times, self.parts.outputs)]
+    }
+
+    /// Has the solves that follow those times that samples of a data set have.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where they have none, and batches have.
+    fn take_times_of(&mut self, data: &GpuData, samples: &[u32]) -> Result<()> {
+        let Some(all) = &data.times else {
+            self.take_times_back()?;
+            let remedy = "the data set has none: upload it while they are its samples', or set_times(None)";
+            return self.engine.refuse_times(remedy);
+        };
+        let rows: Vec<usize> = samples.iter().map(|sample| *sample as usize).collect();
+        let chosen = all.select(&rows)?;
+        if self.lent != Some(*data.id) {
+            self.take_times(Some(all.clone()))?;
+            self.lent = Some(*data.id);
+        }
+        if self.engine.choose_times(chosen.clone()) {
+            self.held = None;
+        }
+        self.state.times = Some(chosen);
+        Ok(())
     }
 
     /// Collects a batch from a data set on the device, for a training step or an evaluation; the number of its trajectories.

@@ -18,6 +18,7 @@ mod reconfigure;
 mod room;
 mod save;
 mod series;
+mod shares;
 mod step;
 mod times;
 mod trainer;

@@ -1,10 +1,10 @@
 //! A trainer's times of trajectories' own on a device.
 
-use super::data::GpuData;
+use super::shares::Shares;
 use super::trainer::GpuTrainer;
 use crate::error::Result;
 use crate::gpu::Purpose;
-use crate::method::{Loss, Target, row_weights};
+use crate::method::{Loss, Target};
 use crate::problem::Times;
 
 impl GpuTrainer {
@@ -28,7 +28,7 @@ impl GpuTrainer {
     }
 
     /// Has the solves that follow such times.
-    fn take_times(&mut self, times: Option<Times>) -> Result<()> {
+    pub(super) fn take_times(&mut self, times: Option<Times>) -> Result<()> {
         self.state.check_times(times.as_ref())?;
         if self.engine.set_times(times.clone())? {
             self.held = None;
@@ -43,29 +43,6 @@ impl GpuTrainer {
     /// The same with those that it was given for batches, after steps on a data set with others.
     pub(super) fn take_times_back(&mut self) -> Result<()> {
         if self.lent.take().is_some() { self.take_times(self.times.clone()) } else { Ok(()) }
-    }
-
-    /// The same with those of a data set's samples.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] where they have none, and batches have.
-    pub(super) fn take_times_of(&mut self, data: &GpuData, samples: &[u32]) -> Result<()> {
-        let Some(all) = &data.times else {
-            self.take_times_back()?;
-            let remedy = "the data set has none: upload it while they are its samples', or set_times(None)";
-            return self.engine.refuse_times(remedy);
-        };
-        let rows: Vec<usize> = samples.iter().map(|sample| *sample as usize).collect();
-        let chosen = all.select(&rows)?;
-        if self.lent != Some(*data.id) {
-            self.take_times(Some(all.clone()))?;
-            self.lent = Some(*data.id);
-        }
-        if self.engine.choose_times(chosen.clone()) {
-            self.held = None;
-        }
-        self.state.times = Some(chosen);
-        Ok(())
     }
 
     /// Checks that times of trajectories' own are those of so many samples, and go with what a step is for.
@@ -95,47 +72,5 @@ impl GpuTrainer {
         };
         shares.of_numbers.resize(self.parts.times * batch * outputs, 0.0);
         Some(shares)
-    }
-}
-
-/// What numbers count in their trajectories' losses.
-pub(super) struct Shares {
-    /// Each number's share of its trajectory's loss where that is a mean, `[times][batch][outputs]`.
-    pub(super) of_numbers: Vec<f32>,
-    /// What a trajectory's are shares of: the sum of its weights, with which they make a sum of the mean.
-    pub(super) sums: Vec<f32>,
-}
-
-impl Shares {
-    /// Those of so many weights `[times][batch][outputs]` with these sums, at the times that trajectories have.
-    #[expect(clippy::cast_possible_truncation, reason = "the device computes at f32")]
-    fn new(
-        weight: impl Fn(usize) -> f32,
-        count: usize,
-        (sums, outputs): (&[f64], usize),
-        has: impl Fn(usize, usize) -> bool,
-    ) -> Self {
-        let share = |i: usize| {
-            let (row, slot) = (i / outputs % sums.len(), i / outputs / sums.len());
-            if has(row, slot) { (f64::from(weight(i)) / sums[row]) as f32 } else { 0.0 }
-        };
-        Self { of_numbers: (0..count).map(share).collect(), sums: sums.iter().map(|sum| *sum as f32).collect() }
-    }
-
-    /// Those of a data set's weights `[samples][times][outputs]`.
-    pub(super) fn of_samples(
-        weights: &[f32],
-        [times, outputs]: [usize; 2],
-        has: impl Fn(usize, usize) -> bool,
-    ) -> Self {
-        let mut all = Self { of_numbers: Vec::with_capacity(weights.len()), sums: Vec::new() };
-        for (sample, weights) in weights.chunks_exact(times * outputs).enumerate() {
-            let has = |_: usize, time: usize| has(sample, time);
-            let sums = row_weights(weights, [1, outputs], has);
-            let of_sample = Self::new(|i| weights[i], weights.len(), (&sums, outputs), has);
-            all.of_numbers.extend(of_sample.of_numbers);
-            all.sums.extend(of_sample.sums);
-        }
-        all
     }
 }

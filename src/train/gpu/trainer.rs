@@ -6,7 +6,7 @@ use super::frozen::FrozenMask;
 use super::held::{Plans, Rooms};
 use super::map::Map;
 use super::plans::{Parts, Schedule, numbers_of_a_loss, per_target};
-use super::times::Shares;
+use super::shares::Shares;
 use crate::error::{Error, Result};
 use crate::gpu::{
     Around, CLASSES, Controls, Engine, Gpu, Held, Outcome, Owner, Params, Purpose, check_penalty, create,

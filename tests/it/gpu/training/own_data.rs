@@ -5,7 +5,7 @@ use super::own_times::model;
 use crate::oracle::{LAYOUTS, adaptive, bits, cast, close, cpu, gpu, numbers, widen};
 use fewsteps::{
     Batch, Elbo, EndTime, Gpu, GpuTrainer, Layout, Local, Loss, Method, Mlp, NeuralDe, Problem, Reduction,
-    SolverOptions, Target, Times, Trainer, TrainerConfig,
+    SolverOptions, StepReport, Target, Times, Trainer, TrainerConfig,
 };
 
 const SAMPLES: usize = 70;
@@ -82,7 +82,10 @@ fn check(gpu: &Gpu, config: &TrainerConfig, kind: usize) {
     for trainer in [&mut held, &mut sent] {
         trainer.set_parameters(&theta).expect("as many");
     }
-    held.set_times(Some(data.times.clone())).expect("own times");
+    // Sums have the order that goes with room for so many times.
+    for trainer in [&mut held, &mut sent] {
+        trainer.set_times(Some(data.times.clone())).expect("own times");
+    }
     let set = gpu.block_on(held.upload(&data.inputs, data.target(kind))).expect("data that fit");
     assert_eq!(set.times(), Some(&data.times));
     for (n, samples) in batches().into_iter().enumerate() {
@@ -155,7 +158,10 @@ fn steps_on_a_data_set_end_where_they_have_to() {
         sent.set_times(Some(rows.times.clone())).expect("own times");
         let batch = Batch { inputs: &rows.inputs, target: rows.target(0) };
         let found = gpu.block_on(held.step_on(&set, &samples)).expect("a step");
-        assert_eq!(found, gpu.block_on(sent.step(&batch)).expect("a step"), "{samples:?}");
+        let expected = gpu.block_on(sent.step(&batch)).expect("a step");
+        assert_eq!((found.nfe, found.accepted), (expected.nfe, expected.accepted), "{samples:?}");
+        let numbers = |report: &StepReport| [report.loss, report.gradient_norm];
+        close("loss and gradient", &numbers(&found), &numbers(&expected), 1e-6);
     }
 }
 
