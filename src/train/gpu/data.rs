@@ -54,6 +54,23 @@ impl GpuTrainer {
     /// data set keeps these times: [`GpuTrainer::step_on`] and [`GpuTrainer::evaluate_on`] take those of the samples that they
     /// are told, whatever times batches are given meanwhile.
     ///
+    /// ```no_run
+    /// use fewsteps::{Field, Gpu, GpuTrainer, Loss, NeuralDe, Pick, Problem, SolverOptions, Target, Times, TrainerConfig};
+    /// # fn main() -> fewsteps::Result<()> {
+    /// let field = Field::build(1, |f| -f.positive("rate", &[0.3]) * f.state())?;
+    /// let model = NeuralDe::new(Problem::ode(field, 0.0, 1.0), SolverOptions::default());
+    /// let gpu = Gpu::open(&Pick::Any)?;
+    /// let mut trainer = GpuTrainer::new(&gpu, TrainerConfig::new(model, Loss::Mse))?;
+    /// trainer.set_times(Some(Times::series(&[vec![0.0, 0.5, 2.0], vec![3.0, 3.5]])?))?;
+    /// // Two samples of at most three times: the second one has two.
+    /// let states = [1.0, 0.61, 0.14, 2.0, 1.21, f32::NAN];
+    /// let data = gpu.block_on(trainer.upload(&[1.0, 2.0], Target::States(&states)))?;
+    /// let report = gpu.block_on(trainer.step_on(&data, &[1, 0, 1]))?;
+    /// # assert!(report.loss.is_finite());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Shape`] and [`Error::NonFinite`] for data that do not fit the model, [`Error::Argument`] for other targets than its
     /// loss takes, and times of another number of rows; [`Error::Limit`] when they do not fit into a binding of the device: stream
