@@ -14,11 +14,11 @@ use super::plan::flat;
 use super::wire::args;
 use super::wire::args::{
     BarUpdateArgs, ColumnsArgs, CombineArgs, ControlArgs, CopyArgs, DenseArgs, DenseStageArgs, DenseVjpInputArgs,
-    DenseVjpStageArgs, DenseVjpWeightsArgs, ErrorBarArgs, FinishArgs, GatherArgs, GradientNormArgs, ImportanceArgs, IncrementsArgs,
-    InjectArgs, LatentBarArgs, LatentDrawArgs, LearnArgs, LossArgs, LossSumArgs, MomentsArgs, NarrowArgs, NextStepArgs,
-    NoArgs, PointPlaceArgs, PointValueArgs, ProbeBarArgs, ProbeCursorArgs, ProbeErrorArgs, ProbePlaceArgs,
-    ProbeStepArgs, ProbeStoreArgs, ProbeValueArgs, ReduceArgs, RowNormArgs, RunArgs, RunVjpArgs, SaveArgs,
-    SecondBarArgs, SettleArgs, SolveArgs, StageBarArgs, StepWeightsArgs, TileAdjointArgs, TileClockArgs,
+    DenseVjpStageArgs, DenseVjpWeightsArgs, ErrorBarArgs, FinishArgs, GatherArgs, GradientNormArgs, ImportanceArgs,
+    IncrementsArgs, InjectArgs, LatentBarArgs, LatentDrawArgs, LearnArgs, LossArgs, LossSumArgs, MomentsArgs,
+    NarrowArgs, NextStepArgs, NoArgs, PointPlaceArgs, PointValueArgs, ProbeBarArgs, ProbeCursorArgs, ProbeErrorArgs,
+    ProbePlaceArgs, ProbeStepArgs, ProbeStoreArgs, ProbeValueArgs, ReduceArgs, RowNormArgs, RunArgs, RunVjpArgs,
+    SaveArgs, SecondBarArgs, SettleArgs, SolveArgs, StageBarArgs, StepWeightsArgs, TileAdjointArgs, TileClockArgs,
     TileReduceArgs, TileSolveArgs, TileWeightsArgs, UpdateArgs, WalkArgs, WholeAdjointArgs,
 };
 use super::wire::word;
