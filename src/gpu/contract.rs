@@ -243,6 +243,8 @@ fn preambles_are_written_once() {
         numbers,
         [
             "dense",
+            "dense_stage",
+            "dense_vjp_stage",
             "dense_vjp_weights",
             "increments",
             "point_value",
