@@ -144,6 +144,7 @@ mod tests {
             (2 * 31, 5 * 5, 0),
             "{profile:?}"
         );
+        assert_eq!(of("row_norm"), 2, "of the start and the end: equal steps are not judged");
         assert!(profile.kernels.iter().all(|k| k.milliseconds > 0.0), "{profile:?}");
         assert!(profile.kernels.is_sorted_by(|a, b| a.milliseconds >= b.milliseconds), "{profile:?}");
         let again = gpu.block_on(gpu.take_profile()).expect("a profile");

@@ -284,7 +284,9 @@ impl Recorder<'_, '_> {
             self.stage(step, 0, flag::FIRST);
         }
         self.stages(step, 1..engine.most_stages(), true);
-        if engine.tableau.b_error.is_some() {
+        // Equal steps are not judged; what their errors are is known where it is asked for.
+        let is_judged = engine.safety().is_some() || (backward && self.buffers.sizes.purpose.global.is_some());
+        if engine.tableau.b_error.is_some() && is_judged {
             self.norm(step, Norm::Error, [engine.error_weights(), Weights::NOTHING]);
         }
         self.save(Save::WithinStep, backward);
