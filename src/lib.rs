@@ -92,15 +92,15 @@ pub use gpu::{
 pub use math::{Purpose, Random, Real, philox4x32};
 pub use method::{
     Adjoint, Aggregate, Attempt, Budget, BudgetState, Checkpoints, Controller, ControllerMemory, Decision, Elbo,
-    EndTime, Global, GlobalPenalty, Hooks, InitialStep, Layout, Learnt, Local, Loss, MAX_STAGES, Measure, Method,
-    NoiseScale, NoiseTableau, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, PointMeasure, PointPenalty,
-    PointValue, PointValues, Pointwise, Reduction, Regularizer, SaveAt, Schedule, SolverOptions, StepControl,
-    StepPenalty, Tableau, Target, Tolerances,
+    EndTime, FixedStep, Global, GlobalPenalty, Hooks, InitialStep, LatentGru, Layout, Learnt, Local, Loss, MAX_STAGES,
+    Measure, Method, NoiseScale, NoiseTableau, PenaltyAt, PenaltyGradient, PenaltyNoise, PenaltyStep, PointMeasure,
+    PointPenalty, PointValue, PointValues, Pointwise, Reading, Recurrent, Reduction, Regularizer, SaveAt, Schedule,
+    SolverOptions, StepControl, StepPenalty, Tableau, Target, Tolerances,
 };
 pub use problem::{
-    Activation, Bound, Brownian, Calculus, Control, Cost, Diffusion, Field, FieldBuilder, FieldCost, FixedStep,
-    GradientCheck, Group, Increment, Initialization, InputMap, Interpolation, LatentGru, Layer, Mlp, Noise, Paths,
-    Problem, Reading, Recurrent, Subfield, TimeInput, Times, Trace, Value,
+    Activation, Bound, Brownian, Calculus, Control, Cost, Diffusion, Field, FieldBuilder, FieldCost, GradientCheck,
+    Group, Increment, Initialization, InputMap, Interpolation, Layer, Mlp, Noise, Paths, Problem, Subfield, TimeInput,
+    Times, Trace, Value,
 };
 pub use self_check::SelfCheck;
 pub use solution::{DenseSolution, Gradients, SavedTimes, Solution, Stats, Workspace};

@@ -6,6 +6,7 @@
 
 mod adjoint;
 mod crew;
+mod encoder;
 mod engine;
 mod field;
 mod kernel;
@@ -23,10 +24,10 @@ pub use kernel::dispatch::instruction_set;
 pub use kernel::scalar::Scalar;
 pub use solver::Solver;
 
+pub(crate) use encoder::Encoder;
+pub(crate) use encoder::recurrent::Recurrent;
 pub(crate) use engine::{Engine, Owner};
-pub(crate) use field::encoder::Encoder;
 pub(crate) use field::map::Map;
-pub(crate) use field::recurrent::Recurrent;
 #[cfg(test)]
 pub(crate) use kernel::lanes::largest_square_root;
 pub(crate) use layers::latent::Latent;

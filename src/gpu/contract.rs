@@ -579,9 +579,9 @@ mod recording {
     use crate::GpuSolver;
     use crate::method::{
         Elbo, Global, Layout, Local, Loss, Measure, PenaltyAt, PenaltyGradient, PenaltyStep, PointMeasure, Pointwise,
-        Reduction, Regularizer, SaveAt, SolverOptions, StepControl, Target, Tolerances,
+        Recurrent, Reduction, Regularizer, SaveAt, SolverOptions, StepControl, Target, Tolerances,
     };
-    use crate::problem::{Diffusion, Field, Problem, Recurrent, Trace};
+    use crate::problem::{Diffusion, Field, Problem, Trace};
     use crate::train::Optimizer;
     use crate::train::{Batch, GpuTrainer, NeuralDe, TrainerConfig};
 

@@ -85,7 +85,8 @@ pub(crate) fn cuts() -> usize {
 mod tests {
     use super::super::adapter::gpu;
     use super::cuts;
-    use crate::problem::{Mlp, Problem, Recurrent};
+    use crate::method::Recurrent;
+    use crate::problem::{Mlp, Problem};
     use crate::{Batch, Cpu, GpuTrainer, Loss, NeuralDe, SolverOptions, StepControl, Target, Trainer, TrainerConfig};
 
     /// A plan of more dispatches than a submission holds is cut within, and loses none of them.

@@ -13,6 +13,7 @@ mod methods;
 mod noise_tableau;
 mod options;
 mod own_times;
+mod recurrent;
 mod regularizer;
 mod save_at;
 mod schedule;
@@ -44,6 +45,8 @@ pub(crate) use noise_tableau::MAX_NOISE_STAGES;
 pub use noise_tableau::{NoiseScale, NoiseTableau};
 pub use options::{Layout, SolverOptions};
 pub(crate) use own_times::own_times_fit;
+pub(crate) use recurrent::Evolution;
+pub use recurrent::{FixedStep, LatentGru, Reading, Recurrent};
 #[cfg(test)]
 pub(crate) use regularizer::STIFFNESS_EPSILON;
 pub use regularizer::{

@@ -4,7 +4,6 @@ pub(crate) mod brownian;
 mod control;
 mod diffusion;
 mod field;
-mod recurrent;
 mod span;
 mod text;
 mod times;
@@ -18,7 +17,6 @@ pub use field::{
     Mlp, Subfield, TimeInput, Trace, Value,
 };
 pub(crate) use field::{MAX_ROWS, check_parameters, check_widths};
-pub use recurrent::{FixedStep, LatentGru, Reading, Recurrent};
 pub(crate) use span::{settled, shortest_step, within};
 pub use times::Times;
 

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::state_map::{End, StateMap};
 use crate::error::{Error, Result};
 use crate::math::Real;
-use crate::method::{SaveAt, SolverOptions};
-use crate::problem::{Field, Layer, Problem, Recurrent, check_parameters};
+use crate::method::{Evolution, Recurrent, SaveAt, SolverOptions};
+use crate::problem::{Field, Layer, Problem, check_parameters};
 
 /// `x -> encoder -> y0 -> differential equation -> y(t) -> head -> output`; encoder and head are optional, linear layers or
 /// any [`Field`] without time. An encoder of series is [`Recurrent`].
@@ -197,6 +197,11 @@ impl NeuralDe {
         self.encoder.as_ref()?.as_recurrent()
     }
 
+    /// What its encoder solves between observations, if anything.
+    pub(super) fn solves_between(&self) -> Option<&Evolution> {
+        self.recurrent()?.moved_by()
+    }
+
     /// The layer of an end, if it is linear.
     pub(crate) fn layer_of(&self, end: End) -> Option<Layer> {
         let (_, map, first) = self.maps().find(|(at, ..)| *at == end)?;
@@ -225,7 +230,7 @@ impl NeuralDe {
     /// `field.0.time` where the layer sees the time, `field.0.bias`, `field.1.weight`, ...; `diffusion.0.weight`, ...;
     /// `head.weight`, `head.bias`. Encoders and heads of several layers have their numbers too: `encoder.0.weight`, ... A field
     /// that was written out has its groups by name, as `field.rates` and `field.friction.0.weight`; a recurrent encoder its
-    /// two fields, as `encoder.cell.gates.0.weight` and `encoder.out.0.weight`. A checkpoint has these tensors, and the optimizer's moments under
+    /// fields, as `encoder.cell.gates.0.weight`, `encoder.evolution.0.weight` and `encoder.out.0.weight`. A checkpoint has these tensors, and the optimizer's moments under
     /// `optimizer.first.encoder.weight`, ..., `optimizer.second.encoder.weight`, ...
     ///
     /// A weight is `[inputs][outputs]`, row-major: a layer is `x @ weight + t * time + bias`.
@@ -321,6 +326,9 @@ impl NeuralDe {
     pub fn validate<R: Real>(&self) -> Result<()> {
         self.options.validate::<R>(&self.problem)?;
         self.validate_sizes()?;
+        if let Some(evolution) = self.solves_between() {
+            evolution.validate::<R>()?;
+        }
         if matches!(self.options.save_at, SaveAt::Steps | SaveAt::Dense) {
             let remedy = "train on the end or on given times: steps move while the field is trained";
             return Err(Error::argument("SolverOptions::save_at", format!("{:?}", self.options.save_at), remedy));

@@ -58,6 +58,10 @@ pub struct StepReport {
     /// steps.
     #[serde(default)]
     pub ideal_steps: Option<f64>,
+    /// Evaluations of the encoder's field between observations, of a trajectory on average; none without such solves
+    /// ([`Recurrent::solved`](crate::Recurrent::solved)). They are no part of `nfe`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoder_nfe: Option<f64>,
     /// Evaluations of the field for the penalty, each on the regularizer's share of the batch.
     pub nfe_penalty: usize,
     /// Vector-Jacobian products of the field that the walk back over the solve took; each also evaluates the field anew. As
@@ -102,6 +106,9 @@ pub struct Evaluation {
     /// Steps of an ideal controller, as [`Solution::ideal_steps`](crate::Solution::ideal_steps); none with fixed steps.
     #[serde(default)]
     pub ideal_steps: Option<f64>,
+    /// Evaluations of the encoder's field between observations, of a trajectory on average; none without such solves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoder_nfe: Option<f64>,
     /// Trajectories that failed.
     pub failed: usize,
 }
@@ -114,12 +121,13 @@ pub(super) struct Costs {
     pub(super) accepted: usize,
     pub(super) rejected: usize,
     pub(super) ideal_steps: Option<f64>,
+    pub(super) encoder_nfe: Option<f64>,
 }
 
 impl Costs {
     /// The evaluation of `count` trajectories at these costs.
     pub(super) const fn evaluation(self, count: usize, failed: usize, loss: f64, correct: usize) -> Evaluation {
-        let Self { nfe, nfe_diffusion, accepted, rejected, ideal_steps } = self;
-        Evaluation { loss, correct, count, nfe, nfe_diffusion, accepted, rejected, ideal_steps, failed }
+        let Self { nfe, nfe_diffusion, accepted, rejected, ideal_steps, encoder_nfe } = self;
+        Evaluation { loss, correct, count, nfe, nfe_diffusion, accepted, rejected, ideal_steps, encoder_nfe, failed }
     }
 }

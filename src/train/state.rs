@@ -115,7 +115,7 @@ impl TrainingState {
 
     /// The report of the step after `before` others, as far as both engines tell it in the same way.
     pub(super) fn report(&self, before: u64, costs: Costs, penalty: Option<&StepPenalty>) -> StepReport {
-        let Costs { nfe, nfe_diffusion, accepted, rejected, ideal_steps } = costs;
+        let Costs { nfe, nfe_diffusion, accepted, rejected, ideal_steps, encoder_nfe } = costs;
         let mut report = StepReport {
             step: before + 1,
             nfe,
@@ -123,6 +123,7 @@ impl TrainingState {
             accepted,
             rejected,
             ideal_steps,
+            encoder_nfe,
             ..StepReport::default()
         };
         if let Some(penalty) = penalty {

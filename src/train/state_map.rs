@@ -5,7 +5,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, Result};
 use crate::math::{Purpose, Random, Real};
-use crate::problem::{Field, Initialization, Layer, Mlp, Recurrent, check_parameters, check_widths};
+use crate::method::Recurrent;
+use crate::problem::{Field, Initialization, Layer, Mlp, check_parameters, check_widths};
 
 /// An encoder, from inputs to initial states, or a head, from saved states to outputs: a linear layer, of which the other
 /// width is given, or a [`Field`] that reads neither time nor controls; an encoder may be [`Recurrent`] too.

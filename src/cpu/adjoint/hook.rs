@@ -25,6 +25,14 @@ pub(crate) struct At<'a, S: Scheme> {
     pub(crate) joined: bool,
 }
 
+/// Nothing is added.
+#[derive(Debug)]
+pub(crate) struct NoHook;
+
+impl<S: Scheme> StepHook<S> for NoHook {
+    fn state_bar(&mut self, _: usize, _: &mut [S::Real]) {}
+}
+
 /// What a regularizer adds to the walk back over a tile's steps.
 pub(crate) trait StepHook<S: Scheme> {
     /// Whether it measures the steps, and has cotangents of their errors or last stages.

@@ -5,7 +5,7 @@ use std::num::NonZero;
 
 use super::hook::{At, StepHook};
 use super::track::Track;
-use crate::cpu::crew::shard::WalkRoom;
+use crate::cpu::crew::walk_room::WalkRoom;
 use crate::cpu::kernel::lanes::stand_in_unless;
 use crate::cpu::step::seeds::{Bars, FirstStage, Seeds};
 use crate::cpu::step::undo::Undo;

@@ -7,7 +7,7 @@
 use super::hook::{At, StepHook};
 use super::rewind::{Rewind, Work};
 use super::track::Track;
-use crate::cpu::crew::shard::WalkRoom;
+use crate::cpu::crew::walk_room::WalkRoom;
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::interval::Interval;
 use crate::cpu::kernel::lanes::{add, add_weighted, indicator};

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use super::hook::StepHook;
 use super::rewind::{Rewind, Taped, Work};
 use super::walk::Walk;
-use crate::cpu::crew::shard::WalkRoom;
+use crate::cpu::crew::walk_room::WalkRoom;
 use crate::cpu::step::Scheme;
 use crate::cpu::tile::Tile;
 

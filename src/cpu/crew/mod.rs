@@ -7,4 +7,5 @@ pub(crate) mod reduction;
 pub(crate) mod run;
 pub(crate) mod shard;
 pub(crate) mod task;
+pub(crate) mod walk_room;
 pub(crate) mod workers;

@@ -43,7 +43,7 @@ pub(crate) struct Owner {
 
 /// A problem on the workers.
 #[derive(Debug)]
-pub(crate) struct Engine<R> {
+pub(crate) struct Engine<R: Scalar> {
     pub(crate) problem: Problem,
     pub(crate) options: SolverOptions,
     workers: Arc<Workers>,
@@ -378,6 +378,10 @@ impl<R: Scalar> Engine<R> {
         drop(points);
         self.measures = measures;
         let mut added = added?;
+        // Of what surrounds the solve: an encoder's own steps.
+        if self.tiles().any(|tile| tile.tape.refused) {
+            return self.check_refusals(true, asked).map(|()| added);
+        }
         added.pointwise = pointwise;
         added.local = match penalised {
             // A mean over no trajectories.
@@ -469,6 +473,12 @@ impl<R: Scalar> Engine<R> {
         let is_solved = self.options.adjoint.is_solved(self.options.method);
         let lanes = self.tiles().filter(move |_| is_solved).flat_map(|t| (0..t.used).map(move |l| (t, l)));
         lanes.map(|(tile, lane)| (tile.returned[lane], tile.drift[lane]))
+    }
+
+    /// Evaluations of an encoder's field between observations, a trajectory on average.
+    pub(crate) fn encoder_nfe(&self) -> f64 {
+        let lanes = self.tiles().flat_map(|t| t.encoded.nfe[..t.used].iter().map(|nfe| f64::from(*nfe)));
+        lanes.sum::<f64>() / self.batch as f64
     }
 
     /// Status of each trajectory.

@@ -8,8 +8,9 @@ use crate::cpu::adjoint::track::{Steps, Track};
 use crate::cpu::adjoint::walk::Walk;
 use crate::cpu::crew::reduction::{Reduction, Share};
 use crate::cpu::crew::run::Run;
-use crate::cpu::crew::shard::{Crew, Room, Shard, WalkRoom};
+use crate::cpu::crew::shard::{Crew, Room, Shard};
 use crate::cpu::crew::task::{TaskRoom, TaskWork};
+use crate::cpu::crew::walk_room::WalkRoom;
 use crate::cpu::crew::workers::Workers;
 use crate::cpu::field::drive::Drive;
 use crate::cpu::kernel::dense::LANES;
@@ -60,7 +61,7 @@ pub(crate) struct SchemeBytes {
 }
 
 /// The crews of a solver, whatever the scheme: here it is chosen, once a solve and not in any loop.
-pub(crate) trait Team<R>: Debug + Send + Sync {
+pub(crate) trait Team<R: Scalar>: Debug + Send + Sync {
     fn shape(&self) -> Shape;
     fn ends(&self) -> &Ends;
     /// Multiply-adds of the networks at one point.

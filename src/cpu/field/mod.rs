@@ -3,12 +3,10 @@
 pub(crate) mod code;
 pub(crate) mod compile;
 pub(crate) mod drive;
-pub(crate) mod encoder;
 pub(crate) mod evaluate;
 pub(crate) mod knots;
 pub(crate) mod layer;
 pub(crate) mod map;
-pub(crate) mod recurrent;
 pub(crate) mod rows;
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use super::latent::Latent;
 use crate::cpu::crew::task::{TaskRoom, TaskWork};
-use crate::cpu::field::encoder::Encoder;
+use crate::cpu::encoder::Encoder;
 use crate::cpu::field::map::Map;
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::lanes::{scatter, stand_in_unless};
@@ -14,7 +14,7 @@ use crate::problem::{Times, Trace};
 
 /// A batch's loss as the engine's workers see it.
 #[derive(Debug)]
-pub(crate) struct Task<'a, R> {
+pub(crate) struct Task<'a, R: Scalar> {
     pub(crate) loss: Loss,
     pub(crate) inputs: &'a [R],
     pub(crate) target: Target<'a, R>,
@@ -69,10 +69,10 @@ impl<R: Scalar> Task<'_, R> {
     fn encode(&self, tile: &mut Tile<R>, encoder: &Encoder<R>, room: &mut TaskRoom<R>) {
         let inputs = self.inputs_of(tile, encoder, &mut room.rows);
         match self.latent {
-            None => encoder.apply(&mut room.encoder, inputs, &mut tile.state.y),
+            None => tile.encoded = encoder.apply(&mut room.encoder, inputs, &mut tile.state.y),
             Some(latent) => {
                 tile.given.resize(2 * self.dim * LANES, R::ZERO);
-                encoder.apply(&mut room.encoder, inputs, &mut tile.given);
+                tile.encoded = encoder.apply(&mut room.encoder, inputs, &mut tile.given);
                 latent.draw(tile);
             }
         }
@@ -425,10 +425,10 @@ impl<R: Scalar> TaskWork<R> for Task<'_, R> {
             let TaskRoom { encoder: room, rows, output, output_bar, .. } = room;
             let counts = self.latent.map_or_else(|| solved(tile), |_| self.counting(tile));
             let inputs = (self.inputs_of(tile, encoder, rows), &counts);
-            match self.latent {
+            let whole = match self.latent {
                 None => {
                     output.resize(self.dim * LANES, R::ZERO);
-                    encoder.vjp(room, inputs, output, &tile.bar, theta_bar);
+                    encoder.vjp(room, inputs, output, &tile.bar, theta_bar)
                 }
                 Some(latent) => {
                     output.resize(2 * self.dim * LANES, R::ZERO);
@@ -439,9 +439,10 @@ impl<R: Scalar> TaskWork<R> for Task<'_, R> {
                             if counts[lane] { self.share(tile, lane) } else { 0.0 }
                         },
                     );
-                    encoder.vjp(room, inputs, output, output_bar, theta_bar);
+                    encoder.vjp(room, inputs, output, output_bar, theta_bar)
                 }
-            }
+            };
+            tile.tape.refused |= !whole;
         }
     }
 }

@@ -3,7 +3,8 @@
 use crate::cpu::adjoint::rewind::Taped;
 use crate::cpu::adjoint::track::Track;
 use crate::cpu::crew::reduction::Share;
-use crate::cpu::crew::shard::{Crew, WalkRoom};
+use crate::cpu::crew::shard::Crew;
+use crate::cpu::crew::walk_room::WalkRoom;
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::interval::Interval;
 use crate::cpu::kernel::lanes::{
@@ -263,10 +264,10 @@ impl<S: Scheme> Penalty<'_, S> {
             let t = t0.map(S::Real::from_f64);
             let StepState { first, trajectories, .. } = &mut *state;
             let point = Point { t: &t, trajectories, y: stepper.shape.point_of(&probe.y) };
-            stepper.scheme.slopes(&point, first, &mut room.attempt);
+            stepper.scheme.slopes(&point, first, &mut room.desk.attempt);
             if share.is_none() {
                 let spans = std::array::from_fn(|l| tile.clock.span(l));
-                let h = solve.automatic_steps([&t0, &spans], Start::beside(&probe.y, state), &mut room.attempt);
+                let h = solve.automatic_steps([&t0, &spans], Start::beside(&probe.y, state), &mut room.desk.attempt);
                 let end = |l: usize| self.end_of_probe(t0[l], h[l].copysign(spans[l]));
                 probe.interval = Interval::new(t0, std::array::from_fn(end));
             }

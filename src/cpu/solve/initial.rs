@@ -1,8 +1,6 @@
-//! The automatic initial step of Hairer, Nørsett & Wanner, II.4, of a batch in lockstep and of each lane.
+//! The automatic initial step of Hairer, Nørsett & Wanner, II.4: the rule, and the step of each lane.
 
 use super::Solve;
-use crate::cpu::crew::reduction::Share;
-use crate::cpu::crew::shard::Crew;
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::interval::Interval;
 use crate::cpu::kernel::lanes::{Lanes, combine};
@@ -11,9 +9,6 @@ use crate::cpu::step::networks::Networks;
 use crate::cpu::step::state::StepState;
 use crate::cpu::step::stepper::Stepper;
 use crate::cpu::step::{Point, Scheme};
-use crate::cpu::tile::Tile;
-use crate::cpu::tile::clock::Clock;
-use crate::cpu::tile::probe::Probe;
 use crate::math::Real;
 use crate::method::Tableau;
 
@@ -23,14 +18,14 @@ use crate::method::Tableau;
 /// are measured in units of the interval's length `span`, so that the same problem in other units of time takes the
 /// same steps; for an interval of length 1 it is the published rule.
 #[derive(Clone, Copy, Debug)]
-struct Rule {
+pub(super) struct Rule {
     span: f64,
     error_power: f64,
 }
 
 impl Rule {
     #[inline(always)]
-    fn trial(&self, d0: f64, d1: f64) -> f64 {
+    pub(super) fn trial(&self, d0: f64, d1: f64) -> f64 {
         let (d0, d1) = (d0, d1 * self.span);
         let unit = if d0 < 1e-5 || d1 < 1e-5 { 1e-6 } else { 0.01 * d0 / d1 };
         unit.min(1.0) * self.span
@@ -38,7 +33,7 @@ impl Rule {
 
     /// `change` is the scaled norm of `f1 - f0`.
     #[inline(always)]
-    fn step(&self, trial: f64, d1: f64, change: f64) -> f64 {
+    pub(super) fn step(&self, trial: f64, d1: f64, change: f64) -> f64 {
         let (h0, d1) = (trial / self.span, d1 * self.span);
         let d2 = change * self.span / h0;
         let largest = d1.max(d2);
@@ -51,13 +46,6 @@ impl Rule {
 fn power(tableau: &Tableau) -> f64 {
     tableau.noise.map_or_else(|| tableau.error_power(), |noise| noise.strong_order + 0.5)
 }
-
-/// Squares, a lane, that are measured at a start.
-type Measured<'m, S> = &'m mut dyn FnMut(
-    Start<'_, <S as Scheme>::Real>,
-    &Clock<<S as Scheme>::Real>,
-    &mut <S as Scheme>::Attempt,
-) -> Lanes<<S as Scheme>::Real>;
 
 /// Where a step starts, and room for a point after it.
 #[derive(Debug)]
@@ -83,19 +71,19 @@ impl<'a, R: Scalar> Start<'a, R> {
     }
 
     /// Squared sizes: of the first state, where there is a second one.
-    fn size<S: Scheme<Real = R>>(&self, stepper: &Stepper<S>) -> Lanes<R> {
+    pub(super) fn size<S: Scheme<Real = R>>(&self, stepper: &Stepper<S>) -> Lanes<R> {
         stepper.scale.squares(&self.y[..stepper.shape.features * LANES], self.y, self.y)
     }
 
     /// Squared speeds.
-    fn speed<S: Scheme<Real = R>>(&mut self, stepper: &Stepper<S>) -> Lanes<R> {
+    pub(super) fn speed<S: Scheme<Real = R>>(&mut self, stepper: &Stepper<S>) -> Lanes<R> {
         let speeds = &mut self.trial[..stepper.shape.features * LANES];
         stepper.scheme.networks().speed(self.slopes, speeds);
         stepper.scale.squares(speeds, self.y, self.y)
     }
 
     /// Squared changes of speed over an Euler step.
-    fn change<S: Scheme<Real = R>>(
+    pub(super) fn change<S: Scheme<Real = R>>(
         &mut self,
         stepper: &Stepper<S>,
         interval: &Interval<R>,
@@ -112,51 +100,9 @@ impl<'a, R: Scalar> Start<'a, R> {
     }
 }
 
-/// Squared speeds in the shared clock's time, of which a lane has its interval's length in one where that is `scaled`.
-fn rescaled<R: Scalar>(squares: Lanes<R>, clock: &Clock<R>) -> Lanes<R> {
-    if !clock.scaled {
-        return squares;
-    }
-    std::array::from_fn(|l| {
-        let unit = R::from_f64(clock.span(l));
-        squares[l] * unit * unit
-    })
-}
-
 impl<S: Scheme> Solve<'_, S> {
-    fn rule(&self, span: f64) -> Rule {
+    pub(super) fn rule(&self, span: f64) -> Rule {
         Rule { span: span.abs(), error_power: power(self.stepper.scheme.tableau()) }
-    }
-
-    /// The automatic initial step of the batch at time `t` of the shared clock, as a length, from where `start` picks in each tile; a tile
-    /// without takes no part.
-    pub(crate) fn automatic_step(
-        &self,
-        t: f64,
-        crew: &mut Crew<S>,
-        share: &mut Share<'_>,
-        start: impl for<'t> Fn(&'t mut StepState<S::Real>, &'t [Probe<S>], usize) -> Option<Start<'t, S::Real>>,
-    ) -> f64 {
-        let rule = self.rule(self.span());
-        let mut norm = |of: Measured<'_, S>| {
-            let (tiles, room) = crew.probed();
-            for (tile, probes) in tiles {
-                let Tile { state, clock, index, .. } = &mut *tile;
-                match start(state, probes, *index).map(|start| of(start, clock, &mut room.attempt)) {
-                    Some(squares) => share.put(tile, &squares),
-                    None => share.absent(tile.index),
-                }
-            }
-            share.root_mean_square().0
-        };
-        let d0 = norm(&mut |start, _, _| start.size(self.stepper));
-        let d1 = norm(&mut |mut start, clock, _| rescaled(start.speed(self.stepper), clock));
-        let trial = rule.trial(d0, d1);
-        let end = t + trial.copysign(self.span());
-        let change = norm(&mut |mut start, clock, room| {
-            rescaled(start.change(self.stepper, &clock.interval(t, end), room), clock)
-        });
-        rule.step(trial, d1, change)
     }
 
     /// The automatic initial step of each lane at its time, as a length, in intervals of such signed lengths.

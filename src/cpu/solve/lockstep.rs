@@ -87,8 +87,8 @@ impl<S: Scheme> Lockstep<'_, S> {
             let (tiles, room) = crew.tiles_mut();
             for tile in tiles {
                 let interval = tile.clock.interval(ends[0], ends[1]);
-                self.attempt(&interval, i == 0 || !fsal, tile, &mut room.attempt);
-                self.store(&interval, tile, (&room.attempt, &mut room.scratch));
+                self.attempt(&interval, i == 0 || !fsal, tile, &mut room.desk.attempt);
+                self.store(&interval, tile, (&room.desk.attempt, &mut room.desk.scratch));
                 self.accept(i, ends[1], tile);
             }
             run.steps.push(ends);
@@ -217,15 +217,15 @@ impl<S: Scheme> Lockstep<'_, S> {
         let (tiles, room) = crew.tiles_mut();
         for tile in tiles {
             let interval = &tile.clock.interval(t, t_next);
-            self.attempt(interval, first, tile, &mut room.attempt);
+            self.attempt(interval, first, tile, &mut room.desk.attempt);
             let Tile { state, norms, .. } = &mut *tile;
-            *norms = self.0.stepper.error_squares(&interval.h, state, &mut room.error, &room.attempt);
+            *norms = self.0.stepper.error_squares(&interval.h, state, &mut room.desk.error, &room.desk.attempt);
             if self.0.recording.measured == Some(Measure::Stiffness) {
                 tile.differences =
-                    self.0.stepper.stage_squares(&interval.h, &tile.state, &mut room.error, &room.attempt);
+                    self.0.stepper.stage_squares(&interval.h, &tile.state, &mut room.desk.error, &room.desk.attempt);
             }
             share.put(tile, &tile.norms);
-            self.store(interval, tile, (&room.attempt, &mut room.scratch));
+            self.store(interval, tile, (&room.desk.attempt, &mut room.desk.scratch));
         }
     }
 
@@ -306,7 +306,7 @@ impl<S: Scheme> Lockstep<'_, S> {
         for tile in tiles {
             let starts = tile.clock.ends[0];
             let t = starts.map(S::Real::from_f64);
-            stepper.first_slopes(&t, &mut tile.state, &mut room.attempt);
+            stepper.first_slopes(&t, &mut tile.state, &mut room.desk.attempt);
             // A lane whose derivative has no finite norm cannot take any step.
             let (y, slopes) = (&tile.state.y, &tile.state.first);
             let norms = stepper.scale.squares(&slopes[..tile.features()], y, y);
@@ -314,7 +314,7 @@ impl<S: Scheme> Lockstep<'_, S> {
             let bad: [bool; LANES] = std::array::from_fn(|l| !(finite[l] && sloping[l] && norms[l].is_finite()));
             if (0..tile.used).any(|l| bad[l]) {
                 tile.quarantine(&bad, Status::NonFinite, &starts, 0);
-                stepper.first_slopes(&t, &mut tile.state, &mut room.attempt);
+                stepper.first_slopes(&t, &mut tile.state, &mut room.desk.attempt);
             }
         }
         if alive(crew, share) == 0 {
@@ -335,7 +335,8 @@ fn rest<R: Scalar>(tile: &mut Tile<R>) {
         return;
     }
     let finite = finite_lanes(&tile.state.y);
-    for l in (0..tile.used).filter(|&l| !counted[l]) {
+    let still: [bool; LANES] = std::array::from_fn(|l| tile.alive[l] && !counted[l]);
+    for l in (0..tile.used).filter(|&l| still[l]) {
         tile.status[l] = if finite[l] { Status::Done } else { Status::NonFinite };
         tile.alive[l] = finite[l];
         tile.arrive(l, tile.clock.ends[0][l], 0);

@@ -3,7 +3,9 @@
 pub(crate) mod control;
 pub(crate) mod ensemble;
 pub(crate) mod initial;
+pub(crate) mod lanewise;
 pub(crate) mod lockstep;
+mod shared_initial;
 
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::interval::Interval;

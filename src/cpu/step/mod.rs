@@ -1,5 +1,6 @@
 //! One step of one tile: the [`Scheme`], and what its instances share.
 
+pub(crate) mod desk;
 pub(crate) mod ends;
 pub(crate) mod interpolant;
 pub(crate) mod networks;

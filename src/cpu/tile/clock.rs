@@ -14,6 +14,8 @@ pub(crate) struct Clock<R> {
     /// Whether the shared clock counts shares of each lane's interval, as it does where these differ.
     pub(crate) scaled: bool,
     pub(crate) t: Lanes<f64>,
+    /// Length of the first attempt, in lanes that know it whatever the options say; 0 in others.
+    pub(crate) first: Lanes<f64>,
     /// Signed length of the next attempt.
     pub(crate) h: Lanes<f64>,
     /// That of the last accepted step.
@@ -37,6 +39,7 @@ impl<R: Scalar> Clock<R> {
             ends: [[0.0; LANES], [1.0; LANES]],
             scaled: false,
             t: [0.0; LANES],
+            first: [0.0; LANES],
             h: [0.0; LANES],
             last: [0.0; LANES],
             memory: [[R::ZERO; LANES]; 2],

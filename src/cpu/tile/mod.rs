@@ -14,6 +14,21 @@ use crate::method::PointMeasure;
 use clock::Clock;
 use tape::Tape;
 
+/// What an encoder that solves equations of its own came to, a lane.
+#[derive(Clone, Debug)]
+pub(crate) struct Encoded {
+    /// Why it has no state for a trajectory, or `Done`.
+    pub(crate) status: [Status; LANES],
+    /// Evaluations of the field between observations.
+    pub(crate) nfe: Lanes<u32>,
+}
+
+impl Default for Encoded {
+    fn default() -> Self {
+        Self { status: [Status::Done; LANES], nfe: [0; LANES] }
+    }
+}
+
 /// Up to `LANES` trajectories. Arrays are `[D][LANES]`; states have twice as many rows where a method carries a second
 /// state.
 #[derive(Debug)]
@@ -23,6 +38,8 @@ pub(crate) struct Tile<R> {
     /// Lanes that hold a trajectory; 0 for a tile beyond the end of the batch.
     pub(crate) used: usize,
     pub(crate) status: [Status; LANES],
+    /// What became of them before the solve.
+    pub(crate) encoded: Encoded,
     /// Lanes whose trajectory still counts: used, and not given up.
     pub(crate) alive: [bool; LANES],
     /// The last states of the lanes that were given up, and which those are; allocated with the first one.
@@ -71,6 +88,7 @@ impl<R: Scalar> Tile<R> {
             index,
             used: 0,
             status: [Status::Done; LANES],
+            encoded: Encoded::default(),
             alive: [false; LANES],
             lost: Vec::new(),
             is_lost: [false; LANES],
@@ -129,13 +147,17 @@ impl<R: Scalar> Tile<R> {
     }
 
     /// Makes the tile ready for a solve of the loaded states, with room for `slots` saves. Its first trajectory has the
-    /// number `first`. A second state starts as the first one.
+    /// number `first`. A second state starts as the first one. Trajectories that were lost before keep their status.
     pub(crate) fn begin(&mut self, slots: usize, first: u32) {
         self.state.trajectories = std::array::from_fn(|l| first.wrapping_add(u32::try_from(l).unwrap_or(0)));
         let n = self.features();
         begin_second(&mut self.state.y, n);
-        self.alive = std::array::from_fn(|l| l < self.used);
-        self.status = std::array::from_fn(|l| if l < self.used { Status::Running } else { Status::Done });
+        self.alive = std::array::from_fn(|l| l < self.used && self.encoded.status[l] == Status::Done);
+        self.status = std::array::from_fn(|l| match self.encoded.status[l] {
+            _ if l >= self.used => Status::Done,
+            Status::Done => Status::Running,
+            lost => lost,
+        });
         self.tape.clear();
         self.is_lost = [false; LANES];
         self.steps.clear();

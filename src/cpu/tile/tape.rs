@@ -41,6 +41,11 @@ impl<R: Scalar> Tape<R> {
         self.refused = false;
     }
 
+    /// Takes arrays back to keep more in.
+    pub(crate) fn give_back(&mut self, states: &mut Vec<Vec<R>>) {
+        self.pool.append(states);
+    }
+
     /// An array of `n` numbers, from an earlier solve if there is one; none if the system refuses it.
     pub(crate) fn spare(&mut self, n: usize) -> Option<Vec<R>> {
         let spare = match self.pool.iter().rposition(|p| p.len() == n) {

@@ -47,7 +47,7 @@ impl FieldBuilder {
     }
 
     /// The same of a field that is all of this one's parameters, whose groups keep their names.
-    pub(in crate::problem) fn embedded(&self, field: &Field) -> Subfield {
+    pub(crate) fn embedded(&self, field: &Field) -> Subfield {
         self.placed(field, str::to_owned)
     }
 

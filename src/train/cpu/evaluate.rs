@@ -30,7 +30,7 @@ impl<R: Scalar> Trainer<R> {
             }
         });
         let (loss, correct) = task.total(engine.tiles());
-        Ok(costs(engine).evaluation(count, failed, loss, correct))
+        Ok(costs(state, engine).evaluation(count, failed, loss, correct))
     }
 
     /// As [`Trainer::evaluate`], of the mean output over `samples` paths of each trajectory, or drawn initial states of it;
@@ -56,7 +56,7 @@ impl<R: Scalar> Trainer<R> {
         let count = self.forward(batch, false, &Asked::default())?;
         let solved = self.engine.statuses().map(|status| status == Status::Done);
         outputs.add(&self.outputs(batch, count), solved);
-        Ok(costs(&self.engine))
+        Ok(costs(&self.state, &self.engine))
     }
 
     /// The model's outputs for a batch of inputs `[B][inputs]`: `[times][B][outputs]`, NaN for trajectories that fail.
@@ -179,8 +179,8 @@ pub(super) fn task<'a, R: Scalar>(
     }
 }
 
-/// Costs of the last solve.
-pub(super) fn costs<R: Scalar>(engine: &Engine<R>) -> Costs {
+/// Costs of the last solve, and of those between observations before it.
+pub(super) fn costs<R: Scalar>(state: &TrainingState, engine: &Engine<R>) -> Costs {
     let (stats, ideal_steps) = engine.costliest();
     Costs {
         nfe: stats.nfe,
@@ -188,5 +188,6 @@ pub(super) fn costs<R: Scalar>(engine: &Engine<R>) -> Costs {
         accepted: stats.accepted,
         rejected: stats.rejected,
         ideal_steps,
+        encoder_nfe: state.config.model.solves_between().map(|_| engine.encoder_nfe()),
     }
 }

@@ -172,7 +172,7 @@ impl<R: Scalar> Trainer<R> {
         let mut task = task(state, maps, batch, count - failed, *drawing);
         task.measure(engine.tiles());
         let local = asked.local.as_ref().map(|draws| draws.penalty);
-        let mut report = state.report(step, costs(engine), local.as_ref());
+        let mut report = state.report(step, costs(state, engine), local.as_ref());
         (report.global_coefficient, report.end_time) = (asked.global.map(|global| global.coefficient), asked.end);
         let coefficient = local.map(|local| local.coefficient).or(report.global_coefficient);
         let first = asked.pointwise.first().map(|draws| draws.penalty.coefficient);

@@ -3,7 +3,7 @@
 use super::map::{MapBuffers, widths_of};
 use crate::error::{Error, Result};
 use crate::gpu::{Buffers, Engine, Gpu, Outside, Schedules, Series, create};
-use crate::problem::Recurrent;
+use crate::method::{Evolution, Recurrent};
 use crate::train::state_map::End;
 
 /// Observations that a device reads: each is some dispatches, recorded once and kept.
@@ -37,6 +37,10 @@ impl SeriesMap {
         if encoder.steps() > OBSERVATIONS {
             let remedy = format!("a device reads at most {OBSERVATIONS} observations of a series: use Trainer");
             return Err(Error::argument(name, format!("{} observations", encoder.steps()), remedy));
+        }
+        if encoder.moved_by().is_some() {
+            let remedy = "a device does not solve between observations: use Recurrent::evolved, or Trainer";
+            return Err(Error::argument(name, Evolution::NAME, remedy));
         }
         let mut schedules = encoder.parts().map(|(_, field, first)| {
             let program = Schedules::new(name, field, first, &[])?;

@@ -336,6 +336,7 @@ pub(super) fn costs(engine: &Engine, outcome: &Outcome) -> Costs {
         accepted,
         rejected,
         ideal_steps: engine.safety().map(|_| f64::from(outcome.ideal)),
+        encoder_nfe: None,
     }
 }
 

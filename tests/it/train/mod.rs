@@ -15,6 +15,7 @@ mod memory;
 mod observed;
 mod own_times;
 mod recurrent;
+mod solved;
 
 use std::collections::BTreeMap;
 

@@ -11,13 +11,13 @@ use fewsteps::{
 };
 
 /// A model whose outputs are the encoder's: nothing moves.
-fn still(encoder: impl Into<StateMap>, dim: usize) -> NeuralDe {
+pub(super) fn still(encoder: impl Into<StateMap>, dim: usize) -> NeuralDe {
     let field = Field::build(dim, |f| 0.0 * f.state()).expect("a field");
     NeuralDe::new(Problem::ode(field, 0.0, 1.0), fixed(Method::Euler, 1)).encoder(encoder)
 }
 
 /// A trainer with parameters that are all of them something.
-fn trainer<R: Scalar>(model: NeuralDe) -> Trainer<R> {
+pub(super) fn trainer<R: Scalar>(model: NeuralDe) -> Trainer<R> {
     let mut trainer = Trainer::<R>::new(&cpu(), TrainerConfig::new(model, Loss::Mse)).expect("a valid model");
     let theta = scaled(0.7, &numbers(11, trainer.parameters().len()));
     trainer.set_parameters(&cast(&theta)).expect("as many");
@@ -25,7 +25,7 @@ fn trainer<R: Scalar>(model: NeuralDe) -> Trainer<R> {
 }
 
 /// Series of 6 observations `[2 values, 2 masks, dt]`, of which some are none.
-fn series(rows: usize) -> Vec<f64> {
+pub(super) fn series(rows: usize) -> Vec<f64> {
     let mut all = numbers(5, rows * 30);
     for (n, x) in all.chunks_exact_mut(5).enumerate() {
         (x[2], x[3]) = (f64::from(u8::from(n % 3 == 0)), f64::from(u8::from(n % 4 == 1)));

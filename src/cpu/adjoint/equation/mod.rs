@@ -12,7 +12,7 @@ use super::rewind::{Taped, Work};
 use super::walk::{Walk, tile_slot};
 use super::way_back::WayBack;
 use crate::cpu::crew::equation_room::EquationRoom;
-use crate::cpu::crew::shard::WalkRoom;
+use crate::cpu::crew::walk_room::WalkRoom;
 use crate::cpu::kernel::dense::LANES;
 use crate::cpu::kernel::interval::Interval;
 use crate::cpu::kernel::lanes::{Lanes, add_weighted, combine, finite_lanes, rest_unless, select, stand_in_unless};

@@ -133,6 +133,16 @@ fn padding_changes_no_bit_and_failed_series_spoil_nothing() {
 }
 
 #[test]
+fn solves_between_observations_are_refused() {
+    let Some(gpu) = gpu() else { return };
+    let options = SolverOptions::default().layout(Layout::Ensemble);
+    let encoder = Recurrent::gru(6, 5, 3).and_then(|gru| gru.solved(Mlp::new([3, 3]), 4, options)).expect("an encoder");
+    let refused = GpuTrainer::new(&gpu, config(&encoder, Layout::Lockstep)).expect_err("refused").to_string();
+    assert!(refused.starts_with("NeuralDe::encoder = Recurrent::solved: a device does not solve"), "{refused}");
+    assert!(refused.contains("Recurrent::evolved, or Trainer"), "{refused}");
+}
+
+#[test]
 fn more_observations_than_a_device_reads_are_refused() {
     let Some(gpu) = gpu() else { return };
     let trainer = |steps| {

@@ -1,17 +1,20 @@
 //! [`Recurrent`]: a series of observations, read one after the other into a hidden state.
 
 mod cells;
+mod evolution;
 
 pub use cells::{FixedStep, LatentGru};
+pub(crate) use evolution::Evolution;
 
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::field::program::operation::Number;
-use super::{Field, MAX_ROWS, check_parameters};
+use super::SolverOptions;
 use crate::error::{Error, Result};
 use crate::math::Real;
+use crate::problem::program::operation::Number;
+use crate::problem::{Field, MAX_ROWS, check_parameters};
 use cells::check_alone;
 
 /// A recurrent encoder: a hidden state starts as `start`, becomes `cell([hidden, observation])` with one observation after the
@@ -45,6 +48,9 @@ use cells::check_alone;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recurrent {
     cell: Field,
+    /// How the hidden state moves between observations, where that is solved for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    evolution: Option<Evolution>,
     steps: usize,
     width: usize,
     #[serde(default)]
@@ -75,7 +81,15 @@ impl Recurrent {
     ///
     /// What does not fit is refused by [`Recurrent::validate`], which every trainer asks.
     pub fn new(cell: impl Into<Field>, steps: usize, width: usize) -> Self {
-        Self { cell: cell.into(), steps, width, reading: Reading::Forwards, start: Vec::new(), out: None }
+        Self {
+            cell: cell.into(),
+            evolution: None,
+            steps,
+            width,
+            reading: Reading::Forwards,
+            start: Vec::new(),
+            out: None,
+        }
     }
 
     /// A gated recurrent unit (Cho et al. 2014) with so many hidden numbers, in the form of cuDNN and `PyTorch`, whose reset
@@ -124,7 +138,7 @@ impl Recurrent {
     /// hidden state stays to the bit, and the gradient passes by. Numbers of a mask are 0 or positive.
     ///
     /// What was done to the cell before is left out with the observation; what is done later, as
-    /// [`Recurrent::evolved`], is not.
+    /// [`Recurrent::evolved`], is not. Time that [`Recurrent::solved`] has pass is never left out.
     ///
     /// # Errors
     /// [`Error::Argument`] for numbers that an observation has not, or a cell that is refused.
@@ -142,8 +156,8 @@ impl Recurrent {
     /// method: the ODE-RNN (Rubanova, Chen & Duvenaud 2019). `dt` says which of an observation's numbers, counted from 0, is
     /// the time since the observation that is read before it. With a time of 0 the hidden state stays.
     ///
-    /// The steps are fixed and part of the cell's program, as in the authors' code, which takes one of Euler's. An adaptive solve
-    /// between observations is not built. Evaluations of `field` are no NFE.
+    /// The steps are fixed and part of the cell's program, as in the authors' code, which takes one of Euler's;
+    /// [`Recurrent::solved`] has as many as tolerances ask for. Evaluations of `field` are no NFE.
     ///
     /// ```
     /// use fewsteps::{FixedStep, Mlp, Recurrent};
@@ -163,21 +177,64 @@ impl Recurrent {
         const NAME: &str = "Recurrent::evolved";
         let field = field.into();
         self.check_cell()?;
-        field.validate()?;
-        let hidden = self.hidden();
-        if (field.inputs(), field.outputs()) != (hidden, hidden) {
-            let remedy = format!("it moves the hidden state: give it {hidden} inputs and outputs");
-            return Err(Error::argument(NAME, field.widths(), remedy));
-        }
-        check_alone(NAME, &field)?;
-        if dt >= self.width {
-            let remedy = format!("an observation has numbers 0..{}: take one of those", self.width);
-            return Err(Error::argument(NAME, format!("dt = {dt}"), remedy));
-        }
+        self.check_unmoved(NAME)?;
+        evolution::check_field(NAME, &field, dt, [self.hidden(), self.width])?;
         if steps == 0 {
             return Err(Error::argument(NAME, "steps = 0", "between two observations there is one step at least"));
         }
         self.cell = cells::evolved(&self.cell, &field, dt, steps, method)?;
+        Ok(self)
+    }
+
+    /// Lets the hidden state move along `dh/dt = field(h)` before each observation, for the time that number `dt` of the
+    /// observation says, as [`Recurrent::evolved`] does, with adaptive steps: an explicit method that has an embedded one solves
+    /// from one observation to the next, and jumps there with the cell.
+    ///
+    /// Each series has steps of its own, as trajectories of [`Layout::Ensemble`](crate::Layout::Ensemble) have, whatever the
+    /// layout of the model's equation is: no bit of it depends on its neighbours. With a time of 0 the hidden state stays to the
+    /// bit, at no cost; with a negative one it goes back in time. Padding has a time of 0. A series whose solve fails, as after
+    /// [`max_steps`](SolverOptions::max_steps) attempts between two observations, is a trajectory that failed, with that
+    /// [`Status`](crate::Status).
+    ///
+    /// Of the options those of the steps count: method, tolerances, controller, first step, `max_steps`, `largest_step`
+    /// and `atol_per_feature`. [`InitialStep::Automatic`](crate::InitialStep::Automatic) costs two evaluations between two
+    /// observations that are apart; with [`InitialStep::Carried`](crate::InitialStep::Carried) a series does so once and goes on
+    /// with the step that its last solve wished for first.
+    ///
+    /// Gradients are exact, of the steps that were taken. Evaluations of `field` are no NFE: reports tell them apart, as
+    /// [`StepReport::encoder_nfe`](crate::StepReport::encoder_nfe). Its tensors are `encoder.evolution.*`. The native engine
+    /// alone does this; a device refuses it, and takes [`Recurrent::evolved`].
+    ///
+    /// ```
+    /// use fewsteps::{Batch, Cpu, Field, InitialStep, Layout, Loss, Mlp, NeuralDe, Problem, Recurrent, SolverOptions};
+    /// use fewsteps::{StepControl, Target, Tolerances, Trainer, TrainerConfig};
+    /// # fn main() -> fewsteps::Result<()> {
+    /// // Two observations, of a number, a mark that there is one and the time since the one before.
+    /// let cell = Recurrent::gru(2, 3, 8)?.masked(1..2)?;
+    /// let steps = SolverOptions::default().tolerances(Tolerances::both(1e-4)).layout(Layout::Ensemble);
+    /// let encoder = cell.solved(Mlp::new([8, 16, 8]), 2, steps)?.out(Mlp::new([8, 4]));
+    /// let model = NeuralDe::new(Problem::ode(Mlp::new([4, 16, 4]), 0.0, 1.0), SolverOptions::default());
+    /// let mut trainer = Trainer::<f32>::new(&Cpu::new()?, TrainerConfig::new(model.encoder(encoder), Loss::Mse))?;
+    /// // The second series has one observation.
+    /// let inputs = [0.1, 1.0, 0.0, 0.2, 1.0, 0.7, /**/ 0.5, 1.0, 0.0, 0.0, 0.0, 0.0];
+    /// let report = trainer.step(&Batch { inputs: &inputs, target: Target::States(&[0.5; 8]) })?;
+    /// // Two evaluations and six an attempt; the mean over both.
+    /// assert!(report.encoder_nfe.is_some_and(|nfe| nfe >= 4.0), "{report:?}");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a field that is none on the hidden state, or that reads time or controls, for a number that an
+    /// observation has not, for an encoder whose hidden state moves already, for a method without an error estimate, and for
+    /// options that mean nothing between two observations: fixed steps, [`Layout::Lockstep`](crate::Layout::Lockstep), saved
+    /// states, stops, cells of a path, a memory limit, another adjoint.
+    pub fn solved(mut self, field: impl Into<Field>, dt: usize, options: SolverOptions) -> Result<Self> {
+        self.check_cell()?;
+        self.check_unmoved(Evolution::NAME)?;
+        let evolution = Evolution { field: field.into(), dt, options };
+        evolution.check([self.hidden(), self.width])?;
+        self.evolution = Some(evolution);
         Ok(self)
     }
 
@@ -206,6 +263,13 @@ impl Recurrent {
     #[must_use]
     pub const fn cell(&self) -> &Field {
         &self.cell
+    }
+
+    /// The field along which the hidden state moves between observations, and how that is solved for, if it is
+    /// ([`Recurrent::solved`]).
+    #[must_use]
+    pub fn evolution(&self) -> Option<(&Field, &SolverOptions)> {
+        self.evolution.as_ref().map(|evolution| (&evolution.field, &evolution.options))
     }
 
     /// What makes outputs of the last hidden state, if that is not given as it is.
@@ -244,7 +308,7 @@ impl Recurrent {
         self.out.as_ref().map_or_else(|| self.hidden(), Field::outputs)
     }
 
-    /// Number of its parameters: the cell's, then those of what makes the outputs.
+    /// Number of its parameters: the cell's, then those of what moves the hidden state, then those of what makes the outputs.
     #[must_use]
     pub fn parameter_count(&self) -> usize {
         self.parts().fold(0, |sum: usize, (_, field, _)| sum.saturating_add(field.parameter_count()))
@@ -263,10 +327,32 @@ impl Recurrent {
         (0..steps).map(move |n| if backwards { steps - 1 - n } else { n })
     }
 
+    /// How the hidden state moves between observations.
+    pub(crate) const fn moved_by(&self) -> Option<&Evolution> {
+        self.evolution.as_ref()
+    }
+
     /// Its fields by name, with their first parameters.
     pub(crate) fn parts(&self) -> impl Iterator<Item = (&'static str, &Field, usize)> {
-        let out = self.out.as_ref().map(|out| ("out", out, self.cell.parameter_count()));
-        [("cell", &self.cell, 0)].into_iter().chain(out)
+        let evolution = self.evolution.as_ref().map(|evolution| ("evolution", &evolution.field));
+        let out = self.out.as_ref().map(|out| ("out", out));
+        let mut next = 0usize;
+        [("cell", &self.cell)].into_iter().chain(evolution).chain(out).map(move |(name, field)| {
+            let first = next;
+            next = first.saturating_add(field.parameter_count());
+            (name, field, first)
+        })
+    }
+
+    /// Refuses to have the hidden state move twice.
+    fn check_unmoved(&self, name: &'static str) -> Result<()> {
+        match &self.evolution {
+            None => Ok(()),
+            Some(evolution) => {
+                let remedy = "the hidden state moves between observations already (Recurrent::solved): move it once";
+                Err(Error::argument(name, evolution.field.widths(), remedy))
+            }
+        }
     }
 
     fn check_cell(&self) -> Result<()> {
@@ -295,6 +381,9 @@ impl Recurrent {
             return Err(Error::argument("Recurrent::steps", format!("{} of width {}", self.steps, self.width), remedy));
         }
         let hidden = self.hidden();
+        if let Some(evolution) = &self.evolution {
+            evolution.check([hidden, self.width])?;
+        }
         if !self.start.is_empty() {
             Error::check_len("Recurrent::start", self.start.len(), hidden, || "the hidden state's rows".into())?;
         }
