@@ -10,7 +10,7 @@ mod workload;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 pub(crate) use checkpoint::{DeployArgs, EvalArgs, ForecastArgs, HypersolveArgs, PredictArgs};
-pub(crate) use own::{OwnArgs, Split};
+pub(crate) use own::{OwnArgs, ReadUpTo, Split};
 pub(crate) use search::{CheckArgs, SweepArgs, TrialArgs, TuneArgs};
 pub(crate) use solver::{EngineArgs, StepArgs};
 pub(crate) use training::{BenchArgs, DataArgs, OutputArgs, ProfileArgs, RegularizerArgs, TrainArgs, TrainingArgs};

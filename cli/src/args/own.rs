@@ -1,10 +1,9 @@
 //! What says how somebody's own data are read.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::Args;
-
-use crate::data::ReadUpTo;
 
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct OwnArgs {
@@ -88,6 +87,23 @@ pub(crate) enum Split {
     Share(f64),
     /// As a published code has it.
     Published,
+}
+
+/// Up to when observations are read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum ReadUpTo {
+    All,
+    Time(f64),
+}
+
+impl FromStr for ReadUpTo {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let time = || text.parse().ok().filter(|time: &f64| time.is_finite());
+        let remedy = || "give a time, or all".to_owned();
+        if text == "all" { Ok(Self::All) } else { time().map(Self::Time).ok_or_else(remedy) }
+    }
 }
 
 fn split(text: &str) -> Result<Split, String> {

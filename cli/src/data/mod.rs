@@ -36,7 +36,6 @@ pub(crate) use samples::{BatchBuffer, Rows, Samples, Wanted};
 pub(crate) use series::Series;
 pub(crate) use set::{Data, Own};
 pub(crate) use sheet::Sheet;
-pub(crate) use shown::ReadUpTo;
 pub(crate) use source::Source;
 pub(crate) use spiral::{END as SPIRAL_END, SAVE_TIMES as SPIRAL_TIMES, spiral};
 pub(crate) use spiral_sde::{spiral_sde, times as spiral_sde_times};

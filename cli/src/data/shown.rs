@@ -1,31 +1,13 @@
 //! [`Shown`]: what a recurrent encoder is shown of series, so that the state that is solved from follows from all of it.
 
-use std::str::FromStr;
-
 use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::observations::{Observations, of};
 use super::samples::Rows;
 use super::series::Series;
+use crate::args::ReadUpTo;
 use crate::numbers;
-
-/// Up to when observations are read.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum ReadUpTo {
-    All,
-    Time(f64),
-}
-
-impl FromStr for ReadUpTo {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let time = || text.parse().ok().filter(|time: &f64| time.is_finite());
-        let remedy = || "give a time, or all".to_owned();
-        if text == "all" { Ok(Self::All) } else { time().map(Self::Time).ok_or_else(remedy) }
-    }
-}
 
 /// How much is shown. Times are as the file has them.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
