@@ -368,9 +368,6 @@ impl ModelFile {
             model.problem.field = Field::parse(text).map_err(|error| self.at("field", "text", error))?;
             return Ok(());
         }
-        let base = model.problem.field.mlp().context("the task's field is a network")?;
-        // A network serialises as what it was made with.
-        let mut parts = serde_json::to_value(base)?;
         let given = [
             ("sizes", mlp.as_ref().map(serde_json::to_value)),
             ("activation", activation.map(serde_json::to_value)),
@@ -379,6 +376,17 @@ impl ModelFile {
             ("input_map", input_map.map(serde_json::to_value)),
             ("initialization", initialization.map(serde_json::to_value)),
         ];
+        let Some((key, _)) = given.iter().find(|(_, value)| value.is_some()) else { return Ok(()) };
+        let base = match (model.problem.field.mlp(), mlp) {
+            (Some(base), _) => base.clone(),
+            (None, Some(sizes)) => Mlp::new(sizes.as_slice()),
+            (None, None) => {
+                let remedy = "is of a network, and the task's field is equations: say widths with mlp, or leave it out";
+                return Err(self.at("field", &key.replace('_', "-"), remedy));
+            }
+        };
+        // A network serialises as what it was made with.
+        let mut parts = serde_json::to_value(base)?;
         for (key, value) in given {
             if let Some(value) = value {
                 parts[key] = value?;

@@ -194,6 +194,19 @@ fn stays_are_learnt_from_what_was_seen() {
     let printed = |more: &[&str]| succeed(at, &[&["train"], &small[..], more, &["--print-model"]].concat());
     fs::write(at.join("m.toml"), printed(&[])).expect("written");
     assert_eq!(printed(&["--model", "m.toml"]), printed(&[]), "the model in a file");
+    let certain = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/physionet_certain.toml");
+    let shown = printed(&["--model", certain]);
+    for line in ["mlp = [100, 50, 20]", "rule = \"adam\"", "network layers = mlp(20, 40"] {
+        assert!(shown.contains(line), "{line:?} in {shown}");
+    }
+    assert!(!shown.contains("latent = true"), "its state is certain: {shown}");
+    fs::write(at.join("n.toml"), "[field]\nactivation = \"relu\"\n").expect("written");
+    refuse(
+        at,
+        &[&["train"], &small[..], &["--model", "n.toml"]].concat(),
+        1,
+        &["[field] activation", "widths with mlp"],
+    );
     refuse(at, &csv, 1, &["--split published: is of --task physionet"]);
     let whole = fs::read(at.join("stays/set-b.tar.gz")).expect("there");
     fs::write(at.join("stays/set-b.tar.gz"), &whole[..whole.len() / 2]).expect("written");
