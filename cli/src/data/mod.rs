@@ -5,6 +5,7 @@ mod cut;
 mod density;
 mod digest;
 mod digits;
+mod encoded;
 mod file;
 mod idx;
 mod irregular;

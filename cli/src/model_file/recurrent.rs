@@ -69,10 +69,7 @@ impl Observed {
     /// The encoder with a cell, which gives its hidden state. A latent ODE's reads values, as many marks, and a time.
     pub(super) fn encoder(self, cell: Cell) -> fewsteps::Result<Recurrent> {
         let Self { steps, width, .. } = self;
-        let latent = |form| {
-            let encoder = Recurrent::latent_gru(steps, width / 2, [cell.hidden, cell.inner], form)?;
-            fewsteps::Result::Ok(encoder)
-        };
+        let latent = |form| Recurrent::latent_gru(steps, width / 2, [cell.hidden, cell.inner], form);
         match cell.name {
             CellName::Gru => {
                 let (marks, reading) = self.marks();
