@@ -136,8 +136,7 @@ impl TaskName {
             },
             Self::JapaneseVowels => Defaults { seeds: 3, steps: 400, batch: 64, learning_rate: 2e-2, ..published },
             // The papers' batch and rate. Its losses are a few thousandths, so that the library's price leaves the state no
-            // motion; and its dynamics become costly within some steps, against which a penalty that takes the state for a
-            // constant does not help (docs/regularizers.md).
+            // motion; and a penalty that takes the state for a constant buys its evaluations dearer (docs/regularizers.md).
             Self::Physionet => Defaults {
                 steps: 3000,
                 learning_rate: 1e-2,

@@ -57,8 +57,11 @@ fn write_model(text: &mut String, settings: &Settings) -> anyhow::Result<()> {
     }
     for (section, map, place) in [("encoder", &model.encoder, "before"), ("head", &model.head, "after")] {
         let _ = writeln!(text, "\n[{section}]");
+        if section == "encoder" && map.is_some() {
+            let remark = "whether it gives means and log-variances that the initial state is drawn from";
+            line(text, "latent", model.latent, remark);
+        }
         if section == "encoder" && model.latent {
-            line(text, "latent", true, "it gives means and log-variances that the initial state is drawn from");
             let kl = &settings.config.elbo.kl;
             line(text, "kl", format!("{:?}", kl.value(u64::MAX)), "weight of their divergence");
             let (rate, after) = match kl {

@@ -34,7 +34,7 @@ fn the_native_engine_tells_its_parts() {
         assert!(table.contains(line), "{line:?} in {table}");
     }
     assert_eq!(fs::read_dir(at).expect("the folder").count(), 0, "no file is written");
-    refuse(at, &[&STEPS[..], &["--config", "x.json"]].concat(), 1, &["--config", "leave it out"]);
+    refuse(at, &["profile", "--config", "x.json"], 1, &["--config", "leave it out"]);
     refuse(at, &["profile", "--calls", "0"], 2, &["--calls"]);
 }
 
