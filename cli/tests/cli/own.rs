@@ -423,7 +423,7 @@ fn maps_are_trained_from_a_file() {
     write(&shown);
     assert_eq!(succeed(at, &with(&MOONS, &["--model", "m.toml", "--print-model"])), shown);
     assert!(shown.contains("[head]\ntext = '''\ninput x[5]\nnetwork f = mlp(5, 6, 2)\n"), "{shown}");
-    assert!(shown.contains("[encoder]\nmlp = [2, 9, 5]"), "{shown}");
+    assert!(shown.contains("[encoder]\nlatent = false") && shown.contains("\nmlp = [2, 9, 5]"), "{shown}");
     write(model);
     if adapter() {
         device::same_losses(&train("gpu"), &native);
