@@ -157,9 +157,10 @@ pub(crate) enum Command {
     Hypersolve(HypersolveArgs),
     /// Tell what a training step spends its time with: by kernels on a device, by parts on the native engine
     ///
-    /// Makes some training steps as `train` would, and writes no file. On a device a timestamp follows each dispatch, where the
-    /// adapter can do that (Metal's and browsers' cannot): the table has the kernels with their dispatches, and says what the host
-    /// waits for and reads. On the native engine the parts are solve, loss, the way back, and update.
+    /// Makes some training steps as `train` would, and leaves nothing of them; physionet keeps what it has read in its cache, as
+    /// ever. Options of the output, and --curriculum, do nothing here. On a device a timestamp follows each dispatch, where the
+    /// adapter can do that (Metal's and browsers' cannot): the table has the kernels with their dispatches, and says what the
+    /// host waits for and reads. On the native engine the parts are solve, loss, the way back, and update.
     Profile(ProfileArgs),
     /// Time one workload of the peer comparison and print its JSON line
     #[command(hide = true)]

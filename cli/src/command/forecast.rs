@@ -1,7 +1,7 @@
 //! `fewsteps forecast`: how series go on after what was observed, by a checkpoint's model.
 //!
-//! Each series is solved from its last whole row, or from what all of its rows tell a model that reads them. Where there is noise, or initial states are drawn, it is solved several times
-//! and told by quantiles.
+//! Each series is solved from its last whole row, or from what all of its rows tell a model that reads them. Where there is
+//! noise, or initial states are drawn, it is solved several times and told by quantiles.
 
 use std::collections::BTreeMap;
 
